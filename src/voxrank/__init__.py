@@ -1,0 +1,1 @@
+"""Which pre-trained speech model, and which layer of it, to fine-tune."""

@@ -1,0 +1,79 @@
+"""`Utterance` and `Dataset`: what a reader makes and everything downstream takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from voxrank.config import Seconds
+
+Task = Literal["classification", "regression", "transcription"]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An utterance that was left out, and why.
+
+    Attributes:
+        utterance: its id, or the manifest line when it has none.
+        reason: one line, shown to the user.
+        model: the candidate that could not use it; None when no candidate can.
+    """
+
+    utterance: str
+    reason: str
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of one audio file, and what is known of it.
+
+    Attributes:
+        id: unique in its data set; the path, with its offsets when it has any.
+        path: the audio file.
+        start, end: seconds from the beginning of the file; `end` None means the end of the file.
+        label: class name, for classification.
+        value: number to predict, for regression.
+        text: transcript.
+        speaker: who speaks, when known; statistics are grouped by it.
+        split: the row's part of the data (such as "train"), when the manifest says.
+    """
+
+    id: str
+    path: Path
+    start: Seconds = 0.0
+    end: Seconds | None = None
+    label: str | None = None
+    value: float | None = None
+    text: str | None = None
+    speaker: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Utterances of one task, in manifest order.
+
+    Attributes:
+        source: what the user named (a path), shown in reports.
+        task: what the utterances are labelled with.
+        target: the manifest column (or "folder") that the task reads.
+        utterances: the usable rows.
+        skipped: the rows that are not, with reasons.
+    """
+
+    source: str
+    task: Task
+    target: str
+    utterances: tuple[Utterance, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The distinct labels, sorted."""
+        return tuple(sorted({u.label for u in self.utterances if u.label is not None}))

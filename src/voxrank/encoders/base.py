@@ -1,0 +1,158 @@
+"""What every encoder is: audio in, the frames of every layer out, from one forward pass."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voxrank.config import EncoderOptions, Hertz
+
+Waveform = NDArray[np.float32]
+"""Mono samples at the encoder's sample rate, shape (n,), about -1 to 1."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an encoder.
+
+    Attributes:
+        index: 0 is the input of the first block; the last index is the last block.
+        name: where it stands in the model.
+        dim: numbers in a frame.
+        frame_rate: frames in a second of audio.
+    """
+
+    index: int
+    name: str
+    dim: int
+    frame_rate: Hertz
+
+
+@dataclass(frozen=True)
+class LayerFrames:
+    """Frames that one layer made of one batch.
+
+    Attributes:
+        layer: `Layer.index`.
+        frames: (sum(lengths), dim) float32 on the encoder's device: every utterance's frames,
+            packed end to end in batch order, without padding.
+        lengths: frames of each waveform of the batch; 0 where this piece holds none of it.
+    """
+
+    layer: int
+    frames: torch.Tensor
+    lengths: tuple[int, ...]
+
+
+class Encoder(ABC):
+    """A frozen pre-trained model.
+
+    A subclass sets the attributes and defines `_forward`. `encode` cuts long audio into windows, groups
+    windows by equal length where padding would leak, and keeps each forward pass within the budget.
+
+    Attributes:
+        spec: the model as the user named it.
+        sample_rate: in Hz, of the waveforms it takes.
+        layers: in order of index.
+        parameters: number of weights of the encoder.
+        pads: True when windows of different lengths may share a batch: proven, not assumed.
+        window_samples: the longest window one forward pass takes.
+        min_samples: the shortest; shorter audio is padded with zeros to it.
+        budget_samples: padded samples in one forward pass.
+        device: where it runs.
+    """
+
+    spec: str
+    sample_rate: int
+    layers: tuple[Layer, ...]
+    parameters: int
+    pads: bool
+    window_samples: int
+    min_samples: int
+    budget_samples: int
+    device: torch.device
+
+    def cost_samples(self, n_samples: int) -> int:
+        """Samples that the model computes on for a window of `n_samples` (Whisper: always 30 s)."""
+        return max(n_samples, self.min_samples)
+
+    @abstractmethod
+    def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
+        """Yield each layer's frames of these windows, in order of layer, one `LayerFrames` a layer.
+
+        Windows have `min_samples` to `window_samples` samples; all have one length unless `pads`.
+        """
+
+    @torch.inference_mode()
+    def encode(self, waveforms: Sequence[Waveform]) -> Iterator[LayerFrames]:
+        """Yield the frames of every layer, a layer at a time, so that nothing need be kept.
+
+        A batch within `budget_samples`, of windows that may share a pass, yields each layer once. Otherwise a
+        layer comes in several pieces; their lengths add up, and an utterance's frames stay in order.
+
+        Args:
+            waveforms: mono float32 at `sample_rate`.
+        """
+        for group in self._groups(self._windows(waveforms)):
+            owners = [owner for owner, _ in group]
+            for piece in self._forward([window for _, window in group]):
+                lengths = [0] * len(waveforms)
+                for owner, length in zip(owners, piece.lengths, strict=True):
+                    lengths[owner] += length
+                yield LayerFrames(piece.layer, piece.frames, tuple(lengths))
+
+    def _windows(self, waveforms: Sequence[Waveform]) -> list[tuple[int, Waveform]]:
+        windows = []
+        for owner, waveform in enumerate(waveforms):
+            for window in cut(waveform, self.window_samples):
+                short = self.min_samples - len(window)
+                windows.append((owner, np.pad(window, (0, short)) if short > 0 else window))
+        return windows
+
+    def _groups(self, windows: list[tuple[int, Waveform]]) -> Iterator[list[tuple[int, Waveform]]]:
+        """Consecutive runs of windows that one forward pass may take, in order of owner."""
+        group: list[tuple[int, Waveform]] = []
+        longest = 0
+        for owner, window in windows:
+            longest = max(longest, len(window))
+            full = self.cost_samples(longest) * (len(group) + 1) > self.budget_samples
+            mixed = not self.pads and group and len(group[0][1]) != len(window)
+            if group and (full or mixed):
+                yield group
+                group, longest = [], len(window)
+            group.append((owner, window))
+        if group:
+            yield group
+
+
+def cut(waveform: Waveform, window_samples: int) -> list[Waveform]:
+    """Cut into the fewest consecutive windows, none above `window_samples`, all equal but a slightly shorter last."""
+    count = max(1, -(-len(waveform) // window_samples))
+    size = max(1, -(-len(waveform) // count))
+    return [waveform[i * size : (i + 1) * size] for i in range(count)]
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device for an option: "auto" takes the accelerator torch reports, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator if accelerator is not None else torch.device("cpu")
+
+
+def pick_dtype(options: EncoderOptions) -> torch.dtype:
+    """The torch dtype of the forward pass."""
+    dtype = getattr(torch, options.dtype)
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(options.dtype)
+    return dtype
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Number of weights, shared ones counted once."""
+    return sum(p.numel() for p in module.parameters())

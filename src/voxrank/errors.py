@@ -1,0 +1,60 @@
+"""Every error voxrank raises on purpose.
+
+::
+
+    VoxrankError
+    ├── RequestError       the request was wrong: the command line exits with 2
+    │   ├── DataError      the data set cannot be read or has nothing to score
+    │   ├── ModelError     the model is unknown, incomplete or damaged
+    │   └── OptionError    an option or score was given a value it cannot take
+    ├── UtteranceError     one utterance is unusable: it is skipped, counted and listed
+    └── RunError           the request was right and the run failed: exit code 1
+
+A message says what was expected, what came, and what to do next, on one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VoxrankError(Exception):
+    """Base class of every error raised on purpose."""
+
+
+class RequestError(VoxrankError):
+    """The request was wrong; nothing was run."""
+
+
+class DataError(RequestError):
+    """The data set cannot be read, or has nothing to score."""
+
+
+class ModelError(RequestError):
+    """The model is unknown, incomplete or damaged."""
+
+
+class OptionError(RequestError):
+    """An option was given a value it cannot take."""
+
+
+class UtteranceError(VoxrankError):
+    """One utterance is unusable. ``str(error)`` is the reason shown to the user."""
+
+
+class RunError(VoxrankError):
+    """The request was right and the run failed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known names, or lists them all.
+
+    Example:
+        >>> did_you_mean("lable", ["label", "path"])
+        'did you mean label? (known: label, path)'
+    """
+    options = sorted(known)
+    near = difflib.get_close_matches(name, options, n=1)
+    listed = f"known: {', '.join(options)}"
+    return f"did you mean {near[0]}? ({listed})" if near else listed
