@@ -33,3 +33,23 @@ class EncoderOptions:
     window_s: Seconds = 60.0
     batch_s: Seconds = 60.0
     trust_remote_code: tuple[str, ...] = ()
+
+
+Sample = Literal["frame", "utterance"]
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """How audio becomes sketches.
+
+    Attributes:
+        sample: what one sample is: every "frame" (temporal independence), or the "utterance" mean of its frames.
+        threads: decoders that run ahead of the encoder.
+        blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
+        shard_s: audio in one shard, about.
+    """
+
+    sample: Sample = "utterance"
+    threads: int = 2
+    blocks: int = 10
+    shard_s: Seconds = 600.0

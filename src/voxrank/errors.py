@@ -23,7 +23,7 @@ class VoxrankError(Exception):
     """Base class of every error raised on purpose."""
 
 
-class RequestError(VoxrankError):
+class RequestError(VoxrankError, ValueError):
     """The request was wrong; nothing was run."""
 
 

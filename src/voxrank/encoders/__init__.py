@@ -1,1 +1,1 @@
-
+"""Encoders: one file per model family, every layer from one forward pass."""

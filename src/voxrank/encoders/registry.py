@@ -56,7 +56,9 @@ def split_spec(spec: str) -> tuple[str, str]:
         ModelError: the spec is empty, or its scheme is unknown.
     """
     if not spec.strip():
-        raise ModelError("a model spec is empty; give a hub id, a local directory or scheme:rest (see `voxrank models`)")
+        raise ModelError(
+            "a model spec is empty; give a hub id, a local directory or scheme:rest (see `voxrank models`)"
+        )
     scheme, colon, rest = spec.partition(":")
     if scheme in _LOADERS:
         return scheme, rest

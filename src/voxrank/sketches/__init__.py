@@ -1,1 +1,1 @@
-
+"""Additive statistics of (sample, target) pairs: they update, merge and know nothing of audio."""

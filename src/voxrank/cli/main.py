@@ -1,0 +1,67 @@
+"""`voxrank`: the commands, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from voxrank.cli import demo, inspect, models, rank
+from voxrank.errors import RequestError, VoxrankError
+from voxrank.report.terminal import plain
+
+EXIT_FAILED = 1
+EXIT_WRONG_REQUEST = 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells count it."""
+
+app = typer.Typer(
+    name="voxrank",
+    help="Which pre-trained speech model, and which layer of it, should you fine-tune? Ranked without fine-tuning any.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("rank")(rank.rank)
+app.command("inspect")(inspect.inspect)
+app.command("models")(models.models)
+app.command("demo")(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False
+) -> None:
+    """Take the options that stand before a command."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("voxrank"))
+        raise typer.Exit
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
+    sys.exit(exit_code(arguments))
+
+
+def exit_code(arguments: list[str] | None = None) -> int:
+    """Run a command line; a failure is one line on standard error, and its exit code is returned."""
+    try:
+        app(args=arguments, standalone_mode=True)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except VoxrankError as error:
+        _complain(str(error))
+        return EXIT_WRONG_REQUEST if isinstance(error, RequestError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        _complain("stopped; nothing was written")
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _complain(message: str) -> None:
+    text = plain(f"voxrank: {' '.join(message.split())}")
+    Console(stderr=True).print(text, soft_wrap=True, style="red")

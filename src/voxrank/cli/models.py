@@ -1,0 +1,82 @@
+"""`voxrank models`: what can be named, and what a model holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, out
+from voxrank.config import EncoderOptions
+from voxrank.report.terminal import plain
+
+KINDS = (
+    ("openai/whisper-tiny", "hub id: any audio encoder that transformers loads"),
+    ("./my-model", "local directory in the same format"),
+    ("ct2:DIR", "CTranslate2 (faster-whisper) checkpoint"),
+    ("onnx:FILE#PATTERN", "ONNX graph; PATTERN picks inner tensors as layers"),
+    ("py:MODULE:FACTORY#PATTERN", "your own torch module; PATTERN picks submodules"),
+    ("logmel, mfcc", "untrained baselines that a model should beat"),
+)
+
+
+def models(
+    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="Load this model and list its layers.")] = None,
+    *,
+    device: DeviceOption = "auto",
+    trust_remote_code: TrustOption = None,
+    json_out: JsonOption = False,
+) -> None:
+    """List the kinds of model that can be ranked, or the layers of one."""
+    if spec is None:
+        _show_kinds(json_out=json_out)
+    else:
+        _show_model(
+            spec, EncoderOptions(device=device, trust_remote_code=tuple(trust_remote_code or ())), json_out=json_out
+        )
+
+
+def _show_kinds(*, json_out: bool) -> None:
+    from voxrank.encoders.pack import PACK, installed
+
+    here = installed()
+    if json_out:
+        pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
+        typer.echo(json.dumps({"kinds": dict(KINDS), "pack": pack}, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("spec", style="cyan", no_wrap=True)
+    table.add_column("what it is")
+    for name, what in KINDS:
+        table.add_row(plain(name), what)
+    for name in PACK:
+        state = "offline pack, installed" if name in here else "offline pack; `voxrank demo --install` fetches it"
+        table.add_row(f"pack:{name}", state)
+    out().print(table)
+
+
+def _show_model(spec: str, options: EncoderOptions, *, json_out: bool) -> None:
+    from voxrank.encoders.registry import load_encoder
+
+    encoder = load_encoder(spec, options)
+    facts = {
+        "model": spec,
+        "parameters": encoder.parameters,
+        "sample_rate": encoder.sample_rate,
+        "mixed_lengths_share_a_batch": encoder.pads,
+        "layers": [asdict(layer) for layer in encoder.layers],
+    }
+    if json_out:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    out().print(plain(spec).append(f": {encoder.parameters:,} parameters, {encoder.sample_rate:,} Hz"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("layer", "dim", "frames/s"):
+        table.add_column(heading, justify="right")
+    table.add_column("name")
+    for layer in encoder.layers:
+        table.add_row(str(layer.index), str(layer.dim), f"{layer.frame_rate:g}", plain(layer.name))
+    out().print(table)

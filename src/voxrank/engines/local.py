@@ -1,0 +1,55 @@
+"""The engine of one process: shards one after another, decoded ahead in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from voxrank.config import ExtractionOptions, Seconds
+from voxrank.data.utterance import Skipped
+from voxrank.encoders.base import Encoder
+from voxrank.extraction import OnAudio, ShardSketch, sketch_shard
+from voxrank.shards import Shard
+from voxrank.sketches.blocks import BlockedMoments
+from voxrank.targets.labels import Targets
+
+
+@dataclass
+class ModelSketch:
+    """All shards of one model together.
+
+    Attributes:
+        layers: layer index → moments in blocks.
+        skipped: utterances that this model could not use.
+        used_s: audio that entered the sketch.
+        encode_s: wall time spent in forward passes.
+    """
+
+    layers: dict[int, BlockedMoments]
+    skipped: list[Skipped] = field(default_factory=list)
+    used_s: Seconds = 0.0
+    encode_s: Seconds = 0.0
+
+    def merge(self, shard: ShardSketch, block: int) -> None:
+        """Take in a shard of that block."""
+        for layer, moments in shard.layers.items():
+            self.layers[layer].close_block(block, moments)
+        self.skipped += shard.skipped
+        self.used_s += shard.used_s
+        self.encode_s += shard.encode_s
+
+
+def sketch_model(
+    encoder: Encoder,
+    shards: Sequence[Shard],
+    targets: Targets,
+    layers: Sequence[int],
+    options: ExtractionOptions,
+    on_audio: OnAudio,
+) -> ModelSketch:
+    """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shard`."""
+    dims = {layer.index: layer.dim for layer in encoder.layers}
+    sketch = ModelSketch({layer: BlockedMoments.zeros(dims[layer], targets.count) for layer in layers})
+    for shard in shards:
+        sketch.merge(sketch_shard(encoder, shard, targets, layers, options, on_audio), shard.block)
+    return sketch

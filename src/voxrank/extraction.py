@@ -1,0 +1,222 @@
+"""One shard: audio → encoder → frames of every layer → sketches.
+
+A batch enters the shard's sketch whole or not at all, so that an utterance whose features are not finite, or a
+forward pass that runs out of memory, can be taken again without a trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voxrank.config import ExtractionOptions, Seconds
+from voxrank.data.audio import decode
+from voxrank.data.prefetch import prefetch
+from voxrank.data.utterance import Skipped
+from voxrank.encoders.base import Encoder, LayerFrames, Waveform
+from voxrank.errors import RunError, UtteranceError
+from voxrank.shards import Item, Shard
+from voxrank.sketches.moments import Array, Moments, gram_product, sum_runs
+from voxrank.targets.labels import Targets
+
+OnAudio = Callable[[Seconds], None]
+"""Called with the seconds of audio that were just dealt with."""
+
+BATCHES_AHEAD = 2
+"""Decoded batches that wait for the encoder."""
+
+
+@dataclass
+class ShardSketch:
+    """What one shard came to.
+
+    Attributes:
+        layers: layer index → its moments.
+        skipped: utterances that this encoder could not use.
+        used_s: audio that entered the sketch.
+        encode_s: wall time spent in forward passes.
+    """
+
+    layers: dict[int, Moments]
+    skipped: list[Skipped] = field(default_factory=list)
+    used_s: Seconds = 0.0
+    encode_s: Seconds = 0.0
+
+
+def sketch_shard(
+    encoder: Encoder,
+    shard: Shard,
+    targets: Targets,
+    layers: Sequence[int],
+    options: ExtractionOptions,
+    on_audio: OnAudio,
+) -> ShardSketch:
+    """Encode a shard and sum it up.
+
+    Args:
+        encoder: the frozen model.
+        shard: what to encode.
+        targets: one row for each utterance.
+        layers: indices of the layers to keep.
+        options: what a sample is, and threads.
+        on_audio: told of progress.
+
+    Raises:
+        RunError: memory ran out on a single window.
+    """
+    dims = {layer.index: layer.dim for layer in encoder.layers}
+    result = ShardSketch({layer: Moments.zeros(dims[layer], targets.count) for layer in layers})
+    batches = plan_batches(shard.items, encoder)
+    for batch, decoded in prefetch(
+        batches, lambda batch: _decode(batch, encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
+    ):
+        if not isinstance(decoded, UtteranceError):
+            _add_batch(result, encoder, decoded, targets, options)
+        on_audio(sum(item.seconds for item in batch))
+    return result
+
+
+def plan_batches(items: Sequence[Item], encoder: Encoder) -> list[tuple[Item, ...]]:
+    """Consecutive items whose padded audio stays within the encoder's budget; an item alone may exceed it."""
+    batches: list[list[Item]] = []
+    longest = 0
+    for item in items:
+        cost = encoder.cost_samples(round(item.seconds * encoder.sample_rate))
+        longest = max(longest, cost)
+        if not batches or longest * (len(batches[-1]) + 1) > encoder.budget_samples:
+            batches.append([])
+            longest = cost
+        batches[-1].append(item)
+    return [tuple(batch) for batch in batches]
+
+
+_Decoded = list[tuple[Item, Waveform | UtteranceError]]
+
+
+def _decode(batch: Sequence[Item], sample_rate: int) -> _Decoded:
+    return [(item, _decode_or_reason(item, sample_rate)) for item in batch]
+
+
+def _decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
+    try:
+        return decode(item.utterance, sample_rate)
+    except UtteranceError as error:
+        return error
+
+
+def _add_batch(
+    result: ShardSketch, encoder: Encoder, decoded: _Decoded, targets: Targets, options: ExtractionOptions
+) -> None:
+    """Take a batch into the sketch, without the utterances that turn out unusable."""
+    items, waveforms = [], []
+    for item, waveform in decoded:
+        if isinstance(waveform, UtteranceError):
+            result.skipped.append(Skipped(item.utterance.id, str(waveform)))
+        else:
+            items.append(item)
+            waveforms.append(waveform)
+    while items:
+        sums = _encode(result, encoder, waveforms, options)
+        bad = _unusable(sums, encoder, items)
+        if not bad:
+            _merge(result, sums, items, targets, options)
+            return
+        result.skipped += bad.values()
+        waveforms = [w for i, w in enumerate(waveforms) if i not in bad]
+        items = [item for i, item in enumerate(items) if i not in bad]
+
+
+@dataclass
+class _LayerSums:
+    """One layer's sums over a batch: gram (D, D) or None, each utterance's sum (R, D) and frames (R,)."""
+
+    gram: NDArray[np.floating[Any]] | None
+    sums: Array
+    counts: NDArray[np.int64]
+
+    def add(self, piece: _LayerSums) -> None:
+        if self.gram is not None and piece.gram is not None:
+            self.gram = self.gram + piece.gram
+        self.sums += piece.sums
+        self.counts += piece.counts
+
+
+def _encode(
+    result: ShardSketch, encoder: Encoder, waveforms: list[Waveform], options: ExtractionOptions
+) -> dict[int, _LayerSums]:
+    """Sums of every kept layer; on running out of memory, again with half the budget."""
+    while True:
+        started = time.perf_counter()
+        try:
+            return _sum_layers(encoder.encode(waveforms), frozenset(result.layers), options)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            _halve_budget(encoder, error)
+        finally:
+            result.encode_s += time.perf_counter() - started
+
+
+def _sum_layers(
+    pieces: Iterator[LayerFrames], layers: frozenset[int], options: ExtractionOptions
+) -> dict[int, _LayerSums]:
+    sums: dict[int, _LayerSums] = {}
+    for piece in pieces:
+        if piece.layer not in layers:
+            continue
+        gram = gram_product(piece.frames) if options.sample == "frame" else None
+        part = _LayerSums(gram, sum_runs(piece.frames, piece.lengths), np.array(piece.lengths))
+        if piece.layer in sums:
+            sums[piece.layer].add(part)
+        else:
+            sums[piece.layer] = part
+    return sums
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "not enough memory" in str(error) or "can't allocate memory" in str(error)  # torch on the CPU
+
+
+def _halve_budget(encoder: Encoder, error: Exception) -> None:
+    least = encoder.cost_samples(encoder.min_samples)
+    if encoder.budget_samples <= least:
+        raise RunError(
+            f"{encoder.spec}: memory ran out on a single window; "
+            "use a shorter --window, a smaller model or --dtype float16"
+        ) from error
+    encoder.budget_samples = max(least, encoder.budget_samples // 2)
+    if encoder.device.type != "cpu":
+        torch.accelerator.empty_cache()
+
+
+def _unusable(sums: dict[int, _LayerSums], encoder: Encoder, items: list[Item]) -> dict[int, Skipped]:
+    """Position in the batch → why the utterance cannot be used."""
+    names = {layer.index: layer.name for layer in encoder.layers}
+    bad: dict[int, Skipped] = {}
+    for layer, part in sorted(sums.items()):
+        for position in np.flatnonzero(~np.isfinite(part.sums).all(axis=1) | (part.counts == 0)):
+            what = "no frames" if part.counts[position] == 0 else "NaN or infinite features"
+            reason = f"layer {layer} ({names[layer]}) gave {what} for this audio"
+            bad.setdefault(int(position), Skipped(items[position].utterance.id, reason, encoder.spec))
+    return bad
+
+
+def _merge(
+    result: ShardSketch, sums: dict[int, _LayerSums], items: list[Item], targets: Targets, options: ExtractionOptions
+) -> None:
+    rows = targets.rows[[item.row for item in items]]
+    for layer, part in sums.items():
+        if options.sample == "frame" and part.gram is not None:
+            result.layers[layer].add(part.gram, part.sums, part.counts, rows)
+        else:
+            means = part.sums / part.counts[:, None]
+            result.layers[layer].add(means.T @ means, means, np.ones_like(part.counts), rows)
+    result.used_s += sum(item.seconds for item in items)

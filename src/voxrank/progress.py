@@ -1,0 +1,21 @@
+"""How a run tells whoever is watching what it is doing."""
+
+from __future__ import annotations
+
+from voxrank.config import Seconds
+
+
+class Progress:
+    """Told of each step of a run. This one says nothing; subclass it to show or log."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know, in one line."""
+
+    def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
+        """A model begins: `position` of `models` (from 1), with this much audio to encode."""
+
+    def advance(self, seconds: Seconds) -> None:
+        """This much audio was dealt with."""
+
+    def finish(self) -> None:
+        """The model's sketches are complete and scored."""

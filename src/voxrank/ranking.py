@@ -1,0 +1,277 @@
+"""Data and models → ranking: the whole run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.data.audio import probe_all
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.registry import load_encoder, split_spec
+from voxrank.engines.local import ModelSketch, sketch_model
+from voxrank.errors import DataError, OptionError, RunError
+from voxrank.memory import peak_rss_mb
+from voxrank.progress import Progress
+from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.scores import Score, get_score
+from voxrank.scores.estimate import Estimate, resample
+from voxrank.shards import Item, Shard, plan_shards
+from voxrank.targets.labels import Targets, utterance_targets
+
+N_RESAMPLES = 10_000
+KEPT_PARAMETERS = 500_000_000
+"""Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
+
+
+def rank(
+    data: str | os.PathLike[str] | Dataset,
+    models: Sequence[str],
+    *,
+    target: str | None = None,
+    split: str | None = None,
+    scores: Sequence[str] = ("logme",),
+    layers: str = "all",
+    encoder: EncoderOptions | None = None,
+    extraction: ExtractionOptions | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Rank pre-trained speech models, and their layers, for labelled speech, without fine-tuning any of them.
+
+    Args:
+        data: a manifest (CSV, TSV, JSONL), a folder of class folders, or a `Dataset`.
+        models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
+        target: column to predict; by default label, else value.
+        split: rows to use; by default "train" where the data have it, else all; "all" for every row.
+        scores: names; the first one orders the ranking.
+        layers: "all", or indices such as "0,3,6" (negative ones count from the last layer).
+        encoder: device, precision, windows.
+        extraction: what a sample is, blocks, threads.
+        seed: of the resamples behind `probability_best`.
+        progress: told of each step.
+
+    Returns:
+        The models and the layers, best first, with 95 % intervals.
+
+    Raises:
+        DataError, ModelError, OptionError: the request was wrong; nothing was encoded.
+        RunError: the run failed.
+
+    Example:
+        ``rank("train.csv", models=["openai/whisper-tiny", "facebook/hubert-base-ls960"]).best.model``
+    """
+    started = time.perf_counter()
+    encoding, extraction, watcher = (
+        encoder or EncoderOptions(),
+        extraction or ExtractionOptions(),
+        progress or Progress(),
+    )
+    chosen = [get_score(name) for name in _distinct(scores, "score")]
+    specs = _distinct(models, "model")
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split=split)
+    prepared = _prepare(dataset, extraction)
+    stable = _Stable(specs, encoding)
+    wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
+    tally = _Tally()
+    for position, spec in enumerate(specs, start=1):
+        watcher.start(spec, position, len(specs), sum(item.seconds for item in prepared.items))
+        sketch = sketch_model(
+            stable.take(spec), prepared.shards, prepared.targets, wanted[spec], extraction, watcher.advance
+        )
+        tally.add(spec, stable, sketch, chosen)
+        watcher.finish()
+    skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
+    used = _used(prepared.items, skipped)
+    return Ranking(
+        task=dataset.task,
+        data=DataSummary(
+            len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
+        ),
+        models=_rank_models(tally.candidates, chosen[0], seed),
+        layers=tuple(_layer_score(c) for c in _best_first(tally.candidates, chosen[0])),
+        cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
+        skipped=skipped,
+        options=_options(dataset, split, chosen, layers, seed) | asdict(encoding) | asdict(extraction),
+    )
+
+
+def _distinct(names: Sequence[str], what: str) -> list[str]:
+    """The names, refused when there are none or one is there twice.
+
+    A spec with an unknown scheme is refused by `split_spec`, before anything is read.
+    """
+    if isinstance(names, str):
+        raise OptionError(f"expected a list of {what}s, got the string {names!r}; write [{names!r}]")
+    if not names:
+        raise OptionError(f"expected at least one {what}, got none; name one with --{what}")
+    doubled = sorted({name for name in names if list(names).count(name) > 1})
+    if doubled:
+        raise OptionError(f"the {what} {doubled[0]!r} is given twice; give each {what} once")
+    if what == "model":
+        for spec in names:
+            split_spec(spec)
+    return list(names)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What every candidate sees: the utterances that can be used, their targets and shards."""
+
+    items: list[Item]
+    skipped: tuple[Skipped, ...]
+    targets: Targets
+    shards: list[Shard]
+
+
+def _prepare(dataset: Dataset, options: ExtractionOptions) -> _Prepared:
+    probed, skipped = probe_all(dataset, options.threads)
+    if not probed:
+        reason = f"; the first: {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
+        raise DataError(f"none of the {len(dataset)} utterances of {dataset.source} can be read{reason}")
+    targets = utterance_targets([p.utterance for p in probed], dataset.task)
+    items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
+    shards = plan_shards(items, dataset.target, blocks=options.blocks, shard_s=options.shard_s)
+    return _Prepared(items, skipped, targets, shards)
+
+
+class _Stable:
+    """The candidates: each is loaded once before anything is encoded, and small ones stay loaded."""
+
+    def __init__(self, specs: Sequence[str], options: EncoderOptions) -> None:
+        self._options = options
+        self._kept: dict[str, Encoder] = {}
+        self.layers: dict[str, tuple[Layer, ...]] = {}
+        self.parameters: dict[str, int] = {}
+        for spec in specs:
+            encoder = load_encoder(spec, options)
+            self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
+            if sum(self.parameters.values()) <= KEPT_PARAMETERS:
+                self._kept[spec] = encoder
+
+    def take(self, spec: str) -> Encoder:
+        """The encoder, which the caller then owns."""
+        return self._kept.pop(spec, None) or load_encoder(spec, self._options)
+
+
+def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[int]:
+    """Indices of the layers a user asked for.
+
+    Args:
+        wanted: "all" or comma-separated indices; negative ones count from the last layer.
+        layers: that the model has.
+        spec: the model, for the message.
+
+    Raises:
+        OptionError: not a list of indices, or the model has no such layer.
+    """
+    if wanted == "all":
+        return [layer.index for layer in layers]
+    try:
+        numbers = [int(part) for part in wanted.split(",")]
+    except ValueError:
+        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, got {wanted!r}") from None
+    missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
+    if missing:
+        raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
+    return sorted({layers[number].index for number in numbers})
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One layer of one model, scored."""
+
+    model: str
+    parameters: int
+    layer: Layer
+    estimates: dict[str, Estimate]
+
+
+class _Tally:
+    """Collects scored layers, skipped utterances and times as the models finish."""
+
+    def __init__(self) -> None:
+        self.candidates: list[_Candidate] = []
+        self.skipped: list[Skipped] = []
+        self.encode_s = 0.0
+        self.score_s = 0.0
+
+    def add(self, spec: str, stable: _Stable, sketch: ModelSketch, scores: Sequence[Score]) -> None:
+        """Score every layer of a model."""
+        started = time.perf_counter()
+        self.skipped += sketch.skipped
+        self.encode_s += sketch.encode_s
+        if not sketch.used_s:
+            raise RunError(f"{spec} could use none of the utterances; the first reason: {sketch.skipped[0].reason}")
+        for layer in stable.layers[spec]:
+            if layer.index in sketch.layers:
+                estimates = {score.name: score.estimate(sketch.layers[layer.index]) for score in scores}
+                self.candidates.append(_Candidate(spec, stable.parameters[spec], layer, estimates))
+        self.score_s += time.perf_counter() - started
+
+
+def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
+    gone = {s.utterance for s in skipped}
+    return [item for item in items if item.utterance.id not in gone]
+
+
+def _best_first(candidates: Sequence[_Candidate], score: Score) -> list[_Candidate]:
+    """By the score; equal ones keep the order of models and layers as given."""
+    sign = -1 if score.higher_is_better else 1
+    return sorted(candidates, key=lambda c: sign * c.estimates[score.name].value)
+
+
+def _rank_models(candidates: Sequence[_Candidate], score: Score, seed: int) -> tuple[ModelScore, ...]:
+    probability = _probability_best(candidates, score, seed)
+    best: dict[str, _Candidate] = {}
+    for candidate in _best_first(candidates, score):
+        best.setdefault(candidate.model, candidate)
+    return tuple(
+        ModelScore(c.model, c.layer.index, position, probability.get(c.model), c.parameters, _values(c))
+        for position, c in enumerate(best.values(), start=1)
+    )
+
+
+def _probability_best(candidates: Sequence[_Candidate], score: Score, seed: int) -> dict[str, float]:
+    """Share of paired resamples in which a model's best layer is the best of all; empty without resamples."""
+    values = resample([c.estimates[score.name] for c in candidates], n_resamples=N_RESAMPLES, seed=seed)
+    if values is None:
+        return {}
+    winners: NDArray[np.int64] = (values if score.higher_is_better else -values).argmax(axis=1)
+    wins = np.bincount(winners, minlength=len(candidates)) / N_RESAMPLES
+    shares: dict[str, float] = {}
+    for candidate, share in zip(candidates, wins.tolist(), strict=True):
+        shares[candidate.model] = shares.get(candidate.model, 0.0) + share
+    return shares
+
+
+def _values(candidate: _Candidate) -> dict[str, ScoreValue]:
+    return {
+        name: ScoreValue(estimate.value, *(estimate.interval() or (None, None)))
+        for name, estimate in candidate.estimates.items()
+    }
+
+
+def _layer_score(c: _Candidate) -> LayerScore:
+    return LayerScore(c.model, c.layer.index, c.layer.name, c.layer.dim, _values(c))
+
+
+def _options(dataset: Dataset, split: str | None, scores: Sequence[Score], layers: str, seed: int) -> dict[str, Any]:
+    return {
+        "voxrank": version("voxrank"),
+        "data": dataset.source,
+        "target": dataset.target,
+        "split": split,
+        "scores": [score.name for score in scores],
+        "layers": layers,
+        "seed": seed,
+    }

@@ -1,0 +1,122 @@
+"""Progress of a run: a bar in a terminal, plain lines elsewhere. Both go to standard error."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from voxrank.config import Seconds
+from voxrank.progress import Progress
+from voxrank.report.terminal import plain
+
+LINE_EVERY_S: Seconds = 15.0
+
+
+class _Speed(ProgressColumn):
+    """Seconds of audio in a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.1f} × real time", style="cyan")
+
+
+class BarProgress(Progress):
+    """One bar for each model, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} s"),
+            _Speed(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._console = console
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def note(self, text: str) -> None:
+        """Print the line above the bars."""
+        self._console.print(plain(text))
+
+    def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
+        """Begin a bar."""
+        label = Text(f"{position}/{models} ").append_text(plain(model, width=24))
+        self._task = self._bars.add_task(label.markup, total=seconds)
+
+    def advance(self, seconds: Seconds) -> None:
+        """Move the bar."""
+        self._bars.advance(self._task, seconds)
+
+    def finish(self) -> None:
+        """Fill the bar."""
+        self._bars.update(self._task, completed=self._bars.tasks[self._task].total)
+
+
+class LineProgress(Progress):
+    """A line at the start and end of each model and every `LINE_EVERY_S` between, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def note(self, text: str) -> None:
+        """Print the line."""
+        self._say(plain(text))
+
+    def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
+        """Say which model begins."""
+        self._label = Text(f"[{position}/{models}] ").append_text(plain(model))
+        self._total, self._done = seconds, 0.0
+        self._began = self._said = time.monotonic()
+        self._say(self._label.copy().append(f": {seconds:,.0f} s of audio"))
+
+    def advance(self, seconds: Seconds) -> None:
+        """Say how far it is, now and then."""
+        self._done += seconds
+        now = time.monotonic()
+        if now - self._said >= LINE_EVERY_S:
+            self._said = now
+            speed = self._done / (now - self._began)
+            left = (self._total - self._done) / speed
+            self._say(
+                self._label.copy().append(
+                    f": {self._done / self._total:.0%}, {speed:,.1f} × real time, {left:,.0f} s left"
+                )
+            )
+
+    def finish(self) -> None:
+        """Say what the model took."""
+        took = time.monotonic() - self._began
+        self._say(
+            self._label.copy().append(f": done in {took:,.1f} s, {self._total / max(took, 1e-9):,.1f} × real time")
+        )
+
+    def _say(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
+
+
+def watch(console: Console) -> BarProgress | LineProgress:
+    """The progress that suits where `console` writes."""
+    return BarProgress(console) if console.is_terminal else LineProgress(console)

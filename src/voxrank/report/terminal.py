@@ -1,0 +1,141 @@
+"""A ranking as tables for the terminal: at most 80 columns, names shown as plain text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voxrank.data.utterance import Skipped
+from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
+
+WIDTH_COLUMNS = 80
+SHOWN_REASONS = 5
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def plain(name: str, width: int | None = None) -> Text:
+    """A name as text that the terminal cannot take for markup or control codes, cut to `width` columns."""
+    shown = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in name)
+    text = Text(shown)
+    if width is not None:
+        text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def show_ranking(console: Console, ranking: Ranking) -> None:
+    """Print the models, best first, what to fine-tune, what was skipped and what it took."""
+    score = ranking.options["scores"][0]
+    console.print(models_table(ranking, score))
+    console.print(verdict(ranking))
+    show_skipped(console, ranking.skipped)
+    data, cost = ranking.data, ranking.cost
+    console.print(
+        f"{data.used:,} of {data.utterances:,} utterances, {_duration(data.seconds)} of audio; "
+        f"{_duration(cost.total_s)} in all, {_duration(cost.score_s)} of it scoring; "
+        f"{cost.peak_rss_mb:,.0f} MB at most",
+        style="dim",
+        highlight=False,
+    )
+
+
+def models_table(ranking: Ranking, score: str) -> Table:
+    """One row for each model at its best layer, with a curve of its layers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", justify="right")
+    table.add_column("model")
+    table.add_column("layer", justify="right")
+    table.add_column(score, justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("best in", justify="right")
+    table.add_column("layers", overflow="ellipsis", no_wrap=True)
+    curves = {m.model: _curve(ranking.layers, m.model, score) for m in ranking.models}
+    for model in ranking.models:
+        value = model.scores[score]
+        table.add_row(
+            str(model.rank),
+            plain(model.model, width=28),
+            str(model.layer),
+            f"{value.value:.4f}",
+            _interval(value),
+            _percent(model.probability_best),
+            curves[model.model],
+            style="bold green" if model.rank == 1 else None,
+        )
+    return table
+
+
+def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
+    """One row for each layer, in the order given."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("model", "layer"):
+        table.add_column(heading)
+    for heading in ("dim", score, "95 % interval"):
+        table.add_column(heading, justify="right")
+    for layer in layers:
+        value = layer.scores[score]
+        where = Text(f"{layer.layer} ").append_text(plain(layer.name, width=16))
+        table.add_row(plain(layer.model, width=28), where, str(layer.dim), f"{value.value:.4f}", _interval(value))
+    return table
+
+
+def verdict(ranking: Ranking) -> Text:
+    """What to fine-tune, in one sentence, with how sure that is."""
+    best = ranking.best
+    name = next(x.name for x in ranking.layers if (x.model, x.layer) == (best.model, best.layer))
+    text = (
+        Text("Fine-tune ").append_text(plain(best.model)).append(f" from layer {best.layer} (").append_text(plain(name))
+    )
+    text.append(")")
+    if best.probability_best is not None and len(ranking.models) > 1:
+        text.append(f": best of {len(ranking.models)} models in {_percent(best.probability_best)} of resamples")
+        text.append(_rivals(ranking.models))
+    return text.append(".")
+
+
+def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
+    """Print how many utterances were left out, and the commonest reasons with an example each."""
+    if not skipped:
+        return
+    console.print(f"{len(skipped):,} skipped:", style="yellow", highlight=False)
+    reasons = Counter(s.reason for s in skipped)
+    for reason, count in reasons.most_common(SHOWN_REASONS):
+        example = next(s.utterance for s in skipped if s.reason == reason)
+        line = Text(f"  {count:,} × ").append_text(plain(reason)).append(" (").append_text(plain(example)).append(")")
+        console.print(line)
+    if len(reasons) > SHOWN_REASONS:
+        console.print(f"  and {len(reasons) - SHOWN_REASONS} other reasons: --json or --out lists them all")
+
+
+def _rivals(models: Sequence[ModelScore]) -> str:
+    """Names no winner where the data leave one in twenty or more to another model."""
+    close = [m.model for m in models[1:] if (m.probability_best or 0.0) >= 0.05]
+    return f"; {len(close)} other(s) cannot be ruled out" if close else ""
+
+
+def _curve(layers: Sequence[LayerScore], model: str, score: str) -> str:
+    """A bar for each layer of a model, in order of layer, from its lowest score to its highest."""
+    values = [x.scores[score].value for x in sorted(layers, key=lambda x: x.layer) if x.model == model]
+    low, high = min(values), max(values)
+    if high == low:
+        return BARS[-1] * len(values)
+    return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
+
+
+def _interval(value: ScoreValue) -> str:
+    return "-" if value.low is None or value.high is None else f"{value.low:.4f} {value.high:.4f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,181 @@
+"""What a ranking is: frozen results that print, save and turn into tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxrank.config import Seconds
+from voxrank.data.utterance import Skipped
+from voxrank.errors import OptionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+"""Version of `ranking.json`."""
+
+
+@dataclass(frozen=True)
+class ScoreValue:
+    """A score and its 95 % interval; low and high are None where the data form a single group."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """One layer of one model.
+
+    Attributes:
+        model: the spec.
+        layer: index; 0 is the input of the first block.
+        name: where it stands in the model.
+        dim: numbers in a frame.
+        scores: score name → value.
+    """
+
+    model: str
+    layer: int
+    name: str
+    dim: int
+    scores: dict[str, ScoreValue]
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """One model at its best layer.
+
+    Attributes:
+        model: the spec.
+        layer: index of its best layer.
+        rank: 1 is best.
+        probability_best: share of resamples of the data in which this model is the best; None without resamples.
+        parameters: weights of the encoder.
+        scores: of the best layer.
+    """
+
+    model: str
+    layer: int
+    rank: int
+    probability_best: float | None
+    parameters: int
+    scores: dict[str, ScoreValue]
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What was scored: utterances asked for and used by every model, seconds of audio used, fingerprint."""
+
+    utterances: int
+    used: int
+    seconds: Seconds
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes)."""
+
+    encode_s: Seconds
+    score_s: Seconds
+    total_s: Seconds
+    peak_rss_mb: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The answer.
+
+    Attributes:
+        task: "classification" or "regression".
+        data: what was scored.
+        models: best first.
+        layers: of all models, best first.
+        cost: what it took.
+        skipped: utterances left out, with reasons.
+        options: what was asked for, to run it again.
+    """
+
+    task: str
+    data: DataSummary
+    models: tuple[ModelScore, ...]
+    layers: tuple[LayerScore, ...]
+    cost: Cost
+    skipped: tuple[Skipped, ...]
+    options: dict[str, Any]
+
+    @property
+    def best(self) -> ModelScore:
+        """The model to fine-tune, at its best layer."""
+        return self.models[0]
+
+    def to_json(self) -> str:
+        """The ranking as `ranking.json` holds it."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each layer, best first; columns model, layer, name, dim, then each score, its low and high."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat(layer) for layer in self.layers])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `ranking.json` and `layers.csv` into a folder, made if need be; each file appears whole or not at all.
+
+        Raises:
+            OptionError: the folder cannot be written.
+        """
+        folder = writable_folder(path)
+        write_atomically(folder / "ranking.json", self.to_json())
+        write_atomically(folder / "layers.csv", self.to_pandas().to_csv(index=False, lineterminator="\n"))
+
+
+def _flat(layer: LayerScore) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": layer.model, "layer": layer.layer, "name": layer.name, "dim": layer.dim}
+    for name, score in layer.scores.items():
+        row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return row
+
+
+def writable_folder(path: str | os.PathLike[str]) -> Path:
+    """Make sure that `path` is a folder that takes files, before any work is done for it.
+
+    Raises:
+        OptionError: it is a file, or may not be written.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OptionError(
+            f"expected a folder that can be written at {folder}, got: {reason}; choose another"
+        ) from error
+    return folder
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text beside `path` and move it into place."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,65 @@
+"""Utterance labels and values → one target for each utterance, which all of its frames carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.data.utterance import Task, Utterance
+from voxrank.errors import DataError
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be explained, the same for every candidate.
+
+    Attributes:
+        names: class names in order of id, or the names of the values.
+        rows: (U,) class ids or (U, T) values, one row for each utterance.
+    """
+
+    names: tuple[str, ...]
+    rows: NDArray[Any]
+
+    @property
+    def count(self) -> int:
+        """T: classes or values."""
+        return len(self.names)
+
+
+def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
+    """The targets of utterances that are labelled as `task` says.
+
+    Values are standardised (mean 0, standard deviation 1), so that scores do not depend on their unit.
+
+    Raises:
+        DataError: a single class is left, or the task is one that utterance labels do not serve.
+    """
+    if task == "classification":
+        return _classes([u.label for u in utterances])
+    if task == "regression":
+        return _values([u.value for u in utterances])
+    raise DataError(
+        "the manifest has transcripts (text) and voxrank scores labels and values so far; "
+        "add a label or value column, or name one with --target"
+    )
+
+
+def _classes(labels: list[str | None]) -> Targets:
+    names, ids = np.unique([label or "" for label in labels], return_inverse=True)
+    if len(names) < 2:
+        found = ", ".join(map(repr, names.tolist())) or "none"
+        raise DataError(f"expected at least two classes to tell apart, found {found}; add utterances of other classes")
+    return Targets(tuple(names.tolist()), ids.astype(np.int64))
+
+
+def _values(values: list[float | None]) -> Targets:
+    rows = np.array([[np.nan if value is None else value] for value in values], dtype=np.float64)
+    spread = rows.std(axis=0)
+    if len(rows) < 2 or not spread.all():
+        raise DataError("expected values that differ between utterances, found a single value; nothing to predict")
+    return Targets(("value",), (rows - rows.mean(axis=0)) / spread)

@@ -1,0 +1,98 @@
+"""Intervals and resamples from block sketches."""
+
+import numpy as np
+import pytest
+import torch
+
+from voxrank.scores.estimate import Estimate, resample
+from voxrank.scores.logme import estimate_logme, maximise_evidence
+from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.moments import Moments
+
+
+def blocks_of(seed, *, n_blocks=8, size=60, dim=5, classes=3, spread=0.0):
+    """Blocks of samples; `spread` moves each block as a whole, so that its samples depend on each other."""
+    rng = np.random.default_rng(seed)
+    means = np.random.default_rng(99).normal(size=(classes, dim))
+    parts = []
+    for _ in range(n_blocks):
+        labels = rng.integers(0, classes, size=size)
+        noise = rng.normal(size=(size, dim)) + spread * rng.normal(size=dim)
+        moments = Moments.zeros(dim, classes)
+        moments.update(torch.from_numpy(means[labels] + noise), labels)
+        parts.append(moments)
+    return parts
+
+
+def weighted(parts, weights):
+    total = Moments.zeros(parts[0].dim, len(parts[0].square))
+    for part, w in zip(parts, weights, strict=True):
+        total.n += w * part.n
+        total.gram += w * part.gram
+        total.cross += w * part.cross
+        total.square += w * part.square
+    return total
+
+
+def blocked(parts):
+    sketch = BlockedMoments.zeros(parts[0].dim, len(parts[0].square))
+    for number, part in enumerate(parts):
+        sketch.close_block(number, part)
+    return sketch
+
+
+def test_influence_is_the_derivative_of_the_score():
+    parts = blocks_of(0)
+    influence = estimate_logme(blocked(parts)).influence
+    step = 1e-4
+    for b in range(len(parts)):
+        up, down = np.ones(len(parts)), np.ones(len(parts))
+        up[b], down[b] = 1 + step, 1 - step
+        slope = (maximise_evidence(weighted(parts, up)).score - maximise_evidence(weighted(parts, down)).score) / (
+            2 * step
+        )
+        assert influence[b] == pytest.approx(slope, rel=1e-4, abs=1e-6)
+
+
+def test_influence_with_fewer_samples_than_dimensions():
+    parts = blocks_of(1, n_blocks=4, size=5, dim=40)
+    assert np.isfinite(estimate_logme(blocked(parts)).influence).all()
+
+
+def test_standard_error_is_that_of_leaving_blocks_out():
+    parts = blocks_of(2, n_blocks=20)
+    estimate = estimate_logme(blocked(parts))
+    left_out = [maximise_evidence(weighted(parts, np.arange(20) != b)).score for b in range(20)]
+    jackknife = np.sqrt(19 / 20 * np.sum((left_out - np.mean(left_out)) ** 2))
+    assert estimate.standard_error == pytest.approx(jackknife, rel=0.1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.7])
+def test_intervals_cover_what_data_of_this_size_score(spread):
+    """Nominal 95 %, also when the samples of a block depend on each other."""
+    estimates = [estimate_logme(blocked(blocks_of(s, n_blocks=10, size=100, spread=spread))) for s in range(300)]
+    truth = np.mean([estimate.value for estimate in estimates])
+    covered = [low <= truth <= high for low, high in (estimate.interval() for estimate in estimates)]
+    assert 0.90 <= np.mean(covered) <= 0.99
+
+
+def test_one_block_has_no_interval():
+    estimate = estimate_logme(blocked(blocks_of(3, n_blocks=1)))
+    assert estimate.interval() is None
+    assert resample([estimate], n_resamples=10, seed=0) is None
+
+
+def test_resamples_are_paired_and_seeded():
+    shared = np.array([1.0, -2.0, 0.5, 0.5])
+    pair = [Estimate(1.0, shared), Estimate(0.9, shared)]
+    values = resample(pair, n_resamples=500, seed=1)
+    np.testing.assert_allclose(values[:, 0] - values[:, 1], 0.1, atol=1e-12)
+    np.testing.assert_array_equal(values, resample(pair, n_resamples=500, seed=1))
+    assert (values != resample(pair, n_resamples=500, seed=2)).any()
+
+
+def test_resamples_spread_as_the_standard_error_says():
+    estimate = Estimate(3.0, np.random.default_rng(4).normal(size=10))
+    values = resample([estimate], n_resamples=40_000, seed=0)[:, 0]
+    assert values.mean() == pytest.approx(3.0, abs=0.05)
+    assert values.std() == pytest.approx(estimate.standard_error, rel=0.02)

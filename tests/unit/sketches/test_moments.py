@@ -1,0 +1,108 @@
+"""Moments are the sums they say they are, in any order and any division."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.sketches.moments import Moments, gram_product, sum_runs
+
+
+def samples(seed, n=30, dim=4, classes=3):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=(n, dim))), rng.integers(0, classes, size=n)
+
+
+def moments_of(features, targets, n_targets=3):
+    result = Moments.zeros(features.shape[1], n_targets)
+    result.update(features, targets)
+    return result
+
+
+def assert_equal(left, right, **tolerance):
+    assert left.n == right.n
+    for name in ("gram", "cross", "square"):
+        np.testing.assert_allclose(getattr(left, name), getattr(right, name), **tolerance)
+
+
+def test_class_moments_by_definition():
+    features, labels = samples(0)
+    f, y = features.numpy(), np.eye(3)[labels]
+    expected = Moments(30, f.T @ f, y.T @ f, (y**2).sum(axis=0))
+    assert_equal(moments_of(features, labels), expected, atol=1e-12)
+
+
+def test_value_moments_by_definition():
+    features, _ = samples(1)
+    y = np.random.default_rng(2).normal(size=(30, 2))
+    expected = Moments(30, features.numpy().T @ features.numpy(), y.T @ features.numpy(), (y**2).sum(axis=0))
+    assert_equal(moments_of(features, y, n_targets=2), expected, atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_runs_that_share_a_target_equal_single_samples(seed, lengths):
+    features, _ = samples(seed, n=sum(lengths))
+    labels = np.random.default_rng(seed).integers(0, 3, size=len(lengths))
+    runs = Moments.zeros(4, 3)
+    counts = np.array(lengths)
+    runs.add(gram_product(features), sum_runs(features, tuple(lengths)), counts, labels)
+    assert_equal(runs, moments_of(features, np.repeat(labels, counts)), atol=1e-10)
+
+
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.tuples(st.integers(0, 30), st.integers(0, 30)))
+@settings(max_examples=40, deadline=None)
+def test_merge_is_associative_and_chunks_equal_the_whole(seed, cuts):
+    features, labels = samples(seed)
+    a, b = sorted(cuts)
+
+    def part(start, stop):
+        return moments_of(features[start:stop], labels[start:stop])
+
+    left = part(0, a)
+    left.merge(part(a, b))
+    left.merge(part(b, 30))
+    right = part(a, b)
+    right.merge(part(b, 30))
+    start = part(0, a)
+    start.merge(right)
+    assert_equal(left, start, atol=1e-11)
+    assert_equal(left, moments_of(features, labels), atol=1e-11)
+
+
+def test_zeros_are_neutral():
+    features, labels = samples(3)
+    merged = Moments.zeros(4, 3)
+    merged.merge(moments_of(features, labels))
+    assert_equal(merged, moments_of(features, labels), rtol=0, atol=0)
+
+
+def test_products_keep_the_precision_of_the_samples():
+    features, _ = samples(4)
+    assert gram_product(features).dtype == np.float64
+    assert gram_product(features.float()).dtype == np.float32
+
+
+def test_a_run_sums_the_same_in_any_batch():
+    features = torch.from_numpy(np.random.default_rng(5).normal(size=(50, 6)).astype(np.float32))
+    alone = sum_runs(features[20:33], (13,))
+    np.testing.assert_array_equal(sum_runs(features, (20, 13, 17))[1], alone[0])
+
+
+def test_packed_moments_come_back_to_single_precision():
+    features, labels = samples(6)
+    moments = moments_of(features, labels)
+    assert_equal(PackedMoments.pack(moments).unpack(), moments, rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_add_up_to_an_exact_total():
+    features, labels = samples(7)
+    blocked = BlockedMoments.zeros(4, 3)
+    for start in range(0, 30, 6):
+        blocked.close_block(start % 12, moments_of(features[start : start + 6], labels[start : start + 6]))
+    assert_equal(blocked.total, moments_of(features, labels), atol=1e-12)
+    parts = list(blocked)
+    assert [part.n for part in parts] == [18, 12]
+    assert sum(part.gram for part in parts) == pytest.approx(blocked.total.gram, rel=1e-5, abs=1e-5)
