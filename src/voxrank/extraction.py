@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +135,7 @@ def _add_batch(
 class _LayerSums:
     """One layer's sums over a batch: gram (D, D) or None, each utterance's sum (R, D) and frames (R,)."""
 
-    gram: NDArray[np.floating[Any]] | None
+    gram: Array | None
     sums: Array
     counts: NDArray[np.int64]
 

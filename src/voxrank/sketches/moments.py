@@ -51,10 +51,10 @@ class Moments:
 
     def update(self, samples: torch.Tensor, targets: Targets) -> None:
         """Add samples (n, D), each with its own target."""
-        counts = np.ones(len(samples), dtype=np.int64)
-        self.add(gram_product(samples), samples.cpu().numpy().astype(np.float64), counts, targets)
+        single = (1,) * len(samples)
+        self.add(gram_product(samples), sum_runs(samples, single), np.array(single), targets)
 
-    def add(self, gram: NDArray[np.floating], sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
+    def add(self, gram: Array, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
 
         Args:
@@ -80,24 +80,44 @@ class Moments:
         self.square += other.square
 
 
-def gram_product(samples: torch.Tensor) -> NDArray[np.floating]:
-    """FᵀF of samples (n, D), where they lie and in their own precision, as a NumPy array.
+def gram_product(samples: torch.Tensor) -> Array:
+    """FᵀF of samples (n, D) in float64, from one product in the samples' own precision where they lie.
 
-    On the CPU, NumPy sees that both factors are one array and calls BLAS's symmetric rank-k update, which does
-    half the work of a matrix product. On an accelerator only the (D, D) result crosses to the host.
+    Single-precision samples are centred first, FᵀF = ZᵀZ + n·μμᵀ with Z = F − μ: hidden states have a few dimensions
+    that are large and nearly constant, whose rounding would otherwise drown the small ones. On the CPU, NumPy sees
+    that both factors are one array and calls BLAS's symmetric rank-k update, half the work of a matrix product. On an
+    accelerator only the (D, D) result crosses to the host.
     """
-    if samples.device.type == "cpu":
-        matrix: NDArray[np.floating] = samples.numpy()
-        product: NDArray[np.floating] = matrix.T @ matrix
-        return product
-    result: NDArray[np.floating] = (samples.T @ samples).cpu().numpy()
-    return result
+    if samples.dtype == torch.float64 or len(samples) == 0:
+        return _self_product(samples)
+    mean = _sum64(samples) / len(samples)
+    product = _self_product(samples - torch.from_numpy(mean).to(samples)).astype(np.float64)
+    product += len(samples) * np.outer(mean, mean)
+    return product
 
 
 def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
-    """Sum of each run of consecutive samples: (sum(lengths), D) → (R, D), summed on the device, in float64 on the host.
+    """Sum of each run of consecutive samples in float64: (sum(lengths), D) → (R, D).
 
     A run's sum does not depend on its neighbours in the batch.
     """
-    sums = torch.stack([run.sum(dim=0) for run in torch.split(samples, list(lengths))])
-    return sums.cpu().numpy().astype(np.float64)
+    if len(lengths) == len(samples) and set(lengths) == {1}:
+        return samples.cpu().numpy().astype(np.float64)
+    return np.array([_sum64(run) for run in torch.split(samples, list(lengths))])
+
+
+def _self_product(matrix: torch.Tensor) -> NDArray[Any]:
+    if matrix.device.type == "cpu":
+        array: NDArray[Any] = matrix.numpy()
+        product: NDArray[Any] = array.T @ array
+        return product
+    result: NDArray[Any] = (matrix.T @ matrix).cpu().numpy()
+    return result
+
+
+def _sum64(samples: torch.Tensor) -> Array:
+    """Sum over samples, accumulated in float64 (on the host where the device has no float64)."""
+    if samples.device.type == "mps":
+        samples = samples.cpu()
+    total: Array = samples.sum(dim=0, dtype=torch.float64).cpu().numpy()
+    return total

@@ -1,0 +1,212 @@
+"""Does LogME order (model, layer) pairs as a trained probe does? A first look, on recorded speech.
+
+For each task, every layer of every model of the offline pack is frozen; a logistic regression on pooled features is
+trained on few examples a class and tested on speakers it has not heard (for speaker identity: on other takes). Its
+accuracy is the truth; it is repeated over seeds, so that we also know how well the truth agrees with itself, which no
+score can beat. LogME sees the training rows only, once with an utterance's mean as the sample and once with every frame.
+The rules that look at no data (depth, dimension, parameters) stand beside it.
+
+Run: python benchmarks/agreement.py [--fresh]. Rows are kept as they are made; a second run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from common import DATA, MODELS, load, provenance, save
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from voxrank.config import EncoderOptions
+from voxrank.data.audio import decode
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Utterance
+from voxrank.encoders.base import Encoder
+from voxrank.encoders.registry import load_encoder
+from voxrank.scores.logme import maximise_evidence
+from voxrank.sketches.moments import Moments, gram_product, sum_runs
+
+NAME = "agreement"
+SEEDS = (0, 1, 2)
+BATCH = 64
+PER_CLASS = 10
+"""Training examples a class for the probe: few, so that the truth has room below 100 %."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question asked of the layers."""
+
+    name: str
+    manifest: str
+    target: str
+
+    def is_test(self, utterance: Utterance) -> bool:
+        """Words are tested on unheard speakers; speakers on other takes."""
+        if self.target == "speaker":
+            return zlib.crc32(utterance.path.stem.encode()) % 2 == 1
+        if self.manifest == "fsdd":
+            return utterance.speaker in {"lucas", "theo"}
+        return utterance.split == "test"
+
+
+TASKS = (
+    Task("fsdd digits, unseen speakers", "fsdd", "label"),
+    Task("fsdd speakers", "fsdd", "speaker"),
+    Task("arabic words, unseen speakers", "arabic-commands", "label"),
+    Task("arabic speakers", "arabic-commands", "speaker"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fresh", action="store_true", help="forget the rows made before")
+    arguments = parser.parse_args()
+    result = {} if arguments.fresh else load(NAME)
+    rows: list[dict[str, Any]] = result.get("rows", [])
+    done = {(row["task"], row["model"]) for row in rows}
+    for manifest in dict.fromkeys(task.manifest for task in TASKS):
+        tasks = [task for task in TASKS if task.manifest == manifest]
+        for model in MODELS:
+            missing = [task for task in tasks if (task.name, model) not in done]
+            if missing:
+                rows += list(score_model(model, manifest, missing))
+                save(NAME, {"made": provenance(), "settings": settings(), "rows": rows, "summary": summary(rows)})
+                print(f"{manifest}: {model} done", flush=True)
+    save(NAME, {"made": provenance(), "settings": settings(), "rows": rows, "summary": summary(rows)})
+    for line in summary(rows):
+        print(line)
+
+
+def settings() -> dict[str, Any]:
+    return {"per_class": PER_CLASS, "seeds": len(SEEDS), "whisper_window": "fit", "probe": "logistic regression, C = 1"}
+
+
+def score_model(model: str, manifest: str, tasks: list[Task]) -> Iterator[dict[str, Any]]:
+    """Rows for every layer of a model on the tasks of one manifest: features are made once."""
+    encoder = load_encoder(model, EncoderOptions(whisper_window="fit"))
+    path = DATA / manifest / "manifest.csv"
+    utterances = read_dataset(path, split="all").utterances
+    labels = {t.name: [u.label for u in read_dataset(path, split="all", target=t.target).utterances] for t in tasks}
+    test = {t.name: np.array([t.is_test(u) for u in utterances]) for t in tasks}
+    ids = {name: np.unique(values, return_inverse=True)[1] for name, values in labels.items()}
+    started = time.perf_counter()
+    means, frames = encode(encoder, utterances, ids, test)
+    encode_s = time.perf_counter() - started
+    for layer in encoder.layers:
+        for task in tasks:
+            train = ~test[task.name]
+            accuracies = probe(means[layer.index], ids[task.name], train)
+            yield {
+                "task": task.name,
+                "model": model,
+                "layer": layer.index,
+                "dim": layer.dim,
+                "parameters": encoder.parameters,
+                "depth": layer.index / max(len(encoder.layers) - 1, 1),
+                "accuracy": accuracies,
+                "logme_utterance": logme(means[layer.index][train], ids[task.name][train]),
+                "logme_frame": maximise_evidence(frames[task.name][layer.index]).score,
+                "encode_s": round(encode_s, 1),
+            }
+
+
+Means = dict[int, NDArray[np.float64]]
+FrameMoments = dict[str, dict[int, Moments]]
+
+
+def encode(
+    encoder: Encoder,
+    utterances: tuple[Utterance, ...],
+    ids: dict[str, NDArray[np.int64]],
+    test: dict[str, NDArray[np.bool_]],
+) -> tuple[Means, FrameMoments]:
+    """Pooled features of all utterances, and the frame moments of each task's training rows, in one pass."""
+    parts: dict[int, list[NDArray[np.float64]]] = {layer.index: [] for layer in encoder.layers}
+    moments = {
+        name: {layer.index: Moments.zeros(layer.dim, int(labels.max()) + 1) for layer in encoder.layers}
+        for name, labels in ids.items()
+    }
+    for start in range(0, len(utterances), BATCH):
+        batch = slice(start, min(start + BATCH, len(utterances)))
+        waveforms = [decode(u, encoder.sample_rate) for u in utterances[batch]]
+        sums = {layer.index: np.zeros((len(waveforms), layer.dim)) for layer in encoder.layers}
+        counts = {layer.index: np.zeros(len(waveforms), dtype=np.int64) for layer in encoder.layers}
+        for piece in encoder.encode(waveforms):
+            runs = sum_runs(piece.frames, piece.lengths)
+            sums[piece.layer] += runs
+            counts[piece.layer] += np.array(piece.lengths)
+            for name, labels in ids.items():
+                add_training_frames(
+                    moments[name][piece.layer], piece.frames, piece.lengths, labels[batch], test[name][batch]
+                )
+        for layer, total in sums.items():
+            parts[layer].append(total / counts[layer][:, None])
+    return {layer: np.concatenate(values) for layer, values in parts.items()}, moments
+
+
+def add_training_frames(
+    moments: Moments,
+    frames: torch.Tensor,
+    lengths: tuple[int, ...],
+    labels: NDArray[np.int64],
+    test: NDArray[np.bool_],
+) -> None:
+    train = ~test
+    if not train.any():
+        return
+    kept = frames[torch.from_numpy(np.repeat(train, lengths))]
+    counts = np.array(lengths)[train]
+    moments.add(gram_product(kept), sum_runs(kept, tuple(counts.tolist())), counts, labels[train])
+
+
+def logme(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    moments = Moments.zeros(features.shape[1], int(labels.max()) + 1)
+    moments.update(torch.from_numpy(features), labels)
+    return maximise_evidence(moments).score
+
+
+def probe(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArray[np.bool_]) -> list[float]:
+    """Accuracy on the test rows of a logistic regression trained on `PER_CLASS` rows a class, for each seed."""
+    accuracies = []
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        chosen = np.concatenate(
+            [rng.choice(np.flatnonzero(train & (labels == k)), PER_CLASS, replace=False) for k in np.unique(labels)]
+        )
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        classifier.fit(features[chosen], labels[chosen])
+        accuracies.append(float(classifier.score(features[~train], labels[~train])))
+    return accuracies
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Spearman of each score and rule with the mean accuracy, for each task; and of the truth with itself."""
+    lines = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        chosen = [row for row in rows if row["task"] == task]
+        accuracy = np.array([row["accuracy"] for row in chosen])
+        line: dict[str, Any] = {"task": task, "pairs": len(chosen)}
+        if len(chosen) > 2:
+            for name in ("logme_utterance", "logme_frame", "depth", "dim", "parameters"):
+                rho, p = stats.spearmanr([row[name] for row in chosen], accuracy.mean(axis=1))
+                line[name] = {"spearman": round(float(rho), 3), "p": float(f"{p:.2g}")}
+            between = [stats.spearmanr(accuracy[:, i], accuracy[:, j])[0] for i in range(3) for j in range(i)]
+            line["truth_with_itself"] = round(float(np.mean(between)), 3)
+            line["best_accuracy"] = round(float(accuracy.mean(axis=1).max()), 3)
+        lines.append(line)
+    return lines
+
+
+if __name__ == "__main__":
+    main()

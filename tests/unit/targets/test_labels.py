@@ -1,0 +1,47 @@
+"""Utterance labels and values become targets."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voxrank.data.utterance import Utterance
+from voxrank.errors import DataError
+from voxrank.targets.labels import utterance_targets
+
+
+def labelled(labels):
+    return [Utterance(id=str(i), path=Path("x"), label=label) for i, label in enumerate(labels)]
+
+
+def valued(values):
+    return [Utterance(id=str(i), path=Path("x"), value=value) for i, value in enumerate(values)]
+
+
+def test_classes_are_numbered_in_order_of_name():
+    targets = utterance_targets(labelled(["yes", "no", "yes"]), "classification")
+    assert targets.names == ("no", "yes")
+    assert targets.count == 2
+    np.testing.assert_array_equal(targets.rows, [1, 0, 1])
+
+
+def test_values_are_standardised():
+    targets = utterance_targets(valued([1.0, 3.0, 8.0]), "regression")
+    assert targets.rows.shape == (3, 1)
+    assert targets.rows.mean() == pytest.approx(0, abs=1e-15)
+    assert targets.rows.std() == pytest.approx(1)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(DataError, match="expected at least two classes to tell apart, found 'yes'"):
+        utterance_targets(labelled(["yes", "yes"]), "classification")
+
+
+def test_one_value_is_refused():
+    with pytest.raises(DataError, match="found a single value; nothing to predict"):
+        utterance_targets(valued([2.0, 2.0]), "regression")
+
+
+def test_transcripts_are_refused_with_what_to_do():
+    with pytest.raises(DataError, match="add a label or value column, or name one with --target"):
+        utterance_targets(labelled(["a"]), "transcription")

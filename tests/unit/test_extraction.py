@@ -1,0 +1,179 @@
+"""One shard: the sketch equals what the frames say, whatever the batches; trouble leaves no trace."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from voxrank.config import ExtractionOptions
+from voxrank.data.audio import decode
+from voxrank.data.read import read_dataset
+from voxrank.encoders.base import LayerFrames
+from voxrank.errors import RunError
+from voxrank.extraction import plan_batches, sketch_shard
+from voxrank.shards import Item, Shard
+from voxrank.targets.labels import utterance_targets
+from voxrank.testing.encoders import FakeEncoder
+
+SECONDS = 0.3
+
+
+@pytest.fixture
+def shard(tones):
+    dataset = read_dataset(tones)
+    items = tuple(Item(u, SECONDS, row) for row, u in enumerate(dataset.utterances))
+    return Shard(0, items), utterance_targets(dataset.utterances, "classification")
+
+
+def sketch(encoder, shard, sample="frame", layers=(0, 1, 2)):
+    work, targets = shard
+    heard = []
+    result = sketch_shard(encoder, work, targets, layers, ExtractionOptions(sample=sample), heard.append)
+    assert sum(heard) == pytest.approx(work.seconds)
+    return result
+
+
+def features_of(encoder, work, layer):
+    """Frames of each utterance by one forward pass each."""
+    frames = []
+    for item in work.items:
+        pieces = list(encoder.encode([decode(item.utterance, encoder.sample_rate)]))
+        frames.append(next(p.frames.numpy() for p in pieces if p.layer == layer).astype(float))
+    return frames
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+@pytest.mark.parametrize("sample", ["frame", "utterance"])
+def test_sketch_equals_its_definition(shard, sample, layer):
+    encoder = FakeEncoder()
+    result = sketch(encoder, shard, sample).layers[layer]
+    work, targets = shard
+    frames = features_of(encoder, work, layer)
+    if sample == "utterance":
+        frames = [f.mean(axis=0, keepdims=True) for f in frames]
+    samples = np.concatenate(frames)
+    one_hot = np.eye(targets.count)[np.repeat(targets.rows, [len(f) for f in frames])]
+    assert result.n == len(samples)
+    np.testing.assert_allclose(result.gram, samples.T @ samples, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(result.cross, one_hot.T @ samples, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(result.square, one_hot.sum(axis=0))
+
+
+@pytest.mark.parametrize("sample", ["frame", "utterance"])
+@pytest.mark.parametrize("budget_s", [0.1, 0.7, 1000.0])
+def test_batch_budget_does_not_change_the_sketch(shard, sample, budget_s):
+    small = FakeEncoder()
+    small.budget_samples = round(budget_s * small.sample_rate)
+    left, right = sketch(FakeEncoder(), shard, sample).layers[2], sketch(small, shard, sample).layers[2]
+    assert left.n == right.n
+    np.testing.assert_allclose(left.gram, right.gram, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(left.cross, right.cross, rtol=1e-6, atol=1e-6)
+
+
+def test_long_audio_is_cut_into_windows_whose_frames_are_joined(shard):
+    windowed = FakeEncoder()
+    windowed.window_samples = 800  # 50 ms: five hops, so that no frame is lost at a cut
+    windowed.budget_samples = 800
+    work, targets = shard
+    even = [item for item in work.items if len(decode(item.utterance, 16_000)) % 800 == 0]
+    part = (Shard(0, tuple(even)), targets)
+    left, right = sketch(FakeEncoder(), part).layers[1], sketch(windowed, part).layers[1]
+    assert left.n == right.n > 0
+    np.testing.assert_allclose(left.gram, right.gram, rtol=1e-5, atol=1e-5)
+
+
+def test_only_the_layers_asked_for_are_kept(shard):
+    assert set(sketch(FakeEncoder(), shard, layers=(1,)).layers) == {1}
+
+
+class BadForOne(FakeEncoder):
+    """NaN in one layer for the utterances whose waveforms have a given length."""
+
+    def __init__(self, bad_length):
+        super().__init__()
+        self.bad_length = bad_length
+
+    def _forward(self, windows):
+        for piece in super()._forward(windows):
+            frames = piece.frames.clone()
+            start = 0
+            for window, length in zip(windows, piece.lengths, strict=True):
+                if piece.layer == 1 and len(window) == self.bad_length:
+                    frames[start, 0] = float("nan")
+                start += length
+            yield LayerFrames(piece.layer, frames, piece.lengths)
+
+
+def test_utterances_with_features_that_are_not_finite_leave_no_trace(shard):
+    work, targets = shard
+    lengths = [len(decode(item.utterance, 16_000)) for item in work.items]
+    bad = lengths[0]
+    result = sketch(BadForOne(bad), shard)
+    assert len(result.skipped) == lengths.count(bad)
+    assert result.skipped[0].reason == "layer 1 (block 1) gave NaN or infinite features for this audio"
+    assert result.skipped[0].model == "fake"
+    clean = Shard(0, tuple(item for item, n in zip(work.items, lengths, strict=True) if n != bad))
+    expected = sketch(FakeEncoder(), (clean, targets))
+    for layer in (0, 1, 2):
+        assert result.layers[layer].n == expected.layers[layer].n
+        np.testing.assert_allclose(result.layers[layer].gram, expected.layers[layer].gram, rtol=1e-5, atol=1e-4)
+
+
+class Hungry(FakeEncoder):
+    """Runs out of memory above a number of windows, after the first layer is out."""
+
+    def __init__(self, most, error):
+        super().__init__()
+        self.most, self.error = most, error
+
+    def _forward(self, windows):
+        pieces = super()._forward(windows)
+        yield next(pieces)
+        if len(windows) > self.most:
+            raise self.error
+        yield from pieces
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_halves_the_budget_and_goes_on(shard, error):
+    hungry = Hungry(3, error)
+    result, expected = sketch(hungry, shard), sketch(FakeEncoder(), shard)
+    assert hungry.budget_samples < FakeEncoder().budget_samples
+    assert not result.skipped
+    for layer in (0, 1, 2):
+        assert result.layers[layer].n == expected.layers[layer].n
+        np.testing.assert_allclose(result.layers[layer].gram, expected.layers[layer].gram, rtol=1e-5, atol=1e-4)
+
+
+def test_out_of_memory_on_a_single_window_ends_the_run(shard):
+    with pytest.raises(RunError, match="fake: memory ran out on a single window; use a shorter --window"):
+        sketch(Hungry(0, MemoryError()), shard)
+
+
+def test_other_errors_of_an_encoder_are_not_swallowed(shard):
+    with pytest.raises(RuntimeError, match="a bug"):
+        sketch(Hungry(0, RuntimeError("a bug")), shard)
+
+
+def test_a_file_that_vanishes_is_skipped_with_its_reason(shard):
+    work, _ = shard
+    gone = work.items[3].utterance
+    Path(gone.path).unlink()
+    result = sketch(FakeEncoder(), shard)
+    assert [s.utterance for s in result.skipped] == [gone.id]
+    assert result.used_s == pytest.approx(work.seconds - SECONDS)
+
+
+def test_batches_stay_within_the_budget(shard):
+    encoder = FakeEncoder()
+    encoder.budget_samples = round(1.0 * encoder.sample_rate)
+    batches = plan_batches(shard[0].items, encoder)
+    assert [len(batch) for batch in batches] == [3] * 12
