@@ -1,1 +1,1 @@
-
+"""Data: one reader per input format, then audio, decoded ahead of its use."""

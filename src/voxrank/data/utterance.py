@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -77,3 +78,14 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
         return tuple(sorted({u.label for u in self.utterances if u.label is not None}))
+
+    def fingerprint(self) -> str:
+        """Hex digest of what is asked: task, ids, offsets and labels of all utterances, in order.
+
+        It identifies the question, not the audio behind it, which is not read.
+        """
+        digest = hashlib.sha256(repr((self.task, self.target)).encode())
+        for utterance in self.utterances:
+            fields = astuple(utterance)
+            digest.update(repr((fields[0], *fields[2:])).encode())  # without the machine's own path
+        return digest.hexdigest()

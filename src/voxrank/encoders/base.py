@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions, Hertz
+from voxrank.data.audio import Waveform
 
-Waveform = NDArray[np.float32]
-"""Mono samples at the encoder's sample rate, shape (n,), about -1 to 1."""
+__all__ = ["Encoder", "Layer", "LayerFrames", "Waveform", "count_parameters", "cut", "pick_device", "pick_dtype"]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""A hub id or a local directory → configuration, feature extractor and encoder weights, or one line that says why not."""
+"""A hub id or a local directory → configuration, feature extractor and weights, or one line that says why not."""
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ import huggingface_hub
 import torch
 import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import pick_device
 from voxrank.errors import ModelError, OptionError
+
+hub: Any = huggingface_hub  # Any: much of both packages is not annotated
+tf: Any = transformers
 
 HUB_TIMEOUT_S = 5.0
 AUDIO_INPUTS = ("input_values", "input_features")
@@ -78,7 +81,7 @@ def _check_directory(name: str, path: Path) -> Path:
 def _only_cached(name: str) -> bool:
     """Ask the hub once, briefly, whether it has the model; True when it cannot be asked but the cache has it."""
     try:
-        huggingface_hub.model_info(name, timeout=HUB_TIMEOUT_S)
+        hub.model_info(name, timeout=HUB_TIMEOUT_S)
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"{name}: the hub has no such model, or it is private (`hf auth login`); check the name, "
@@ -88,7 +91,7 @@ def _only_cached(name: str) -> bool:
         raise ModelError(f"{name} is neither a directory nor a hub id such as owner/model") from error
     except Exception as error:
         # The HTTP client, and with it the exception, differs between versions of huggingface_hub.
-        if not isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+        if not isinstance(hub.try_to_load_from_cache(name, "config.json"), str):
             raise ModelError(
                 f"{name}: there is no such directory, and the hub cannot be reached ({first_line(error)}); "
                 "check the name and the network, or give a local directory"
@@ -100,7 +103,7 @@ def _only_cached(name: str) -> bool:
 def load_config(checkpoint: Checkpoint) -> Any:
     """Read the configuration of the model's encoder."""
     with _reading(checkpoint, "config.json"):
-        config = AutoConfig.from_pretrained(
+        config = tf.AutoConfig.from_pretrained(
             checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
     for setting in HEAD_SETTINGS:
@@ -112,7 +115,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
 def load_extractor(checkpoint: Checkpoint) -> Any:
     """Read the model's feature extractor."""
     with _reading(checkpoint, "feature extractor (preprocessor_config.json)"):
-        extractor = AutoFeatureExtractor.from_pretrained(
+        extractor = tf.AutoFeatureExtractor.from_pretrained(
             checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
     if getattr(extractor, "dither", 0.0):
@@ -142,14 +145,14 @@ def load_weights(checkpoint: Checkpoint, config: Any) -> Any:
             local_files_only=checkpoint.offline,
         )
     _check_complete(checkpoint, info)
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def _shell(checkpoint: Checkpoint, config: Any) -> Any:
     """The encoder without its weights, which takes no memory."""
     with _reading(checkpoint, "architecture"), torch.device("meta"):
         inner = getattr(config, "encoder_config", config)
-        shell = AutoModel.from_config(inner, trust_remote_code=checkpoint.trusted)
+        shell = tf.AutoModel.from_config(inner, trust_remote_code=checkpoint.trusted)
         if getattr(inner, "is_encoder_decoder", False):
             shell = shell.get_encoder()
     if shell.main_input_name not in AUDIO_INPUTS:
@@ -191,15 +194,17 @@ def _reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence transformers; the hub's download bars stay."""
-    log = transformers.utils.logging
+    log = tf.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    hub_bars = not huggingface_hub.utils.are_progress_bars_disabled()
+    hub_bars = not hub.utils.are_progress_bars_disabled()
     log.set_verbosity(logging.CRITICAL)
     log.disable_progress_bar()
     if hub_bars:
-        huggingface_hub.utils.enable_progress_bars()
+        hub.utils.enable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         log.set_verbosity(level)
         if bars:
@@ -217,7 +222,7 @@ def usable_device(options: EncoderOptions) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise OptionError(
-            f"device {options.device!r} cannot be used here ({first_line(error)}); use auto, cpu or a device torch reports"
+            f"device {options.device!r} cannot be used here ({first_line(error)}); use auto, cpu or one torch reports"
         ) from error
     return device
 

@@ -9,6 +9,7 @@ would see past the end of the utterance alone. Whether that was enough is measur
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -110,3 +111,10 @@ def leaks(alone: Sequence[Sequence[LayerFrames]], together: Sequence[LayerFrames
         if not difference.median().item() <= LEAK_TOLERANCE:
             return True
     return False
+
+
+def without_tf32(device: torch.device) -> AbstractContextManager[None]:
+    """Keep CUDA convolutions in true float32: TF32, their default, rounds to 1e-3 and differently in every batch."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

@@ -1,0 +1,166 @@
+"""Audio files → waveforms: probed by header, decoded by stretch, mixed to mono and resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from voxrank.config import Hertz, Seconds
+from voxrank.data.utterance import Dataset, Skipped, Utterance
+from voxrank.errors import UtteranceError
+
+Waveform = NDArray[np.float32]
+"""Mono samples, shape (n,), about -1 to 1."""
+
+MIN_UTTERANCE_S: Seconds = 0.025
+"""One analysis window: anything shorter holds no frame of speech."""
+END_TOLERANCE_S: Seconds = 0.05
+"""How far an `end` may lie past the end of the file: manifests round."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a header says: rate in Hz, channels, and samples per channel in the whole file."""
+
+    sample_rate: int
+    channels: int
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class Probed:
+    """An utterance whose audio is there.
+
+    Attributes:
+        utterance: as the reader made it.
+        info: of its file.
+        start, stop: the utterance's samples in the file, stop excluded.
+    """
+
+    utterance: Utterance
+    info: AudioInfo
+    start: int
+    stop: int
+
+    @property
+    def seconds(self) -> Seconds:
+        """How long it is."""
+        return (self.stop - self.start) / self.info.sample_rate
+
+
+def probe(utterance: Utterance) -> Probed:
+    """Read the header only.
+
+    Raises:
+        UtteranceError: no file, not audio, no samples, offsets outside the file, or too short.
+    """
+    with _opened(utterance) as file:
+        return _located(utterance, file)
+
+
+def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple[Skipped, ...]]:
+    """Probe every utterance, `threads` at a time: those that can be read, in order, and the others with reasons."""
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(pool.map(_probe_or_skip, dataset.utterances))
+    probed = tuple(result for result in results if isinstance(result, Probed))
+    return probed, tuple(result for result in results if isinstance(result, Skipped))
+
+
+def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
+    """Read an utterance's stretch of its file, and nothing else of it.
+
+    Channels are averaged; other rates are resampled by soxr (HQ).
+
+    Returns:
+        (n,) float32, with n = `resampled_length` of the stretch.
+
+    Raises:
+        UtteranceError: as `probe`; or the file ends early, or holds NaN or infinite samples.
+    """
+    with _opened(utterance) as file:
+        place = _located(utterance, file)
+        file.seek(place.start)
+        samples = file.read(place.stop - place.start, dtype="float32", always_2d=True)
+    if len(samples) < place.stop - place.start:
+        got = len(samples) / place.info.sample_rate
+        raise UtteranceError(
+            f"expected {place.seconds:.3f} s of audio as the header says, got {got:.3f} s; file cut short"
+        )
+    mono: Waveform = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
+    return _resample(mono, place.info.sample_rate, round(sample_rate))
+
+
+def resampled_length(n_samples: int, rate: int, new_rate: int) -> int:
+    """Samples after resampling, rounded to the nearest.
+
+    Example:
+        >>> resampled_length(11025, 22050, 16000)
+        8000
+    """
+    return (n_samples * new_rate * 2 + rate) // (rate * 2)
+
+
+def _resample(samples: Waveform, rate: int, new_rate: int) -> Waveform:
+    if rate == new_rate:
+        return np.ascontiguousarray(samples)
+    length = resampled_length(len(samples), rate, new_rate)
+    resampled = soxr.resample(samples, rate, new_rate)[:length]  # soxr's own length may differ by a sample
+    result: Waveform = np.pad(resampled, (0, length - len(resampled))).astype(np.float32, copy=False)
+    return result
+
+
+@contextmanager
+def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
+    """The open file; every way of not being readable audio becomes an `UtteranceError`."""
+    path = utterance.path
+    try:
+        if path.is_dir():
+            raise UtteranceError(f"expected an audio file, got a folder: {path}")
+        if path.stat().st_size == 0:
+            raise UtteranceError(f"expected an audio file, got an empty one (0 bytes): {path}")
+        with path.open("rb") as raw, soundfile.SoundFile(raw) as file:
+            yield file
+    except FileNotFoundError:
+        raise UtteranceError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UtteranceError(f"cannot read {path}: {error.strerror or error}") from error
+    except soundfile.SoundFileError as error:
+        raise UtteranceError(f"not audio that libsndfile can read: {path} ({_plain(error)})") from error
+
+
+def _plain(error: Exception) -> str:
+    """Libsndfile's own words, without the name of the stream it was given."""
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+
+
+def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
+    info = AudioInfo(file.samplerate, file.channels, file.frames)
+    length = info.n_samples / info.sample_rate
+    if info.n_samples == 0:
+        raise UtteranceError("the file holds no samples")
+    if utterance.start >= length:
+        raise UtteranceError(f"starts at {utterance.start:g} s, past the end of the file ({length:.3f} s)")
+    if utterance.end is not None and utterance.end > length + END_TOLERANCE_S:
+        raise UtteranceError(f"ends at {utterance.end:g} s, past the end of the file ({length:.3f} s)")
+    start = round(utterance.start * info.sample_rate)
+    stop = info.n_samples if utterance.end is None else min(round(utterance.end * info.sample_rate), info.n_samples)
+    placed = Probed(utterance, info, start, stop)
+    if placed.seconds < MIN_UTTERANCE_S:
+        raise UtteranceError(f"expected at least {MIN_UTTERANCE_S} s of audio, got {stop - start} samples; too short")
+    return placed
+
+
+def _probe_or_skip(utterance: Utterance) -> Probed | Skipped:
+    try:
+        return probe(utterance)
+    except UtteranceError as error:
+        return Skipped(utterance.id, str(error))

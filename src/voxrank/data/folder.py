@@ -1,0 +1,32 @@
+"""Class folders: ``folder/<label>/**/<audio file>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import soundfile
+
+from voxrank.data.rows import Request, Row, build_dataset
+from voxrank.data.utterance import Dataset
+from voxrank.errors import DataError
+
+
+def audio_suffixes() -> frozenset[str]:
+    """Endings of files that libsndfile may read, lower case, with the dot."""
+    formats = {f".{name.lower()}" for name in soundfile.available_formats()}
+    return frozenset(formats | {".aif", ".opus", ".oga", ".sph"})
+
+
+def read_folder(path: Path, request: Request) -> Dataset:
+    """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`."""
+    suffixes = audio_suffixes()
+    rows = [
+        Row(str(file.relative_to(path)), {"path": str(file.relative_to(path.parent)), "label": folder.name})
+        for folder in sorted(path.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".")
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+    ]
+    if not rows:
+        raise DataError(f"{path}: expected folders named after classes with audio files in them, found none")
+    return build_dataset(path, ["path", "label"], rows, [], request)

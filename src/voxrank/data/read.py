@@ -1,0 +1,75 @@
+"""A path → `Dataset`: picks the reader for its format."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from voxrank.data.folder import read_folder
+from voxrank.data.manifest import read_json_lines, read_table
+from voxrank.data.rows import Request
+from voxrank.data.utterance import Dataset
+from voxrank.errors import DataError, did_you_mean
+
+Reader = Callable[[Path, Request], Dataset]
+
+READERS: dict[str, Reader] = {
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+}
+"""File ending → reader; a folder goes to `read_folder`."""
+
+
+def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, split: str | None = None) -> Dataset:
+    """Read labelled speech: rows and labels only, no audio.
+
+    Columns: ``path`` (or ``audio_filepath``), relative to the manifest's folder; ``label`` (class), ``value`` (number)
+    or ``text`` (transcript), the first of these that is there; optionally ``start`` and ``end`` in seconds (or
+    ``offset`` and ``duration``), ``speaker``, ``split``.
+
+    Args:
+        path: a .csv, .tsv, .jsonl or .ndjson manifest, or a folder of class folders.
+        target: another column to predict: ``value`` as numbers, any other as classes.
+        split: rows to take; by default those of ``train`` where there are any, else all; "all" for every row.
+
+    Returns:
+        The usable utterances; the others are in `Dataset.skipped` with reasons.
+
+    Raises:
+        DataError: the path, its format, its columns or all of its rows are unusable.
+    """
+    source = Path(path)
+    reader = _reader(source)
+    try:
+        return reader(source, Request(target, split))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: expected UTF-8 text, got a byte that is not at {error.start}; save it as UTF-8"
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{source}: expected a table of quoted or plain cells, got: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def _reader(source: Path) -> Reader:
+    if source.is_dir():
+        return read_folder
+    if not source.exists():
+        siblings = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
+        near = did_you_mean(source.name, siblings).partition(" (known")[0] if siblings else ""
+        hint = near if near.startswith("did you mean") else "check the path"
+        raise DataError(f"no such data set: {source}; {hint}")
+    suffix = source.suffix.lower()
+    if suffix not in READERS:
+        raise DataError(
+            f"{source}: expected a folder of class folders or a file ending in {', '.join(READERS)}, "
+            f"got {suffix or 'no ending'!r}"
+        )
+    if source.stat().st_size == 0:
+        raise DataError(f"{source}: expected a manifest, got an empty file")
+    return READERS[suffix]

@@ -1,0 +1,130 @@
+"""Whisper's encoder, whose input is always the log-mel spectrogram of a window of fixed length.
+
+Source: A. Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", arXiv 2212.04356.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_dtype
+from voxrank.encoders.checkpoints import Checkpoint, load_extractor, tf
+from voxrank.encoders.padding import pack_layers, without_tf32
+from voxrank.errors import ModelError
+
+CONV_STRIDE = 2
+"""Frames of the spectrogram that become one frame of the encoder."""
+
+SILENCE = -1.5
+"""Whisper's log-mel of digital silence: (log10(1e-10) + 4) / 4."""
+
+DYNAMIC_RANGE = 2.0
+"""Whisper raises every log-mel value to at least the loudest one less this: 8 / 4, in powers of ten over four."""
+
+
+class Whisper(Encoder):
+    """The encoder of a Whisper model.
+
+    With ``whisper_window="full"`` every window is padded to the 30 s that the model was trained on, so that windows of
+    any lengths share a batch. With "fit" spectrogram and position table are cut to the window, and only equal lengths
+    do. Either way a frame is kept for every 20 ms begun.
+    """
+
+    def __init__(self, model: Any, extractor: Any, options: EncoderOptions) -> None:
+        self.spec = "whisper"
+        self.device = model.device
+        self.parameters = count_parameters(model)
+        self.sample_rate = extractor.sampling_rate
+        self.min_samples = extractor.hop_length * CONV_STRIDE
+        self.layers = _layers(model.config, self.sample_rate / self.min_samples)
+        self.pads = options.whisper_window == "full"
+        self._positions = model.config.max_source_positions
+        self._full_samples = self._positions * self.min_samples
+        self.window_samples = max(self.min_samples, min(self._full_samples, round(options.window_s * self.sample_rate)))
+        self.budget_samples = round(options.batch_s * self.sample_rate)
+        self._extractor = extractor
+        self._dtype = pick_dtype(options)
+        self._model = model.to(self._dtype)
+
+    def cost_samples(self, n_samples: int) -> int:
+        """The whole window where every utterance is padded to it."""
+        return self._full_samples if self.pads else super().cost_samples(n_samples)
+
+    def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
+        frames = [-(-len(window) // self.min_samples) for window in windows]
+        positions = self._positions if self.pads else max(frames)
+        mels = torch.stack([log_mel(self._extractor, window, positions * CONV_STRIDE) for window in windows])
+        with cut_positions(self._model, positions), without_tf32(self.device):
+            outputs = self._model(mels.to(self.device, self._dtype), output_hidden_states=True)
+        return pack_layers(list(outputs.hidden_states), frames)
+
+
+def _layers(config: Any, frame_rate: float) -> tuple[Layer, ...]:
+    names = ["input", *(f"block {i}" for i in range(1, config.encoder_layers + 1))]
+    return tuple(Layer(i, name, config.d_model, frame_rate) for i, name in enumerate(names))
+
+
+def log_mel(extractor: Any, window: Waveform, n_frames: int) -> torch.Tensor:
+    """Whisper's log-mel spectrogram of a window padded with silence, (mel bins, n_frames).
+
+    Equal to the extractor's on the padded window, without computing the silence: past the last frame that reaches into
+    the audio, every value is the floor that the loudest value sets.
+
+    Args:
+        extractor: a `WhisperFeatureExtractor`.
+        window: at most n_frames · hop samples.
+        n_frames: frames of the padded window.
+    """
+    hop = extractor.hop_length
+    reaching = -(-(len(window) + extractor.n_fft // 2) // hop)
+    computed = min(n_frames, reaching + extractor.n_fft // hop)  # so that no frame kept sees where the padding ends
+    made = extractor(
+        window, sampling_rate=extractor.sampling_rate, max_length=computed * hop, truncation=False, return_tensors="pt"
+    )
+    mel: torch.Tensor = made["input_features"][0]
+    if computed == n_frames:
+        return mel
+    floor = max(SILENCE, mel.max().item() - DYNAMIC_RANGE)
+    return nn.functional.pad(mel[:, :reaching], (0, n_frames - reaching), value=floor)
+
+
+@contextmanager
+def cut_positions(model: Any, positions: int) -> Iterator[None]:
+    """Let a Whisper encoder take a window of so many positions, on the first rows of its own position table."""
+    table, config = model.embed_positions, model.config
+    whole = config.max_source_positions
+    if positions == whole:
+        yield
+        return
+    model.embed_positions = nn.Embedding(positions, config.d_model, _weight=table.weight[:positions])
+    config.max_source_positions = positions
+    try:
+        yield
+    finally:
+        model.embed_positions, config.max_source_positions = table, whole
+
+
+def load_whisper_extractor(checkpoint: Checkpoint, config: Any) -> Any:
+    """The checkpoint's feature extractor, or, where it has none, the one that every Whisper of its mel bins shares.
+
+    Raises:
+        ModelError: the extractor makes other spectrograms than the model takes.
+    """
+    try:
+        extractor = load_extractor(checkpoint)
+    except ModelError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        return tf.WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+    if extractor.feature_size != config.num_mel_bins:
+        raise ModelError(
+            f"{checkpoint.name}: preprocessor_config.json makes {extractor.feature_size} mel bins and config.json "
+            f"takes {config.num_mel_bins}; use the files of one model"
+        )
+    return extractor
