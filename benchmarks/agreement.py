@@ -3,7 +3,7 @@
 For each task, every layer of every model of the offline pack is frozen; a logistic regression on pooled features is
 trained on few examples a class and tested on speakers it has not heard (for speaker identity: on other takes). Its
 accuracy is the truth; it is repeated over seeds, so that we also know how well the truth agrees with itself, which no
-score can beat. LogME sees the training rows only, once with an utterance's mean as the sample and once with every frame.
+score can beat. LogME sees the training rows only, once with utterance means as samples and once with every frame.
 The rules that look at no data (depth, dimension, parameters) stand beside it.
 
 Run: python benchmarks/agreement.py [--fresh]. Rows are kept as they are made; a second run goes on where it stopped.
@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import DATA, MODELS, load, provenance, save
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from common import DATA, MODELS, load, provenance, save
 from voxrank.config import EncoderOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset

@@ -52,7 +52,7 @@ def build_dataset(
     """
     path_column = _path_column(source, columns)
     target, task = _target(source, columns, request.target)
-    kept = _of_split(source, list(rows), request.split)
+    split, kept = _of_split(source, list(rows), request.split)
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)
     for row in kept:
@@ -65,7 +65,7 @@ def build_dataset(
     if not utterances:
         first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")
-    return Dataset(str(source), task, target, tuple(utterances.values()), tuple(left_out))
+    return Dataset(str(source), task, target, tuple(utterances.values()), tuple(left_out), split)
 
 
 def _path_column(source: Path, columns: Sequence[str]) -> str:
@@ -90,16 +90,16 @@ def _target(source: Path, columns: Sequence[str], wanted: str | None) -> tuple[s
     )
 
 
-def _of_split(source: Path, rows: list[Row], wanted: str | None) -> list[Row]:
-    """The rows of a split. Unasked, test rows do not choose a model: "train" is taken where there is one."""
+def _of_split(source: Path, rows: list[Row], wanted: str | None) -> tuple[str, list[Row]]:
+    """The split and its rows. Unasked, test rows do not choose a model: "train" is taken where there is one."""
     known = {str(row.columns["split"]) for row in rows if row.columns.get("split")}
     if wanted == ALL or (wanted is None and TRAIN not in known):
-        return rows
+        return ALL, rows
     split = wanted or TRAIN
     if split not in known:
         names = did_you_mean(split, [*known, ALL])
         raise DataError(f"{source}: no row has the split {split!r}; {names}")
-    return [row for row in rows if row.columns.get("split") == split]
+    return split, [row for row in rows if row.columns.get("split") == split]
 
 
 def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task) -> Utterance:

@@ -63,6 +63,7 @@ class Dataset:
         target: the manifest column (or "folder") that the task reads.
         utterances: the usable rows.
         skipped: the rows that are not, with reasons.
+        split: the part of the data that was taken; "all" for every row.
     """
 
     source: str
@@ -70,6 +71,7 @@ class Dataset:
     target: str
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...] = ()
+    split: str = "all"
 
     def __len__(self) -> int:
         return len(self.utterances)

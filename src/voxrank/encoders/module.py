@@ -26,9 +26,9 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     """Build the module that ``factory()`` returns, which takes waveforms (batch, samples) in float32.
 
     Layers are the outputs of the submodules whose names match PATTERN (``*`` and ``?``, as for files; commas between
-    several), in the order of the module's own names; by default, the members of its longest `ModuleList` or `Sequential`, with the input of the
-    first as layer 0. An output may be a tensor, or a tuple whose first item is one. The module may have the
-    attributes `sample_rate` (default 16,000 Hz) and `min_samples` (default 400).
+    several), in the order of the module's own names. By default they are the members of its longest `ModuleList` or
+    `Sequential`, with the input of the first as layer 0. An output may be a tensor, or a tuple whose first item is
+    one. The module may have the attributes `sample_rate` (default 16,000 Hz) and `min_samples` (default 400).
 
     Raises:
         ModelError: not importable, not a module, nothing matches, or no tensor comes out.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import ctypes
 import io
+import shutil
+import tempfile
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,53 +40,61 @@ TEST_VOICES = 4
 _RETRIEVE_SYNCHRONOUSLY = 2
 _UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
-_lock = Lock()  # the C library keeps its state in globals
 
 
-def espeak_available() -> bool:
-    """Whether the extra `demo` is installed."""
-    try:
-        import espeakng_loader  # noqa: F401
-    except ImportError:
-        return False
-    return True
+class Synthesiser:
+    """One fresh eSpeak NG. The same sequence of calls on a fresh one gives the same samples.
 
-
-def speak(text: str, voice: str = "en-us", *, rate_wpm: int = 175, pitch: int = 50) -> tuple[Samples, int]:
-    """Speak a text.
-
-    Args:
-        text: what to say.
-        voice: an eSpeak NG voice, with a variant after "+" (such as "en-us+f3").
-        rate_wpm: words in a minute, 80 to 450.
-        pitch: 0 to 99.
-
-    Returns:
-        Mono samples (n,) from -1 to 1, and their rate in Hz.
+    The C library keeps its state (noise, flutter, phase) in globals and never resets it, so each `Synthesiser` loads
+    a copy of its own, which stays loaded as long as the process.
 
     Raises:
-        OptionError: the extra `demo` is not installed, or there is no such voice.
+        OptionError: the extra `demo` is not installed, or its voices are missing.
     """
-    chunks: list[NDArray[np.int16]] = []
 
-    def collect(samples: Any, count: int, _: Any) -> int:
-        if count > 0:
-            chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise OptionError("speech synthesis needs espeakng-loader; run: pip install 'voxrank[demo]'") from error
+        self._voices = Path(espeakng_loader.get_data_path())
+        self._library = _load_copy(Path(espeakng_loader.get_library_path()))
+        self.sample_rate = self._library.espeak_Initialize(_RETRIEVE_SYNCHRONOUSLY, 0, str(self._voices).encode(), 0)
+        if self.sample_rate <= 0:
+            raise OptionError("eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader")
 
-    callback = _callback_type()(collect)
-    with _lock:
-        library, rate_hz = _library()
-        if not _has_variant(voice) or library.espeak_SetVoiceByName(voice.encode()) != 0:
+    def speak(self, text: str, voice: str = "en-us", *, rate_wpm: int = 175, pitch: int = 50) -> Samples:
+        """Speak a text.
+
+        Args:
+            text: what to say.
+            voice: an eSpeak NG voice, with a variant after "+" (such as "en-us+f3").
+            rate_wpm: words in a minute, 80 to 450.
+            pitch: 0 to 99.
+
+        Returns:
+            Mono samples (n,) from -1 to 1, at `sample_rate` Hz.
+
+        Raises:
+            OptionError: there is no such voice.
+        """
+        if not self._has_variant(voice) or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise OptionError(f"expected a voice of eSpeak NG such as en-us or en+f2, got {voice!r}")
-        library.espeak_SetParameter(_RATE, rate_wpm, 0)
-        library.espeak_SetParameter(_PITCH, pitch, 0)
-        library.espeak_SetSynthCallback(callback)
+        self._library.espeak_SetParameter(_RATE, rate_wpm, 0)
+        self._library.espeak_SetParameter(_PITCH, pitch, 0)
+        chunks: list[NDArray[np.int16]] = []
+        callback = _callback(chunks)
+        self._library.espeak_SetSynthCallback(callback)
         content = text.encode() + b"\0"
-        library.espeak_Synth(content, len(content), 0, 0, 0, _UTF8, None, None)
-        library.espeak_Synchronize()
-    spoken = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int16)
-    return (spoken / 32_768).astype(np.float32), rate_hz
+        self._library.espeak_Synth(content, len(content), 0, 0, 0, _UTF8, None, None)
+        self._library.espeak_Synchronize()
+        spoken = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int16)
+        return (spoken / 32_768).astype(np.float32)
+
+    def _has_variant(self, voice: str) -> bool:
+        """Whether the variant after "+" is there; the library would fall back to the plain voice without a word."""
+        _, plus, variant = voice.partition("+")
+        return not plus or (self._voices / "voices" / "!v" / variant).is_file()
 
 
 def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], takes: int, seed: int) -> Path:
@@ -103,8 +111,9 @@ def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], tak
         The manifest: path, label, speaker, split.
 
     Raises:
-        OptionError: as `speak`.
+        OptionError: as `Synthesiser`.
     """
+    synthesiser = Synthesiser()
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     rows = [("path", "label", "speaker", "split")]
     for number, voice in enumerate(voices):
@@ -113,7 +122,7 @@ def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], tak
             for take in range(takes):
                 rng = np.random.default_rng([seed, number, words.index(word), take])
                 name = f"clips/{voice.replace('+', '-')}-{word}-{take}.flac"
-                _write(folder / name, _take(word, voice, rng))
+                _write(folder / name, _take(synthesiser, word, voice, rng))
                 rows.append((name, word, voice, split))
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
@@ -122,16 +131,18 @@ def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], tak
     return manifest
 
 
-def _take(word: str, voice: str, rng: np.random.Generator) -> Samples:
+def _take(synthesiser: Synthesiser, word: str, voice: str, rng: np.random.Generator) -> Samples:
     """One reading of a word: spoken, set in a room, mixed with noise, scaled."""
-    spoken, rate_hz = speak(word, voice, rate_wpm=int(rng.integers(130, 221)), pitch=int(rng.integers(25, 76)))
-    dry = soxr.resample(spoken, rate_hz, SAMPLE_RATE_HZ)
+    rate_wpm, pitch = int(rng.integers(130, 221)), int(rng.integers(25, 76))
+    spoken = synthesiser.speak(word, voice, rate_wpm=rate_wpm, pitch=pitch)
+    dry = soxr.resample(spoken, synthesiser.sample_rate, SAMPLE_RATE_HZ)
     wet = fftconvolve(np.pad(dry, (0, SAMPLE_RATE_HZ // 10)), _room(rng))
     snr_db = rng.uniform(5, 30)
     noise = rng.normal(size=len(wet)) * np.sqrt(np.mean(wet**2)) * 10 ** (-snr_db / 20)
     mixed = wet + noise
     peak = 10 ** (rng.uniform(-20, -1) / 20)
-    return (mixed * peak / np.abs(mixed).max()).astype(np.float32)
+    scaled: Samples = (mixed * peak / np.abs(mixed).max()).astype(np.float32)
+    return scaled
 
 
 def _room(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -147,32 +158,24 @@ def _write(path: Path, samples: Samples) -> None:
     soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16")
 
 
-def _has_variant(voice: str) -> bool:
-    """Whether the variant after "+" is there; the library itself would fall back to the plain voice without a word."""
-    import espeakng_loader
-
-    _, plus, variant = voice.partition("+")
-    return not plus or (Path(espeakng_loader.get_data_path()) / "voices" / "!v" / variant).is_file()
-
-
-@cache
-def _callback_type() -> Any:
-    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-
-
-@cache
-def _library() -> tuple[Any, int]:
-    """The C library, started, and its sample rate in Hz."""
-    try:
-        import espeakng_loader
-    except ImportError as error:
-        raise OptionError("speech synthesis needs espeakng-loader; run: pip install 'voxrank[demo]'") from error
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
+def _load_copy(path: Path) -> Any:
+    """Load a copy of a C library, so that its globals are its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        library = ctypes.CDLL(str(shutil.copy(path, folder)))
     library.espeak_Synth.argtypes = [
         *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
         *(ctypes.c_void_p, ctypes.c_void_p),
     ]
-    rate_hz = library.espeak_Initialize(_RETRIEVE_SYNCHRONOUSLY, 0, espeakng_loader.get_data_path().encode(), 0)
-    if rate_hz <= 0:
-        raise OptionError("eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader")
-    return library, rate_hz
+    return library
+
+
+def _callback(chunks: list[NDArray[np.int16]]) -> Any:
+    """A C function that keeps what it is given; hold on to it while the library may call it."""
+
+    def collect(samples: Any, count: int, _: Any) -> int:
+        if count > 0:
+            chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    return kind(collect)

@@ -127,9 +127,7 @@ FAMILIES = {
     "hubert-layer": _waveform("Hubert", **_FRONT, **_LAYER_NORM),
     "wavlm-group": _waveform("WavLM", normalize=False, **_FRONT),
     "wavlm-layer": _waveform("WavLM", **_FRONT, **_LAYER_NORM),
-    "data2vec": _waveform(
-        "Data2VecAudio", conv_dim=(12,) * 7, num_conv_pos_embedding_groups=4, conv_pos_kernel_size=7
-    ),
+    "data2vec": _waveform("Data2VecAudio", conv_dim=(12,) * 7, num_conv_pos_embedding_groups=4, conv_pos_kernel_size=7),
     "unispeech-sat": _waveform("UniSpeechSat", **_FRONT),
     "sew": _waveform("SEW", **_SEW_FRONT),
     "conformer-relative": _waveform("Wav2Vec2Conformer", conv_depthwise_kernel_size=5, **_FRONT),

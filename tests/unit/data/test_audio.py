@@ -1,0 +1,76 @@
+"""What is decoded is what was recorded, at any rate, in any form."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxrank.data.audio import decode, probe, resampled_length
+from voxrank.data.utterance import Utterance
+
+
+def sine(rate, seconds=1.0, frequency_hz=440.0):
+    return 0.5 * np.sin(2 * np.pi * frequency_hz * np.arange(round(rate * seconds)) / rate)
+
+
+def utterance(path, **offsets):
+    return Utterance(id="u", path=Path(path), **offsets)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_resampling_keeps_the_signal_and_the_promised_length(tmp_path, rate):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sine(rate), rate, subtype="FLOAT")
+    samples = decode(utterance(path), 16_000)
+    assert samples.dtype == np.float32
+    assert len(samples) == resampled_length(rate, rate, 16_000) == 16_000
+    np.testing.assert_allclose(samples[800:-800], sine(16_000)[800:-800], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"), [("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.flac", None), ("a.aiff", None)]
+)
+def test_lossless_formats(tmp_path, name, subtype):
+    soundfile.write(tmp_path / name, sine(16_000), 16_000, subtype=subtype)
+    np.testing.assert_allclose(decode(utterance(tmp_path / name), 16_000), sine(16_000), atol=1 / 32_767)
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.mp3"])
+def test_lossy_formats(tmp_path, name):
+    soundfile.write(tmp_path / name, sine(16_000), 16_000)
+    samples = decode(utterance(tmp_path / name), 16_000)
+    assert np.corrcoef(samples[2000:14_000], sine(16_000)[2000:14_000])[0, 1] > 0.99
+
+
+def test_channels_are_averaged(tmp_path):
+    left, right = sine(16_000), sine(16_000, frequency_hz=700)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(decode(utterance(tmp_path / "a.wav"), 16_000), (left + right) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_offsets_equal_a_cut_of_the_whole(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, sine(16_000, seconds=2) * np.linspace(0, 1, 32_000), 16_000)
+    whole = decode(utterance(path), 16_000)
+    part = decode(utterance(path, start=0.75, end=1.25), 16_000)
+    np.testing.assert_allclose(part, whole[12_000:20_000], atol=1e-6)
+    assert probe(utterance(path, start=0.75)).seconds == pytest.approx(1.25)
+
+
+def test_an_end_that_was_rounded_up_is_the_end(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
+    assert len(decode(utterance(tmp_path / "a.wav", end=1.04), 16_000)) == 16_000
+
+
+def test_silence_is_audio(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
+    assert not decode(utterance(tmp_path / "a.wav"), 16_000).any()
+
+
+@given(n=st.integers(1, 10**7), rate=st.integers(8_000, 192_000), new=st.integers(8_000, 48_000))
+def test_length_is_rounded_to_the_nearest(n, rate, new):
+    assert abs(resampled_length(n, rate, new) - n * new / rate) <= 0.5

@@ -1,0 +1,270 @@
+"""Whatever is wrong with the data: one line that says what was expected, what came and what to do.
+
+Rows of the first table end a request (`DataError`); rows of the second cost one utterance (`Skipped`).
+"""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from voxrank.data.audio import decode, probe, probe_all
+from voxrank.data.read import read_dataset
+from voxrank.errors import DataError, UtteranceError
+
+RATE = 16_000
+
+
+def manifest(folder, text, name="m.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+REQUESTS = {
+    "unknown path column": (
+        "wav,label\na.wav,x\n",
+        {},
+        r"expected a column 'path' \(or 'audio_filepath'\).*found: wav, label",
+    ),
+    "no target column": (
+        "path,lable\na.wav,x\n",
+        {},
+        r"expected a column 'label' \(class\), 'value' .*found: path, lable",
+    ),
+    "unknown target": (
+        "path,label\na.wav,x\n",
+        {"target": "lable"},
+        r"no column 'lable' to predict; did you mean label\?",
+    ),
+    "unknown split": (
+        "path,label,split\na.wav,x,test\n",
+        {"split": "dev"},
+        "no row has the split 'dev'; known: all, test",
+    ),
+    "header only": ("path,label\n", {}, "expected at least one usable row, found none"),
+    "blank header": ("\n\n", {}, "expected a header line with column names"),
+    "every row unusable": (
+        "path,label\n,x\n",
+        {},
+        r"found none; the first: m\.csv, line 2: the column 'path' is empty",
+    ),
+    "not UTF-8": (
+        b"path,label\n\xff\xfe.wav,x\n",
+        {},
+        "expected UTF-8 text, got a byte that is not at 11; save it as UTF-8",
+    ),
+    "not a table": (b'path,label\n"a.wav"b,x\n', {}, "expected a table of quoted or plain cells, got"),
+}
+
+
+@pytest.mark.parametrize(("text", "options", "message"), REQUESTS.values(), ids=REQUESTS)
+def test_requests_that_cannot_be_met(tmp_path, text, options, message):
+    path = manifest(tmp_path, text)
+    with pytest.raises(DataError, match=message):
+        read_dataset(path, **options)
+
+
+def test_missing_manifest_names_a_near_one(tmp_path):
+    manifest(tmp_path, "path,label\n", "train.csv")
+    with pytest.raises(DataError, match=r"no such data set: .*trian\.csv; did you mean train\.csv\?$"):
+        read_dataset(tmp_path / "trian.csv")
+
+
+def test_missing_manifest_in_a_missing_folder(tmp_path):
+    with pytest.raises(DataError, match=r"no such data set: .*nowhere.*; check the path$"):
+        read_dataset(tmp_path / "nowhere" / "m.csv")
+
+
+def test_empty_manifest(tmp_path):
+    path = manifest(tmp_path, "")
+    with pytest.raises(DataError, match=r"expected a manifest, got an empty file"):
+        read_dataset(path)
+
+
+def test_unknown_format(tmp_path):
+    path = manifest(tmp_path, "x", "m.xlsx")
+    with pytest.raises(DataError, match=r"expected a folder of class folders or a file ending in \.csv.*got '\.xlsx'"):
+        read_dataset(path)
+
+
+def test_folder_without_audio(tmp_path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match="expected folders named after classes with audio files in them, found none"):
+        read_dataset(tmp_path)
+
+
+def test_json_without_objects(tmp_path):
+    path = manifest(tmp_path, "[1]\nnot json\n", "m.jsonl")
+    with pytest.raises(
+        DataError, match=r"expected one JSON object a line, found none; m\.jsonl, line 1: expected a JSON"
+    ):
+        read_dataset(path)
+
+
+ROWS = {
+    "no path": ({"path": "", "label": "x"}, "the column 'path' is empty"),
+    "no label": ({"path": "a.wav", "label": " "}, "the column 'label' is empty"),
+    "start that is no number": (
+        {"path": "a.wav", "label": "x", "start": "abc"},
+        "expected a number in the column 'start', got 'abc'",
+    ),
+    "negative start": ({"path": "a.wav", "label": "x", "start": -1}, "expected a start of at least 0 s, got -1"),
+    "end before start": (
+        {"path": "a.wav", "label": "x", "start": 2, "end": 1},
+        "expected an end after the start, got start 2 s and end 1 s",
+    ),
+    "infinite end": (
+        {"path": "a.wav", "label": "x", "end": "inf"},
+        "expected a finite number in the column 'end', got 'inf'",
+    ),
+    "duplicate": ({"path": "good.wav", "label": "x"}, "a duplicate of an earlier row: good.wav"),
+    "duplicate with another label": (
+        {"path": "good.wav", "label": "y"},
+        "a duplicate of an earlier row, with another label: good.wav; the first one is kept",
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "reason"), ROWS.values(), ids=ROWS)
+def test_rows_that_are_left_out(tmp_path, row, reason):
+    rows = [{"path": "good.wav", "label": "x"}, row]
+    path = manifest(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
+    dataset = read_dataset(path)
+    assert [u.id for u in dataset.utterances] == ["good.wav"]
+    assert [(s.utterance, s.reason) for s in dataset.skipped] == [("m.jsonl, line 2", reason)]
+
+
+def test_json_lines_and_table_rows_that_are_no_rows(tmp_path):
+    lines = manifest(tmp_path, '{"path": "a.wav", "label": "x"}\n{broken\n["a"]\n', "m.jsonl")
+    assert [s.reason for s in read_dataset(lines).skipped] == [
+        "expected a JSON object, got text that is not JSON",
+        "expected a JSON object, got list",
+    ]
+    table = manifest(tmp_path, "path,label\na.wav,x\nb.wav,x,y,z\n")
+    assert [s.reason for s in read_dataset(table).skipped] == [
+        "expected 2 cells as in the header, got 4; quote cells that hold the delimiter"
+    ]
+
+
+def audio(folder, samples, rate=RATE, name="a.wav", **options):
+    soundfile.write(folder / name, samples, rate, **options)
+
+
+def noise(n, channels=1):
+    samples = 0.1 * np.random.default_rng(0).normal(size=(n, channels))
+    return samples[:, 0] if channels == 1 else samples
+
+
+def no_file(folder):
+    pass
+
+
+def a_folder(folder):
+    (folder / "a.wav").mkdir()
+
+
+def empty_file(folder):
+    (folder / "a.wav").write_bytes(b"")
+
+
+def not_audio(folder):
+    (folder / "a.wav").write_bytes(b"this is text, not audio, and long enough to have had a header")
+
+
+def zero_samples(folder):
+    audio(folder, np.zeros(0))
+
+
+def nan_samples(folder):
+    samples = noise(RATE)
+    samples[500] = np.nan
+    audio(folder, samples, subtype="FLOAT")
+
+
+def one_sample(folder):
+    audio(folder, noise(1))
+
+
+def cut_short(folder):
+    audio(folder, noise(10 * RATE), name="whole.flac")
+    content = (folder / "whole.flac").read_bytes()
+    (folder / "a.wav").write_bytes(content[: len(content) // 2])
+
+
+AUDIO = {
+    "missing file": (no_file, {}, r"no such file: .*a\.wav"),
+    "a folder": (a_folder, {}, r"expected an audio file, got a folder: .*a\.wav"),
+    "empty file": (empty_file, {}, r"expected an audio file, got an empty one \(0 bytes\): .*a\.wav"),
+    "not audio": (not_audio, {}, r"not audio that libsndfile can read: .*a\.wav \("),
+    "zero samples": (zero_samples, {}, "the file holds no samples"),
+    "NaN samples": (nan_samples, {}, "the samples hold NaN or infinite values; decode or export the file again"),
+    "one sample": (one_sample, {}, r"expected at least 0\.025 s of audio, got 1 samples; too short"),
+    "cut short": (
+        cut_short,
+        {},
+        r"expected 10\.000 s of audio as the header says, got \d\.\d+ s; file cut short|libsndfile",
+    ),
+    "start past the end": (one_sample, {"start": 9}, r"starts at 9 s, past the end of the file \(0\.000 s\)"),
+    "end past the end": (one_sample, {"end": 9}, r"ends at 9 s, past the end of the file \(0\.000 s\)"),
+}
+
+
+@pytest.mark.parametrize(("make", "offsets", "message"), AUDIO.values(), ids=AUDIO)
+def test_audio_that_cannot_be_used(tmp_path, make, offsets, message):
+    make(tmp_path)
+    path = manifest(tmp_path, json.dumps({"path": "a.wav", "label": "x", **offsets}), "m.jsonl")
+    (utterance,) = read_dataset(path).utterances
+    with pytest.raises(UtteranceError, match=message):
+        decode(utterance, RATE)
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    audio(tmp_path, noise(RATE))
+    (utterance,) = read_dataset(manifest(tmp_path, "path,label\na.wav,x\n")).utterances
+
+    def refuse(self, *args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(UtteranceError, match=r"cannot read .*a\.wav: Permission denied"):
+        probe(utterance)
+
+
+def test_bad_files_are_told_apart_from_good_ones_by_their_headers(tmp_path):
+    audio(tmp_path, noise(RATE), name="good.wav")
+    empty_file(tmp_path)
+    dataset = read_dataset(manifest(tmp_path, "path,label\na.wav,x\ngood.wav,y\n"))
+    probed, skipped = probe_all(dataset, threads=2)
+    assert [p.utterance.id for p in probed] == ["good.wav"]
+    assert [s.utterance for s in skipped] == ["a.wav"]
+
+
+def test_ninety_six_kilohertz_in_eight_channels_is_good_input(tmp_path):
+    audio(tmp_path, noise(96_000, channels=8), rate=96_000)
+    (utterance,) = read_dataset(manifest(tmp_path, "path,label\na.wav,x\n")).utterances
+    info = probe(utterance).info
+    assert (info.sample_rate, info.channels) == (96_000, 8)
+    assert decode(utterance, RATE).shape == (RATE,)
+
+
+def test_a_stretch_of_three_hours_is_read_without_the_rest(tmp_path, monkeypatch):
+    rate = 8_000
+    with soundfile.SoundFile(tmp_path / "a.flac", "w", rate, 1) as file:
+        for _ in range(180):
+            file.write(np.zeros(60 * rate, dtype=np.int16))
+        file.write((noise(rate) * 32_768).astype(np.int16))
+    row = {"path": "a.flac", "label": "x", "start": 3 * 3600, "end": 3 * 3600 + 0.5}
+    (utterance,) = read_dataset(manifest(tmp_path, json.dumps(row), "m.jsonl")).utterances
+    asked = []
+    read = soundfile.SoundFile.read
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, n, **k: asked.append(n) or read(self, n, **k))
+    samples = decode(utterance, rate)
+    assert asked == [rate // 2]
+    np.testing.assert_allclose(samples, noise(rate)[: rate // 2], atol=1e-3)
+    late = {**row, "start": 4 * 3600, "end": 4 * 3600 + 1}
+    (beyond,) = read_dataset(manifest(tmp_path, json.dumps(late), "late.jsonl")).utterances
+    with pytest.raises(UtteranceError, match=r"starts at 14400 s, past the end of the file \(10801\.000 s\)"):
+        probe(beyond)

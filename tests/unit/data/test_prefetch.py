@@ -1,0 +1,56 @@
+"""Work is done ahead, in order, within bounds, and stops when asked."""
+
+import threading
+import time
+
+import pytest
+
+from voxrank.data.prefetch import prefetch
+
+
+def test_order_is_kept_whatever_the_speed():
+    def slow_first(n):
+        time.sleep(0.02 if n == 0 else 0)
+        return n * n
+
+    assert list(prefetch(range(20), slow_first, threads=4, ahead=5)) == [(n, n * n) for n in range(20)]
+
+
+def test_never_more_than_ahead():
+    begun, most = [], 0
+    for taken, _ in enumerate(prefetch(range(30), begun.append, threads=4, ahead=3), start=1):
+        time.sleep(0.001)
+        most = max(most, len(begun) - taken)
+    assert most <= 4  # three waiting, and the next one begun as this one was handed out
+    assert len(begun) == 30
+
+
+def test_threads_work_side_by_side():
+    both = threading.Barrier(2, timeout=10)
+    assert len(list(prefetch(range(4), lambda _: both.wait(), threads=2, ahead=2))) == 4
+
+
+def test_an_error_is_raised_in_its_turn():
+    def fail_at_two(n):
+        if n == 2:
+            raise ValueError("two")
+        return n
+
+    taken = []
+    items = prefetch(range(5), fail_at_two, threads=2, ahead=2)
+    with pytest.raises(ValueError, match="two"):
+        taken.extend(n for n, _ in items)
+    assert not [t for t in threading.enumerate() if t.name.startswith("voxrank-prefetch")]
+
+
+def test_closing_drops_what_was_not_begun():
+    begun = []
+    items = prefetch(range(1000), begun.append, threads=1, ahead=2)
+    next(items)
+    items.close()
+    assert len(begun) <= 4
+    assert not [t for t in threading.enumerate() if t.name.startswith("voxrank-prefetch")]
+
+
+def test_no_items():
+    assert list(prefetch([], str, threads=1, ahead=1)) == []

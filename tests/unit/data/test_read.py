@@ -1,0 +1,150 @@
+"""Manifests and folders become the utterances they describe."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from voxrank.data.read import read_dataset
+from voxrank.errors import DataError
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12)
+rows = st.lists(
+    st.fixed_dictionaries({"path": words, "label": words, "speaker": words}),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda r: r["path"],
+)
+in_one_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def told(dataset):
+    return [{"path": u.id, "label": u.label, "speaker": u.speaker} for u in dataset.utterances]
+
+
+@given(content=rows, delimiter=st.sampled_from([",", "\t"]))
+@in_one_folder
+def test_tables_read_back(tmp_path, content, delimiter):
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ["path", "label", "speaker"], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(content)
+    path = tmp_path / ("m.csv" if delimiter == "," else "m.tsv")
+    path.write_text(table.getvalue(), encoding="utf-8-sig", newline="")
+    assert told(read_dataset(path)) == content
+
+
+@given(content=rows)
+@in_one_folder
+def test_json_lines_read_back(tmp_path, content):
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n\n".join(json.dumps(row) for row in content), encoding="utf-8")
+    assert told(read_dataset(path)) == content
+
+
+@given(content=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_a_dataset_or_one_clear_line(tmp_path, content, suffix):
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(content)
+    try:
+        read_dataset(path)
+    except DataError as error:
+        assert "\n" not in str(error).replace(str(path), "")  # noqa: PT017
+
+
+def write(folder, text, name="m.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_paths_start_from_the_manifest(tmp_path):
+    (utterance,) = read_dataset(write(tmp_path, "path,label\nclips/a.wav,x\n")).utterances
+    assert utterance.path == tmp_path / "clips" / "a.wav"
+    (absolute,) = read_dataset(write(tmp_path, "path,label\n/data/a.wav,x\n")).utterances
+    assert str(absolute.path) == "/data/a.wav"
+
+
+def test_task_follows_from_the_columns(tmp_path):
+    tasks = {
+        "path,label,value,text\na,x,1,t\n": ("classification", "label"),
+        "path,value,text\na,1.5,t\n": ("regression", "value"),
+        "path,text\na,hello\n": ("transcription", "text"),
+    }
+    for text, expected in tasks.items():
+        dataset = read_dataset(write(tmp_path, text))
+        assert (dataset.task, dataset.target) == expected
+    assert read_dataset(write(tmp_path, "path,value\na,1.5\n")).utterances[0].value == 1.5
+
+
+def test_any_column_can_be_the_target(tmp_path):
+    path = write(tmp_path, "path,label,speaker\na,x,s1\nb,x,s2\n")
+    assert read_dataset(path, target="speaker").classes == ("s1", "s2")
+    assert read_dataset(path, target="speaker").target == "speaker"
+
+
+def test_training_rows_are_taken_unless_others_are_asked_for(tmp_path):
+    path = write(tmp_path, "path,label,split\na,x,train\nb,y,test\nc,y,train\n")
+    assert [u.id for u in read_dataset(path).utterances] == ["a", "c"]
+    assert read_dataset(path).split == "train"
+    assert [u.id for u in read_dataset(path, split="test").utterances] == ["b"]
+    assert len(read_dataset(path, split="all")) == 3
+    without = write(tmp_path, "path,label,split\na,x,one\nb,y,two\n", "other.csv")
+    assert len(read_dataset(without)) == 2
+    assert read_dataset(without).split == "all"
+
+
+def test_nemo_manifest(tmp_path):
+    row = {"audio_filepath": "a.wav", "label": "x", "offset": 1.5, "duration": 2.0}
+    (utterance,) = read_dataset(write(tmp_path, json.dumps(row), "m.json" + "l")).utterances
+    assert (utterance.start, utterance.end) == (1.5, 3.5)
+    assert utterance.id == "a.wav [1.5-3.5]"
+    whole = {"audio_filepath": "a.wav", "label": "x", "duration": 2.0}
+    (utterance,) = read_dataset(write(tmp_path, json.dumps(whole), "n.jsonl")).utterances
+    assert utterance.end is None
+
+
+def test_stretches_of_one_file_are_utterances_of_their_own(tmp_path):
+    dataset = read_dataset(write(tmp_path, "path,label,start,end\na,x,0,1\na,y,1,2\na,x,0,1\n"))
+    assert [u.id for u in dataset.utterances] == ["a [0-1]", "a [1-2]"]
+    assert len(dataset.skipped) == 1
+
+
+def test_class_folders(tmp_path):
+    for name in ("yes/a.wav", "yes/deep/b.flac", "no/c.ogg", "no/.hidden.wav", "no/readme.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("txt"):
+            (tmp_path / name).write_text("x")
+        else:
+            soundfile.write(tmp_path / name, np.zeros(1600), 16_000)
+    dataset = read_dataset(tmp_path)
+    assert {(u.path.name, u.label) for u in dataset.utterances} == {
+        ("a.wav", "yes"),
+        ("b.flac", "yes"),
+        ("c.ogg", "no"),
+    }
+    assert dataset.task == "classification"
+    assert all(u.path.is_file() for u in dataset.utterances)
+
+
+def test_fingerprint_is_of_the_question(tmp_path):
+    path = write(tmp_path, "path,label,speaker\na,x,s\nb,y,t\n")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    again = write(moved, "path,label,speaker\na,x,s\nb,y,t\n")
+    changed = write(tmp_path, "path,label,speaker\na,x,s\nb,x,t\n", "c.csv")
+    first = read_dataset(path).fingerprint()
+    assert first == read_dataset(again).fingerprint()
+    assert first != read_dataset(changed).fingerprint()
+    assert first != read_dataset(path, target="speaker").fingerprint()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "x"])
+def test_values_must_be_finite_numbers(tmp_path, value):
+    dataset = read_dataset(write(tmp_path, f"path,value\na,1\nb,{value}\n"))
+    assert len(dataset) == len(dataset.skipped) == 1

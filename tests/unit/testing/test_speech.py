@@ -1,0 +1,83 @@
+"""The demo's speech is what its labels say."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from voxrank.errors import OptionError
+from voxrank.testing import speech
+
+
+def test_words_voices_and_pitch_make_a_difference():
+    def fresh(*args, **options):
+        return speech.Synthesiser().speak(*args, **options)
+
+    yes = fresh("yes")
+    assert 0.2 < len(yes) / speech.Synthesiser().sample_rate < 1.0
+    assert np.abs(yes).max() > 0.1
+    for other in (fresh("no"), fresh("yes", "en+f2"), fresh("yes", pitch=90)):
+        assert not np.array_equal(other, yes)
+    np.testing.assert_array_equal(fresh("yes"), yes)
+    assert len(fresh("yes", rate_wpm=90)) > 1.3 * len(yes)
+
+
+@pytest.mark.parametrize("voice", ["xx-nonsense", "en+nonsense"])
+def test_unknown_voice(voice):
+    synthesiser = speech.Synthesiser()
+    with pytest.raises(OptionError, match=rf"expected a voice of eSpeak NG such as en-us or en\+f2, got '{voice[:2]}"):
+        synthesiser.speak("yes", voice)
+
+
+def test_every_demo_voice_speaks_in_its_own_way():
+    synthesiser = speech.Synthesiser()
+    spoken = {voice: synthesiser.speak("left", voice) for voice in speech.DEMO_VOICES}
+    assert all(len(samples) > 0.15 * synthesiser.sample_rate for samples in spoken.values())
+    assert len({samples.tobytes() for samples in spoken.values()}) == len(speech.DEMO_VOICES)
+
+
+def test_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(
+        OptionError, match=r"speech synthesis needs espeakng-loader; run: pip install 'voxrank\[demo\]'"
+    ):
+        speech.Synthesiser()
+
+
+def test_demo_has_what_it_promises():
+    assert len(set(speech.DEMO_VOICES)) >= 12
+    assert len(set(speech.DEMO_WORDS)) == 20
+
+
+def test_corpus_says_what_its_labels_say(tmp_path, monkeypatch):
+    spoken = []
+    speak = speech.Synthesiser.speak
+
+    def listen(self, text, voice, **options):
+        spoken.append((text, voice))
+        return speak(self, text, voice, **options)
+
+    monkeypatch.setattr(speech.Synthesiser, "speak", listen)
+    voices = ("en-us", "en+f1", "en+m3", "en-029", "en-us+f4")
+    manifest = speech.make_words(tmp_path, words=("yes", "no"), voices=voices, takes=2, seed=1)
+    rows = list(csv.DictReader(manifest.read_text().splitlines()))
+    assert [(row["label"], row["speaker"]) for row in rows] == spoken
+    assert len(rows) == 2 * 5 * 2
+    assert {row["speaker"] for row in rows if row["split"] == "train"} == {"en-us"}
+    for row in rows:
+        samples, rate = soundfile.read(tmp_path / row["path"])
+        assert rate == 16_000
+        assert 0.05 < np.abs(samples).max() < 1.0
+
+
+def test_same_seed_same_bytes(tmp_path):
+    def corpus(name, seed):
+        manifest = speech.make_words(tmp_path / name, words=("go",), voices=("en-us",), takes=2, seed=seed)
+        return [p.read_bytes() for p in sorted((manifest.parent / "clips").iterdir())]
+
+    first = corpus("a", 1)
+    assert first == corpus("b", 1)
+    assert first != corpus("c", 2)
+    assert first[0] != first[1]
