@@ -31,7 +31,7 @@ from voxrank.config import EncoderOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Utterance
-from voxrank.encoders.base import Encoder
+from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
 from voxrank.scores.logme import maximise_evidence
 from voxrank.sketches.moments import Moments, gram_product, sum_runs
@@ -81,11 +81,17 @@ def main() -> None:
             missing = [task for task in tasks if (task.name, model) not in done]
             if missing:
                 rows += list(score_model(model, manifest, missing))
-                save(NAME, {"made": provenance(), "settings": settings(), "rows": rows, "summary": summary(rows)})
+                store(rows)
                 print(f"{manifest}: {model} done", flush=True)
-    save(NAME, {"made": provenance(), "settings": settings(), "rows": rows, "summary": summary(rows)})
-    for line in summary(rows):
+    for line in store(rows):
         print(line)
+
+
+def store(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write what is known so far; returns the summary."""
+    lines = summary(rows)
+    save(NAME, {"made": provenance(), "settings": settings(), "summary": lines, "rows": rows})
+    return lines
 
 
 def settings() -> dict[str, Any]:
@@ -139,35 +145,19 @@ def encode(
     }
     for start in range(0, len(utterances), BATCH):
         batch = slice(start, min(start + BATCH, len(utterances)))
-        waveforms = [decode(u, encoder.sample_rate) for u in utterances[batch]]
-        sums = {layer.index: np.zeros((len(waveforms), layer.dim)) for layer in encoder.layers}
-        counts = {layer.index: np.zeros(len(waveforms), dtype=np.int64) for layer in encoder.layers}
-        for piece in encoder.encode(waveforms):
-            runs = sum_runs(piece.frames, piece.lengths)
-            sums[piece.layer] += runs
-            counts[piece.layer] += np.array(piece.lengths)
+        pieces: dict[int, list[LayerFrames]] = {layer.index: [] for layer in encoder.layers}
+        for piece in encoder.encode([decode(u, encoder.sample_rate) for u in utterances[batch]]):
+            pieces[piece.layer].append(piece)
+        for layer, parts_of_layer in pieces.items():
+            frames = torch.cat([piece.frames for piece in parts_of_layer])
+            counts = np.sum([piece.lengths for piece in parts_of_layer], axis=0)
+            sums = sum_runs(frames, tuple(counts.tolist()))
+            parts[layer].append(sums / counts[:, None])
             for name, labels in ids.items():
-                add_training_frames(
-                    moments[name][piece.layer], piece.frames, piece.lengths, labels[batch], test[name][batch]
-                )
-        for layer, total in sums.items():
-            parts[layer].append(total / counts[layer][:, None])
+                train = ~test[name][batch]
+                kept = frames[torch.from_numpy(np.repeat(train, counts))]
+                moments[name][layer].add(gram_product(kept), sums[train], counts[train], labels[batch][train])
     return {layer: np.concatenate(values) for layer, values in parts.items()}, moments
-
-
-def add_training_frames(
-    moments: Moments,
-    frames: torch.Tensor,
-    lengths: tuple[int, ...],
-    labels: NDArray[np.int64],
-    test: NDArray[np.bool_],
-) -> None:
-    train = ~test
-    if not train.any():
-        return
-    kept = frames[torch.from_numpy(np.repeat(train, lengths))]
-    counts = np.array(lengths)[train]
-    moments.add(gram_product(kept), sum_runs(kept, tuple(counts.tolist())), counts, labels[train])
 
 
 def logme(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -29,6 +29,8 @@ OnAudio = Callable[[Seconds], None]
 
 BATCHES_AHEAD = 2
 """Decoded batches that wait for the encoder."""
+PRODUCT_ROWS = 1024
+"""Frames gathered before they are multiplied."""
 
 
 @dataclass
@@ -131,19 +133,29 @@ def _add_batch(
         items = [item for i, item in enumerate(items) if i not in bad]
 
 
-@dataclass
 class _LayerSums:
-    """One layer's sums over a batch: gram (D, D) or None, each utterance's sum (R, D) and frames (R,)."""
+    """One layer over a batch: FᵀF (D, D) if every frame is a sample, each utterance's sum (R, D) and frames (R,)."""
 
-    gram: Array | None
-    sums: Array
-    counts: NDArray[np.int64]
+    def __init__(self, utterances: int, dim: int, *, with_gram: bool) -> None:
+        self.sums: Array = np.zeros((utterances, dim))
+        self.counts: NDArray[np.int64] = np.zeros(utterances, dtype=np.int64)
+        self.gram: Array | None = np.zeros((dim, dim)) if with_gram else None
+        self._waiting: list[torch.Tensor] = []
 
-    def add(self, piece: _LayerSums) -> None:
-        if self.gram is not None and piece.gram is not None:
-            self.gram = self.gram + piece.gram
-        self.sums += piece.sums
-        self.counts += piece.counts
+    def add(self, piece: LayerFrames) -> None:
+        """Take in one piece; small ones wait for each other, since a product of few rows is mostly overhead."""
+        self.sums += sum_runs(piece.frames, piece.lengths)
+        self.counts += np.array(piece.lengths)
+        if self.gram is not None:
+            self._waiting.append(piece.frames)
+            if sum(map(len, self._waiting)) >= PRODUCT_ROWS:
+                self.close()
+
+    def close(self) -> None:
+        """Multiply what waits."""
+        if self.gram is not None and self._waiting:
+            self.gram += gram_product(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0])
+            self._waiting.clear()
 
 
 def _encode(
@@ -165,17 +177,17 @@ def _encode(
 def _sum_layers(
     pieces: Iterator[LayerFrames], layers: frozenset[int], options: ExtractionOptions
 ) -> dict[int, _LayerSums]:
-    sums: dict[int, _LayerSums] = {}
+    layer_sums: dict[int, _LayerSums] = {}
     for piece in pieces:
-        if piece.layer not in layers:
-            continue
-        gram = gram_product(piece.frames) if options.sample == "frame" else None
-        part = _LayerSums(gram, sum_runs(piece.frames, piece.lengths), np.array(piece.lengths))
-        if piece.layer in sums:
-            sums[piece.layer].add(part)
-        else:
-            sums[piece.layer] = part
-    return sums
+        if piece.layer in layers:
+            if piece.layer not in layer_sums:
+                layer_sums[piece.layer] = _LayerSums(
+                    len(piece.lengths), piece.frames.shape[1], with_gram=options.sample == "frame"
+                )
+            layer_sums[piece.layer].add(piece)
+    for sums in layer_sums.values():
+        sums.close()
+    return layer_sums
 
 
 def _is_out_of_memory(error: Exception) -> bool:

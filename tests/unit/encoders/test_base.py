@@ -1,0 +1,102 @@
+"""What the base class promises for every encoder."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxrank.encoders.base import cut, pick_device
+from voxrank.encoders.registry import load_encoder, register_scheme, schemes, split_spec
+from voxrank.errors import ModelError
+from voxrank.testing.encoders import FakeEncoder
+
+
+@given(n=st.integers(1, 500), window=st.integers(1, 100))
+def test_windows_are_few_even_and_whole(n, window):
+    waveform = np.arange(n, dtype=np.float32)
+    parts = cut(waveform, window)
+    np.testing.assert_array_equal(np.concatenate(parts), waveform)
+    assert all(0 < len(part) <= window for part in parts)
+    assert len(parts) <= -(-n // window)
+    assert len({len(part) for part in parts[:-1]}) <= 1
+
+
+class Recording(FakeEncoder):
+    """Keeps what its forward passes were given."""
+
+    def __init__(self, *, pads):
+        super().__init__()
+        self.pads = pads
+        self.passes = []
+
+    def _forward(self, windows):
+        self.passes.append([len(window) for window in windows])
+        yield from super()._forward(windows)
+
+
+def waveforms(*lengths):
+    return [np.ones(n, dtype=np.float32) for n in lengths]
+
+
+def test_equal_lengths_share_a_pass_where_padding_would_leak():
+    encoder = Recording(pads=False)
+    pieces = [p for p in encoder.encode(waveforms(320, 320, 480, 320)) if p.layer == 0]
+    assert encoder.passes == [[320, 320], [480], [320]]
+    assert [p.lengths for p in pieces] == [(2, 2, 0, 0), (0, 0, 3, 0), (0, 0, 0, 2)]
+
+
+def test_mixed_lengths_share_a_pass_where_padding_is_safe():
+    encoder = Recording(pads=True)
+    list(encoder.encode(waveforms(320, 480)))
+    assert encoder.passes == [[320, 480]]
+
+
+def test_budget_counts_padded_samples():
+    encoder = Recording(pads=True)
+    encoder.budget_samples = 1000
+    list(encoder.encode(waveforms(160, 160, 480, 480, 1600)))
+    assert encoder.passes == [[160, 160], [480, 480], [1600]]
+
+
+def test_long_audio_is_cut_and_its_frames_add_up():
+    encoder = Recording(pads=True)
+    encoder.window_samples, encoder.budget_samples = 480, 960
+    pieces = [p for p in encoder.encode(waveforms(1600, 320)) if p.layer == 0]
+    assert encoder.passes == [[400, 400], [400, 400], [320]]
+    assert [p.lengths for p in pieces] == [(4, 0), (4, 0), (0, 2)]
+
+
+def test_short_audio_is_padded_with_zeros():
+    encoder = Recording(pads=True)
+    list(encoder.encode(waveforms(10)))
+    assert encoder.passes == [[160]]
+
+
+def test_specs():
+    assert split_spec("logmel") == ("logmel", "")
+    assert split_spec("ct2:some/dir") == ("ct2", "some/dir")
+    assert split_spec("./local:odd/dir") == ("hf", "./local:odd/dir")
+    assert split_spec("org/model") == ("hf", "org/model")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "a model spec is empty; give a hub id"),
+        ("onx:model.onnx", r"unknown model scheme 'onx' in 'onx:model\.onnx'; did you mean onnx\?"),
+    ],
+)
+def test_bad_specs(spec, message):
+    with pytest.raises(ModelError, match=message):
+        load_encoder(spec)
+
+
+def test_schemes_are_registered_once():
+    with pytest.raises(ValueError, match="the scheme 'logmel' is registered already"):
+        register_scheme("logmel", lambda rest, options: FakeEncoder())
+    assert "ct2" in schemes()
+
+
+def test_auto_device_is_what_torch_reports():
+    assert pick_device("auto").type in {"cpu", "cuda", "mps", "xpu"}
+    assert pick_device("cpu").type == "cpu"
