@@ -189,7 +189,10 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         line: dict[str, Any] = {"task": task, "pairs": len(chosen)}
         if len(chosen) > 2:
             for name in ("logme_utterance", "logme_frame", "depth", "dim", "parameters"):
-                rho, p = stats.spearmanr([row[name] for row in chosen], accuracy.mean(axis=1))
+                values = [row[name] for row in chosen]
+                if len(set(values)) == 1:
+                    continue  # one model so far
+                rho, p = stats.spearmanr(values, accuracy.mean(axis=1))
                 line[name] = {"spearman": round(float(rho), 3), "p": float(f"{p:.2g}")}
             between = [stats.spearmanr(accuracy[:, i], accuracy[:, j])[0] for i in range(3) for j in range(i)]
             line["truth_with_itself"] = round(float(np.mean(between)), 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate, resample
 from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import Targets, utterance_targets
+
+logger = logging.getLogger(__name__)
 
 N_RESAMPLES = 10_000
 KEPT_PARAMETERS = 500_000_000
@@ -78,12 +81,14 @@ def rank(
     )
     chosen = [get_score(name) for name in _distinct(scores, "score")]
     specs = _distinct(models, "model")
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split=split)
+    dataset = _dataset(data, target, split)
     prepared = _prepare(dataset, extraction)
     stable = _Stable(specs, encoding)
     wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
+    watcher.note(_introduction(dataset, prepared))
     tally = _Tally()
     for position, spec in enumerate(specs, start=1):
+        logger.info("%s: begins, model %d of %d", spec, position, len(specs))
         watcher.start(spec, position, len(specs), sum(item.seconds for item in prepared.items))
         sketch = sketch_model(
             stable.take(spec), prepared.shards, prepared.targets, wanted[spec], extraction, watcher.advance
@@ -92,7 +97,7 @@ def rank(
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
-    return Ranking(
+    ranking = Ranking(
         task=dataset.task,
         data=DataSummary(
             len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
@@ -101,8 +106,34 @@ def rank(
         layers=tuple(_layer_score(c) for c in _best_first(tally.candidates, chosen[0])),
         cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
         skipped=skipped,
-        options=_options(dataset, split, chosen, layers, seed) | asdict(encoding) | asdict(extraction),
+        options=_options(dataset, chosen, layers, seed) | asdict(encoding) | asdict(extraction),
     )
+    _log(ranking)
+    return ranking
+
+
+def _introduction(dataset: Dataset, prepared: _Prepared) -> str:
+    """What will be scored, in one line."""
+    what = f"{prepared.targets.count} classes" if dataset.task == "classification" else "values"
+    part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
+    blocks = len({shard.block for shard in prepared.shards})
+    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}, {what}, {blocks} blocks"
+
+
+def _log(ranking: Ranking) -> None:
+    for skipped in ranking.skipped:
+        logger.warning("skipped %s (%s): %s", skipped.utterance, skipped.model or "every model", skipped.reason)
+    for model in ranking.models:
+        logger.info("rank %d: %s, layer %d: %s", model.rank, model.model, model.layer, model.scores)
+    logger.info("%d of %d utterances used; %s", ranking.data.used, ranking.data.utterances, ranking.cost)
+
+
+def _dataset(data: str | os.PathLike[str] | Dataset, target: str | None, split: str | None) -> Dataset:
+    if not isinstance(data, Dataset):
+        return read_dataset(data, target=target, split=split)
+    if target is not None or split is not None:
+        raise OptionError("target and split are for read_dataset, and a Dataset was given; read it with them instead")
+    return data
 
 
 def _distinct(names: Sequence[str], what: str) -> list[str]:
@@ -265,12 +296,12 @@ def _layer_score(c: _Candidate) -> LayerScore:
     return LayerScore(c.model, c.layer.index, c.layer.name, c.layer.dim, _values(c))
 
 
-def _options(dataset: Dataset, split: str | None, scores: Sequence[Score], layers: str, seed: int) -> dict[str, Any]:
+def _options(dataset: Dataset, scores: Sequence[Score], layers: str, seed: int) -> dict[str, Any]:
     return {
         "voxrank": version("voxrank"),
         "data": dataset.source,
         "target": dataset.target,
-        "split": split,
+        "split": dataset.split,
         "scores": [score.name for score in scores],
         "layers": layers,
         "seed": seed,

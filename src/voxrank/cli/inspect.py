@@ -35,7 +35,7 @@ def inspect(
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    for key in ("data", "task", "target", "utterances", "minutes", "shortest_s", "longest_s", "speakers"):
+    for key in ("data", "task", "target", "split", "utterances", "minutes", "shortest_s", "longest_s", "speakers"):
         table.add_row(key.replace("_s", ", s"), plain(str(facts[key])))
     table.add_row("rates, Hz", ", ".join(f"{rate} ({count:,})" for rate, count in facts["sample_rates"].items()))
     counts = facts["classes"]
@@ -54,6 +54,7 @@ def summary(dataset: Dataset, probed: Sequence[Probed], skipped: Sequence[Skippe
         "data": dataset.source,
         "task": dataset.task,
         "target": dataset.target,
+        "split": dataset.split,
         "utterances": len(probed),
         "minutes": round(sum(seconds) / 60, 2),
         "shortest_s": round(min(seconds, default=0.0), 3),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from rich.console import Console
@@ -24,10 +26,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("rank")(rank.rank)
-app.command("inspect")(inspect.inspect)
-app.command("models")(models.models)
-app.command("demo")(demo.demo)
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, told apart before typer answers it in its own way."""
+
+
+def _interruptible(command: Command) -> Command:
+    @wraps(command)
+    def run_command(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            raise _InterruptedError from interrupt
+
+    return cast("Command", run_command)
+
+
+app.command("rank", epilog=rank.EPILOG)(_interruptible(rank.rank))
+app.command("inspect")(_interruptible(inspect.inspect))
+app.command("models")(_interruptible(models.models))
+app.command("demo")(_interruptible(demo.demo))
 
 
 @app.callback(invoke_without_command=True)
@@ -50,13 +70,13 @@ def run(arguments: list[str] | None = None) -> None:
 def exit_code(arguments: list[str] | None = None) -> int:
     """Run a command line; a failure is one line on standard error, and its exit code is returned."""
     try:
-        app(args=arguments, standalone_mode=True)
+        app(args=arguments)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except VoxrankError as error:
         _complain(str(error))
         return EXIT_WRONG_REQUEST if isinstance(error, RequestError) else EXIT_FAILED
-    except KeyboardInterrupt:
+    except _InterruptedError:
         _complain("stopped; nothing was written")
         return EXIT_INTERRUPTED
     return 0

@@ -11,6 +11,7 @@ import torch
 
 from voxrank.config import EncoderOptions, Hertz
 from voxrank.data.audio import Waveform
+from voxrank.errors import OptionError
 
 __all__ = ["Encoder", "Layer", "LayerFrames", "Waveform", "count_parameters", "cut", "pick_device", "pick_dtype"]
 
@@ -137,11 +138,22 @@ def cut(waveform: Waveform, window_samples: int) -> list[Waveform]:
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device for an option: "auto" takes the accelerator torch reports, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator if accelerator is not None else torch.device("cpu")
+    """The torch device for an option: "auto" takes the accelerator that torch reports, else the CPU.
+
+    Raises:
+        OptionError: no such device, or this machine cannot use it.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator if accelerator is not None else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(
+            f"the device {name!r} cannot be used here; take auto, cpu, or one that torch reports"
+        ) from error
+    return device
 
 
 def pick_dtype(options: EncoderOptions) -> torch.dtype:

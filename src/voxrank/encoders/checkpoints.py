@@ -16,8 +16,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import pick_device
-from voxrank.errors import ModelError, OptionError
+from voxrank.errors import ModelError
 
 hub: Any = huggingface_hub  # Any: much of both packages is not annotated
 tf: Any = transformers
@@ -26,8 +25,11 @@ HUB_TIMEOUT_S = 5.0
 AUDIO_INPUTS = ("input_values", "input_features")
 """What transformers calls a waveform or a spectrogram."""
 
-ENCODER_OF_A_WHOLE = {r"^(model\.)?encoder\.": ""}
+INNER_NAMES = {r"^(model\.)?encoder\.": ""}
 """Names of an encoder's weights in a checkpoint that holds more, such as a decoder → in the encoder alone."""
+
+NO_EXTRACTOR = "Can't load feature extractor"
+"""How transformers begins to say that there is no preprocessor_config.json."""
 
 TRAINING_ONLY = ("masked_spec_embed",)
 """Weights that only SpecAugment reads, and that some checkpoints leave out."""
@@ -51,6 +53,21 @@ class Checkpoint:
     place: str
     offline: bool
     trusted: bool
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is built for a model.
+
+    Attributes:
+        kind: transformers' class of the encoder.
+        config: its configuration.
+        inner: True when the checkpoint holds it as part of a model, such as one with a decoder.
+    """
+
+    kind: Any
+    config: Any
+    inner: bool
 
 
 def find_checkpoint(name: str, options: EncoderOptions) -> Checkpoint:
@@ -101,7 +118,11 @@ def _only_cached(name: str) -> bool:
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Read the configuration of the model's encoder."""
+    """Read the model's configuration.
+
+    Raises:
+        ModelError: it cannot be read, or names a model that transformers does not know.
+    """
     with _reading(checkpoint, "config.json"):
         config = tf.AutoConfig.from_pretrained(
             checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
@@ -112,32 +133,66 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return config
 
 
-def load_extractor(checkpoint: Checkpoint) -> Any:
-    """Read the model's feature extractor."""
-    with _reading(checkpoint, "feature extractor (preprocessor_config.json)"):
-        extractor = tf.AutoFeatureExtractor.from_pretrained(
-            checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
+def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
+    """What to build: the model, or the encoder of a model that has more.
+
+    Raises:
+        ModelError: it takes no audio, or transformers cannot build it.
+    """
+    whole = getattr(config, "encoder_config", config)  # Parakeet's is a model of its own
+    with _reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
+        shell = tf.AutoModel.from_config(whole, trust_remote_code=checkpoint.trusted)
+        if getattr(whole, "is_encoder_decoder", False):
+            shell = shell.get_encoder()
+    if shell.main_input_name not in AUDIO_INPUTS:
+        raise ModelError(
+            f"{checkpoint.name}: a {type(shell).__name__} takes {shell.main_input_name}, not audio; "
+            "name a speech encoder such as facebook/hubert-base-ls960"
         )
+    inner = whole is not config or getattr(whole, "is_encoder_decoder", False)
+    return Architecture(type(shell), shell.config, inner=inner)
+
+
+def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
+    """Read the model's feature extractor.
+
+    Args:
+        checkpoint: the model.
+        default: what to use where the checkpoint has none.
+
+    Raises:
+        ModelError: it cannot be read, or there is none and no default.
+    """
+    try:
+        with _reading(checkpoint, "feature extractor"):
+            extractor = tf.AutoFeatureExtractor.from_pretrained(
+                checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
+            )
+    except ModelError as error:
+        if NO_EXTRACTOR not in str(error.__cause__):
+            raise
+        if default is None:
+            raise ModelError(
+                f"{checkpoint.name} has no preprocessor_config.json, which says how the model takes its audio; "
+                "copy it from the model that this one was trained from"
+            ) from error
+        extractor = default
     if getattr(extractor, "dither", 0.0):
         extractor.dither = 0.0  # random: the same audio must give the same frames
     return extractor
 
 
-def load_weights(checkpoint: Checkpoint, config: Any) -> Any:
-    """Load the model, or the encoder of one that has a decoder, in float32, frozen.
-
-    Only the encoder is built and only its weights are read into memory.
+def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
+    """Load the encoder in float32, frozen. Nothing else of the checkpoint is read into memory.
 
     Raises:
-        ModelError: the model takes no audio, its files are damaged, or they lack weights of the encoder.
+        ModelError: the files are damaged, or lack weights of the encoder.
     """
-    shell = _shell(checkpoint, config)
-    part = hasattr(config, "encoder_config") or getattr(config, "is_encoder_decoder", False)
     with _reading(checkpoint, "weights"):
-        model, info = type(shell).from_pretrained(
+        model, info = architecture.kind.from_pretrained(
             checkpoint.place,
-            config=shell.config,
-            key_mapping=ENCODER_OF_A_WHOLE if part else None,
+            config=architecture.config,
+            key_mapping=INNER_NAMES if architecture.inner else None,
             dtype=torch.float32,
             weights_only=True,
             ignore_mismatched_sizes=True,  # `_check_complete` reports them
@@ -146,21 +201,6 @@ def load_weights(checkpoint: Checkpoint, config: Any) -> Any:
         )
     _check_complete(checkpoint, info)
     return model.eval().requires_grad_(requires_grad=False)
-
-
-def _shell(checkpoint: Checkpoint, config: Any) -> Any:
-    """The encoder without its weights, which takes no memory."""
-    with _reading(checkpoint, "architecture"), torch.device("meta"):
-        inner = getattr(config, "encoder_config", config)
-        shell = tf.AutoModel.from_config(inner, trust_remote_code=checkpoint.trusted)
-        if getattr(inner, "is_encoder_decoder", False):
-            shell = shell.get_encoder()
-    if shell.main_input_name not in AUDIO_INPUTS:
-        raise ModelError(
-            f"{checkpoint.name}: a {type(shell).__name__} takes {shell.main_input_name}, not audio; "
-            "name a speech encoder such as facebook/hubert-base-ls960"
-        )
-    return shell
 
 
 def _check_complete(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
@@ -211,23 +251,7 @@ def _quiet() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def usable_device(options: EncoderOptions) -> torch.device:
-    """The device of the options.
-
-    Raises:
-        OptionError: torch does not know it, or cannot compute on it.
-    """
-    try:
-        device = pick_device(options.device)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OptionError(
-            f"device {options.device!r} cannot be used here ({first_line(error)}); use auto, cpu or one torch reports"
-        ) from error
-    return device
-
-
-def first_line(error: BaseException, limit: int = 200) -> str:
+def first_line(error: BaseException, limit: int = 160) -> str:
     """The start of an error's message, on one line."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -16,7 +16,8 @@ from transformers import PreTrainedModel, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.checkpoints import first_line, tf, usable_device
+from voxrank.encoders.base import pick_device
+from voxrank.encoders.checkpoints import first_line, tf
 from voxrank.encoders.ct2_format import Buffer, Variable, Variables, read_variables
 from voxrank.encoders.whisper import Whisper
 from voxrank.errors import ModelError
@@ -66,7 +67,7 @@ def encoder_from_buffer(buffer: Buffer, options: EncoderOptions) -> Whisper:
         ModelError: the bytes are damaged, or hold another kind of model.
         OptionError: the device cannot be used.
     """
-    device = usable_device(options)
+    device = pick_device(options.device)
     encoder: Any = encoder_from_variables(read_variables(buffer))
     extractor = tf.WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
     return Whisper(encoder.to(device), extractor, options)

@@ -16,15 +16,15 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_dtype
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_device, pick_dtype
 from voxrank.encoders.checkpoints import (
     Checkpoint,
+    find_architecture,
     find_checkpoint,
     first_line,
     load_config,
     load_extractor,
     load_weights,
-    usable_device,
 )
 from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, pack_layers, valid, without_tf32
 from voxrank.encoders.patches import SpectrogramTransformer
@@ -56,14 +56,15 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
         ModelError: there is no such model, it is no audio encoder, or its files are damaged or incomplete.
         OptionError: the device cannot be used.
     """
-    device = usable_device(options)
+    device = pick_device(options.device)
     checkpoint = find_checkpoint(rest, options)
     config = load_config(checkpoint)
+    architecture = find_architecture(checkpoint, config)
     if config.model_type == "whisper":
         extractor = load_whisper_extractor(checkpoint, config)
-        return Whisper(load_weights(checkpoint, config).to(device), extractor, options)
+        return Whisper(load_weights(checkpoint, architecture).to(device), extractor, options)
     extractor = load_extractor(checkpoint)
-    model = load_weights(checkpoint, config).to(device)
+    model = load_weights(checkpoint, architecture).to(device)
     if config.model_type == "audio-spectrogram-transformer":
         return SpectrogramTransformer(model, extractor, options)
     return HiddenStates(checkpoint, model, extractor, options)
@@ -102,7 +103,10 @@ class HiddenStates(Encoder):
     def _extract(self, window: Waveform) -> tuple[torch.Tensor, int]:
         """Model input of one window, (steps, …), and how many of the steps are audio. Normalised over this window."""
         made = self._extractor(window, sampling_rate=self.sample_rate, return_tensors="pt")
-        values, mask = made[self._model.main_input_name][0], made.get("attention_mask")
+        wanted = self._model.main_input_name
+        if wanted not in made:
+            raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {wanted}")
+        values, mask = made[wanted][0], made.get("attention_mask")
         return values, len(values) if mask is None else int(mask[0].sum())
 
     def _count(self, steps: int) -> int:
@@ -119,7 +123,9 @@ class HiddenStates(Encoder):
         with without_tf32(self.device), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # torch, on WavLM's masks
             outputs = self._model(values, attention_mask=mask, output_hidden_states=True)
-        states = list(outputs.hidden_states)
+        states = list(outputs.hidden_states or ())
+        if not states:
+            raise ModelError("the model gives no hidden states")
         if outputs.last_hidden_state.shape == states[-1].shape:
             states[-1] = outputs.last_hidden_state
         return states
@@ -127,18 +133,19 @@ class HiddenStates(Encoder):
     def _shortest(self) -> int:
         """The fewest samples, up to a second, from which every layer makes a frame."""
         second = self.sample_rate
-        enough = bisect_left(range(1, second + 1), 1, key=self._count_or_none) + 1
-        problem: str | None = "it makes no frame"
-        for samples in range(min(enough, second), second + 1, second // 100):
-            problem = self._problem(samples)
-            if problem is None:
-                return samples
-        raise ModelError(
-            f"{self.spec}: a {type(self._model).__name__} does not encode a second of noise ({problem}); "
-            "name an encoder that maps audio to hidden states"
-        )
+        first = bisect_left(range(1, second), 1, key=self._count_or_zero) + 1
+        if self._problem(first) is None:
+            return first
+        problem = self._problem(second)
+        if problem is not None:
+            raise ModelError(
+                f"{self.spec}: a {type(self._model).__name__} does not encode a second of noise ({problem}); "
+                "name an encoder that maps audio to hidden states"
+            )
+        step = second // 100
+        return next(samples for samples in range(first + step, second, step) if self._problem(samples) is None)
 
-    def _count_or_none(self, samples: int) -> int:
+    def _count_or_zero(self, samples: int) -> int:
         """Frames of a window as far as the feature extractor tells; 0 where it refuses."""
         try:
             return self._count(self._extract(_noise(samples))[1])

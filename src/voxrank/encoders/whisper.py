@@ -116,12 +116,7 @@ def load_whisper_extractor(checkpoint: Checkpoint, config: Any) -> Any:
     Raises:
         ModelError: the extractor makes other spectrograms than the model takes.
     """
-    try:
-        extractor = load_extractor(checkpoint)
-    except ModelError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        return tf.WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+    extractor = load_extractor(checkpoint, default=tf.WhisperFeatureExtractor(feature_size=config.num_mel_bins))
     if extractor.feature_size != config.num_mel_bins:
         raise ModelError(
             f"{checkpoint.name}: preprocessor_config.json makes {extractor.feature_size} mel bins and config.json "

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from voxrank.encoders.base import cut, pick_device
 from voxrank.encoders.registry import load_encoder, register_scheme, schemes, split_spec
-from voxrank.errors import ModelError
+from voxrank.errors import ModelError, OptionError
 from voxrank.testing.encoders import FakeEncoder
 
 
@@ -100,3 +100,9 @@ def test_schemes_are_registered_once():
 def test_auto_device_is_what_torch_reports():
     assert pick_device("auto").type in {"cpu", "cuda", "mps", "xpu"}
     assert pick_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["warp", "cuda:99", "meta:x"])
+def test_a_device_that_is_not_there(name):
+    with pytest.raises(OptionError, match=f"the device '{name}' cannot be used here; take auto, cpu"):
+        pick_device(name)

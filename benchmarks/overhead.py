@@ -1,0 +1,150 @@
+"""What ranking costs beyond the forward passes, and how much memory it takes.
+
+Time. For each encoder, alternately in one process: the bare passes (`Encoder.encode` on decoded audio, frames thrown
+away) over the very batches that a ranking makes, and the whole run from the manifest on (rows, headers, decoding, passes,
+sketches, scores, intervals; the model is loaded in both beforehand). Overhead = (whole - bare) / bare, the median of the
+pairs. For Whisper base the model's own forward pass on ready mel features stands beside it, as the strictest base.
+
+Memory. Peak resident memory of a process of its own: bare passes, and the whole run on 500 and on 3,000 utterances.
+
+Run: python benchmarks/overhead.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import torch
+from common import DATA, MODELS, provenance, save
+
+from voxrank.config import EncoderOptions, ExtractionOptions, WhisperWindow
+from voxrank.data.audio import decode, probe_all
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Dataset
+from voxrank.encoders.base import Encoder
+from voxrank.encoders.registry import load_encoder
+from voxrank.extraction import plan_batches
+from voxrank.memory import peak_rss_mb
+from voxrank.ranking import rank
+from voxrank.shards import Item, plan_shards
+
+MANIFEST = DATA / "arabic-commands" / "manifest.csv"
+PAIRS = 5
+BASE = "pack:whisper-base"
+
+
+def main() -> None:
+    rows = [measure(model, "fit", 240) for model in MODELS]
+    rows.append(measure(BASE, "full", 40))
+    for row in rows:
+        print(row, flush=True)
+    memory = [memory_of(window, kind, n) for window, kind, n in MEMORY_RUNS]
+    for row in memory:
+        print(row, flush=True)
+    save("overhead", {"made": provenance(), "data": "arabic-commands", "pairs": PAIRS, "time": rows, "memory": memory})
+
+
+def subset(n: int) -> Dataset:
+    """Every k-th utterance, so that all speakers and words are there."""
+    whole = read_dataset(MANIFEST, split="all")
+    chosen = whole.utterances[:: max(1, len(whole) // n)][:n]
+    return Dataset(whole.source, whole.task, whole.target, chosen)
+
+
+def measure(model: str, window: WhisperWindow, n: int) -> dict[str, Any]:
+    """Alternate bare passes and whole runs of one model."""
+    encoder = load_encoder(model, EncoderOptions(whisper_window=window))
+    data = subset(n)
+    audio_s = sum(p.seconds for p in probe_all(data, 2)[0])
+    bare_run, whole_run = bare(encoder, data), whole(encoder, data)
+    bare_run()
+    pairs = [(timed(bare_run), timed(whole_run)) for _ in range(PAIRS)]
+    result = {
+        "model": model,
+        "window": window if "whisper" in model else None,
+        "utterances": n,
+        "audio_s": round(audio_s),
+        "bare_s": round(statistics.median(b for b, _ in pairs), 3),
+        "whole_s": round(statistics.median(w for _, w in pairs), 3),
+        "overhead": round(statistics.median((w - b) / b for b, w in pairs), 4),
+    }
+    return result
+
+
+def bare(encoder: Encoder, data: Dataset) -> Callable[[], None]:
+    """The passes alone, on decoded audio, in the batches that a ranking makes."""
+    probed, _ = probe_all(data, 2)
+    items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
+    options = ExtractionOptions()
+    shards = plan_shards(items, data.target, blocks=options.blocks, shard_s=options.shard_s)
+    batches = [
+        [decode(item.utterance, encoder.sample_rate) for item in batch]
+        for shard in shards
+        for batch in plan_batches(shard.items, encoder)
+    ]
+
+    def run() -> None:
+        for batch in batches:
+            for _ in encoder.encode(batch):
+                pass
+
+    return run
+
+
+def whole(encoder: Encoder, data: Dataset) -> Callable[[], None]:
+    """A ranking of one model that is loaded already."""
+
+    def run() -> None:
+        with mock.patch("voxrank.ranking.load_encoder", return_value=encoder):
+            rank(data, [encoder.spec])
+
+    return run
+
+
+def timed(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+MEMORY_RUNS = (
+    ("fit", "bare", 500),
+    ("fit", "whole", 500),
+    ("fit", "whole", 3000),
+    ("full", "bare", 40),
+    ("full", "whole", 40),
+)
+
+
+def memory_of(window: str, kind: str, n: int) -> dict[str, Any]:
+    """Peak memory of Whisper base in a process of its own."""
+    command = [sys.executable, __file__, "--memory", window, kind, str(n)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {"model": BASE, "window": window, "run": kind, "utterances": n, "peak_rss_mb": json.loads(printed)}
+
+
+def memory_child(window: WhisperWindow, kind: str, n: int) -> None:
+    options = EncoderOptions(whisper_window=window)
+    if kind == "whole":
+        rank(subset(n), [BASE], encoder=options)
+    else:
+        encoder = load_encoder(BASE, options)
+        for utterance in subset(n).utterances:
+            for _ in encoder.encode([decode(utterance, encoder.sample_rate)] * (2 if window == "full" else 60)):
+                pass
+    print(json.dumps(round(peak_rss_mb())))
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    if sys.argv[1:2] == ["--memory"]:
+        memory_child(sys.argv[2], sys.argv[3], int(sys.argv[4]))  # type: ignore[arg-type]
+    else:
+        main()

@@ -1,0 +1,226 @@
+"""The commands, as a user runs them: what they print, what they write, how they exit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from voxrank.cli.main import exit_code
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command line; gives (exit code, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments):
+        code = exit_code([str(a) for a in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):
+    code, out, err = run("rank", tones, "--model", "logmel", "-m", "mfcc", "--out", tmp_path / "o")
+    assert code == 0
+    assert "best of 2 models" in " ".join(out.split())
+    assert max(len(line) for line in out.splitlines() if not line.startswith("Saved in")) <= 80
+    assert "[2/2] mfcc: done in" in err
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["layers.csv", "ranking.json", "run.log"]
+    content = json.loads((tmp_path / "o" / "ranking.json").read_text())
+    assert content["data"]["used"] == 36
+    assert {m["model"] for m in content["models"]} == {"logmel", "mfcc"}
+    assert [m["rank"] for m in content["models"]] == [1, 2]
+    assert sum(m["probability_best"] for m in content["models"]) == pytest.approx(1)
+    log = (tmp_path / "o" / "run.log").read_text()
+    assert "logmel" in log
+    assert "36 of 36 utterances" in log
+
+
+def test_json_is_the_only_thing_on_standard_output(run, tones):
+    code, out, _ = run("rank", tones, "-m", "logmel", "--json")
+    assert code == 0
+    assert json.loads(out)["schema"] == 1
+
+
+def test_options_reach_the_run(run, tones):
+    _, out, _ = run(
+        "rank", tones, "-m", "logmel", "--json", "--sample", "frame", "--blocks", "1", "--target", "speaker"
+    )
+    content = json.loads(out)
+    assert content["options"]["sample"] == "frame"
+    assert content["options"]["target"] == "speaker"
+    assert content["models"][0]["scores"]["logme"]["low"] is None
+    assert content["models"][0]["probability_best"] is None
+
+
+WRONG = {
+    "no such data": (["rank", "nowhere.csv", "-m", "logmel"], "no such data set: nowhere.csv"),
+    "no model": (["rank", "{tones}"], None),
+    "unknown model": (["rank", "{tones}", "-m", "no-such-org/no-such-model"], "no-such-org/no-such-model"),
+    "unknown scheme": (["rank", "{tones}", "-m", "onx:m.onnx"], "unknown model scheme 'onx'"),
+    "same model twice": (["rank", "{tones}", "-m", "logmel", "-m", "logmel"], "the model 'logmel' is given twice"),
+    "unknown score": (
+        ["rank", "{tones}", "-m", "logmel", "--score", "logm"],
+        "unknown score 'logm'; did you mean logme?",
+    ),
+    "no such layer": (["rank", "{tones}", "-m", "logmel", "--layers", "3"], "logmel has layers 0 to 0, not 3"),
+    "layers that are no list": (
+        ["rank", "{tones}", "-m", "logmel", "--layers", "a"],
+        "expected layers as 'all' or indices",
+    ),
+    "unknown sample": (["rank", "{tones}", "-m", "logmel", "--sample", "word"], "expected --sample to be one of"),
+    "unknown target": (["rank", "{tones}", "-m", "logmel", "--target", "lable"], "did you mean label?"),
+    "unknown device": (["rank", "{tones}", "-m", "logmel", "--device", "warp"], "warp"),
+    "one class": (["rank", "{one}", "-m", "logmel"], "expected at least two classes to tell apart, found 'low'"),
+    "no audio at all": (["rank", "{gone}", "-m", "logmel"], "none of the 2 utterances of"),
+    "out is a file": (["rank", "{tones}", "-m", "logmel", "--out", "{tones}"], "expected a folder that can be written"),
+    "inspect nothing": (["inspect", "nowhere.csv"], "no such data set"),
+    "unknown pack": (["models", "pack:nothing"], "there is no pack:nothing"),
+    "unknown command": (["rnak"], None),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_requests_are_one_line_and_exit_two(run, tones, tmp_path, arguments, message):
+    one, gone = tones.with_name("one.csv"), tones.with_name("gone.csv")
+    lines = tones.read_text().splitlines()
+    one.write_text("\n".join([lines[0], *(line for line in lines if ",low," in line)]))
+    gone.write_text("path,label\na.wav,x\nb.wav,y\n")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    code, out, err = run(*(a.format(tones=tones, one=one, gone=gone) for a in arguments))
+    assert code == 2
+    assert out == ""
+    if message is not None:
+        assert message in err
+        assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_bad_utterances_are_skipped_counted_and_listed(run, tones):
+    with tones.open("a") as file:
+        file.write("clips/none.wav,low,s1\nclips/text.wav,low,s1\n")
+    (tones.parent / "clips" / "text.wav").write_text(
+        "not audio at all, but long enough to look like a header of some kind"
+    )
+    code, out, _ = run("rank", tones, "-m", "logmel", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["data"] | {"seconds": 0, "fingerprint": ""} == {
+        "utterances": 38,
+        "used": 36,
+        "seconds": 0,
+        "fingerprint": "",
+    }
+    assert {s["utterance"] for s in content["skipped"]} == {"clips/none.wav", "clips/text.wav"}
+    code, out, _ = run("inspect", tones)
+    assert "2 skipped:" in out
+    assert "no such file" in out
+
+
+def test_same_data_in_any_order_gives_the_same_scores(run, tones):
+    shuffled = tones.with_name("shuffled.csv")
+    header, *rows = tones.read_text().splitlines()
+    shuffled.write_text("\n".join([header, *sorted(rows, reverse=True)]))
+    scores = [
+        [
+            layer["scores"]
+            for layer in json.loads(run("rank", path, "-m", "mfcc", "--json", "--batch", batch)[1])["layers"]
+        ]
+        for path, batch in ((tones, 60), (shuffled, 1))
+    ]
+    for key in ("value", "low", "high"):
+        assert scores[0][0]["logme"][key] == pytest.approx(scores[1][0]["logme"][key], rel=1e-6)
+
+
+def test_inspect(run, tones):
+    code, out, _ = run("inspect", tones, "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert (facts["utterances"], facts["speakers"], facts["task"]) == (36, 4, "classification")
+    assert facts["classes"] == {"high": 12, "low": 12, "middle": 12}
+    _, out, _ = run("inspect", tones)
+    assert "3 classes" in out
+
+
+def test_models(run):
+    code, out, _ = run("models")
+    assert code == 0
+    assert "pack:whisper-base" in out
+    code, out, _ = run("models", "logmel", "--json")
+    assert json.loads(out)["layers"] == [{"index": 0, "name": "log-mel", "dim": 80, "frame_rate": 100.0}]
+    assert "log-mel" in run("models", "logmel")[1]
+
+
+def test_help_has_examples_and_version(run):
+    code, out, _ = run("rank", "--help")
+    assert code == 0
+    assert "voxrank rank train.csv --model openai/whisper-tiny" in " ".join(out.split())
+    assert run("--version")[1].strip()
+
+
+SLOW_MODEL = """
+import time
+from torch import nn
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(160, 4)])
+    def forward(self, x):
+        print("forward", flush=True)
+        time.sleep(0.5)
+        return self.blocks[0](x[:, : x.shape[1] // 160 * 160].unflatten(1, (-1, 160)))
+def build(): return Slow()
+"""
+
+
+def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
+    (tmp_path / "slow_speech_net.py").write_text(SLOW_MODEL)
+    command = [sys.executable, "-c", "from voxrank.cli.main import run; run()", "rank", str(tones)]
+    command += ["-m", "py:slow_speech_net:build", "--out", "o", "--batch", "1"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    for _ in range(3):  # two probes, then real work
+        assert process.stdout.readline() == "forward\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1] == "voxrank: stopped; nothing was written"
+    assert "Traceback" not in err
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["run.log"]
+
+
+def test_a_demo_without_any_of_the_pack(run, monkeypatch):
+    monkeypatch.setattr("voxrank.encoders.pack.installed", lambda: ())
+    code, _, err = run("demo")
+    assert code == 2
+    assert "none of the offline pack is installed" in err
+
+
+@pytest.mark.pack
+def test_demo_goes_on_without_what_is_missing(run, monkeypatch, tmp_path):
+    from voxrank.testing import speech
+
+    monkeypatch.setattr("voxrank.encoders.pack.installed", lambda: ("silero-vad",))
+    monkeypatch.setattr(speech, "DEMO_WORDS", ("yes", "no", "stop"))
+    monkeypatch.setattr(speech, "DEMO_VOICES", ("en-us", "en+f1", "en-029", "en-us+m3", "en+m5"))
+    code, out, err = run("demo", "--out", tmp_path / "o")
+    assert code == 0
+    assert "pack:whisper-base is not installed and is left out" in err
+    assert "pack:silero-vad" in out
+    assert "voxrank rank mine.csv" in out
+    assert (tmp_path / "o" / "ranking.json").exists()
+    assert len(list((tmp_path / "o" / "speech" / "clips").iterdir())) == 30

@@ -1,0 +1,35 @@
+"""The public face is what it is, and no more."""
+
+import pytest
+
+import voxrank
+from voxrank import scores
+from voxrank.errors import OptionError, RequestError, did_you_mean
+from voxrank.scores import Score, get_score, register_score, score_names
+
+
+def test_public_names():
+    assert sorted(voxrank.__all__) == [
+        *("DataError", "Dataset", "EncoderOptions", "ExtractionOptions", "ModelError", "OptionError", "Ranking"),
+        *("RequestError", "RunError", "Utterance", "UtteranceError", "VoxrankError", "rank", "read_dataset"),
+    ]
+    assert all(hasattr(voxrank, name) for name in voxrank.__all__)
+    assert all(hasattr(scores, name) for name in scores.__all__)
+
+
+def test_wrong_requests_are_value_errors_too():
+    assert issubclass(RequestError, ValueError)
+
+
+def test_scores_are_registered_once_and_found_by_name():
+    assert get_score("logme").higher_is_better
+    assert "logme" in score_names()
+    with pytest.raises(OptionError, match=r"unknown score 'lgme'; did you mean logme\?"):
+        get_score("lgme")
+    again = Score("logme", "x", higher_is_better=True, estimate=get_score("logme").estimate)
+    with pytest.raises(ValueError, match="the score 'logme' is registered already"):
+        register_score(again)
+
+
+def test_nearest_name_or_all_of_them():
+    assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"

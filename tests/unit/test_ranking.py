@@ -1,0 +1,142 @@
+"""A ranking orders models and layers by score, with intervals and shares that add up."""
+
+import numpy as np
+import pytest
+
+import voxrank
+from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.encoders.base import Layer
+from voxrank.errors import OptionError, RunError
+from voxrank.progress import Progress
+from voxrank.ranking import parse_layers
+from voxrank.scores import LogME
+from voxrank.testing.encoders import FakeEncoder
+
+LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Specs "fake-a", "fake-b": encoders that differ by their random weights."""
+
+    def load(spec, options):
+        encoder = FakeEncoder(seed=ord(spec[-1]), n_layers=2 if spec.endswith("b") else 3)
+        encoder.spec = spec
+        return encoder
+
+    monkeypatch.setattr("voxrank.ranking.load_encoder", load)
+
+
+def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):
+    ranking = voxrank.rank(tones, ["fake-a"])
+    dataset = voxrank.read_dataset(tones)
+    encoder = FakeEncoder(seed=ord("a"))
+    from voxrank.data.audio import decode
+
+    for layer in ranking.layers:
+        means = []
+        for utterance in dataset.utterances:
+            pieces = encoder.encode([decode(utterance, 16_000)])
+            means.append(next(p.frames.double().mean(dim=0).numpy() for p in pieces if p.layer == layer.layer))
+        expected = LogME().fit(np.array(means), [u.label for u in dataset.utterances]).score_
+        assert layer.scores["logme"].value == pytest.approx(expected, rel=1e-6)
+
+
+def test_models_and_layers_come_best_first(fakes, tones):
+    ranking = voxrank.rank(tones, ["fake-b", "fake-a"])
+    values = [layer.scores["logme"].value for layer in ranking.layers]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == 5
+    assert [m.rank for m in ranking.models] == [1, 2]
+    assert ranking.best.scores == ranking.layers[0].scores
+    assert (ranking.best.model, ranking.best.layer) == (ranking.layers[0].model, ranking.layers[0].layer)
+    assert sum(m.probability_best for m in ranking.models) == pytest.approx(1)
+    for layer in ranking.layers:
+        score = layer.scores["logme"]
+        assert score.low < score.value < score.high
+    assert ranking.cost.total_s > 0
+    assert list(ranking.to_pandas()["model"]) == [layer.model for layer in ranking.layers]
+
+
+def test_the_same_run_gives_the_same_ranking(fakes, tones):
+    first, second = (voxrank.rank(tones, ["fake-a", "fake-b"], seed=3) for _ in range(2))
+    assert first.models == second.models
+    assert first.layers == second.layers
+
+
+def test_shards_do_not_change_scores(fakes, tones):
+    whole = voxrank.rank(tones, ["fake-a"], extraction=ExtractionOptions(sample="frame"))
+    cut = voxrank.rank(tones, ["fake-a"], extraction=ExtractionOptions(sample="frame", shard_s=0.5))
+    for left, right in zip(whole.layers, cut.layers, strict=True):
+        assert left.scores["logme"].value == pytest.approx(right.scores["logme"].value, rel=1e-6)
+        assert left.scores["logme"].low == pytest.approx(right.scores["logme"].low, rel=1e-4)
+
+
+def test_regression(fakes, tones):
+    lines = tones.read_text().splitlines()
+    pitch = {"low": 200, "middle": 500, "high": 1400}
+    rows = [",".join([line.split(",")[0], str(pitch[line.split(",")[1]])]) for line in lines[1:]]
+    manifest = tones.with_name("pitch.csv")
+    manifest.write_text("\n".join(["path,value", *rows]))
+    ranking = voxrank.rank(manifest, ["fake-a"])
+    assert ranking.task == "regression"
+    no_signal = -(np.log(2 * np.pi) + 1) / 2  # the evidence of standardised values without features
+    assert ranking.best.scores["logme"].value > no_signal
+
+
+def test_progress_is_told_of_every_model_and_second(fakes, tones):
+    told = []
+
+    class Watcher(Progress):
+        def start(self, model, position, models, seconds):
+            told.append([model, seconds])
+
+        def advance(self, seconds):
+            told[-1][1] -= seconds
+
+    voxrank.rank(tones, ["fake-a", "fake-b"], progress=Watcher())
+    assert [model for model, _ in told] == ["fake-a", "fake-b"]
+    assert [left for _, left in told] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
+    class Useless(FakeEncoder):
+        def _forward(self, windows):
+            for piece in super()._forward(windows):
+                piece.frames.fill_(float("nan"))
+                yield piece
+
+    monkeypatch.setattr("voxrank.ranking.load_encoder", lambda spec, options: Useless())
+    with pytest.raises(
+        RunError, match=r"fake-a could use none of the utterances; the first reason: layer 0 \(input\) gave NaN"
+    ):
+        voxrank.rank(tones, ["fake-a"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("all", [0, 1, 2, 3, 4]), ("0,3", [0, 3]), ("-1", [4]), ("3, 3,-5", [0, 3])]
+)
+def test_layer_lists(wanted, expected):
+    assert parse_layers(wanted, LAYERS, "m") == expected
+
+
+@pytest.mark.parametrize("wanted", ["5", "-6", "0,9"])
+def test_layers_that_are_not_there(wanted):
+    with pytest.raises(OptionError, match=r"m has layers 0 to 4, not -?\d; see `voxrank models m`"):
+        parse_layers(wanted, LAYERS, "m")
+
+
+def test_a_single_string_is_not_a_list_of_models(tones):
+    with pytest.raises(OptionError, match=r"expected a list of models, got the string 'logmel'; write \['logmel'\]"):
+        voxrank.rank(tones, "logmel")
+
+
+def test_a_dataset_object_takes_no_reading_options(tones):
+    dataset = voxrank.read_dataset(tones)
+    with pytest.raises(OptionError, match="target and split are for read_dataset"):
+        voxrank.rank(dataset, ["logmel"], target="speaker")
+
+
+def test_large_models_are_loaded_again_when_their_turn_comes(fakes, tones, monkeypatch):
+    monkeypatch.setattr("voxrank.ranking.KEPT_PARAMETERS", 0)
+    assert len(voxrank.rank(tones, ["fake-a", "fake-b"], encoder=EncoderOptions()).models) == 2
