@@ -1,9 +1,8 @@
 """What ranking costs beyond the forward passes, and how much memory it takes.
 
 Time. For each encoder, alternately in one process: the bare passes (`Encoder.encode` on decoded audio, frames thrown
-away) over the very batches that a ranking makes, and the whole run from the manifest on (rows, headers, decoding, passes,
-sketches, scores, intervals; the model is loaded in both beforehand). Overhead = (whole - bare) / bare, the median of the
-pairs. For Whisper base the model's own forward pass on ready mel features stands beside it, as the strictest base.
+away) over the very batches that a ranking makes, and the whole run from the manifest on (headers, decoding, passes,
+sketches, scores, intervals; the model is loaded beforehand). Overhead = (whole - bare) / bare, the median of the pairs.
 
 Memory. Peak resident memory of a process of its own: bare passes, and the whole run on 500 and on 3,000 utterances.
 
@@ -17,18 +16,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 import torch
-from common import DATA, MODELS, provenance, save
 
+from common import DATA, MODELS, provenance, save
 from voxrank.config import EncoderOptions, ExtractionOptions, WhisperWindow
 from voxrank.data.audio import decode, probe_all
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset
-from voxrank.encoders.base import Encoder
+from voxrank.encoders.base import Encoder, Waveform
 from voxrank.encoders.registry import load_encoder
 from voxrank.extraction import plan_batches
 from voxrank.memory import peak_rss_mb
@@ -66,7 +65,7 @@ def measure(model: str, window: WhisperWindow, n: int) -> dict[str, Any]:
     bare_run, whole_run = bare(encoder, data), whole(encoder, data)
     bare_run()
     pairs = [(timed(bare_run), timed(whole_run)) for _ in range(PAIRS)]
-    result = {
+    return {
         "model": model,
         "window": window if "whisper" in model else None,
         "utterances": n,
@@ -75,25 +74,33 @@ def measure(model: str, window: WhisperWindow, n: int) -> dict[str, Any]:
         "whole_s": round(statistics.median(w for _, w in pairs), 3),
         "overhead": round(statistics.median((w - b) / b for b, w in pairs), 4),
     }
-    return result
 
 
-def bare(encoder: Encoder, data: Dataset) -> Callable[[], None]:
-    """The passes alone, on decoded audio, in the batches that a ranking makes."""
+def batches_of(encoder: Encoder, data: Dataset) -> Iterator[tuple[Item, ...]]:
+    """The batches of a ranking of the data."""
     probed, _ = probe_all(data, 2)
     items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
     options = ExtractionOptions()
-    shards = plan_shards(items, data.target, blocks=options.blocks, shard_s=options.shard_s)
-    batches = [
-        [decode(item.utterance, encoder.sample_rate) for item in batch]
-        for shard in shards
-        for batch in plan_batches(shard.items, encoder)
-    ]
+    for shard in plan_shards(items, data.target, blocks=options.blocks, shard_s=options.shard_s):
+        yield from plan_batches(shard.items, encoder)
+
+
+def decoded(encoder: Encoder, batch: tuple[Item, ...]) -> list[Waveform]:
+    return [decode(item.utterance, encoder.sample_rate) for item in batch]
+
+
+def encode(encoder: Encoder, waveforms: list[Waveform]) -> None:
+    for _ in encoder.encode(waveforms):
+        pass
+
+
+def bare(encoder: Encoder, data: Dataset) -> Callable[[], None]:
+    """The passes alone, on audio that is decoded beforehand."""
+    ready = [decoded(encoder, batch) for batch in batches_of(encoder, data)]
 
     def run() -> None:
-        for batch in batches:
-            for _ in encoder.encode(batch):
-                pass
+        for waveforms in ready:
+            encode(encoder, waveforms)
 
     return run
 
@@ -136,9 +143,8 @@ def memory_child(window: WhisperWindow, kind: str, n: int) -> None:
         rank(subset(n), [BASE], encoder=options)
     else:
         encoder = load_encoder(BASE, options)
-        for utterance in subset(n).utterances:
-            for _ in encoder.encode([decode(utterance, encoder.sample_rate)] * (2 if window == "full" else 60)):
-                pass
+        for batch in batches_of(encoder, subset(n)):
+            encode(encoder, decoded(encoder, batch))
     print(json.dumps(round(peak_rss_mb())))
 
 

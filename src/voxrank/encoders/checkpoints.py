@@ -177,6 +177,11 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
                 "copy it from the model that this one was trained from"
             ) from error
         extractor = default
+    if not hasattr(extractor, "sampling_rate"):
+        raise ModelError(
+            f"{checkpoint.name}: a {type(extractor).__name__} prepares no audio; use the preprocessor_config.json of a "
+            "speech encoder"
+        )
     if getattr(extractor, "dither", 0.0):
         extractor.dither = 0.0  # random: the same audio must give the same frames
     return extractor

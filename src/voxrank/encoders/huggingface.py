@@ -40,7 +40,6 @@ PROBE_SAMPLES = (0, 1187, 3200)
 COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
 """Methods with which transformers' models say how many frames a number of input steps gives."""
 
-
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 """What models and feature extractors raise on audio that is too short, or that they are not made for."""
 
@@ -143,7 +142,7 @@ class HiddenStates(Encoder):
                 "name an encoder that maps audio to hidden states"
             )
         step = second // 100
-        return next(samples for samples in range(first + step, second, step) if self._problem(samples) is None)
+        return next((more for more in range(first + step, second, step) if self._problem(more) is None), second)
 
     def _count_or_zero(self, samples: int) -> int:
         """Frames of a window as far as the feature extractor tells; 0 where it refuses."""

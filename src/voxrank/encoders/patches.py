@@ -13,6 +13,7 @@ import torch
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_dtype
 from voxrank.encoders.padding import pack_layers, without_tf32
+from voxrank.errors import ModelError
 
 HOP_MS = 10
 FRAME_MS = 25
@@ -31,6 +32,12 @@ class SpectrogramTransformer(Encoder):
 
     def __init__(self, model: Any, extractor: Any, options: EncoderOptions) -> None:
         config = model.config
+        made, taken = (extractor.max_length, extractor.num_mel_bins), (config.max_length, config.num_mel_bins)
+        if made != taken:
+            raise ModelError(
+                f"preprocessor_config.json makes spectrograms of {made} frames and mel bins and config.json takes {taken}; "
+                "use the files of one model"
+            )
         self.spec = "audio-spectrogram-transformer"
         self.device = model.device
         self.parameters = count_parameters(model)

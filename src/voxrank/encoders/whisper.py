@@ -59,9 +59,10 @@ class Whisper(Encoder):
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         frames = [-(-len(window) // self.min_samples) for window in windows]
         positions = self._positions if self.pads else max(frames)
-        mels = torch.stack([log_mel(self._extractor, window, positions * CONV_STRIDE) for window in windows])
+        mels = torch.stack([log_mel(self._extractor, window, self._positions * CONV_STRIDE) for window in windows])
+        mels = mels[:, :, : positions * CONV_STRIDE].to(self.device, self._dtype)
         with cut_positions(self._model, positions), without_tf32(self.device):
-            outputs = self._model(mels.to(self.device, self._dtype), output_hidden_states=True)
+            outputs = self._model(mels, output_hidden_states=True)
         return pack_layers(list(outputs.hidden_states), frames)
 
 

@@ -45,7 +45,7 @@ def _wav2vec2_bert():
 
 
 def whisper_config(**config):
-    """A Whisper small enough for a test; its window stays 30 s unless `max_source_positions` says otherwise."""
+    """A Whisper small enough for a test; its window is 30 s unless `max_source_positions` says otherwise."""
     return tf.WhisperConfig(
         d_model=HIDDEN,
         encoder_layers=BLOCKS,
@@ -70,7 +70,7 @@ def whisper_config(**config):
 
 def _whisper(kind):
     def build():
-        return getattr(tf, kind)(whisper_config()), tf.WhisperFeatureExtractor()
+        return getattr(tf, kind)(whisper_config(max_source_positions=100)), tf.WhisperFeatureExtractor()
 
     return build
 
@@ -114,10 +114,10 @@ def _ast():
         num_attention_heads=4,
         intermediate_size=48,
         initializer_range=0.15,
-        max_length=1024,
-        num_mel_bins=128,
+        max_length=128,
+        num_mel_bins=64,
     )
-    return tf.ASTForAudioClassification(config), tf.ASTFeatureExtractor()
+    return tf.ASTForAudioClassification(config), tf.ASTFeatureExtractor(max_length=128, num_mel_bins=64)
 
 
 FAMILIES = {

@@ -1,0 +1,34 @@
+"""The main job on recorded speech: the offline pack and the baselines on fsdd and arabic-commands, each a command.
+
+Writes what each ranking printed, the seconds that it took and its peak memory (a process of its own).
+
+Run: python benchmarks/rankings.py [--whisper-window full|fit]
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from common import DATA, MODELS, load, provenance, save
+
+SETS = ("fsdd", "arabic-commands")
+
+
+def main() -> None:
+    extra = sys.argv[1:] or ["--whisper-window", "fit"]
+    rankings = load("rankings").get("rankings", {})
+    for name in SETS:
+        models = [word for model in MODELS for word in ("--model", model)]
+        command = ["rank", f"{name}/manifest.csv", *models, *extra]
+        voxrank = [sys.executable, "-c", "from voxrank.cli.main import run; run()"]
+        done = subprocess.run([*voxrank, *command, "--json"], cwd=DATA, stdout=subprocess.PIPE, text=True, check=True)
+        ranking = json.loads(done.stdout)
+        rankings[f"{name} {' '.join(extra)}"] = {"command": "voxrank " + " ".join(command), **ranking}
+        save("rankings", {"made": provenance(), "rankings": rankings})
+        print(name, ranking["cost"], flush=True)
+
+
+if __name__ == "__main__":
+    main()

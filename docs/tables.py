@@ -1,0 +1,133 @@
+"""Tables of the documentation from the JSON of the benchmarks: `python docs/tables.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+GENERATED = ROOT / "docs" / "generated"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def made(result: dict[str, Any]) -> str:
+    """What made a result, in one line."""
+    m = result["made"]
+    return (
+        f"\nMade on {m['date']} at {m['commit']}: {m['processor']}, {m['cores']} cores, Python {m['python']}, "
+        f"torch {m['torch']}, transformers {m['transformers']}.\n"
+    )
+
+
+def agreement(result: dict[str, Any]) -> str:
+    """Spearman of the scores and of the rules, for each task."""
+    columns = ("logme_utterance", "logme_frame", "depth", "dim", "parameters")
+    header = ["task", "pairs", "LogME, utterance", "LogME, frame", "depth", "dimension", "parameters", "truth itself"]
+    rows = [
+        [
+            line["task"],
+            line["pairs"],
+            *(f"{line[c]['spearman']:.3f}" for c in columns),
+            f"{line['truth_with_itself']:.3f}",
+        ]
+        for line in result["summary"]
+    ]
+    means = [sum(line[c]["spearman"] for line in result["summary"]) / len(rows) for c in columns]
+    return table(header, [*rows, ["mean", "", *(f"{m:.3f}" for m in means), ""]]) + made(result)
+
+
+def overhead(result: dict[str, Any]) -> str:
+    """Time and memory beyond the bare passes."""
+    time = [
+        [
+            r["model"],
+            r["window"] or "",
+            r["utterances"],
+            f"{r['bare_s']:.2f}",
+            f"{r['whole_s']:.2f}",
+            f"{100 * r['overhead']:.1f} %",
+        ]
+        for r in result["time"]
+    ]
+    memory = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in result["memory"]]
+    return (
+        table(["model", "window", "utterances", "bare, s", "whole, s", "overhead"], time)
+        + "\n"
+        + table(["model", "window", "run", "utterances", "peak memory, MB"], memory)
+        + made(result)
+    )
+
+
+def windows(result: dict[str, Any]) -> str:
+    """Scores and times in the two windows."""
+    rows = [
+        [
+            r["model"],
+            r["utterances"],
+            f"{r['spearman']:.3f}",
+            r["largest_difference"],
+            "yes" if r["same_best_layer"] else "no",
+            f"{r['encode_s_full']} / {r['encode_s_fit']}",
+            r["times_quicker"],
+        ]
+        for r in result["rows"]
+    ]
+    header = [
+        "model",
+        "utterances",
+        "Spearman of layers",
+        "largest difference",
+        "same best layer",
+        "s, full / fit",
+        "times",
+    ]
+    return table(header, rows) + made(result)
+
+
+def rankings(result: dict[str, Any]) -> str:
+    """What the main job printed, and what it took."""
+    parts = []
+    for ranking in result["rankings"].values():
+        rows = [
+            [
+                m["rank"],
+                f"`{m['model']}`",
+                m["layer"],
+                f"{s['value']:.4f}",
+                f"{s['low']:.3f} to {s['high']:.3f}",
+                f"{100 * m['probability_best']:.0f} %",
+            ]
+            for m in ranking["models"]
+            for s in [m["scores"]["logme"]]
+        ]
+        data, cost = ranking["data"], ranking["cost"]
+        parts.append(
+            f"`{ranking['command']}`\n\n"
+            + table(["", "model", "best layer", "LogME", "95 % interval", "best in"], rows)
+            + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: {cost['total_s']:.0f} s in all, "
+            f"{cost['score_s']:.1f} s of it scoring; peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
+        )
+    return "\n".join(parts) + made(result)
+
+
+TABLES = {"agreement": agreement, "overhead": overhead, "windows": windows, "rankings": rankings}
+
+
+def main() -> None:
+    """Write every table whose result is there."""
+    GENERATED.mkdir(exist_ok=True)
+    for name, make in TABLES.items():
+        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        (GENERATED / f"{name}.md").write_text(make(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
