@@ -93,29 +93,40 @@ def windows(result: dict[str, Any]) -> str:
 
 
 def rankings(result: dict[str, Any]) -> str:
-    """What the main job printed, and what it took."""
-    parts = []
-    for ranking in result["rankings"].values():
-        rows = [
-            [
-                m["rank"],
-                f"`{m['model']}`",
-                m["layer"],
-                f"{s['value']:.4f}",
-                f"{s['low']:.3f} to {s['high']:.3f}",
-                f"{100 * m['probability_best']:.0f} %",
-            ]
-            for m in ranking["models"]
-            for s in [m["scores"]["logme"]]
-        ]
-        data, cost = ranking["data"], ranking["cost"]
-        parts.append(
-            f"`{ranking['command']}`\n\n"
-            + table(["", "model", "best layer", "LogME", "95 % interval", "best in"], rows)
-            + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: {cost['total_s']:.0f} s in all, "
-            f"{cost['score_s']:.1f} s of it scoring; peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
-        )
-    return "\n".join(parts) + made(result)
+    """What the main job printed, and what it took, for each command."""
+    return "\n".join(one_ranking(r) for r in result["rankings"].values()) + made(result)
+
+
+def one_ranking(ranking: dict[str, Any]) -> str:
+    """The command, its table of models and its cost."""
+    data, cost = ranking["data"], ranking["cost"]
+    header = ["", "model", "best layer", "LogME", "95 % interval", "best in"]
+    return (
+        f"`{ranking['command']}`\n\n"
+        + table(header, [model_row(model) for model in ranking["models"]])
+        + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: "
+        f"{cost['total_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
+    )
+
+
+def model_row(model: dict[str, Any]) -> list[Any]:
+    """A model at its best layer."""
+    score = model["scores"]["logme"]
+    interval = f"{score['low']:.3f} to {score['high']:.3f}"
+    best_in = f"{100 * model['probability_best']:.0f} %"
+    return [model["rank"], f"`{model['model']}`", model["layer"], f"{score['value']:.4f}", interval, best_in]
+
+
+README = ROOT / "README.md"
+README_RANKING = "arabic-commands --whisper-window fit"
+BEGIN, END = "<!-- begin: benchmarks/results/rankings.json -->\n", "<!-- end -->"
+
+
+def readme(text: str, result: dict[str, Any]) -> str:
+    """The README with its ranking written anew."""
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return before + BEGIN + "\n" + one_ranking(result["rankings"][README_RANKING]) + "\n" + END + after
 
 
 TABLES = {"agreement": agreement, "overhead": overhead, "windows": windows, "rankings": rankings}
@@ -127,6 +138,8 @@ def main() -> None:
     for name, make in TABLES.items():
         result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         (GENERATED / f"{name}.md").write_text(make(result), encoding="utf-8")
+    ranked = json.loads((RESULTS / "rankings.json").read_text(encoding="utf-8"))
+    README.write_text(readme(README.read_text(encoding="utf-8"), ranked), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_shards_do_not_change_scores(fakes, tones):
     whole = voxrank.rank(tones, ["fake-a"], extraction=ExtractionOptions(sample="frame"))
     cut = voxrank.rank(tones, ["fake-a"], extraction=ExtractionOptions(sample="frame", shard_s=0.5))
     for left, right in zip(whole.layers, cut.layers, strict=True):
-        assert left.scores["logme"].value == pytest.approx(right.scores["logme"].value, rel=1e-6)
+        assert left.scores["logme"].value == pytest.approx(right.scores["logme"].value, rel=1e-9)
         assert left.scores["logme"].low == pytest.approx(right.scores["logme"].low, rel=1e-4)
 
 

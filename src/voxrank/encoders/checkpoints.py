@@ -146,7 +146,7 @@ def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
             shell = shell.get_encoder()
     if shell.main_input_name not in AUDIO_INPUTS:
         raise ModelError(
-            f"{checkpoint.name}: a {type(shell).__name__} takes {shell.main_input_name}, not audio; "
+            f"{checkpoint.name}: {type(shell).__name__} takes {shell.main_input_name}, not audio; "
             "name a speech encoder such as facebook/hubert-base-ls960"
         )
     inner = whole is not config or getattr(whole, "is_encoder_decoder", False)

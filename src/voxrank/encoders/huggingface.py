@@ -138,7 +138,7 @@ class HiddenStates(Encoder):
         problem = self._problem(second)
         if problem is not None:
             raise ModelError(
-                f"{self.spec}: a {type(self._model).__name__} does not encode a second of noise ({problem}); "
+                f"{self.spec}: {type(self._model).__name__} does not encode a second of noise ({problem}); "
                 "name an encoder that maps audio to hidden states"
             )
         step = second // 100

@@ -65,7 +65,7 @@ def keep_padding_out(model: nn.Module, lengths: TrueLengths) -> None:
         if isinstance(module, nn.Conv1d) and module.kernel_size[0] > 1 and module not in of_front:
             module.register_forward_pre_hook(lengths.zero_padding)
     if isinstance(front, nn.Module) and any(isinstance(module, nn.GroupNorm) for module in of_front):
-        model.feature_extractor = RowByRow(front, lengths)
+        model.feature_extractor = RowByRow(front, lengths).eval()
 
 
 def valid(lengths: Sequence[int], longest: int, device: torch.device) -> torch.Tensor:

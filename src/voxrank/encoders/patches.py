@@ -35,7 +35,7 @@ class SpectrogramTransformer(Encoder):
         made, taken = (extractor.max_length, extractor.num_mel_bins), (config.max_length, config.num_mel_bins)
         if made != taken:
             raise ModelError(
-                f"preprocessor_config.json makes spectrograms of {made} frames and mel bins and config.json takes {taken}; "
+                f"preprocessor_config.json makes spectra of {made} frames and mel bins, config.json takes {taken}; "
                 "use the files of one model"
             )
         self.spec = "audio-spectrogram-transformer"

@@ -205,7 +205,7 @@ class LogME:
         """Forget what was seen and take these.
 
         Args:
-            features: (n, D) finite floats. float64 gives products in float64.
+            features: (n, D) finite floats.
             targets: (n,) class ids; with `regression` (n,) or (n, T) values.
 
         Raises:

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 Targets = NDArray[Any]
 """Class ids, shape (n,), or values, shape (n, T)."""
 
+PRODUCT_ROWS = 4096
+"""Samples widened to float64 at a time, which bounds the memory that takes."""
+
 
 @dataclass
 class Moments:
@@ -81,18 +84,15 @@ class Moments:
 
 
 def gram_product(samples: torch.Tensor) -> Array:
-    """FᵀF of samples (n, D) in float64, from one product in the samples' own precision where they lie.
+    """FᵀF of samples (n, D), multiplied in float64 where they lie; only the (D, D) result crosses to the host.
 
-    Single-precision samples are centred first, FᵀF = ZᵀZ + n·μμᵀ with Z = F − μ: hidden states have a few dimensions
-    that are large and nearly constant, whose rounding would otherwise drown the small ones. On the CPU, NumPy sees
-    that both factors are one array and calls BLAS's symmetric rank-k update, half the work of a matrix product. On an
-    accelerator only the (D, D) result crosses to the host.
+    Single precision would do half the work and lose the small directions beside the large, nearly constant ones that
+    hidden states have: scores then move by up to 1e-5 with the batch size. On the CPU, NumPy sees that both factors
+    are one array and calls BLAS's symmetric rank-k update, half the work of a matrix product.
     """
-    if samples.dtype == torch.float64 or len(samples) == 0:
-        return _self_product(samples)
-    mean = _sum64(samples) / len(samples)
-    product = _self_product(samples - torch.from_numpy(mean).to(samples)).astype(np.float64)
-    product += len(samples) * np.outer(mean, mean)
+    product: Array = np.zeros((samples.shape[1], samples.shape[1]))
+    for part in torch.split(_on_float64_device(samples), PRODUCT_ROWS):
+        product += _self_product(part.double())
     return product
 
 
@@ -106,18 +106,20 @@ def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
     return np.array([_sum64(run) for run in torch.split(samples, list(lengths))])
 
 
-def _self_product(matrix: torch.Tensor) -> NDArray[Any]:
+def _self_product(matrix: torch.Tensor) -> Array:
     if matrix.device.type == "cpu":
-        array: NDArray[Any] = matrix.numpy()
-        product: NDArray[Any] = array.T @ array
+        array: Array = matrix.numpy()
+        product: Array = array.T @ array
         return product
-    result: NDArray[Any] = (matrix.T @ matrix).cpu().numpy()
+    result: Array = (matrix.T @ matrix).cpu().numpy()
     return result
 
 
 def _sum64(samples: torch.Tensor) -> Array:
-    """Sum over samples, accumulated in float64 (on the host where the device has no float64)."""
-    if samples.device.type == "mps":
-        samples = samples.cpu()
-    total: Array = samples.sum(dim=0, dtype=torch.float64).cpu().numpy()
+    total: Array = _on_float64_device(samples).sum(dim=0, dtype=torch.float64).cpu().numpy()
     return total
+
+
+def _on_float64_device(samples: torch.Tensor) -> torch.Tensor:
+    """The samples where float64 is: on the host instead of Apple's accelerator, which has none."""
+    return samples.cpu() if samples.device.type == "mps" else samples

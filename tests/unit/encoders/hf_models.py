@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import transformers as tf
 
@@ -147,6 +148,15 @@ FAMILIES = {
     "parakeet-tdt": _parakeet("TDT", decoder_hidden_size=16, blank_token_id=11),
     "ast": _ast,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models this small are slower on several threads, far slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def build(family, seed=0):

@@ -1,0 +1,255 @@
+"""What a user reads when a model cannot be had: one line that says what is wrong and what to do."""
+
+import importlib.util
+import os
+import pickle
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+import transformers as tf
+from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors.torch import save_file
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import ModelError, OptionError
+
+_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
+models = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(models)
+one_thread = models.one_thread
+
+
+@pytest.fixture(autouse=True)
+def _one_line(monkeypatch):
+    """Every error of this module is one line."""
+    init = ModelError.__init__
+
+    def checked(self, message):
+        assert "\n" not in message
+        init(self, message)
+
+    monkeypatch.setattr(ModelError, "__init__", checked)
+
+
+@pytest.fixture
+def hubert(tmp_path):
+    """A directory to damage, and the model saved in it."""
+    model, extractor = models.build("hubert-group")
+    return Path(models.save(tmp_path / "hubert", model, extractor)), model
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The hub's answer to the one question it is asked."""
+
+    def answers(answer):
+        def model_info(name, timeout):
+            assert timeout <= 10
+            raise answer
+
+        monkeypatch.setattr(huggingface_hub, "model_info", model_info)
+
+    return answers
+
+
+def not_found():
+    error = RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+    Exception.__init__(error, "404")
+    return error
+
+
+def test_no_network_is_said_at_once_with_what_was_tried(hub, monkeypatch, tmp_path):
+    hub(ConnectionError("name or service not known\nRetrying"))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: None)
+    with pytest.raises(ModelError, match=r"^some/model: there is no such directory, and the hub cannot be reached "):
+        load_encoder("some/model")
+
+
+def test_a_cached_model_loads_without_network(hub, monkeypatch, hubert):
+    directory, model = hubert
+    hub(ConnectionError("no route"))
+    monkeypatch.setattr(
+        huggingface_hub,
+        "try_to_load_from_cache",
+        lambda name, file: str(directory / file) if name == "hubert" else None,
+    )
+    monkeypatch.chdir(directory.parent.parent)
+    asked = []
+
+    def from_cache(kind):
+        original = kind.from_pretrained.__func__
+
+        def from_pretrained(cls, place, *args, **options):
+            asked.append((place, options["local_files_only"]))
+            return original(cls, str(directory), *args, **options)
+
+        return classmethod(from_pretrained)
+
+    for kind in (tf.AutoConfig, tf.AutoFeatureExtractor, tf.HubertModel):
+        monkeypatch.setattr(kind, "from_pretrained", from_cache(kind))
+    assert load_encoder("hubert").parameters == sum(p.numel() for p in model.parameters())
+    assert asked == [("hubert", True)] * 3
+
+
+def test_a_name_the_hub_does_not_know(hub):
+    hub(not_found())
+    with pytest.raises(ModelError, match=r"^some/model: the hub has no such model, or it is private .*check the name"):
+        load_encoder("some/model")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("./nowhere", "there is no such directory; check the path"),
+        ("a/b/c", "there is no such directory; check the path"),
+        ("not a name!", "is neither a directory nor a hub id"),
+    ],
+)
+def test_a_name_that_can_be_no_model(spec, message):
+    with pytest.raises(ModelError, match=message):
+        load_encoder(spec)
+
+
+def test_a_directory_without_a_model(tmp_path):
+    with pytest.raises(ModelError, match=r"has no config\.json; give the directory of a model saved by transformers"):
+        load_encoder(str(tmp_path))
+
+
+def test_a_file_instead_of_a_directory(hubert):
+    with pytest.raises(ModelError, match="is a file; give the directory"):
+        load_encoder(str(hubert[0] / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"", lambda data: data[:50], lambda data: data[: len(data) // 2], lambda data: b"\xff" * len(data)],
+    ids=["empty", "header", "half", "noise"],
+)
+def test_damaged_safetensors(hubert, damage):
+    weights = hubert[0] / "model.safetensors"
+    weights.write_bytes(damage(weights.read_bytes()))
+    with pytest.raises(ModelError, match=r"cannot read its weights .*get the model again"):
+        load_encoder(str(hubert[0]))
+
+
+def test_no_weights(hubert):
+    (hubert[0] / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"cannot read its weights .*no file named model\.safetensors"):
+        load_encoder(str(hubert[0]))
+
+
+class _Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["truncated", "pickle", "zip"])
+def test_torch_files_are_never_unpickled(hubert, tmp_path, form):
+    directory, model = hubert
+    (directory / "model.safetensors").unlink()
+    weights, sprung = directory / "pytorch_model.bin", tmp_path / "sprung"
+    if form == "truncated":
+        torch.save(model.state_dict(), weights)
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif form == "pickle":
+        weights.write_bytes(pickle.dumps({"weight": _Trap(sprung)}))
+    else:
+        torch.save({"weight": _Trap(sprung)}, weights)
+    with pytest.raises(ModelError, match="cannot read its weights"):
+        load_encoder(str(directory))
+    assert not sprung.exists()
+
+
+def test_weights_that_lack_part_of_the_encoder(hubert):
+    directory, model = hubert
+    kept = {name: w.contiguous() for name, w in model.state_dict().items() if ".layers.1." not in name}
+    save_file(kept, directory / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"its weights lack 16 of the encoder's tensors \(encoder\.layers\.1\."):
+        load_encoder(str(directory))
+
+
+def test_weights_of_another_shape(hubert):
+    directory, model = hubert
+    state = {name: weight.contiguous() for name, weight in model.state_dict().items()}
+    state["feature_projection.projection.bias"] = torch.zeros(7)
+    save_file(state, directory / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"have another shape than config\.json says for 1 of the encoder's tensors"):
+        load_encoder(str(directory))
+
+
+def test_a_checkpoint_without_its_decoder_or_head_is_complete(tmp_path):
+    model, extractor = models.build("whisper")
+    model.model.encoder.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    assert load_encoder(str(tmp_path)).parameters == sum(p.numel() for p in model.model.encoder.parameters())
+
+
+def test_no_feature_extractor(hubert):
+    (hubert[0] / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match=r"has no preprocessor_config\.json.*copy it from the model"):
+        load_encoder(str(hubert[0]))
+
+
+@pytest.mark.parametrize(
+    ("file", "what"), [("config.json", "config.json"), ("preprocessor_config.json", "feature ext")]
+)
+def test_json_that_is_none(hubert, file, what):
+    (hubert[0] / file).write_text("{oops")
+    with pytest.raises(ModelError, match=rf"cannot read its {what}.*not a valid JSON"):
+        load_encoder(str(hubert[0]))
+
+
+def test_a_family_that_transformers_does_not_know(hubert):
+    (hubert[0] / "config.json").write_text('{"model_type": "nonsense"}')
+    with pytest.raises(ModelError, match=r"cannot read its config\.json .*nonsense"):
+        load_encoder(str(hubert[0]))
+
+
+def test_a_model_of_text(tmp_path):
+    config = tf.BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=30
+    )
+    tf.BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="BertModel takes input_ids, not audio; name a speech encoder"):
+        load_encoder(str(tmp_path))
+
+
+def test_an_audio_model_without_hidden_states(tmp_path):
+    config = tf.EncodecConfig(hidden_size=16, num_filters=4, codebook_size=16, codebook_dim=16)
+    tf.EncodecModel(config).save_pretrained(tmp_path)
+    tf.EncodecFeatureExtractor().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"EncodecModel does not encode a second of noise .*name an encoder"):
+        load_encoder(str(tmp_path))
+
+
+def test_a_feature_extractor_of_another_family(hubert):
+    tf.SeamlessM4TFeatureExtractor().save_pretrained(hubert[0])
+    with pytest.raises(ModelError, match="makes input_features and attention_mask, the model takes"):
+        load_encoder(str(hubert[0]))
+
+
+@pytest.mark.parametrize("family", ["whisper", "ast"])
+def test_a_feature_extractor_of_another_model_of_the_family(tmp_path, family):
+    model, _ = models.build(family)
+    other = {"whisper": tf.WhisperFeatureExtractor(128), "ast": tf.ASTFeatureExtractor(max_length=100, num_mel_bins=64)}
+    directory = models.save(tmp_path, model, other[family])
+    with pytest.raises(ModelError, match="use the files of one model"):
+        load_encoder(directory)
+
+
+def test_a_processor_of_something_else_than_audio(hubert):
+    (hubert[0] / "preprocessor_config.json").write_text('{"feature_extractor_type": "FeatureExtractionMixin"}')
+    with pytest.raises(ModelError, match="a FeatureExtractionMixin prepares no audio"):
+        load_encoder(str(hubert[0]))
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_cannot_be_used(hubert, device):
+    with pytest.raises(OptionError, match=device):
+        load_encoder(str(hubert[0]), EncoderOptions(device=device))

@@ -1,0 +1,170 @@
+"""Whisper: its spectrogram without computing silence, its full window, and the window cut to the audio."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.registry import load_encoder
+from voxrank.encoders.whisper import DYNAMIC_RANGE, SILENCE, cut_positions, log_mel
+
+_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
+models = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(models)
+one_thread = models.one_thread
+
+FULL_SAMPLES = 480_000
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Whisper's 30-s window around a tiny random model; a checkpoint of encoder and decoder."""
+    torch.manual_seed(0)
+    model = tf.WhisperForConditionalGeneration(models.whisper_config()).eval()
+    return models.save(tmp_path_factory.mktemp("whisper"), model, tf.WhisperFeatureExtractor()), model.model.encoder
+
+
+@pytest.fixture(scope="module")
+def full(tiny):
+    return load_encoder(tiny[0])
+
+
+@pytest.fixture(scope="module")
+def fit(tiny):
+    return load_encoder(tiny[0], EncoderOptions(whisper_window="fit"))
+
+
+def test_constants_are_those_of_the_extractor():
+    assert math.isclose(SILENCE, (math.log10(1e-10) + 4) / 4)
+    silence = tf.WhisperFeatureExtractor()(np.zeros(1600, np.float32), sampling_rate=16_000)["input_features"]
+    assert np.all(silence == SILENCE)
+    click = np.zeros(1600, np.float32)
+    click[800] = 1.0
+    loud = tf.WhisperFeatureExtractor()(click, sampling_rate=16_000)["input_features"]
+    assert math.isclose(loud.max() - loud.min(), DYNAMIC_RANGE, rel_tol=1e-6)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(samples=st.integers(1, FULL_SAMPLES), level=st.sampled_from([0.0, 1e-6, 1e-3, 1.0]))
+@example(samples=1, level=1.0)
+@example(samples=320, level=1.0)
+@example(samples=FULL_SAMPLES - 401, level=1.0)
+@example(samples=FULL_SAMPLES, level=1.0)
+def test_log_mel_is_the_extractors_on_the_padded_window(samples, level):
+    extractor = tf.WhisperFeatureExtractor()
+    window = level * models.speech_like(samples, seed=samples)
+    expected = extractor(window, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
+    torch.testing.assert_close(log_mel(extractor, window, 3000), expected, atol=1e-5, rtol=0)
+
+
+def test_full_window_is_the_model_on_30_s_and_keeps_the_frames_that_cover_the_audio(tiny, full):
+    assert (full.pads, full.window_samples, full.min_samples) == (True, FULL_SAMPLES, 320)
+    assert {full.cost_samples(n) for n in (1, 16_000, FULL_SAMPLES)} == {FULL_SAMPLES}
+    lengths = [1, 320, 321, 50_000]
+    waveforms = [models.speech_like(n, seed=n) for n in lengths]
+    inputs = tf.WhisperFeatureExtractor()(waveforms, sampling_rate=16_000, return_tensors="pt")["input_features"]
+    with torch.inference_mode():
+        expected = tiny[1](inputs, output_hidden_states=True).hidden_states
+    frames = [1, 1, 2, 157]
+    encoded = {piece.layer: (piece.frames, piece.lengths) for piece in _whole_batch(full, waveforms)}
+    assert list(encoded) == [0, 1, 2, 3]
+    for layer, states in enumerate(expected):
+        assert encoded[layer][1] == tuple(frames)
+        kept = torch.cat([state[:count] for state, count in zip(states, frames, strict=True)])
+        torch.testing.assert_close(encoded[layer][0], kept, atol=1e-5, rtol=1e-5)
+
+
+def _whole_batch(encoder, waveforms):
+    encoder.budget_samples = FULL_SAMPLES * len(waveforms)
+    return encoder.encode(waveforms)
+
+
+@pytest.mark.parametrize("samples", [320, 16_000, 16_001, 40_000])
+def test_fit_is_a_model_built_for_that_window(tiny, fit, samples):
+    """The reference has its own, shorter position table and takes a spectrogram cut to the same length."""
+    positions = -(-samples // 320)
+    reference = type(tiny[1])(models.whisper_config(max_source_positions=positions)).eval()
+    state = tiny[1].state_dict()
+    state["embed_positions.weight"] = state["embed_positions.weight"][:positions]
+    reference.load_state_dict(state)
+    window = models.speech_like(samples)
+    mel = tf.WhisperFeatureExtractor()(window, sampling_rate=16_000, return_tensors="pt")["input_features"]
+    with torch.inference_mode():
+        expected = reference(mel[..., : 2 * positions], output_hidden_states=True).hidden_states
+    for piece, states in zip(fit.encode([window]), expected, strict=True):
+        assert piece.lengths == (positions,)
+        torch.testing.assert_close(piece.frames, states[0], atol=1e-5, rtol=1e-5)
+
+
+def test_fit_shares_a_pass_among_equal_lengths_only(fit):
+    assert not fit.pads
+    assert fit.cost_samples(16_000) == 16_000
+    equal = [models.speech_like(8_000, seed=i) for i in range(3)]
+    assert [piece.lengths for piece in fit.encode(equal)] == [(25, 25, 25)] * 4
+    mixed = [models.speech_like(n) for n in (8_000, 4_000)]
+    assert [piece.lengths for piece in fit.encode(mixed)] == [(25, 0)] * 4 + [(0, 13)] * 4
+
+
+def test_fit_on_a_full_window_is_full(full, fit):
+    window = models.speech_like(FULL_SAMPLES)
+    for cut, whole in zip(fit.encode([window]), full.encode([window]), strict=True):
+        torch.testing.assert_close(cut.frames, whole.frames, atol=1e-5, rtol=1e-5)
+
+
+def test_cut_positions_shares_the_table_and_restores_it_after_an_error(tiny):
+    encoder, table = tiny[1], tiny[1].embed_positions
+    with pytest.raises(RuntimeError, match="stop"), cut_positions(encoder, 7):
+        assert encoder.embed_positions.weight.data_ptr() == table.weight.data_ptr()
+        assert (encoder.embed_positions.num_embeddings, encoder.config.max_source_positions) == (7, 7)
+        raise RuntimeError("stop")
+    assert encoder.embed_positions is table
+    assert encoder.config.max_source_positions == 1500
+
+
+def test_an_error_in_a_forward_pass_leaves_the_model_whole(fit):
+    def fail(*_):
+        raise RuntimeError("stop")
+
+    hook = fit._model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="stop"):
+        list(fit.encode([models.speech_like(3_200)]))
+    hook.remove()
+    assert [piece.lengths for piece in fit.encode([models.speech_like(6_400)])] == [(20,)] * 4
+
+
+@pytest.mark.parametrize("samples", [FULL_SAMPLES + 1, 2 * FULL_SAMPLES - 320])
+def test_audio_beyond_the_window_is_cut(fit, samples):
+    waveform = models.speech_like(samples)
+    half = -(-samples // 2)
+    assert [sum(piece.lengths) for piece in fit.encode([waveform])] == [
+        *[-(-half // 320)] * 4,
+        *[-(-(samples - half) // 320)] * 4,
+    ]
+
+
+def test_a_shorter_window_may_be_asked_for(tiny):
+    encoder = load_encoder(tiny[0], EncoderOptions(window_s=2.0))
+    assert (encoder.window_samples, encoder.cost_samples(100)) == (32_000, FULL_SAMPLES)
+
+
+def test_without_its_own_extractor_the_one_for_its_mel_bins_is_used(tmp_path):
+    torch.manual_seed(0)
+    config = models.whisper_config(max_source_positions=50, num_mel_bins=128)
+    encoder = load_encoder(models.save(tmp_path, tf.WhisperModel(config), None))
+    assert encoder._extractor.feature_size == 128
+    assert [piece.lengths for piece in encoder.encode([models.speech_like(1_000)])] == [(4,)] * 4
+
+
+def test_dither_is_switched_off(tmp_path):
+    torch.manual_seed(0)
+    model = tf.WhisperModel(models.whisper_config(max_source_positions=50))
+    encoder = load_encoder(models.save(tmp_path, model, tf.WhisperFeatureExtractor(dither=0.01)))
+    first, second = (list(encoder.encode([models.speech_like(9_000)])) for _ in range(2))
+    assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, second, strict=True))
