@@ -29,13 +29,16 @@ test: $(VENV)/.dev $(VENV)/.pack  ## run the tests
 demo: $(VENV)/.demo $(VENV)/.pack  ## rank the embedded models on embedded speech
 	@$(BIN)/voxrank demo
 
-bench: $(VENV)/.dev $(VENV)/.pack  ## measure overhead and memory; writes benchmarks/results
+bench: $(VENV)/.dev $(VENV)/.pack  ## measure overhead, memory, windows, rankings; writes benchmarks/results
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks/rankings.py
 
 study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes on recorded speech; writes benchmarks/results
 	$(BIN)/python benchmarks/agreement.py
 
 docs: $(VENV)/.docs  ## build the documentation, warnings are errors
+	$(BIN)/python docs/tables.py
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:  ## remove everything that the other commands made

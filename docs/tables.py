@@ -105,7 +105,8 @@ def one_ranking(ranking: dict[str, Any]) -> str:
         f"`{ranking['command']}`\n\n"
         + table(header, [model_row(model) for model in ranking["models"]])
         + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: "
-        f"{cost['total_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
+        f"{cost['total_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; "
+        f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
     )
 
 

@@ -99,7 +99,7 @@ def _build(kind: type[Model], config: Any, weights: dict[str, torch.Tensor]) -> 
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
             module: Any = kind(config)
         module.load_state_dict(weights, assign=True)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
         raise ModelError(
             f"the variables of model.bin do not make a Whisper ({' '.join(str(error).split())})"
         ) from error

@@ -1,0 +1,39 @@
+"""The documentation's figures are those of the committed results."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "docs" / "tables.py")
+tables = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tables)
+
+
+def result(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_generated_tables_are_those_of_the_results(name):
+    written = (ROOT / "docs" / "generated" / f"{name}.md").read_text(encoding="utf-8")
+    assert written == tables.TABLES[name](result(name))
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_results_say_what_made_them(name):
+    made = result(name)["made"]
+    assert {"date", "commit", "processor", "cores", "torch"} <= set(made)
+
+
+def test_readme_shows_the_recorded_ranking():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == tables.readme(text, result("rankings"))
+
+
+def test_documents_named_by_others_are_there():
+    names = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    toctree = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").partition("{toctree}\n")[2].partition("```")[0]
+    assert set(toctree.split()) <= names
