@@ -9,20 +9,24 @@ Example::
     ranking.to_pandas()
 """
 
-from voxrank.config import EncoderOptions, ExtractionOptions
-from voxrank.data.read import read_dataset
-from voxrank.data.utterance import Dataset, Utterance
-from voxrank.errors import (
-    DataError,
-    ModelError,
-    OptionError,
-    RequestError,
-    RunError,
-    UtteranceError,
-    VoxrankError,
-)
-from voxrank.ranking import rank
-from voxrank.results import Ranking
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxrank.config import EncoderOptions, ExtractionOptions
+    from voxrank.data.read import read_dataset
+    from voxrank.data.utterance import Dataset, Utterance
+    from voxrank.errors import (
+        DataError,
+        ModelError,
+        OptionError,
+        RequestError,
+        RunError,
+        UtteranceError,
+        VoxrankError,
+    )
+    from voxrank.ranking import rank
+    from voxrank.results import Ranking
 
 __all__ = [
     "DataError",
@@ -40,3 +44,26 @@ __all__ = [
     "rank",
     "read_dataset",
 ]
+
+_HOMES = {
+    "voxrank.config": ("EncoderOptions", "ExtractionOptions"),
+    "voxrank.data.read": ("read_dataset",),
+    "voxrank.data.utterance": ("Dataset", "Utterance"),
+    "voxrank.errors": (
+        *("DataError", "ModelError", "OptionError", "RequestError", "RunError", "UtteranceError", "VoxrankError"),
+    ),
+    "voxrank.ranking": ("rank",),
+    "voxrank.results": ("Ranking",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch takes seconds, and `voxrank --help` needs none of it."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'voxrank' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,5 +1,8 @@
 """The public face is what it is, and no more."""
 
+import subprocess
+import sys
+
 import pytest
 
 import voxrank
@@ -15,6 +18,20 @@ def test_public_names():
     ]
     assert all(hasattr(voxrank, name) for name in voxrank.__all__)
     assert all(hasattr(scores, name) for name in scores.__all__)
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys, voxrank.cli.main; print(sorted({'torch', 'transformers', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_unknown_public_name():
+    with pytest.raises(AttributeError, match="module 'voxrank' has no attribute 'rnak'"):
+        _ = voxrank.rnak
+    assert dir(voxrank) == sorted(voxrank.__all__)
 
 
 def test_wrong_requests_are_value_errors_too():
