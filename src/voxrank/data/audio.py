@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 
 import numpy as np
 import soundfile
@@ -23,6 +25,10 @@ MIN_UTTERANCE_S: Seconds = 0.025
 """One analysis window: anything shorter holds no frame of speech."""
 END_TOLERANCE_S: Seconds = 0.05
 """How far an `end` may lie past the end of the file: manifests round."""
+MP3_LEAD_S: Seconds = 1.0
+"""MP3 frames borrow bits from those before them: after a seek, this much is decoded and thrown away."""
+UNKNOWN_LENGTH = 2**63 - 1
+"""What libsndfile says of a FLAC stream whose header leaves the length open."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +92,30 @@ def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
     """
     with _opened(utterance) as file:
         place = _located(utterance, file)
-        file.seek(place.start)
-        samples = file.read(place.stop - place.start, dtype="float32", always_2d=True)
-    if len(samples) < place.stop - place.start:
-        got = len(samples) / place.info.sample_rate
+        samples = _read(file, place)
+    if not np.isfinite(samples).all():
+        raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
+    mono: Waveform = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return _resample(mono, place.info.sample_rate, round(sample_rate))
+
+
+def _read(file: soundfile.SoundFile, place: Probed) -> NDArray[np.float32]:
+    """(samples, channels) of the stretch."""
+    lead = min(place.start, round(MP3_LEAD_S * file.samplerate)) if file.format == "MP3" else 0
+    file.seek(place.start - lead)
+    try:
+        samples: NDArray[np.float32] = file.read(place.stop - place.start + lead, dtype="float32", always_2d=True)
+    except (MemoryError, ValueError) as error:  # numpy refuses with either
+        raise UtteranceError(
+            f"expected audio that fits in memory, got {place.seconds:.0f} s as the header or the offsets say; "
+            "cut it with start and end, or write the file again"
+        ) from error
+    if len(samples) - lead < place.stop - place.start:
+        got = max(0, len(samples) - lead) / file.samplerate
         raise UtteranceError(
             f"expected {place.seconds:.3f} s of audio as the header says, got {got:.3f} s; file cut short"
         )
-    mono: Waveform = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
-    return _resample(mono, place.info.sample_rate, round(sample_rate))
+    return samples[lead:]
 
 
 def resampled_length(n_samples: int, rate: int, new_rate: int) -> int:
@@ -127,7 +146,7 @@ def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
             raise UtteranceError(f"expected an audio file, got a folder: {path}")
         if path.stat().st_size == 0:
             raise UtteranceError(f"expected an audio file, got an empty one (0 bytes): {path}")
-        with path.open("rb") as raw, soundfile.SoundFile(raw) as file:
+        with path.open("rb", buffering=0) as raw, soundfile.SoundFile(_source(raw), closefd=False) as file:
             yield file
     except FileNotFoundError:
         raise UtteranceError(f"no such file: {path}") from None
@@ -135,6 +154,11 @@ def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
         raise UtteranceError(f"cannot read {path}: {error.strerror or error}") from error
     except soundfile.SoundFileError as error:
         raise UtteranceError(f"not audio that libsndfile can read: {path} ({_plain(error)})") from error
+
+
+def _source(raw: FileIO) -> int | FileIO:
+    """A file descriptor, which libsndfile reads without the GIL; but Windows has them one for each C runtime."""
+    return raw.fileno() if os.name == "posix" else raw
 
 
 def _plain(error: Exception) -> str:
@@ -147,6 +171,8 @@ def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
     length = info.n_samples / info.sample_rate
     if info.n_samples == 0:
         raise UtteranceError("the file holds no samples")
+    if info.n_samples == UNKNOWN_LENGTH and utterance.end is None:
+        raise UtteranceError("expected a header that says how long the file is, got none; write the file again")
     if utterance.start >= length:
         raise UtteranceError(f"starts at {utterance.start:g} s, past the end of the file ({length:.3f} s)")
     if utterance.end is not None and utterance.end > length + END_TOLERANCE_S:

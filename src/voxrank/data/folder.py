@@ -12,16 +12,21 @@ from voxrank.errors import DataError
 
 
 def audio_suffixes() -> frozenset[str]:
-    """Endings of files that libsndfile may read, lower case, with the dot."""
+    """Endings of audio files, lower case, with the dot; those libsndfile cannot read are then skipped by name."""
     formats = {f".{name.lower()}" for name in soundfile.available_formats()}
-    return frozenset(formats | {".aif", ".opus", ".oga", ".sph"})
+    return frozenset(formats | {".aif", ".opus", ".oga", ".sph"} | {".aac", ".amr", ".m4a", ".wma"})
+
+
+def _printable(name: str) -> str:
+    """A file name need not be UTF-8; a report must be."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_folder(path: Path, request: Request) -> Dataset:
     """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`."""
     suffixes = audio_suffixes()
     rows = [
-        Row(str(file.relative_to(path)), {"path": str(file.relative_to(path.parent)), "label": folder.name})
+        Row(_printable(str(file.relative_to(path))), {"path": str(file.relative_to(path.parent)), "label": folder.name})
         for folder in sorted(path.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
         for file in sorted(folder.rglob("*"))

@@ -13,41 +13,61 @@ from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+UNCLOSED = "unexpected end of data"
+"""What the csv module says when a quotation mark has swallowed the rest of the file."""
 
 
 def read_table(path: Path, request: Request) -> Dataset:
     """Read a CSV or TSV manifest with a header line. Errors as `read_dataset`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
+        header = _header(path, reader)
+        lines = list(_table_rows(path, reader, header))
+    return build_dataset(path, header, *_sorted_out(lines), request)
+
+
+def _header(path: Path, reader: Any) -> list[str]:
+    try:
         header = [name.strip() for name in next(reader, [])]
-        if not any(header):
-            raise DataError(f"{path}: expected a header line with column names, got an empty file")
-        rows, skipped = _table_rows(path, reader, header)
-    return build_dataset(path, header, rows, skipped, request)
+    except csv.Error as error:
+        raise DataError(f"{path}: expected a header line with column names, got: {error}") from error
+    if not any(header):
+        raise DataError(f"{path}: expected a header line with column names, got an empty one")
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: expected different column names, got {twice[0]!r} more than once; rename one")
+    return header
 
 
-def _table_rows(path: Path, reader: Any, header: list[str]) -> tuple[list[Row], list[Skipped]]:
-    rows, skipped = [], []
-    for cells in reader:
-        where = f"line {reader.line_num}"
-        if not any(cell.strip() for cell in cells):
+def _sorted_out(lines: list[Row | Skipped]) -> tuple[list[Row], list[Skipped]]:
+    return [x for x in lines if isinstance(x, Row)], [x for x in lines if isinstance(x, Skipped)]
+
+
+def _table_rows(path: Path, reader: Any, header: list[str]) -> Iterator[Row | Skipped]:
+    while True:
+        where = f"line {reader.line_num + 1}"
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if str(error) == UNCLOSED:
+                raise DataError(f'{path}, {where}: a cell opens with " and nothing closes it; close it') from error
+            yield Skipped(f"{path.name}, {where}", f"expected plain cells, or cells in closed quotes, got: {error}")
             continue
         if len(cells) > len(header):
-            reason = (
-                f"expected {len(header)} cells as in the header, got {len(cells)}; quote cells that hold the delimiter"
+            yield Skipped(
+                f"{path.name}, {where}",
+                f"expected {len(header)} cells as in the header, got {len(cells)}; quote cells that hold the delimiter",
             )
-            skipped.append(Skipped(f"{path.name}, {where}", reason))
-        else:
-            rows.append(Row(where, dict(zip(header, cells, strict=False))))
-    return rows, skipped
+        elif any(cell.strip() for cell in cells):
+            yield Row(where, dict(zip(header, cells, strict=False)))
 
 
 def read_json_lines(path: Path, request: Request) -> Dataset:
     """Read a manifest with one JSON object a line. Errors as `read_dataset`."""
     with path.open(encoding="utf-8-sig") as file:
-        lines = list(_json_rows(path, file))
-    rows = [line for line in lines if isinstance(line, Row)]
-    skipped = [line for line in lines if isinstance(line, Skipped)]
+        rows, skipped = _sorted_out(list(_json_rows(path, file)))
     columns = list(dict.fromkeys(name for row in rows for name in row.columns))
     if not rows:
         first = f"; {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
@@ -61,7 +81,7 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[Row | Skipped]:
         if not line.strip():
             continue
         try:
-            content = json.loads(line)
+            content = json.loads(line, parse_constant=_constant)
         except (ValueError, RecursionError):
             yield Skipped(f"{path.name}, {where}", "expected a JSON object, got text that is not JSON")
             continue
@@ -69,3 +89,8 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[Row | Skipped]:
             yield Row(where, content)
         else:
             yield Skipped(f"{path.name}, {where}", f"expected a JSON object, got {type(content).__name__}")
+
+
+def _constant(name: str) -> float | None:
+    """Python writes a missing value as NaN, which JSON has not."""
+    return None if name == "NaN" else float(name)

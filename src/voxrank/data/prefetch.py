@@ -33,8 +33,7 @@ def prefetch(
         waiting.extend((item, pool.submit(function, item)) for item in islice(source, ahead + 1))
         while waiting:
             item, future = waiting.popleft()
-            result = future.result()
+            yield item, future.result()
             waiting.extend((coming, pool.submit(function, coming)) for coming in islice(source, 1))
-            yield item, result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +26,9 @@ READERS: dict[str, Reader] = {
 def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, split: str | None = None) -> Dataset:
     """Read labelled speech: rows and labels only, no audio.
 
-    Columns: ``path`` (or ``audio_filepath``), relative to the manifest's folder; ``label`` (class), ``value`` (number)
-    or ``text`` (transcript), the first of these that is there; optionally ``start`` and ``end`` in seconds (or
-    ``offset`` and ``duration``), ``speaker``, ``split``.
+    Columns: ``path`` (or ``audio_filepath``, ``file``, ``audio``), relative to the manifest's folder; ``label``
+    (class), ``value`` (number) or ``text`` (transcript), the first of these that is there; optionally ``start`` (or
+    ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``split``.
 
     Args:
         path: a .csv, .tsv, .jsonl or .ndjson manifest, or a folder of class folders.
@@ -43,17 +42,24 @@ def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, spl
         DataError: the path, its format, its columns or all of its rows are unusable.
     """
     source = Path(path)
-    reader = _reader(source)
     try:
-        return reader(source, Request(target, split))
+        return _reader(source)(source, Request(target, split))
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{source}: expected UTF-8 text, got a byte that is not at {error.start}; save it as UTF-8"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{source}: expected a table of quoted or plain cells, got: {error}") from error
+        line = _first_line_not_utf8(source)
+        raise DataError(f"{source}: expected UTF-8 text, got other bytes in line {line}; save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def _first_line_not_utf8(source: Path) -> int:
+    """Counted from 1; the decoder itself knows no more than its place in a buffer."""
+    with source.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def _reader(source: Path) -> Reader:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
@@ -15,6 +16,8 @@ PATH_COLUMNS = ("path", "audio_filepath", "file", "audio")
 """Names of the column with the audio file, the preferred one first; the second is NeMo's."""
 TASK_COLUMNS: dict[str, Task] = {"label": "classification", "value": "regression", "text": "transcription"}
 """Column → task, in the order in which they are looked for."""
+OFFSET_DECIMALS = 9
+"""A start and a duration are added to the nanosecond, so that 0.1 + 0.2 is 0.3."""
 TRAIN = "train"
 ALL = "all"
 
@@ -73,7 +76,9 @@ def _path_column(source: Path, columns: Sequence[str]) -> str:
         if name in columns:
             return name
     found = ", ".join(columns) or "none"
-    raise DataError(f"{source}: expected a column 'path' (or 'audio_filepath') with the audio files, found: {found}")
+    raise DataError(
+        f"{source}: expected a column 'path' (or 'audio_filepath') with the audio files, found: {found}; rename one"
+    )
 
 
 def _target(source: Path, columns: Sequence[str], wanted: str | None) -> tuple[str, Task]:
@@ -92,14 +97,21 @@ def _target(source: Path, columns: Sequence[str], wanted: str | None) -> tuple[s
 
 def _of_split(source: Path, rows: list[Row], wanted: str | None) -> tuple[str, list[Row]]:
     """The split and its rows. Unasked, test rows do not choose a model: "train" is taken where there is one."""
-    known = {str(row.columns["split"]) for row in rows if row.columns.get("split")}
-    if wanted == ALL or (wanted is None and TRAIN not in known):
+    splits = [_split_of(row) for row in rows]
+    known = set(splits) - {""}
+    split = TRAIN if wanted is None else wanted.strip().lower()
+    if split == ALL or (wanted is None and TRAIN not in known):
         return ALL, rows
-    split = wanted or TRAIN
     if split not in known:
         names = did_you_mean(split, [*known, ALL])
         raise DataError(f"{source}: no row has the split {split!r}; {names}")
-    return split, [row for row in rows if row.columns.get("split") == split]
+    return split, [row for row, its in zip(rows, splits, strict=True) if its == split]
+
+
+def _split_of(row: Row) -> str:
+    """In lower case, so that "Train" does not let test rows in."""
+    value = row.columns.get("split")
+    return "" if value is None else str(value).strip().lower()
 
 
 def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task) -> Utterance:
@@ -110,8 +122,9 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
     content = _text(row, target)
     if content is None:
         raise UtteranceError(f"the column {target!r} is empty")
+    name = _with_slashes(folder, name)
     return Utterance(
-        id=name if end is None and not start else f"{name} [{start:g}-{'' if end is None else format(end, 'g')}]",
+        id=name if end is None and not start else f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]",
         path=folder / name,
         start=start,
         end=end,
@@ -123,31 +136,54 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
     )
 
 
+def _with_slashes(folder: Path, name: str) -> str:
+    """One spelling for each file; backslashes part folders, as in manifests from Windows, unless a file has them."""
+    if "\\" in name and not os.path.exists(folder / name):  # noqa: PTH110, pathlib's raises for odd names
+        name = name.replace("\\", "/")
+    return PurePath(name).as_posix()
+
+
+def _exact(seconds: float) -> str:
+    """As short as possible, and different for every number."""
+    return repr(seconds).removesuffix(".0")
+
+
 def _offsets(row: Row) -> tuple[float, float | None]:
-    """Start and end in seconds, from `start` and `end` or from NeMo's `offset` and `duration`."""
-    start = _number(row, "start") if _text(row, "start") is not None else _number(row, "offset", default=0.0)
-    if start is None or start < 0:
-        raise UtteranceError(f"expected a start of at least 0 s, got {start:g}" if start is not None else "no start")
-    end = _number(row, "end", default=None)
-    duration = _number(row, "duration", default=None)
-    if end is None and duration is not None and _text(row, "offset") is not None:
-        end = start + duration
+    """Start and end in seconds, from `start` (or NeMo's `offset`) and `end` (or `duration` after a start)."""
+    given, end, duration = _number(row, "start"), _number(row, "end"), _number(row, "duration")
+    if given is None:
+        given = _number(row, "offset")
+    start = given or 0.0
+    if start < 0:
+        raise UtteranceError(f"expected a start of at least 0 s, got {_exact(start)}")
+    if end is None and duration is not None and given is not None:  # alone, it is the length of the whole file
+        end = round(start + duration, OFFSET_DECIMALS)
     if end is not None and end <= start:
-        raise UtteranceError(f"expected an end after the start, got start {start:g} s and end {end:g} s")
+        raise UtteranceError(f"expected an end after the start, got start {_exact(start)} s and end {_exact(end)} s")
     return start, end
 
 
 def _text(row: Row, column: str) -> str | None:
+    """The cell, stripped; None where it is empty.
+
+    Raises:
+        UtteranceError: neither text nor a number; or text that no file name and no report can hold.
+    """
     value = row.columns.get(column)
     if value is None:
         return None
-    return str(value).strip() or None
+    if not isinstance(value, str | int | float):
+        raise UtteranceError(f"expected text or a number in the column {column!r}, got {type(value).__name__}")
+    text = str(value).strip()
+    if "\0" in text or text != text.encode(errors="ignore").decode():
+        raise UtteranceError(f"expected UTF-8 text in the column {column!r}, got {text!a}")
+    return text or None
 
 
-def _number(row: Row, column: str, default: float | None = None) -> float | None:
+def _number(row: Row, column: str) -> float | None:
     text = _text(row, column)
     if text is None:
-        return default
+        return None
     try:
         number = float(text)
     except ValueError:

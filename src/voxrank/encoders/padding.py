@@ -1,9 +1,10 @@
 """Batches whose padding leaves no trace in the frames, and the proof of it.
 
-Attention masks keep padded frames out of attention. Two other places let them in, and are closed here: a front end
-that normalises over time (group norm: wav2vec 2.0 and HuBERT base), which is run row by row at true length, and a
-convolution inside the transformer (data2vec, conformers), whose padded input frames are set to zero, which is what it
-would see past the end of the utterance alone. Whether that was enough is measured by `leaks`.
+Attention masks keep padded frames out of attention. Two other places let them in, and are closed here: the front end
+of the wav2vec 2.0 families, which may normalise over time (group norm) and is run row by row at true length, so that
+what it makes is exact in any batch; and a convolution inside the transformer (data2vec, conformers), whose padded input
+frames are set to zero, which is what it would see past the end of the utterance alone. Whether that was enough is
+measured by `leaks`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def keep_padding_out(model: nn.Module, lengths: TrueLengths) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv1d) and module.kernel_size[0] > 1 and module not in of_front:
             module.register_forward_pre_hook(lengths.zero_padding)
-    if isinstance(front, nn.Module) and any(isinstance(module, nn.GroupNorm) for module in of_front):
+    if isinstance(front, nn.Module):
         model.feature_extractor = RowByRow(front, lengths).eval()
 
 

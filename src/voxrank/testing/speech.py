@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import ctypes
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ TEST_VOICES = 4
 """Of the voices, how many of the last are the split "test": nobody hears them in training."""
 
 _RETRIEVE_SYNCHRONOUSLY = 2
+_DO_NOT_EXIT = 0x8000
+"""Without it, the library ends the process when it finds no voices."""
 _UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
@@ -59,7 +62,9 @@ class Synthesiser:
             raise OptionError("speech synthesis needs espeakng-loader; run: pip install 'voxrank[demo]'") from error
         self._voices = Path(espeakng_loader.get_data_path())
         self._library = _load_copy(Path(espeakng_loader.get_library_path()))
-        self.sample_rate = self._library.espeak_Initialize(_RETRIEVE_SYNCHRONOUSLY, 0, str(self._voices).encode(), 0)
+        self.sample_rate = self._library.espeak_Initialize(
+            _RETRIEVE_SYNCHRONOUSLY, 0, os.fsencode(self._voices), _DO_NOT_EXIT
+        )
         if self.sample_rate <= 0:
             raise OptionError("eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader")
 
@@ -122,12 +127,12 @@ def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], tak
             for take in range(takes):
                 rng = np.random.default_rng([seed, number, words.index(word), take])
                 name = f"clips/{voice.replace('+', '-')}-{word}-{take}.flac"
-                _write(folder / name, _take(synthesiser, word, voice, rng))
+                _write(folder / name, _flac(_take(synthesiser, word, voice, rng)))
                 rows.append((name, word, voice, split))
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
     manifest = folder / "manifest.csv"
-    manifest.write_text(table.getvalue(), encoding="utf-8")
+    _write(manifest, table.getvalue().encode())
     return manifest
 
 
@@ -154,8 +159,17 @@ def _room(rng: np.random.Generator) -> NDArray[np.float64]:
     return tail
 
 
-def _write(path: Path, samples: Samples) -> None:
-    soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+def _flac(samples: Samples) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
+    return file.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write all of it or nothing: a run that is stopped leaves no half file."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def _load_copy(path: Path) -> Any:

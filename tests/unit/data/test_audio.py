@@ -1,11 +1,13 @@
 """What is decoded is what was recorded, at any rate, in any form."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+import soxr
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.data.audio import decode, probe, resampled_length
@@ -59,6 +61,36 @@ def test_offsets_equal_a_cut_of_the_whole(tmp_path, suffix):
     part = decode(utterance(path, start=0.75, end=1.25), 16_000)
     np.testing.assert_allclose(part, whole[12_000:20_000], atol=1e-6)
     assert probe(utterance(path, start=0.75)).seconds == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("start", [0.5, 2.5, 5.0])
+def test_a_stretch_of_an_mp3_is_what_the_whole_file_holds_there(tmp_path, rate, start):
+    path = tmp_path / "a.mp3"
+    t = np.arange(8 * rate) / rate
+    chirp = 0.4 * np.sin(2 * np.pi * (200 + 30 * t) * t)  # few bits a frame: much is borrowed from the frames before
+    soundfile.write(path, chirp, rate, bitrate_mode="VARIABLE", compression_level=0.8)
+    whole = decode(utterance(path), rate)
+    part = decode(utterance(path, start=start, end=start + 1), rate)
+    np.testing.assert_allclose(part, whole[round(start * rate) :][:rate], atol=1e-4)
+
+
+def test_names_need_not_be_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.wav")
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system has only UTF-8 names")
+    with path.open("wb") as file:
+        soundfile.write(file, sine(16_000), 16_000, format="WAV")
+    assert len(decode(utterance(path), 16_000)) == 16_000
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(400, 20_000), rate=st.integers(8_000, 192_000), new=st.sampled_from([8_000, 16_000, 22_050]))
+def test_what_soxr_makes_is_padded_by_a_sample_at_most(n, rate, new):
+    made = soxr.resample(np.zeros(n, dtype=np.float32), rate, new)
+    assert abs(len(made) - resampled_length(n, rate, new)) <= 1
 
 
 def test_an_end_that_was_rounded_up_is_the_end(tmp_path):

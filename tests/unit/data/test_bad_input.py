@@ -26,7 +26,7 @@ REQUESTS = {
     "unknown path column": (
         "wav,label\na.wav,x\n",
         {},
-        r"expected a column 'path' \(or 'audio_filepath'\).*found: wav, label",
+        r"expected a column 'path' \(or 'audio_filepath'\).*found: wav, label; rename one$",
     ),
     "no target column": (
         "path,lable\na.wav,x\n",
@@ -44,18 +44,29 @@ REQUESTS = {
         "no row has the split 'dev'; known: all, test",
     ),
     "header only": ("path,label\n", {}, "expected at least one usable row, found none"),
-    "blank header": ("\n\n", {}, "expected a header line with column names"),
+    "blank header": ("\n\n", {}, "expected a header line with column names, got an empty one"),
+    "broken header": ('"path"x,label\n', {}, "expected a header line with column names, got: ',' expected after"),
+    "one column twice": (
+        "path,label,label\na.wav,x,y\n",
+        {},
+        "expected different column names, got 'label' more than once; rename one",
+    ),
     "every row unusable": (
         "path,label\n,x\n",
         {},
         r"found none; the first: m\.csv, line 2: the column 'path' is empty",
     ),
     "not UTF-8": (
-        b"path,label\n\xff\xfe.wav,x\n",
+        b"path,label\n" + 20_000 * b"a.wav,x\n" + b"\xff\xfe.wav,x\n",
         {},
-        "expected UTF-8 text, got a byte that is not at 11; save it as UTF-8",
+        "expected UTF-8 text, got other bytes in line 20002; save it as UTF-8",
     ),
-    "not a table": (b'path,label\n"a.wav"b,x\n', {}, "expected a table of quoted or plain cells, got"),
+    "UTF-16": ("path,label\na.wav,x\n".encode("utf-16"), {}, "got other bytes in line 1; save it as UTF-8"),
+    "unclosed quote": (
+        'path,label\na.wav,x\n"b.wav,x\nc.wav,y\n',
+        {},
+        r"m\.csv, line 3: a cell opens with \" and nothing closes it; close it",
+    ),
 }
 
 
@@ -81,6 +92,11 @@ def test_empty_manifest(tmp_path):
     path = manifest(tmp_path, "")
     with pytest.raises(DataError, match=r"expected a manifest, got an empty file"):
         read_dataset(path)
+
+
+def test_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read x+\.csv: File name too long"):
+        read_dataset("x" * 5000 + ".csv")
 
 
 def test_unknown_format(tmp_path):
@@ -111,16 +127,34 @@ ROWS = {
         {"path": "a.wav", "label": "x", "start": "abc"},
         "expected a number in the column 'start', got 'abc'",
     ),
+    "list for a label": (
+        {"path": "a.wav", "label": ["x"]},
+        "expected text or a number in the column 'label', got list",
+    ),
+    "NaN for a label": ({"path": "a.wav", "label": float("nan")}, "the column 'label' is empty"),
+    "path that no file can have": (
+        {"path": "a\0.wav", "label": "x"},
+        r"expected UTF-8 text in the column 'path', got 'a\x00.wav'",
+    ),
+    "half a character": (
+        {"path": "\ud800.wav", "label": "x"},
+        r"expected UTF-8 text in the column 'path', got '\ud800.wav'",
+    ),
     "negative start": ({"path": "a.wav", "label": "x", "start": -1}, "expected a start of at least 0 s, got -1"),
     "end before start": (
         {"path": "a.wav", "label": "x", "start": 2, "end": 1},
         "expected an end after the start, got start 2 s and end 1 s",
+    ),
+    "end at the start, after hours": (
+        {"path": "a.wav", "label": "x", "start": 10800.01, "end": 10800.005},
+        "expected an end after the start, got start 10800.01 s and end 10800.005 s",
     ),
     "infinite end": (
         {"path": "a.wav", "label": "x", "end": "inf"},
         "expected a finite number in the column 'end', got 'inf'",
     ),
     "duplicate": ({"path": "good.wav", "label": "x"}, "a duplicate of an earlier row: good.wav"),
+    "duplicate in another spelling": ({"path": "./good.wav", "label": "x"}, "a duplicate of an earlier row: good.wav"),
     "duplicate with another label": (
         {"path": "good.wav", "label": "y"},
         "a duplicate of an earlier row, with another label: good.wav; the first one is kept",
@@ -147,6 +181,28 @@ def test_json_lines_and_table_rows_that_are_no_rows(tmp_path):
     assert [s.reason for s in read_dataset(table).skipped] == [
         "expected 2 cells as in the header, got 4; quote cells that hold the delimiter"
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [('"b.wav"c,x', "',' expected after '\"'"), (f"{200_000 * 'b'},x", "field larger than field limit")],
+)
+def test_a_row_with_a_broken_cell_costs_that_row_only(tmp_path, row, reason):
+    dataset = read_dataset(manifest(tmp_path, f"path,label\na.wav,x\n{row}\nc.wav,y\n"))
+    assert [u.id for u in dataset.utterances] == ["a.wav", "c.wav"]
+    (skipped,) = dataset.skipped
+    assert skipped.utterance == "m.csv, line 3"
+    assert skipped.reason.startswith("expected plain cells, or cells in closed quotes, got: ")
+    assert reason in skipped.reason
+
+
+@pytest.mark.parametrize("labels", ["xx", "xxy"], ids=["one class", "a class with one example"])
+def test_few_classes_and_examples_are_read_as_they_are(tmp_path, labels):
+    """Whether two classes are left is asked once it is known which audio can be read."""
+    rows = "".join(f"{n}.wav,{label}\n" for n, label in enumerate(labels))
+    dataset = read_dataset(manifest(tmp_path, f"path,label\n{rows}"))
+    assert [u.label for u in dataset.utterances] == list(labels)
+    assert not dataset.skipped
 
 
 def audio(folder, samples, rate=RATE, name="a.wav", **options):
@@ -188,6 +244,23 @@ def one_sample(folder):
     audio(folder, noise(1))
 
 
+def infinities_that_cancel(folder):
+    samples = noise(RATE, channels=2)
+    samples[500] = np.inf, -np.inf
+    audio(folder, samples, subtype="FLOAT")
+
+
+def flac_that_claims(n_samples):
+    def make(folder):
+        audio(folder, noise(RATE), name="whole.flac")
+        content = bytearray((folder / "whole.flac").read_bytes())
+        claimed = int.from_bytes(content[18:26], "big") >> 36 << 36 | n_samples  # 36 bits of STREAMINFO (RFC 9639, 8.2)
+        content[18:26] = claimed.to_bytes(8, "big")
+        (folder / "a.wav").write_bytes(content)
+
+    return make
+
+
 def cut_short(folder):
     audio(folder, noise(10 * RATE), name="whole.flac")
     content = (folder / "whole.flac").read_bytes()
@@ -201,6 +274,18 @@ AUDIO = {
     "not audio": (not_audio, {}, r"not audio that libsndfile can read: .*a\.wav \("),
     "zero samples": (zero_samples, {}, "the file holds no samples"),
     "NaN samples": (nan_samples, {}, "the samples hold NaN or infinite values; decode or export the file again"),
+    "infinities that cancel": (infinities_that_cancel, {}, "the samples hold NaN or infinite values"),
+    "no length": (
+        flac_that_claims(0),
+        {},
+        "expected a header that says how long the file is, got none; write the file again",
+    ),
+    "absurd length": (
+        flac_that_claims(2**36 - 1),
+        {},
+        r"expected (audio that fits in memory, got 4294967 s as the header|4294967\.296 s .*file cut short)",
+    ),
+    "absurd end": (flac_that_claims(0), {"end": 3e14}, "expected audio that fits in memory, got"),
     "one sample": (one_sample, {}, r"expected at least 0\.025 s of audio, got 1 samples; too short"),
     "cut short": (
         cut_short,
@@ -248,6 +333,22 @@ def test_ninety_six_kilohertz_in_eight_channels_is_good_input(tmp_path):
     info = probe(utterance).info
     assert (info.sample_rate, info.channels) == (96_000, 8)
     assert decode(utterance, RATE).shape == (RATE,)
+
+
+def test_a_file_called_raw_is_judged_by_its_content(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.raw").write_bytes(b"\1" * 1000)
+    audio(tmp_path / "x", noise(RATE), name="b.wav")
+    probed, skipped = probe_all(read_dataset(tmp_path), threads=1)
+    assert [p.utterance.path.name for p in probed] == ["b.wav"]
+    assert "not audio that libsndfile can read" in skipped[0].reason
+
+
+def test_a_flac_without_a_length_still_gives_a_stretch(tmp_path):
+    flac_that_claims(0)(tmp_path)
+    row = {"path": "a.wav", "label": "x", "start": 0.25, "end": 0.75}
+    (utterance,) = read_dataset(manifest(tmp_path, json.dumps(row), "m.jsonl")).utterances
+    np.testing.assert_allclose(decode(utterance, RATE), noise(RATE)[RATE // 4 : 3 * RATE // 4], atol=1 / 32_767)
 
 
 def test_a_stretch_of_three_hours_is_read_without_the_rest(tmp_path, monkeypatch):

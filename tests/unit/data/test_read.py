@@ -14,8 +14,10 @@ from voxrank.data.read import read_dataset
 from voxrank.errors import DataError
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12)
+names = words.filter(lambda name: not {"/", "\\"} & set(name) and name != ".")
+paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 rows = st.lists(
-    st.fixed_dictionaries({"path": words, "label": words, "speaker": words}),
+    st.fixed_dictionaries({"path": paths, "label": words, "speaker": words}),
     min_size=1,
     max_size=8,
     unique_by=lambda r: r["path"],
@@ -115,6 +117,39 @@ def test_stretches_of_one_file_are_utterances_of_their_own(tmp_path):
     assert len(dataset.skipped) == 1
 
 
+def test_stretches_hours_into_a_file_are_told_apart(tmp_path):
+    dataset = read_dataset(write(tmp_path, "path,label,start,end\na,x,10800.01,10800.51\na,y,10800.03,10800.53\n"))
+    assert [u.id for u in dataset.utterances] == ["a [10800.01-10800.51]", "a [10800.03-10800.53]"]
+
+
+@pytest.mark.parametrize("start", ["start", "offset"])
+def test_duration_after_a_start_gives_the_end(tmp_path, start):
+    (utterance,) = read_dataset(write(tmp_path, f"path,label,{start},duration\na,x,0.1,0.2\n")).utterances
+    assert (utterance.start, utterance.end) == (0.1, 0.3)
+
+
+def test_backslashes_part_folders_unless_a_file_has_them(tmp_path):
+    path = write(tmp_path, "path,label\nclips\\a.wav,x\n")
+    assert read_dataset(path).utterances[0].path == tmp_path / "clips" / "a.wav"
+    odd = tmp_path / "clips\\a.wav"
+    if odd.parent == tmp_path:  # not on Windows
+        odd.touch()
+        assert read_dataset(path).utterances[0].path == odd
+
+
+@pytest.mark.parametrize("train", ["Train", "TRAIN", " train "])
+def test_training_rows_in_any_spelling_keep_test_rows_out(tmp_path, train):
+    path = write(tmp_path, f"path,label,split\na,x,{train}\nb,y,test\nc,y,{train}\n")
+    assert [u.id for u in read_dataset(path).utterances] == ["a", "c"]
+    assert len(read_dataset(path, split="ALL")) == 3
+
+
+def test_splits_may_be_numbers(tmp_path):
+    rows = [{"path": "a", "label": "x", "split": 1}, {"path": "b", "label": "y", "split": 2}]
+    path = write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
+    assert [u.id for u in read_dataset(path, split="2").utterances] == ["b"]
+
+
 def test_class_folders(tmp_path):
     for name in ("yes/a.wav", "yes/deep/b.flac", "no/c.ogg", "no/.hidden.wav", "no/readme.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +165,13 @@ def test_class_folders(tmp_path):
     }
     assert dataset.task == "classification"
     assert all(u.path.is_file() for u in dataset.utterances)
+
+
+def test_audio_that_cannot_be_read_is_not_passed_over(tmp_path):
+    for name in ("yes/a.m4a", "no/b.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    assert [u.path.name for u in read_dataset(tmp_path).utterances] == ["b.wav", "a.m4a"]
 
 
 def test_fingerprint_is_of_the_question(tmp_path):

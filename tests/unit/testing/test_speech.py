@@ -1,6 +1,7 @@
 """The demo's speech is what its labels say."""
 
 import csv
+import subprocess
 import sys
 
 import numpy as np
@@ -44,6 +45,29 @@ def test_without_the_extra(monkeypatch):
         OptionError, match=r"speech synthesis needs espeakng-loader; run: pip install 'voxrank\[demo\]'"
     ):
         speech.Synthesiser()
+
+
+def test_voices_that_are_missing_do_not_end_the_process(tmp_path):
+    """In a process of its own: the library would end it from C."""
+    code = (
+        "import espeakng_loader, voxrank.testing.speech as speech\n"
+        f"espeakng_loader.get_data_path = lambda: {str(tmp_path)!r}\n"
+        "try: speech.Synthesiser()\n"
+        "except speech.OptionError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader\n"
+
+
+def test_a_corpus_that_is_stopped_leaves_no_half_file(tmp_path, monkeypatch):
+    def fail(self, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        speech.make_words(tmp_path, words=("go",), voices=("en-us",), takes=1, seed=1)
+    assert not list(tmp_path.rglob("*.flac"))
+    assert not (tmp_path / "manifest.csv").exists()
 
 
 def test_demo_has_what_it_promises():
