@@ -40,8 +40,8 @@ BASE = "pack:whisper-base"
 
 
 def main() -> None:
-    rows = [measure(model, "fit", 240 if model == BASE else 120) for model in MODELS]
-    rows.append(measure(BASE, "full", 20))
+    rows = [measure(model, "fit", 60) for model in MODELS]
+    rows.append(measure(BASE, "full", 10))
     for row in rows:
         print(row, flush=True)
     memory = [memory_of(window, kind, n) for window, kind, n in MEMORY_RUNS]

@@ -13,7 +13,7 @@ import sys
 
 from common import DATA, MODELS, load, provenance, save
 
-SETS = ("fsdd", "arabic-commands")
+SETS = ("arabic-commands", "fsdd")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from common import DATA, provenance, save
 from voxrank.config import EncoderOptions
 
 MODELS = ("pack:whisper-tiny.en", "pack:whisper-base")
-EVERY = 20
+EVERY = 50
 """One utterance in so many."""
 
 

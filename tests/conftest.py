@@ -1,10 +1,15 @@
 """Small speech-like data that every test may use: no network, no pre-trained weights."""
 
 import csv
+import os
 
-import numpy as np
-import pytest
-import soundfile
+# Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import soundfile  # noqa: E402
 
 RATE = 16_000
 TONES_HZ = {"low": 200.0, "middle": 500.0, "high": 1400.0}

@@ -41,6 +41,8 @@ TEST_VOICES = 4
 _RETRIEVE_SYNCHRONOUSLY = 2
 _DO_NOT_EXIT = 0x8000
 """Without it, the library ends the process when it finds no voices."""
+_NOISE_SEED = 1
+"""Of the breath in some voices; the library would take the time of day."""
 _UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
@@ -67,6 +69,7 @@ class Synthesiser:
         )
         if self.sample_rate <= 0:
             raise OptionError("eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader")
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
 
     def speak(self, text: str, voice: str = "en-us", *, rate_wpm: int = 175, pitch: int = 50) -> Samples:
         """Speak a text.

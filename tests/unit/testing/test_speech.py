@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -94,6 +95,12 @@ def test_corpus_says_what_its_labels_say(tmp_path, monkeypatch):
         samples, rate = soundfile.read(tmp_path / row["path"])
         assert rate == 16_000
         assert 0.05 < np.abs(samples).max() < 1.0
+
+
+def test_breath_does_not_depend_on_the_time_of_day():
+    spoken = speech.Synthesiser().speak("yes", "en-us+f2")
+    time.sleep(1.01 - time.time() % 1)  # into the next second
+    np.testing.assert_array_equal(speech.Synthesiser().speak("yes", "en-us+f2"), spoken)
 
 
 def test_same_seed_same_bytes(tmp_path):
