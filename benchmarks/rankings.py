@@ -25,8 +25,9 @@ def main() -> None:
         voxrank = [sys.executable, "-c", "from voxrank.cli.main import run; run()"]
         done = subprocess.run([*voxrank, *command, "--json"], cwd=DATA, stdout=subprocess.PIPE, text=True, check=True)
         ranking = json.loads(done.stdout)
-        rankings[f"{name} {' '.join(extra)}"] = {"command": "voxrank " + " ".join(command), **ranking}
-        save("rankings", {"made": provenance(), "rankings": rankings})
+        entry = {"made": provenance(), "command": "voxrank " + " ".join(command), **ranking}
+        rankings[f"{name} {' '.join(extra)}"] = entry
+        save("rankings", {"rankings": rankings})
         print(name, ranking["cost"], flush=True)
 
 

@@ -94,7 +94,7 @@ def windows(result: dict[str, Any]) -> str:
 
 def rankings(result: dict[str, Any]) -> str:
     """What the main job printed, and what it took, for each command."""
-    return "\n".join(one_ranking(r) for r in result["rankings"].values()) + made(result)
+    return "\n".join(one_ranking(r) + made(r) for r in result["rankings"].values())
 
 
 def one_ranking(ranking: dict[str, Any]) -> str:

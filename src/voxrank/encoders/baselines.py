@@ -6,68 +6,53 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from scipy.fft import dct
-from transformers.audio_utils import mel_filter_bank
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, pick_device
+from voxrank.encoders.base import Encoder, Waveform
+from voxrank.encoders.framewise import SAMPLE_RATE_HZ, FramewiseEncoder, Packed
+from voxrank.encoders.mel import MelBank
 from voxrank.errors import ModelError
 
-SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400
 """25 ms."""
 HOP_SAMPLES = 160
 """10 ms."""
 FFT_SAMPLES = 512
-LOG_FLOOR = 1e-10
-"""Power below which a band counts as silent."""
 N_MELS = 80
 N_CEPSTRA = 13
 DELTA_REACH = 2
 """Frames on each side that a slope is fitted to."""
 
 
-class LogMel(Encoder):
-    """Log-mel bands: 25 ms Hann windows that lie wholly inside the utterance, every 10 ms."""
+class LogMel(FramewiseEncoder):
+    """80 log-mel bands: windows of 25 ms every 10 ms, all of them wholly inside the utterance."""
 
-    def __init__(self, options: EncoderOptions, *, n_mels: int = N_MELS) -> None:
-        self.device = pick_device(options.device)
-        self.sample_rate = SAMPLE_RATE_HZ
-        self.layers = (Layer(0, "log-mel", n_mels, SAMPLE_RATE_HZ / HOP_SAMPLES),)
-        self.parameters = 0
-        self.pads = True  # each utterance is computed by itself
-        self.min_samples = WINDOW_SAMPLES
-        self.window_samples = max(WINDOW_SAMPLES, round(options.window_s * SAMPLE_RATE_HZ))
-        self.budget_samples = round(options.batch_s * SAMPLE_RATE_HZ)
-        self._hann = torch.hann_window(WINDOW_SAMPLES, device=self.device)
-        filters = mel_filter_bank(
-            FFT_SAMPLES // 2 + 1, n_mels, 0.0, SAMPLE_RATE_HZ / 2, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney"
-        )
-        self._filters = torch.from_numpy(filters).float().to(self.device)
+    def __init__(self, options: EncoderOptions, name: str = "log-mel", dim: int = N_MELS) -> None:
+        super().__init__(options, [(name, dim, HOP_SAMPLES)], WINDOW_SAMPLES)
+        self._bank = MelBank(N_MELS, WINDOW_SAMPLES, FFT_SAMPLES, SAMPLE_RATE_HZ, self.device)
 
-    def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
-        frames = [self.features(torch.from_numpy(window).to(self.device)) for window in windows]
-        yield LayerFrames(0, torch.cat(frames), tuple(map(len, frames)))
-
-    def features(self, samples: torch.Tensor) -> torch.Tensor:
-        """One utterance (n,) → log-mel frames (T, n_mels)."""
-        spectrum = torch.fft.rfft(samples.unfold(0, WINDOW_SAMPLES, HOP_SAMPLES) * self._hann, n=FFT_SAMPLES)
-        return torch.log((spectrum.abs().square() @ self._filters).clamp(min=LOG_FLOOR))
+    def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
+        frames, lengths = self._cut(windows, WINDOW_SAMPLES, HOP_SAMPLES)
+        yield self._bank.log(frames), lengths
 
 
 class Mfcc(LogMel):
     """13 mel-frequency cepstral coefficients, their slopes, and the slopes of those: 39 numbers."""
 
     def __init__(self, options: EncoderOptions) -> None:
-        super().__init__(options)
-        self.layers = (Layer(0, "mfcc", 3 * N_CEPSTRA, SAMPLE_RATE_HZ / HOP_SAMPLES),)
+        super().__init__(options, "mfcc", 3 * N_CEPSTRA)
         basis = dct(torch.eye(N_MELS, dtype=torch.float64).numpy(), norm="ortho")[:, :N_CEPSTRA]
         self._basis = torch.from_numpy(basis).float().to(self.device)
 
-    def features(self, samples: torch.Tensor) -> torch.Tensor:
-        """One utterance (n,) → frames (T, 39)."""
-        cepstra = super().features(samples) @ self._basis
-        slopes = delta(cepstra)
-        return torch.cat([cepstra, slopes, delta(slopes)], dim=1)
+    def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
+        for bands, lengths in super()._compute(windows):
+            yield torch.cat([with_slopes(cepstra) for cepstra in (bands @ self._basis).split(lengths)]), lengths
+
+
+def with_slopes(frames: torch.Tensor) -> torch.Tensor:
+    """Append to each frame of one utterance its slope and the slope of that: (T, D) → (T, 3 D)."""
+    slopes = delta(frames)
+    return torch.cat([frames, slopes, delta(slopes)], dim=1)
 
 
 def delta(frames: torch.Tensor) -> torch.Tensor:
@@ -78,7 +63,7 @@ def delta(frames: torch.Tensor) -> torch.Tensor:
 
 
 def load_logmel(rest: str, options: EncoderOptions) -> Encoder:
-    """The spec ``logmel``.
+    """Load the spec ``logmel``.
 
     Raises:
         ModelError: something follows the name.
@@ -88,7 +73,7 @@ def load_logmel(rest: str, options: EncoderOptions) -> Encoder:
 
 
 def load_mfcc(rest: str, options: EncoderOptions) -> Encoder:
-    """The spec ``mfcc``. Raises as `load_logmel`."""
+    """Load the spec ``mfcc``. Raises as `load_logmel`."""
     _refuse_rest("mfcc", rest)
     return Mfcc(options)
 

@@ -1,53 +1,143 @@
-"""Where time lies in a tensor: found from its shapes for two lengths of audio, not from a convention."""
+"""Where time lies in a tensor, and how many frames audio gives: measured from shapes, not taken from a convention."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import torch
 
 from voxrank.errors import ModelError
 
+Shape = tuple[int, ...]
+
+SPAN_SAMPLES = 19_200
+"""How much longer the longer probe is: several frames of every usual hop (160, 320, 512, 640, 1280 … samples)."""
+
+BASE_ROWS, WIDER_ROWS = 2, 3
+"""Windows in the probes: an axis that has exactly these sizes follows the batch."""
+
 
 @dataclass(frozen=True)
 class Layout:
-    """How to read a layer's output as frames.
+    """How to read a tensor as frames.
 
     Attributes:
-        time_axis: the axis that grows with the audio; None for one embedding an utterance.
-        dim: numbers in a frame: the product of the other axes but the batch.
+        batch: the axis of the utterances; None in a tensor of a single one.
+        time: the axis that grows with the audio; None where an utterance gives one vector, an embedding.
+        dim: numbers in a frame: all other axes, flattened in their order.
     """
 
-    time_axis: int | None
+    batch: int | None
+    time: int | None
     dim: int
 
-    def frames(self, output: torch.Tensor) -> torch.Tensor:
-        """An output (batch, ...) → (batch, time, dim) float32; an embedding has one frame."""
-        if self.time_axis is None:
-            return output.float().reshape(len(output), 1, self.dim)
-        return output.float().movedim(self.time_axis, 1).flatten(start_dim=2).reshape(len(output), -1, self.dim)
+    def frames(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Arrange a tensor as (batch, time, dim) in float32; an embedding has one frame."""
+        axes = [axis for axis in (self.batch, self.time) if axis is not None]
+        rows = 1 if self.batch is None else tensor.shape[self.batch]
+        return tensor.float().movedim(axes, list(range(len(axes)))).reshape(rows, -1, self.dim)
+
+    def count(self, shape: Shape) -> int:
+        """Frames of an utterance in a tensor of this shape."""
+        return 1 if self.time is None else shape[self.time]
 
 
-def find_layout(name: str, short: tuple[int, ...], long: tuple[int, ...]) -> Layout:
-    """The layout of an output from its shapes (batch, ...) for shorter and for longer audio.
+def find_layout(name: str, base: Shape, longer: Shape, wider: Shape | None) -> Layout:
+    """Find the layout of a tensor by what becomes of its shape when the input changes.
 
     Example:
-        >>> find_layout("conv", (1, 64, 49), (1, 64, 149))
-        Layout(time_axis=2, dim=64)
+        >>> find_layout("conv", (2, 64, 49), (2, 64, 109), (3, 64, 49))
+        Layout(batch=0, time=2, dim=64)
+
+    Args:
+        name: of the tensor, for messages.
+        base: its shape for `BASE_ROWS` short windows; for one, where the model takes one at a time.
+        longer: for as many longer windows.
+        wider: for `WIDER_ROWS` short windows; None where the model takes one at a time.
 
     Raises:
-        ModelError: not a batch of tensors, or more than one axis changes with the audio.
+        ModelError: no axis, or several, follow the batch; several follow the audio; or one axis follows both.
     """
-    if len(short) != len(long) or len(short) < 1 or short[0] != 1 or long[0] != 1:
-        raise ModelError(f"the output {name!r} does not keep the batch as its first axis: shapes {short} and {long}")
-    growing = [axis for axis in range(1, len(short)) if short[axis] != long[axis]]
-    if len(growing) > 1:
+    grown = _changed(name, base, longer)
+    if len(grown) > 1:
         raise ModelError(
-            f"expected one axis of {name!r} to grow with the audio, got shapes {short} and {long}; "
-            "leave it out of the pattern"
+            f"{name}: expected one axis that grows with the audio, got shapes {base} and then {longer}; "
+            "pick other layers with #PATTERN"
         )
-    time_axis = growing[0] if growing else None
-    dim = 1
-    for axis, size in enumerate(long[1:], start=1):
-        dim *= 1 if axis == time_axis else size
-    return Layout(time_axis, dim)
+    time = grown[0] if grown else None
+    batch = _single_axis(base, time) if wider is None else _batch_axis(name, base, wider, time)
+    return Layout(batch, time, prod(size for axis, size in enumerate(base) if axis not in (batch, time)))
+
+
+def _changed(name: str, before: Shape, after: Shape) -> list[int]:
+    if len(before) != len(after):
+        raise ModelError(
+            f"{name}: expected as many axes for every input, got shapes {before} and then {after}; "
+            "pick other layers with #PATTERN"
+        )
+    return [axis for axis, size in enumerate(before) if after[axis] != size]
+
+
+def _batch_axis(name: str, base: Shape, wider: Shape, time: int | None) -> int:
+    followers = _changed(name, base, wider)
+    sizes = [(base[axis], wider[axis]) for axis in followers]
+    if sizes != [(BASE_ROWS, WIDER_ROWS)] or followers[0] == time:
+        raise ModelError(
+            f"{name}: expected one axis that follows the number of utterances and nothing else, got shapes {base} "
+            f"and then {wider}; pick other layers with #PATTERN"
+        )
+    return followers[0]
+
+
+def _single_axis(base: Shape, time: int | None) -> int | None:
+    """The batch axis of a model that takes one utterance at a time: the first, if it is 1."""
+    return 0 if base and base[0] == 1 and time != 0 else None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Frames of n samples: (n + phase) // hop.
+
+    Attributes:
+        hop: samples from frame to frame.
+        phase: minus the samples that the first frame needs beyond a hop.
+    """
+
+    hop: int
+    phase: int
+
+    def count(self, n_samples: int) -> int:
+        """How many frames so many samples give."""
+        return (n_samples + self.phase) // self.hop
+
+
+def find_clock(count: Callable[[int], int], shortest: int) -> Clock | None:
+    """Measure the hop exactly, by bisecting for the lengths at which the next two frames appear.
+
+    Args:
+        count: samples → frames; does not fall.
+        shortest: the fewest samples that it takes.
+
+    Returns:
+        The clock, or None where no constant hop explains the counts.
+    """
+    first, last = count(shortest), count(shortest + SPAN_SAMPLES)
+    if last <= first:
+        return None
+    reach = 2 * SPAN_SAMPLES // (last - first) + 2  # samples among which the count must rise
+    start = _rise(count, shortest, reach, first)
+    hop = _rise(count, start, reach, first + 1) - start
+    if hop < 1:
+        return None
+    clock = Clock(hop, (first + 1) * hop - start)
+    newest = last * hop - clock.phase  # samples at which the last frame must have come
+    known = {shortest: first, newest - 1: last - 1, newest: last, shortest + SPAN_SAMPLES: last}
+    return clock if all(clock.count(n) == frames == count(n) for n, frames in known.items()) else None
+
+
+def _rise(count: Callable[[int], int], begin: int, reach: int, frames: int) -> int:
+    """The fewest samples, from `begin` on, that give more than `frames`."""
+    return begin + bisect_left(range(begin, begin + reach), frames + 1, key=count)

@@ -1,12 +1,11 @@
-"""`py:module:factory#PATTERN`: a user's own `torch.nn.Module`, its layers tapped by hooks."""
+"""`py:module:factory#PATTERN`: a user's own `torch.nn.Module`, whose submodules are tapped by hooks."""
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,123 +13,169 @@ import torch
 from torch import nn
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, count_parameters, pick_device
-from voxrank.encoders.taps import TapEncoder, Taps, matches
+from voxrank.encoders.base import Encoder, count_parameters, pick_device, pick_dtype
+from voxrank.encoders.padding import without_tf32
+from voxrank.encoders.taps import Intake, TapEncoder, matches, nearest, reason
 from voxrank.errors import ModelError, did_you_mean
 
-SAMPLE_RATE_HZ = 16_000
-EXPECTED = "expected py:MODULE:FACTORY, or py:MODULE:FACTORY#PATTERN to pick submodules as layers"
+FORM = "py:MODULE:FACTORY, or py:MODULE:FACTORY#PATTERN to pick submodules as layers"
 
 
 def load(rest: str, options: EncoderOptions) -> Encoder:
-    """Build the module that ``factory()`` returns, which takes waveforms (batch, samples) in float32.
+    """Load the module that ``factory()`` returns, whose forward takes waveforms (batch, samples) in float32.
 
-    Layers are the outputs of the submodules whose names match PATTERN (``*`` and ``?``, as for files; commas between
-    several), in the order of the module's own names. By default they are the members of its longest `ModuleList` or
-    `Sequential`, with the input of the first as layer 0. An output may be a tensor, or a tuple whose first item is
-    one. The module may have the attributes `sample_rate` (default 16,000 Hz) and `min_samples` (default 400).
+    Layers are the outputs of the submodules whose names match PATTERN, in the order in which they run. Without one they
+    are the members of the longest `ModuleList` or `Sequential`, and layer 0 is the input of the first to run; a module
+    without such a list gives its own output. Of an output that is no tensor, the first tensor in it counts. A
+    submodule that runs several times gives as many layers.
+
+    The module may have these attributes:
+        sample_rate: in Hz, 16,000 if absent.
+        min_samples: the shortest input, measured if absent.
+        pads: True where zeros after the audio leave its frames unchanged, so that windows of different lengths may
+            share a batch. It is checked.
 
     Raises:
-        ModelError: not importable, not a module, nothing matches, or no tensor comes out.
+        ModelError: it cannot be imported or built, is no module, fails on noise, or gives nothing to take as layers.
     """
     target, _, pattern = rest.partition("#")
-    module = _build(target)
-    device = pick_device(options.device)
-    module = module.to(device).eval().requires_grad_(requires_grad=False)
-    taps = _places(module, pattern or None)
     try:
-        return TapEncoder(
-            partial(_run, module, taps),
-            options,
-            device=device,
-            sample_rate=int(getattr(module, "sample_rate", SAMPLE_RATE_HZ)),
-            parameters=count_parameters(module),
-            min_samples=int(getattr(module, "min_samples", 400)),
-        )
+        module = _build(target)
+        device = pick_device(options.device)
+        module.to(device).eval().requires_grad_(requires_grad=False)
+        tapped = TappedModule(module, pattern, device, pick_dtype(options))
+        return TapEncoder(tapped, _intake(module), options, device=device, parameters=count_parameters(module))
     except ModelError as error:
         raise ModelError(f"py:{rest}: {error}") from error
-    except Exception as error:
-        raise ModelError(
-            f"py:{rest}: the module failed on one second of noise: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _build(target: str) -> nn.Module:
-    name, _, factory_name = target.partition(":")
-    if not name or not factory_name:
-        raise ModelError(f"{EXPECTED}, got py:{target}")
-    with _importable_here():
-        try:
-            imported = importlib.import_module(name)
-        except Exception as error:
-            raise ModelError(f"py:{target}: cannot import {name!r}: {type(error).__name__}: {error}") from error
-    factory = getattr(imported, factory_name, None)
-    if not callable(factory):
-        public = [n for n in vars(imported) if not n.startswith("_")]
-        raise ModelError(f"py:{target}: {name} has no callable {factory_name!r}; {did_you_mean(factory_name, public)}")
+    name, _, factory = target.partition(":")
+    if not name or not factory:
+        raise ModelError(f"expected {FORM}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that a file here cannot stand in for an installed package
     try:
-        module = factory()
+        imported = import_module(name)
     except Exception as error:
-        raise ModelError(f"py:{target}: the factory failed: {type(error).__name__}: {error}") from error
+        raise ModelError(
+            f"cannot import {name} ({reason(error)}); run from the folder that holds it, or install it"
+        ) from error
+    if not callable(getattr(imported, factory, None)):
+        public = [known for known, value in vars(imported).items() if callable(value) and not known.startswith("_")]
+        raise ModelError(f"{name} has no function {factory}; {did_you_mean(factory, public)}")
+    try:
+        module = getattr(imported, factory)()
+    except Exception as error:
+        raise ModelError(f"{factory}() failed ({reason(error)}); it must work without arguments") from error
     if not isinstance(module, nn.Module):
-        raise ModelError(f"py:{target}: expected the factory to return a torch.nn.Module, got {type(module).__name__}")
+        raise ModelError(f"expected {factory}() to return a torch.nn.Module, got {type(module).__name__}")
     return module
 
 
-@contextmanager
-def _importable_here() -> Iterator[None]:
-    """Let modules in the current folder be imported, as `python -m` does."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
+def _intake(module: nn.Module) -> Intake:
+    rate, shortest = getattr(module, "sample_rate", 16_000), getattr(module, "min_samples", None)
+    for name, value in (("sample_rate", rate), ("min_samples", 1 if shortest is None else shortest)):
+        if not isinstance(value, int) or value < 1:
+            raise ModelError(f"expected the module's {name} to be a whole number above 0, got {value!r}")
+    return Intake(sample_rate=rate, min_samples=shortest, pads=bool(getattr(module, "pads", False)))
 
 
-_Place = tuple[str, nn.Module, bool]
-"""Layer name, submodule, and whether its input is meant instead of its output."""
+class TappedModule:
+    """A module and the places in it that are layers.
+
+    Args:
+        module: on `device`, in evaluation mode.
+        pattern: of submodule names; empty for the default.
+        device: where it runs.
+        dtype: below float32, the forward pass is autocast to it.
+
+    Raises:
+        ModelError: no submodule has such a name.
+    """
+
+    def __init__(self, module: nn.Module, pattern: str, device: torch.device, dtype: torch.dtype) -> None:
+        self._module = module
+        self._device = device
+        self._dtype = dtype
+        self._places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
+
+    def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Run the module once and catch the layers, in the order in which they come."""
+        caught: dict[str, torch.Tensor] = {}
+        with self._hooks(caught), self._precision(), without_tf32(self._device):
+            self._module(waveforms)
+        if not caught:
+            raise ModelError(f"none of {', '.join(self._places)} runs; pick other submodules with #PATTERN")
+        return caught
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self._dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self._device.type, self._dtype)
+
+    @contextmanager
+    def _hooks(self, caught: dict[str, torch.Tensor]) -> Iterator[None]:
+        hooks = []
+        for name, place in self._places.items():
+            if self._with_input:
+                before = _catch_input(name, caught)
+                hooks.append(place.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.append(place.register_forward_hook(_catch_output(name, caught)))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
-def _places(module: nn.Module, pattern: str | None) -> list[_Place]:
+def _chosen(module: nn.Module, pattern: str) -> dict[str, nn.Module]:
     named = {name: part for name, part in module.named_modules() if name}
-    if pattern is not None:
-        chosen = [(name, part, False) for name, part in named.items() if matches(name, pattern)]
-        if not chosen:
-            raise ModelError(f"no submodule is named like {pattern!r}; {did_you_mean(pattern, named)}")
-        return chosen
-    stacks = [
-        (name, part) for name, part in named.items() if isinstance(part, nn.ModuleList | nn.Sequential) and len(part)
-    ]
-    if isinstance(module, nn.Sequential):
-        stacks.append(("", module))
-    if not stacks:
-        raise ModelError(f"the module has no ModuleList or Sequential to take layers from; {EXPECTED}")
-    stack_name, stack = max(stacks, key=lambda named_stack: len(named_stack[1]))
-    blocks = [(f"{stack_name}.{key}".lstrip("."), part) for key, part in stack.named_children()]
-    return [("input", blocks[0][1], True), *((name, part, False) for name, part in blocks)]
+    chosen = {name: part for name, part in named.items() if matches(name, pattern)}
+    if not chosen:
+        raise ModelError(f"no submodule is named like {pattern}; {nearest(pattern, named)}")
+    return chosen
 
 
-def _run(module: nn.Module, places: list[_Place], waveforms: torch.Tensor) -> Taps:
-    """One forward pass with hooks for its length only."""
-    caught: dict[str, torch.Tensor] = {}
+def _default(module: nn.Module) -> tuple[dict[str, nn.Module], bool]:
+    """The members of the longest list, whose input is wanted too; else the module itself, without its input."""
+    lists = [(n, part) for n, part in module.named_modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
+    if not any(len(part) for _, part in lists):
+        return {"output": module}, False
+    name, longest = max(lists, key=lambda named: len(named[1]))
+    return {f"{name}.{child}".lstrip("."): part for child, part in longest.named_children()}, True
 
-    def catch(name: str, _: nn.Module, value: Any) -> None:
-        while isinstance(value, tuple | list) and value:
-            value = value[0]
-        if not isinstance(value, torch.Tensor):
-            raise ModelError(f"expected the output of {name!r} to be a tensor, got {type(value).__name__}")
-        caught[name] = value
 
-    hooks = [
-        part.register_forward_pre_hook(partial(catch, name))
-        if is_input
-        else part.register_forward_hook(lambda part, _, output, name=name: catch(name, part, output))
-        for name, part, is_input in places
-    ]
-    try:
-        module(waveforms)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: caught[name] for name, _, _ in places if name in caught}
+def _catch_output(name: str, caught: dict[str, torch.Tensor]) -> Callable[[nn.Module, Any, Any], None]:
+    def catch(_: nn.Module, __: Any, output: Any) -> None:
+        _keep(name, output, caught)
+
+    return catch
+
+
+def _catch_input(name: str, caught: dict[str, torch.Tensor]) -> Callable[[nn.Module, Any, Any], None]:
+    """Catch what goes into the first place that runs."""
+
+    def catch(_: nn.Module, inputs: Any, named: Any) -> None:
+        if not caught:
+            _keep(f"input of {name}", (inputs, named), caught)
+
+    return catch
+
+
+def _keep(name: str, value: Any, caught: dict[str, torch.Tensor]) -> None:
+    """Copy the first tensor of a value: what follows in the module may overwrite it."""
+    tensor = _first_tensor(value)
+    if tensor is None:
+        raise ModelError(f"expected a tensor from {name}, got {type(value).__name__}; pick others with #PATTERN")
+    runs = sum(known == name or known.startswith(f"{name} run ") for known in caught)
+    caught[f"{name} run {runs + 1}" if runs else name] = tensor.clone()
+
+
+def _first_tensor(value: Any) -> torch.Tensor | None:
+    """The first tensor of floating point, looked for inside tuples, lists and mappings."""
+    if isinstance(value, torch.Tensor):
+        return value if value.is_floating_point() else None
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
+    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)

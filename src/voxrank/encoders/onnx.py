@@ -1,10 +1,14 @@
-"""`onnx:model.onnx#PATTERN`: any ONNX graph that takes a waveform or log-mel features."""
+"""`onnx:FILE#PATTERN`: any ONNX graph that takes a waveform or log-mel features, its inner tensors as layers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from math import prod
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,183 +16,306 @@ from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, pick_device
-from voxrank.encoders.baselines import LogMel
-from voxrank.encoders.taps import TapEncoder, Taps, matches
-from voxrank.errors import ModelError, did_you_mean
+from voxrank.encoders.mel import MelBank
+from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest, reason
+from voxrank.errors import ModelError
+
+Arrays = dict[str, NDArray[Any]]
 
 SAMPLE_RATE_HZ = 16_000
-BAND_COUNTS = range(16, 257)
-"""A static input axis of this size holds mel bands."""
-BLOCK_OPERATORS = ("LayerNormalization", "Add", "Relu", "LSTM", "GRU", "Conv")
-"""Without a pattern, layers are the outputs of the first of these that stands in the graph twice or more."""
+WINDOW_S, HOP_S = 0.025, 0.010
+"""Of the log-mel that graphs without a front end of their own are given."""
+FFT_SAMPLES = 512
+BANDS = range(8, 257)
+"""Numbers of mel bands that are believable."""
 
-
-@dataclass(frozen=True)
-class Intake:
-    """How the graph takes audio.
-
-    Attributes:
-        name: of the input.
-        kind: raw samples, or log-mel with bands before time or after it.
-        rank: of the input tensor.
-        bands: mel bands; 0 for samples.
-        one_at_a_time: the batch axis is fixed to 1, or is not there.
-        fixed_samples: the only length that is taken, if fixed.
-    """
-
-    name: str
-    kind: Literal["samples", "bands-time", "time-bands"]
-    rank: int
-    bands: int = 0
-    one_at_a_time: bool = False
-    fixed_samples: int | None = None
-
-
-class Graph:
-    """An ONNX graph whose inner tensors come out as layers.
-
-    Args:
-        content: the serialised graph.
-        pattern: names of the tensors to expose (`*`, `?`); None picks the blocks.
-        source: shown in errors.
-        device: CUDA is used when torch's device is, and onnxruntime can.
-
-    Raises:
-        ModelError: not a valid graph, or nothing matches.
-    """
-
-    def __init__(self, content: bytes, pattern: str | None, source: str, device: torch.device) -> None:
-        onnx, runtime = _libraries()
-        try:
-            model = onnx.load_model_from_string(content)
-            onnx.checker.check_model(model)
-        except Exception as error:
-            raise ModelError(f"{source}: not a valid ONNX graph: {_first_line(error)}") from error
-        self.sample_rate = int({p.key: p.value for p in model.metadata_props}.get("sample_rate", SAMPLE_RATE_HZ))
-        self.parameters = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
-        weights = {t.name for t in model.graph.initializer}
-        self.inputs = [i for i in model.graph.input if i.name not in weights]
-        self.names = _pick(model.graph, pattern, source)
-        known = {o.name for o in model.graph.output}
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.names if name not in known)
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = torch.get_num_threads()
-        providers = ["CPUExecutionProvider"]
-        if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
-            providers.insert(0, "CUDAExecutionProvider")
-        try:
-            self._session = runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
-        except Exception as error:
-            raise ModelError(f"{source}: onnxruntime cannot load it: {_first_line(error)}") from error
-
-    def run(self, name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Feed one input; the picked tensors come back by name."""
-        return dict(zip(self.names, self._session.run(list(self.names), {name: array}), strict=True))
+LEARNED = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "Attention")
+"""Parts of the names of operators that have weights."""
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 def load(rest: str, options: EncoderOptions) -> Encoder:
-    """Load a graph whose only input is a waveform, of rank 1 to 3, or log-mel features of rank 3.
+    """Load a graph that takes one waveform or one spectrogram.
 
-    PATTERN picks inner tensors by name, in the order of the graph; without one, the outputs of its blocks are taken.
-    The sample rate is the graph's metadata entry ``sample_rate``, or 16,000 Hz. Which axis is time is found by probing.
+    The input is a waveform of rank 1, 2 (batch, samples) or 3 (with a channel axis of 1); or log-mel features
+    (batch, bands, time) or (batch, time, bands), where the static axis tells the number of bands: natural logarithms of
+    the power in Slaney bands, 25 ms windows every 10 ms. Inputs of integers are lengths or masks, and are filled in.
+    Metadata may say `sample_rate`; 16,000 Hz otherwise. The graph's own precision is kept.
+
+    Layers are the tensors of floating point that match PATTERN, in the order of the graph. Without one they are the
+    sums of its residual connections, layer 0 being what goes into the first, and then its outputs; of a graph with
+    fewer than two such sums, its outputs.
 
     Raises:
-        ModelError: the file, its input or the pattern cannot be used; or the extra `onnx` is not installed.
+        ModelError: the file, its inputs or the pattern are unusable, it fails on noise, or the extra is not installed.
     """
     name, _, pattern = rest.partition("#")
-    path, source = Path(name), f"onnx:{rest}"
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{source}: cannot read {path}: {error.strerror or error}; give the path of an .onnx file"
-        ) from error
-    device = pick_device(options.device)
-    graph = Graph(content, pattern or None, source, device)
-    if len(graph.inputs) != 1:
-        names = ", ".join(i.name for i in graph.inputs) or "none"
-        raise ModelError(f"{source}: expected a graph with one input, got: {names}; export it without states")
-    try:
-        return _encoder(graph, _intake(graph.inputs[0], source), options)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{source}: the graph failed on noise: {_first_line(error)}") from error
+        model = read_model(Path(name))
+        device = pick_device(options.device)
+        return _encoder(model, layer_names(model, pattern), options, device)
+    except ModelError as error:
+        raise ModelError(f"onnx:{rest}: {error}") from error
 
 
-def _encoder(graph: Graph, intake: Intake, options: EncoderOptions) -> Encoder:
-    mel = LogMel(options, n_mels=intake.bands) if intake.bands else None
+def libraries() -> tuple[Any, Any]:
+    """The packages onnx and onnxruntime.
 
-    def run(waveforms: torch.Tensor) -> Taps:
-        return {
-            n: torch.from_numpy(np.array(a)) for n, a in graph.run(intake.name, _feed(waveforms, intake, mel)).items()
-        }
-
-    return TapEncoder(
-        run,
-        options,
-        device=torch.device("cpu"),  # onnxruntime takes and gives host arrays
-        sample_rate=graph.sample_rate,
-        parameters=graph.parameters,
-        one_at_a_time=intake.one_at_a_time,
-        fixed_samples=intake.fixed_samples,
-    )
-
-
-def _feed(waveforms: torch.Tensor, intake: Intake, mel: LogMel | None) -> NDArray[np.float32]:
-    if mel is None:
-        array: NDArray[np.float32] = waveforms.numpy()
-        return array[0] if intake.rank == 1 else array if intake.rank == 2 else array[:, None, :]
-    frames = torch.stack([mel.features(waveform.to(mel.device)) for waveform in waveforms])
-    fed: NDArray[np.float32] = (frames if intake.kind == "time-bands" else frames.transpose(1, 2)).cpu().numpy()
-    return np.ascontiguousarray(fed)
-
-
-def _intake(value: Any, source: str) -> Intake:
-    dims = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
-    fixed_batch = dims[:1] == [1]
-    if len(dims) == 1:
-        return Intake(value.name, "samples", 1, one_at_a_time=True, fixed_samples=dims[0])
-    if len(dims) == 2:
-        return Intake(value.name, "samples", 2, one_at_a_time=fixed_batch, fixed_samples=dims[1])
-    if len(dims) == 3 and dims[1] == 1:
-        return Intake(value.name, "samples", 3, one_at_a_time=fixed_batch, fixed_samples=dims[2])
-    if len(dims) == 3 and dims[1] in BAND_COUNTS and dims[2] is None:
-        return Intake(value.name, "bands-time", 3, bands=dims[1] or 0, one_at_a_time=fixed_batch)
-    if len(dims) == 3 and dims[2] in BAND_COUNTS and dims[1] is None:
-        return Intake(value.name, "time-bands", 3, bands=dims[2] or 0, one_at_a_time=fixed_batch)
-    raise ModelError(
-        f"{source}: expected an input (batch, samples) or log-mel (batch, bands, time) with time free, "
-        f"got {dims} for {value.name!r}"
-    )
-
-
-def _pick(graph: Any, pattern: str | None, source: str) -> list[str]:
-    produced = [name for node in graph.node if node.op_type != "Constant" for name in node.output if name]
-    if pattern is not None:
-        names = [name for name in produced if matches(name, pattern)]
-        if not names:
-            raise ModelError(f"{source}: no tensor is named like {pattern!r}; {did_you_mean(pattern, produced[-40:])}")
-        return names
-    finals = [output.name for output in graph.output]
-    for operator in BLOCK_OPERATORS:
-        blocks = [node.output[0] for node in graph.node if node.op_type == operator]
-        if len(blocks) > 1:
-            return list(dict.fromkeys([*blocks, *finals]))
-    return finals
-
-
-def _libraries() -> tuple[Any, Any]:
+    Raises:
+        ModelError: they are not installed.
+    """
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise ModelError(
-            f"ONNX models need onnx and onnxruntime ({error}); run: pip install 'voxrank[onnx]'"
-        ) from error
+        raise ModelError(f"ONNX graphs need more packages ({error}); run: pip install 'voxrank[onnx]'") from error
     return onnx, onnxruntime
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def read_model(path: Path) -> Any:
+    """Read a graph and the weights beside it; onnx refuses those that lie outside its folder.
+
+    Raises:
+        ModelError: not there, or damaged.
+    """
+    onnx, _ = libraries()
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except OSError as error:
+        raise ModelError(f"cannot read {path} ({error.strerror or error}); give the path of an .onnx file") from error
+    except Exception as error:
+        raise ModelError(f"not an ONNX graph that can be read ({reason(error)}); export it again") from error
+    return model
+
+
+class Graph:
+    """A session that gives chosen tensors of a graph, inner ones too.
+
+    Args:
+        model: the graph; it is not changed.
+        names: the tensors; those that are not of floating point are left out.
+        device: CUDA is used where it is asked for and onnxruntime has it, else the CPU.
+
+    Raises:
+        ModelError: onnxruntime cannot run it.
+    """
+
+    def __init__(self, model: Any, names: Sequence[str], device: torch.device) -> None:
+        onnx, runtime = libraries()
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        outputs = {output.name for output in copy.graph.output}
+        copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4  # errors come as exceptions
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoders want the cores as well
+        providers = ["CPUExecutionProvider"]
+        if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
+            providers.insert(0, "CUDAExecutionProvider")
+        try:
+            self._session = runtime.InferenceSession(copy.SerializeToString(), options, providers=providers)
+        except Exception as error:
+            raise ModelError(f"onnxruntime cannot run it ({reason(error)}); export it again") from error
+        floats = {output.name for output in self._session.get_outputs() if output.type in FLOATS}
+        self.names = [name for name in names if name in floats]
+
+    def run(self, feeds: Arrays) -> dict[str, torch.Tensor]:
+        """Feed the inputs; the tensors come back by name, on the CPU."""
+        try:
+            arrays = self._session.run(self.names, feeds)
+        except Exception as error:
+            problem = MemoryError if "allocate memory" in str(error) else RuntimeError
+            raise problem(reason(error)) from error
+        return {name: torch.from_numpy(array) for name, array in zip(self.names, arrays, strict=True)}
+
+
+def layer_names(model: Any, pattern: str) -> list[str]:
+    """The tensors that are layers: those that match; without a pattern the residual stream and the outputs.
+
+    Raises:
+        ModelError: nothing matches.
+    """
+    made = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
+    if pattern:
+        names = [name for name in made if matches(name, pattern)]
+        if not names:
+            raise ModelError(f"no tensor is named like {pattern}; {nearest(pattern, made)}")
+        return names
+    outputs = [output.name for output in model.graph.output]
+    stream = residual_stream(model.graph)
+    if len(stream) < 3:
+        return outputs
+    return list(dict.fromkeys([name for name in stream if name in made] + outputs))
+
+
+def residual_stream(graph: Any) -> list[str]:
+    """What goes into the first residual connection, and the sum at the end of each.
+
+    A residual connection is the addition of a tensor and something computed from it by an operator with weights.
+    """
+    bits = {name: 1 << i for i, name in enumerate(input_names(graph))}
+    behind = dict.fromkeys(bits, 0)  # the tensors that a tensor is computed from, one bit each
+    learned = dict.fromkeys(bits, 0)  # those of them from which the way leads through an operator with weights
+    stream: list[str] = []
+    for node in graph.node:
+        inputs = [name for name in node.input if name in bits]
+        if node.op_type == "Add" and len(inputs) == 2:
+            skips = [a for a, b in (inputs, inputs[::-1]) if bits[a] & learned[b]]
+            stream += [*(skips if not stream else ()), *(node.output if skips else ())]
+        passed = [reduce(or_, (table[name] for name in inputs), 0) for table in (bits, behind, learned)]
+        has_weights = any(part in node.op_type for part in LEARNED)
+        for name in node.output:
+            bits[name] = 1 << len(bits)
+            behind[name] = passed[0] | passed[1]
+            learned[name] = behind[name] if has_weights else passed[2]
+    return stream
+
+
+def input_names(graph: Any) -> list[str]:
+    """Inputs of the graph that are not weights."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value.name for value in graph.input if value.name not in weights]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an input tensor holds.
+
+    Attributes:
+        dims: its sizes; None where they are free.
+        time: the axis of samples, or of spectrogram frames.
+        bands: of the spectrogram; 0 for samples.
+    """
+
+    dims: tuple[int | None, ...]
+    time: int
+    bands: int = 0
+
+
+def read_form(name: str, dims: tuple[int | None, ...]) -> Form:
+    """Tell a waveform from a spectrogram by the sizes of an input.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    rank, inner = len(dims), dims[1:]
+    if rank in (1, 2):
+        return Form(dims, rank - 1)
+    if rank == 3 and 1 in inner:
+        return Form(dims, 2 if inner[0] == 1 else 1)
+    static = [size for size in inner if size is not None]
+    if rank == 3 and static and min(static) in BANDS:
+        return Form(dims, 2 if inner[0] == min(static) else 1, min(static))
+    raise ModelError(
+        f"expected an input of samples (batch, samples) or log-mel (batch, bands, time) with a static number of bands, "
+        f"got {name} {['?' if size is None else size for size in dims]}"
+    )
+
+
+class Feeder:
+    """Turns waveforms into the inputs of a graph.
+
+    Args:
+        graph: whose inputs are read.
+        sample_rate: in Hz.
+        device: where features are computed.
+
+    Raises:
+        ModelError: not one input of audio, or an input that is neither audio nor length nor mask.
+    """
+
+    def __init__(self, graph: Any, sample_rate: int, device: torch.device) -> None:
+        onnx, _ = libraries()
+        names = input_names(graph)
+        inputs = {value.name: value.type.tensor_type for value in graph.input if value.name in names}
+        self._dtypes = {name: onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) for name, kind in inputs.items()}
+        dims = {name: tuple(dim.dim_value or None for dim in kind.shape.dim) for name, kind in inputs.items()}
+        audio = [name for name, dtype in self._dtypes.items() if np.issubdtype(dtype, np.floating)]
+        self._ranks = {name: len(dims[name]) for name in names if name not in audio}
+        if len(audio) != 1 or not set(self._ranks.values()) <= {1, 2}:
+            raise ModelError(f"expected one input of audio, and lengths or masks, got {', '.join(names) or 'none'}")
+        self.name, self.form = audio[0], read_form(audio[0], dims[audio[0]])
+        self._window, self._hop = round(WINDOW_S * sample_rate), round(HOP_S * sample_rate)
+        fft = FFT_SAMPLES * max(1, -(-self._window // FFT_SAMPLES)) * (2 if self.form.bands > FFT_SAMPLES // 4 else 1)
+        self._bank = MelBank(self.form.bands, self._window, fft, sample_rate, device) if self.form.bands else None
+
+    def intake(self, sample_rate: int) -> Intake:
+        """What audio the graph takes."""
+        steps, rows = self.form.dims[self.form.time], self.form.dims[0] if len(self.form.dims) > 1 else 1
+        if rows not in (1, None):
+            raise ModelError(
+                f"expected a free batch axis, or one of size 1, got {rows} in {self.name}; export it again"
+            )
+        fixed = (steps - 1) * self._hop + self._window if steps and self._bank else steps
+        return Intake(sample_rate, fixed_samples=fixed, one_at_a_time=rows == 1)
+
+    def __call__(self, waveforms: torch.Tensor) -> Arrays:
+        """Map (rows, samples) to the inputs by name."""
+        audio = waveforms
+        if self._bank is not None:
+            audio = self._bank.log(waveforms.unfold(1, self._window, self._hop))
+        rows, steps = audio.shape[:2]
+        feeds = {self.name: self._arranged(audio).cpu().numpy()}
+        for name, rank in self._ranks.items():
+            feeds[name] = np.full(rows, steps) if rank == 1 else np.ones((rows, steps))
+        return {name: np.ascontiguousarray(array, self._dtypes[name]) for name, array in feeds.items()}
+
+    def _arranged(self, audio: torch.Tensor) -> torch.Tensor:
+        """Put (rows, samples) or (rows, time, bands) into the order of the graph's axes."""
+        rank, time = len(self.form.dims), self.form.time
+        if rank < 3:
+            return audio if rank == 2 else audio[0]
+        frames = audio if self.form.bands else audio.unsqueeze(2)
+        return frames if time == 1 else frames.transpose(1, 2)
+
+
+def _encoder(model: Any, names: Sequence[str], options: EncoderOptions, device: torch.device) -> Encoder:
+    rate = _sample_rate(model)
+    feed = Feeder(model.graph, rate, device)
+
+    def tapped(graph: Graph) -> Tapped:
+        return lambda waveforms: graph.run(feed(waveforms))
+
+    graph = Graph(model, names, device)
+    if not graph.names:
+        raise ModelError(f"expected tensors of floating point, got {', '.join(names)}; pick others with #PATTERN")
+    intake, parameters = feed.intake(rate), count_weights(model.graph)
+    make = partial(TapEncoder, tapped(graph), intake, options, device=device, parameters=parameters)
+    if intake.fixed_samples is None:
+        return make()
+    try:
+        return make(probed=tapped(Graph(freed(model, feed), names, device)))
+    except ModelError:  # other lengths do not run
+        return make()
+
+
+def _sample_rate(model: Any) -> int:
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    text = metadata.get("sample_rate", str(SAMPLE_RATE_HZ))
+    if not text.isdecimal() or not int(text):
+        raise ModelError(f"expected the metadata's sample_rate to be a whole number of Hz, got {text!r}")
+    return int(text)
+
+
+def count_weights(graph: Any) -> int:
+    """Numbers of floating point stored in a graph."""
+    onnx, _ = libraries()
+    constants = [part.t for node in graph.node if node.op_type == "Constant" for part in node.attribute]
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+    return sum(prod(tensor.dims) for tensor in [*graph.initializer, *constants] if tensor.data_type in floats)
+
+
+def freed(model: Any, feed: Feeder) -> Any:
+    """A copy of a graph of fixed length that claims to take any, so that its layouts may be probed."""
+    onnx, _ = libraries()
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    audio = next(value for value in graph.input if value.name == feed.name)
+    audio.type.tensor_type.shape.dim[feed.form.time].dim_param = "time"
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return copy

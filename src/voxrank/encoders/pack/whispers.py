@@ -1,15 +1,14 @@
-"""Whisper tiny.en and base, from CTranslate2 checkpoints; base's travels in two parts."""
+"""Whisper tiny.en and base, from CTranslate2 checkpoints; base's comes in two parts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.ct2 import encoder_from_buffer
 
 
-def build(files: Sequence[Path], options: EncoderOptions) -> Encoder:
-    """The encoder of the checkpoint that `files`, joined, hold."""
-    return encoder_from_buffer(b"".join(file.read_bytes() for file in files), options)
+def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
+    """The encoder of the checkpoint whose parts these are."""
+    return encoder_from_buffer(weights[0] if len(weights) == 1 else b"".join(weights), options)
