@@ -58,12 +58,9 @@ def overhead(result: dict[str, Any]) -> str:
         for r in result["time"]
     ]
     memory = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in result["memory"]]
-    return (
-        table(["model", "window", "utterances", "bare, s", "whole, s", "overhead"], time)
-        + "\n"
-        + table(["model", "window", "run", "utterances", "peak memory, MB"], memory)
-        + made(result)
-    )
+    times = table(["model", "window", "utterances", "bare, s", "whole, s", "overhead"], time)
+    peaks = table(["model", "window", "run", "utterances", "peak memory, MB"], memory) if memory else ""
+    return times + "\n" + peaks + made(result)
 
 
 def windows(result: dict[str, Any]) -> str:
