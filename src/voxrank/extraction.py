@@ -77,8 +77,7 @@ def sketch_shard(
     for batch, decoded in prefetch(
         batches, lambda batch: _decode(batch, encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
     ):
-        if not isinstance(decoded, UtteranceError):
-            _add_batch(result, encoder, decoded, targets, options)
+        _add_batch(result, encoder, decoded, targets, options)
         on_audio(sum(item.seconds for item in batch))
     return result
 
