@@ -1,4 +1,4 @@
-"""One shard: audio → encoder → frames of every layer → sketches.
+"""Shards: audio → encoder → frames of every layer → sketches.
 
 A batch enters the shard's sketch whole or not at all, so that an utterance whose features are not finite, or a
 forward pass that runs out of memory, can be taken again without a trace.
@@ -7,8 +7,10 @@ forward pass that runs out of memory, can be taken again without a trace.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -50,36 +52,42 @@ class ShardSketch:
     encode_s: Seconds = 0.0
 
 
-def sketch_shard(
+def sketch_shards(
     encoder: Encoder,
-    shard: Shard,
+    shards: Sequence[Shard],
     targets: Targets,
     layers: Sequence[int],
     options: ExtractionOptions,
     on_audio: OnAudio,
-) -> ShardSketch:
-    """Encode a shard and sum it up.
+) -> Iterator[tuple[Shard, ShardSketch]]:
+    """Encode shards and sum up each; decoding runs ahead across their bounds.
 
     Args:
         encoder: the frozen model.
-        shard: what to encode.
+        shards: what to encode.
         targets: one row for each utterance.
         layers: indices of the layers to keep.
         options: what a sample is, and threads.
         on_audio: told of progress.
 
+    Yields:
+        Each shard with its sketch, in order.
+
     Raises:
         RunError: memory ran out on a single window.
     """
     dims = {layer.index: layer.dim for layer in encoder.layers}
-    result = ShardSketch({layer: Moments.zeros(dims[layer], targets.count) for layer in layers})
-    batches = plan_batches(shard.items, encoder)
-    for batch, decoded in prefetch(
-        batches, lambda batch: _decode(batch, encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
-    ):
-        _add_batch(result, encoder, decoded, targets, options)
-        on_audio(sum(item.seconds for item in batch))
-    return result
+    planned = ((shard, batch) for shard in shards for batch in plan_batches(shard.items, encoder))
+    ready = prefetch(
+        planned, lambda work: _decode(work[1], encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
+    )
+    with closing(ready):
+        for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
+            work = _ShardWork({layer: Moments.zeros(dims[layer], targets.count) for layer in layers}, targets, options)
+            for (_, batch), decoded in batches:
+                work.take(encoder, decoded)
+                on_audio(sum(item.seconds for item in batch))
+            yield shard, work.close()
 
 
 def plan_batches(items: Sequence[Item], encoder: Encoder) -> list[tuple[Item, ...]]:
@@ -110,26 +118,66 @@ def _decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError
         return error
 
 
-def _add_batch(
-    result: ShardSketch, encoder: Encoder, decoded: _Decoded, targets: Targets, options: ExtractionOptions
-) -> None:
-    """Take a batch into the sketch, without the utterances that turn out unusable."""
-    items, waveforms = [], []
-    for item, waveform in decoded:
-        if isinstance(waveform, UtteranceError):
-            result.skipped.append(Skipped(item.utterance.id, str(waveform)))
-        else:
-            items.append(item)
-            waveforms.append(waveform)
-    while items:
-        sums = _encode(result, encoder, waveforms, options)
-        bad = _unusable(sums, encoder, items)
-        if not bad:
-            _merge(result, sums, items, targets, options)
-            return
-        result.skipped += bad.values()
-        waveforms = [w for i, w in enumerate(waveforms) if i not in bad]
-        items = [item for i, item in enumerate(items) if i not in bad]
+class _ShardWork:
+    """A shard in the making."""
+
+    def __init__(self, layers: dict[int, Moments], targets: Targets, options: ExtractionOptions) -> None:
+        self._sketch = ShardSketch(layers)
+        self._targets = targets
+        self._by_frame = options.sample == "frame"
+        self._means: dict[int, list[Array]] = {layer: [] for layer in layers}
+        self._rows: list[int] = []
+
+    def take(self, encoder: Encoder, decoded: _Decoded) -> None:
+        """Add a batch, without the utterances that turn out unusable."""
+        items, waveforms = [], []
+        for item, waveform in decoded:
+            if isinstance(waveform, UtteranceError):
+                self._sketch.skipped.append(Skipped(item.utterance.id, str(waveform)))
+            else:
+                items.append(item)
+                waveforms.append(waveform)
+        while items:
+            sums = self._encode(encoder, waveforms)
+            bad = _unusable(sums, encoder, items)
+            if not bad:
+                self._add(sums, items)
+                return
+            self._sketch.skipped += bad.values()
+            waveforms = [w for i, w in enumerate(waveforms) if i not in bad]
+            items = [item for i, item in enumerate(items) if i not in bad]
+
+    def _encode(self, encoder: Encoder, waveforms: list[Waveform]) -> dict[int, _LayerSums]:
+        """Sums of every kept layer; on running out of memory, again with half the budget."""
+        while True:
+            started = time.perf_counter()
+            try:
+                return _sum_layers(encoder.encode(waveforms), self._sketch.layers.keys(), with_gram=self._by_frame)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                _halve_budget(encoder, error)
+            finally:
+                self._sketch.encode_s += time.perf_counter() - started
+
+    def _add(self, sums: dict[int, _LayerSums], items: list[Item]) -> None:
+        rows = [item.row for item in items]
+        for layer, part in sums.items():
+            if part.gram is not None:
+                self._sketch.layers[layer].add(part.gram, part.sums, part.counts, self._targets.rows[rows])
+            else:
+                self._means[layer].append(part.sums / part.counts[:, None])
+        self._rows += rows
+        self._sketch.used_s += sum(item.seconds for item in items)
+
+    def close(self) -> ShardSketch:
+        """The sketch; utterance means enter it here, in one product for the shard."""
+        for layer, means in self._means.items():
+            if means:
+                samples = np.concatenate(means)
+                counts = np.ones(len(samples), dtype=np.int64)
+                self._sketch.layers[layer].add(samples.T @ samples, samples, counts, self._targets.rows[self._rows])
+        return self._sketch
 
 
 class _LayerSums:
@@ -157,32 +205,12 @@ class _LayerSums:
             self._waiting.clear()
 
 
-def _encode(
-    result: ShardSketch, encoder: Encoder, waveforms: list[Waveform], options: ExtractionOptions
-) -> dict[int, _LayerSums]:
-    """Sums of every kept layer; on running out of memory, again with half the budget."""
-    while True:
-        started = time.perf_counter()
-        try:
-            return _sum_layers(encoder.encode(waveforms), frozenset(result.layers), options)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            _halve_budget(encoder, error)
-        finally:
-            result.encode_s += time.perf_counter() - started
-
-
-def _sum_layers(
-    pieces: Iterator[LayerFrames], layers: frozenset[int], options: ExtractionOptions
-) -> dict[int, _LayerSums]:
+def _sum_layers(pieces: Iterator[LayerFrames], layers: Collection[int], *, with_gram: bool) -> dict[int, _LayerSums]:
     layer_sums: dict[int, _LayerSums] = {}
     for piece in pieces:
         if piece.layer in layers:
             if piece.layer not in layer_sums:
-                layer_sums[piece.layer] = _LayerSums(
-                    len(piece.lengths), piece.frames.shape[1], with_gram=options.sample == "frame"
-                )
+                layer_sums[piece.layer] = _LayerSums(len(piece.lengths), piece.frames.shape[1], with_gram=with_gram)
             layer_sums[piece.layer].add(piece)
     for sums in layer_sums.values():
         sums.close()
@@ -217,16 +245,3 @@ def _unusable(sums: dict[int, _LayerSums], encoder: Encoder, items: list[Item]) 
             reason = f"layer {layer} ({names[layer]}) gave {what} for this audio"
             bad.setdefault(int(position), Skipped(items[position].utterance.id, reason, encoder.spec))
     return bad
-
-
-def _merge(
-    result: ShardSketch, sums: dict[int, _LayerSums], items: list[Item], targets: Targets, options: ExtractionOptions
-) -> None:
-    rows = targets.rows[[item.row for item in items]]
-    for layer, part in sums.items():
-        if options.sample == "frame" and part.gram is not None:
-            result.layers[layer].add(part.gram, part.sums, part.counts, rows)
-        else:
-            means = part.sums / part.counts[:, None]
-            result.layers[layer].add(means.T @ means, means, np.ones_like(part.counts), rows)
-    result.used_s += sum(item.seconds for item in items)

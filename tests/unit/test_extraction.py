@@ -11,7 +11,7 @@ from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.encoders.base import LayerFrames
 from voxrank.errors import RunError
-from voxrank.extraction import plan_batches, sketch_shard
+from voxrank.extraction import plan_batches, sketch_shards
 from voxrank.shards import Item, Shard
 from voxrank.targets.labels import utterance_targets
 from voxrank.testing.encoders import FakeEncoder
@@ -29,9 +29,21 @@ def shard(tones):
 def sketch(encoder, shard, sample="frame", layers=(0, 1, 2)):
     work, targets = shard
     heard = []
-    result = sketch_shard(encoder, work, targets, layers, ExtractionOptions(sample=sample), heard.append)
+    made = sketch_shards(encoder, [work], targets, layers, ExtractionOptions(sample=sample), heard.append)
+    [(_, result)] = made
     assert sum(heard) == pytest.approx(work.seconds)
     return result
+
+
+def test_each_shard_has_its_own_sketch(shard):
+    work, targets = shard
+    halves = [Shard(0, work.items[:2]), Shard(3, work.items[2:])]
+    made = sketch_shards(FakeEncoder(), halves, targets, [2], ExtractionOptions(), lambda _: None)
+    for half, (of, result) in zip(halves, made, strict=True):
+        alone = sketch(FakeEncoder(), (half, targets), "utterance", [2]).layers[2]
+        assert of == half
+        np.testing.assert_array_equal(result.layers[2].gram, alone.gram)
+        np.testing.assert_array_equal(result.layers[2].cross, alone.cross)
 
 
 def features_of(encoder, work, layer):

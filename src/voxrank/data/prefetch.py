@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 def prefetch(
     items: Iterable[Item], function: Callable[[Item], Result], *, threads: int, ahead: int
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Yield ``(item, function(item))`` in order, computed in threads at most `ahead` items early.
 
     An exception of `function` is raised where its item's turn comes. When the generator is closed, or the consumer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from voxrank.config import ExtractionOptions, Seconds
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
-from voxrank.extraction import OnAudio, ShardSketch, sketch_shard
+from voxrank.extraction import OnAudio, ShardSketch, sketch_shards
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.targets.labels import Targets
@@ -47,9 +47,9 @@ def sketch_model(
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> ModelSketch:
-    """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shard`."""
+    """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shards`."""
     dims = {layer.index: layer.dim for layer in encoder.layers}
     sketch = ModelSketch({layer: BlockedMoments.zeros(dims[layer], targets.count) for layer in layers})
-    for shard in shards:
-        sketch.merge(sketch_shard(encoder, shard, targets, layers, options, on_audio), shard.block)
+    for shard, part in sketch_shards(encoder, shards, targets, layers, options, on_audio):
+        sketch.merge(part, shard.block)
     return sketch

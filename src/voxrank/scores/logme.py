@@ -39,7 +39,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
-from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.moments import Moments
 
 Array = NDArray[np.float64]
@@ -101,7 +101,9 @@ def estimate_logme(blocked: BlockedMoments) -> Estimate:
     """The score of all blocks together and its influence (`Estimate`), one eigendecomposition in all."""
     evidence = maximise_evidence(blocked.total)
     used = blocked.total.square > 0
-    influence = [_influence(evidence, block, used, blocked.total.n) for block in blocked]
+    reached = np.flatnonzero(evidence.eigenvalues)
+    directions = np.ascontiguousarray(np.hstack([evidence.eigenvectors[:, reached], evidence.weights.T]), np.float32)
+    influence = [_influence(evidence, block, directions, used, blocked.total.n) for block in blocked]
     return Estimate(evidence.score, np.array(influence))
 
 
@@ -159,13 +161,18 @@ def _bisect(eigenvalues: Array, power: Array, unreached: Array, n: int, low: Arr
     return (low + high) / 2
 
 
-def _influence(evidence: Evidence, block: Moments, used: NDArray[np.bool_], n: int) -> float:
-    """∂(mean L/n)/∂w of one block, α and β held at their maximum (where they do not matter to first order)."""
-    rotated = block.gram @ evidence.eigenvectors
-    diagonal = (evidence.eigenvectors * rotated).sum(axis=0) * (evidence.eigenvalues > 0)  # vᵢᵀG_b vᵢ
-    m = evidence.weights
-    residual = block.square[used] - 2 * (block.cross[used] * m).sum(axis=1) + (m @ block.gram * m).sum(axis=1)
-    spread = (diagonal / (evidence.eigenvalues + evidence.ratio[:, None])).sum(axis=1)
+def _influence(
+    evidence: Evidence, block: PackedMoments, directions: NDArray[np.float32], used: NDArray[np.bool_], n: int
+) -> float:
+    """∂(mean L/n)/∂w of one block, α and β held at their maximum (where they do not matter to first order).
+
+    `directions` (D, k + T): the eigenvectors of the k eigenvalues above 0, then each target's weights m.
+    """
+    quadratic = block.quadratic(directions)
+    positive = evidence.eigenvalues[evidence.eigenvalues > 0]
+    along, explained = quadratic[: len(positive)], quadratic[len(positive) :]  # vᵢᵀG_b vᵢ, mᵀG_b m
+    residual = block.square[used] - 2 * (block.cross[used] * evidence.weights).sum(axis=1) + explained
+    spread = (along / (positive + evidence.ratio[:, None])).sum(axis=1)
     scale = evidence.residual
     change = -block.n / 2 * np.log(2 * np.pi * scale / n) - n / 2 * residual / scale - spread / 2
     per_target = change / n - evidence.per_target * block.n / n

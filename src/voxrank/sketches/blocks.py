@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import strmm
 
-from voxrank.sketches.moments import Moments
+from voxrank.sketches.moments import Array, Moments
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,41 @@ class PackedMoments:
     @classmethod
     def pack(cls, moments: Moments) -> Self:
         """Round and halve `moments`."""
-        triangle = moments.gram[np.tri(moments.dim, dtype=bool)].astype(np.float32)
+        triangle = moments.gram.astype(np.float32)[_lower_half(moments.dim)]
         return cls(moments.n, triangle, moments.cross.astype(np.float32), moments.square.copy())
+
+    @property
+    def dim(self) -> int:
+        """D, the numbers in a sample."""
+        return int(self.cross.shape[1])
 
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
-        dim = self.cross.shape[1]
-        lower = np.zeros((dim, dim))
-        lower[np.tri(dim, dtype=bool)] = self.triangle
+        lower = self._lower().astype(np.float64)
         gram = lower + np.tril(lower, -1).T
         return Moments(self.n, gram, self.cross.astype(np.float64), self.square)
+
+    def quadratic(self, directions: NDArray[np.float32]) -> Array:
+        """vᵀFᵀFv for each column v of `directions` (D, K), to single precision: (K,).
+
+        With L the lower triangle of FᵀF and half of its diagonal, vᵀFᵀFv = 2·vᵀLv, and a product with a triangle is
+        half the work of one with the whole.
+        """
+        lower = self._lower()
+        lower.flat[:: self.dim + 1] /= 2
+        product = strmm(1.0, lower.T, directions.T, side=1)  # column-major: (L V)ᵀ = Vᵀ Lᵀ without a copy
+        summed: Array = 2 * np.einsum("ki,ik->k", product, directions, dtype=np.float64)
+        return summed
+
+    def _lower(self) -> NDArray[np.float32]:
+        lower = np.zeros((self.dim, self.dim), dtype=np.float32)
+        lower[_lower_half(self.dim)] = self.triangle
+        return lower
+
+
+@lru_cache(maxsize=8)
+def _lower_half(dim: int) -> NDArray[np.bool_]:
+    return np.tri(dim, dtype=bool)
 
 
 @dataclass
@@ -66,7 +93,7 @@ class BlockedMoments:
             moments.merge(self.blocks[block].unpack())
         self.blocks[block] = PackedMoments.pack(moments)
 
-    def __iter__(self) -> Iterator[Moments]:
+    def __iter__(self) -> Iterator[PackedMoments]:
         """The blocks one by one, in order of number."""
         for block in sorted(self.blocks):
-            yield self.blocks[block].unpack()
+            yield self.blocks[block]

@@ -100,12 +100,20 @@ def test_packed_moments_come_back_to_single_precision():
     assert_equal(PackedMoments.pack(moments).unpack(), moments, rtol=1e-6, atol=1e-6)
 
 
+def test_quadratic_form_of_packed_moments():
+    features, labels = samples(8)
+    moments = moments_of(features, labels)
+    directions = np.random.default_rng(8).normal(size=(moments.dim, 3)).astype(np.float32)
+    expected = np.einsum("ik,ij,jk->k", directions, moments.gram, directions)
+    assert PackedMoments.pack(moments).quadratic(directions) == pytest.approx(expected, rel=1e-5)
+
+
 def test_blocks_add_up_to_an_exact_total():
     features, labels = samples(7)
     blocked = BlockedMoments.zeros(4, 3)
     for start in range(0, 30, 6):
         blocked.close_block(start % 12, moments_of(features[start : start + 6], labels[start : start + 6]))
     assert_equal(blocked.total, moments_of(features, labels), atol=1e-12)
-    parts = list(blocked)
+    parts = [block.unpack() for block in blocked]
     assert [part.n for part in parts] == [18, 12]
     assert sum(part.gram for part in parts) == pytest.approx(blocked.total.gram, rel=1e-5, abs=1e-5)
