@@ -55,12 +55,12 @@ def overhead(result: dict[str, Any]) -> str:
             f"{r['whole_s']:.2f}",
             f"{100 * r['overhead']:.1f} %",
         ]
-        for r in result["time"]
+        for r in result["time"]["rows"]
     ]
-    memory = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in result["memory"]]
+    memory = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in result["memory"]["rows"]]
     times = table(["model", "window", "utterances", "bare, s", "whole, s", "overhead"], time)
-    peaks = table(["model", "window", "run", "utterances", "peak memory, MB"], memory) if memory else ""
-    return times + "\n" + peaks + made(result)
+    peaks = table(["model", "window", "run", "utterances", "peak memory, MB"], memory)
+    return times + made(result["time"]) + "\n" + peaks + made(result["memory"])
 
 
 def windows(result: dict[str, Any]) -> str:
