@@ -139,6 +139,7 @@ def timed(run: Callable[[], None]) -> float:
 MEMORY_RUNS = (
     ("fit", "bare", 500),
     ("fit", "whole", 500),
+    ("fit", "bare", 3000),
     ("fit", "whole", 3000),
     ("full", "bare", 60),
     ("full", "whole", 60),

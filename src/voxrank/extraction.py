@@ -33,6 +33,8 @@ BATCHES_AHEAD = 2
 """Decoded batches that wait for the encoder."""
 PRODUCT_ROWS = 1024
 """Frames gathered before they are multiplied."""
+MEAN_ROWS = 128
+"""Utterance means gathered before they are multiplied."""
 
 
 @dataclass
@@ -169,15 +171,23 @@ class _ShardWork:
                 self._means[layer].append(part.sums / part.counts[:, None])
         self._rows += rows
         self._sketch.used_s += sum(item.seconds for item in items)
+        if len(self._rows) >= MEAN_ROWS:
+            self._add_means()
 
     def close(self) -> ShardSketch:
-        """The sketch; utterance means enter it here, in one product for the shard."""
+        """The sketch, with all that waited."""
+        self._add_means()
+        return self._sketch
+
+    def _add_means(self) -> None:
+        """Utterance means enter the sketch some at a time: a product of few rows is mostly overhead."""
         for layer, means in self._means.items():
             if means:
                 samples = np.concatenate(means)
                 counts = np.ones(len(samples), dtype=np.int64)
                 self._sketch.layers[layer].add(samples.T @ samples, samples, counts, self._targets.rows[self._rows])
-        return self._sketch
+                means.clear()
+        self._rows.clear()
 
 
 class _LayerSums:

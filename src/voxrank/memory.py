@@ -1,11 +1,28 @@
-"""How much memory this process has taken."""
+"""How much memory this process has taken, and room for arrays that live long."""
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 STATUS = Path("/proc/self/status")
+Number = TypeVar("Number", bound=np.generic)
+
+
+def outside_heap(size: int, dtype: type[Number]) -> NDArray[Number]:
+    """Zeros in pages of their own.
+
+    A sketch outlives many forward passes. On the heap it would sit between their large, short-lived activations, and
+    the holes that are left when those go make the process grow with the length of the run.
+    """
+    if size == 0:
+        return np.zeros(0, dtype)
+    return np.frombuffer(mmap.mmap(-1, size * np.dtype(dtype).itemsize), dtype=dtype)
 
 
 def peak_rss_mb() -> float:
