@@ -1,28 +1,23 @@
-"""How much memory this process has taken, and room for arrays that live long."""
+"""How much memory this process has taken, and how to give some back."""
 
 from __future__ import annotations
 
-import mmap
+import ctypes
 import sys
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 STATUS = Path("/proc/self/status")
-Number = TypeVar("Number", bound=np.generic)
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
-def outside_heap(size: int, dtype: type[Number]) -> NDArray[Number]:
-    """Zeros in pages of their own.
+def release_free_memory() -> None:
+    """Give pages that the C library's heap holds and nobody uses back to the system, where it can (glibc).
 
-    A sketch outlives many forward passes. On the heap it would sit between their large, short-lived activations, and
-    the holes that are left when those go make the process grow with the length of the run.
+    Sketches outlive many forward passes and come to lie between their large, short-lived activations; without this
+    the holes that activations leave make a process grow with the length of its run.
     """
-    if size == 0:
-        return np.zeros(0, dtype)
-    return np.frombuffer(mmap.mmap(-1, size * np.dtype(dtype).itemsize), dtype=dtype)
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def peak_rss_mb() -> float:

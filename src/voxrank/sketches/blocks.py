@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import strmm
 
-from voxrank.memory import outside_heap
 from voxrank.sketches.moments import Array, Moments
 
 
@@ -33,8 +32,7 @@ class PackedMoments:
     @classmethod
     def pack(cls, moments: Moments) -> Self:
         """Round and halve `moments`."""
-        triangle = outside_heap(moments.dim * (moments.dim + 1) // 2, np.float32)
-        triangle[:] = moments.gram[_lower_half(moments.dim)]
+        triangle = moments.gram.astype(np.float32)[_lower_half(moments.dim)]
         return cls(moments.n, triangle, moments.cross.astype(np.float32), moments.square.copy())
 
     @property

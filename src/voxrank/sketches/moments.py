@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.memory import outside_heap
-
 Array = NDArray[np.float64]
 Targets = NDArray[Any]
 """Class ids, shape (n,), or values, shape (n, T)."""
@@ -47,9 +45,7 @@ class Moments:
     @classmethod
     def zeros(cls, dim: int, n_targets: int) -> Self:
         """No samples yet, of `dim` numbers, with `n_targets` classes or values."""
-        return cls(
-            0, outside_heap(dim * dim, np.float64).reshape(dim, dim), np.zeros((n_targets, dim)), np.zeros(n_targets)
-        )
+        return cls(0, np.zeros((dim, dim)), np.zeros((n_targets, dim)), np.zeros(n_targets))
 
     @property
     def dim(self) -> int:
