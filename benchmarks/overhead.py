@@ -141,8 +141,6 @@ MEMORY_RUNS = (
     ("fit", "whole", 500),
     ("fit", "bare", 3000),
     ("fit", "whole", 3000),
-    ("full", "bare", 60),
-    ("full", "whole", 60),
 )
 
 

@@ -57,10 +57,14 @@ def overhead(result: dict[str, Any]) -> str:
         ]
         for r in result["time"]["rows"]
     ]
-    memory = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in result["memory"]["rows"]]
     times = table(["model", "window", "utterances", "bare, s", "whole, s", "overhead"], time)
-    peaks = table(["model", "window", "run", "utterances", "peak memory, MB"], memory)
-    return times + made(result["time"]) + "\n" + peaks + made(result["memory"])
+    return times + made(result["time"]) + (peaks(result["memory"]) if "memory" in result else "")
+
+
+def peaks(memory: dict[str, Any]) -> str:
+    """Peak memory of bare passes and of whole runs."""
+    rows = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in memory["rows"]]
+    return "\n" + table(["model", "window", "run", "utterances", "peak memory, MB"], rows) + made(memory)
 
 
 def windows(result: dict[str, Any]) -> str:

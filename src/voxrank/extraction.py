@@ -22,7 +22,6 @@ from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
-from voxrank.memory import release_free_memory
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Array, Moments, gram_product, sum_runs
 from voxrank.targets.labels import Targets
@@ -89,7 +88,6 @@ def sketch_shards(
             work = _ShardWork({layer: Moments.zeros(dims[layer], targets.count) for layer in layers}, targets, options)
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
-                release_free_memory()
                 on_audio(sum(item.seconds for item in batch))
             yield shard, work.close()
 

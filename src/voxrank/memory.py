@@ -7,17 +7,20 @@ import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+M_MMAP_THRESHOLD = -3
+"""The parameter's number in <malloc.h>."""
+MAPPED_BYTES = 2 * 2**20
+_mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
 
 
-def release_free_memory() -> None:
-    """Give pages that the C library's heap holds and nobody uses back to the system, where it can (glibc).
+def keep_heap_small() -> None:
+    """Have the C library (glibc) take blocks of megabytes straight from the system, and give them back when freed.
 
-    Sketches outlive many forward passes and come to lie between their large, short-lived activations; without this
-    the holes that activations leave make a process grow with the length of its run.
+    By itself it soon takes them from its heap. Sketches, which outlive many forward passes, then come to lie between
+    the large, short-lived activations, and the holes make a process grow with the length of its run.
     """
-    if _malloc_trim is not None:
-        _malloc_trim(0)
+    if _mallopt is not None:
+        _mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def peak_rss_mb() -> float:

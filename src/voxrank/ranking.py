@@ -21,7 +21,7 @@ from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder, split_spec
 from voxrank.engines.local import ModelSketch, sketch_model
 from voxrank.errors import DataError, OptionError, RunError
-from voxrank.memory import peak_rss_mb
+from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.progress import Progress
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 from voxrank.scores import Score, get_score
@@ -74,6 +74,7 @@ def rank(
         ``rank("train.csv", models=["openai/whisper-tiny", "facebook/hubert-base-ls960"]).best.model``
     """
     started = time.perf_counter()
+    keep_heap_small()
     encoding, extraction, watcher = (
         encoder or EncoderOptions(),
         extraction or ExtractionOptions(),
