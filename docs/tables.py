@@ -58,7 +58,7 @@ def overhead(result: dict[str, Any]) -> str:
         for r in result["time"]["rows"]
     ]
     times = table(["model", "window", "utterances", "bare, s", "whole, s", "overhead"], time)
-    return times + made(result["time"]) + (peaks(result["memory"]) if "memory" in result else "")
+    return times + made(result["time"]) + peaks(result["memory"])
 
 
 def peaks(memory: dict[str, Any]) -> str:
