@@ -26,7 +26,7 @@ def main() -> None:
             continue
         models = [word for model in MODELS for word in ("--model", model)]
         command = ["rank", f"{name}/manifest.csv", *models, *extra]
-        voxrank = [sys.executable, "-c", "from voxrank.cli.main import run; run()"]
+        voxrank = [sys.executable, "-m", "voxrank"]
         done = subprocess.run([*voxrank, *command, "--json"], cwd=DATA, stdout=subprocess.PIPE, text=True, check=True)
         ranking = json.loads(done.stdout)
         rankings[key] = {"made": provenance(), "command": "voxrank " + " ".join(command), **ranking}

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from voxrank.errors import OptionError
 
 Seconds = float
 Hertz = float
 
 WhisperWindow = Literal["full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
+Sample = Literal["frame", "utterance"]
+
+MAX_THREADS = 256
+
+
+def check_choice(name: str, value: Any, known: Any) -> None:
+    """Refuse a value that is none of a Literal's.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if value not in get_args(known):
+        raise OptionError(f"expected {name} to be one of {', '.join(get_args(known))}, got {value!r}")
+
+
+def check_number(name: str, value: Any, least: float, most: float = math.inf, *, whole: bool = False) -> None:
+    """Refuse a value that is no finite number, or outside `least` to `most`.
+
+    Raises:
+        OptionError: it is.
+    """
+    kind = int if whole else int | float
+    if isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and least <= value <= most:
+        return
+    what = "a whole number" if whole else "a finite number"
+    bounds = f"of at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+    raise OptionError(f"expected {name} to be {what} {bounds}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -25,6 +55,9 @@ class EncoderOptions:
             whose frames are joined (self-attention costs grow with the square of the window).
         batch_s: seconds of padded audio in one forward pass; halved when memory runs out.
         trust_remote_code: names of the hub models whose own code may run. Empty: none.
+
+    Raises:
+        OptionError: a value that its option cannot take.
     """
 
     device: str = "auto"
@@ -34,8 +67,11 @@ class EncoderOptions:
     batch_s: Seconds = 60.0
     trust_remote_code: tuple[str, ...] = ()
 
-
-Sample = Literal["frame", "utterance"]
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, DTypeName)
+        check_choice("whisper-window", self.whisper_window, WhisperWindow)
+        check_number("window", self.window_s, 0.1)
+        check_number("batch", self.batch_s, 0.1)
 
 
 @dataclass(frozen=True)
@@ -47,9 +83,18 @@ class ExtractionOptions:
         threads: decoders that run ahead of the encoder.
         blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
         shard_s: audio in one shard, about.
+
+    Raises:
+        OptionError: a value that its option cannot take.
     """
 
     sample: Sample = "utterance"
     threads: int = 2
     blocks: int = 10
     shard_s: Seconds = 600.0
+
+    def __post_init__(self) -> None:
+        check_choice("sample", self.sample, Sample)
+        check_number("threads", self.threads, 1, MAX_THREADS, whole=True)
+        check_number("blocks", self.blocks, 1, whole=True)
+        check_number("shard_s", self.shard_s, 0.1)

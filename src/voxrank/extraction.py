@@ -22,6 +22,7 @@ from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
+from voxrank.memory import is_out_of_memory
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Array, Moments, gram_product, sum_runs
 from voxrank.targets.labels import Targets
@@ -156,7 +157,7 @@ class _ShardWork:
             try:
                 return _sum_layers(encoder.encode(waveforms), self._sketch.layers.keys(), with_gram=self._by_frame)
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 _halve_budget(encoder, error)
             finally:
@@ -225,12 +226,6 @@ def _sum_layers(pieces: Iterator[LayerFrames], layers: Collection[int], *, with_
     for sums in layer_sums.values():
         sums.close()
     return layer_sums
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "not enough memory" in str(error) or "can't allocate memory" in str(error)  # torch on the CPU
 
 
 def _halve_budget(encoder: Encoder, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""How much memory this process has taken, and how to give some back."""
+"""How much memory this process has taken, how to give some back, and whether it ran out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ M_MMAP_THRESHOLD = -3
 """The parameter's number in <malloc.h>."""
 MAPPED_BYTES = 2 * 2**20
 _mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+
+
+NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+"""Parts of what torch says on the CPU, CUDA (cuBLAS and cuDNN too) and MPS, and onnxruntime, in lower case."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: of the machine or of the device."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def keep_heap_small() -> None:

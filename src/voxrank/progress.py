@@ -11,6 +11,9 @@ class Progress:
     def note(self, text: str) -> None:
         """Something the user should know, in one line."""
 
+    def load(self, model: str, position: int, models: int) -> None:
+        """A model is being loaded, before anything is encoded: `position` of `models` (from 1)."""
+
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """A model begins: `position` of `models` (from 1), with this much audio to encode."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.config import EncoderOptions, ExtractionOptions, check_number
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Skipped
@@ -27,7 +27,7 @@ from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, 
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate, resample
 from voxrank.shards import Item, Shard, plan_shards
-from voxrank.targets.labels import Targets, utterance_targets
+from voxrank.targets.labels import Targets, remarks, utterance_targets
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +80,16 @@ def rank(
         extraction or ExtractionOptions(),
         progress or Progress(),
     )
+    check_number("seed", seed, 0, whole=True)
     chosen = [get_score(name) for name in _distinct(scores, "score")]
     specs = _distinct(models, "model")
     dataset = _dataset(data, target, split)
     prepared = _prepare(dataset, extraction)
-    stable = _Stable(specs, encoding)
+    stable = _Stable(specs, encoding, watcher)
     wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
-    watcher.note(_introduction(dataset, prepared))
+    for line in (_introduction(dataset, prepared), *remarks(prepared.targets)):
+        logger.info(line)
+        watcher.note(line)
     tally = _Tally()
     for position, spec in enumerate(specs, start=1):
         logger.info("%s: begins, model %d of %d", spec, position, len(specs))
@@ -115,10 +118,10 @@ def rank(
 
 def _introduction(dataset: Dataset, prepared: _Prepared) -> str:
     """What will be scored, in one line."""
-    what = f"{prepared.targets.count} classes" if dataset.task == "classification" else "values"
+    classes = f", {prepared.targets.count} classes" if dataset.task == "classification" else ""
     part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
-    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}, {what}, {blocks} blocks"
+    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"
 
 
 def _log(ranking: Ranking) -> None:
@@ -179,12 +182,13 @@ def _prepare(dataset: Dataset, options: ExtractionOptions) -> _Prepared:
 class _Stable:
     """The candidates: each is loaded once before anything is encoded, and small ones stay loaded."""
 
-    def __init__(self, specs: Sequence[str], options: EncoderOptions) -> None:
+    def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
         self._options = options
         self._kept: dict[str, Encoder] = {}
         self.layers: dict[str, tuple[Layer, ...]] = {}
         self.parameters: dict[str, int] = {}
-        for spec in specs:
+        for position, spec in enumerate(specs, start=1):
+            watcher.load(spec, position, len(specs))
             encoder = load_encoder(spec, options)
             self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
             if sum(self.parameters.values()) <= KEPT_PARAMETERS:
@@ -209,9 +213,11 @@ def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[int]:
     if wanted == "all":
         return [layer.index for layer in layers]
     try:
-        numbers = [int(part) for part in wanted.split(",")]
+        numbers = [int(part) for part in wanted.split(",") if part.strip()]
     except ValueError:
-        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, got {wanted!r}") from None
+        numbers = []
+    if not numbers:
+        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, got {wanted!r}")
     missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
     if missing:
         raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")

@@ -133,7 +133,9 @@ class Ranking:
         Raises:
             OptionError: the folder cannot be written.
         """
-        folder = writable_folder(path)
+        check_folder(path)
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "ranking.json", self.to_json())
         write_atomically(folder / "layers.csv", self.to_pandas().to_csv(index=False, lineterminator="\n"))
 
@@ -145,23 +147,24 @@ def _flat(layer: LayerScore) -> dict[str, Any]:
     return row
 
 
-def writable_folder(path: str | os.PathLike[str]) -> Path:
-    """Make sure that `path` is a folder that takes files, before any work is done for it.
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Make sure that `path` is, or can be made, a folder that takes files, before any work is done for it.
+
+    Nothing is left there.
 
     Raises:
         OptionError: it is a file, or may not be written.
     """
     folder = Path(path)
+    nearest = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError(
             f"expected a folder that can be written at {folder}, got: {reason}; choose another"
         ) from error
-    return folder
 
 
 def write_atomically(path: Path, text: str) -> None:

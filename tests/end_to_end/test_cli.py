@@ -6,10 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from voxrank.cli.main import exit_code
+from voxrank.cli.rank import SCORES
+from voxrank.errors import RunError
+from voxrank.scores.registry import score_names
+
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -61,7 +67,14 @@ def test_options_reach_the_run(run, tones):
 
 WRONG = {
     "no such data": (["rank", "nowhere.csv", "-m", "logmel"], "no such data set: nowhere.csv"),
-    "no model": (["rank", "{tones}"], None),
+    "no model": (["rank", "{tones}"], "expected at least one model, got none; name one with --model"),
+    "negative seed": (["rank", "{tones}", "-m", "logmel", "--seed", "-1"], "expected seed to be a whole number of at"),
+    "endless window": (["rank", "{tones}", "-m", "logmel", "--window", "inf"], "expected window to be a finite number"),
+    "endless batch": (["rank", "{tones}", "-m", "logmel", "--batch", "nan"], "expected batch to be a finite number"),
+    "no threads": (["rank", "{tones}", "-m", "logmel", "--threads", "0"], "expected threads to be a whole number from"),
+    "no blocks": (["rank", "{tones}", "-m", "logmel", "--blocks", "0"], "expected blocks to be a whole number of at"),
+    "unknown dtype": (["rank", "{tones}", "-m", "logmel", "--dtype", "int8"], "expected dtype to be one of float32"),
+    "a slip in a baseline": (["rank", "{tones}", "-m", "logmell"], "did you mean logmel?"),
     "unknown model": (["rank", "{tones}", "-m", "no-such-org/no-such-model"], "no-such-org/no-such-model"),
     "unknown scheme": (["rank", "{tones}", "-m", "onx:m.onnx"], "unknown model scheme 'onx'"),
     "same model twice": (["rank", "{tones}", "-m", "logmel", "-m", "logmel"], "the model 'logmel' is given twice"),
@@ -74,7 +87,10 @@ WRONG = {
         ["rank", "{tones}", "-m", "logmel", "--layers", "a"],
         "expected layers as 'all' or indices",
     ),
-    "unknown sample": (["rank", "{tones}", "-m", "logmel", "--sample", "word"], "expected --sample to be one of"),
+    "unknown sample": (
+        ["rank", "{tones}", "-m", "logmel", "--sample", "word"],
+        "expected sample to be one of frame, utterance",
+    ),
     "unknown target": (["rank", "{tones}", "-m", "logmel", "--target", "lable"], "did you mean label?"),
     "unknown device": (["rank", "{tones}", "-m", "logmel", "--device", "warp"], "warp"),
     "one class": (["rank", "{one}", "-m", "logmel"], "expected at least two classes to tell apart, found 'low'"),
@@ -149,6 +165,27 @@ def test_inspect(run, tones):
     assert "3 classes" in out
 
 
+def test_inspect_says_what_rank_would_refuse(run, tones):
+    one = tones.with_name("one.csv")
+    one.write_text(
+        "\n".join(line for line in tones.read_text().splitlines() if ",middle," not in line and ",high," not in line)
+    )
+    code, out, _ = run("inspect", one)
+    assert code == 0
+    assert "would refuse this: expected at least two classes" in " ".join(out.split())
+    lone = tones.with_name("lone.csv")
+    lone.write_text("\n".join([*one.read_text().splitlines(), "clips/high-2.wav,high,s0"]))
+    assert json.loads(run("inspect", lone, "--json")[1])["problems"][0].startswith("one utterance only in 'high'")
+    _, _, err = run("rank", lone, "-m", "logmel")
+    assert "one utterance only in 'high'" in err
+
+
+def test_the_same_fault_is_counted_not_repeated(run, tones):
+    with tones.open("a") as file:
+        file.write("".join(f"clips/gone-{number}.wav,low,s1\n" for number in range(8)))
+    assert "8 × no such file" in run("inspect", tones)[1]
+
+
 def test_models(run):
     code, out, _ = run("models")
     assert code == 0
@@ -182,7 +219,7 @@ def build(): return Slow()
 
 def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
     (tmp_path / "slow_speech_net.py").write_text(SLOW_MODEL)
-    command = [sys.executable, "-c", "from voxrank.cli.main import run; run()", "rank", str(tones)]
+    command = [sys.executable, "-m", "voxrank", "rank", str(tones)]
     command += ["-m", "py:slow_speech_net:build", "--out", "o", "--batch", "1"]
     process = subprocess.Popen(
         command,
@@ -198,9 +235,71 @@ def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip().splitlines()[-1] == "voxrank: stopped; nothing was written"
+    assert err.strip().splitlines()[-1] == "voxrank: stopped; no ranking was written"
     assert "Traceback" not in err
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["run.log"]
+    assert not (tmp_path / "o").exists()
+
+
+def test_interrupt_while_packages_are_imported_is_one_line(tmp_path):
+    command = "import sys, signal, voxrank.__main__ as m\n"
+    command += "class Finder:\n  def find_spec(self, *a): signal.raise_signal(signal.SIGINT)\n"
+    command += "sys.meta_path.insert(0, Finder())\nm.run()"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "voxrank: stopped\n")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_terminals_that_are_not_utf8_get_the_result(tones, encoding):
+    content = tones.read_text().replace("low", "низкий").splitlines()
+    tones.write_text("\n".join(line.replace("clips/низкий", "clips/low") for line in content), encoding="utf-8")
+    rank = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    table = subprocess.run(rank, capture_output=True, check=True, env=environment)
+    assert "Fine-tune logmel" in table.stdout.decode(encoding)
+    inspect = [sys.executable, "-m", "voxrank", "inspect", str(tones), "--json"]
+    printed = subprocess.run(inspect, capture_output=True, check=True, env=environment).stdout
+    assert json.loads(printed.decode(encoding))["classes"]["низкий"] == 12
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_line(tones):
+    with FULL.open("w") as full:
+        command = [sys.executable, "-m", "voxrank", "inspect", str(tones)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("voxrank: cannot write: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_refused_request_leaves_earlier_results_alone(run, tones, tmp_path):
+    assert run("rank", tones, "-m", "logmel", "--out", tmp_path / "o")[0] == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()}
+    assert run("rank", tones, "-m", "no-such-org/none", "--out", tmp_path / "o")[0] == 2
+    assert run("rank", tones, "-m", "no-such-org/none", "--out", tmp_path / "new")[0] == 2
+    assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failed_run_says_why_in_its_log(run, tones, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RunError("memory ran out")
+
+    monkeypatch.setattr("voxrank.ranking.sketch_model", fail)
+    code, _, err = run("rank", tones, "-m", "logmel", "--out", tmp_path / "o")
+    assert code == 1
+    assert "voxrank: memory ran out" in err
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["run.log"]
+    assert "the run failed: memory ran out" in (tmp_path / "o" / "run.log").read_text()
+
+
+def test_the_command_line_knows_every_score():
+    assert set(SCORES) == set(score_names())
+
+
+def test_help_shows_defaults(run):
+    text = " ".join(run("rank", "--help")[1].split())
+    for default in ("label, else value", "train if there is one", "default: (logme)"):
+        assert default in text
 
 
 def test_a_demo_without_any_of_the_pack(run, monkeypatch):

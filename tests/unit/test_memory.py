@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import ModelError, RunError
 from voxrank.memory import peak_rss_mb
 
 PRINT_PEAK = "from voxrank.memory import peak_rss_mb; print(peak_rss_mb())"
@@ -23,3 +25,20 @@ def test_a_large_parent_is_not_counted():
     held = np.ones(50_000_000)
     child = subprocess.run([sys.executable, "-c", PRINT_PEAK], capture_output=True, text=True, check=True)
     assert 1 < float(child.stdout) < held.nbytes / 1e6
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        ModelError("m: cannot read its weights (CUDA out of memory. Tried to allocate 2.00 GiB); get it again"),
+    ],
+)
+def test_running_out_of_memory_while_loading_says_so(monkeypatch, error):
+    def load(rest, options):
+        raise error
+
+    monkeypatch.setattr("voxrank.encoders.huggingface.load", load)
+    with pytest.raises(RunError, match="big/model: memory ran out while the model was loaded"):
+        load_encoder("big/model")

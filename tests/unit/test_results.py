@@ -6,7 +6,7 @@ import pytest
 
 from voxrank.data.utterance import Skipped
 from voxrank.errors import OptionError
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, writable_folder
+from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, check_folder
 
 SCORES = {"logme": ScoreValue(0.5, 0.4, 0.6)}
 RANKING = Ranking(
@@ -64,9 +64,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(
-        OptionError, match=r"expected a folder that can be written at .*taken, got: File exists; choose"
+        OptionError, match=r"expected a folder that can be written at .*taken, got: Not a directory; choose"
     ):
-        writable_folder(tmp_path / "taken")
+        check_folder(tmp_path / "taken")
 
 
 def test_no_permission(tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def test_no_permission(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(OptionError, match="got: Permission denied; choose another"):
-        writable_folder(tmp_path)
+        check_folder(tmp_path)
 
 
 def test_pandas_table():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from voxrank.errors import RequestError, VoxrankError
+from voxrank.results import write_atomically
 
 DataArgument = Annotated[
     str,
@@ -18,11 +24,13 @@ DataArgument = Annotated[
     ),
 ]
 TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict. [default: label, else value]")
+    str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.", show_default="label, else value")
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option("--split", metavar="NAME", help="Rows to use; 'all' for every row. [default: train if there is one]"),
+    typer.Option(
+        "--split", metavar="NAME", help="Rows to use; 'all' for every row.", show_default="train if there is one"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
@@ -42,16 +50,41 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def print_json(text: str) -> None:
+    """Print JSON on standard output; in escapes where its encoding lacks a character."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text), indent=2)
+    typer.echo(text.rstrip("\n"))
+
+
 @contextmanager
 def log_to(folder: Path) -> Iterator[None]:
-    """Send the package's log to `run.log` in `folder`."""
-    handler = logging.FileHandler(folder / "run.log", mode="w", encoding="utf-8")
+    """Write the package's log to `run.log` in `folder` when a run is done or has failed, and why it failed.
+
+    A request that is refused and a run that is interrupted leave the folder as it was.
+    """
+    text = StringIO()
+    handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("voxrank")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     try:
         yield
+    except RequestError:
+        raise
+    except Exception as error:
+        logger.error("the run failed: %s", error, exc_info=not isinstance(error, VoxrankError))
+        _write_log(folder, text)
+        raise
+    else:
+        _write_log(folder, text)
     finally:
         logger.removeHandler(handler)
-        handler.close()
+
+
+def _write_log(folder: Path, text: StringIO) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "run.log", text.getvalue())

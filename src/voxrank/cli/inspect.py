@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import typer
 from rich.table import Table
 
-from voxrank.cli.common import DataArgument, JsonOption, SplitOption, TargetOption, out
+from voxrank.cli.common import DataArgument, JsonOption, SplitOption, TargetOption, out, print_json
 from voxrank.data.audio import Probed, probe_all
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import DataError
 from voxrank.report.terminal import plain, show_skipped
+from voxrank.targets.labels import remarks, utterance_targets
 
 SHOWN_CLASSES = 12
 THREADS = 4
@@ -30,7 +31,7 @@ def inspect(
     skipped = [*dataset.skipped, *unreadable]
     facts = summary(dataset, probed, skipped)
     if json_out:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
@@ -42,6 +43,8 @@ def inspect(
     shown = [f"{plain(name).plain} {count:,}" for name, count in list(counts.items())[:SHOWN_CLASSES]]
     more = f" and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
     table.add_row(f"{len(counts)} classes", plain(", ".join(shown) + more))
+    for problem in facts["problems"]:
+        table.add_row("note", plain(problem))
     out().print(table)
     show_skipped(out(), skipped)
 
@@ -63,5 +66,15 @@ def summary(dataset: Dataset, probed: Sequence[Probed], skipped: Sequence[Skippe
         "sample_rates": dict(Counter(p.info.sample_rate for p in probed).most_common()),
         "classes": dict(sorted(labels.items())),
         "fingerprint": dataset.fingerprint(),
+        "problems": problems(dataset, probed),
         "skipped": [asdict(s) for s in skipped],
     }
+
+
+def problems(dataset: Dataset, probed: Sequence[Probed]) -> list[str]:
+    """What `voxrank rank` would refuse, or remark on, a line each."""
+    try:
+        targets = utterance_targets([p.utterance for p in probed], dataset.task)
+    except DataError as error:
+        return [f"`voxrank rank` would refuse this: {error}"]
+    return remarks(targets)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
@@ -16,8 +21,8 @@ from voxrank.report.terminal import plain
 
 EXIT_FAILED = 1
 EXIT_WRONG_REQUEST = 2
-EXIT_INTERRUPTED = 130
-"""128 + SIGINT, as shells count it."""
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""As shells count it."""
 
 app = typer.Typer(
     name="voxrank",
@@ -39,7 +44,7 @@ def _interruptible(command: Command) -> Command:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            raise _InterruptedError from interrupt
+            raise _InterruptedError(*interrupt.args) from interrupt
 
     return cast("Command", run_command)
 
@@ -62,13 +67,25 @@ def main(
         raise typer.Exit
 
 
-def run(arguments: list[str] | None = None) -> None:
-    """Run a command line and exit: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
-    sys.exit(exit_code(arguments))
-
-
 def exit_code(arguments: list[str] | None = None) -> int:
-    """Run a command line; a failure is one line on standard error, and its exit code is returned."""
+    """Run a command line and give its exit code: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
+
+    A failure is one line on standard error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks is shown as "?", not a failure
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        _turn_off_standard_output()
+        _complain(f"cannot write: {error}")
+        return EXIT_FAILED
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         app(args=arguments)
     except SystemExit as done:
@@ -76,10 +93,16 @@ def exit_code(arguments: list[str] | None = None) -> int:
     except VoxrankError as error:
         _complain(str(error))
         return EXIT_WRONG_REQUEST if isinstance(error, RequestError) else EXIT_FAILED
-    except _InterruptedError:
-        _complain("stopped; nothing was written")
+    except _InterruptedError as interrupt:
+        _complain("; ".join(["stopped", *map(str, interrupt.args)]))
         return EXIT_INTERRUPTED
     return 0
+
+
+def _turn_off_standard_output() -> None:
+    """What waits to be written would fail once more when Python exits."""
+    with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, out
+from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, out, print_json
 from voxrank.config import EncoderOptions
 from voxrank.report.terminal import plain
 
@@ -45,7 +45,7 @@ def _show_kinds(*, json_out: bool) -> None:
     here = installed()
     if json_out:
         pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
-        typer.echo(json.dumps({"kinds": dict(KINDS), "pack": pack}, indent=2))
+        print_json(json.dumps({"kinds": dict(KINDS), "pack": pack}, indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("spec", style="cyan", no_wrap=True)
@@ -70,7 +70,7 @@ def _show_model(spec: str, options: EncoderOptions, *, json_out: bool) -> None:
         "layers": [asdict(layer) for layer in encoder.layers],
     }
     if json_out:
-        typer.echo(json.dumps(facts, indent=2))
+        print_json(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     out().print(plain(spec).append(f": {encoder.parameters:,} parameters, {encoder.sample_rate:,} Hz"))
     table = Table(box=None, pad_edge=False, header_style="bold")

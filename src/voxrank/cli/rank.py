@@ -19,14 +19,16 @@ from voxrank.cli.common import (
     err,
     log_to,
     out,
+    print_json,
 )
 from voxrank.config import DTypeName, EncoderOptions, ExtractionOptions, Sample, WhisperWindow
-from voxrank.errors import OptionError
 from voxrank.progress import Progress
 from voxrank.report.progress import watch
 from voxrank.report.terminal import show_ranking
-from voxrank.results import Ranking, writable_folder
+from voxrank.results import Ranking, check_folder
 
+SCORES = ("logme",)
+"""The names that are known without the seconds that importing the scores takes; the first one is the default."""
 EPILOG = """
 Examples:
 
@@ -38,22 +40,22 @@ Examples:
 """
 
 
-def choice(name: str, value: str, known: tuple[str, ...]) -> str:
-    """The value, refused when it is not one of `known`."""
-    if value not in known:
-        raise OptionError(f"expected --{name} to be one of {', '.join(known)}, got {value!r}")
-    return value
-
-
 def rank(
     data: DataArgument,
     *,
     model: Annotated[
-        list[str],
-        typer.Option("--model", "-m", metavar="SPEC", help="Hub id, local directory or scheme:rest (repeat)."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="SPEC",
+            help="Hub id, local directory or scheme:rest, at least one (repeat).",
+            show_default=False,
+        ),
+    ] = None,
     score: Annotated[
-        list[str] | None, typer.Option("--score", metavar="NAME", help="Score (repeat). [default: logme]")
+        list[str] | None,
+        typer.Option("--score", metavar="NAME", help=f"One of {', '.join(SCORES)} (repeat).", show_default=SCORES[0]),
     ] = None,
     layers: Annotated[
         str, typer.Option("--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1.")
@@ -70,15 +72,15 @@ def rank(
         str, typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker).")
     ] = "full",
     window: Annotated[
-        float, typer.Option("--window", metavar="SECONDS", min=1, help="Longer audio is cut into windows.")
+        float, typer.Option("--window", metavar="SECONDS", help="Longer audio is cut into windows of at most this.")
     ] = 60,
-    batch: Annotated[float, typer.Option("--batch", metavar="SECONDS", min=1, help="Audio in one forward pass.")] = 60,
+    batch: Annotated[float, typer.Option("--batch", metavar="SECONDS", help="Audio in one forward pass.")] = 60,
     device: DeviceOption = "auto",
     dtype: Annotated[
         str, typer.Option("--dtype", help="float32, float16 or bfloat16, of the forward pass.")
     ] = "float32",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Decoders that run ahead.")] = 2,
-    blocks: Annotated[int, typer.Option("--blocks", min=1, help="Resampling blocks; 1: no intervals.")] = 10,
+    threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
+    blocks: Annotated[int, typer.Option("--blocks", help="Resampling blocks; 1: no intervals.")] = 10,
     seed: Annotated[int, typer.Option("--seed", help="Of the resamples.")] = 0,
     trust_remote_code: TrustOption = None,
     json_out: JsonOption = False,
@@ -86,25 +88,23 @@ def rank(
     """Rank pre-trained models, and their layers, for your labelled speech."""
     encoder = EncoderOptions(
         device=device,
-        dtype=cast("DTypeName", choice("dtype", dtype, ("float32", "float16", "bfloat16"))),
-        whisper_window=cast("WhisperWindow", choice("whisper-window", whisper_window, ("full", "fit"))),
+        dtype=cast("DTypeName", dtype),
+        whisper_window=cast("WhisperWindow", whisper_window),
         window_s=window,
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(
-        sample=cast("Sample", choice("sample", sample, ("utterance", "frame"))), threads=threads, blocks=blocks
-    )
+    extraction = ExtractionOptions(sample=cast("Sample", sample), threads=threads, blocks=blocks)
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
 
         return run(
             data,
-            model,
+            model or [],
             target=target,
             split=split,
-            scores=score or ["logme"],
+            scores=score or SCORES[:1],
             layers=layers,
             encoder=encoder,
             extraction=extraction,
@@ -119,12 +119,16 @@ def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None,
     """Run a ranking under a progress bar, save it if asked, and print it."""
     with ExitStack() as stack:
         if out_dir is not None:
-            stack.enter_context(log_to(writable_folder(out_dir)))
-        ranking = ranked(stack.enter_context(watch(err())))
+            check_folder(out_dir)
+            stack.enter_context(log_to(out_dir))
+        try:
+            ranking = ranked(stack.enter_context(watch(err())))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("no ranking was written") from None
     if out_dir is not None:
         ranking.save(out_dir)
     if json_out:
-        typer.echo(ranking.to_json(), nl=False)
+        print_json(ranking.to_json())
         return
     show_ranking(out(), ranking)
     if out_dir is not None:

@@ -143,17 +143,17 @@ def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
     path = utterance.path
     try:
         if path.is_dir():
-            raise UtteranceError(f"expected an audio file, got a folder: {path}")
+            raise UtteranceError("expected an audio file, got a folder")
         if path.stat().st_size == 0:
-            raise UtteranceError(f"expected an audio file, got an empty one (0 bytes): {path}")
+            raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
         with path.open("rb", buffering=0) as raw, soundfile.SoundFile(_source(raw), closefd=False) as file:
             yield file
     except FileNotFoundError:
-        raise UtteranceError(f"no such file: {path}") from None
+        raise UtteranceError("no such file; a relative path starts at the manifest's folder") from None
     except OSError as error:
-        raise UtteranceError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UtteranceError(f"cannot read the file: {error.strerror or error}") from error
     except soundfile.SoundFileError as error:
-        raise UtteranceError(f"not audio that libsndfile can read: {path} ({_plain(error)})") from error
+        raise UtteranceError(f"not audio that libsndfile can read ({_plain(error)})") from error
 
 
 def _source(raw: FileIO) -> int | FileIO:

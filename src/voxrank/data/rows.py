@@ -198,5 +198,5 @@ def _refuse_duplicate(utterance: Utterance, seen: Mapping[str, Utterance], targe
     if first is None:
         return
     if (first.label, first.value, first.text) == (utterance.label, utterance.value, utterance.text):
-        raise UtteranceError(f"a duplicate of an earlier row: {utterance.id}")
-    raise UtteranceError(f"a duplicate of an earlier row, with another {target}: {utterance.id}; the first one is kept")
+        raise UtteranceError("a duplicate of an earlier row")
+    raise UtteranceError(f"a duplicate of an earlier row, with another {target}; the first one is kept")

@@ -30,6 +30,7 @@ from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, pack_
 from voxrank.encoders.patches import SpectrogramTransformer
 from voxrank.encoders.whisper import Whisper, load_whisper_extractor
 from voxrank.errors import ModelError
+from voxrank.memory import is_out_of_memory
 
 RATE_SPAN_SAMPLES = 19_200
 """A multiple of every usual hop (160, 320, 384, 640, 1280 … samples), so that counting frames gives rates exactly."""
@@ -148,16 +149,18 @@ class HiddenStates(Encoder):
         """Frames of a window as far as the feature extractor tells; 0 where it refuses."""
         try:
             return self._count(self._extract(_noise(samples))[1])
-        except UNFIT:
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
             return 0
 
     def _problem(self, samples: int) -> str | None:
         """Why a window of this length cannot be encoded; None when it can."""
         try:
             pieces = list(self._forward([_noise(samples)]))
-        except torch.OutOfMemoryError:
-            raise
         except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
             return first_line(error)
         if any(min(piece.lengths) == 0 for piece in pieces):
             return "a layer makes no frame"
@@ -181,9 +184,9 @@ class HiddenStates(Encoder):
         windows = [_noise(self.min_samples + more) for more in PROBE_SAMPLES]
         try:
             together = list(self._forward(windows))
-        except torch.OutOfMemoryError:
-            raise
-        except UNFIT:
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
             return False
         return not leaks([list(self._forward([window])) for window in windows], together)
 

@@ -19,6 +19,7 @@ from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.mel import MelBank
 from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest, reason
 from voxrank.errors import ModelError
+from voxrank.memory import is_out_of_memory
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -126,7 +127,7 @@ class Graph:
         try:
             arrays = self._session.run(self.names, feeds)
         except Exception as error:
-            problem = MemoryError if "allocate memory" in str(error) else RuntimeError
+            problem = MemoryError if is_out_of_memory(error) else RuntimeError
             raise problem(reason(error)) from error
         return {name: torch.from_numpy(array) for name, array in zip(self.names, arrays, strict=True)}
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
-from voxrank.errors import ModelError, did_you_mean
+from voxrank.errors import ModelError, RunError, did_you_mean
+from voxrank.memory import is_out_of_memory
 
 Loader = Callable[[str, EncoderOptions], Encoder]
 """Takes what follows ``scheme:`` ("" when nothing does) and the options; raises ModelError."""
 
+UNTRAINED = ("logmel", "mfcc")
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
@@ -76,12 +79,21 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
 
     Raises:
         ModelError: unknown or damaged, in one line with what to do.
+        RunError: memory ran out.
     """
     scheme, rest = split_spec(spec)
     loader = _LOADERS[scheme]
     if isinstance(loader, str):
         module, _, function = loader.partition(":")
         loader = getattr(import_module(module), function)
-    encoder: Encoder = loader(rest, options or EncoderOptions())
+    try:
+        encoder: Encoder = loader(rest, options or EncoderOptions())
+    except (ModelError, MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):  # a ModelError names its cause
+            raise RunError(f"{spec}: memory ran out while the model was loaded; take a smaller one") from error
+        near = get_close_matches(spec, UNTRAINED, n=1) if scheme == HUB else []
+        if near and isinstance(error, ModelError):
+            raise ModelError(f"{error}; did you mean {near[0]}?") from error
+        raise
     encoder.spec = spec
     return encoder

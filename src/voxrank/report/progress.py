@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -16,6 +16,7 @@ from voxrank.progress import Progress
 from voxrank.report.terminal import plain
 
 LINE_EVERY_S: Seconds = 15.0
+NAME_COLUMNS = 18
 
 
 class _Speed(ProgressColumn):
@@ -23,22 +24,30 @@ class _Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f} × real time", style="cyan")
+        return Text("" if speed is None else f"{speed:,.0f}× real time", style="cyan")
+
+
+class _Audio(ProgressColumn):
+    """Seconds done, of all."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f} s")
 
 
 class BarProgress(Progress):
-    """One bar for each model, for a terminal."""
+    """One bar for each model, for a terminal of 80 columns; until the first begins, a line that says what loads."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} s"),
+            BarColumn(bar_width=12),
+            _Audio(),
             _Speed(),
             TimeRemainingColumn(),
             console=console,
         )
         self._console = console
+        self._loading: TaskID | None = self._bars.add_task("starting", total=None)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -53,9 +62,18 @@ class BarProgress(Progress):
         """Print the line above the bars."""
         self._console.print(plain(text))
 
+    def load(self, model: str, position: int, models: int) -> None:
+        """Say which model is being loaded."""
+        if self._loading is not None:
+            label = Text(f"loading {position}/{models} ").append_text(plain(model, width=NAME_COLUMNS))
+            self._bars.update(self._loading, description=label.markup)
+
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Begin a bar."""
-        label = Text(f"{position}/{models} ").append_text(plain(model, width=24))
+        if self._loading is not None:
+            self._bars.remove_task(self._loading)
+            self._loading = None
+        label = Text(f"{position}/{models} ").append_text(plain(model, width=NAME_COLUMNS))
         self._task = self._bars.add_task(label.markup, total=seconds)
 
     def advance(self, seconds: Seconds) -> None:
@@ -64,7 +82,8 @@ class BarProgress(Progress):
 
     def finish(self) -> None:
         """Fill the bar."""
-        self._bars.update(self._task, completed=self._bars.tasks[self._task].total)
+        total = next(task.total for task in self._bars.tasks if task.id == self._task)
+        self._bars.update(self._task, completed=total)
 
 
 class LineProgress(Progress):

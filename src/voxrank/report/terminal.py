@@ -33,6 +33,8 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     console.print(models_table(ranking, score))
     console.print(verdict(ranking))
     show_skipped(console, ranking.skipped)
+    if any(s.model for s in ranking.skipped):
+        console.print("some were skipped by one model alone: models were scored on data that differ by those")
     data, cost = ranking.data, ranking.cost
     console.print(
         f"{data.used:,} of {data.utterances:,} utterances, {_duration(data.seconds)} of audio; "
@@ -62,7 +64,7 @@ def models_table(ranking: Ranking, score: str) -> Table:
             str(model.layer),
             f"{value.value:.4f}",
             _interval(value),
-            _percent(model.probability_best),
+            _percent(model.probability_best) if len(ranking.models) > 1 else "-",
             curves[model.model],
             style="bold green" if model.rank == 1 else None,
         )

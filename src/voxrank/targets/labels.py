@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from voxrank.data.utterance import Task, Utterance
 from voxrank.errors import DataError
 
+SHOWN_NAMES = 3
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -47,6 +49,19 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
         "the manifest has transcripts (text) and voxrank scores labels and values so far; "
         "add a label or value column, or name one with --target"
     )
+
+
+def remarks(targets: Targets) -> list[str]:
+    """What the user should know of targets that can be scored, a line each: classes that only one utterance shows."""
+    if targets.rows.ndim > 1:
+        return []
+    sizes = np.bincount(targets.rows, minlength=targets.count)
+    lone = [name for name, size in zip(targets.names, sizes.tolist(), strict=True) if size == 1]
+    if not lone:
+        return []
+    more = f" and {len(lone) - SHOWN_NAMES} more" if len(lone) > SHOWN_NAMES else ""
+    shown = ", ".join(map(repr, lone[:SHOWN_NAMES])) + more
+    return [f"one utterance only in {shown}: no other can confirm it; add utterances, or leave it out"]
 
 
 def _classes(labels: list[str | None]) -> Targets:

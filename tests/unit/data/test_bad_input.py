@@ -153,11 +153,11 @@ ROWS = {
         {"path": "a.wav", "label": "x", "end": "inf"},
         "expected a finite number in the column 'end', got 'inf'",
     ),
-    "duplicate": ({"path": "good.wav", "label": "x"}, "a duplicate of an earlier row: good.wav"),
-    "duplicate in another spelling": ({"path": "./good.wav", "label": "x"}, "a duplicate of an earlier row: good.wav"),
+    "duplicate": ({"path": "good.wav", "label": "x"}, "a duplicate of an earlier row"),
+    "duplicate in another spelling": ({"path": "./good.wav", "label": "x"}, "a duplicate of an earlier row"),
     "duplicate with another label": (
         {"path": "good.wav", "label": "y"},
-        "a duplicate of an earlier row, with another label: good.wav; the first one is kept",
+        "a duplicate of an earlier row, with another label; the first one is kept",
     ),
 }
 
@@ -268,10 +268,10 @@ def cut_short(folder):
 
 
 AUDIO = {
-    "missing file": (no_file, {}, r"no such file: .*a\.wav"),
-    "a folder": (a_folder, {}, r"expected an audio file, got a folder: .*a\.wav"),
-    "empty file": (empty_file, {}, r"expected an audio file, got an empty one \(0 bytes\): .*a\.wav"),
-    "not audio": (not_audio, {}, r"not audio that libsndfile can read: .*a\.wav \("),
+    "missing file": (no_file, {}, "no such file; a relative path starts at the manifest's folder"),
+    "a folder": (a_folder, {}, "expected an audio file, got a folder"),
+    "empty file": (empty_file, {}, r"expected an audio file, got an empty one \(0 bytes\)"),
+    "not audio": (not_audio, {}, r"not audio that libsndfile can read \("),
     "zero samples": (zero_samples, {}, "the file holds no samples"),
     "NaN samples": (nan_samples, {}, "the samples hold NaN or infinite values; decode or export the file again"),
     "infinities that cancel": (infinities_that_cancel, {}, "the samples hold NaN or infinite values"),
@@ -314,7 +314,7 @@ def test_no_permission(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
-    with pytest.raises(UtteranceError, match=r"cannot read .*a\.wav: Permission denied"):
+    with pytest.raises(UtteranceError, match="cannot read the file: Permission denied"):
         probe(utterance)
 
 

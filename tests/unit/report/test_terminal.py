@@ -1,6 +1,7 @@
 """Tables fit 80 columns and show names as plain text."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -59,6 +60,35 @@ def test_skipped_reasons_are_counted_with_an_example():
     assert "13 skipped:" in text
     assert "7 × too short (u0)" in text
     assert "and 2 other reasons" in text
+
+
+def test_what_one_model_skipped_is_no_secret():
+    every, one = [Skipped("u", "too short")], [Skipped("u", "no frames", "m")]
+    assert "models were scored on data that differ" not in printed(
+        lambda c: show_ranking(c, ranking(["m"], skipped=every))
+    )
+    text = printed(lambda c: show_ranking(c, ranking(["m", "n"], skipped=one)))
+    assert "models were scored on data that differ" in " ".join(text.split())
+
+
+def test_a_model_alone_is_the_best_of_nothing():
+    text = printed(lambda c: show_ranking(c, ranking(["m"])))
+    assert "100 %" not in text
+
+
+def test_bars_fit_eighty_columns(monkeypatch):
+    for speed in ("speed", "finished_speed"):
+        monkeypatch.setattr(f"rich.progress.Task.{speed}", 1234.5, raising=False)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with watch(console) as progress:
+        progress.load("an-organisation/a-model-with-a-long-name", 1, 12)
+        progress.start("an-organisation/a-model-with-a-long-name", 11, 12, 123_456.0)
+        progress.advance(56_789.0)
+        progress.finish()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", console.file.getvalue())
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", drawn)]
+    assert any("123,456/123,456 s" in line for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("terminal", [True, False])

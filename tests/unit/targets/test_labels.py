@@ -7,7 +7,7 @@ import pytest
 
 from voxrank.data.utterance import Utterance
 from voxrank.errors import DataError
-from voxrank.targets.labels import utterance_targets
+from voxrank.targets.labels import remarks, utterance_targets
 
 
 def labelled(labels):
@@ -45,3 +45,10 @@ def test_one_value_is_refused():
 def test_transcripts_are_refused_with_what_to_do():
     with pytest.raises(DataError, match="add a label or value column, or name one with --target"):
         utterance_targets(labelled(["a"]), "transcription")
+
+
+def test_classes_with_one_utterance_are_remarked_on():
+    assert not remarks(utterance_targets(labelled(["a", "a", "b", "b"]), "classification"))
+    (line,) = remarks(utterance_targets(labelled(["a", "a", "b", "c", "d", "e"]), "classification"))
+    assert line.startswith("one utterance only in 'b', 'c', 'd' and 1 more: ")
+    assert not remarks(utterance_targets(valued([1.0, 2.0]), "regression"))
