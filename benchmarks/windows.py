@@ -1,8 +1,8 @@
 """Whisper's window: does cutting it to the utterance change scores, and how much quicker is it?
 
 Every layer of Whisper tiny.en and base on a part of arabic-commands, once in windows of 30 s and once cut to the
-utterance: Spearman between the scores of the layers, the largest difference, and the ratio of encoding times (the two
-are run in turn, shard by shard of the same data).
+utterance: Spearman between the scores of the layers, the largest difference, and the ratio of encoding times (one run
+after the other in the same process).
 
 Run: python benchmarks/windows.py
 """
@@ -18,7 +18,7 @@ from common import DATA, provenance, save
 from voxrank.config import EncoderOptions
 
 MODELS = ("pack:whisper-tiny.en", "pack:whisper-base")
-EVERY = 50
+EVERY = 20
 """One utterance in so many."""
 
 

@@ -27,6 +27,11 @@ def made(result: dict[str, Any]) -> str:
     )
 
 
+def p_value(p: float) -> str:
+    """A p-value as readers compare it."""
+    return f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.0e}"
+
+
 def agreement(result: dict[str, Any]) -> str:
     """Spearman of the scores and of the rules, for each task."""
     columns = ("logme_utterance", "logme_frame", "depth", "dim", "parameters")
@@ -35,7 +40,7 @@ def agreement(result: dict[str, Any]) -> str:
         [
             line["task"],
             line["pairs"],
-            *(f"{line[c]['spearman']:.3f}" for c in columns),
+            *(f"{line[c]['spearman']:.3f} ({p_value(line[c]['p'])})" for c in columns),
             f"{line['truth_with_itself']:.3f}",
         ]
         for line in result["summary"]
@@ -106,7 +111,7 @@ def one_ranking(ranking: dict[str, Any]) -> str:
         f"`{ranking['command']}`\n\n"
         + table(header, [model_row(model) for model in ranking["models"]])
         + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: "
-        f"{cost['total_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; "
+        f"{ranking['process_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; "
         f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
     )
 
@@ -120,15 +125,16 @@ def model_row(model: dict[str, Any]) -> list[Any]:
 
 
 README = ROOT / "README.md"
-README_RANKING = "arabic-commands --whisper-window fit"
-BEGIN, END = "<!-- begin: benchmarks/results/rankings.json -->\n", "<!-- end -->"
+README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
 
 def readme(text: str, result: dict[str, Any]) -> str:
-    """The README with its ranking written anew."""
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return before + BEGIN + "\n" + one_ranking(result["rankings"][README_RANKING]) + "\n" + END + after
+    """The README with its rankings written anew, each between two comments that name it."""
+    for name in README_RANKINGS:
+        begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n" + one_ranking(result["rankings"][name]) + "\n" + end + rest.partition(end)[2]
+    return text
 
 
 TABLES = {"agreement": agreement, "overhead": overhead, "windows": windows, "rankings": rankings}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +23,7 @@ BASELINES = ("logmel", "mfcc")
 NEXT = """
 Now with your own speech: write a CSV with the columns path and label, and run
 
-  voxrank inspect mine.csv
+{activate}  voxrank inspect mine.csv
   voxrank rank mine.csv --model pack:whisper-base --model openai/whisper-small --model logmel --out ranked
 """
 
@@ -54,7 +56,13 @@ def demo(
         manifest = _speak(out_dir / "speech" if out_dir else Path(temporary))
         run_and_show(lambda progress: _rank(manifest, here, progress), out_dir=out_dir, json_out=json_out)
     if not json_out:
-        out().print(NEXT, end="")
+        out().print(NEXT.format(activate=_activation()), end="", soft_wrap=True, markup=False)
+
+
+def _activation() -> str:
+    """A line that puts `voxrank` on the search path of a shell, where it is not there already."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    return f"  source {script}\n" if shutil.which("voxrank") is None and script.exists() else ""
 
 
 def _speak(folder: Path) -> Path:

@@ -1,9 +1,10 @@
-"""Fetch the wheels of the offline pack: ``python -m voxrank.encoders.pack``."""
+"""Fetch the wheels of the offline pack: ``python -m voxrank.encoders.pack``; exits with 1 where one is missing."""
 
 import sys
 
 from voxrank.encoders.pack.wheels import install
 
-for result in install():
-    if not result.ok:
-        sys.stderr.write(f"left out {result.name}: {result.reason}\n")
+missing = [result for result in install() if not result.ok]
+for result in missing:
+    sys.stderr.write(f"left out {result.name}: {result.reason}\n")
+sys.exit(bool(missing))
