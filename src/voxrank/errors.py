@@ -58,3 +58,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, options, n=1)
     listed = f"known: {', '.join(options)}"
     return f"did you mean {near[0]}? ({listed})" if near else listed
+
+
+def reason(error: BaseException, limit: int = 160) -> str:
+    """What went wrong in someone else's code, as one line that fits into a message: its kind and its first words.
+
+    Example:
+        >>> reason(ValueError("no such key"))
+        'ValueError: no such key'
+    """
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = f"{type(error).__name__}: {line}" if line else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -16,7 +16,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from voxrank.config import EncoderOptions
-from voxrank.errors import ModelError
+from voxrank.errors import ModelError, reason
 
 hub: Any = huggingface_hub  # Any: much of both packages is not annotated
 tf: Any = transformers
@@ -110,7 +110,7 @@ def _only_cached(name: str) -> bool:
         # The HTTP client, and with it the exception, differs between versions of huggingface_hub.
         if not isinstance(hub.try_to_load_from_cache(name, "config.json"), str):
             raise ModelError(
-                f"{name}: there is no such directory, and the hub cannot be reached ({first_line(error)}); "
+                f"{name}: there is no such directory, and the hub cannot be reached ({reason(error)}); "
                 "check the name and the network, or give a local directory"
             ) from error
         return True
@@ -233,7 +233,7 @@ def _reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
             advice = f"the model runs its own code: if you trust its authors, add --trust-remote-code {checkpoint.name}"
         else:
             advice = "the file is missing, damaged or of a kind that transformers does not load: get the model again"
-        raise ModelError(f"{checkpoint.name}: cannot read its {what} ({first_line(error)}); {advice}") from error
+        raise ModelError(f"{checkpoint.name}: cannot read its {what} ({reason(error)}); {advice}") from error
 
 
 @contextmanager
@@ -254,9 +254,3 @@ def _quiet() -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
-
-
-def first_line(error: BaseException, limit: int = 160) -> str:
-    """The start of an error's message, on one line."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -17,10 +17,10 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import pick_device
-from voxrank.encoders.checkpoints import first_line, tf
+from voxrank.encoders.checkpoints import tf
 from voxrank.encoders.ct2_format import Buffer, Variable, Variables, read_variables
 from voxrank.encoders.whisper import Whisper
-from voxrank.errors import ModelError
+from voxrank.errors import ModelError, reason
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -52,7 +52,7 @@ def load(rest: str, options: EncoderOptions) -> Whisper:
             buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file
         raise ModelError(
-            f"ct2:{rest}: cannot read {path} ({first_line(error)}); give the directory that holds model.bin"
+            f"ct2:{rest}: cannot read {path} ({reason(error)}); give the directory that holds model.bin"
         ) from error
     try:
         return encoder_from_buffer(buffer, options)

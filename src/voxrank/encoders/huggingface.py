@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -21,15 +20,14 @@ from voxrank.encoders.checkpoints import (
     Checkpoint,
     find_architecture,
     find_checkpoint,
-    first_line,
     load_config,
     load_extractor,
     load_weights,
 )
-from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, pack_layers, valid, without_tf32
+from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, noise, pack_layers, valid, without_tf32
 from voxrank.encoders.patches import SpectrogramTransformer
 from voxrank.encoders.whisper import Whisper, load_whisper_extractor
-from voxrank.errors import ModelError
+from voxrank.errors import ModelError, reason
 from voxrank.memory import is_out_of_memory
 
 RATE_SPAN_SAMPLES = 19_200
@@ -148,7 +146,7 @@ class HiddenStates(Encoder):
     def _count_or_zero(self, samples: int) -> int:
         """Frames of a window as far as the feature extractor tells; 0 where it refuses."""
         try:
-            return self._count(self._extract(_noise(samples))[1])
+            return self._count(self._extract(noise(samples))[1])
         except UNFIT as error:
             if is_out_of_memory(error):
                 raise
@@ -157,18 +155,18 @@ class HiddenStates(Encoder):
     def _problem(self, samples: int) -> str | None:
         """Why a window of this length cannot be encoded; None when it can."""
         try:
-            pieces = list(self._forward([_noise(samples)]))
+            pieces = list(self._forward([noise(samples)]))
         except UNFIT as error:
             if is_out_of_memory(error):
                 raise
-            return first_line(error)
+            return reason(error)
         if any(min(piece.lengths) == 0 for piece in pieces):
             return "a layer makes no frame"
         return None if all(piece.frames.isfinite().all() for piece in pieces) else "frames are not finite"
 
     def _measure_layers(self) -> tuple[Layer, ...]:
-        short = self._forward([_noise(self.min_samples)])
-        long = self._forward([_noise(self.min_samples + RATE_SPAN_SAMPLES)])
+        short = self._forward([noise(self.min_samples)])
+        long = self._forward([noise(self.min_samples + RATE_SPAN_SAMPLES)])
         return tuple(
             Layer(
                 index=many.layer,
@@ -181,7 +179,7 @@ class HiddenStates(Encoder):
 
     def _padding_is_clean(self) -> bool:
         """Encode windows of several lengths alone and in one padded batch, and compare."""
-        windows = [_noise(self.min_samples + more) for more in PROBE_SAMPLES]
+        windows = [noise(self.min_samples + more) for more in PROBE_SAMPLES]
         try:
             together = list(self._forward(windows))
         except UNFIT as error:
@@ -189,7 +187,3 @@ class HiddenStates(Encoder):
                 raise
             return False
         return not leaks([list(self._forward([window])) for window in windows], together)
-
-
-def _noise(samples: int) -> Waveform:
-    return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)

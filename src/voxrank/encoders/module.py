@@ -15,8 +15,8 @@ from torch import nn
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, count_parameters, pick_device, pick_dtype
 from voxrank.encoders.padding import without_tf32
-from voxrank.encoders.taps import Intake, TapEncoder, matches, nearest, reason
-from voxrank.errors import ModelError, did_you_mean
+from voxrank.encoders.taps import Intake, TapEncoder, matches, nearest
+from voxrank.errors import ModelError, did_you_mean, reason
 
 FORM = "py:MODULE:FACTORY, or py:MODULE:FACTORY#PATTERN to pick submodules as layers"
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.mel import MelBank
-from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest, reason
-from voxrank.errors import ModelError
+from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest
+from voxrank.errors import ModelError, reason
 from voxrank.memory import is_out_of_memory
 
 Arrays = dict[str, NDArray[Any]]

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
-from voxrank.encoders.base import LayerFrames
+from voxrank.encoders.base import LayerFrames, Waveform
 
 LEAK_TOLERANCE = 1e-4
 """Relative difference above which padding has an effect; rounding in float32 stays near 1e-6."""
@@ -112,6 +113,11 @@ def leaks(alone: Sequence[Sequence[LayerFrames]], together: Sequence[LayerFrames
         if not difference.median().item() <= LEAK_TOLERANCE:
             return True
     return False
+
+
+def noise(samples: int) -> Waveform:
+    """White noise that encoders are probed with: always the same, a longer one beginning with the shorter."""
+    return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
 
 
 def without_tf32(device: torch.device) -> AbstractContextManager[None]:

@@ -15,8 +15,8 @@ import torch
 from voxrank.config import EncoderOptions, Hertz
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.encoders.layout import BASE_ROWS, SPAN_SAMPLES, WIDER_ROWS, Layout, Shape, find_clock, find_layout
-from voxrank.encoders.padding import leaks
-from voxrank.errors import ModelError
+from voxrank.encoders.padding import leaks, noise
+from voxrank.errors import ModelError, reason
 
 Tapped = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 """Waveforms (rows, samples) float32 → layer name → its tensor, in order of layer."""
@@ -171,7 +171,7 @@ class TapEncoder(Encoder):
 
     @torch.inference_mode()
     def _check_padding(self) -> None:
-        windows = [_noise(self.min_samples + more) for more in LEAK_PROBE_SAMPLES]
+        windows = [noise(self.min_samples + more) for more in LEAK_PROBE_SAMPLES]
         alone = [list(self._forward([window])) for window in windows]
         if leaks(alone, list(self._forward(windows))):
             raise ModelError(
@@ -188,7 +188,7 @@ class _Probe:
         self.shapes = cache(self._shapes)
 
     def _shapes(self, rows: int, samples: int) -> dict[str, Shape]:
-        waveforms = torch.from_numpy(np.stack([_noise(samples)] * rows)).to(self._device)
+        waveforms = torch.from_numpy(np.stack([noise(samples)] * rows)).to(self._device)
         try:
             outputs = self._model(waveforms)
         except ModelError:
@@ -224,10 +224,6 @@ def _embedding(name: str, shape: Shape, samples: int) -> Layout:
     return Layout(0, None, shape[1])
 
 
-def _noise(samples: int) -> Waveform:
-    return (0.1 * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
-
-
 def matches(name: str, pattern: str) -> bool:
     """Whether a name is like a pattern: `*`, `?` and `[…]` as for files, commas between alternatives.
 
@@ -241,9 +237,3 @@ def matches(name: str, pattern: str) -> bool:
 def nearest(pattern: str, names: Iterable[str]) -> str:
     """A few of the names, most like the pattern first."""
     return f"the nearest names are {', '.join(get_close_matches(pattern, list(names), n=5, cutoff=0.0)) or 'none'}"
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
