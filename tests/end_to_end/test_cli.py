@@ -217,6 +217,11 @@ def build(): return Slow()
 """
 
 
+def hear_interrupts():
+    """Shells have what they start in the background ignore SIGINT, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
     (tmp_path / "slow_speech_net.py").write_text(SLOW_MODEL)
     command = [sys.executable, "-m", "voxrank", "rank", str(tones)]
@@ -228,6 +233,7 @@ def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "COLUMNS": "80"},
+        preexec_fn=hear_interrupts,
     )
     for _ in range(3):  # two probes, then real work
         assert process.stdout.readline() == "forward\n"
@@ -244,7 +250,9 @@ def test_interrupt_while_packages_are_imported_is_one_line(tmp_path):
     command = "import sys, signal, voxrank.__main__ as m\n"
     command += "class Finder:\n  def find_spec(self, *a): signal.raise_signal(signal.SIGINT)\n"
     command += "sys.meta_path.insert(0, Finder())\nm.run()"
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=False, preexec_fn=hear_interrupts
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "voxrank: stopped\n")
 
 

@@ -344,5 +344,6 @@ class TestInstall:
         results = [wheels.Result("w==1", ok=True), wheels.Result("v==2", ok=False, reason="no network")]
         monkeypatch.setattr(wheels, "install", lambda: results)
         monkeypatch.delitem(sys.modules, "voxrank.encoders.pack.__main__", raising=False)
-        runpy.run_module("voxrank.encoders.pack", run_name="__main__")
+        with pytest.raises(SystemExit, match="True"):
+            runpy.run_module("voxrank.encoders.pack", run_name="__main__")
         assert capsys.readouterr().err == "left out v==2: no network\n"
