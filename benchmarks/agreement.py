@@ -34,6 +34,7 @@ from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
 from voxrank.scores.logme import maximise_evidence
+from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments, gram_product, sum_runs
 
 NAME = "agreement"
@@ -122,7 +123,7 @@ def score_model(model: str, manifest: str, tasks: list[Task]) -> Iterator[dict[s
                 "depth": layer.index / max(len(encoder.layers) - 1, 1),
                 "accuracy": accuracies,
                 "logme_utterance": logme(means[layer.index][train], ids[task.name][train]),
-                "logme_frame": maximise_evidence(frames[task.name][layer.index]).score,
+                "logme_frame": maximise_evidence(Spectrum.of(frames[task.name][layer.index])).score,
                 "encode_s": round(encode_s, 1),
             }
 
@@ -163,7 +164,7 @@ def encode(
 def logme(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     moments = Moments.zeros(features.shape[1], int(labels.max()) + 1)
     moments.update(torch.from_numpy(features), labels)
-    return maximise_evidence(moments).score
+    return maximise_evidence(Spectrum.of(moments)).score
 
 
 def probe(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArray[np.bool_]) -> list[float]:

@@ -86,7 +86,11 @@ def sketch_shards(
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork({layer: Moments.zeros(dims[layer], targets.count) for layer in layers}, targets, options)
+            work = _ShardWork(
+                {layer: Moments.zeros(dims[layer], targets.count, values=targets.values) for layer in layers},
+                targets,
+                options,
+            )
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))

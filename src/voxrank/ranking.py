@@ -26,6 +26,7 @@ from voxrank.progress import Progress
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate, resample
+from voxrank.scores.view import LayerView
 from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import Targets, remarks, utterance_targets
 
@@ -252,7 +253,8 @@ class _Tally:
             raise RunError(f"{spec} could use none of the utterances; the first reason: {sketch.skipped[0].reason}")
         for layer in stable.layers[spec]:
             if layer.index in sketch.layers:
-                estimates = {score.name: score.estimate(sketch.layers[layer.index]) for score in scores}
+                view = LayerView(sketch.layers[layer.index])
+                estimates = {score.name: score.estimate(view) for score in scores}
                 self.candidates.append(_Candidate(spec, stable.parameters[spec], layer, estimates))
         self.score_s += time.perf_counter() - started
 

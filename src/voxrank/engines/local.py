@@ -49,7 +49,9 @@ def sketch_model(
 ) -> ModelSketch:
     """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shards`."""
     dims = {layer.index: layer.dim for layer in encoder.layers}
-    sketch = ModelSketch({layer: BlockedMoments.zeros(dims[layer], targets.count) for layer in layers})
+    sketch = ModelSketch(
+        {layer: BlockedMoments.zeros(dims[layer], targets.count, values=targets.values) for layer in layers}
+    )
     for shard, part in sketch_shards(encoder, shards, targets, layers, options, on_audio):
         sketch.merge(part, shard.block)
     return sketch

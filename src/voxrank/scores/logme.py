@@ -9,20 +9,21 @@ Its log evidence, with A = αI + βFᵀF and m = βA⁻¹Fᵀy, is
     L(α, β) = n/2·ln β + D/2·ln α − n/2·ln 2π − β/2·‖Fm − y‖² − α/2·‖m‖² − ½·ln|A|,
 
 maximised over α and β. The score is the mean of L/n over the target columns. All of it follows from the moments
-n, FᵀF, Fᵀy, yᵀy (`voxrank.sketches.moments`).
+n, Σf, FᵀF, Fᵀy, Σy, yᵀy (`voxrank.sketches.moments`).
 
-How it is maximised here. Put t = α/β. For a given t the best β is n/E(t) with
+How it is maximised here. Put t = α/β. For a given t the best β is n/E(t), which leaves a function of t alone,
 
-    E(t) = yᵀy − yᵀF(FᵀF + tI)⁻¹Fᵀy = r₀ + Σᵢ pᵢ²·t/(t + λᵢ),
+    L(t) = −n/2·ln(2πE(t)/n) − n/2 − ½·Σᵢ ln(1 + λᵢ/t) − ½·ln(1 + ζ(t)).
 
-λᵢ the eigenvalues of FᵀF, pᵢ² = (vᵢᵀFᵀy)²/λᵢ the square of y's component along the i-th principal direction and
-r₀ what no direction reaches, which leaves a function of t alone,
+In the terms of `Spectrum` (λ, c, z of the scatter about the mean, k = Σy/√n, r₀ what no direction reaches of y − ȳ)
 
-    L(t) = −n/2·ln(2πE(t)/n) − n/2 − ½·Σᵢ ln(1 + λᵢ/t),
+    E(t) = r₀ + Σᵢ cᵢ²/λᵢ·t/(t + λᵢ) + (k − γ(t))²/(1 + ζ(t)),   γ(t) = Σᵢ cᵢzᵢ/(t + λᵢ),   ζ(t) = Σᵢ zᵢ²/(t + λᵢ):
 
-whose global maximum is found on a grid of ln t shared by all targets, then by bisection of its derivative. Compared
-with the fixed-point iteration on α and β this neither stops early nor depends on where it starts, needs no added
-constant in a denominator, and is exact for n < D: the D − k directions without data contribute nothing.
+the residual of the centred problem, and the price of a mean that is not free. Every term is positive, so no digits
+cancel however far the samples lie from the origin. The global maximum is found on a grid of ln t shared by all
+targets, then by bisection of the derivative. Compared with the fixed-point iteration on α and β this neither stops
+early nor depends on where it starts, needs no added constant in a denominator, and is exact for n < D: the D − k
+directions without data contribute nothing.
 
 Sources: You et al., "LogME: Practical Assessment of Pre-trained Models for Transfer Learning", ICML 2021,
 arXiv 2102.11005; MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
@@ -39,14 +40,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
-from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.scores.gradient import Gradient
+from voxrank.scores.spectrum import Spectrum
+from voxrank.scores.view import LayerView
 from voxrank.sketches.moments import Moments
 
 Array = NDArray[np.float64]
 
 LOG_GRID = np.linspace(np.log(1e-16), np.log(1e10), 121)
 """Where L(t) is first looked at: ln of t over the largest eigenvalue."""
-BISECTIONS = 60
+BISECTIONS = 50
 RESIDUAL_FLOOR = 1e-12
 """Smallest residual kept, over yᵀy: the evidence of a target that the samples fit exactly has no upper bound."""
 
@@ -56,127 +59,116 @@ class Evidence:
     """The maximised evidence of every target column.
 
     Attributes:
+        spectrum: what it was found from.
         per_target: (T,) L/n.
         ratio: (T,) t = α/β at the maximum; inf where the samples say nothing of the target.
         residual: (T,) E(t); β is n/E.
-        weights: (T, D) posterior mean m of each column's w.
-        eigenvalues: (D,) of FᵀF, ascending, numerical zeros as 0.
-        eigenvectors: (D, D), in columns.
     """
 
+    spectrum: Spectrum
     per_target: Array
     ratio: Array
     residual: Array
-    weights: Array
-    eigenvalues: Array
-    eigenvectors: Array
 
     @property
     def score(self) -> float:
         """Mean over the target columns."""
         return float(self.per_target.mean())
 
+    @property
+    def weights(self) -> Array:
+        """(T, D) posterior mean m of each column's w."""
+        s, kappa = self.spectrum, self._kappa
+        gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
+        rotated = kappa * (s.cross + np.outer((s.weight - gamma) / (1 + zeta), s.offset))
+        weights: Array = rotated @ s.vectors.T
+        return weights
 
-def maximise_evidence(moments: Moments) -> Evidence:
-    """Maximise L over α and β for every target column that has samples.
+    @property
+    def _kappa(self) -> Array:
+        return _kappa(self.spectrum, self.ratio)
 
-    Columns whose yᵀy is 0 (a class id without samples) are left out of `per_target` and of the score.
-    """
-    used = moments.square > 0
-    cross, square = moments.cross[used], moments.square[used]
-    eigenvalues, eigenvectors = _spectrum(moments.gram, moments.n)
-    projections = cross @ eigenvectors  # (T, D): vᵢᵀFᵀy
-    positive = eigenvalues > 0
-    power = np.divide(projections**2, eigenvalues, out=np.zeros_like(projections), where=positive)
-    unreached = np.maximum(square - power.sum(axis=1), RESIDUAL_FLOOR * square)
-    ratio = _best_ratio(eigenvalues[positive], power[:, positive], unreached, moments.n)
-    residual = unreached + _shrunk(power, eigenvalues, ratio)
-    per_target = _log_evidence(eigenvalues, ratio, residual, moments.n) / moments.n
-    shrinkage = np.zeros_like(projections)
-    np.divide(projections, eigenvalues + ratio[:, None], out=shrinkage, where=positive)
-    return Evidence(per_target, ratio, residual, shrinkage @ eigenvectors.T, eigenvalues, eigenvectors)
-
-
-def estimate_logme(blocked: BlockedMoments) -> Estimate:
-    """The score of all blocks together and its influence (`Estimate`), one eigendecomposition in all."""
-    evidence = maximise_evidence(blocked.total)
-    used = blocked.total.square > 0
-    reached = np.flatnonzero(evidence.eigenvalues)
-    directions = np.ascontiguousarray(np.hstack([evidence.eigenvectors[:, reached], evidence.weights.T]), np.float32)
-    influence = [_influence(evidence, block, directions, used, blocked.total.n) for block in blocked]
-    return Estimate(evidence.score, np.array(influence))
-
-
-def _spectrum(gram: Array, n: int) -> tuple[Array, Array]:
-    """Eigenvalues (ascending; numerical zeros and those beyond the rank n as 0) and eigenvectors."""
-    eigenvalues, eigenvectors = np.linalg.eigh(gram)
-    dim = len(eigenvalues)
-    noise = dim * np.finfo(np.float64).eps * max(eigenvalues[-1], 0.0)
-    eigenvalues = np.where(eigenvalues > noise, eigenvalues, 0.0)
-    eigenvalues[: max(dim - n, 0)] = 0.0
-    return eigenvalues, eigenvectors
+    def gradient(self) -> Gradient:
+        """∂score/∂M, α and β held at their maximum, where they do not matter to first order."""
+        s, kappa, m = self.spectrum, self._kappa, self.weights
+        n, n_targets = s.n, len(self.per_target)
+        beta = n / self.residual
+        zeta = kappa @ s.offset**2
+        shared = (kappa * s.offset / np.sqrt(1 + zeta)[:, None]) @ s.vectors.T  # (T, D): (FᵀF + t)⁻¹ lacks its squares
+        inverse = (s.vectors * kappa.sum(axis=0)) @ s.vectors.T - shared.T @ shared
+        share = 1 / (n * n_targets)
+        cross = np.zeros((len(s.used), len(s.mean)))
+        square = np.zeros(len(s.used))
+        cross[s.used] = beta[:, None] * m * share
+        square[s.used] = -beta / 2 * share
+        by_n = (np.log(beta / (2 * np.pi)) / 2 - self.per_target).sum() * share
+        return Gradient(n=by_n, gram=-((m.T * beta) @ m + inverse) * (share / 2), cross=cross, square=square)
 
 
-def _shrunk(power: Array, eigenvalues: Array, ratio: Array) -> Array:
-    """Σᵢ pᵢ²·t/(t + λᵢ) for each target's t; the whole Σᵢ pᵢ² at t = ∞."""
-    shrink = 1.0 / (1.0 + eigenvalues / ratio[:, None])
-    summed: Array = (power * shrink).sum(axis=1)
-    return summed
+def maximise_evidence(spectrum: Spectrum) -> Evidence:
+    """Maximise L over α and β for every target column that has samples."""
+    ratio = _best_ratio(spectrum)
+    residual, complexity, _ = _terms(spectrum, ratio)
+    n = spectrum.n
+    per_target = -(np.log(2 * np.pi * residual / n) + 1) / 2 - complexity / (2 * n)
+    return Evidence(spectrum, per_target, ratio, residual)
 
 
-def _log_evidence(eigenvalues: Array, ratio: Array, residual: Array, n: int) -> Array:
-    complexity = np.log1p(eigenvalues / ratio[:, None]).sum(axis=1)
-    value: Array = -n / 2 * (np.log(2 * np.pi * residual / n) + 1) - complexity / 2
-    return value
+def estimate_logme(view: LayerView) -> Estimate:
+    """The score of all blocks together and its influence."""
+    evidence = maximise_evidence(view.spectrum)
+    return view.estimate(evidence.score, evidence.gradient())
 
 
-def _best_ratio(eigenvalues: Array, power: Array, unreached: Array, n: int) -> Array:
+def _kappa(s: Spectrum, ratio: Array) -> Array:
+    """1/(t + λ) for each target's t: (T, D)."""
+    return np.asarray(1 / (ratio[:, None] + s.eigenvalues))
+
+
+def _unreached(s: Spectrum) -> Array:
+    """r₀, kept above the floor."""
+    return np.maximum(s.square - s.power.sum(axis=1), RESIDUAL_FLOOR * (s.square + s.weight**2))
+
+
+def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array, Array]:
+    """E(t), Σ ln(1 + λ/t) + ln(1 + ζ), and dL/d(ln t)·2, for each target at its t."""
+    finite = np.minimum(ratio, np.finfo(np.float64).max)
+    kappa = _kappa(s, finite)
+    t = finite[:, None]
+    shrink = t * kappa
+    offset_squared = s.offset**2
+    gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ offset_squared
+    gap = s.weight - gamma
+    residual = _unreached(s) + (s.power * shrink).sum(axis=1) + gap**2 / (1 + zeta)
+    complexity = np.log1p(s.eigenvalues / t).sum(axis=1) + np.log1p(zeta)
+    d_gamma = -((s.cross * kappa * shrink) @ s.offset)
+    d_zeta = -((kappa * shrink) @ offset_squared)
+    d_residual = (s.cross**2 * kappa * shrink).sum(axis=1)
+    d_residual += (-2 * gap * d_gamma - gap**2 * d_zeta / (1 + zeta)) / (1 + zeta)
+    d_complexity = -(s.eigenvalues * kappa).sum(axis=1) + d_zeta / (1 + zeta)
+    return residual, complexity, -s.n * d_residual / residual - d_complexity
+
+
+def _best_ratio(s: Spectrum) -> Array:
     """The argmax over t of L(t), for each target: (T,), inf where no t beats the empty model."""
-    n_targets = len(power)
-    if len(eigenvalues) == 0:
-        return np.full(n_targets, np.inf)
-    grid = np.exp(LOG_GRID) * eigenvalues[-1]
-    shrink = 1.0 / (1.0 + eigenvalues[:, None] / grid)  # (D, J)
-    residual = unreached[:, None] + power @ shrink
-    complexity = np.log1p(eigenvalues[:, None] / grid).sum(axis=0)
-    values = -n / 2 * np.log(residual) - complexity / 2  # (T, J)
-    best = values.argmax(axis=1)
+    largest = max(s.eigenvalues[-1], float(s.offset @ s.offset))
+    if largest == 0:
+        return np.full(len(s.cross), np.inf)
+    grid = np.exp(LOG_GRID) * largest
+    kappa = 1 / (s.eigenvalues[:, None] + grid)  # (D, J)
+    gamma, zeta = (s.cross * s.offset) @ kappa, s.offset**2 @ kappa
+    residual = _unreached(s)[:, None] + s.power @ (grid * kappa) + (s.weight[:, None] - gamma) ** 2 / (1 + zeta)
+    complexity = np.log1p(s.eigenvalues[:, None] / grid).sum(axis=0) + np.log1p(zeta)
+    best = (-s.n * np.log(residual) - complexity).argmax(axis=1)  # of (T, J)
     low = np.log(grid[np.maximum(best - 1, 0)])
     high = np.log(grid[np.minimum(best + 1, len(grid) - 1)])
-    ratio = np.exp(_bisect(eigenvalues, power, unreached, n, low, high))
-    ratio[best == len(grid) - 1] = np.inf
-    return ratio
-
-
-def _bisect(eigenvalues: Array, power: Array, unreached: Array, n: int, low: Array, high: Array) -> Array:
-    """The ln t in [low, high] where dL/d(ln t) turns from positive to negative, for each target."""
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        t = np.exp(middle)[:, None]
-        known, shrink = eigenvalues / (t + eigenvalues), t / (t + eigenvalues)
-        residual = unreached + (power * shrink).sum(axis=1)
-        slope = -n / residual * (power * shrink * known).sum(axis=1) + known.sum(axis=1)
-        rising = slope > 0
+        rising = _terms(s, np.exp(middle))[2] > 0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-    return (low + high) / 2
-
-
-def _influence(
-    evidence: Evidence, block: PackedMoments, directions: NDArray[np.float32], used: NDArray[np.bool_], n: int
-) -> float:
-    """∂(mean L/n)/∂w of one block, α and β held at their maximum (where they do not matter to first order).
-
-    `directions` (D, k + T): the eigenvectors of the k eigenvalues above 0, then each target's weights m.
-    """
-    quadratic = block.quadratic(directions)
-    positive = evidence.eigenvalues[evidence.eigenvalues > 0]
-    along, explained = quadratic[: len(positive)], quadratic[len(positive) :]  # vᵢᵀG_b vᵢ, mᵀG_b m
-    residual = block.square[used] - 2 * (block.cross[used] * evidence.weights).sum(axis=1) + explained
-    spread = (along / (positive + evidence.ratio[:, None])).sum(axis=1)
-    scale = evidence.residual
-    change = -block.n / 2 * np.log(2 * np.pi * scale / n) - n / 2 * residual / scale - spread / 2
-    per_target = change / n - evidence.per_target * block.n / n
-    return float(per_target.mean())
+    ratio: Array = np.exp((low + high) / 2)
+    ratio[best == len(grid) - 1] = np.inf
+    return ratio
 
 
 class LogME:
@@ -266,11 +258,11 @@ class LogME:
             OptionError: nothing was fitted, or the dimension differs.
         """
         samples = _checked_features(features)
-        evidence = self._fitted()
-        dim = evidence.weights.shape[1]
+        weights = self._fitted().weights
+        dim = weights.shape[1]
         if samples.shape[1] != dim:
             raise OptionError(f"expected features of {dim} numbers as in fit, got {samples.shape[1]}")
-        outputs: NDArray[Any] = samples @ evidence.weights.T
+        outputs: NDArray[Any] = samples @ weights.T
         return outputs if self.regression else self.classes_[outputs.argmax(axis=1)]
 
     def _fitted(self) -> Evidence:
@@ -279,7 +271,7 @@ class LogME:
         if not self.regression and len(self.classes_) < 2:
             raise OptionError(f"expected at least two classes, got only {self.classes_[0]}; one class ranks nothing")
         if self._evidence is None:
-            self._evidence = maximise_evidence(self._moments)
+            self._evidence = maximise_evidence(Spectrum.of(self._moments))
         return self._evidence
 
     def _checked_targets(self, targets: ArrayLike, n: int) -> NDArray[Any]:
@@ -307,13 +299,13 @@ class LogME:
             return seen
         moments = Moments.zeros(seen.dim, len(classes))
         rows = np.searchsorted(classes, self.classes_)
-        moments.n, moments.gram = seen.n, seen.gram.copy()
-        moments.cross[rows], moments.square[rows] = seen.cross, seen.square
+        moments.n, moments.total, moments.gram = seen.n, seen.total.copy(), seen.gram.copy()
+        moments.cross[rows], moments.square[rows], moments.target_total[rows] = seen.cross, seen.square, seen.square
         return moments
 
     def _started(self, dim: int, n_targets: int) -> Moments:
         if self._moments is None:
-            self._moments = Moments.zeros(dim, n_targets)
+            self._moments = Moments.zeros(dim, n_targets, values=self.regression)
         elif dim and (self._moments.dim, len(self._moments.square)) != (dim, n_targets):
             seen = (self._moments.dim, len(self._moments.square))
             raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")

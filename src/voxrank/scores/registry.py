@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from voxrank.errors import OptionError, did_you_mean
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.logme import estimate_logme
-from voxrank.sketches.blocks import BlockedMoments
+from voxrank.scores.view import LayerView
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Score:
         name: as the user asks for it.
         title: as tables show it.
         higher_is_better: the direction.
-        estimate: moments in blocks → value and influence.
+        estimate: a layer's sketches → value and influence.
     """
 
     name: str
     title: str
     higher_is_better: bool
-    estimate: Callable[[BlockedMoments], Estimate]
+    estimate: Callable[[LayerView], Estimate]
 
 
 _SCORES: dict[str, Score] = {}

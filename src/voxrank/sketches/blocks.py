@@ -2,7 +2,7 @@
 
 Frames of one utterance, and utterances of one speaker, are not independent. Groups (speakers, or utterances
 where speakers are unknown) are dealt into a few blocks; leaving blocks out, or drawing them again, then respects
-the dependence (`scores.estimate`). A finished block is kept in single precision and as a triangle, since it
+the dependence (`scores.estimate`). A finished block is kept centred, in single precision and as a triangle, since it
 serves the uncertainty only: the total is exact.
 """
 
@@ -15,58 +15,79 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import strmm
 
 from voxrank.sketches.moments import Array, Moments
 
 
 @dataclass(frozen=True)
 class PackedMoments:
-    """A block's moments with the Gram matrix as its lower triangle in single precision."""
+    """A block's moments about the block's own mean μ, the large parts in single precision.
+
+    Attributes:
+        n: number of samples.
+        total: (D,) Σ f.
+        triangle: (D(D+1)/2,) the upper triangle, by rows, of Σ (f − μ)(f − μ)ᵀ.
+        cross: (T, D) Σ y (f − μ)ᵀ.
+        target_total: (T,) Σ y.
+        square: (T,) Σ y².
+        products: (T, T) YᵀY of values; None for classes.
+    """
 
     n: int
+    total: Array
     triangle: NDArray[np.float32]
     cross: NDArray[np.float32]
-    square: NDArray[np.float64]
+    target_total: Array
+    square: Array
+    products: Array | None
 
     @classmethod
     def pack(cls, moments: Moments) -> Self:
-        """Round and halve `moments`."""
-        triangle = moments.gram.astype(np.float32)[_lower_half(moments.dim)]
-        return cls(moments.n, triangle, moments.cross.astype(np.float32), moments.square.copy())
+        """Centre, round and halve `moments`."""
+        mean = moments.total / max(moments.n, 1)
+        scatter = moments.gram - np.outer(moments.total, mean)
+        return cls(
+            n=moments.n,
+            total=moments.total.copy(),
+            triangle=scatter[_upper_half(moments.dim)].astype(np.float32),
+            cross=(moments.cross - np.outer(moments.target_total, mean)).astype(np.float32),
+            target_total=moments.target_total.copy(),
+            square=moments.square.copy(),
+            products=None if moments.products is None else moments.products.copy(),
+        )
 
     @property
     def dim(self) -> int:
         """D, the numbers in a sample."""
-        return int(self.cross.shape[1])
+        return len(self.total)
+
+    @property
+    def mean(self) -> Array:
+        """(D,) μ."""
+        return self.total / max(self.n, 1)
 
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
-        lower = self._lower().astype(np.float64)
-        gram = lower + np.tril(lower, -1).T
-        return Moments(self.n, gram, self.cross.astype(np.float64), self.square)
-
-    def quadratic(self, directions: NDArray[np.float32]) -> Array:
-        """vᵀFᵀFv for each column v of `directions` (D, K), to single precision: (K,).
-
-        With L the lower triangle of FᵀF and half of its diagonal, vᵀFᵀFv = 2·vᵀLv, and a product with a triangle is
-        half the work of one with the whole.
-        """
-        lower = self._lower()
-        lower.flat[:: self.dim + 1] /= 2
-        product = strmm(1.0, lower.T, directions.T, side=1)  # column-major: (L V)ᵀ = Vᵀ Lᵀ without a copy
-        summed: Array = 2 * np.einsum("ki,ik->k", product, directions, dtype=np.float64)
-        return summed
-
-    def _lower(self) -> NDArray[np.float32]:
-        lower = np.zeros((self.dim, self.dim), dtype=np.float32)
-        lower[_lower_half(self.dim)] = self.triangle
-        return lower
+        upper = np.zeros((self.dim, self.dim))
+        upper[_upper_half(self.dim)] = self.triangle
+        scatter = upper + np.triu(upper, 1).T
+        return Moments(
+            n=self.n,
+            total=self.total.copy(),
+            gram=scatter + np.outer(self.total, self.mean),
+            cross=self.cross + np.outer(self.target_total, self.mean),
+            target_total=self.target_total.copy(),
+            square=self.square.copy(),
+            products=None if self.products is None else self.products.copy(),
+        )
 
 
-@lru_cache(maxsize=8)
-def _lower_half(dim: int) -> NDArray[np.bool_]:
-    return np.tri(dim, dtype=bool)
+def fold(matrix: Array) -> Array:
+    """The upper triangle of a symmetric P, all but its diagonal doubled: Σ_ij P_ij G_ij = fold(P) · triangle of G."""
+    doubled = 2 * matrix
+    doubled.flat[:: len(matrix) + 1] /= 2
+    folded: Array = doubled[_upper_half(len(matrix))]
+    return folded
 
 
 @dataclass
@@ -82,9 +103,9 @@ class BlockedMoments:
     blocks: dict[int, PackedMoments] = field(default_factory=dict)
 
     @classmethod
-    def zeros(cls, dim: int, n_targets: int) -> Self:
+    def zeros(cls, dim: int, n_targets: int, *, values: bool = False) -> Self:
         """No samples yet."""
-        return cls(Moments.zeros(dim, n_targets))
+        return cls(Moments.zeros(dim, n_targets, values=values))
 
     def close_block(self, block: int, moments: Moments) -> None:
         """Add a whole block (or one more part of it) to the total, and keep it apart too."""
@@ -97,3 +118,8 @@ class BlockedMoments:
         """The blocks one by one, in order of number."""
         for block in sorted(self.blocks):
             yield self.blocks[block]
+
+
+@lru_cache(maxsize=8)
+def _upper_half(dim: int) -> NDArray[np.bool_]:
+    return np.tri(dim, dtype=bool).T

@@ -32,6 +32,11 @@ class Targets:
         """T: classes or values."""
         return len(self.names)
 
+    @property
+    def values(self) -> bool:
+        """Whether the rows are values rather than class ids."""
+        return self.rows.ndim == 2
+
 
 def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
     """The targets of utterances that are labelled as `task` says.
