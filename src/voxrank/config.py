@@ -83,6 +83,7 @@ class ExtractionOptions:
         threads: decoders that run ahead of the encoder.
         blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
         shard_s: audio in one shard, about.
+        kept_samples: of each layer, for the scores that look at single samples (kNN and its kin); 0: none.
 
     Raises:
         OptionError: a value that its option cannot take.
@@ -92,9 +93,11 @@ class ExtractionOptions:
     threads: int = 2
     blocks: int = 10
     shard_s: Seconds = 600.0
+    kept_samples: int = 1024
 
     def __post_init__(self) -> None:
         check_choice("sample", self.sample, Sample)
         check_number("threads", self.threads, 1, MAX_THREADS, whole=True)
         check_number("blocks", self.blocks, 1, whole=True)
         check_number("shard_s", self.shard_s, 0.1)
+        check_number("kept_samples", self.kept_samples, 0, whole=True)

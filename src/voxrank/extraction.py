@@ -7,7 +7,7 @@ forward pass that runs out of memory, can be taken again without a trace.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -24,7 +24,8 @@ from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
 from voxrank.memory import is_out_of_memory
 from voxrank.shards import Item, Shard
-from voxrank.sketches.moments import Array, Moments, gram_product, sum_runs
+from voxrank.sketches.moments import Array, Moments, Products, self_products, sum_runs
+from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
 from voxrank.targets.labels import Targets
 
 OnAudio = Callable[[Seconds], None]
@@ -44,12 +45,14 @@ class ShardSketch:
 
     Attributes:
         layers: layer index → its moments.
+        samples: layer index → some of its samples; empty where none are kept.
         skipped: utterances that this encoder could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
     """
 
     layers: dict[int, Moments]
+    samples: dict[int, Sample] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
@@ -86,11 +89,7 @@ def sketch_shards(
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork(
-                {layer: Moments.zeros(dims[layer], targets.count, values=targets.values) for layer in layers},
-                targets,
-                options,
-            )
+            work = _ShardWork({layer: dims[layer] for layer in layers}, shard.block, targets, options)
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))
@@ -128,12 +127,15 @@ def _decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError
 class _ShardWork:
     """A shard in the making."""
 
-    def __init__(self, layers: dict[int, Moments], targets: Targets, options: ExtractionOptions) -> None:
-        self._sketch = ShardSketch(layers)
-        self._targets = targets
+    def __init__(self, dims: dict[int, int], block: int, targets: Targets, options: ExtractionOptions) -> None:
+        self._sketch = ShardSketch(
+            {layer: Moments.zeros(dim, targets.count, values=targets.values) for layer, dim in dims.items()},
+            {layer: Sample.empty(options.kept_samples, dim) for layer, dim in dims.items() if options.kept_samples},
+        )
+        self._block, self._targets = block, targets
         self._by_frame = options.sample == "frame"
-        self._means: dict[int, list[Array]] = {layer: [] for layer in layers}
-        self._rows: list[int] = []
+        self._means: dict[int, list[Array]] = {layer: [] for layer in dims}
+        self._waiting: list[Item] = []
 
     def take(self, encoder: Encoder, decoded: _Decoded) -> None:
         """Add a batch, without the utterances that turn out unusable."""
@@ -145,7 +147,7 @@ class _ShardWork:
                 items.append(item)
                 waveforms.append(waveform)
         while items:
-            sums = self._encode(encoder, waveforms)
+            sums = self._encode(encoder, waveforms, np.array([utterance_key(item.utterance.id) for item in items]))
             bad = _unusable(sums, encoder, items)
             if not bad:
                 self._add(sums, items)
@@ -154,12 +156,14 @@ class _ShardWork:
             waveforms = [w for i, w in enumerate(waveforms) if i not in bad]
             items = [item for i, item in enumerate(items) if i not in bad]
 
-    def _encode(self, encoder: Encoder, waveforms: list[Waveform]) -> dict[int, _LayerSums]:
+    def _encode(self, encoder: Encoder, waveforms: list[Waveform], keys: Keys) -> dict[int, _LayerSums]:
         """Sums of every kept layer; on running out of memory, again with half the budget."""
         while True:
             started = time.perf_counter()
             try:
-                return _sum_layers(encoder.encode(waveforms), self._sketch.layers.keys(), with_gram=self._by_frame)
+                if self._by_frame:
+                    return _sum_layers(encoder.encode(waveforms), self._frame_sums(keys))
+                return _sum_layers(encoder.encode(waveforms), self._sums(len(keys)))
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -167,16 +171,29 @@ class _ShardWork:
             finally:
                 self._sketch.encode_s += time.perf_counter() - started
 
+    def _sums(self, utterances: int) -> dict[int, _LayerSums]:
+        return {layer: _LayerSums(utterances, moments.dim) for layer, moments in self._sketch.layers.items()}
+
+    def _frame_sums(self, keys: Keys) -> dict[int, _LayerSums]:
+        samples = self._sketch.samples
+        return {
+            layer: _FrameSums(keys, moments.dim, self._block, samples.get(layer))
+            for layer, moments in self._sketch.layers.items()
+        }
+
     def _add(self, sums: dict[int, _LayerSums], items: list[Item]) -> None:
-        rows = [item.row for item in items]
+        rows = np.array([item.row for item in items])
         for layer, part in sums.items():
-            if part.gram is not None:
-                self._sketch.layers[layer].add(part.gram, part.sums, part.counts, self._targets.rows[rows])
+            if isinstance(part, _FrameSums):
+                self._sketch.layers[layer].add(part.products, part.sums, part.counts, self._targets.rows[rows])
+                if part.sampled is not None:
+                    part.sampled.rows = rows[part.sampled.rows]
+                    self._sketch.samples[layer].merge(part.sampled)
             else:
                 self._means[layer].append(part.sums / part.counts[:, None])
-        self._rows += rows
+        self._waiting += items
         self._sketch.used_s += sum(item.seconds for item in items)
-        if len(self._rows) >= MEAN_ROWS:
+        if len(self._waiting) >= MEAN_ROWS:
             self._add_means()
 
     def close(self) -> ShardSketch:
@@ -186,46 +203,76 @@ class _ShardWork:
 
     def _add_means(self) -> None:
         """Utterance means enter the sketch some at a time: a product of few rows is mostly overhead."""
+        rows = np.array([item.row for item in self._waiting], dtype=np.int64)
+        names = np.array([utterance_key(item.utterance.id) for item in self._waiting], dtype=np.uint64)
+        keys = frame_keys(names, [1] * len(names))
         for layer, means in self._means.items():
             if means:
-                samples = np.concatenate(means)
+                samples = torch.from_numpy(np.concatenate(means))
                 counts = np.ones(len(samples), dtype=np.int64)
-                self._sketch.layers[layer].add(samples.T @ samples, samples, counts, self._targets.rows[self._rows])
+                products = self_products(samples)
+                self._sketch.layers[layer].add(products, samples.numpy(), counts, self._targets.rows[rows])
+                if layer in self._sketch.samples:
+                    self._sketch.samples[layer].update(samples, keys, rows, self._block)
                 means.clear()
-        self._rows.clear()
+        self._waiting.clear()
 
 
 class _LayerSums:
-    """One layer over a batch: FᵀF (D, D) if every frame is a sample, each utterance's sum (R, D) and frames (R,)."""
+    """One layer over a batch: each utterance's sum (R, D) and frames (R,)."""
 
-    def __init__(self, utterances: int, dim: int, *, with_gram: bool) -> None:
+    def __init__(self, utterances: int, dim: int) -> None:
         self.sums: Array = np.zeros((utterances, dim))
         self.counts: NDArray[np.int64] = np.zeros(utterances, dtype=np.int64)
-        self.gram: Array | None = np.zeros((dim, dim)) if with_gram else None
+
+    def add(self, piece: LayerFrames) -> None:
+        """Take in one piece."""
+        self.sums += sum_runs(piece.frames, piece.lengths)
+        self.counts += np.array(piece.lengths)
+
+    def close(self) -> None:
+        """All pieces are in."""
+
+
+class _FrameSums(_LayerSums):
+    """The same where every frame is a sample: their products too, and some of them.
+
+    Args:
+        keys: (R,) of the utterances.
+        dim: D.
+        block: that the batch belongs to.
+        kept: what the shard has kept so far; None where nothing is kept.
+    """
+
+    def __init__(self, keys: Keys, dim: int, block: int, kept: Sample | None) -> None:
+        super().__init__(len(keys), dim)
+        self.products = Products.zeros(dim)
+        self.sampled = None if kept is None else Sample.empty(kept.size, dim)
+        self._limit = None if kept is None else kept.limit
+        self._keys, self._block = keys, block
         self._waiting: list[torch.Tensor] = []
 
     def add(self, piece: LayerFrames) -> None:
         """Take in one piece; small ones wait for each other, since a product of few rows is mostly overhead."""
-        self.sums += sum_runs(piece.frames, piece.lengths)
-        self.counts += np.array(piece.lengths)
-        if self.gram is not None:
-            self._waiting.append(piece.frames)
-            if sum(map(len, self._waiting)) >= PRODUCT_ROWS:
-                self.close()
+        if self.sampled is not None:
+            keys = frame_keys(self._keys, piece.lengths, self.counts)
+            positions = np.repeat(np.arange(len(self._keys)), piece.lengths)
+            self.sampled.update(piece.frames, keys, positions, self._block, limit=self._limit)
+        super().add(piece)
+        self._waiting.append(piece.frames)
+        if sum(map(len, self._waiting)) >= PRODUCT_ROWS:
+            self.close()
 
     def close(self) -> None:
         """Multiply what waits."""
-        if self.gram is not None and self._waiting:
-            self.gram += gram_product(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0])
+        if self._waiting:
+            self.products.add(self_products(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]))
             self._waiting.clear()
 
 
-def _sum_layers(pieces: Iterator[LayerFrames], layers: Collection[int], *, with_gram: bool) -> dict[int, _LayerSums]:
-    layer_sums: dict[int, _LayerSums] = {}
+def _sum_layers(pieces: Iterator[LayerFrames], layer_sums: dict[int, _LayerSums]) -> dict[int, _LayerSums]:
     for piece in pieces:
-        if piece.layer in layers:
-            if piece.layer not in layer_sums:
-                layer_sums[piece.layer] = _LayerSums(len(piece.lengths), piece.frames.shape[1], with_gram=with_gram)
+        if piece.layer in layer_sums:
             layer_sums[piece.layer].add(piece)
     for sums in layer_sums.values():
         sums.close()

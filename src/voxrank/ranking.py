@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voxrank.config import EncoderOptions, ExtractionOptions, check_number
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset
-from voxrank.data.utterance import Dataset, Skipped
+from voxrank.data.utterance import Dataset, Skipped, Task
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder, split_spec
 from voxrank.engines.local import ModelSketch, sketch_model
@@ -31,6 +31,9 @@ from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import Targets, remarks, utterance_targets
 
 logger = logging.getLogger(__name__)
+
+Resampled = NDArray[np.float64] | None
+"""(resamples, candidates) of the score that orders the ranking; None without blocks."""
 
 N_RESAMPLES = 10_000
 KEPT_PARAMETERS = 500_000_000
@@ -86,9 +89,12 @@ def rank(
     specs = _distinct(models, "model")
     dataset = _dataset(data, target, split)
     prepared = _prepare(dataset, extraction)
+    chosen, left_out = _usable_scores(chosen, dataset.task)
+    if not any(score.sampled for score in chosen):
+        extraction = replace(extraction, kept_samples=0)
     stable = _Stable(specs, encoding, watcher)
     wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
-    for line in (_introduction(dataset, prepared), *remarks(prepared.targets)):
+    for line in (_introduction(dataset, prepared), *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
     tally = _Tally()
@@ -98,16 +104,18 @@ def rank(
         sketch = sketch_model(
             stable.take(spec), prepared.shards, prepared.targets, wanted[spec], extraction, watcher.advance
         )
-        tally.add(spec, stable, sketch, chosen)
+        tally.add(spec, stable, sketch, chosen, prepared.targets)
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
+    resampled = resample([c.estimates[chosen[0].name] for c in tally.candidates], n_resamples=N_RESAMPLES, seed=seed)
     ranking = Ranking(
         task=dataset.task,
         data=DataSummary(
             len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
         ),
-        models=_rank_models(tally.candidates, chosen[0], seed),
+        models=_rank_models(tally.candidates, chosen[0], resampled),
+        beats=_beats(tally.candidates, chosen[0], resampled),
         layers=tuple(_layer_score(c) for c in _best_first(tally.candidates, chosen[0])),
         cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
         skipped=skipped,
@@ -115,6 +123,21 @@ def rank(
     )
     _log(ranking)
     return ranking
+
+
+def _usable_scores(scores: Sequence[Score], task: Task) -> tuple[list[Score], list[str]]:
+    """The scores that serve the task, and a line for each that does not.
+
+    Raises:
+        OptionError: none does.
+    """
+    usable = [score for score in scores if task in score.tasks]
+    left_out = [
+        f"{score.name} is for {' and '.join(score.tasks)} and is left out" for score in scores if score not in usable
+    ]
+    if not usable:
+        raise OptionError(f"expected a score for {task}, got {', '.join(s.name for s in scores)}; name another one")
+    return usable, left_out
 
 
 def _introduction(dataset: Dataset, prepared: _Prepared) -> str:
@@ -244,7 +267,7 @@ class _Tally:
         self.encode_s = 0.0
         self.score_s = 0.0
 
-    def add(self, spec: str, stable: _Stable, sketch: ModelSketch, scores: Sequence[Score]) -> None:
+    def add(self, spec: str, stable: _Stable, sketch: ModelSketch, scores: Sequence[Score], targets: Targets) -> None:
         """Score every layer of a model."""
         started = time.perf_counter()
         self.skipped += sketch.skipped
@@ -253,7 +276,7 @@ class _Tally:
             raise RunError(f"{spec} could use none of the utterances; the first reason: {sketch.skipped[0].reason}")
         for layer in stable.layers[spec]:
             if layer.index in sketch.layers:
-                view = LayerView(sketch.layers[layer.index])
+                view = LayerView(sketch.layers[layer.index], sketch.samples.get(layer.index), targets.rows)
                 estimates = {score.name: score.estimate(view) for score in scores}
                 self.candidates.append(_Candidate(spec, stable.parameters[spec], layer, estimates))
         self.score_s += time.perf_counter() - started
@@ -270,23 +293,39 @@ def _best_first(candidates: Sequence[_Candidate], score: Score) -> list[_Candida
     return sorted(candidates, key=lambda c: sign * c.estimates[score.name].value)
 
 
-def _rank_models(candidates: Sequence[_Candidate], score: Score, seed: int) -> tuple[ModelScore, ...]:
-    probability = _probability_best(candidates, score, seed)
+def _best_layers(candidates: Sequence[_Candidate], score: Score) -> list[_Candidate]:
+    """Each model at its best layer, best first."""
     best: dict[str, _Candidate] = {}
     for candidate in _best_first(candidates, score):
         best.setdefault(candidate.model, candidate)
+    return list(best.values())
+
+
+def _rank_models(candidates: Sequence[_Candidate], score: Score, resampled: Resampled) -> tuple[ModelScore, ...]:
+    probability = _probability_best(candidates, score, resampled)
     return tuple(
         ModelScore(c.model, c.layer.index, position, probability.get(c.model), c.parameters, _values(c))
-        for position, c in enumerate(best.values(), start=1)
+        for position, c in enumerate(_best_layers(candidates, score), start=1)
     )
 
 
-def _probability_best(candidates: Sequence[_Candidate], score: Score, seed: int) -> dict[str, float]:
+def _beats(
+    candidates: Sequence[_Candidate], score: Score, resampled: Resampled
+) -> tuple[tuple[float, ...], ...] | None:
+    """Share of paired resamples in which the best layer of one model is above the best layer of another."""
+    if resampled is None:
+        return None
+    values = resampled if score.higher_is_better else -resampled
+    order = [c.model for c in _best_layers(candidates, score)]
+    best = [values[:, [i for i, c in enumerate(candidates) if c.model == model]].max(axis=1) for model in order]
+    return tuple(tuple(float((a > b).mean()) for b in best) for a in best)
+
+
+def _probability_best(candidates: Sequence[_Candidate], score: Score, resampled: Resampled) -> dict[str, float]:
     """Share of paired resamples in which a model's best layer is the best of all; empty without resamples."""
-    values = resample([c.estimates[score.name] for c in candidates], n_resamples=N_RESAMPLES, seed=seed)
-    if values is None:
+    if resampled is None:
         return {}
-    winners: NDArray[np.int64] = (values if score.higher_is_better else -values).argmax(axis=1)
+    winners: NDArray[np.int64] = (resampled if score.higher_is_better else -resampled).argmax(axis=1)
     wins = np.bincount(winners, minlength=len(candidates)) / N_RESAMPLES
     shares: dict[str, float] = {}
     for candidate, share in zip(candidates, wins.tolist(), strict=True):
@@ -312,6 +351,7 @@ def _options(dataset: Dataset, scores: Sequence[Score], layers: str, seed: int) 
         "target": dataset.target,
         "split": dataset.split,
         "scores": [score.name for score in scores],
+        "higher_is_better": {score.name: score.higher_is_better for score in scores},
         "layers": layers,
         "seed": seed,
     }

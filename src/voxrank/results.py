@@ -20,6 +20,10 @@ SCHEMA = 1
 """Version of `ranking.json`."""
 
 
+TOLD_APART = 0.95
+"""Share of resamples from which on one model is said to be above another."""
+
+
 @dataclass(frozen=True)
 class ScoreValue:
     """A score and its 95 % interval; low and high are None where the data form a single group."""
@@ -98,6 +102,8 @@ class Ranking:
         data: what was scored.
         models: best first.
         layers: of all models, best first.
+        beats: for each model, in order, the share of resamples in which it is above each other one; None without
+            blocks.
         cost: what it took.
         skipped: utterances left out, with reasons.
         options: what was asked for, to run it again.
@@ -107,6 +113,7 @@ class Ranking:
     data: DataSummary
     models: tuple[ModelScore, ...]
     layers: tuple[LayerScore, ...]
+    beats: tuple[tuple[float, ...], ...] | None
     cost: Cost
     skipped: tuple[Skipped, ...]
     options: dict[str, Any]
@@ -115,6 +122,19 @@ class Ranking:
     def best(self) -> ModelScore:
         """The model to fine-tune, at its best layer."""
         return self.models[0]
+
+    @property
+    def groups(self) -> list[list[ModelScore]]:
+        """Models that cannot be told apart, together: the first of a group beats the others in less than 95 %."""
+        groups: list[list[ModelScore]] = []
+        first = 0
+        for position, model in enumerate(self.models):
+            if groups and self.beats is not None and self.beats[first][position] < TOLD_APART:
+                groups[-1].append(model)
+            else:
+                groups.append([model])
+                first = position
+        return groups
 
     def to_json(self) -> str:
         """The ranking as `ranking.json` holds it."""

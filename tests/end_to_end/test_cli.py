@@ -304,6 +304,42 @@ def test_the_command_line_knows_every_score():
     assert set(SCORES) == set(score_names())
 
 
+@pytest.mark.parametrize("sample", ["utterance", "frame"])
+def test_every_score_in_one_run(run, tones, sample):
+    every = [word for name in SCORES for word in ("--score", name)]
+    code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every, "--json", "--sample", sample)
+    assert code == 0
+    content = json.loads(out)
+    for layer in content["layers"]:
+        assert set(layer["scores"]) == set(SCORES)
+        for score in layer["scores"].values():
+            assert score["low"] <= score["value"] <= score["high"]
+    assert [len(row) for row in content["beats"]] == [2, 2]
+
+
+def test_several_scores_are_shown_side_by_side(run, tones):
+    code, out, _ = run(
+        "rank", tones, "-m", "logmel", "-m", "mfcc", "--score", "hscore", "--score", "vci", "--score", "knn"
+    )
+    assert code == 0
+    assert "rank and layer by" in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
+    lines = tones.read_text().splitlines()
+    tones.write_text(
+        "\n".join([lines[0].replace("label", "value"), *(f"{x.split(',')[0]},{i},s" for i, x in enumerate(lines[1:]))])
+    )
+    code, out, err = run("rank", tones, "-m", "logmel", "--score", "ncm", "--score", "ridge", "--json")
+    assert code == 0
+    assert "ncm is for classification and is left out" in err
+    assert json.loads(out)["options"]["scores"] == ["ridge"]
+    code, _, err = run("rank", tones, "-m", "logmel", "--score", "ncm")
+    assert code == 2
+    assert "expected a score for regression, got ncm" in err
+
+
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
     for default in ("label, else value", "train if there is one", "default: (logme)"):

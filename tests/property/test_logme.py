@@ -82,7 +82,7 @@ def test_dimensions_that_are_always_zero_change_nothing(seed):
 def test_single_precision_features_agree_with_double(seed):
     _, features, labels = data(seed)
     single = features.astype(np.float32)
-    assert score(single, labels) == pytest.approx(score(single.astype(np.float64), labels), rel=1e-6)
+    assert score(single, labels) == pytest.approx(score(single.astype(np.float64), labels), rel=1e-12)
 
 
 @given(seed=seeds, slope=st.floats(0.01, 100))

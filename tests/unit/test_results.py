@@ -14,6 +14,7 @@ RANKING = Ranking(
     data=DataSummary(10, 9, 12.5, "abc"),
     models=(ModelScore("m, with comma", 1, 1, 0.97, 1000, SCORES),),
     layers=(LayerScore("m, with comma", 1, "block 1", 8, SCORES), LayerScore("m", 0, "input", 8, SCORES)),
+    beats=None,
     cost=Cost(1.0, 0.1, 1.5, 200.0),
     skipped=(Skipped("u1", "too short"),),
     options={"scores": ["logme"]},

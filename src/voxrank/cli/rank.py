@@ -27,7 +27,7 @@ from voxrank.report.progress import watch
 from voxrank.report.terminal import show_ranking
 from voxrank.results import Ranking, check_folder
 
-SCORES = ("logme",)
+SCORES = ("logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme", "knn", "ncm", "loo", "gbc", "transrate")
 """The names that are known without the seconds that importing the scores takes; the first one is the default."""
 EPILOG = """
 Examples:

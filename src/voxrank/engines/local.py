@@ -11,6 +11,7 @@ from voxrank.encoders.base import Encoder
 from voxrank.extraction import OnAudio, ShardSketch, sketch_shards
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.sample import Sample
 from voxrank.targets.labels import Targets
 
 
@@ -20,12 +21,14 @@ class ModelSketch:
 
     Attributes:
         layers: layer index → moments in blocks.
+        samples: layer index → some of its samples; empty where none are kept.
         skipped: utterances that this model could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
     """
 
     layers: dict[int, BlockedMoments]
+    samples: dict[int, Sample]
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
@@ -34,6 +37,8 @@ class ModelSketch:
         """Take in a shard of that block."""
         for layer, moments in shard.layers.items():
             self.layers[layer].close_block(block, moments)
+        for layer, sample in shard.samples.items():
+            self.samples[layer].merge(sample)
         self.skipped += shard.skipped
         self.used_s += shard.used_s
         self.encode_s += shard.encode_s
@@ -50,7 +55,8 @@ def sketch_model(
     """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shards`."""
     dims = {layer.index: layer.dim for layer in encoder.layers}
     sketch = ModelSketch(
-        {layer: BlockedMoments.zeros(dims[layer], targets.count, values=targets.values) for layer in layers}
+        {layer: BlockedMoments.zeros(dims[layer], targets.count, values=targets.values) for layer in layers},
+        {layer: Sample.empty(options.kept_samples, dims[layer]) for layer in layers if options.kept_samples},
     )
     for shard, part in sketch_shards(encoder, shards, targets, layers, options, on_audio):
         sketch.merge(part, shard.block)

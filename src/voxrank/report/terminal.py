@@ -31,6 +31,8 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     """Print the models, best first, what to fine-tune, what was skipped and what it took."""
     score = ranking.options["scores"][0]
     console.print(models_table(ranking, score))
+    if len(ranking.options["scores"]) > 1:
+        console.print(scores_table(ranking))
     console.print(verdict(ranking))
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
@@ -56,10 +58,11 @@ def models_table(ranking: Ranking, score: str) -> Table:
     table.add_column("best in", justify="right")
     table.add_column("layers", overflow="ellipsis", no_wrap=True)
     curves = {m.model: _curve(ranking.layers, m.model, score) for m in ranking.models}
+    places = {model.model: _place(group) for group in ranking.groups for model in group}
     for model in ranking.models:
         value = model.scores[score]
         table.add_row(
-            str(model.rank),
+            places[model.model],
             plain(model.model, width=28),
             str(model.layer),
             f"{value.value:.4f}",
@@ -68,6 +71,25 @@ def models_table(ranking: Ranking, score: str) -> Table:
             curves[model.model],
             style="bold green" if model.rank == 1 else None,
         )
+    return table
+
+
+def scores_table(ranking: Ranking) -> Table:
+    """Where each score puts each model, and at which layer."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("rank and layer by")
+    names = ranking.options["scores"]
+    cells: dict[str, list[str]] = {model.model: [] for model in ranking.models}
+    for name in names:
+        table.add_column(name, justify="right")
+        sign = -1 if ranking.options["higher_is_better"][name] else 1
+        best: dict[str, LayerScore] = {}
+        for layer in sorted(ranking.layers, key=lambda x: sign * x.scores[name].value):
+            best.setdefault(layer.model, layer)
+        for place, layer in enumerate(best.values(), start=1):
+            cells[layer.model].append(f"{place} · {layer.layer}")
+    for model, row in cells.items():
+        table.add_row(plain(model, width=20), *row)
     return table
 
 
@@ -126,6 +148,12 @@ def _curve(layers: Sequence[LayerScore], model: str, score: str) -> str:
     if high == low:
         return BARS[-1] * len(values)
     return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
+
+
+def _place(group: Sequence[ModelScore]) -> str:
+    """The ranks of a group that cannot be told apart, such as "1-3"."""
+    first, last = group[0].rank, group[-1].rank
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def _interval(value: ScoreValue) -> str:

@@ -1,6 +1,33 @@
 """Scores: how well a layer's samples explain the targets, read from sketches alone."""
 
-from voxrank.scores.logme import LogME
+from voxrank.scores.estimator import CCA, CKA, PWCCA, VCI, HScore, LogME, MomentScore, RankMe, RidgeR2
+from voxrank.scores.frechet import FrechetDistance
 from voxrank.scores.registry import Score, get_score, register_score, score_names
+from voxrank.scores.sampled import GBC, KNN, LeaveOneOut, NearestClassMean, SampledScore, TransRate
+from voxrank.scores.sliced import SlicedWasserstein
+from voxrank.scores.tsne import TSNEDistance
 
-__all__ = ["LogME", "Score", "get_score", "register_score", "score_names"]
+__all__ = [
+    "CCA",
+    "CKA",
+    "GBC",
+    "KNN",
+    "PWCCA",
+    "VCI",
+    "FrechetDistance",
+    "HScore",
+    "LeaveOneOut",
+    "LogME",
+    "MomentScore",
+    "NearestClassMean",
+    "RankMe",
+    "RidgeR2",
+    "SampledScore",
+    "Score",
+    "SlicedWasserstein",
+    "TSNEDistance",
+    "TransRate",
+    "get_score",
+    "register_score",
+    "score_names",
+]

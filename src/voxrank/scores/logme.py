@@ -32,20 +32,12 @@ arXiv 2102.11005; MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
 
-from voxrank.errors import OptionError
-from voxrank.scores.estimate import Estimate
-from voxrank.scores.gradient import Gradient
+from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
-from voxrank.scores.view import LayerView
-from voxrank.sketches.moments import Moments
-
-Array = NDArray[np.float64]
+from voxrank.sketches.moments import Array
 
 LOG_GRID = np.linspace(np.log(1e-16), np.log(1e10), 121)
 """Where L(t) is first looked at: ln of t over the largest eigenvalue."""
@@ -114,10 +106,10 @@ def maximise_evidence(spectrum: Spectrum) -> Evidence:
     return Evidence(spectrum, per_target, ratio, residual)
 
 
-def estimate_logme(view: LayerView) -> Estimate:
-    """The score of all blocks together and its influence."""
-    evidence = maximise_evidence(view.spectrum)
-    return view.estimate(evidence.score, evidence.gradient())
+def read_logme(spectrum: Spectrum) -> Reading:
+    """The score of a spectrum and its gradient."""
+    evidence = maximise_evidence(spectrum)
+    return Reading(evidence.score, evidence.gradient)
 
 
 def _kappa(s: Spectrum, ratio: Array) -> Array:
@@ -127,7 +119,7 @@ def _kappa(s: Spectrum, ratio: Array) -> Array:
 
 def _unreached(s: Spectrum) -> Array:
     """r₀, kept above the floor."""
-    return np.maximum(s.square - s.power.sum(axis=1), RESIDUAL_FLOOR * (s.square + s.weight**2))
+    return np.asarray(np.maximum(s.square - s.power.sum(axis=1), RESIDUAL_FLOOR * (s.square + s.weight**2)))
 
 
 def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array, Array]:
@@ -169,155 +161,3 @@ def _best_ratio(s: Spectrum) -> Array:
     ratio: Array = np.exp((low + high) / 2)
     ratio[best == len(grid) - 1] = np.inf
     return ratio
-
-
-class LogME:
-    """LogME of one set of features, in the manner of scikit-learn.
-
-    Args:
-        regression: targets are values, (n,) or (n, T), instead of class ids.
-
-    Attributes:
-        higher_is_better: True.
-        classes_: the class ids seen, sorted (classification).
-
-    Example:
-        >>> import numpy as np
-        >>> rng = np.random.default_rng(0)
-        >>> labels = rng.integers(0, 3, size=300)
-        >>> separated = rng.normal(size=(300, 8)) + 5 * np.eye(3, 8)[labels]
-        >>> LogME().fit(separated, labels).score_ > LogME().fit(rng.normal(size=(300, 8)), labels).score_
-        True
-
-    Source: arXiv 2102.11005; formulas at the head of this module.
-    """
-
-    higher_is_better = True
-
-    def __init__(self, *, regression: bool = False) -> None:
-        self.regression = regression
-        self.classes_: NDArray[Any] = np.empty(0, dtype=np.int64)
-        self._moments: Moments | None = None
-        self._evidence: Evidence | None = None
-
-    def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
-        """Forget what was seen and take these.
-
-        Args:
-            features: (n, D) finite floats.
-            targets: (n,) class ids; with `regression` (n,) or (n, T) values.
-
-        Raises:
-            OptionError: shapes that do not fit, or values that are not finite.
-        """
-        self.classes_, self._moments = np.empty(0, dtype=np.int64), None
-        return self.partial_fit(features, targets)
-
-    def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
-        """Add samples to those seen; classes may be new. Arguments and errors as `fit`."""
-        samples = _checked_features(features)
-        values = self._checked_targets(targets, len(samples))
-        if not self.regression:
-            self._know(np.unique(values))
-            values = np.searchsorted(self.classes_, values)
-        moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
-        moments.update(torch.from_numpy(samples), values)
-        self._evidence = None
-        return self
-
-    def merge(self, other: LogME) -> Self:
-        """Add the samples that `other` saw.
-
-        Raises:
-            OptionError: one is a regression and the other not, or their dimensions differ.
-        """
-        if other._moments is None:
-            return self
-        if self.regression != other.regression:
-            raise OptionError("a regression LogME cannot merge with a classification one; fit both the same way")
-        if not self.regression:
-            self._know(other.classes_)
-        theirs = other._aligned(self.classes_)
-        self._started(theirs.dim, len(theirs.square)).merge(theirs)
-        self._evidence = None
-        return self
-
-    @property
-    def score_(self) -> float:
-        """Mean log evidence per sample and target column, in nats; higher is better.
-
-        Raises:
-            OptionError: nothing was fitted, or the labels hold a single class.
-        """
-        return self._fitted().score
-
-    def predict(self, features: ArrayLike) -> NDArray[Any]:
-        """The posterior mean's prediction for features (n, D): class ids (n,), or values (n, T).
-
-        Raises:
-            OptionError: nothing was fitted, or the dimension differs.
-        """
-        samples = _checked_features(features)
-        weights = self._fitted().weights
-        dim = weights.shape[1]
-        if samples.shape[1] != dim:
-            raise OptionError(f"expected features of {dim} numbers as in fit, got {samples.shape[1]}")
-        outputs: NDArray[Any] = samples @ weights.T
-        return outputs if self.regression else self.classes_[outputs.argmax(axis=1)]
-
-    def _fitted(self) -> Evidence:
-        if self._moments is None or self._moments.n == 0:
-            raise OptionError("LogME has seen no samples; call fit(features, targets) first")
-        if not self.regression and len(self.classes_) < 2:
-            raise OptionError(f"expected at least two classes, got only {self.classes_[0]}; one class ranks nothing")
-        if self._evidence is None:
-            self._evidence = maximise_evidence(Spectrum.of(self._moments))
-        return self._evidence
-
-    def _checked_targets(self, targets: ArrayLike, n: int) -> NDArray[Any]:
-        values = np.asarray(targets)
-        if self.regression:
-            values = np.asarray(values, dtype=np.float64)
-            values = values[:, None] if values.ndim == 1 else values
-        if values.ndim != 1 + self.regression or len(values) != n:
-            raise OptionError(f"expected {n} targets, one for each sample, got an array of shape {values.shape}")
-        if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
-            raise OptionError("the targets hold NaN or infinite values; drop those samples first")
-        return values
-
-    def _know(self, classes: NDArray[Any]) -> None:
-        """Make room for new classes, in sorted order."""
-        union = np.union1d(self.classes_, classes) if len(self.classes_) else classes
-        if self._moments is not None:
-            self._moments = self._aligned(union)
-        self.classes_ = union
-
-    def _aligned(self, classes: NDArray[Any]) -> Moments:
-        """The moments with a row for each of `classes`, a superset of those known."""
-        seen = self._started(0, 0)
-        if self.regression:
-            return seen
-        moments = Moments.zeros(seen.dim, len(classes))
-        rows = np.searchsorted(classes, self.classes_)
-        moments.n, moments.total, moments.gram = seen.n, seen.total.copy(), seen.gram.copy()
-        moments.cross[rows], moments.square[rows], moments.target_total[rows] = seen.cross, seen.square, seen.square
-        return moments
-
-    def _started(self, dim: int, n_targets: int) -> Moments:
-        if self._moments is None:
-            self._moments = Moments.zeros(dim, n_targets, values=self.regression)
-        elif dim and (self._moments.dim, len(self._moments.square)) != (dim, n_targets):
-            seen = (self._moments.dim, len(self._moments.square))
-            raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
-        return self._moments
-
-
-def _checked_features(features: ArrayLike) -> NDArray[np.floating]:
-    samples = np.asarray(features)
-    if not np.issubdtype(samples.dtype, np.floating) or samples.dtype.itemsize < 4:
-        samples = samples.astype(np.float64)
-    if samples.ndim != 2 or 0 in samples.shape:
-        raise OptionError(f"expected features of shape (samples, dimensions), got {samples.shape}")
-    if not np.isfinite(samples).all():
-        raise OptionError("the features hold NaN or infinite values; drop those samples first")
-    return np.ascontiguousarray(samples)

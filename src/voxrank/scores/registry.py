@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from voxrank.data.utterance import Task
 from voxrank.errors import OptionError, did_you_mean
+from voxrank.scores.cca import read_cca, read_pwcca, read_vci
+from voxrank.scores.cka import read_cka
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.logme import estimate_logme
-from voxrank.scores.view import LayerView
+from voxrank.scores.heldout import estimate_knn, estimate_loo, estimate_ncm
+from voxrank.scores.hscore import read_hscore
+from voxrank.scores.logme import read_logme
+from voxrank.scores.rankme import read_rankme
+from voxrank.scores.ridge import read_ridge
+from voxrank.scores.separation import estimate_gbc, estimate_transrate
+from voxrank.scores.view import LayerView, Read
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,21 @@ class Score:
         title: as tables show it.
         higher_is_better: the direction.
         estimate: a layer's sketches → value and influence.
+        sampled: whether it reads a sample of frames besides the moments.
+        tasks: what it can score.
     """
 
     name: str
     title: str
     higher_is_better: bool
     estimate: Callable[[LayerView], Estimate]
+    sampled: bool = False
+    tasks: tuple[Task, ...] = ("classification", "regression")
+
+
+def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = True) -> Score:
+    """A score that is read from the moments alone."""
+    return Score(name, title, higher_is_better, lambda view: view.estimate(read))
 
 
 _SCORES: dict[str, Score] = {}
@@ -58,4 +75,26 @@ def score_names() -> tuple[str, ...]:
     return tuple(sorted(_SCORES))
 
 
-register_score(Score("logme", "LogME", higher_is_better=True, estimate=estimate_logme))
+for _score in (
+    of_moments("logme", "LogME", read_logme),
+    of_moments("hscore", "H-score", read_hscore),
+    of_moments("ridge", "ridge R²", read_ridge),
+    of_moments("cca", "CCA", read_cca),
+    of_moments("pwcca", "PWCCA", read_pwcca),
+    of_moments("vci", "VCI", read_vci, higher_is_better=False),
+    of_moments("cka", "CKA", read_cka),
+    of_moments("rankme", "RankMe", read_rankme),
+    Score("knn", "kNN", higher_is_better=True, estimate=estimate_knn, sampled=True),
+    Score("ncm", "NCM", higher_is_better=True, estimate=estimate_ncm, sampled=True, tasks=("classification",)),
+    Score("loo", "LOO ridge", higher_is_better=True, estimate=estimate_loo, sampled=True),
+    Score("gbc", "GBC", higher_is_better=True, estimate=estimate_gbc, sampled=True, tasks=("classification",)),
+    Score(
+        "transrate",
+        "TransRate",
+        higher_is_better=True,
+        estimate=estimate_transrate,
+        sampled=True,
+        tasks=("classification",),
+    ),
+):
+    register_score(_score)

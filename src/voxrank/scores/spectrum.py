@@ -1,4 +1,4 @@
-"""One eigendecomposition of the samples' scatter, which every score of the second moments shares.
+"""One eigendecomposition of the samples' scatter, which every score of the moments shares.
 
 With μ the mean sample and S = FᵀF − nμμᵀ = V diag(λ) Vᵀ the scatter about it, the quantities below are written in
 the basis V. A score that centres its samples reads λ and the centred cross products c; one that does not (LogME) adds
@@ -12,8 +12,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from voxrank.sketches.moments import Array, Moments
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Spectrum:
         weight: (T,) Σy/√n, how much of y is constant.
         square: (T,) Σ (y − ȳ)².
         used: (T₀,) which target columns these are.
+        target_gram: (T, T) Σ (y − ȳ)(y − ȳ)ᵀ of values; None for classes.
+        cubic: (D,) Σ ‖f − μ‖² (f − μ), in the samples' own basis.
+        quartic: Σ ‖f − μ‖⁴.
     """
 
     n: int
@@ -41,20 +47,23 @@ class Spectrum:
     weight: Array
     square: Array
     used: NDArray[np.bool_]
+    target_gram: Array | None
+    cubic: Array
+    quartic: float
 
     @classmethod
     def of(cls, moments: Moments) -> Spectrum:
         """Decompose."""
         n, used = moments.n, moments.square > 0
         mean = moments.total / n
-        eigenvalues, vectors = np.linalg.eigh(moments.gram - n * np.outer(mean, mean))
-        scale = max(eigenvalues[-1], n * float(mean @ mean) * np.finfo(np.float64).eps)
-        eigenvalues = np.where(eigenvalues > len(mean) * np.finfo(np.float64).eps * scale, eigenvalues, 0.0)
+        centred = moments.products.moved(n, moments.total, -mean)
+        eigenvalues, vectors = linalg.eigh(centred.gram, driver="evd", overwrite_a=True, check_finite=False)
+        scale = max(eigenvalues[-1], n * float(mean @ mean) * EPSILON)
+        eigenvalues = np.where(eigenvalues > len(mean) * EPSILON * scale, eigenvalues, 0.0)
         eigenvalues[: max(len(mean) - n + 1, 0)] = 0.0
         target_total = moments.target_total[used]
         cross = (moments.cross[used] - np.outer(target_total, mean)) @ vectors
         cross[:, eigenvalues == 0] = 0.0
-        square = moments.square[used]
         return cls(
             n=n,
             eigenvalues=eigenvalues,
@@ -62,8 +71,11 @@ class Spectrum:
             mean=mean,
             cross=cross,
             weight=target_total / np.sqrt(n),
-            square=np.maximum(square - target_total**2 / n, 0.0),
+            square=np.maximum(moments.square[used] - target_total**2 / n, 0.0),
             used=used,
+            target_gram=_centred_gram(moments, used),
+            cubic=centred.cubic,
+            quartic=max(centred.quartic, 0.0),
         )
 
     @cached_property
@@ -78,6 +90,38 @@ class Spectrum:
         return np.divide(self.cross**2, self.eigenvalues, out=np.zeros_like(self.cross), where=self.eigenvalues > 0)
 
     @property
+    def target_mean(self) -> Array:
+        """(T,) ȳ."""
+        mean: Array = self.weight / np.sqrt(self.n)
+        return mean
+
+    @cached_property
+    def root(self) -> Array:
+        """(T, T) R with RᵀR = C, C a generalised inverse of the targets' scatter, wide enough for c.
+
+        For classes it is the diagonal matrix of 1/√(class count): c's rows add up to nothing, so that the rank that the
+        centred one-hot scatter lacks does not matter. Values that repeat each other count once.
+        """
+        if self.target_gram is None:
+            return np.diag(1 / np.sqrt(self.weight * np.sqrt(self.n)))
+        values, vectors = np.linalg.eigh(self.target_gram)
+        kept = values > len(values) * EPSILON * values[-1]
+        return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+
+    @property
+    def target_rank(self) -> int:
+        """Independent target columns about their means: classes less one, or values that do not repeat each other."""
+        return len(self.root) - (self.target_gram is None)
+
+    @property
     def rank(self) -> int:
         """Positive eigenvalues."""
         return int(np.count_nonzero(self.eigenvalues))
+
+
+def _centred_gram(moments: Moments, used: NDArray[np.bool_]) -> Array | None:
+    if moments.target_gram is None:
+        return None
+    total = moments.target_total[used]
+    centred: Array = moments.target_gram[np.ix_(used, used)] - np.outer(total, total) / moments.n
+    return centred

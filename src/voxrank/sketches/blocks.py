@@ -15,45 +15,52 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import sspmv
 
-from voxrank.sketches.moments import Array, Moments
+from voxrank.sketches.moments import Array, Moments, Products
 
 
 @dataclass(frozen=True)
 class PackedMoments:
-    """A block's moments about the block's own mean μ, the large parts in single precision.
+    """A block's moments, those of its samples about the block's own mean μ, the large parts in single precision.
 
     Attributes:
         n: number of samples.
         total: (D,) Σ f.
-        triangle: (D(D+1)/2,) the upper triangle, by rows, of Σ (f − μ)(f − μ)ᵀ.
+        triangle: (D(D+1)/2,) the upper triangle, by rows, of S = Σ (f − μ)(f − μ)ᵀ.
+        cubic: (D,) Σ ‖f − μ‖² (f − μ).
+        quartic: Σ ‖f − μ‖⁴.
         cross: (T, D) Σ y (f − μ)ᵀ.
         target_total: (T,) Σ y.
         square: (T,) Σ y².
-        products: (T, T) YᵀY of values; None for classes.
+        target_gram: (T, T) YᵀY of values; None for classes.
     """
 
     n: int
     total: Array
     triangle: NDArray[np.float32]
+    cubic: Array
+    quartic: float
     cross: NDArray[np.float32]
     target_total: Array
     square: Array
-    products: Array | None
+    target_gram: Array | None
 
     @classmethod
     def pack(cls, moments: Moments) -> Self:
         """Centre, round and halve `moments`."""
         mean = moments.total / max(moments.n, 1)
-        scatter = moments.gram - np.outer(moments.total, mean)
+        centred = moments.products.moved(moments.n, moments.total, -mean)
         return cls(
             n=moments.n,
             total=moments.total.copy(),
-            triangle=scatter[_upper_half(moments.dim)].astype(np.float32),
+            triangle=centred.gram[_upper_half(moments.dim)].astype(np.float32),
+            cubic=centred.cubic,
+            quartic=centred.quartic,
             cross=(moments.cross - np.outer(moments.target_total, mean)).astype(np.float32),
             target_total=moments.target_total.copy(),
             square=moments.square.copy(),
-            products=None if moments.products is None else moments.products.copy(),
+            target_gram=None if moments.target_gram is None else moments.target_gram.copy(),
         )
 
     @property
@@ -66,24 +73,34 @@ class PackedMoments:
         """(D,) μ."""
         return self.total / max(self.n, 1)
 
+    @property
+    def trace(self) -> float:
+        """The trace of S."""
+        return float(self.triangle[_diagonal(self.dim)].sum(dtype=np.float64))
+
+    def scatter_times(self, vector: Array) -> Array:
+        """S v for a vector (D,)."""
+        product: Array = sspmv(self.dim, 1.0, self.triangle, vector.astype(np.float32), lower=1).astype(np.float64)
+        return product
+
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
         upper = np.zeros((self.dim, self.dim))
         upper[_upper_half(self.dim)] = self.triangle
-        scatter = upper + np.triu(upper, 1).T
+        centred = Products(upper + np.triu(upper, 1).T, self.cubic, self.quartic)
         return Moments(
             n=self.n,
             total=self.total.copy(),
-            gram=scatter + np.outer(self.total, self.mean),
+            products=centred.moved(self.n, np.zeros(self.dim), self.mean),
             cross=self.cross + np.outer(self.target_total, self.mean),
             target_total=self.target_total.copy(),
             square=self.square.copy(),
-            products=None if self.products is None else self.products.copy(),
+            target_gram=None if self.target_gram is None else self.target_gram.copy(),
         )
 
 
 def fold(matrix: Array) -> Array:
-    """The upper triangle of a symmetric P, all but its diagonal doubled: Σ_ij P_ij G_ij = fold(P) · triangle of G."""
+    """Upper triangle of a symmetric P, doubled off the diagonal: times S's triangle it is Σ_ij P_ij S_ij."""
     doubled = 2 * matrix
     doubled.flat[:: len(matrix) + 1] /= 2
     folded: Array = doubled[_upper_half(len(matrix))]
@@ -123,3 +140,10 @@ class BlockedMoments:
 @lru_cache(maxsize=8)
 def _upper_half(dim: int) -> NDArray[np.bool_]:
     return np.tri(dim, dtype=bool).T
+
+
+@lru_cache(maxsize=8)
+def _diagonal(dim: int) -> NDArray[np.int64]:
+    """Where the diagonal lies in the triangle: row i begins after those of D, D − 1, … numbers."""
+    rows = np.arange(dim)
+    return rows * dim - rows * (rows - 1) // 2

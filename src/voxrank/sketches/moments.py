@@ -1,13 +1,14 @@
-"""Second moments of samples and targets: all that LogME and its kin read.
+"""Moments of samples and targets: all that LogME and its kin read.
 
 A sample is a frame (or an utterance's mean) f of D numbers; its target y has T numbers: one-hot over the
 classes, or the values to regress on. With samples as the rows of F (n, D) and targets as the rows of Y (n, T),
 
-    n,   total = Σf (D),   gram = FᵀF (D, D),   cross = YᵀF (T, D),   target_total = Σy (T),   square = Σy² (T)
+    n,   total = Σf (D),   gram = FᵀF (D, D),   cubic = Σ‖f‖²f (D),   quartic = Σ‖f‖⁴,
+    cross = YᵀF (T, D),   target_total = Σy (T),   square = Σy² (T)   and, for values, target_gram = YᵀY (T, T)
 
-and, for values, products = YᵀY (T, T) are sums over samples: they add up over batches, shards and machines, and
-their size does not depend on n. For classes, `cross` holds each class's sum of samples, `square` and
-`target_total` both hold each class's count, and YᵀY is the diagonal matrix of `square`.
+are sums over samples: they add up over batches, shards and machines, and their size does not depend on n. For classes,
+`cross` holds each class's sum of samples, `square` and `target_total` both hold each class's count, and YᵀY is the
+diagonal matrix of `square`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk, ssyrk
 
 Array = NDArray[np.float64]
 Targets = NDArray[Any]
@@ -26,6 +26,51 @@ Targets = NDArray[Any]
 
 PRODUCT_ROWS = 2048
 """Samples multiplied at a time, which bounds memory and the rounding of single precision."""
+STRIP = 192
+"""Dimensions multiplied at a time with those that follow."""
+DOUBLE_DIM = 256
+"""Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
+EXTRA = 2
+"""Columns beside a sample's own: one, and its squared length."""
+
+
+@dataclass
+class Products:
+    """Sums of products of samples with themselves.
+
+    Attributes:
+        gram: (D, D) FᵀF.
+        cubic: (D,) Σ ‖f‖² f.
+        quartic: Σ ‖f‖⁴.
+    """
+
+    gram: Array
+    cubic: Array
+    quartic: float
+
+    @classmethod
+    def zeros(cls, dim: int) -> Self:
+        """Of no samples."""
+        return cls(np.zeros((dim, dim)), np.zeros(dim), 0.0)
+
+    def add(self, other: Products) -> None:
+        """Add those of other samples."""
+        self.gram += other.gram
+        self.cubic += other.cubic
+        self.quartic += other.quartic
+
+    def moved(self, n: float, total: Array, shift: Array) -> Products:
+        """The products of f + `shift`, from those of the n samples f whose sum is `total`."""
+        c, k, trace = shift, float(shift @ shift), float(np.trace(self.gram))
+        gram_c, total_c = self.gram @ c, float(total @ c)
+        gram = np.column_stack([c, total + n * c]) @ np.stack([total, c])  # c totalᵀ + total cᵀ + n c cᵀ, in one go
+        gram += self.gram
+        return Products(
+            gram=gram,
+            cubic=self.cubic + 2 * gram_c + k * total + (trace + 2 * total_c + n * k) * c,
+            quartic=self.quartic
+            + float(4 * (c @ self.cubic) + 2 * k * trace + 4 * (c @ gram_c) + 4 * k * total_c + n * k**2),
+        )
 
 
 @dataclass
@@ -35,20 +80,20 @@ class Moments:
     Attributes:
         n: number of samples.
         total: (D,) Σ f.
-        gram: (D, D) FᵀF.
+        products: of the samples with themselves.
         cross: (T, D) YᵀF.
         target_total: (T,) Σ y.
         square: (T,) Σ y².
-        products: (T, T) YᵀY of values; None for classes.
+        target_gram: (T, T) YᵀY of values; None for classes.
     """
 
     n: int
     total: Array
-    gram: Array
+    products: Products
     cross: Array
     target_total: Array
     square: Array
-    products: Array | None = None
+    target_gram: Array | None = None
 
     @classmethod
     def zeros(cls, dim: int, n_targets: int, *, values: bool = False) -> Self:
@@ -56,85 +101,181 @@ class Moments:
         return cls(
             n=0,
             total=np.zeros(dim),
-            gram=np.zeros((dim, dim)),
+            products=Products.zeros(dim),
             cross=np.zeros((n_targets, dim)),
             target_total=np.zeros(n_targets),
             square=np.zeros(n_targets),
-            products=np.zeros((n_targets, n_targets)) if values else None,
+            target_gram=np.zeros((n_targets, n_targets)) if values else None,
         )
 
     @property
     def dim(self) -> int:
         """D, the numbers in a sample."""
-        return len(self.gram)
+        return len(self.total)
+
+    @property
+    def gram(self) -> Array:
+        """(D, D) FᵀF."""
+        return self.products.gram
 
     @property
     def values(self) -> bool:
         """Whether the targets are values rather than classes."""
-        return self.products is not None
+        return self.target_gram is not None
 
     def update(self, samples: torch.Tensor, targets: Targets) -> None:
-        """Add samples (n, D), each with its own target."""
-        single = (1,) * len(samples)
-        self.add(gram_product(samples), sum_runs(samples, single), np.array(single), targets)
+        """Add samples (n, D), each with its own target; a few thousand at a time, so that memory stays small."""
+        work = _Work(samples, len(self.square))
+        for start in range(0, len(samples), PRODUCT_ROWS):
+            work.multiply(samples[start : start + PRODUCT_ROWS], targets[start : start + PRODUCT_ROWS])
+        before = self.target_total.copy()
+        self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
+        self.cross += work.cross + np.outer(self.target_total - before, work.centre)
+        self.total += work.total + work.n * work.centre
+        self.products.add(work.close())
 
-    def add(self, gram: Array, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
+    def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
 
         Args:
-            gram: (D, D) FᵀF over all of the runs' samples.
+            products: over all of the runs' samples.
             sums: (R, D) the sum of each run's samples.
             counts: (R,) samples in each run.
             targets: (R,) class ids or (R, T) values, one for each run.
         """
-        self.n += int(counts.sum())
-        self.total += sums.sum(axis=0)
-        self.gram += gram
-        if self.products is None:
+        self._add_targets(targets, counts)
+        if self.values:
+            self.cross += targets.T @ sums
+        else:
             np.add.at(self.cross, targets, sums)
+        self.total += sums.sum(axis=0)
+        self.products.add(products)
+
+    def _add_targets(self, targets: Targets, counts: NDArray[np.int64]) -> None:
+        self.n += int(counts.sum())
+        if self.target_gram is None:
             np.add.at(self.square, targets, counts)
             np.add.at(self.target_total, targets, counts)
         else:
-            self.cross += targets.T @ sums
             self.square += counts @ targets**2
             self.target_total += counts @ targets
-            self.products += (targets.T * counts) @ targets
+            self.target_gram += (targets.T * counts) @ targets
 
     def merge(self, other: Moments) -> None:
         """Add the samples of `other`."""
         self.n += other.n
         self.total += other.total
-        self.gram += other.gram
+        self.products.add(other.products)
         self.cross += other.cross
         self.target_total += other.target_total
         self.square += other.square
-        if self.products is not None and other.products is not None:
-            self.products += other.products
+        if self.target_gram is not None and other.target_gram is not None:
+            self.target_gram += other.target_gram
+
+    def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
+        """The same samples among more classes: those known go to `places` of `n_targets`."""
+        wide = Moments.zeros(self.dim, n_targets)
+        wide.n, wide.total, wide.products = self.n, self.total, self.products
+        wide.cross[places], wide.square[places], wide.target_total[places] = self.cross, self.square, self.target_total
+        return wide
+
+    def without(self, other: Moments) -> Moments:
+        """What is left when the samples of `other`, which are among these, are taken away."""
+        rest = Moments.zeros(self.dim, len(self.square), values=self.values)
+        rest.n = self.n - other.n
+        rest.total = self.total - other.total
+        rest.products = Products(
+            self.products.gram - other.products.gram,
+            self.products.cubic - other.products.cubic,
+            self.products.quartic - other.products.quartic,
+        )
+        rest.cross = self.cross - other.cross
+        rest.target_total = self.target_total - other.target_total
+        rest.square = self.square - other.square
+        if self.target_gram is not None and other.target_gram is not None:
+            rest.target_gram = self.target_gram - other.target_gram
+        return rest
 
 
-def gram_product(samples: torch.Tensor) -> Array:
-    """FᵀF of samples (n, D), multiplied where they lie; only (D, D) results cross to the host.
+def self_products(samples: torch.Tensor) -> Products:
+    """Products of samples (n, D), multiplied where they lie; only results cross to the host.
 
-    Samples in double precision are multiplied in it. Samples in single precision are first centred, a few thousand
-    at a time, on a vector c near their mean:
-
-        FᵀF = Σ(f − c)(f − c)ᵀ + c rᵀ + r cᵀ + n c cᵀ,   r = Σ(f − c),
-
-    with the product in single precision and all else in double. Hidden states have large, nearly constant directions,
-    beside which an uncentred product in single precision would lose the small ones. On the CPU the product is BLAS's
-    symmetric rank-k update: half the work of a matrix product.
+    Samples of few dimensions, and those in double precision, are multiplied in double precision. Others are first
+    centred on a vector near their mean, with the products of a few thousand at a time in single precision and all else
+    in double: hidden states have large, nearly constant directions, beside which an uncentred product in single
+    precision would lose the small ones.
     """
-    product: Array = np.zeros((samples.shape[1], samples.shape[1]))
+    work = _Work(samples)
     for part in torch.split(samples, PRODUCT_ROWS):
-        if part.dtype == torch.float64:
-            product += _self_product(part)
-        else:
-            centre = part.mean(dim=0, dtype=torch.float32)
-            shifted = part - centre
-            c, r = _host(centre), sum_runs(shifted, (len(shifted),))[0]
-            product += _self_product(shifted)
-            product += np.outer(c, r + len(part) * c) + np.outer(r, c)
-    return product
+        work.multiply(part)
+    return work.close()
+
+
+class _Work:
+    """Products in the making, of samples less a centre, and their sums by target where they have targets.
+
+    Samples lie in a table with a column of ones, one of their squared lengths and one for each target, so that one
+    product makes all sums. It is made strip by strip, of the dimensions with those that follow: little more than half
+    the work of all of it, since it is symmetric.
+    """
+
+    def __init__(self, samples: torch.Tensor, n_targets: int = 0) -> None:
+        dim = samples.shape[1]
+        self.n, self._dim = 0, dim
+        double = samples.dtype == torch.float64 or dim <= DOUBLE_DIM
+        dtype = torch.float64 if double and samples.device.type != "mps" else torch.float32
+        self._centre = samples.new_zeros(dim, dtype=dtype)
+        if dtype == torch.float32 and len(samples):
+            self._centre += samples[:: max(1, len(samples) // PRODUCT_ROWS)].mean(dim=0, dtype=dtype)
+        self._table = samples.new_zeros(min(PRODUCT_ROWS, len(samples)), dim + EXTRA + n_targets, dtype=dtype)
+        self._table[:, dim] = 1
+        self._sums: Array = np.zeros((dim, dim + EXTRA + n_targets))  # what lies below the strips is not filled
+        self._quartic = 0.0
+
+    def multiply(self, part: torch.Tensor, targets: Targets | None = None) -> None:
+        """Add samples (n, D), at most as many as the table has rows."""
+        dim, table = self._dim, self._table[: len(part)]
+        torch.sub(part, self._centre, out=table[:, :dim]) if part.dtype == table.dtype else table[:, :dim].copy_(part)
+        norms = torch.linalg.vector_norm(table[:, :dim], dim=1).square_()
+        table[:, dim + 1] = norms
+        if targets is not None:
+            _write_targets(table[:, dim + EXTRA :], targets)
+        for start in range(0, dim, STRIP):
+            end = min(start + STRIP, dim)
+            self._sums[start:end, start:] += (table[:, start:end].T @ table[:, start:]).cpu().numpy()
+        fourth = _host(norms)
+        self._quartic += float(fourth @ fourth)
+        self.n += len(part)
+
+    @property
+    def centre(self) -> Array:
+        """(D,) what was taken from every sample."""
+        return _host(self._centre)
+
+    @property
+    def total(self) -> Array:
+        """(D,) Σ of the samples less the centre."""
+        return self._sums[:, self._dim]
+
+    @property
+    def cross(self) -> Array:
+        """(T, D) Σ y of the samples less the centre."""
+        return self._sums[:, self._dim + EXTRA :].T
+
+    def close(self) -> Products:
+        """Of the samples themselves."""
+        upper = np.triu(self._sums[:, : self._dim])
+        products = Products(upper + np.triu(upper, 1).T, self._sums[:, self._dim + 1].copy(), self._quartic)
+        centre = self.centre
+        return products.moved(self.n, self.total, centre) if centre.any() else products
+
+
+def _write_targets(columns: torch.Tensor, targets: Targets) -> None:
+    if targets.ndim == 2:
+        columns.copy_(torch.from_numpy(np.asarray(targets, dtype=np.float64)))
+    else:
+        columns.zero_()
+        columns.scatter_(1, torch.from_numpy(targets).to(columns.device)[:, None], 1)
 
 
 def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
@@ -142,19 +283,7 @@ def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
 
     A run's sum does not depend on its neighbours in the batch.
     """
-    if len(lengths) == len(samples) and set(lengths) <= {1}:
-        return _host(samples)
     return np.array([_sum64(run) for run in torch.split(samples, list(lengths))])
-
-
-def _self_product(matrix: torch.Tensor) -> Array:
-    """FᵀF in the matrix's own precision, as float64 on the host."""
-    if matrix.device.type != "cpu":
-        return _host(matrix.T @ matrix)
-    rank_update = dsyrk if matrix.dtype == torch.float64 else ssyrk
-    upper = rank_update(1.0, matrix.contiguous().numpy().T)  # column-major (D, n): A Aᵀ without a copy
-    product: Array = upper.astype(np.float64)
-    return product + np.triu(product, 1).T
 
 
 def _sum64(samples: torch.Tensor) -> Array:

@@ -21,9 +21,10 @@ def ranking(names, *, low=0.4, skipped=()):
         DataSummary(1200, 1199, 4000.0, "f"),
         models,
         layers,
+        None if low is None else tuple(tuple(0.5 for _ in names) for _ in names),
         Cost(60.0, 1.0, 75.0, 900.0),
         tuple(skipped),
-        {"scores": ["logme"]},
+        {"scores": ["logme"], "higher_is_better": {"logme": True}},
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from voxrank.scores.estimate import Estimate, resample
-from voxrank.scores.logme import estimate_logme, maximise_evidence
+from voxrank.scores.logme import maximise_evidence, read_logme
 from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.view import LayerView
 from voxrank.sketches.blocks import BlockedMoments
@@ -30,7 +30,8 @@ def weighted(parts, weights):
     total = Moments.zeros(parts[0].dim, len(parts[0].square))
     for part, w in zip(parts, weights, strict=True):
         total.n += w * part.n
-        for name in ("total", "gram", "cross", "target_total", "square"):
+        total.products.gram += w * part.gram
+        for name in ("total", "cross", "target_total", "square"):
             setattr(total, name, getattr(total, name) + w * getattr(part, name))
     return total
 
@@ -46,25 +47,14 @@ def score_of(moments):
     return maximise_evidence(Spectrum.of(moments)).score
 
 
-def test_influence_is_the_derivative_of_the_score():
-    parts = blocks_of(0)
-    influence = estimate_logme(LayerView(blocked(parts))).influence
-    step = 1e-4
-    for b in range(len(parts)):
-        up, down = np.ones(len(parts)), np.ones(len(parts))
-        up[b], down[b] = 1 + step, 1 - step
-        slope = (score_of(weighted(parts, up)) - score_of(weighted(parts, down))) / (2 * step)
-        assert influence[b] == pytest.approx(slope, rel=1e-4, abs=1e-6)
-
-
 def test_influence_with_fewer_samples_than_dimensions():
     parts = blocks_of(1, n_blocks=4, size=5, dim=40)
-    assert np.isfinite(estimate_logme(LayerView(blocked(parts))).influence).all()
+    assert np.isfinite(LayerView(blocked(parts)).estimate(read_logme).influence).all()
 
 
 def test_standard_error_is_that_of_leaving_blocks_out():
     parts = blocks_of(2, n_blocks=20)
-    estimate = estimate_logme(LayerView(blocked(parts)))
+    estimate = LayerView(blocked(parts)).estimate(read_logme)
     left_out = [score_of(weighted(parts, np.arange(20) != b)) for b in range(20)]
     jackknife = np.sqrt(19 / 20 * np.sum((left_out - np.mean(left_out)) ** 2))
     assert estimate.standard_error == pytest.approx(jackknife, rel=0.1)
@@ -74,7 +64,7 @@ def test_standard_error_is_that_of_leaving_blocks_out():
 def test_intervals_cover_what_data_of_this_size_score(spread):
     """Nominal 95 %, also when the samples of a block depend on each other."""
     estimates = [
-        estimate_logme(LayerView(blocked(blocks_of(s, n_blocks=10, size=100, spread=spread)))) for s in range(300)
+        LayerView(blocked(blocks_of(s, n_blocks=10, size=100, spread=spread))).estimate(read_logme) for s in range(300)
     ]
     truth = np.mean([estimate.value for estimate in estimates])
     covered = [low <= truth <= high for low, high in (estimate.interval() for estimate in estimates)]
@@ -82,7 +72,7 @@ def test_intervals_cover_what_data_of_this_size_score(spread):
 
 
 def test_one_block_has_no_interval():
-    estimate = estimate_logme(LayerView(blocked(blocks_of(3, n_blocks=1))))
+    estimate = LayerView(blocked(blocks_of(3, n_blocks=1))).estimate(read_logme)
     assert estimate.interval() is None
     assert resample([estimate], n_resamples=10, seed=0) is None
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments, fold
-from voxrank.sketches.moments import Moments, gram_product, sum_runs
+from voxrank.sketches.moments import Moments, Products, self_products, sum_runs
 
 
 def samples(seed, n=30, dim=4, classes=3):
@@ -21,26 +21,33 @@ def moments_of(features, targets, n_targets=3):
     return result
 
 
+def products_of(f):
+    norms = (f**2).sum(axis=1)
+    return Products(f.T @ f, norms @ f, float(norms @ norms))
+
+
 def assert_equal(left, right, **tolerance):
     assert left.n == right.n
     for name in ("total", "gram", "cross", "target_total", "square"):
         np.testing.assert_allclose(getattr(left, name), getattr(right, name), **tolerance)
+    np.testing.assert_allclose(left.products.cubic, right.products.cubic, **tolerance)
+    np.testing.assert_allclose(left.products.quartic, right.products.quartic, **tolerance)
     assert left.values == right.values
     if left.values:
-        np.testing.assert_allclose(left.products, right.products, **tolerance)
+        np.testing.assert_allclose(left.target_gram, right.target_gram, **tolerance)
 
 
 def test_class_moments_by_definition():
     features, labels = samples(0)
     f, y = features.numpy(), np.eye(3)[labels]
-    expected = Moments(30, f.sum(0), f.T @ f, y.T @ f, y.sum(0), (y**2).sum(0))
+    expected = Moments(30, f.sum(0), products_of(f), y.T @ f, y.sum(0), (y**2).sum(0))
     assert_equal(moments_of(features, labels), expected, atol=1e-12)
 
 
 def test_value_moments_by_definition():
     features, _ = samples(1)
     f, y = features.numpy(), np.random.default_rng(2).normal(size=(30, 2))
-    expected = Moments(30, f.sum(0), f.T @ f, y.T @ f, y.sum(0), (y**2).sum(0), y.T @ y)
+    expected = Moments(30, f.sum(0), products_of(f), y.T @ f, y.sum(0), (y**2).sum(0), y.T @ y)
     assert_equal(moments_of(features, y, n_targets=2), expected, atol=1e-12)
 
 
@@ -51,7 +58,7 @@ def test_runs_that_share_a_target_equal_single_samples(seed, lengths):
     labels = np.random.default_rng(seed).integers(0, 3, size=len(lengths))
     runs = Moments.zeros(4, 3)
     counts = np.array(lengths)
-    runs.add(gram_product(features), sum_runs(features, tuple(lengths)), counts, labels)
+    runs.add(self_products(features), sum_runs(features, tuple(lengths)), counts, labels)
     assert_equal(runs, moments_of(features, np.repeat(labels, counts)), atol=1e-10)
 
 
@@ -87,7 +94,7 @@ def test_single_precision_keeps_small_directions_beside_a_large_mean():
     single = torch.from_numpy((100 + 0.1 * np.random.default_rng(4).normal(size=(5000, 6))).astype(np.float32))
     wide = single.numpy().astype(np.float64)
     exact = np.linalg.eigvalsh(wide.T @ wide)
-    np.testing.assert_allclose(np.linalg.eigvalsh(gram_product(single)), exact, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.eigvalsh(self_products(single).gram), exact, rtol=1e-6)
     assert not np.allclose(np.linalg.eigvalsh((single.T @ single).double().numpy()), exact, rtol=1e-3)
 
 

@@ -1,0 +1,46 @@
+"""Features as users give them, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from voxrank.errors import OptionError
+
+ROWS = 4096
+"""Looked at at a time, so that a check takes no memory to speak of."""
+
+
+def checked_features(features: ArrayLike) -> NDArray[np.floating]:
+    """Features as (n, D) float32 or float64.
+
+    Raises:
+        OptionError: another shape, or values that are not finite.
+    """
+    samples = np.asarray(features)
+    if not np.issubdtype(samples.dtype, np.floating) or samples.dtype.itemsize < 4:
+        samples = samples.astype(np.float64)
+    if samples.ndim != 2 or 0 in samples.shape:
+        raise OptionError(f"expected features of shape (samples, dimensions), got {samples.shape}")
+    if not all(np.isfinite(samples[i : i + ROWS]).all() for i in range(0, len(samples), ROWS)):
+        raise OptionError("the features hold NaN or infinite values; drop those samples first")
+    return np.ascontiguousarray(samples)
+
+
+def checked_targets(targets: ArrayLike, n: int, *, regression: bool) -> NDArray[Any]:
+    """Class ids (n,), or values (n, T).
+
+    Raises:
+        OptionError: another shape, or values that are not finite.
+    """
+    values = np.asarray(targets)
+    if regression:
+        values = np.asarray(values, dtype=np.float64)
+        values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 1 + regression or len(values) != n:
+        raise OptionError(f"expected {n} targets, one for each sample, got an array of shape {values.shape}")
+    if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
+        raise OptionError("the targets hold NaN or infinite values; drop those samples first")
+    return values

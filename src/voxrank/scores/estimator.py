@@ -1,0 +1,203 @@
+"""Scores in the manner of scikit-learn: fit, partial_fit, merge, score_."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from voxrank.errors import OptionError
+from voxrank.scores.cca import read_cca, read_pwcca, read_vci
+from voxrank.scores.checks import checked_features, checked_targets
+from voxrank.scores.cka import read_cka
+from voxrank.scores.gradient import Reading
+from voxrank.scores.hscore import read_hscore
+from voxrank.scores.logme import maximise_evidence, read_logme
+from voxrank.scores.rankme import read_rankme
+from voxrank.scores.ridge import read_ridge
+from voxrank.scores.spectrum import Spectrum
+from voxrank.sketches.moments import Moments
+
+
+class MomentScore:
+    """A score of one set of features that is read from their moments.
+
+    Memory does not depend on how many samples are fitted, and objects fitted on parts of the data merge.
+
+    Args:
+        regression: targets are values, (n,) or (n, T), instead of class ids. Multi-label targets are T columns of 0 and
+            1, fitted as values.
+
+    Attributes:
+        higher_is_better: the direction.
+        classes_: the class ids seen, sorted (classification).
+    """
+
+    higher_is_better: ClassVar[bool] = True
+
+    @staticmethod
+    def read(spectrum: Spectrum, /) -> Reading:
+        """The score of a spectrum, and its gradient: what a subclass gives."""
+        raise NotImplementedError
+
+    def __init__(self, *, regression: bool = False) -> None:
+        self.regression = regression
+        self.classes_: NDArray[Any] = np.empty(0, dtype=np.int64)
+        self._moments: Moments | None = None
+        self._spectrum: Spectrum | None = None
+
+    def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
+        """Forget what was seen and take these.
+
+        Args:
+            features: (n, D) finite floats.
+            targets: (n,) class ids; with `regression` (n,) or (n, T) values.
+
+        Raises:
+            OptionError: shapes that do not fit, or values that are not finite.
+        """
+        self.classes_, self._moments = np.empty(0, dtype=np.int64), None
+        return self.partial_fit(features, targets)
+
+    def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
+        """Add samples to those seen; classes may be new. Arguments and errors as `fit`."""
+        samples = checked_features(features)
+        values = checked_targets(targets, len(samples), regression=self.regression)
+        if not self.regression:
+            self._know(np.unique(values))
+            values = np.searchsorted(self.classes_, values)
+        moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
+        moments.update(torch.from_numpy(samples), values)
+        self._spectrum = None
+        return self
+
+    def merge(self, other: Self) -> Self:
+        """Add the samples that `other` saw.
+
+        Raises:
+            OptionError: one is a regression and the other not, or their dimensions differ.
+        """
+        if other._moments is None:
+            return self
+        if self.regression != other.regression:
+            raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
+        if not self.regression:
+            self._know(other.classes_)
+        theirs = other._aligned(self.classes_)
+        self._started(theirs.dim, len(theirs.square)).merge(theirs)
+        self._spectrum = None
+        return self
+
+    @property
+    def score_(self) -> float:
+        """The score.
+
+        Raises:
+            OptionError: nothing was fitted, or the labels hold a single class.
+        """
+        return type(self).read(self._fitted()).value
+
+    def _fitted(self) -> Spectrum:
+        if self._moments is None or self._moments.n == 0:
+            raise OptionError(f"{type(self).__name__} has seen no samples; call fit(features, targets) first")
+        if not self.regression and len(self.classes_) < 2:
+            raise OptionError(f"expected at least two classes, got only {self.classes_[0]}; one class ranks nothing")
+        if self._spectrum is None:
+            self._spectrum = Spectrum.of(self._moments)
+        return self._spectrum
+
+    def _know(self, classes: NDArray[Any]) -> None:
+        """Make room for new classes, in sorted order."""
+        union = np.union1d(self.classes_, classes) if len(self.classes_) else classes
+        if self._moments is not None:
+            self._moments = self._aligned(union)
+        self.classes_ = union
+
+    def _aligned(self, classes: NDArray[Any]) -> Moments:
+        """The moments with a row for each of `classes`, a superset of those known."""
+        seen = self._started(0, 0)
+        if self.regression or len(classes) == len(self.classes_):
+            return seen
+        return seen.spread(np.searchsorted(classes, self.classes_), len(classes))
+
+    def _started(self, dim: int, n_targets: int) -> Moments:
+        if self._moments is None:
+            self._moments = Moments.zeros(dim, n_targets, values=self.regression)
+        elif dim and (self._moments.dim, len(self._moments.square)) != (dim, n_targets):
+            seen = (self._moments.dim, len(self._moments.square))
+            raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
+        return self._moments
+
+
+class LogME(MomentScore):
+    """Mean log evidence per sample and target column, in nats; higher is better (`voxrank.scores.logme`).
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> labels = rng.integers(0, 3, size=300)
+        >>> separated = rng.normal(size=(300, 8)) + 5 * np.eye(3, 8)[labels]
+        >>> LogME().fit(separated, labels).score_ > LogME().fit(rng.normal(size=(300, 8)), labels).score_
+        True
+    """
+
+    read = staticmethod(read_logme)
+
+    def predict(self, features: ArrayLike) -> NDArray[Any]:
+        """The posterior mean's prediction for features (n, D): class ids (n,), or values (n, T).
+
+        Raises:
+            OptionError: nothing was fitted, or the dimension differs.
+        """
+        samples = checked_features(features)
+        weights = maximise_evidence(self._fitted()).weights
+        dim = weights.shape[1]
+        if samples.shape[1] != dim:
+            raise OptionError(f"expected features of {dim} numbers as in fit, got {samples.shape[1]}")
+        outputs: NDArray[Any] = samples @ weights.T
+        return outputs if self.regression else self.classes_[outputs.argmax(axis=1)]
+
+
+class HScore(MomentScore):
+    """Shrinkage H-score; higher is better (`voxrank.scores.hscore`)."""
+
+    read = staticmethod(read_hscore)
+
+
+class RidgeR2(MomentScore):
+    """Cross-validated R² of ridge regression; higher is better (`voxrank.scores.ridge`)."""
+
+    read = staticmethod(read_ridge)
+
+
+class CCA(MomentScore):
+    """Mean canonical correlation with the targets; higher is better (`voxrank.scores.cca`)."""
+
+    read = staticmethod(read_cca)
+
+
+class PWCCA(MomentScore):
+    """Projection-weighted canonical correlation with the targets; higher is better (`voxrank.scores.cca`)."""
+
+    read = staticmethod(read_pwcca)
+
+
+class VCI(MomentScore):
+    """Variability collapse index; lower is better (`voxrank.scores.cca`)."""
+
+    higher_is_better = False
+    read = staticmethod(read_vci)
+
+
+class CKA(MomentScore):
+    """Linear centred kernel alignment with the targets; higher is better (`voxrank.scores.cka`)."""
+
+    read = staticmethod(read_cka)
+
+
+class RankMe(MomentScore):
+    """Effective rank of the features, which reads no labels; higher is better (`voxrank.scores.rankme`)."""
+
+    read = staticmethod(read_rankme)

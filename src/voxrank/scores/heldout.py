@@ -1,0 +1,105 @@
+"""Scores that predict each sampled frame from others: nearest neighbours, nearest class mean, leave-one-out ridge.
+
+The first two leave out the whole block (of speakers, or of utterances) that a sample belongs to, so that no frame is
+predicted from another of the same utterance. All three predict the frames of a bounded `Sample`; the value is the
+share that is predicted rightly or, for values, R² = 1 − Σ(y − ŷ)²/Σ(y − ȳ)². Higher is better.
+
+    kNN   majority of the 5 nearest samples of other blocks, by cosine about the mean; values: their mean
+    NCM   nearest mean of a class over all frames of other blocks (from the moments, exactly)
+    LOO   ridge regression at the t that is best by generalised cross-validation, fitted on every frame but this one:
+          ŷ₋ᵢ = yᵢ − (yᵢ − ŷᵢ)/(1 − hᵢ),  hᵢ = 1/n + Σ_j (v_jᵀ(fᵢ − μ))²/(λ_j + t)
+
+Influence is to first order that of the sampled frames themselves, their predictors held fixed.
+
+Sources: Cover and Hart, 1967; Allen's PRESS, Technometrics 16, 1974; arXiv 2503.18528 (kNN as the steadiest score).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.errors import OptionError
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.ridge import best_ridge
+from voxrank.scores.view import LayerView, SampledFrames
+from voxrank.sketches.moments import Array
+
+NEIGHBOURS = 5
+
+
+def estimate_knn(view: LayerView) -> Estimate:
+    """Nearest neighbours, held out by block."""
+    frames = view.sampled
+    x = frames.features - view.spectrum.mean
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    likeness = x @ x.T
+    likeness[_together(frames.blocks)] = -np.inf
+    k = min(NEIGHBOURS, len(x) - 1)
+    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
+    near = np.isfinite(np.take_along_axis(likeness, nearest, axis=1))
+    weights = near / np.maximum(near.sum(axis=1, keepdims=True), 1)
+    votes = (frames.targets[nearest] * weights[:, :, None]).sum(axis=1)
+    first = frames.targets[nearest[:, 0]] * near[:, :1]
+    return _judged(view, frames, votes + 1e-9 * first if frames.classes else votes)
+
+
+def estimate_ncm(view: LayerView) -> Estimate:
+    """Nearest class mean, held out by block.
+
+    Raises:
+        OptionError: the targets are values.
+    """
+    frames = view.sampled
+    if not frames.classes:
+        raise OptionError("the nearest class mean needs classes, and the targets are values; leave ncm out")
+    votes = np.full((len(frames.features), frames.targets.shape[1]), -np.inf)
+    total = view.moments.total
+    for number, block in view.moments.blocks.items():
+        held = frames.blocks == number
+        lone = len(view.moments.blocks) == 1
+        sums = total.cross if lone else total.cross - block.cross - np.outer(block.target_total, block.mean)
+        counts = total.square if lone else total.square - block.square
+        known = counts > 0
+        means = sums[known] / counts[known, None] - view.spectrum.mean
+        centred = frames.features[held] - view.spectrum.mean
+        votes[np.ix_(held, known)] = 2 * centred @ means.T - (means**2).sum(axis=1)
+    return _judged(view, frames, votes)
+
+
+def estimate_loo(view: LayerView) -> Estimate:
+    """Ridge regression, each sampled frame left out in turn."""
+    frames, s = view.sampled, view.spectrum
+    mean = np.zeros(len(s.used))
+    mean[s.used] = s.target_mean
+    if not s.rank:
+        return _judged(view, frames, np.broadcast_to(mean, frames.targets.shape))
+    t = best_ridge(s)
+    rotated = (frames.features - s.mean) @ s.vectors
+    inverse = 1 / (s.eigenvalues + t)
+    fitted = np.broadcast_to(mean, frames.targets.shape).copy()
+    fitted[:, s.used] += rotated @ (s.cross * inverse).T
+    leverage = 1 / s.n + rotated**2 @ inverse
+    left = np.maximum(1 - leverage, 1e-12)[:, None]
+    return _judged(view, frames, frames.targets - (frames.targets - fitted) / left)
+
+
+def _together(blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Pairs that may not predict each other: of one block, or, where there is one block only, a sample and itself."""
+    if len(np.unique(blocks)) < 2:
+        return np.eye(len(blocks), dtype=bool)
+    return np.asarray(blocks[:, None] == blocks[None, :])
+
+
+def _judged(view: LayerView, frames: SampledFrames, predicted: Array) -> Estimate:
+    """1 − Σ errors/Σ possible errors, and its influence."""
+    if frames.classes:
+        wrong = (predicted.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
+        possible = np.ones(len(wrong))
+    else:
+        wrong = ((frames.targets - predicted) ** 2).sum(axis=1)
+        possible = ((frames.targets - frames.targets.mean(axis=0)) ** 2).sum(axis=1)
+    total = max(float(possible.sum()), np.finfo(np.float64).tiny)
+    ratio = float(wrong.sum()) / total
+    share = [float((wrong - ratio * possible)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)]
+    return Estimate(1 - ratio, -np.array(share) / total)

@@ -1,0 +1,36 @@
+"""RankMe: the number of directions that the samples really use. It reads no labels.
+
+    RankMe = exp(−Σ p_i ln p_i),   p_i = σ_i/Σσ,   σ_i² = λ_i the eigenvalues of the scatter about the mean.
+
+From 1 to D; higher is taken for better, which holds among models trained alike and need not between families. Reads
+the moments; costs nothing beyond their eigendecomposition.
+
+Source: Garrido et al., "RankMe", arXiv 2210.02885 (which does not centre: hidden states of speech models have one
+constant direction that would outweigh the others).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.spectrum import Spectrum
+
+
+def read_rankme(s: Spectrum) -> Reading:
+    """The score of a spectrum and its gradient."""
+    if not s.rank:
+        return Reading(1.0, lambda: about_mean(s, gram=np.zeros((len(s.mean), len(s.mean)))))
+    sigma = np.sqrt(s.eigenvalues[s.eigenvalues > 0])
+    share = sigma / sigma.sum()
+    return Reading(float(np.exp(-(share @ np.log(share)))), lambda: _gradient(s))
+
+
+def _gradient(s: Spectrum) -> Gradient:
+    positive = s.eigenvalues > 0
+    sigma = np.sqrt(s.eigenvalues[positive])
+    share = sigma / sigma.sum()
+    entropy = -float(share @ np.log(share))
+    diagonal = np.zeros(len(s.eigenvalues))
+    diagonal[positive] = -np.exp(entropy) * (np.log(share) + entropy) / (2 * sigma * sigma.sum())
+    return about_mean(s, gram=(s.vectors * diagonal) @ s.vectors.T)

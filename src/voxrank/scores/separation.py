@@ -1,0 +1,84 @@
+"""How well classes are separated as volumes or as normal distributions: TransRate and GBC. Classes only.
+
+    TransRate = R(Z) − mean over classes of R(Z_c),   R(Z) = ½ ln det(I + ZᵀZ/(n ε)),   Z about the mean of all
+    GBC = −Σ_{i≠j} exp(−D_B(i, j)),   D_B = ⅛ Σ_d (μ_i − μ_j)²/σ̄² + ½ Σ_d ln(σ̄²/(σ_i σ_j)),   σ̄² = (σ_i² + σ_j²)/2
+
+GBC takes diagonal covariances after projection on the 64 principal directions. TransRate depends on the features' unit;
+here Z is first divided by one number, so that its dimensions have variance 1 on average. Higher is better for both.
+They read a bounded `Sample`: second moments of every class would take K·D² numbers a layer.
+
+Sources: Huang et al., "Frustratingly Easy Transferability Estimation", arXiv 2106.09545; Pándy et al.,
+"Transferability Estimation using Bhattacharyya Class Separability", arXiv 2111.12780.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.errors import OptionError
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.view import LayerView
+from voxrank.sketches.moments import Array
+
+EPSILON = 1e-4
+"""TransRate's distortion, as published."""
+DIRECTIONS = 64
+VARIANCE_FLOOR = 1e-6
+"""Smallest variance of a class along a direction, over the mean variance of all: a class seen once has none."""
+
+
+def transrate(features: Array, labels: NDArray[np.int64], *, epsilon: float = EPSILON, scaled: bool = True) -> float:
+    """TransRate of samples (n, D) with class ids (n,)."""
+    z = features - features.mean(axis=0)
+    spread = np.sqrt((z**2).mean())
+    if scaled and spread > 0:
+        z = z / spread
+    rates = [_coding_rate(z[labels == c], epsilon) for c in np.unique(labels)]
+    return _coding_rate(z, epsilon) - float(np.mean(rates))
+
+
+def _coding_rate(z: Array, epsilon: float) -> float:
+    product = z.T @ z if z.shape[0] > z.shape[1] else z @ z.T
+    size: float = np.linalg.slogdet(np.eye(len(product)) + product / (len(z) * epsilon))[1]
+    return size / 2
+
+
+def gbc(features: Array, labels: NDArray[np.int64]) -> float:
+    """GBC of samples (n, D), already projected, with class ids (n,)."""
+    classes = np.unique(labels)
+    floor = VARIANCE_FLOOR * max(float(features.var(axis=0).mean()), np.finfo(np.float64).tiny)
+    means = np.array([features[labels == c].mean(axis=0) for c in classes])
+    variances = np.array([features[labels == c].var(axis=0) for c in classes]) + floor
+    middle = (variances[:, None] + variances[None]) / 2
+    distance = ((means[:, None] - means[None]) ** 2 / middle).sum(axis=2) / 8
+    distance += (np.log(middle) - (np.log(variances)[:, None] + np.log(variances)[None]) / 2).sum(axis=2) / 2
+    overlap = np.exp(-distance)
+    return float(-(overlap.sum() - np.trace(overlap)))
+
+
+def estimate_transrate(view: LayerView) -> Estimate:
+    """TransRate of the sample."""
+    return _left_out(view, view.sampled.features, transrate)
+
+
+def estimate_gbc(view: LayerView) -> Estimate:
+    """GBC of the sample, on the principal directions of all frames."""
+    s = view.spectrum
+    return _left_out(view, (view.sampled.features - s.mean) @ s.vectors[:, -DIRECTIONS:], gbc)
+
+
+def _left_out(view: LayerView, features: Array, measure: Callable[[Array, NDArray[np.int64]], float]) -> Estimate:
+    """The value, and influence by leaving out one block after another."""
+    frames = view.sampled
+    if not frames.classes:
+        raise OptionError("GBC and TransRate need classes, and the targets are values; leave them out")
+    labels, blocks = frames.targets.argmax(axis=1), sorted(view.moments.blocks)
+    value = measure(features, labels)
+    if len(blocks) < 2:
+        return Estimate(value, np.zeros(len(blocks)))
+    kept = [frames.blocks != b for b in blocks]
+    values = np.array([measure(features[k], labels[k]) if k.any() else value for k in kept])
+    return Estimate(value, -(len(blocks) - 1) / len(blocks) * (values - values.mean()))

@@ -1,0 +1,63 @@
+"""Distance of the medians of source and target features in one joint t-SNE embedding in two dimensions.
+
+Lower is better. A baseline: it depends on the seed and on how many samples are embedded, and its unit means nothing.
+
+Sources: van der Maaten and Hinton, JMLR 9, 2008; arXiv 2306.01015 (as a score of speech models).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from voxrank.errors import OptionError
+from voxrank.scores.sliced import paired_steps
+from voxrank.sketches.projections import Values
+
+
+class TSNEDistance:
+    """Distance of the medians of source and target in one joint t-SNE embedding; lower is better.
+
+    Args:
+        seed: of the embedding and of the samples that are taken.
+        max_samples: of each set; more are drawn down to it.
+
+    Attributes:
+        higher_is_better: False.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, seed: int = 42, max_samples: int = 1000) -> None:
+        self.seed, self.max_samples = seed, max_samples
+        self.score_ = float("nan")
+
+    def fit(self, source: ArrayLike, target: ArrayLike) -> Self:
+        """Embed (n, D) and (m, D) together.
+
+        Raises:
+            OptionError: shapes that do not fit, values that are not finite, fewer than 4 samples, or scikit-learn is
+                not installed.
+        """
+        (pair,) = paired_steps(source, target)
+        rng = np.random.default_rng(self.seed)
+        parts = [part[np.sort(rng.permutation(len(part))[: self.max_samples])] for part in pair]
+        joint = np.concatenate(parts)
+        if len(joint) < 4:
+            raise OptionError(f"expected at least 4 samples to embed, got {len(joint)}; add some")
+        embedded = _embed(joint, self.seed)
+        medians = [np.median(part, axis=0) for part in np.split(embedded, [len(parts[0])])]
+        self.score_ = float(np.linalg.norm(medians[0] - medians[1]))
+        return self
+
+
+def _embed(joint: Values, seed: int) -> NDArray[Any]:
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise OptionError(f"the t-SNE distance needs scikit-learn ({error}); run: pip install scikit-learn") from error
+    perplexity = min(30.0, (len(joint) - 1) / 3)
+    embedded: NDArray[Any] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(joint)
+    return embedded

@@ -1,0 +1,132 @@
+"""What every score of the scikit-learn kind keeps: call `check_score` in the tests of your own.
+
+Example::
+
+    from voxrank.testing.scores import check_score
+
+    def test_my_score():
+        check_score(MyScore)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from voxrank.errors import OptionError
+
+TOLERANCE = 1e-6
+"""Relative: how far the order of the samples, or how they are divided, may move a score."""
+
+
+class SupervisedScore(Protocol):
+    """What is checked."""
+
+    def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
+        """Forget, and take these."""
+
+    def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
+        """Take these as well."""
+
+    def merge(self, other: Any) -> Self:
+        """Take what `other` took as well."""
+
+    @property
+    def score_(self) -> float:
+        """The score."""
+
+
+Make = Callable[[], SupervisedScore]
+
+
+def check_score(make: Make, *, values: bool = False, seed: int = 0) -> None:
+    """Run the battery.
+
+    Args:
+        make: makes a fresh score.
+        values: whether it is for values (n, T) instead of class ids (n,).
+        seed: of the data.
+
+    Raises:
+        AssertionError: which habit is broken.
+    """
+    features, targets = _data(seed, values=values)
+    whole = make().fit(features, targets).score_
+    _check_order_and_division(make, features, targets, whole)
+    _check_degenerate(make, values=values)
+    _check_refusals(make, features, targets, values=values)
+
+
+def _data(seed: int, n: int = 240, dim: int = 12, *, values: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 4)
+    features = rng.normal(size=(n, dim)) + rng.normal(size=(4, dim))[labels]
+    return features, features[:, :2] + rng.normal(size=(n, 2)) if values else labels
+
+
+def _check_order_and_division(make: Make, features: NDArray[Any], targets: NDArray[Any], whole: float) -> None:
+    _need(bool(np.isfinite(whole)), f"expected a finite score, got {whole}")
+    again = make().fit(features, targets)
+    _same("fit twice", again.fit(features, targets).score_, whole)
+    order = np.random.default_rng(1).permutation(len(features))
+    _same("another order of the samples", make().fit(features[order], targets[order]).score_, whole)
+    chunked = make()
+    for start in range(0, len(features), 50):
+        chunked.partial_fit(features[start : start + 50], targets[start : start + 50])
+    _same("samples in chunks", chunked.score_, whole)
+    parts = [make().fit(features[i::3], targets[i::3]) for i in range(3)]
+    _same("merged parts", parts[0].merge(parts[1]).merge(parts[2]).score_, whole)
+    late = make().fit(features[2::3], targets[2::3]).merge(parts[1]).merge(make().fit(features[::3], targets[::3]))
+    _same("parts merged in another order", late.score_, whole)
+    _same("merged with one that saw nothing", make().fit(features, targets).merge(make()).score_, whole)
+    if targets.ndim == 1:
+        _same("other class ids", make().fit(features, np.array([90, -3, 7, 12])[targets]).score_, whole)
+
+
+def _check_degenerate(make: Make, *, values: bool) -> None:
+    few, their = _data(2, n=20, dim=60, values=values)
+    features, targets = _data(3, values=values)
+    cases = {
+        "fewer samples than dimensions": (few, their),
+        "rank-deficient features": (np.hstack([features, features]), targets),
+        "features that never change": (np.full_like(features, 3.5), targets),
+        "features that are zero": (np.zeros_like(features), targets),
+        "one dimension": (features[:, :1], targets),
+        "a large mean": (features + 1e4, targets),
+    }
+    for name, (x, y) in cases.items():
+        score = make().fit(x, y).score_
+        _need(bool(np.isfinite(score)), f"{name}: expected a finite score, got {score}")
+
+
+def _check_refusals(make: Make, features: NDArray[Any], targets: NDArray[Any], *, values: bool) -> None:
+    broken = features.copy()
+    broken[3, 1] = np.nan
+    cases: dict[str, Callable[[], Any]] = {
+        "no samples at all": lambda: make().score_,
+        "NaN in the features": lambda: make().fit(broken, targets),
+        "features without rows": lambda: make().fit(features[:0], targets[:0]),
+        "more features than targets": lambda: make().fit(features, targets[:-1]),
+        "another dimension": lambda: make().fit(features, targets).partial_fit(features[:, 1:], targets),
+    }
+    if not values:
+        cases["one class"] = lambda: make().fit(features, np.zeros(len(features), dtype=int)).score_
+    for name, call in cases.items():
+        try:
+            call()
+        except OptionError:
+            continue
+        raise AssertionError(f"{name}: expected OptionError, got none")
+
+
+def _same(what: str, got: float, expected: float) -> None:
+    limit = TOLERANCE * max(1.0, abs(expected))
+    _need(abs(got - expected) <= limit, f"{what}: expected {expected}, got {got}")
+
+
+def _need(condition: bool, otherwise: str) -> None:  # noqa: FBT001
+    if not condition:
+        raise AssertionError(otherwise)

@@ -1,0 +1,58 @@
+"""Every score keeps the habits that users rely on."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from voxrank.scores import (
+    CCA,
+    CKA,
+    GBC,
+    KNN,
+    PWCCA,
+    VCI,
+    HScore,
+    LeaveOneOut,
+    LogME,
+    NearestClassMean,
+    RankMe,
+    RidgeR2,
+    TransRate,
+)
+from voxrank.testing.scores import check_score
+
+BOTH = [LogME, HScore, RidgeR2, CCA, PWCCA, VCI, CKA, RankMe, KNN, LeaveOneOut]
+CLASSES = [*BOTH, NearestClassMean, GBC, TransRate]
+
+
+@pytest.mark.parametrize("score", CLASSES)
+def test_battery_with_classes(score):
+    check_score(score)
+
+
+@pytest.mark.parametrize("score", BOTH)
+def test_battery_with_values(score):
+    check_score(partial(score, regression=True), values=True)
+
+
+@pytest.mark.parametrize("score", CLASSES)
+def test_direction(score):
+    """Well separated classes score better than noise, for every score that reads labels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    noise = rng.normal(size=(300, 10))
+    apart = noise + 6 * np.eye(3, 10)[labels]
+    good, bad = score().fit(apart, labels).score_, score().fit(noise, labels).score_
+    if score is RankMe:
+        return
+    assert (good > bad) == score.higher_is_better
+
+
+def test_the_battery_finds_a_score_that_depends_on_order():
+    class Forgetful(LogME):
+        def merge(self, other):
+            return self
+
+    with pytest.raises(AssertionError, match="merged parts"):
+        check_score(Forgetful)

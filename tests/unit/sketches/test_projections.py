@@ -1,0 +1,48 @@
+"""Quantiles of projections: exact while they fit, within the stated bound beyond."""
+
+import numpy as np
+import pytest
+
+from voxrank.sketches.projections import Quantiles, draw_directions
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_directions_are_unit_vectors_spread_evenly(orthogonal):
+    drawn = draw_directions(6, 6000, seed=0, orthogonal=orthogonal).astype(float)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(drawn.T @ drawn / 6000, np.eye(6) / 6, atol=0.01)
+    assert np.abs(drawn.mean(axis=0)).max() < 0.02
+    if orthogonal:
+        np.testing.assert_allclose(drawn[:6] @ drawn[:6].T, np.eye(6), atol=1e-6)
+
+
+def test_all_is_kept_while_it_fits():
+    values = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    kept = Quantiles(64)
+    kept.add(values[:, :20])
+    kept.add(values[:, 20:])
+    ordered, weights = kept.weighted()
+    np.testing.assert_array_equal(ordered, np.sort(values, axis=1))
+    assert (weights == 1).all()
+    assert kept.rank_error == 0
+
+
+@pytest.mark.parametrize("shape", ["random", "ascending", "descending", "equal"])
+def test_ranks_stay_within_the_bound(shape):
+    n, limit = 40_000, 512
+    row = np.random.default_rng(1).normal(size=n).astype(np.float32)
+    row = {"random": row, "ascending": np.sort(row), "descending": -np.sort(-row), "equal": np.ones_like(row)}[shape]
+    left, right = Quantiles(limit), Quantiles(limit)
+    for i in range(0, n, 300):
+        (left if i < n // 3 else right).add(row[None, i : i + 300])
+    left.merge(right)
+    values, weights = left.weighted()
+    assert left.n == n
+    assert abs(int(weights.sum()) - n) == 0
+    assert 0 < left.rank_error <= np.log2(n / limit) / limit * 2
+    whole = np.sort(row)
+    for value, rank in zip(values[0], np.cumsum(weights[0]), strict=True):
+        low, high = np.searchsorted(whole, value, "left"), np.searchsorted(whole, value, "right")
+        assert (
+            low - left.rank_error * n <= rank <= max(high, n if shape == "equal" else 0) + left.rank_error * n + 2**12
+        )

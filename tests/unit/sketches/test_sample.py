@@ -1,0 +1,65 @@
+"""The same samples are kept in any order, and they are a fair draw."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxrank.sketches.sample import Sample, content_keys, frame_keys, utterance_key
+
+
+def named(count, length):
+    keys = np.array([utterance_key(f"u{i}") for i in range(count)])
+    return frame_keys(keys, [length] * count), np.repeat(np.arange(count), length)
+
+
+def kept(sample):
+    return sample.keys.tolist(), sample.rows.tolist(), sample.blocks.tolist(), sample.features.tolist()
+
+
+@given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 120), max_size=5), size=st.sampled_from([1, 7, 40, 500]))
+@settings(max_examples=40, deadline=None)
+def test_order_division_and_merging_do_not_matter(seed, cuts, size):
+    keys, rows = named(12, 10)
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32))
+    whole = Sample.empty(size, 3)
+    whole.update(features, keys, rows, block=4)
+    order = np.random.default_rng(seed).permutation(120)
+    parts = []
+    for part in np.split(order, sorted(cuts)):
+        sample = Sample.empty(size, 3)
+        sample.update(features[part], keys[part], rows[part], block=4)
+        parts.append(sample)
+    merged = Sample.empty(size, 3)
+    for part in parts:
+        merged.merge(part)
+    assert kept(merged) == kept(whole)
+    assert len(whole) == min(size, 120)
+
+
+def test_keys_of_frames_do_not_depend_on_how_an_utterance_is_cut():
+    keys = np.array([utterance_key("a"), utterance_key("b")])
+    whole = frame_keys(keys, [5, 3])
+    first = frame_keys(keys, [2, 0])
+    rest = frame_keys(keys, [3, 3], np.array([2, 0]))
+    assert whole[:5].tolist() == [*first.tolist(), *rest[:3].tolist()]
+    assert whole[5:].tolist() == rest[3:].tolist()
+    assert len(set(whole.tolist())) == 8
+
+
+def test_the_draw_is_fair():
+    """Of 20,000 frames, one in twenty is kept from each half and from each place in the utterance."""
+    keys, rows = named(400, 50)
+    sample = Sample.empty(1000, 1)
+    sample.update(torch.arange(20_000)[:, None].float(), keys, rows, block=0)
+    places = sample.features[:, 0].astype(int) % 50
+    assert abs(np.mean(sample.rows < 200) - 0.5) < 0.06
+    assert abs(np.mean(places) - 24.5) < 2
+
+
+def test_contents_name_samples_without_names():
+    features = np.random.default_rng(0).normal(size=(2000, 5)).astype(np.float32)
+    keys = content_keys(features)
+    assert len(np.unique(keys)) == 2000
+    assert content_keys(features[7:9]).tolist() == keys[7:9].tolist()
+    assert abs(np.mean(keys < np.uint64(2**63)) - 0.5) < 0.05
