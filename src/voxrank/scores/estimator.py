@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from voxrank.scores.cka import read_cka
 from voxrank.scores.gradient import Reading
 from voxrank.scores.hscore import read_hscore
 from voxrank.scores.logme import maximise_evidence, read_logme
+from voxrank.scores.published import published_logme
 from voxrank.scores.rankme import read_rankme
 from voxrank.scores.ridge import read_ridge
 from voxrank.scores.spectrum import Spectrum
@@ -134,6 +135,10 @@ class MomentScore:
 class LogME(MomentScore):
     """Mean log evidence per sample and target column, in nats; higher is better (`voxrank.scores.logme`).
 
+    Args:
+        regression: targets are values instead of class ids.
+        compat: "published" gives the numbers of published code, with its faults (`voxrank.scores.published`).
+
     Example:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
@@ -144,6 +149,26 @@ class LogME(MomentScore):
     """
 
     read = staticmethod(read_logme)
+
+    def __init__(self, *, regression: bool = False, compat: Literal["published"] | None = None) -> None:
+        if compat not in (None, "published"):
+            raise OptionError(f"expected compat to be 'published' or None, got {compat!r}")
+        super().__init__(regression=regression)
+        self.compat = compat
+
+    @property
+    def score_(self) -> float:
+        """The score.
+
+        Raises:
+            OptionError: nothing was fitted, or the labels hold a single class.
+        """
+        spectrum = self._fitted()
+        if self.compat is None or self._moments is None:
+            return read_logme(spectrum).value
+        whole = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
+        empty = int(self.classes_.max()) + 1 - len(self.classes_) if whole else 0
+        return published_logme(self._moments, max(empty, 0))
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
         """The posterior mean's prediction for features (n, D): class ids (n,), or values (n, T).

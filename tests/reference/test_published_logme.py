@@ -1,0 +1,64 @@
+"""`compat="published"` gives the figures that published code was measured to give."""
+
+import numpy as np
+import pytest
+
+from voxrank.errors import OptionError
+from voxrank.scores import LogME
+
+
+def published(features, targets):
+    """The iteration on the samples themselves, by singular values."""
+    n, dim = features.shape
+    u, s, _ = np.linalg.svd(features, full_matrices=False)
+    sigma, scores = s**2, []
+    for y in targets.T:
+        x2 = (u.T @ y) ** 2
+        a = b = 1.0
+        for _ in range(11):
+            t = a / b
+            gamma = np.sum(sigma / (sigma + t))
+            m2 = np.sum(sigma * x2 / (t + sigma) ** 2)
+            r2 = np.sum(x2 / (1 + sigma / t) ** 2) + y @ y - x2.sum()
+            a, b = gamma / (m2 + 1e-5), (n - gamma) / (r2 + 1e-5)
+            if abs(a / b - t) / t <= 1e-3:
+                break
+        e = dim / 2 * np.log(a) + n / 2 * np.log(b) - np.log(a + b * sigma).sum() / 2
+        scores.append((e - b / 2 * r2 - a / 2 * m2 - n / 2 * np.log(2 * np.pi)) / n)
+    return np.mean(scores)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(300, 12), (2000, 64), (60, 200)])
+def test_the_published_iteration(n, dim):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 4
+    features = rng.normal(size=(n, dim)) + rng.normal(size=(4, dim))[labels]
+    expected = published(features, np.eye(4)[labels])
+    assert LogME(compat="published").fit(features, labels).score_ == pytest.approx(expected, rel=1e-6)
+
+
+def test_its_faults_are_there():
+    rng = np.random.default_rng(3)
+    noise, labels = rng.normal(size=(200, 768)), rng.integers(0, 4, 200)
+    old, new = LogME(compat="published"), LogME()
+    assert (
+        old.fit(noise, labels).score_ > 5 > 0 > new.fit(noise, labels).score_
+    )  # published code was seen to give 12.19
+    y = np.arange(300) % 3
+    x = rng.normal(size=(300, 5)) + 2 * np.eye(3, 5)[y]
+    assert abs(old.fit(1000 * x, y).score_ - old.fit(x, y).score_) > 0.01
+    assert new.fit(1000 * x, y).score_ == pytest.approx(new.fit(x, y).score_)
+    assert old.fit(x, 2 * y).score_ > old.fit(x, y).score_ + 1
+    assert new.fit(x, 2 * y).score_ == new.fit(x, y).score_
+
+
+def test_values():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 6))
+    y = x[:, :2] + rng.normal(size=(200, 2))
+    assert LogME(regression=True, compat="published").fit(x, y).score_ == pytest.approx(published(x, y), rel=1e-9)
+
+
+def test_other_words_are_refused():
+    with pytest.raises(OptionError, match="expected compat to be 'published' or None, got 'old'"):
+        LogME(compat="old")
