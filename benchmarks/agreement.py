@@ -1,9 +1,10 @@
-"""Does LogME order (model, layer) pairs as a trained probe does? A first look, on recorded speech.
+"""Do the scores order (model, layer) pairs as a trained probe does? A first look, on recorded speech.
 
 For each task, every layer of every model of the offline pack is frozen; a logistic regression on pooled features is
 trained on few examples a class and tested on speakers it has not heard (for speaker identity: on other takes). Its
 accuracy is the truth; it is repeated over seeds, so that we also know how well the truth agrees with itself, which no
-score can beat. LogME sees the training rows only, once with utterance means as samples and once with every frame.
+score can beat. Scores see the training rows only: with utterance means as samples all of them, with every frame those
+of the moments. kNN and NCM hold out speakers (single utterances, where the speaker is the target).
 The rules that look at no data (depth, dimension, parameters) stand beside it.
 
 Run: python benchmarks/agreement.py [--fresh]. Rows are kept as they are made; a second run goes on where it stopped.
@@ -33,13 +34,49 @@ from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
-from voxrank.scores.logme import maximise_evidence
-from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.moments import Moments, gram_product, sum_runs
+from voxrank.scores import (
+    CCA,
+    CKA,
+    GBC,
+    KNN,
+    PWCCA,
+    VCI,
+    HScore,
+    LeaveOneOut,
+    LogME,
+    MomentScore,
+    NearestClassMean,
+    RankMe,
+    RidgeR2,
+    SampledScore,
+    Spectrum,
+    TransRate,
+    get_score,
+)
+from voxrank.sketches.moments import Moments, self_products, sum_runs
 
 NAME = "agreement"
 SEEDS = (0, 1, 2)
 BATCH = 64
+MAX_GROUPS = 100
+OF_MOMENTS: dict[str, type[MomentScore]] = {
+    "logme": LogME,
+    "hscore": HScore,
+    "ridge": RidgeR2,
+    "cca": CCA,
+    "pwcca": PWCCA,
+    "vci": VCI,
+    "cka": CKA,
+    "rankme": RankMe,
+}
+OF_SAMPLES: dict[str, type[SampledScore]] = {
+    "knn": KNN,
+    "ncm": NearestClassMean,
+    "loo": LeaveOneOut,
+    "gbc": GBC,
+    "transrate": TransRate,
+}
+RULES = ("depth", "dim", "parameters")
 PER_CLASS = 10
 """Training examples a class for the probe: few, so that the truth has room below 100 %."""
 
@@ -107,6 +144,7 @@ def score_model(model: str, manifest: str, tasks: list[Task]) -> Iterator[dict[s
     labels = {t.name: [u.label for u in read_dataset(path, split="all", target=t.target).utterances] for t in tasks}
     test = {t.name: np.array([t.is_test(u) for u in utterances]) for t in tasks}
     ids = {name: np.unique(values, return_inverse=True)[1] for name, values in labels.items()}
+    groups = {t.name: speakers(utterances, t) for t in tasks}
     started = time.perf_counter()
     means, frames = encode(encoder, utterances, ids, test)
     encode_s = time.perf_counter() - started
@@ -122,8 +160,8 @@ def score_model(model: str, manifest: str, tasks: list[Task]) -> Iterator[dict[s
                 "parameters": encoder.parameters,
                 "depth": layer.index / max(len(encoder.layers) - 1, 1),
                 "accuracy": accuracies,
-                "logme_utterance": logme(means[layer.index][train], ids[task.name][train]),
-                "logme_frame": maximise_evidence(Spectrum.of(frames[task.name][layer.index])).score,
+                "utterance": by_utterance(means[layer.index][train], ids[task.name][train], groups[task.name][train]),
+                "frame": by_frame(frames[task.name][layer.index]),
                 "encode_s": round(encode_s, 1),
             }
 
@@ -157,14 +195,30 @@ def encode(
             for name, labels in ids.items():
                 train = ~test[name][batch]
                 kept = frames[torch.from_numpy(np.repeat(train, counts))]
-                moments[name][layer].add(gram_product(kept), sums[train], counts[train], labels[batch][train])
+                moments[name][layer].add(self_products(kept), sums[train], counts[train], labels[batch][train])
     return {layer: np.concatenate(values) for layer, values in parts.items()}, moments
 
 
-def logme(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    moments = Moments.zeros(features.shape[1], int(labels.max()) + 1)
-    moments.update(torch.from_numpy(features), labels)
-    return maximise_evidence(Spectrum.of(moments)).score
+def speakers(utterances: tuple[Utterance, ...], task: Task) -> NDArray[Any]:
+    """Groups that are held out together."""
+    if task.target == "speaker":
+        return np.array([u.id for u in utterances])
+    return np.array([u.speaker for u in utterances])
+
+
+def by_utterance(features: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[Any]) -> dict[str, float]:
+    """Every score of utterance means, higher for better."""
+    scores = {name: score().fit(features, labels).score_ for name, score in OF_MOMENTS.items()}
+    few = groups if len(set(groups)) <= MAX_GROUPS else None
+    scores |= {name: score().fit(features, labels, few).score_ for name, score in OF_SAMPLES.items()}
+    return {name: value * (1 if get_score(name).higher_is_better else -1) for name, value in scores.items()}
+
+
+def by_frame(moments: Moments) -> dict[str, float]:
+    """Every score of the frames' moments, higher for better."""
+    spectrum = Spectrum.of(moments)
+    values = {name: score.read(spectrum).value for name, score in OF_MOMENTS.items()}
+    return {name: value * (1 if get_score(name).higher_is_better else -1) for name, value in values.items()}
 
 
 def probe(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArray[np.bool_]) -> list[float]:
@@ -181,6 +235,14 @@ def probe(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArr
     return accuracies
 
 
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """What is compared with the truth: every score, and the rules."""
+    found = {
+        f"{name}_{how}": [row[how][name] for row in rows] for how in ("utterance", "frame") for name in rows[0][how]
+    }
+    return found | {name: [row[name] for row in rows] for name in RULES}
+
+
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Spearman of each score and rule with the mean accuracy, for each task; and of the truth with itself."""
     lines = []
@@ -189,8 +251,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         accuracy = np.array([row["accuracy"] for row in chosen])
         line: dict[str, Any] = {"task": task, "pairs": len(chosen)}
         if len(chosen) > 2:
-            for name in ("logme_utterance", "logme_frame", "depth", "dim", "parameters"):
-                values = [row[name] for row in chosen]
+            for name, values in columns(chosen).items():
                 if len(set(values)) == 1:
                     continue  # one model so far
                 rho, p = stats.spearmanr(values, accuracy.mean(axis=1))

@@ -33,20 +33,18 @@ def p_value(p: float) -> str:
 
 
 def agreement(result: dict[str, Any]) -> str:
-    """Spearman of the scores and of the rules, for each task."""
-    columns = ("logme_utterance", "logme_frame", "depth", "dim", "parameters")
-    header = ["task", "pairs", "LogME, utterance", "LogME, frame", "depth", "dimension", "parameters", "truth itself"]
+    """Spearman of the scores and of the rules with the truth, for each task; the best on average first."""
+    lines = result["summary"]
+    names = [name for name, value in lines[0].items() if isinstance(value, dict)]
+    means = {name: sum(line[name]["spearman"] for line in lines) / len(lines) for name in names}
     rows = [
-        [
-            line["task"],
-            line["pairs"],
-            *(f"{line[c]['spearman']:.3f} ({p_value(line[c]['p'])})" for c in columns),
-            f"{line['truth_with_itself']:.3f}",
-        ]
-        for line in result["summary"]
+        [name.replace("_utterance", ", utterance").replace("_frame", ", frame"), f"{means[name]:.3f}"]
+        + [f"{line[name]['spearman']:.3f} ({p_value(line[name]['p'])})" for line in lines]
+        for name in sorted(names, key=lambda name: -means[name])
     ]
-    means = [sum(line[c]["spearman"] for line in result["summary"]) / len(rows) for c in columns]
-    return table(header, [*rows, ["mean", "", *(f"{m:.3f}" for m in means), ""]]) + made(result)
+    rows.append(["truth with itself", "", *(f"{line['truth_with_itself']:.3f}" for line in lines)])
+    header = ["score or rule", "mean", *(f"{line['task']} ({line['pairs']} pairs)" for line in lines)]
+    return table(header, rows) + made(result)
 
 
 def overhead(result: dict[str, Any]) -> str:

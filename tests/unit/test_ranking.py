@@ -9,7 +9,7 @@ from voxrank.encoders.base import Layer
 from voxrank.errors import OptionError, RunError
 from voxrank.progress import Progress
 from voxrank.ranking import parse_layers
-from voxrank.scores import LogME
+from voxrank.scores import LogME, Reading, about_mean, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
 LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
@@ -140,3 +140,26 @@ def test_a_dataset_object_takes_no_reading_options(tones):
 def test_large_models_are_loaded_again_when_their_turn_comes(fakes, tones, monkeypatch):
     monkeypatch.setattr("voxrank.ranking.KEPT_PARAMETERS", 0)
     assert len(voxrank.rank(tones, ["fake-a", "fake-b"], encoder=EncoderOptions()).models) == 2
+
+
+def test_a_users_own_score_ranks(fakes, tones, monkeypatch):
+    monkeypatch.setattr("voxrank.scores.registry._SCORES", dict(registry._SCORES))
+
+    def read(s):
+        total = float(s.eigenvalues.sum())
+        return Reading(total / s.n, lambda: about_mean(s, gram=np.eye(len(s.mean)) / s.n, n=-total / s.n**2))
+
+    register_score(of_moments("spread", "Spread", read, higher_is_better=False))
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["spread", "logme"])
+    values = [layer.scores["spread"].value for layer in ranking.layers]
+    assert values == sorted(values)
+    assert ranking.layers[0].scores["spread"].low < values[0] < ranking.layers[0].scores["spread"].high
+    assert sum(m.probability_best for m in ranking.models) == pytest.approx(1)
+
+
+def test_models_beat_each_other_in_shares_that_add_up(fakes, tones):
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"])
+    beats = np.array(ranking.beats)
+    np.testing.assert_allclose(beats + beats.T, 1 - np.eye(2), atol=1e-3)
+    assert [m.model for group in ranking.groups for m in group] == [m.model for m in ranking.models]
+    assert len(ranking.groups) == (2 if beats[0, 1] >= 0.95 else 1)

@@ -2,9 +2,11 @@
 
 from voxrank.scores.estimator import CCA, CKA, PWCCA, VCI, HScore, LogME, MomentScore, RankMe, RidgeR2
 from voxrank.scores.frechet import FrechetDistance
-from voxrank.scores.registry import Score, get_score, register_score, score_names
+from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.registry import Score, get_score, of_moments, register_score, score_names
 from voxrank.scores.sampled import GBC, KNN, LeaveOneOut, NearestClassMean, SampledScore, TransRate
 from voxrank.scores.sliced import SlicedWasserstein
+from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.tsne import TSNEDistance
 
 __all__ = [
@@ -15,19 +17,24 @@ __all__ = [
     "PWCCA",
     "VCI",
     "FrechetDistance",
+    "Gradient",
     "HScore",
     "LeaveOneOut",
     "LogME",
     "MomentScore",
     "NearestClassMean",
     "RankMe",
+    "Reading",
     "RidgeR2",
     "SampledScore",
     "Score",
     "SlicedWasserstein",
+    "Spectrum",
     "TSNEDistance",
     "TransRate",
+    "about_mean",
     "get_score",
+    "of_moments",
     "register_score",
     "score_names",
 ]

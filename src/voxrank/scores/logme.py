@@ -41,7 +41,7 @@ from voxrank.sketches.moments import Array
 
 LOG_GRID = np.linspace(np.log(1e-16), np.log(1e10), 121)
 """Where L(t) is first looked at: ln of t over the largest eigenvalue."""
-BISECTIONS = 50
+BISECTIONS = 30
 RESIDUAL_FLOOR = 1e-12
 """Smallest residual kept, over yᵀy: the evidence of a target that the samples fit exactly has no upper bound."""
 

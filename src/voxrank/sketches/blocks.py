@@ -49,14 +49,17 @@ class PackedMoments:
     @classmethod
     def pack(cls, moments: Moments) -> Self:
         """Centre, round and halve `moments`."""
-        mean = moments.total / max(moments.n, 1)
-        centred = moments.products.moved(moments.n, moments.total, -mean)
+        total = moments.total
+        mean = total / max(moments.n, 1)
+        triangle = moments.gram[_upper_half(moments.dim)]
+        triangle -= np.concatenate([total[i] * mean[i:] for i in range(moments.dim)])
+        cubic, quartic = moments.products.moved_sums(moments.n, total, -mean)
         return cls(
             n=moments.n,
-            total=moments.total.copy(),
-            triangle=centred.gram[_upper_half(moments.dim)].astype(np.float32),
-            cubic=centred.cubic,
-            quartic=centred.quartic,
+            total=total.copy(),
+            triangle=triangle.astype(np.float32),
+            cubic=cubic,
+            quartic=quartic,
             cross=(moments.cross - np.outer(moments.target_total, mean)).astype(np.float32),
             target_total=moments.target_total.copy(),
             square=moments.square.copy(),

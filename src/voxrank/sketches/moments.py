@@ -61,16 +61,17 @@ class Products:
 
     def moved(self, n: float, total: Array, shift: Array) -> Products:
         """The products of f + `shift`, from those of the n samples f whose sum is `total`."""
+        gram = np.column_stack([shift, total + n * shift]) @ np.stack([total, shift])  # in one go: s tᵀ + t sᵀ + n s sᵀ
+        gram += self.gram
+        return Products(gram, *self.moved_sums(n, total, shift))
+
+    def moved_sums(self, n: float, total: Array, shift: Array) -> tuple[Array, float]:
+        """Cubic and quartic of `moved`."""
         c, k, trace = shift, float(shift @ shift), float(np.trace(self.gram))
         gram_c, total_c = self.gram @ c, float(total @ c)
-        gram = np.column_stack([c, total + n * c]) @ np.stack([total, c])  # c totalᵀ + total cᵀ + n c cᵀ, in one go
-        gram += self.gram
-        return Products(
-            gram=gram,
-            cubic=self.cubic + 2 * gram_c + k * total + (trace + 2 * total_c + n * k) * c,
-            quartic=self.quartic
-            + float(4 * (c @ self.cubic) + 2 * k * trace + 4 * (c @ gram_c) + 4 * k * total_c + n * k**2),
-        )
+        cubic = self.cubic + 2 * gram_c + k * total + (trace + 2 * total_c + n * k) * c
+        fourth = 4 * (c @ self.cubic) + 2 * k * trace + 4 * (c @ gram_c) + 4 * k * total_c + n * k**2
+        return cubic, self.quartic + float(fourth)
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Moments:
         self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
         self.cross += work.cross + np.outer(self.target_total - before, work.centre)
         self.total += work.total + work.n * work.centre
-        self.products.add(work.close())
+        work.add_to(self.products)
 
     def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
@@ -208,7 +209,9 @@ def self_products(samples: torch.Tensor) -> Products:
     work = _Work(samples)
     for part in torch.split(samples, PRODUCT_ROWS):
         work.multiply(part)
-    return work.close()
+    products = Products.zeros(samples.shape[1])
+    work.add_to(products)
+    return products
 
 
 class _Work:
@@ -262,12 +265,25 @@ class _Work:
         """(T, D) Σ y of the samples less the centre."""
         return self._sums[:, self._dim + EXTRA :].T
 
-    def close(self) -> Products:
-        """Of the samples themselves."""
-        upper = np.triu(self._sums[:, : self._dim])
-        products = Products(upper + np.triu(upper, 1).T, self._sums[:, self._dim + 1].copy(), self._quartic)
+    def add_to(self, products: Products) -> None:
+        """Add the products of the samples themselves."""
         centre = self.centre
-        return products.moved(self.n, self.total, centre) if centre.any() else products
+        if centre.any():
+            own = Products.zeros(self._dim)
+            self._add_strips(own)
+            products.add(own.moved(self.n, self.total, centre))
+        else:
+            self._add_strips(products)
+
+    def _add_strips(self, products: Products) -> None:
+        """Without a (D, D) array beside those that are there: fresh memory costs more than the sums."""
+        dim, gram = self._dim, products.gram
+        for start in range(0, dim, STRIP):
+            end = min(start + STRIP, dim)
+            gram[start:end, start:] += self._sums[start:end, start:dim]
+            gram[end:, start:end] += self._sums[start:end, end:dim].T
+        products.cubic += self._sums[:, dim + 1]
+        products.quartic += self._quartic
 
 
 def _write_targets(columns: torch.Tensor, targets: Targets) -> None:

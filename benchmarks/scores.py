@@ -1,0 +1,147 @@
+"""What scores cost beside the one matrix product that they cannot do without, and beside published algorithms.
+
+Times are medians of alternating rounds in one process, as ratios of the product: F'F of n samples for LogME, the
+projection of both sets for the sliced Wasserstein distance. Beside them stand LogME by the fixed-point iteration as
+published (singular values of the samples, written again from its formulas) and POT's sliced distance. Memory is what a
+process of its own takes at most above its input.
+
+Run: python benchmarks/scores.py (POT must be installed: pip install pot)
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common import provenance, save
+from voxrank.memory import peak_rss_mb
+from voxrank.scores import LogME, SlicedWasserstein
+from voxrank.scores.sliced import draw_directions, sliced_wasserstein
+
+ROUNDS = 5
+LOGME = ((100_000, 768, 40), (100_000, 1024, 100))
+SLICED = ((50_000, 768, 50), (50_000, 768, 500))
+REFERENCE_ROUNDS = 2
+"""Of the slow references."""
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--memory"]:
+        print(json.dumps(memory_of(sys.argv[2], tuple(int(x) for x in sys.argv[3:]))))
+        return
+    result: dict[str, Any] = {"made": provenance(), "rounds": ROUNDS, "logme": [], "sliced": []}
+    for name, cases, measure in (("logme", LOGME, logme), ("sliced", SLICED, sliced)):
+        for case in cases:
+            row = measure(*case) | {"memory_mb": in_own_process(name, case)}
+            print(row, flush=True)
+            result[name].append(row)
+    save("scores", result)
+
+
+def samples(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32)
+
+
+def logme(n: int, dim: int, classes: int) -> dict[str, Any]:
+    features = samples(n, dim)
+    labels = np.random.default_rng(1).integers(0, classes, n)
+    frames = torch.from_numpy(features)
+    times = alternate(
+        {"product": lambda: frames.T @ frames, "score": lambda: LogME().fit(features, labels).score_}, ROUNDS
+    )
+    times |= alternate({"published": lambda: published(features, labels)}, REFERENCE_ROUNDS)
+    return {"n": n, "dim": dim, "classes": classes} | ratios(times, "published")
+
+
+def published(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The fixed-point iteration, class after class, on singular values of the samples."""
+    n, dim = features.shape
+    _, s, vt = np.linalg.svd(features.T @ features, full_matrices=False)
+    s = np.sqrt(s)
+    u = (features @ vt.T) / s
+    sigma, scores = s**2, []
+    for c in range(labels.max() + 1):
+        y = (labels == c).astype(np.float32)
+        x2 = (u.T @ y) ** 2
+        rest = (y**2).sum() - x2.sum()
+        alpha = beta = 1.0
+        for _ in range(11):
+            t = alpha / beta
+            gamma = (sigma / (sigma + t)).sum()
+            m2 = (sigma * x2 / (t + sigma) ** 2).sum()
+            r2 = (x2 / (1 + sigma / t) ** 2).sum() + rest
+            alpha, beta = gamma / (m2 + 1e-5), (n - gamma) / (r2 + 1e-5)
+            if abs(alpha / beta - t) / t <= 1e-3:
+                break
+        evidence = dim * np.log(alpha) + n * np.log(beta) - np.log(alpha + beta * sigma).sum()
+        scores.append((evidence - beta * r2 - alpha * m2 - n * np.log(2 * np.pi)) / (2 * n))
+    return float(np.mean(scores))
+
+
+def sliced(n: int, dim: int, projections: int) -> dict[str, Any]:
+    import ot
+
+    source, target = samples(n, dim), samples(n, dim, seed=1)
+    directions = draw_directions(dim, projections, seed=0)
+    d, s, t = torch.from_numpy(directions), torch.from_numpy(source), torch.from_numpy(target)
+    times = alternate(
+        {"product": lambda: (d @ s.T, d @ t.T), "score": lambda: sliced_wasserstein(source, target, directions)}, ROUNDS
+    )
+    columns = np.ascontiguousarray(directions.T)
+    times |= alternate(
+        {"POT": lambda: ot.sliced_wasserstein_distance(source, target, projections=columns)}, REFERENCE_ROUNDS
+    )
+    ours = sliced_wasserstein(source, target, directions)
+    difference = abs(ours - float(ot.sliced_wasserstein_distance(source, target, projections=columns)))
+    return {"n": n, "dim": dim, "projections": projections, "difference_from_pot": difference} | ratios(times, "POT")
+
+
+def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, run in work.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def ratios(times: dict[str, float], reference: str) -> dict[str, Any]:
+    return {
+        "seconds": {name: round(taken, 3) for name, taken in times.items()},
+        "products": round(times["score"] / times["product"], 2),
+        "times_quicker": round(times[reference] / times["score"], 1),
+        "than": reference,
+    }
+
+
+def in_own_process(name: str, case: tuple[int, ...]) -> int:
+    command = [sys.executable, __file__, "--memory", name, *map(str, case)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def memory_of(name: str, case: tuple[int, ...]) -> int:
+    """MB above the input, libraries warm."""
+    LogME().fit(samples(500, case[1]), np.arange(500) % 3).score_  # noqa: B018
+    SlicedWasserstein(n_projections=4).fit(samples(50, case[1]), samples(50, case[1]))
+    one = samples(case[0], case[1])
+    other = samples(case[0], case[1], seed=1) if name == "sliced" else np.arange(case[0]) % case[2]
+    before = peak_rss_mb()
+    if name == "sliced":
+        sliced_wasserstein(one, other, draw_directions(case[1], case[2], seed=0))
+    else:
+        LogME().fit(one, other).score_  # noqa: B018
+    return round(peak_rss_mb() - before)
+
+
+if __name__ == "__main__":
+    main()
