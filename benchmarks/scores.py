@@ -5,7 +5,7 @@ projection of both sets for the sliced Wasserstein distance. Beside them stand L
 published (singular values of the samples, written again from its formulas) and POT's sliced distance. Memory is what a
 process of its own takes at most above its input.
 
-Run: python benchmarks/scores.py (POT must be installed: pip install pot)
+Run: python benchmarks/scores.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Distances between source and target against closed forms, SciPy and brute force."""
 
 import numpy as np
+import ot
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,16 @@ def test_two_wasserstein_by_repeating_samples_to_a_common_number(n, m):
     powers = [np.mean((np.sort(a @ d) - np.sort(b @ d)) ** 2) for d in directions.astype(float)]
     got = SlicedWasserstein(p=2, projections=directions).fit(source, target).score_
     assert got == pytest.approx(np.sqrt(np.mean(powers)), rel=1e-5)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_pots_distance(p):
+    source, target = two_sets()
+    directions = draw_directions(5, 30, seed=2).astype(float)
+    expected = ot.sliced_wasserstein_distance(source, target, p=p, projections=directions.T)
+    assert SlicedWasserstein(p=p, projections=directions).fit(source, target).score_ == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_a_shift_has_a_closed_form():

@@ -30,7 +30,6 @@ class SampledScore:
 
     Attributes:
         higher_is_better: the direction.
-        classes_: the class ids seen, sorted (classification).
     """
 
     higher_is_better: ClassVar[bool] = True

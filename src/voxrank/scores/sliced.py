@@ -104,8 +104,6 @@ class SlicedWasserstein:
 
     Attributes:
         higher_is_better: False.
-        rank_error_: by what share of the samples a quantile's rank may be off: 0 unless `partial_fit` saw more
-            samples than it keeps.
 
     Example:
         >>> import numpy as np
@@ -204,7 +202,7 @@ class SlicedWasserstein:
 
     @property
     def rank_error_(self) -> float:
-        """By what share of the samples a quantile's rank may be off."""
+        """By what share of the samples a quantile's rank may be off: 0 while `partial_fit` keeps all it saw."""
         return 0.0 if self._kept is None else max(kept.rank_error for kept in self._kept)
 
     def _drawn(self, dim: int) -> Values:
