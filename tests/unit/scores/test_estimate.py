@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from voxrank.scores.cca import read_cca, read_vci
+from voxrank.scores.cka import read_cka
 from voxrank.scores.estimate import Estimate, resample
+from voxrank.scores.hscore import read_hscore
 from voxrank.scores.logme import maximise_evidence, read_logme
+from voxrank.scores.rankme import read_rankme
+from voxrank.scores.ridge import read_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.view import LayerView
 from voxrank.sketches.blocks import BlockedMoments
@@ -60,12 +65,14 @@ def test_standard_error_is_that_of_leaving_blocks_out():
     assert estimate.standard_error == pytest.approx(jackknife, rel=0.1)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.7])
-def test_intervals_cover_what_data_of_this_size_score(spread):
+OTHERS = [read_hscore, read_ridge, read_cca, read_vci, read_cka, read_rankme]
+
+
+@pytest.mark.parametrize(("read", "spread"), [(read_logme, 0.0), (read_logme, 0.7), *((read, 0.0) for read in OTHERS)])
+def test_intervals_cover_what_data_of_this_size_score(read, spread):
     """Nominal 95 %, also when the samples of a block depend on each other."""
-    estimates = [
-        LayerView(blocked(blocks_of(s, n_blocks=10, size=100, spread=spread))).estimate(read_logme) for s in range(300)
-    ]
+    sketches = (blocked(blocks_of(s, n_blocks=10, size=100, spread=spread)) for s in range(300))
+    estimates = [LayerView(sketch).estimate(read) for sketch in sketches]
     truth = np.mean([estimate.value for estimate in estimates])
     covered = [low <= truth <= high for low, high in (estimate.interval() for estimate in estimates)]
     assert 0.90 <= np.mean(covered) <= 0.99
