@@ -318,11 +318,11 @@ def test_every_score_in_one_run(run, tones, sample):
 
 
 def test_several_scores_are_shown_side_by_side(run, tones):
-    code, out, _ = run(
-        "rank", tones, "-m", "logmel", "-m", "mfcc", "--score", "hscore", "--score", "vci", "--score", "knn"
-    )
+    every = [word for name in SCORES for word in ("--score", name)]
+    code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every)
     assert code == 0
-    assert "rank and layer by" in out
+    assert out.count("rank and layer by") == 3
+    assert all(name in out for name in SCORES)
     assert max(len(line) for line in out.splitlines()) <= 80
 
 

@@ -15,6 +15,7 @@ from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
 
 WIDTH_COLUMNS = 80
 SHOWN_REASONS = 5
+SCORES_ABREAST = 5
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -31,8 +32,9 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     """Print the models, best first, what to fine-tune, what was skipped and what it took."""
     score = ranking.options["scores"][0]
     console.print(models_table(ranking, score))
-    if len(ranking.options["scores"]) > 1:
-        console.print(scores_table(ranking))
+    names = ranking.options["scores"]
+    for start in range(0, len(names) if len(names) > 1 else 0, SCORES_ABREAST):
+        console.print(scores_table(ranking, names[start : start + SCORES_ABREAST]))
     console.print(verdict(ranking))
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
@@ -74,11 +76,10 @@ def models_table(ranking: Ranking, score: str) -> Table:
     return table
 
 
-def scores_table(ranking: Ranking) -> Table:
-    """Where each score puts each model, and at which layer."""
+def scores_table(ranking: Ranking, names: Sequence[str]) -> Table:
+    """Where each of these scores puts each model, and at which layer."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rank and layer by")
-    names = ranking.options["scores"]
     cells: dict[str, list[str]] = {model.model: [] for model in ranking.models}
     for name in names:
         table.add_column(name, justify="right")
