@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
-from voxrank.scores import CCA, CKA, PWCCA, VCI, HScore, RankMe, RidgeR2
+from voxrank.scores import CCA, CKA, PWCCA, VCI, HScore, LogME, RankMe, RidgeR2
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments
@@ -60,7 +61,7 @@ def test_ridge_is_generalised_cross_validation(shape):
     x, labels = data(*shape)
     y = centred(one_hot(labels))
     moments = Moments.zeros(x.shape[1], shape[2])
-    moments.update(__import__("torch").from_numpy(x), labels)
+    moments.update(torch.from_numpy(x), labels)
     t = best_ridge(Spectrum.of(moments))
     xc = centred(x)
 
@@ -132,3 +133,12 @@ def test_classes_as_columns_of_values_score_alike(score):
 def test_neither_the_mean_nor_the_unit_matters(score):
     x, labels = data(300, 8, 3)
     assert score().fit(1000 * x + 77, labels).score_ == pytest.approx(score().fit(x, labels).score_, rel=1e-7)
+
+
+@pytest.mark.parametrize("score", [LogME, HScore, RidgeR2, CCA, VCI, CKA, RankMe])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_single_precision_products_of_many_dimensions_move_a_score_by_a_millionth(score, offset):
+    x, labels = data(3000, 320, 10)
+    single = (x + offset).astype(np.float32)
+    expected = score().fit(single.astype(np.float64), labels).score_
+    assert score().fit(single, labels).score_ == pytest.approx(expected, rel=3e-6)
