@@ -63,14 +63,15 @@ def logme(n: int, dim: int, classes: int) -> dict[str, Any]:
 
 
 def published(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The fixed-point iteration, class after class, on singular values of the samples."""
+    """The fixed-point iteration, class after class, on singular values of the samples, in float64 as published."""
     n, dim = features.shape
-    _, s, vt = np.linalg.svd(features.T @ features, full_matrices=False)
+    wide = features.astype(np.float64)
+    _, s, vt = np.linalg.svd(wide.T @ wide, full_matrices=False)
     s = np.sqrt(s)
-    u = (features @ vt.T) / s
+    u = (wide @ vt.T) / s
     sigma, scores = s**2, []
     for c in range(labels.max() + 1):
-        y = (labels == c).astype(np.float32)
+        y = (labels == c).astype(np.float64)
         x2 = (u.T @ y) ** 2
         rest = (y**2).sum() - x2.sum()
         alpha = beta = 1.0
