@@ -28,53 +28,35 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common import DATA, MODELS, load, provenance, save
+from voxrank import scores
 from voxrank.config import EncoderOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
-from voxrank.scores import (
-    CCA,
-    CKA,
-    GBC,
-    KNN,
-    PWCCA,
-    VCI,
-    HScore,
-    LeaveOneOut,
-    LogME,
-    MomentScore,
-    NearestClassMean,
-    RankMe,
-    RidgeR2,
-    SampledScore,
-    Spectrum,
-    TransRate,
-    get_score,
-)
 from voxrank.sketches.moments import Moments, self_products, sum_runs
 
 NAME = "agreement"
 SEEDS = (0, 1, 2)
 BATCH = 64
 MAX_GROUPS = 100
-OF_MOMENTS: dict[str, type[MomentScore]] = {
-    "logme": LogME,
-    "hscore": HScore,
-    "ridge": RidgeR2,
-    "cca": CCA,
-    "pwcca": PWCCA,
-    "vci": VCI,
-    "cka": CKA,
-    "rankme": RankMe,
+OF_MOMENTS: dict[str, type[scores.MomentScore]] = {
+    "logme": scores.LogME,
+    "hscore": scores.HScore,
+    "ridge": scores.RidgeR2,
+    "cca": scores.CCA,
+    "pwcca": scores.PWCCA,
+    "vci": scores.VCI,
+    "cka": scores.CKA,
+    "rankme": scores.RankMe,
 }
-OF_SAMPLES: dict[str, type[SampledScore]] = {
-    "knn": KNN,
-    "ncm": NearestClassMean,
-    "loo": LeaveOneOut,
-    "gbc": GBC,
-    "transrate": TransRate,
+OF_SAMPLES: dict[str, type[scores.SampledScore]] = {
+    "knn": scores.KNN,
+    "ncm": scores.NearestClassMean,
+    "loo": scores.LeaveOneOut,
+    "gbc": scores.GBC,
+    "transrate": scores.TransRate,
 }
 RULES = ("depth", "dim", "parameters")
 PER_CLASS = 10
@@ -208,17 +190,17 @@ def speakers(utterances: tuple[Utterance, ...], task: Task) -> NDArray[Any]:
 
 def by_utterance(features: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[Any]) -> dict[str, float]:
     """Every score of utterance means, higher for better."""
-    scores = {name: score().fit(features, labels).score_ for name, score in OF_MOMENTS.items()}
+    values = {name: score().fit(features, labels).score_ for name, score in OF_MOMENTS.items()}
     few = groups if len(set(groups)) <= MAX_GROUPS else None
-    scores |= {name: score().fit(features, labels, few).score_ for name, score in OF_SAMPLES.items()}
-    return {name: value * (1 if get_score(name).higher_is_better else -1) for name, value in scores.items()}
+    values |= {name: score().fit(features, labels, few).score_ for name, score in OF_SAMPLES.items()}
+    return {name: value * (1 if scores.get_score(name).higher_is_better else -1) for name, value in values.items()}
 
 
 def by_frame(moments: Moments) -> dict[str, float]:
     """Every score of the frames' moments, higher for better."""
-    spectrum = Spectrum.of(moments)
+    spectrum = scores.Spectrum.of(moments)
     values = {name: score.read(spectrum).value for name, score in OF_MOMENTS.items()}
-    return {name: value * (1 if get_score(name).higher_is_better else -1) for name, value in values.items()}
+    return {name: value * (1 if scores.get_score(name).higher_is_better else -1) for name, value in values.items()}
 
 
 def probe(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArray[np.bool_]) -> list[float]:

@@ -33,7 +33,7 @@ from voxrank.targets.labels import Targets, remarks, utterance_targets
 logger = logging.getLogger(__name__)
 
 Resampled = NDArray[np.float64] | None
-"""(resamples, candidates) of the score that orders the ranking; None without blocks."""
+"""(resamples, candidates) of the score that orders the ranking, higher for better; None without blocks."""
 
 N_RESAMPLES = 10_000
 KEPT_PARAMETERS = 500_000_000
@@ -108,15 +108,16 @@ def rank(
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
-    resampled = resample([c.estimates[chosen[0].name] for c in tally.candidates], n_resamples=N_RESAMPLES, seed=seed)
+    first = _best_first(tally.candidates, chosen[0])
+    resampled = _resampled(tally.candidates, chosen[0], seed)
     ranking = Ranking(
         task=dataset.task,
         data=DataSummary(
             len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
         ),
-        models=_rank_models(tally.candidates, chosen[0], resampled),
-        beats=_beats(tally.candidates, chosen[0], resampled),
-        layers=tuple(_layer_score(c) for c in _best_first(tally.candidates, chosen[0])),
+        models=_rank_models(first, _probability_best(tally.candidates, resampled)),
+        beats=_beats(tally.candidates, _best_layers(first), resampled),
+        layers=tuple(_layer_score(c) for c in first),
         cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
         skipped=skipped,
         options=_options(dataset, chosen, layers, seed) | asdict(encoding) | asdict(extraction),
@@ -293,39 +294,42 @@ def _best_first(candidates: Sequence[_Candidate], score: Score) -> list[_Candida
     return sorted(candidates, key=lambda c: sign * c.estimates[score.name].value)
 
 
-def _best_layers(candidates: Sequence[_Candidate], score: Score) -> list[_Candidate]:
+def _best_layers(best_first: Sequence[_Candidate]) -> list[_Candidate]:
     """Each model at its best layer, best first."""
     best: dict[str, _Candidate] = {}
-    for candidate in _best_first(candidates, score):
+    for candidate in best_first:
         best.setdefault(candidate.model, candidate)
     return list(best.values())
 
 
-def _rank_models(candidates: Sequence[_Candidate], score: Score, resampled: Resampled) -> tuple[ModelScore, ...]:
-    probability = _probability_best(candidates, score, resampled)
+def _rank_models(best_first: Sequence[_Candidate], probability: dict[str, float]) -> tuple[ModelScore, ...]:
     return tuple(
         ModelScore(c.model, c.layer.index, position, probability.get(c.model), c.parameters, _values(c))
-        for position, c in enumerate(_best_layers(candidates, score), start=1)
+        for position, c in enumerate(_best_layers(best_first), start=1)
     )
 
 
+def _resampled(candidates: Sequence[_Candidate], score: Score, seed: int) -> Resampled:
+    values = resample([c.estimates[score.name] for c in candidates], n_resamples=N_RESAMPLES, seed=seed)
+    return values if values is None or score.higher_is_better else -values
+
+
 def _beats(
-    candidates: Sequence[_Candidate], score: Score, resampled: Resampled
+    candidates: Sequence[_Candidate], models: Sequence[_Candidate], resampled: Resampled
 ) -> tuple[tuple[float, ...], ...] | None:
     """Share of paired resamples in which the best layer of one model is above the best layer of another."""
     if resampled is None:
         return None
-    values = resampled if score.higher_is_better else -resampled
-    order = [c.model for c in _best_layers(candidates, score)]
-    best = [values[:, [i for i, c in enumerate(candidates) if c.model == model]].max(axis=1) for model in order]
+    columns = [[i for i, c in enumerate(candidates) if c.model == model.model] for model in models]
+    best = [resampled[:, layers].max(axis=1) for layers in columns]
     return tuple(tuple(float((a > b).mean()) for b in best) for a in best)
 
 
-def _probability_best(candidates: Sequence[_Candidate], score: Score, resampled: Resampled) -> dict[str, float]:
+def _probability_best(candidates: Sequence[_Candidate], resampled: Resampled) -> dict[str, float]:
     """Share of paired resamples in which a model's best layer is the best of all; empty without resamples."""
     if resampled is None:
         return {}
-    winners: NDArray[np.int64] = (resampled if score.higher_is_better else -resampled).argmax(axis=1)
+    winners: NDArray[np.int64] = resampled.argmax(axis=1)
     wins = np.bincount(winners, minlength=len(candidates)) / N_RESAMPLES
     shares: dict[str, float] = {}
     for candidate, share in zip(candidates, wins.tolist(), strict=True):

@@ -74,7 +74,7 @@ class BarProgress(Progress):
             self._bars.remove_task(self._loading)
             self._loading = None
         label = Text(f"{position}/{models} ").append_text(plain(model, width=NAME_COLUMNS))
-        self._task = self._bars.add_task(label.markup, total=seconds)
+        self._task, self._total = self._bars.add_task(label.markup, total=seconds), seconds
 
     def advance(self, seconds: Seconds) -> None:
         """Move the bar."""
@@ -82,8 +82,7 @@ class BarProgress(Progress):
 
     def finish(self) -> None:
         """Fill the bar."""
-        total = next(task.total for task in self._bars.tasks if task.id == self._task)
-        self._bars.update(self._task, completed=total)
+        self._bars.update(self._task, completed=self._total)
 
 
 class LineProgress(Progress):

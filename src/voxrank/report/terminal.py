@@ -30,11 +30,11 @@ def plain(name: str, width: int | None = None) -> Text:
 
 def show_ranking(console: Console, ranking: Ranking) -> None:
     """Print the models, best first, what to fine-tune, what was skipped and what it took."""
-    score = ranking.options["scores"][0]
-    console.print(models_table(ranking, score))
     names = ranking.options["scores"]
-    for start in range(0, len(names) if len(names) > 1 else 0, SCORES_ABREAST):
-        console.print(scores_table(ranking, names[start : start + SCORES_ABREAST]))
+    console.print(models_table(ranking, names[0]))
+    if len(names) > 1:
+        for start in range(0, len(names), SCORES_ABREAST):
+            console.print(scores_table(ranking, names[start : start + SCORES_ABREAST]))
     console.print(verdict(ranking))
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):

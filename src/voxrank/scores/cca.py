@@ -12,8 +12,7 @@ variate accounts for. With fewer samples than dimensions every ρ_j is 1 and all
 H-score is their cure. Each reads the moments, and costs a (T, T) eigendecomposition.
 
 Sources: Raghu et al., "SVCCA", arXiv 1706.05806; Morcos et al., arXiv 1806.05759 (PWCCA); Pasad et al., arXiv
-2211.03929 (on speech); Xu et al., "Fast and Accurate Transferability Measurement by Evaluating Intra-class Feature
-Variance", arXiv 2308.05986, and "Quantifying the Variability Collapse of Neural Networks", ICML 2023 (VCI).
+2211.03929 (on speech); Xu and Liu, "Quantifying the Variability Collapse of Neural Networks", ICML 2023 (VCI).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from voxrank.scores.explained import Explained
-from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import EPSILON, Spectrum
 from voxrank.sketches.moments import Array
 
@@ -30,10 +29,10 @@ def read_cca(s: Spectrum) -> Reading:
     """Mean canonical correlation."""
     explained, count = Explained.of(s), _count(s)
     if not count:
-        return Reading(0.0, None)
+        return Reading(0.0, Gradient)
     correlations, variates = _correlations(explained)
     slope = (variates / (2 * correlations * count)) @ variates.T
-    return Reading(float(correlations.sum()) / count, lambda: _gradient(explained, slope))
+    return Reading(float(correlations.sum()) / count, lambda: explained.gradient(slope))
 
 
 def read_pwcca(s: Spectrum) -> Reading:
@@ -48,7 +47,7 @@ def read_vci(s: Spectrum) -> Reading:
     """Variability collapse index."""
     explained, rank = Explained.of(s), max(s.target_rank, 1)
     slope = -np.eye(len(explained.matrix)) / rank
-    return Reading(1 - float(np.trace(explained.matrix)) / rank, lambda: _gradient(explained, slope))
+    return Reading(1 - float(np.trace(explained.matrix)) / rank, lambda: explained.gradient(slope))
 
 
 def _count(s: Spectrum) -> int:
@@ -60,12 +59,3 @@ def _correlations(explained: Explained) -> tuple[Array, Array]:
     squares, variates = np.linalg.eigh(explained.matrix)
     kept = squares > len(squares) * EPSILON
     return np.sqrt(np.minimum(squares[kept], 1.0)), variates[:, kept]
-
-
-def _gradient(explained: Explained, slope: Array) -> Gradient:
-    return about_mean(
-        explained.spectrum,
-        gram=explained.by_gram(slope),
-        cross=explained.by_cross(slope),
-        **explained.by_targets(slope),
-    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
+
+Sketch = TypeVar("Sketch")
 
 ROWS = 4096
 """Looked at at a time, so that a check takes no memory to speak of."""
@@ -44,3 +46,41 @@ def checked_targets(targets: ArrayLike, n: int, *, regression: bool) -> NDArray[
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         raise OptionError("the targets hold NaN or infinite values; drop those samples first")
     return values
+
+
+def check_same_dim(known: int, dim: int) -> None:
+    """Refuse features of another dimension than before.
+
+    Raises:
+        OptionError: they have one.
+    """
+    if dim != known:
+        raise OptionError(f"expected features of {known} numbers as before, got {dim}")
+
+
+def check_same_kind(*, mine: bool, theirs: bool) -> None:
+    """Refuse to merge a score of values with one of classes.
+
+    Raises:
+        OptionError: one is a regression and the other not.
+    """
+    if mine != theirs:
+        raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
+
+
+def fitted(name: str, sketch: Sketch | None, classes: NDArray[Any] | None) -> Sketch:
+    """What a score has seen, refused when that is nothing, or one class.
+
+    Args:
+        name: of the score.
+        sketch: what it has seen; None for nothing.
+        classes: the class ids seen; None for values.
+
+    Raises:
+        OptionError: nothing was fitted, or the labels hold a single class.
+    """
+    if sketch is None:
+        raise OptionError(f"{name} has seen no samples; call fit(features, targets) first")
+    if classes is not None and len(classes) < 2:
+        raise OptionError(f"expected at least two classes, got only {classes[0]}; one class ranks nothing")
+    return sketch

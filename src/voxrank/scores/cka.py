@@ -23,7 +23,7 @@ def read_cka(s: Spectrum) -> Reading:
     targets = _target_scatter(s)
     size = float(np.linalg.norm(targets))
     if scatter == 0 or size == 0:
-        return Reading(0.0, lambda: about_mean(s, gram=np.zeros((len(s.mean), len(s.mean)))))
+        return Reading(0.0, Gradient)
     value = float((s.cross**2).sum()) / (scatter * size)
     return Reading(value, lambda: _gradient(s, value, scatter, targets))
 

@@ -13,6 +13,7 @@ Source: Efron, "Jackknife-after-bootstrap standard errors and influence function
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,12 @@ class Estimate:
 
     value: float
     influence: NDArray[np.float64]
+
+    @classmethod
+    def of_left_out(cls, value: float, left_out: NDArray[np.float64]) -> Self:
+        """From the score with each block left out in turn (B,): the variance is then the jackknife's."""
+        blocks = len(left_out)
+        return cls(value, -(blocks - 1) / blocks * (left_out - left_out.mean()))
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
         """Low and high of the two-sided interval (Student's t, B − 1 degrees); None below two blocks."""

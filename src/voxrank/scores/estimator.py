@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
-from voxrank.scores.checks import checked_features, checked_targets
+from voxrank.scores.checks import check_same_kind, checked_features, checked_targets, fitted
 from voxrank.scores.cka import read_cka
 from voxrank.scores.gradient import Reading
 from voxrank.scores.hscore import read_hscore
@@ -82,8 +82,7 @@ class MomentScore:
         """
         if other._moments is None:
             return self
-        if self.regression != other.regression:
-            raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
+        check_same_kind(mine=self.regression, theirs=other.regression)
         if not self.regression:
             self._know(other.classes_)
         theirs = other._aligned(self.classes_)
@@ -100,13 +99,13 @@ class MomentScore:
         """
         return type(self).read(self._fitted()).value
 
+    def _seen(self) -> Moments:
+        return fitted(type(self).__name__, self._moments, None if self.regression else self.classes_)
+
     def _fitted(self) -> Spectrum:
-        if self._moments is None or self._moments.n == 0:
-            raise OptionError(f"{type(self).__name__} has seen no samples; call fit(features, targets) first")
-        if not self.regression and len(self.classes_) < 2:
-            raise OptionError(f"expected at least two classes, got only {self.classes_[0]}; one class ranks nothing")
+        moments = self._seen()
         if self._spectrum is None:
-            self._spectrum = Spectrum.of(self._moments)
+            self._spectrum = Spectrum.of(moments)
         return self._spectrum
 
     def _know(self, classes: NDArray[Any]) -> None:
@@ -163,12 +162,12 @@ class LogME(MomentScore):
         Raises:
             OptionError: nothing was fitted, or the labels hold a single class.
         """
-        spectrum = self._fitted()
-        if self.compat is None or self._moments is None:
-            return read_logme(spectrum).value
+        if self.compat is None:
+            return super().score_
+        moments = self._seen()
         whole = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
         empty = int(self.classes_.max()) + 1 - len(self.classes_) if whole else 0
-        return published_logme(self._moments, max(empty, 0))
+        return published_logme(moments, max(empty, 0))
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
         """The posterior mean's prediction for features (n, D): class ids (n,), or values (n, T).

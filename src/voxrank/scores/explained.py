@@ -9,10 +9,10 @@ For κ = 0 its eigenvalues are the squared canonical correlations of samples and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from voxrank.scores.gradient import Gradient, about_mean
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Array
 
@@ -41,23 +41,32 @@ class Explained:
         inverse = np.divide(1.0, denominator, out=np.zeros_like(denominator), where=denominator > 0)
         return cls(s, whitened, inverse, (whitened * inverse) @ whitened.T)
 
-    def by_gram(self, slope: Array) -> Array:
-        """∂F/∂S (D, D) in the samples' own basis, for ∂F/∂A = `slope` (T', T')."""
-        moved = (self.whitened * self.inverse) @ self.spectrum.vectors.T
-        gradient: Array = -(moved.T @ slope @ moved)
-        return gradient
+    def gradient(
+        self, slope: Array, *, by_eigenvalues: Array | None = None, quartic: float = 0.0, n: float = 0.0
+    ) -> Gradient:
+        """The gradient of F(A), and of what else a score reads.
 
-    def by_cross(self, slope: Array) -> Array:
-        """∂F/∂C (T, D) in the samples' own basis."""
-        moved = (self.whitened * self.inverse) @ self.spectrum.vectors.T
-        gradient: Array = 2 * self.spectrum.root.T @ slope @ moved
-        return gradient
-
-    def by_targets(self, slope: Array) -> dict[str, Any]:
-        """∂F by the class counts, or by the values' scatter, as `about_mean` takes it; `slope` is a function of A."""
-        root = self.spectrum.root
-        gradient = -(root.T @ self.matrix @ slope @ root)
-        return {"counts": np.diag(gradient).copy()} if self.spectrum.target_gram is None else {"target_gram": gradient}
+        Args:
+            slope: (T', T') ∂F/∂A, a function of A.
+            by_eigenvalues: (D,) further terms by S, in its own basis.
+            quartic: by Σ ‖f − μ‖⁴.
+            n: by the number of samples.
+        """
+        s = self.spectrum
+        moved = (self.whitened * self.inverse) @ s.vectors.T
+        gram = -(moved.T @ slope @ moved)
+        if by_eigenvalues is not None:
+            gram += (s.vectors * by_eigenvalues) @ s.vectors.T
+        targets = -(s.root.T @ self.matrix @ slope @ s.root)
+        return about_mean(
+            s,
+            gram=gram,
+            cross=2 * s.root.T @ slope @ moved,
+            counts=np.diag(targets).copy() if s.target_gram is None else None,
+            target_gram=None if s.target_gram is None else targets,
+            quartic=quartic,
+            n=n,
+        )
 
     def by_ridge(self) -> float:
         """∂tr(A)/∂κ."""

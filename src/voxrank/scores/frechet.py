@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import checked_features
+from voxrank.scores.checks import check_same_dim, checked_features
 from voxrank.sketches.moments import Array, Moments
 
 
@@ -75,9 +75,7 @@ class FrechetDistance:
         return frechet_squared(source, target)
 
     def _side(self, side: int, dim: int) -> Moments:
-        known = next((m.dim for m in self._moments if m is not None), dim)
-        if known != dim:
-            raise OptionError(f"expected features of {known} numbers as before, got {dim}")
+        check_same_dim(next((m.dim for m in self._moments if m is not None), dim), dim)
         moments = self._moments[side]
         if moments is None:
             moments = self._moments[side] = Moments.zeros(dim, 1)

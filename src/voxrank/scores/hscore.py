@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from voxrank.scores.explained import Explained
-from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
 
 
@@ -35,7 +35,7 @@ def read_hscore(s: Spectrum) -> Reading:
     """The score of a spectrum and its gradient."""
     alpha = shrinkage(s)
     if alpha == 1 or not s.rank:
-        return Reading(0.0, lambda: about_mean(s, gram=np.zeros((len(s.mean), len(s.mean)))))
+        return Reading(0.0, Gradient)
     explained = Explained.of(s, alpha / (1 - alpha) * float(s.eigenvalues.mean()))
     return Reading(float(np.trace(explained.matrix)), lambda: _gradient(explained, alpha))
 
@@ -59,6 +59,4 @@ def _gradient(explained: Explained, alpha: float) -> Gradient:
         by_n = by_alpha * squares / (s.n**2 * spread)
         diagonal += by_alpha * alpha * 2 * trace / (dim * spread)
         diagonal -= by_alpha * (1 / (s.n * spread) + alpha / spread) * 2 * s.eigenvalues
-    gram = explained.by_gram(identity) + (s.vectors * diagonal) @ s.vectors.T
-    cross = explained.by_cross(identity)
-    return about_mean(s, gram=gram, cross=cross, quartic=quartic, n=by_n, **explained.by_targets(identity))
+    return explained.gradient(identity, by_eigenvalues=diagonal, quartic=quartic, n=by_n)

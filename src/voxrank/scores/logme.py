@@ -119,7 +119,7 @@ def _kappa(s: Spectrum, ratio: Array) -> Array:
 
 def _unreached(s: Spectrum) -> Array:
     """r₀, kept above the floor."""
-    return np.asarray(np.maximum(s.square - s.power.sum(axis=1), RESIDUAL_FLOOR * (s.square + s.weight**2)))
+    return np.asarray(np.maximum(s.unreached, RESIDUAL_FLOOR * (s.square + s.weight**2)))
 
 
 def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array, Array]:

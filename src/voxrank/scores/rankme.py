@@ -20,7 +20,7 @@ from voxrank.scores.spectrum import Spectrum
 def read_rankme(s: Spectrum) -> Reading:
     """The score of a spectrum and its gradient."""
     if not s.rank:
-        return Reading(1.0, lambda: about_mean(s, gram=np.zeros((len(s.mean), len(s.mean)))))
+        return Reading(1.0, Gradient)
     sigma = np.sqrt(s.eigenvalues[s.eigenvalues > 0])
     share = sigma / sigma.sum()
     return Reading(float(np.exp(-(share @ np.log(share)))), lambda: _gradient(s))

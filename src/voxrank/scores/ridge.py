@@ -36,7 +36,7 @@ def best_ridge(s: Spectrum) -> float:
 def read_ridge(s: Spectrum) -> Reading:
     """The score of a spectrum and its gradient."""
     if not s.rank or s.square.sum() <= 0:
-        return Reading(0.0, lambda: about_mean(s, gram=np.zeros((len(s.mean), len(s.mean)))))
+        return Reading(0.0, Gradient)
     t = best_ridge(s)
     return Reading(1 - _error(s, t), lambda: _gradient(s, t))
 
@@ -49,8 +49,7 @@ def _error(s: Spectrum, t: float) -> float:
 
 def _residual(s: Spectrum, t: float) -> float:
     """RSS(t), a sum of positive terms."""
-    unreached = np.maximum(s.square - s.power.sum(axis=1), 0.0).sum()
-    return float(unreached + (s.power @ (t / (s.eigenvalues + t)) ** 2).sum())
+    return float(np.maximum(s.unreached, 0.0).sum() + (s.power @ (t / (s.eigenvalues + t)) ** 2).sum())
 
 
 def _gradient(s: Spectrum, t: float) -> Gradient:

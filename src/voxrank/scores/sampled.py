@@ -9,7 +9,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import checked_features, checked_targets
+from voxrank.scores.checks import (
+    check_same_dim,
+    check_same_kind,
+    checked_features,
+    checked_targets,
+    fitted,
+)
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.heldout import estimate_knn, estimate_loo, estimate_ncm
 from voxrank.scores.separation import estimate_gbc, estimate_transrate
@@ -71,9 +77,8 @@ class SampledScore:
         members = np.zeros(len(samples), dtype=np.int64) if groups is None else np.asarray(groups)
         if len(members) != len(samples):
             raise OptionError(f"expected {len(samples)} groups, one for each sample, got {len(members)}")
-        if self._sample is not None and self._sample.features.shape[1] != samples.shape[1]:
-            known = self._sample.features.shape[1]
-            raise OptionError(f"expected features of {known} numbers as before, got {samples.shape[1]}")
+        if self._sample is not None:
+            check_same_dim(self._sample.features.shape[1], samples.shape[1])
         for group in np.unique(members):
             chosen = members == group
             self._parts.append((np.asarray(group), *_moments(samples[chosen], values[chosen])))
@@ -97,8 +102,7 @@ class SampledScore:
         """
         if other._sample is None:
             return self
-        if self.regression != other.regression:
-            raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
+        check_same_kind(mine=self.regression, theirs=other.regression)
         if self._sample is None:
             self._sample = Sample.empty(self.max_samples, other._sample.features.shape[1])
         theirs = other._sample
@@ -122,12 +126,9 @@ class SampledScore:
         Raises:
             OptionError: nothing was fitted, the labels hold a single class, or the score needs classes.
         """
-        if self._sample is None:
-            raise OptionError(f"{type(self).__name__} has seen no samples; call fit(features, targets) first")
-        if not self.regression and len(self.classes_) < 2:
-            raise OptionError(f"expected at least two classes, got only {self.classes_[0]}; one class ranks nothing")
+        sample = fitted(type(self).__name__, self._sample, None if self.regression else self.classes_)
         if self._view is None:
-            self._view = self._made_view(self._sample)
+            self._view = self._made_view(sample)
         return type(self).estimate(self._view).value
 
     def _made_view(self, sample: Sample) -> LayerView:

@@ -80,5 +80,5 @@ def _left_out(view: LayerView, features: Array, measure: Callable[[Array, NDArra
     if len(blocks) < 2:
         return Estimate(value, np.zeros(len(blocks)))
     kept = [frames.blocks != b for b in blocks]
-    values = np.array([measure(features[k], labels[k]) if k.any() else value for k in kept])
-    return Estimate(value, -(len(blocks) - 1) / len(blocks) * (values - values.mean()))
+    left = [measure(features[k], labels[k]) if k.any() else value for k in kept]
+    return Estimate.of_left_out(value, np.array(left))

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import checked_features
+from voxrank.scores.checks import check_same_dim, checked_features
 from voxrank.sketches.moments import Array
 from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directions
 
@@ -156,9 +156,7 @@ class SlicedWasserstein:
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
         """
-        if self._kept is None:
-            self._kept, self._dim = (Quantiles(LIMIT), Quantiles(LIMIT)), 0
-        for kept, features in zip(self._kept, (source, target), strict=True):
+        for kept, features in zip(self._quantiles(), (source, target), strict=True):
             if features is not None:
                 samples = checked_features(features).astype(np.float32, copy=False)
                 self._same_dim(samples.shape[1])
@@ -176,12 +174,11 @@ class SlicedWasserstein:
         """
         if other._kept is None:
             return self
-        if self._kept is None:
-            self._kept, self._dim = (Quantiles(LIMIT), Quantiles(LIMIT)), other._dim
+        quantiles = self._quantiles()
         self._same_dim(other._dim)
         if not np.array_equal(self._drawn(self._dim), other._drawn(self._dim)):
             raise OptionError("expected the same directions in both; give them the same seed and n_projections")
-        for mine, theirs in zip(self._kept, other._kept, strict=True):
+        for mine, theirs in zip(quantiles, other._kept, strict=True):
             mine.merge(theirs)
         self._score = None
         return self
@@ -205,6 +202,12 @@ class SlicedWasserstein:
         """By what share of the samples a quantile's rank may be off: 0 while `partial_fit` keeps all it saw."""
         return 0.0 if self._kept is None else max(kept.rank_error for kept in self._kept)
 
+    def _quantiles(self) -> tuple[Quantiles, Quantiles]:
+        """Of source and target; begun where nothing was kept."""
+        if self._kept is None:
+            self._kept, self._dim = (Quantiles(LIMIT), Quantiles(LIMIT)), 0
+        return self._kept
+
     def _drawn(self, dim: int) -> Values:
         if self.projections is None:
             return draw_directions(dim, self.n_projections, seed=self.seed, orthogonal=self.directions == "orthogonal")
@@ -213,8 +216,7 @@ class SlicedWasserstein:
         return self.projections
 
     def _same_dim(self, dim: int) -> None:
-        if self._dim not in (0, dim):
-            raise OptionError(f"expected features of {self._dim} numbers as before, got {dim}")
+        check_same_dim(self._dim or dim, dim)
         self._dim = dim
 
 

@@ -89,6 +89,12 @@ class Spectrum:
         """(T, D) c²/λ: the square of y's component along each principal direction."""
         return np.divide(self.cross**2, self.eigenvalues, out=np.zeros_like(self.cross), where=self.eigenvalues > 0)
 
+    @cached_property
+    def unreached(self) -> Array:
+        """(T,) r₀, the square of y − ȳ that no principal direction reaches; rounding may leave it just below 0."""
+        rest: Array = self.square - self.power.sum(axis=1)
+        return rest
+
     @property
     def target_mean(self) -> Array:
         """(T,) ȳ."""

@@ -75,13 +75,13 @@ class LayerView:
         """A score of the moments, with its influence by the blocks."""
         reading = read(self.spectrum)
         if reading.gradient is None:
-            return Estimate(reading.value, self._left_out(read))
+            return self._left_out(read, reading.value)
         return Estimate(reading.value, influence(reading.gradient(), self.moments))
 
-    def _left_out(self, read: Read) -> Array:
-        """Influence by leaving out one block after another (the jackknife), an eigendecomposition each."""
+    def _left_out(self, read: Read, value: float) -> Estimate:
+        """Influence by leaving out one block after another, an eigendecomposition each."""
         total, blocks = self.moments.total, list(self.moments)
         if len(blocks) < 2:
-            return np.zeros(len(blocks))
-        values = np.array([read(Spectrum.of(total.without(block.unpack()))).value for block in blocks])
-        return np.asarray(-(len(blocks) - 1) / len(blocks) * (values - values.mean()))
+            return Estimate(value, np.zeros(len(blocks)))
+        left = [read(Spectrum.of(total.without(block.unpack()))).value for block in blocks]
+        return Estimate.of_left_out(value, np.array(left))

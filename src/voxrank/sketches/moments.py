@@ -175,27 +175,25 @@ class Moments:
 
     def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
         """The same samples among more classes: those known go to `places` of `n_targets`."""
-        wide = Moments.zeros(self.dim, n_targets)
-        wide.n, wide.total, wide.products = self.n, self.total, self.products
-        wide.cross[places], wide.square[places], wide.target_total[places] = self.cross, self.square, self.target_total
-        return wide
+        cross, counts = np.zeros((n_targets, self.dim)), np.zeros(n_targets)
+        cross[places], counts[places] = self.cross, self.square
+        return Moments(self.n, self.total, self.products, cross, counts, counts.copy())
 
     def without(self, other: Moments) -> Moments:
         """What is left when the samples of `other`, which are among these, are taken away."""
-        rest = Moments.zeros(self.dim, len(self.square), values=self.values)
-        rest.n = self.n - other.n
-        rest.total = self.total - other.total
-        rest.products = Products(
-            self.products.gram - other.products.gram,
-            self.products.cubic - other.products.cubic,
-            self.products.quartic - other.products.quartic,
-        )
-        rest.cross = self.cross - other.cross
-        rest.target_total = self.target_total - other.target_total
-        rest.square = self.square - other.square
+        mine, theirs = self.products, other.products
+        target_gram = None
         if self.target_gram is not None and other.target_gram is not None:
-            rest.target_gram = self.target_gram - other.target_gram
-        return rest
+            target_gram = self.target_gram - other.target_gram
+        return Moments(
+            n=self.n - other.n,
+            total=self.total - other.total,
+            products=Products(mine.gram - theirs.gram, mine.cubic - theirs.cubic, mine.quartic - theirs.quartic),
+            cross=self.cross - other.cross,
+            target_total=self.target_total - other.target_total,
+            square=self.square - other.square,
+            target_gram=target_gram,
+        )
 
 
 def self_products(samples: torch.Tensor) -> Products:
