@@ -13,7 +13,7 @@ Hertz = float
 
 WhisperWindow = Literal["full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
-Sample = Literal["frame", "utterance"]
+Sample = Literal["utterance", "segment", "effective", "frame"]
 
 MAX_THREADS = 256
 
@@ -79,7 +79,9 @@ class ExtractionOptions:
     """How audio becomes sketches.
 
     Attributes:
-        sample: what one sample is: every "frame" (temporal independence), or the "utterance" mean of its frames.
+        sample: what one sample is: the "utterance" mean of its frames; the mean of a "segment" of them; every "frame"
+            (temporal independence); "effective": every frame, weighted by how much of it is new.
+        segment_s: the longest segment; an utterance is cut into the fewest equal ones.
         threads: decoders that run ahead of the encoder.
         blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
         shard_s: audio in one shard, about.
@@ -90,6 +92,7 @@ class ExtractionOptions:
     """
 
     sample: Sample = "utterance"
+    segment_s: Seconds = 0.2
     threads: int = 2
     blocks: int = 10
     shard_s: Seconds = 600.0
@@ -97,6 +100,7 @@ class ExtractionOptions:
 
     def __post_init__(self) -> None:
         check_choice("sample", self.sample, Sample)
+        check_number("segment_s", self.segment_s, 0.01)
         check_number("threads", self.threads, 1, MAX_THREADS, whole=True)
         check_number("blocks", self.blocks, 1, whole=True)
         check_number("shard_s", self.shard_s, 0.1)

@@ -20,9 +20,10 @@ from voxrank.config import ExtractionOptions, Seconds
 from voxrank.data.audio import decode
 from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
-from voxrank.encoders.base import Encoder, LayerFrames, Waveform
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
 from voxrank.memory import is_out_of_memory
+from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Array, Moments, Products, self_products, sum_runs
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
@@ -82,14 +83,14 @@ def sketch_shards(
     Raises:
         RunError: memory ran out on a single window.
     """
-    dims = {layer.index: layer.dim for layer in encoder.layers}
+    kept = [layer for layer in encoder.layers if layer.index in layers]
     planned = ((shard, batch) for shard in shards for batch in plan_batches(shard.items, encoder))
     ready = prefetch(
         planned, lambda work: _decode(work[1], encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork({layer: dims[layer] for layer in layers}, shard.block, targets, options)
+            work = _ShardWork(kept, shard.block, targets, options)
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))
@@ -127,14 +128,17 @@ def _decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError
 class _ShardWork:
     """A shard in the making."""
 
-    def __init__(self, dims: dict[int, int], block: int, targets: Targets, options: ExtractionOptions) -> None:
+    def __init__(self, layers: Sequence[Layer], block: int, targets: Targets, options: ExtractionOptions) -> None:
         self._sketch = ShardSketch(
-            {layer: Moments.zeros(dim, targets.count, values=targets.values) for layer, dim in dims.items()},
-            {layer: Sample.empty(options.kept_samples, dim) for layer, dim in dims.items() if options.kept_samples},
+            {layer.index: Moments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
+            {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
         )
         self._block, self._targets = block, targets
-        self._by_frame = options.sample == "frame"
-        self._means: dict[int, list[Array]] = {layer: [] for layer in dims}
+        self._by_utterance = options.sample == "utterance"
+        self._segments: dict[int, int] = {}
+        if options.sample == "segment":
+            self._segments = {layer.index: segment_frames(options.segment_s, layer.frame_rate) for layer in layers}
+        self._means: dict[int, list[Array]] = {layer.index: [] for layer in layers}
         self._waiting: list[Item] = []
 
     def take(self, encoder: Encoder, decoded: _Decoded) -> None:
@@ -161,9 +165,8 @@ class _ShardWork:
         while True:
             started = time.perf_counter()
             try:
-                if self._by_frame:
-                    return _sum_layers(encoder.encode(waveforms), self._frame_sums(keys))
-                return _sum_layers(encoder.encode(waveforms), self._sums(len(keys)))
+                layer_sums = self._sums(len(keys)) if self._by_utterance else self._sample_sums(keys)
+                return _sum_layers(self._samples(encoder.encode(waveforms)), layer_sums)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -171,20 +174,27 @@ class _ShardWork:
             finally:
                 self._sketch.encode_s += time.perf_counter() - started
 
+    def _samples(self, pieces: Iterator[LayerFrames]) -> Iterator[LayerFrames]:
+        """The kept layers' pieces, their frames pooled where a sample is a segment."""
+        for piece in pieces:
+            if piece.layer in self._sketch.layers:
+                longest = self._segments.get(piece.layer)
+                yield piece if longest is None else segment_means(piece, longest)
+
     def _sums(self, utterances: int) -> dict[int, _LayerSums]:
         return {layer: _LayerSums(utterances, moments.dim) for layer, moments in self._sketch.layers.items()}
 
-    def _frame_sums(self, keys: Keys) -> dict[int, _LayerSums]:
+    def _sample_sums(self, keys: Keys) -> dict[int, _LayerSums]:
         samples = self._sketch.samples
         return {
-            layer: _FrameSums(keys, moments.dim, self._block, samples.get(layer))
+            layer: _SampleSums(keys, moments.dim, self._block, samples.get(layer))
             for layer, moments in self._sketch.layers.items()
         }
 
     def _add(self, sums: dict[int, _LayerSums], items: list[Item]) -> None:
         rows = np.array([item.row for item in items])
         for layer, part in sums.items():
-            if isinstance(part, _FrameSums):
+            if isinstance(part, _SampleSums):
                 self._sketch.layers[layer].add(part.products, part.sums, part.counts, self._targets.rows[rows])
                 if part.sampled is not None:
                     part.sampled.rows = rows[part.sampled.rows]
@@ -219,7 +229,7 @@ class _ShardWork:
 
 
 class _LayerSums:
-    """One layer over a batch: each utterance's sum (R, D) and frames (R,)."""
+    """One layer over a batch: each utterance's sum (R, D) and samples (R,)."""
 
     def __init__(self, utterances: int, dim: int) -> None:
         self.sums: Array = np.zeros((utterances, dim))
@@ -234,8 +244,8 @@ class _LayerSums:
         """All pieces are in."""
 
 
-class _FrameSums(_LayerSums):
-    """The same where every frame is a sample: their products too, and some of them.
+class _SampleSums(_LayerSums):
+    """The same where an utterance is many samples: their products too, and some of them.
 
     Args:
         keys: (R,) of the utterances.
@@ -272,8 +282,7 @@ class _FrameSums(_LayerSums):
 
 def _sum_layers(pieces: Iterator[LayerFrames], layer_sums: dict[int, _LayerSums]) -> dict[int, _LayerSums]:
     for piece in pieces:
-        if piece.layer in layer_sums:
-            layer_sums[piece.layer].add(piece)
+        layer_sums[piece.layer].add(piece)
     for sums in layer_sums.values():
         sums.close()
     return layer_sums

@@ -97,7 +97,7 @@ def rank(
     for line in (_introduction(dataset, prepared), *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
-    tally = _Tally()
+    tally = _Tally(effective=extraction.sample == "effective")
     for position, spec in enumerate(specs, start=1):
         logger.info("%s: begins, model %d of %d", spec, position, len(specs))
         watcher.start(spec, position, len(specs), sum(item.seconds for item in prepared.items))
@@ -260,9 +260,14 @@ class _Candidate:
 
 
 class _Tally:
-    """Collects scored layers, skipped utterances and times as the models finish."""
+    """Collects scored layers, skipped utterances and times as the models finish.
 
-    def __init__(self) -> None:
+    Args:
+        effective: whether samples count for no more than the independent ones that they are worth.
+    """
+
+    def __init__(self, *, effective: bool) -> None:
+        self._effective = effective
         self.candidates: list[_Candidate] = []
         self.skipped: list[Skipped] = []
         self.encode_s = 0.0
@@ -277,7 +282,9 @@ class _Tally:
             raise RunError(f"{spec} could use none of the utterances; the first reason: {sketch.skipped[0].reason}")
         for layer in stable.layers[spec]:
             if layer.index in sketch.layers:
-                view = LayerView(sketch.layers[layer.index], sketch.samples.get(layer.index), targets.rows)
+                moments, sample = sketch.layers[layer.index], sketch.samples.get(layer.index)
+                weight = 1 / moments.total.inflation() if self._effective else 1.0
+                view = LayerView(moments, sample, targets.rows, weight)
                 estimates = {score.name: score.estimate(view) for score in scores}
                 self.candidates.append(_Candidate(spec, stable.parameters[spec], layer, estimates))
         self.score_s += time.perf_counter() - started

@@ -66,8 +66,11 @@ def rank(
         Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
     ] = None,
     sample: Annotated[
-        str, typer.Option("--sample", help="What one sample is: utterance (the mean) or frame.")
+        str, typer.Option("--sample", help="What one sample is: utterance (the mean), segment, effective or frame.")
     ] = "utterance",
+    segment: Annotated[
+        float, typer.Option("--segment", metavar="SECONDS", help="The longest segment of --sample segment.")
+    ] = 0.2,
     whisper_window: Annotated[
         str, typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker).")
     ] = "full",
@@ -94,7 +97,7 @@ def rank(
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(sample=cast("Sample", sample), threads=threads, blocks=blocks)
+    extraction = ExtractionOptions(sample=cast("Sample", sample), segment_s=segment, threads=threads, blocks=blocks)
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run

@@ -44,6 +44,8 @@ def read_ridge(s: Spectrum) -> Reading:
 def _error(s: Spectrum, t: float) -> float:
     """GCV(t)/GCV(∞)."""
     freedom = s.n - 1 - float((s.eigenvalues / (s.eigenvalues + t)).sum())
+    if freedom <= 0:  # where samples are worth fewer independent ones than there are dimensions
+        return np.inf
     return _residual(s, t) / float(s.square.sum()) * ((s.n - 1) / freedom) ** 2
 
 

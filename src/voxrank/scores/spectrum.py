@@ -7,7 +7,7 @@ the mean as a rank-one term z zᵀ, z = √n·Vᵀμ, to the scatter, which stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,8 +26,8 @@ class Spectrum:
     Target columns without any y ≠ 0 (class ids without samples) are left out; `used` says which are kept.
 
     Attributes:
-        n: number of samples.
-        eigenvalues: (D,) λ of the scatter, ascending, numerical zeros as 0; at most n − 1 are positive.
+        n: number of samples, or of independent ones that they are worth (`thinned`).
+        eigenvalues: (D,) λ of the scatter, ascending, numerical zeros as 0; fewer than samples are positive.
         vectors: (D, D) V, in columns.
         mean: (D,) μ.
         cross: (T, D) c, rows Vᵀ Σ (y − ȳ) f.
@@ -39,7 +39,7 @@ class Spectrum:
         quartic: Σ ‖f − μ‖⁴.
     """
 
-    n: int
+    n: float
     eigenvalues: Array
     vectors: Array
     mean: Array
@@ -76,6 +76,22 @@ class Spectrum:
             target_gram=_centred_gram(moments, used),
             cubic=centred.cubic,
             quartic=max(centred.quartic, 0.0),
+        )
+
+    def thinned(self, weight: float) -> Spectrum:
+        """The spectrum where every sample counts for `weight` of one."""
+        if weight == 1:
+            return self
+        return replace(
+            self,
+            n=self.n * weight,
+            eigenvalues=self.eigenvalues * weight,
+            cross=self.cross * weight,
+            weight=self.weight * np.sqrt(weight),
+            square=self.square * weight,
+            target_gram=None if self.target_gram is None else self.target_gram * weight,
+            cubic=self.cubic * weight,
+            quartic=self.quartic * weight,
         )
 
     @cached_property

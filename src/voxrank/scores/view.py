@@ -46,11 +46,13 @@ class LayerView:
         moments: in blocks.
         sample: a bounded sample of the layer's frames; None where no score asked for it.
         targets: one row for each `Sample.rows`: class ids (U,) or values (U, T).
+        weight: how much of an independent sample each sample of the moments is worth.
     """
 
     moments: BlockedMoments
     sample: Sample | None = None
     targets: NDArray[Any] | None = None
+    weight: float = 1.0
 
     @cached_property
     def sampled(self) -> SampledFrames:
@@ -69,19 +71,19 @@ class LayerView:
     @cached_property
     def spectrum(self) -> Spectrum:
         """The one eigendecomposition that all scores of the moments share."""
-        return Spectrum.of(self.moments.total)
+        return Spectrum.of(self.moments.total).thinned(self.weight)
 
     def estimate(self, read: Read) -> Estimate:
         """A score of the moments, with its influence by the blocks."""
         reading = read(self.spectrum)
         if reading.gradient is None:
             return self._left_out(read, reading.value)
-        return Estimate(reading.value, influence(reading.gradient(), self.moments))
+        return Estimate(reading.value, self.weight * influence(reading.gradient(), self.moments))
 
     def _left_out(self, read: Read, value: float) -> Estimate:
         """Influence by leaving out one block after another, an eigendecomposition each."""
         total, blocks = self.moments.total, list(self.moments)
         if len(blocks) < 2:
             return Estimate(value, np.zeros(len(blocks)))
-        left = [read(Spectrum.of(total.without(block.unpack()))).value for block in blocks]
+        left = [read(Spectrum.of(total.without(block.unpack())).thinned(self.weight)).value for block in blocks]
         return Estimate.of_left_out(value, np.array(left))

@@ -8,7 +8,7 @@ classes, or the values to regress on. With samples as the rows of F (n, D) and t
 
 are sums over samples: they add up over batches, shards and machines, and their size does not depend on n. For classes,
 `cross` holds each class's sum of samples, `square` and `target_total` both hold each class's count, and YᵀY is the
-diagonal matrix of `square`.
+diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of one utterance depend on each other.
 """
 
 from __future__ import annotations
@@ -75,6 +75,39 @@ class Products:
 
 
 @dataclass
+class Runs:
+    """Sums over runs of samples that depend on each other, such as an utterance's frames.
+
+    With s the sum of a run's m samples,
+
+    Attributes:
+        square: Σ ‖s‖².
+        total: (D,) Σ m s.
+        count: Σ m².
+    """
+
+    square: float
+    total: Array
+    count: float
+
+    @classmethod
+    def zeros(cls, dim: int) -> Self:
+        """Of no runs."""
+        return cls(0.0, np.zeros(dim), 0.0)
+
+    @classmethod
+    def of(cls, sums: Array, counts: NDArray[np.int64]) -> Self:
+        """Of runs with these sums (R, D) and lengths (R,)."""
+        return cls(float(np.vdot(sums, sums)), counts @ sums, float(counts @ counts))
+
+    def add(self, other: Runs) -> None:
+        """Add other runs."""
+        self.square += other.square
+        self.total += other.total
+        self.count += other.count
+
+
+@dataclass
 class Moments:
     """The sums. `Moments.zeros` is the neutral element of `merge`.
 
@@ -86,6 +119,7 @@ class Moments:
         target_total: (T,) Σ y.
         square: (T,) Σ y².
         target_gram: (T, T) YᵀY of values; None for classes.
+        runs: of the samples that were added with `add`; None where they were never told apart.
     """
 
     n: int
@@ -95,6 +129,7 @@ class Moments:
     target_total: Array
     square: Array
     target_gram: Array | None = None
+    runs: Runs | None = None
 
     @classmethod
     def zeros(cls, dim: int, n_targets: int, *, values: bool = False) -> Self:
@@ -151,6 +186,12 @@ class Moments:
             np.add.at(self.cross, targets, sums)
         self.total += sums.sum(axis=0)
         self.products.add(products)
+        self._add_runs(Runs.of(sums, counts))
+
+    def _add_runs(self, runs: Runs) -> None:
+        if self.runs is None:
+            self.runs = Runs.zeros(self.dim)
+        self.runs.add(runs)
 
     def _add_targets(self, targets: Targets, counts: NDArray[np.int64]) -> None:
         self.n += int(counts.sum())
@@ -172,6 +213,24 @@ class Moments:
         self.square += other.square
         if self.target_gram is not None and other.target_gram is not None:
             self.target_gram += other.target_gram
+        if other.runs is not None:
+            self._add_runs(other.runs)
+
+    def inflation(self) -> float:
+        """By what factor the dependence within runs makes the variance of a mean larger; at least 1.
+
+            τ = Σ_runs ‖Σ (f − μ)‖² / Σ ‖f − μ‖²
+
+        This is the sum of the autocorrelation over all lags, weighted as in the variance of a run's mean: n samples
+        tell as much of a mean as n/τ independent ones. 1 where the samples of a run are as good as independent, the
+        length of a run where they are all alike. Source: Kish, "Survey Sampling", 1965 (the design effect).
+        """
+        if self.runs is None or not self.n:
+            return 1.0
+        mean = self.total / self.n
+        spread = float(np.trace(self.gram)) - float(self.total @ mean)
+        together = self.runs.square - 2 * float(self.runs.total @ mean) + self.runs.count * float(mean @ mean)
+        return max(together / spread, 1.0) if spread > 0 else 1.0
 
     def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
         """The same samples among more classes: those known go to `places` of `n_targets`."""

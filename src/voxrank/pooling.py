@@ -1,0 +1,35 @@
+"""Frames → fewer samples: means of segments."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from voxrank.config import Hertz, Seconds
+from voxrank.encoders.base import LayerFrames
+
+
+def segment_frames(segment_s: Seconds, frame_rate: Hertz) -> int:
+    """Frames in the longest segment, at least one."""
+    return max(1, round(segment_s * frame_rate))
+
+
+def segment_means(piece: LayerFrames, longest: int) -> LayerFrames:
+    """The mean of each segment: every utterance's frames are cut into the fewest equal segments.
+
+    Args:
+        piece: frames of a batch.
+        longest: frames in a segment, at most. Lengths of an utterance's segments differ by one at most.
+
+    Returns:
+        Means in place of frames, as many for each utterance as it has segments.
+    """
+    lengths = np.array(piece.lengths)
+    counts = -(-lengths // longest)
+    sizes = np.concatenate(
+        [np.diff(np.arange(k + 1) * m // k) if k else [] for m, k in zip(lengths, counts, strict=True)]
+    )
+    sizes_there = torch.from_numpy(sizes.astype(np.int64)).to(piece.frames.device)
+    places = torch.repeat_interleave(sizes_there)
+    sums = piece.frames.new_zeros(len(sizes), piece.frames.shape[1]).index_add_(0, places, piece.frames)
+    return LayerFrames(piece.layer, sums / sizes_there[:, None], tuple(counts.tolist()))
