@@ -55,8 +55,12 @@ def features_of(encoder, work, layer):
     return frames
 
 
+def even_parts(frames, count):
+    return [frames[len(frames) * i // count : len(frames) * (i + 1) // count] for i in range(count)]
+
+
 @pytest.mark.parametrize("layer", [0, 2])
-@pytest.mark.parametrize("sample", ["frame", "utterance"])
+@pytest.mark.parametrize("sample", ["frame", "effective", "segment", "utterance"])
 def test_sketch_equals_its_definition(shard, sample, layer):
     encoder = FakeEncoder()
     result = sketch(encoder, shard, sample).layers[layer]
@@ -64,6 +68,9 @@ def test_sketch_equals_its_definition(shard, sample, layer):
     frames = features_of(encoder, work, layer)
     if sample == "utterance":
         frames = [f.mean(axis=0, keepdims=True) for f in frames]
+    if sample == "segment":
+        longest = round(0.2 * encoder.layers[layer].frame_rate)
+        frames = [np.stack([part.mean(axis=0) for part in even_parts(f, -(-len(f) // longest))]) for f in frames]
     samples = np.concatenate(frames)
     one_hot = np.eye(targets.count)[np.repeat(targets.rows, [len(f) for f in frames])]
     assert result.n == len(samples)
@@ -72,7 +79,7 @@ def test_sketch_equals_its_definition(shard, sample, layer):
     np.testing.assert_allclose(result.square, one_hot.sum(axis=0))
 
 
-@pytest.mark.parametrize("sample", ["frame", "utterance"])
+@pytest.mark.parametrize("sample", ["frame", "segment", "utterance"])
 @pytest.mark.parametrize("budget_s", [0.1, 0.7, 1000.0])
 def test_batch_budget_does_not_change_the_sketch(shard, sample, budget_s):
     small = FakeEncoder()

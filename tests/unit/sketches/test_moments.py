@@ -128,3 +128,43 @@ def test_blocks_add_up_to_an_exact_total():
     parts = [block.unpack() for block in blocked]
     assert [part.n for part in parts] == [18, 12]
     assert sum(part.gram for part in parts) == pytest.approx(blocked.total.gram, rel=1e-5, abs=1e-5)
+
+
+def runs_of(runs):
+    """Moments of a list of runs (m, D), a class each."""
+    moments = Moments.zeros(runs[0].shape[1], len(runs))
+    lengths = tuple(len(run) for run in runs)
+    samples = torch.from_numpy(np.concatenate(runs))
+    moments.add(self_products(samples), sum_runs(samples, lengths), np.array(lengths), np.arange(len(runs)))
+    return moments
+
+
+def test_inflation_is_the_summed_autocorrelation():
+    """Pairs within a run, over the squares: the autocorrelation of every lag."""
+    rng = np.random.default_rng(10)
+    runs = [rng.normal(size=(m, 3)).cumsum(axis=0) + 50 for m in (5, 9, 30)]
+    mean = np.concatenate(runs).mean(axis=0)
+    pairs = sum(((run - mean) @ (run - mean).T).sum() for run in runs)
+    assert runs_of(runs).inflation() == pytest.approx(pairs / sum(((run - mean) ** 2).sum() for run in runs), rel=1e-9)
+
+
+def test_inflation_of_alike_independent_and_repeated_samples():
+    rng = np.random.default_rng(11)
+    alike = [np.repeat(rng.normal(size=(1, 3)), 8, axis=0) for _ in range(20)]
+    independent = [rng.normal(size=(8, 3)) for _ in range(2000)]
+    walks = [rng.normal(size=(8, 3)).cumsum(axis=0) for _ in range(20)]
+    assert runs_of(alike).inflation() == pytest.approx(8, rel=1e-9)
+    assert runs_of(independent).inflation() == pytest.approx(1, abs=0.1)
+    twice = runs_of([np.repeat(run, 2, axis=0) for run in walks])
+    assert twice.inflation() == pytest.approx(2 * runs_of(walks).inflation(), rel=1e-9)
+
+
+def test_inflation_adds_up_over_merges_and_is_one_without_runs():
+    rng = np.random.default_rng(12)
+    runs = [rng.normal(size=(m, 3)).cumsum(axis=0) for m in (5, 9, 30)]
+    merged, whole = runs_of(runs), runs_of([*runs, *runs])
+    merged.merge(runs_of(runs))
+    assert merged.inflation() == pytest.approx(whole.inflation(), rel=1e-9)
+    features, labels = samples(3)
+    assert moments_of(features, labels).inflation() == 1
+    assert Moments.zeros(3, 2).inflation() == 1

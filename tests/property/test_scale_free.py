@@ -1,0 +1,140 @@
+"""What scores do when features change in ways that say nothing new: units, bases, copies, frame rates, noise."""
+
+import numpy as np
+import pytest
+import torch
+
+from voxrank import scores
+from voxrank.scores import SampledScore, Spectrum, get_score
+from voxrank.sketches.moments import Moments, self_products, sum_runs
+
+CLASSES = {
+    "logme": scores.LogME,
+    "hscore": scores.HScore,
+    "ridge": scores.RidgeR2,
+    "cca": scores.CCA,
+    "pwcca": scores.PWCCA,
+    "vci": scores.VCI,
+    "cka": scores.CKA,
+    "rankme": scores.RankMe,
+    "knn": scores.KNN,
+    "ncm": scores.NearestClassMean,
+    "loo": scores.LeaveOneOut,
+    "gbc": scores.GBC,
+    "transrate": scores.TransRate,
+}
+OF_MOMENTS = [name for name in CLASSES if not get_score(name).sampled]
+N, DIM, K = 600, 12, 4
+LABELS = np.arange(N) % K
+GROUPS = np.repeat(np.arange(N // 20), 20)
+
+
+def features(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(N, DIM)) * np.linspace(0.3, 2, DIM) + 0.5 * rng.normal(size=(K, DIM))[LABELS] + 1
+
+
+def score(name, samples, labels=LABELS, groups=GROUPS):
+    made = CLASSES[name]()
+    return (
+        made.fit(samples, labels, groups).score_ if isinstance(made, SampledScore) else made.fit(samples, labels).score_
+    )
+
+
+def close(value):
+    return pytest.approx(value, rel=1e-6, abs=1e-6)  # GBC and TransRate add a small constant to the spread
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_unit(name):
+    assert score(name, 7 * features()) == close(score(name, features()))
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name != "pwcca"])
+def test_basis(name):
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(DIM, DIM)))[0]
+    assert score(name, features() @ rotation) == close(score(name, features()))
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name != "logme"])
+def test_origin(name):
+    assert score(name, features() + 5) == close(score(name, features()))
+
+
+@pytest.mark.parametrize("name", ["cca", "vci"])
+def test_canonical_correlations_are_blind_to_any_change_of_basis(name):
+    mixing = np.random.default_rng(1).normal(size=(DIM, DIM))
+    assert score(name, features() @ mixing) == close(score(name, features()))
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name not in {"hscore", "gbc", "transrate"}])
+def test_every_dimension_twice(name):
+    assert score(name, np.hstack([features(), features()])) == close(score(name, features()))
+
+
+@pytest.mark.parametrize("name", ["logme", "ridge", "knn", "ncm", "loo"])
+def test_noise_dimensions_never_help(name):
+    def with_noise(seed, dims):
+        noise = 2 * np.random.default_rng(100 + seed).normal(size=(N, dims))
+        return score(name, np.hstack([features(seed), noise]))
+
+    falls = [[with_noise(seed, dims) for seed in range(4)] for dims in (0, 20, 200)]
+    assert np.mean(falls[0]) > np.mean(falls[1]) > np.mean(falls[2])
+
+
+@pytest.mark.parametrize("name", ["cca", "rankme"])
+def test_noise_dimensions_help_where_they_should_not(name):
+    noisy = np.hstack([features(), np.random.default_rng(100).normal(size=(N, 200))])
+    assert score(name, noisy) > score(name, features()) + 0.05
+
+
+def walks(times=1, frames=15, seed=0):
+    """Moments of smooth frames of 40 utterances, every frame `times` times: the same speech at a higher rate."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(40) % K
+    offsets = 2 * rng.normal(size=(K, DIM))
+    runs = [np.repeat(rng.normal(size=(frames, DIM)).cumsum(axis=0) + offsets[k], times, axis=0) for k in labels]
+    samples = torch.from_numpy(np.concatenate(runs))
+    lengths = tuple(len(run) for run in runs)
+    moments = Moments.zeros(DIM, K)
+    moments.add(self_products(samples), sum_runs(samples, lengths), np.array(lengths), labels)
+    return moments
+
+
+def read(name, moments, *, effective):
+    weight = 1 / moments.inflation() if effective else 1.0
+    return CLASSES[name].read(Spectrum.of(moments).thinned(weight)).value
+
+
+@pytest.mark.parametrize("name", OF_MOMENTS)
+def test_frames_for_what_they_are_worth_are_blind_to_the_frame_rate(name):
+    assert read(name, walks(2), effective=True) == close(read(name, walks(), effective=True))
+
+
+@pytest.mark.parametrize("name", ["logme", "hscore", "ridge"])
+def test_plain_frames_gain_by_a_doubled_frame_rate(name):
+    assert read(name, walks(2), effective=False) > read(name, walks(), effective=False) + 1e-4
+
+
+def test_a_thinned_spectrum_has_the_evidence_of_a_tempered_likelihood():
+    """Every log likelihood times w: n, scatter and cross products times w in the closed form."""
+    w, f, y = 0.3, features(), (LABELS == 0).astype(float)
+    moments = Moments.zeros(DIM, 1, values=True)
+    moments.update(torch.from_numpy(f), y[:, None])
+    found = scores.LogME.read(Spectrum.of(moments).thinned(w)).value
+
+    def evidence(log_alpha, log_beta):
+        alpha, beta = np.exp([log_alpha, log_beta])
+        precision = alpha * np.eye(DIM) + beta * w * f.T @ f
+        m = beta * w * np.linalg.solve(precision, f.T @ y)
+        fit = beta * w * ((y - f @ m) ** 2).sum() + alpha * m @ m
+        return (
+            w * N / 2 * (log_beta - np.log(2 * np.pi))
+            + DIM / 2 * log_alpha
+            - fit / 2
+            - np.linalg.slogdet(precision)[1] / 2
+        ) / (w * N)
+
+    grid = [evidence(a, b) for a in np.linspace(0, 8, 81) for b in np.linspace(0.5, 3.5, 121)]
+    assert max(grid) <= found + 1e-12
+    assert max(grid) == pytest.approx(found, abs=1e-4)
