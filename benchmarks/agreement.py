@@ -1,11 +1,14 @@
-"""Do the scores order (model, layer) pairs as a trained probe does? A first look, on recorded speech.
+"""Do the scores order (model, layer) pairs as a trained probe does? On recorded and on synthetic speech.
 
-For each task, every layer of every model of the offline pack is frozen; a logistic regression on pooled features is
-trained on few examples a class and tested on speakers it has not heard (for speaker identity: on other takes). Its
-accuracy is the truth; it is repeated over seeds, so that we also know how well the truth agrees with itself, which no
-score can beat. Scores see the training rows only: with utterance means as samples all of them, with every frame those
-of the moments. kNN and NCM hold out speakers (single utterances, where the speaker is the target).
-The rules that look at no data (depth, dimension, parameters) stand beside it.
+For each task, every layer of every model of the offline pack is frozen; a probe on pooled features is trained on few
+examples and tested on speakers it has not heard (for speaker identity: on other takes): a logistic regression and its
+accuracy for classes, ridge regression and its R² for values. That is the truth; it is repeated over seeds, so that we
+also know how well the truth agrees with itself, which no score can beat.
+
+Scores see the training rows only, under four views of what a sample is: the mean of an utterance, the mean of a
+segment, every frame, and every frame for what it is worth (`voxrank.config.ExtractionOptions`). Scores of single
+samples (kNN and its kin) see all utterance means and hold out speakers (utterances, where the speaker is the target).
+Rules that look at no data (depth, dimension, parameters) stand beside them, and mean ranks of two or three scores.
 
 Run: python benchmarks/agreement.py [--fresh]. Rows are kept as they are made; a second run goes on where it stopped.
 """
@@ -15,26 +18,30 @@ from __future__ import annotations
 import argparse
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common import DATA, MODELS, load, provenance, save
+from spoken import make_numbers
 from voxrank import scores
-from voxrank.config import EncoderOptions
+from voxrank.config import EncoderOptions, ExtractionOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
+from voxrank.pooling import segment_frames, segment_means
 from voxrank.sketches.moments import Moments, self_products, sum_runs
 
 NAME = "agreement"
@@ -61,6 +68,12 @@ OF_SAMPLES: dict[str, type[scores.SampledScore]] = {
 RULES = ("depth", "dim", "parameters")
 PER_CLASS = 10
 """Training examples a class for the probe: few, so that the truth has room below 100 %."""
+WITH_VALUES = 100
+"""Training examples of a probe of values."""
+MADE = Path(__file__).parent / ".made"
+VIEWS = ("utterance", "segment", "effective", "frame")
+COMBINED = ("logme", "hscore", "ridge", "pwcca", "cka", "knn", "loo")
+"""Scores of utterance means whose mean ranks are tried: those that take values as well as classes."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +92,32 @@ class Task:
             return utterance.speaker in {"lucas", "theo"}
         return utterance.split == "test"
 
+    @property
+    def path(self) -> Path:
+        """The manifest."""
+        return make_numbers(MADE / "spoken") if self.manifest == "spoken" else DATA / self.manifest / "manifest.csv"
+
+    @property
+    def values(self) -> bool:
+        """Whether values are predicted rather than classes."""
+        return self.target == "value"
+
+    def targets(self) -> NDArray[Any]:
+        """Class ids (n,), or values (n, 1) about 0 with spread 1."""
+        utterances = read_dataset(self.path, split="all", target=self.target).utterances
+        if not self.values:
+            return np.unique([u.label for u in utterances], return_inverse=True)[1]
+        values = np.array([u.value for u in utterances], dtype=np.float64)[:, None]
+        return np.asarray((values - values.mean()) / values.std())
+
 
 TASKS = (
     Task("fsdd digits, unseen speakers", "fsdd", "label"),
     Task("fsdd speakers", "fsdd", "speaker"),
     Task("arabic words, unseen speakers", "arabic-commands", "label"),
     Task("arabic speakers", "arabic-commands", "speaker"),
+    Task("languages, unheard voices", "spoken", "label"),
+    Task("speaking rate, unheard voices", "spoken", "value"),
 )
 
 
@@ -100,7 +133,7 @@ def main() -> None:
         for model in MODELS:
             missing = [task for task in tasks if (task.name, model) not in done]
             if missing:
-                rows += list(score_model(model, manifest, missing))
+                rows += list(score_model(model, missing))
                 store(rows)
                 print(f"{manifest}: {model} done", flush=True)
     for line in store(rows):
@@ -110,30 +143,38 @@ def main() -> None:
 def store(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Write what is known so far; returns the summary."""
     lines = summary(rows)
-    save(NAME, {"made": provenance(), "settings": settings(), "summary": lines, "rows": rows})
+    complete = len(lines) == len(TASKS) and all(line["spearman"] for line in lines)
+    chosen = held_out(lines) if complete else []
+    save(NAME, {"made": provenance(), "settings": settings(), "summary": lines, "held_out": chosen, "rows": rows})
     return lines
 
 
 def settings() -> dict[str, Any]:
-    return {"per_class": PER_CLASS, "seeds": len(SEEDS), "whisper_window": "fit", "probe": "logistic regression, C = 1"}
+    return {
+        "per_class": PER_CLASS,
+        "with_values": WITH_VALUES,
+        "seeds": len(SEEDS),
+        "whisper_window": "fit",
+        "segment_s": ExtractionOptions().segment_s,
+        "probe": "logistic regression, C = 1; ridge regression, its strength by leave-one-out",
+    }
 
 
-def score_model(model: str, manifest: str, tasks: list[Task]) -> Iterator[dict[str, Any]]:
-    """Rows for every layer of a model on the tasks of one manifest: features are made once."""
+def score_model(model: str, tasks: list[Task]) -> Iterator[dict[str, Any]]:
+    """Rows for every layer of a model on tasks of one manifest: features are made once."""
     encoder = load_encoder(model, EncoderOptions(whisper_window="fit"))
-    path = DATA / manifest / "manifest.csv"
-    utterances = read_dataset(path, split="all").utterances
-    labels = {t.name: [u.label for u in read_dataset(path, split="all", target=t.target).utterances] for t in tasks}
+    utterances = read_dataset(tasks[0].path, split="all").utterances
+    targets = {t.name: t.targets() for t in tasks}
     test = {t.name: np.array([t.is_test(u) for u in utterances]) for t in tasks}
-    ids = {name: np.unique(values, return_inverse=True)[1] for name, values in labels.items()}
     groups = {t.name: speakers(utterances, t) for t in tasks}
     started = time.perf_counter()
-    means, frames = encode(encoder, utterances, ids, test)
+    means, moments = encode(encoder, utterances, targets, test)
     encode_s = time.perf_counter() - started
     for layer in encoder.layers:
         for task in tasks:
             train = ~test[task.name]
-            accuracies = probe(means[layer.index], ids[task.name], train)
+            pooled, wanted = means[layer.index], targets[task.name]
+            frames, segments = moments[task.name][layer.index]
             yield {
                 "task": task.name,
                 "model": model,
@@ -141,44 +182,71 @@ def score_model(model: str, manifest: str, tasks: list[Task]) -> Iterator[dict[s
                 "dim": layer.dim,
                 "parameters": encoder.parameters,
                 "depth": layer.index / max(len(encoder.layers) - 1, 1),
-                "accuracy": accuracies,
-                "utterance": by_utterance(means[layer.index][train], ids[task.name][train], groups[task.name][train]),
-                "frame": by_frame(frames[task.name][layer.index]),
+                "accuracy": probe(pooled, wanted, train),
+                "utterance": by_utterance(pooled[train], wanted[train], groups[task.name][train]),
+                "segment": by_moments(segments),
+                "effective": by_moments(frames, 1 / frames.inflation()),
+                "frame": by_moments(frames),
+                "inflation": round(frames.inflation(), 2),
                 "encode_s": round(encode_s, 1),
             }
 
 
 Means = dict[int, NDArray[np.float64]]
-FrameMoments = dict[str, dict[int, Moments]]
+Both = tuple[Moments, Moments]
+"""Of frames and of segments."""
 
 
 def encode(
     encoder: Encoder,
     utterances: tuple[Utterance, ...],
-    ids: dict[str, NDArray[np.int64]],
+    targets: dict[str, NDArray[Any]],
     test: dict[str, NDArray[np.bool_]],
-) -> tuple[Means, FrameMoments]:
-    """Pooled features of all utterances, and the frame moments of each task's training rows, in one pass."""
+) -> tuple[Means, dict[str, dict[int, Both]]]:
+    """Pooled features of all utterances, and the moments of each task's training rows, in one pass."""
     parts: dict[int, list[NDArray[np.float64]]] = {layer.index: [] for layer in encoder.layers}
     moments = {
-        name: {layer.index: Moments.zeros(layer.dim, int(labels.max()) + 1) for layer in encoder.layers}
-        for name, labels in ids.items()
+        name: {layer.index: (zeros(layer.dim, wanted), zeros(layer.dim, wanted)) for layer in encoder.layers}
+        for name, wanted in targets.items()
     }
+    longest = {layer.index: segment_frames(ExtractionOptions().segment_s, layer.frame_rate) for layer in encoder.layers}
     for start in range(0, len(utterances), BATCH):
         batch = slice(start, min(start + BATCH, len(utterances)))
         pieces: dict[int, list[LayerFrames]] = {layer.index: [] for layer in encoder.layers}
         for piece in encoder.encode([decode(u, encoder.sample_rate) for u in utterances[batch]]):
             pieces[piece.layer].append(piece)
-        for layer, parts_of_layer in pieces.items():
-            frames = torch.cat([piece.frames for piece in parts_of_layer])
-            counts = np.sum([piece.lengths for piece in parts_of_layer], axis=0)
-            sums = sum_runs(frames, tuple(counts.tolist()))
-            parts[layer].append(sums / counts[:, None])
-            for name, labels in ids.items():
+        for layer, of_layer in pieces.items():
+            frames = joined(of_layer)
+            sums = sum_runs(frames.frames, frames.lengths)
+            parts[layer].append(sums / np.array(frames.lengths)[:, None])
+            for name, wanted in targets.items():
                 train = ~test[name][batch]
-                kept = frames[torch.from_numpy(np.repeat(train, counts))]
-                moments[name][layer].add(self_products(kept), sums[train], counts[train], labels[batch][train])
+                for kept, samples in zip(
+                    moments[name][layer], (frames, segment_means(frames, longest[layer])), strict=True
+                ):
+                    add_rows(kept, samples, train, wanted[batch])
     return {layer: np.concatenate(values) for layer, values in parts.items()}, moments
+
+
+def zeros(dim: int, targets: NDArray[Any]) -> Moments:
+    """No samples yet."""
+    values = targets.ndim == 2
+    return Moments.zeros(dim, 1 if values else int(targets.max()) + 1, values=values)
+
+
+def joined(pieces: Sequence[LayerFrames]) -> LayerFrames:
+    """The pieces of a batch as one, utterance after utterance."""
+    runs = [torch.split(piece.frames, list(piece.lengths)) for piece in pieces]
+    frames = torch.cat([run for of_utterance in zip(*runs, strict=True) for run in of_utterance])
+    return LayerFrames(pieces[0].layer, frames, tuple(np.sum([piece.lengths for piece in pieces], axis=0).tolist()))
+
+
+def add_rows(moments: Moments, samples: LayerFrames, chosen: NDArray[np.bool_], targets: NDArray[Any]) -> None:
+    """Add the samples of the chosen utterances of a batch."""
+    lengths = np.array(samples.lengths)
+    kept = samples.frames[torch.from_numpy(np.repeat(chosen, lengths))]
+    sums = sum_runs(kept, tuple(lengths[chosen].tolist()))
+    moments.add(self_products(kept), sums, lengths[chosen], targets[chosen])
 
 
 def speakers(utterances: tuple[Utterance, ...], task: Task) -> NDArray[Any]:
@@ -188,40 +256,57 @@ def speakers(utterances: tuple[Utterance, ...], task: Task) -> NDArray[Any]:
     return np.array([u.speaker for u in utterances])
 
 
-def by_utterance(features: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[Any]) -> dict[str, float]:
-    """Every score of utterance means, higher for better."""
-    values = {name: score().fit(features, labels).score_ for name, score in OF_MOMENTS.items()}
+def by_utterance(features: NDArray[np.float64], targets: NDArray[Any], groups: NDArray[Any]) -> dict[str, float]:
+    """Every score of utterance means that takes these targets, higher for better."""
+    moments = zeros(features.shape[1], targets)
+    moments.update(torch.from_numpy(features), targets)
     few = groups if len(set(groups)) <= MAX_GROUPS else None
-    values |= {name: score().fit(features, labels, few).score_ for name, score in OF_SAMPLES.items()}
+    task = "regression" if targets.ndim == 2 else "classification"
+    values = {
+        name: (score(regression=True) if task == "regression" else score()).fit(features, targets, few).score_
+        for name, score in OF_SAMPLES.items()
+        if task in scores.get_score(name).tasks
+    }
+    return by_moments(moments) | signed(values)
+
+
+def by_moments(moments: Moments, weight: float = 1.0) -> dict[str, float]:
+    """Every score of the moments, each sample counting for `weight` of one; higher for better."""
+    spectrum = scores.Spectrum.of(moments).thinned(weight)
+    return signed({name: score.read(spectrum).value for name, score in OF_MOMENTS.items()})
+
+
+def signed(values: dict[str, float]) -> dict[str, float]:
     return {name: value * (1 if scores.get_score(name).higher_is_better else -1) for name, value in values.items()}
 
 
-def by_frame(moments: Moments) -> dict[str, float]:
-    """Every score of the frames' moments, higher for better."""
-    spectrum = scores.Spectrum.of(moments)
-    values = {name: score.read(spectrum).value for name, score in OF_MOMENTS.items()}
-    return {name: value * (1 if scores.get_score(name).higher_is_better else -1) for name, value in values.items()}
-
-
-def probe(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArray[np.bool_]) -> list[float]:
-    """Accuracy on the test rows of a logistic regression trained on `PER_CLASS` rows a class, for each seed."""
-    accuracies = []
+def probe(features: NDArray[np.float64], targets: NDArray[Any], train: NDArray[np.bool_]) -> list[float]:
+    """What a probe trained on few rows reaches on the test rows, for each seed."""
+    reached = []
     for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        chosen = np.concatenate(
-            [rng.choice(np.flatnonzero(train & (labels == k)), PER_CLASS, replace=False) for k in np.unique(labels)]
-        )
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-        classifier.fit(features[chosen], labels[chosen])
-        accuracies.append(float(classifier.score(features[~train], labels[~train])))
-    return accuracies
+        chosen = few_rows(targets, train, np.random.default_rng(seed))
+        model = RidgeCV(np.logspace(-2, 5, 15)) if targets.ndim == 2 else LogisticRegression(max_iter=2000)
+        fitted = make_pipeline(StandardScaler(), model).fit(features[chosen], targets[chosen])
+        reached.append(float(fitted.score(features[~train], targets[~train])))
+    return reached
+
+
+def few_rows(targets: NDArray[Any], train: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Training rows of a probe: as many of each class, or as many in all."""
+    if targets.ndim == 2:
+        return np.asarray(rng.choice(np.flatnonzero(train), WITH_VALUES, replace=False))
+    return np.concatenate(
+        [rng.choice(np.flatnonzero(train & (targets == k)), PER_CLASS, replace=False) for k in np.unique(targets)]
+    )
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """What is compared with the truth: every score, and the rules."""
-    found = {
-        f"{name}_{how}": [row[how][name] for row in rows] for how in ("utterance", "frame") for name in rows[0][how]
-    }
+    """What is compared with the truth: every score under every view, the rules, and mean ranks of scores."""
+    found = {f"{name}_{view}": [row[view][name] for row in rows] for view in VIEWS for name in rows[0][view]}
+    ranks = {name: stats.rankdata(found[f"{name}_utterance"]) for name in COMBINED}
+    for count in (2, 3):
+        for names in combinations(COMBINED, count):
+            found["+".join(names)] = np.mean([ranks[name] for name in names], axis=0).tolist()
     return found | {name: [row[name] for row in rows] for name in RULES}
 
 
@@ -231,18 +316,28 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for task in dict.fromkeys(row["task"] for row in rows):
         chosen = [row for row in rows if row["task"] == task]
         accuracy = np.array([row["accuracy"] for row in chosen])
-        line: dict[str, Any] = {"task": task, "pairs": len(chosen)}
-        if len(chosen) > 2:
+        line: dict[str, Any] = {"task": task, "pairs": len(chosen), "spearman": {}, "p": {}}
+        if len({row["model"] for row in chosen}) > 1:
             for name, values in columns(chosen).items():
-                if len(set(values)) == 1:
-                    continue  # one model so far
                 rho, p = stats.spearmanr(values, accuracy.mean(axis=1))
-                line[name] = {"spearman": round(float(rho), 3), "p": float(f"{p:.2g}")}
+                line["spearman"][name], line["p"][name] = round(float(rho), 3), float(f"{p:.2g}")
             between = [stats.spearmanr(accuracy[:, i], accuracy[:, j])[0] for i in range(3) for j in range(i)]
             line["truth_with_itself"] = round(float(np.mean(between)), 3)
             line["best_accuracy"] = round(float(accuracy.mean(axis=1).max()), 3)
         lines.append(line)
     return lines
+
+
+def held_out(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each task, the score or mean rank that is best on average over the other tasks, and how it does on this."""
+    candidates = [f"{name}_utterance" for name in COMBINED]
+    candidates += [name for name in lines[0]["spearman"] if "+" in name]
+    found = []
+    for line in lines:
+        others = [other for other in lines if other is not line]
+        best = max(candidates, key=lambda name: float(np.mean([o["spearman"][name] for o in others])))
+        found.append({"task": line["task"], "chosen": best, "spearman": line["spearman"][best]})
+    return found
 
 
 if __name__ == "__main__":
