@@ -10,9 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from voxrank.config import EncoderOptions, ExtractionOptions, check_number
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset
@@ -22,20 +19,21 @@ from voxrank.encoders.registry import load_encoder, split_spec
 from voxrank.engines.local import ModelSketch, sketch_model
 from voxrank.errors import DataError, OptionError, RunError
 from voxrank.memory import keep_heap_small, peak_rss_mb
+from voxrank.ordering import Column, beats, best_of_each, probability_best
 from voxrank.progress import Progress
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 from voxrank.scores import Score, get_score
-from voxrank.scores.estimate import Estimate, resample
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.registry import COMBINATIONS
 from voxrank.scores.view import LayerView
 from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import Targets, remarks, utterance_targets
 
 logger = logging.getLogger(__name__)
 
-Resampled = NDArray[np.float64] | None
-"""(resamples, candidates) of the score that orders the ranking, higher for better; None without blocks."""
+Columns = dict[str, Column]
+"""Score name → that score of every candidate; the first one orders the ranking."""
 
-N_RESAMPLES = 10_000
 KEPT_PARAMETERS = 500_000_000
 """Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
 
@@ -85,11 +83,12 @@ def rank(
         progress or Progress(),
     )
     check_number("seed", seed, 0, whole=True)
-    chosen = [get_score(name) for name in _distinct(scores, "score")]
+    named = {name: _parts(name) for name in _distinct(scores, "score")}
     specs = _distinct(models, "model")
     dataset = _dataset(data, target, split)
     prepared = _prepare(dataset, extraction)
-    chosen, left_out = _usable_scores(chosen, dataset.task)
+    names, left_out = _usable_names(named, dataset.task)
+    chosen = list({score.name: score for name in names for score in named[name]}.values())
     if not any(score.sampled for score in chosen):
         extraction = replace(extraction, kept_samples=0)
     stable = _Stable(specs, encoding, watcher)
@@ -108,36 +107,45 @@ def rank(
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
-    first = _best_first(tally.candidates, chosen[0])
-    resampled = _resampled(tally.candidates, chosen[0], seed)
+    columns = _columns(tally.candidates, chosen, names, seed)
+    first = columns[names[0]]
+    order, models = first.order(), [c.model for c in tally.candidates]
+    best = best_of_each(order, models)
     ranking = Ranking(
         task=dataset.task,
         data=DataSummary(
             len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
         ),
-        models=_rank_models(first, _probability_best(tally.candidates, resampled)),
-        beats=_beats(tally.candidates, _best_layers(first), resampled),
-        layers=tuple(_layer_score(c) for c in first),
+        models=_rank_models(tally.candidates, best, columns, probability_best(first, models)),
+        beats=beats(first, models, [models[i] for i in best]),
+        layers=tuple(_layer_score(tally.candidates[i], _values(columns, i)) for i in order),
         cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
         skipped=skipped,
-        options=_options(dataset, chosen, layers, seed) | asdict(encoding) | asdict(extraction),
+        options=_options(dataset, columns, layers, seed) | asdict(encoding) | asdict(extraction),
     )
     _log(ranking)
     return ranking
 
 
-def _usable_scores(scores: Sequence[Score], task: Task) -> tuple[list[Score], list[str]]:
-    """The scores that serve the task, and a line for each that does not.
+def _parts(name: str) -> list[Score]:
+    """The scores that a name stands for: one, or those of a combination."""
+    return [get_score(part) for part in COMBINATIONS.get(name, (name,))]
+
+
+def _usable_names(named: dict[str, list[Score]], task: Task) -> tuple[list[str], list[str]]:
+    """Names of the scores that serve the task, and a line for each that does not.
 
     Raises:
         OptionError: none does.
     """
-    usable = [score for score in scores if task in score.tasks]
-    left_out = [
-        f"{score.name} is for {' and '.join(score.tasks)} and is left out" for score in scores if score not in usable
-    ]
+    left_out = []
+    for name, parts in named.items():
+        unfit = [score for score in parts if task not in score.tasks]
+        if unfit:
+            left_out.append(f"{name} is for {' and '.join(unfit[0].tasks)} and is left out")
+    usable = [name for name, parts in named.items() if all(task in score.tasks for score in parts)]
     if not usable:
-        raise OptionError(f"expected a score for {task}, got {', '.join(s.name for s in scores)}; name another one")
+        raise OptionError(f"expected a score for {task}, got {', '.join(named)}; name another one")
     return usable, left_out
 
 
@@ -295,74 +303,47 @@ def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
     return [item for item in items if item.utterance.id not in gone]
 
 
-def _best_first(candidates: Sequence[_Candidate], score: Score) -> list[_Candidate]:
-    """By the score; equal ones keep the order of models and layers as given."""
-    sign = -1 if score.higher_is_better else 1
-    return sorted(candidates, key=lambda c: sign * c.estimates[score.name].value)
+def _columns(candidates: Sequence[_Candidate], scores: Sequence[Score], names: Sequence[str], seed: int) -> Columns:
+    """Every score asked for, in the order asked for; a combination is followed by what it is made of."""
+    plain = {
+        score.name: Column.of(
+            [c.estimates[score.name] for c in candidates], higher_is_better=score.higher_is_better, seed=seed
+        )
+        for score in scores
+    }
+    columns: Columns = {}
+    for name in names:
+        parts = COMBINATIONS.get(name, ())
+        columns[name] = Column.combined([plain[part] for part in parts]) if parts else plain[name]
+        columns |= {part: plain[part] for part in parts if part not in columns}
+    return columns
 
 
-def _best_layers(best_first: Sequence[_Candidate]) -> list[_Candidate]:
-    """Each model at its best layer, best first."""
-    best: dict[str, _Candidate] = {}
-    for candidate in best_first:
-        best.setdefault(candidate.model, candidate)
-    return list(best.values())
-
-
-def _rank_models(best_first: Sequence[_Candidate], probability: dict[str, float]) -> tuple[ModelScore, ...]:
+def _rank_models(
+    candidates: Sequence[_Candidate], best: Sequence[int], columns: Columns, probability: dict[str, float]
+) -> tuple[ModelScore, ...]:
     return tuple(
-        ModelScore(c.model, c.layer.index, position, probability.get(c.model), c.parameters, _values(c))
-        for position, c in enumerate(_best_layers(best_first), start=1)
+        ModelScore(c.model, c.layer.index, position, probability.get(c.model), c.parameters, _values(columns, i))
+        for position, (i, c) in enumerate(((i, candidates[i]) for i in best), start=1)
     )
 
 
-def _resampled(candidates: Sequence[_Candidate], score: Score, seed: int) -> Resampled:
-    values = resample([c.estimates[score.name] for c in candidates], n_resamples=N_RESAMPLES, seed=seed)
-    return values if values is None or score.higher_is_better else -values
+def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:
+    return {name: column.values[candidate] for name, column in columns.items()}
 
 
-def _beats(
-    candidates: Sequence[_Candidate], models: Sequence[_Candidate], resampled: Resampled
-) -> tuple[tuple[float, ...], ...] | None:
-    """Share of paired resamples in which the best layer of one model is above the best layer of another."""
-    if resampled is None:
-        return None
-    columns = [[i for i, c in enumerate(candidates) if c.model == model.model] for model in models]
-    best = [resampled[:, layers].max(axis=1) for layers in columns]
-    return tuple(tuple(float((a > b).mean()) for b in best) for a in best)
+def _layer_score(c: _Candidate, values: dict[str, ScoreValue]) -> LayerScore:
+    return LayerScore(c.model, c.layer.index, c.layer.name, c.layer.dim, values)
 
 
-def _probability_best(candidates: Sequence[_Candidate], resampled: Resampled) -> dict[str, float]:
-    """Share of paired resamples in which a model's best layer is the best of all; empty without resamples."""
-    if resampled is None:
-        return {}
-    winners: NDArray[np.int64] = resampled.argmax(axis=1)
-    wins = np.bincount(winners, minlength=len(candidates)) / N_RESAMPLES
-    shares: dict[str, float] = {}
-    for candidate, share in zip(candidates, wins.tolist(), strict=True):
-        shares[candidate.model] = shares.get(candidate.model, 0.0) + share
-    return shares
-
-
-def _values(candidate: _Candidate) -> dict[str, ScoreValue]:
-    return {
-        name: ScoreValue(estimate.value, *(estimate.interval() or (None, None)))
-        for name, estimate in candidate.estimates.items()
-    }
-
-
-def _layer_score(c: _Candidate) -> LayerScore:
-    return LayerScore(c.model, c.layer.index, c.layer.name, c.layer.dim, _values(c))
-
-
-def _options(dataset: Dataset, scores: Sequence[Score], layers: str, seed: int) -> dict[str, Any]:
+def _options(dataset: Dataset, columns: Columns, layers: str, seed: int) -> dict[str, Any]:
     return {
         "voxrank": version("voxrank"),
         "data": dataset.source,
         "target": dataset.target,
         "split": dataset.split,
-        "scores": [score.name for score in scores],
-        "higher_is_better": {score.name: score.higher_is_better for score in scores},
+        "scores": list(columns),
+        "higher_is_better": {name: column.higher_is_better for name, column in columns.items()},
         "layers": layers,
         "seed": seed,
     }

@@ -13,7 +13,7 @@ import pytest
 from voxrank.cli.main import exit_code
 from voxrank.cli.rank import SCORES
 from voxrank.errors import RunError
-from voxrank.scores.registry import score_names
+from voxrank.scores.registry import COMBINATIONS, score_names
 
 FULL = Path("/dev/full")
 
@@ -301,10 +301,10 @@ def test_a_failed_run_says_why_in_its_log(run, tones, tmp_path, monkeypatch):
 
 
 def test_the_command_line_knows_every_score():
-    assert set(SCORES) == set(score_names())
+    assert set(SCORES) == {*score_names(), *COMBINATIONS}
 
 
-@pytest.mark.parametrize("sample", ["utterance", "frame"])
+@pytest.mark.parametrize("sample", ["utterance", "segment", "effective", "frame"])
 def test_every_score_in_one_run(run, tones, sample):
     every = [word for name in SCORES for word in ("--score", name)]
     code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every, "--json", "--sample", sample)

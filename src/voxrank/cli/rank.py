@@ -27,7 +27,10 @@ from voxrank.report.progress import watch
 from voxrank.report.terminal import show_ranking
 from voxrank.results import Ranking, check_folder
 
-SCORES = ("logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme", "knn", "ncm", "loo", "gbc", "transrate")
+SCORES = (
+    *("logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
+    *("knn", "ncm", "loo", "gbc", "transrate", "combined"),
+)
 """The names that are known without the seconds that importing the scores takes; the first one is the default."""
 EPILOG = """
 Examples:

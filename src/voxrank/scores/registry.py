@@ -46,6 +46,8 @@ def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = Tr
 
 
 _SCORES: dict[str, Score] = {}
+COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn")}
+"""Name → scores whose order is averaged (`voxrank.ordering.Column.combined`)."""
 
 
 def register_score(score: Score) -> None:
@@ -66,7 +68,7 @@ def get_score(name: str) -> Score:
         OptionError: unknown; the known ones are listed.
     """
     if name not in _SCORES:
-        raise OptionError(f"unknown score {name!r}; {did_you_mean(name, _SCORES)}")
+        raise OptionError(f"unknown score {name!r}; {did_you_mean(name, [*COMBINATIONS, *_SCORES])}")
     return _SCORES[name]
 
 

@@ -1,0 +1,122 @@
+"""The scores of all candidates → their order, and how sure it is.
+
+A candidate is one layer of one model. All of them saw the same utterances, so that their scores are resampled
+together (paired): a resample draws the same blocks for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from voxrank.results import ScoreValue
+from voxrank.scores.estimate import CONFIDENCE, Estimate, resample
+
+Array = NDArray[np.float64]
+
+N_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """One score of every candidate.
+
+    Attributes:
+        values: (C,) the score with its 95 % interval.
+        higher_is_better: the direction.
+        resampled: (R, C) of the score; None where the data form a single block.
+    """
+
+    values: tuple[ScoreValue, ...]
+    higher_is_better: bool
+    resampled: Array | None
+
+    @classmethod
+    def of(cls, estimates: Sequence[Estimate], *, higher_is_better: bool, seed: int) -> Column:
+        """From the estimates of the candidates."""
+        values = tuple(ScoreValue(e.value, *(e.interval() or (None, None))) for e in estimates)
+        return cls(values, higher_is_better, resample(list(estimates), n_resamples=N_RESAMPLES, seed=seed))
+
+    @classmethod
+    def combined(cls, columns: Sequence[Column]) -> Column:
+        """The share of the other candidates that a candidate is above, by each score, averaged over the scores.
+
+        From 0 (below all by every score) to 1 (above all by every score); equal ones count half. The interval holds
+        the middle 95 % of the paired resamples.
+        """
+        shares = np.mean([_shares_below(column.goodness[None]) for column in columns], axis=0)[0]
+        parts = [column.resampled_goodness for column in columns]
+        resampled = None
+        bounds: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(shares)
+        if all(part is not None for part in parts):
+            resampled = np.mean([_shares_below(part) for part in parts if part is not None], axis=0)
+            ends = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+            bounds = [(min(low, v), max(high, v)) for (low, high), v in zip(ends.T.tolist(), shares, strict=True)]
+        values = tuple(ScoreValue(float(v), *ends) for v, ends in zip(shares, bounds, strict=True))
+        return cls(values, higher_is_better=True, resampled=resampled)
+
+    @property
+    def goodness(self) -> Array:
+        """(C,) the score, higher for better."""
+        return self._signed(np.array([value.value for value in self.values]))
+
+    @property
+    def resampled_goodness(self) -> Array | None:
+        """(R, C) the resamples, higher for better."""
+        return None if self.resampled is None else self._signed(self.resampled)
+
+    def order(self) -> list[int]:
+        """Candidates best first; equal ones keep their order."""
+        return [int(i) for i in np.argsort(-self.goodness, kind="stable")]
+
+    def _signed(self, values: Array) -> Array:
+        return values if self.higher_is_better else -values
+
+
+def _shares_below(goodness: Array) -> Array:
+    """(R, C): of the other candidates of the row, the share that lies below; 1 where there is no other."""
+    others = goodness.shape[1] - 1
+    if not others:
+        return np.ones_like(goodness)
+    shares: Array = (stats.rankdata(goodness, axis=1) - 1) / others
+    return shares
+
+
+def best_of_each(order: Sequence[int], models: Sequence[str]) -> list[int]:
+    """Each model's best candidate, best first.
+
+    Args:
+        order: candidates, best first.
+        models: (C,) the model of each candidate.
+    """
+    best: dict[str, int] = {}
+    for candidate in order:
+        best.setdefault(models[candidate], candidate)
+    return list(best.values())
+
+
+def beats(column: Column, models: Sequence[str], ranked: Sequence[str]) -> tuple[tuple[float, ...], ...] | None:
+    """Share of resamples in which the best layer of one ranked model is above the best layer of another."""
+    goodness = column.resampled_goodness
+    if goodness is None:
+        return None
+    best = [goodness[:, [i for i, model in enumerate(models) if model == name]].max(axis=1) for name in ranked]
+    return tuple(tuple(float((a > b).mean()) for b in best) for a in best)
+
+
+def probability_best(column: Column, models: Sequence[str]) -> dict[str, float]:
+    """Share of resamples in which a model's best layer is the best of all; empty without resamples.
+
+    Candidates that are best together share a resample.
+    """
+    goodness = column.resampled_goodness
+    if goodness is None:
+        return {}
+    first = goodness == goodness.max(axis=1, keepdims=True)
+    wins = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+    places = {name: [i for i, model in enumerate(models) if model == name] for name in models}
+    return {name: float(wins[own].sum()) for name, own in places.items()}
