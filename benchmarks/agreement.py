@@ -42,7 +42,8 @@ from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
 from voxrank.pooling import segment_frames, segment_means
-from voxrank.sketches.moments import Moments, self_products, sum_runs
+from voxrank.sketches.moments import Moments, sum_runs
+from voxrank.sketches.products import self_products
 
 NAME = "agreement"
 SEEDS = (0, 1, 2)

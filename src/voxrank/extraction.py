@@ -25,7 +25,8 @@ from voxrank.errors import RunError, UtteranceError
 from voxrank.memory import is_out_of_memory
 from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
-from voxrank.sketches.moments import Array, Moments, Products, self_products, sum_runs
+from voxrank.sketches.moments import Moments, sum_runs
+from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
 from voxrank.targets.labels import Targets
 

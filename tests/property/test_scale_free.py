@@ -6,7 +6,8 @@ import torch
 
 from voxrank import scores
 from voxrank.scores import SampledScore, Spectrum, get_score
-from voxrank.sketches.moments import Moments, self_products, sum_runs
+from voxrank.sketches.moments import Moments, sum_runs
+from voxrank.sketches.products import self_products
 
 CLASSES = {
     "logme": scores.LogME,

@@ -22,7 +22,7 @@ import numpy as np
 from voxrank.scores.explained import Explained
 from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import EPSILON, Spectrum
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 
 def read_cca(s: Spectrum) -> Reading:

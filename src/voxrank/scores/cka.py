@@ -14,7 +14,7 @@ import numpy as np
 
 from voxrank.scores.gradient import Gradient, Reading, about_mean
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 
 def read_cka(s: Spectrum) -> Reading:

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 
 from voxrank.errors import OptionError
 from voxrank.scores.checks import check_same_dim, checked_features
-from voxrank.sketches.moments import Array, Moments
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.products import Array
 
 
 class FrechetDistance:

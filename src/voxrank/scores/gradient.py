@@ -23,7 +23,7 @@ import numpy as np
 
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import PackedMoments, fold
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 
 @dataclass(frozen=True)

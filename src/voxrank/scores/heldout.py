@@ -23,7 +23,7 @@ from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.view import LayerView, SampledFrames
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 NEIGHBOURS = 5
 

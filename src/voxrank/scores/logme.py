@@ -37,7 +37,7 @@ import numpy as np
 
 from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 LOG_GRID = np.linspace(np.log(1e-16), np.log(1e10), 121)
 """Where L(t) is first looked at: ln of t over the largest eigenvalue."""

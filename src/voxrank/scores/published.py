@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxrank.sketches.moments import Array, Moments
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.products import Array
 
 ROUNDS = 11
 TOLERANCE = 1e-3

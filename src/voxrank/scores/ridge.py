@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 from voxrank.scores.gradient import Gradient, Reading, about_mean
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 LOG_GRID = np.linspace(np.log(1e-12), np.log(1e6), 91)
 """Where GCV is first looked at: ln of t over the largest eigenvalue."""

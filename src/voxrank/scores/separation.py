@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.view import LayerView
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 
 EPSILON = 1e-4
 """TransRate's distortion, as published."""

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.checks import check_same_dim, checked_features
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directions
 
 Directions = Literal["gaussian", "orthogonal"]

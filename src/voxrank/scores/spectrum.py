@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from voxrank.sketches.moments import Array, Moments
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.products import Array
 
 EPSILON = float(np.finfo(np.float64).eps)
 

@@ -15,7 +15,7 @@ from voxrank.scores.estimate import Estimate
 from voxrank.scores.gradient import Reading, influence
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
-from voxrank.sketches.moments import Array
+from voxrank.sketches.products import Array
 from voxrank.sketches.sample import Sample
 
 Read = Callable[[Spectrum], Reading]

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import sspmv
 
-from voxrank.sketches.moments import Array, Moments, Products
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.products import Array, Products
 
 
 @dataclass(frozen=True)

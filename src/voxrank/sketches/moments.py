@@ -14,64 +14,13 @@ diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Targets = NDArray[Any]
-"""Class ids, shape (n,), or values, shape (n, T)."""
-
-PRODUCT_ROWS = 2048
-"""Samples multiplied at a time, which bounds memory and the rounding of single precision."""
-STRIP = 192
-"""Dimensions multiplied at a time with those that follow."""
-DOUBLE_DIM = 256
-"""Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
-EXTRA = 2
-"""Columns beside a sample's own: one, and its squared length."""
-
-
-@dataclass
-class Products:
-    """Sums of products of samples with themselves.
-
-    Attributes:
-        gram: (D, D) FᵀF.
-        cubic: (D,) Σ ‖f‖² f.
-        quartic: Σ ‖f‖⁴.
-    """
-
-    gram: Array
-    cubic: Array
-    quartic: float
-
-    @classmethod
-    def zeros(cls, dim: int) -> Self:
-        """Of no samples."""
-        return cls(np.zeros((dim, dim)), np.zeros(dim), 0.0)
-
-    def add(self, other: Products) -> None:
-        """Add those of other samples."""
-        self.gram += other.gram
-        self.cubic += other.cubic
-        self.quartic += other.quartic
-
-    def moved(self, n: float, total: Array, shift: Array) -> Products:
-        """The products of f + `shift`, from those of the n samples f whose sum is `total`."""
-        gram = np.column_stack([shift, total + n * shift]) @ np.stack([total, shift])  # in one go: s tᵀ + t sᵀ + n s sᵀ
-        gram += self.gram
-        return Products(gram, *self.moved_sums(n, total, shift))
-
-    def moved_sums(self, n: float, total: Array, shift: Array) -> tuple[Array, float]:
-        """Cubic and quartic of `moved`."""
-        c, k, trace = shift, float(shift @ shift), float(np.trace(self.gram))
-        gram_c, total_c = self.gram @ c, float(total @ c)
-        cubic = self.cubic + 2 * gram_c + k * total + (trace + 2 * total_c + n * k) * c
-        fourth = 4 * (c @ self.cubic) + 2 * k * trace + 4 * (c @ gram_c) + 4 * k * total_c + n * k**2
-        return cubic, self.quartic + float(fourth)
+from voxrank.sketches.products import Array, Products, Targets, multiply
 
 
 @dataclass
@@ -161,14 +110,12 @@ class Moments:
 
     def update(self, samples: torch.Tensor, targets: Targets) -> None:
         """Add samples (n, D), each with its own target; a few thousand at a time, so that memory stays small."""
-        work = _Work(samples, len(self.square))
-        for start in range(0, len(samples), PRODUCT_ROWS):
-            work.multiply(samples[start : start + PRODUCT_ROWS], targets[start : start + PRODUCT_ROWS])
+        made = multiply(samples, targets, len(self.square))
         before = self.target_total.copy()
         self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
-        self.cross += work.cross + np.outer(self.target_total - before, work.centre)
-        self.total += work.total + work.n * work.centre
-        work.add_to(self.products)
+        self.cross += made.cross + np.outer(self.target_total - before, made.centre)
+        self.total += made.total + made.n * made.centre
+        made.add_to(self.products)
 
     def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
@@ -253,102 +200,6 @@ class Moments:
             square=self.square - other.square,
             target_gram=target_gram,
         )
-
-
-def self_products(samples: torch.Tensor) -> Products:
-    """Products of samples (n, D), multiplied where they lie; only results cross to the host.
-
-    Samples of few dimensions, and those in double precision, are multiplied in double precision. Others are first
-    centred on a vector near their mean, with the products of a few thousand at a time in single precision and all else
-    in double: hidden states have large, nearly constant directions, beside which an uncentred product in single
-    precision would lose the small ones.
-    """
-    work = _Work(samples)
-    for part in torch.split(samples, PRODUCT_ROWS):
-        work.multiply(part)
-    products = Products.zeros(samples.shape[1])
-    work.add_to(products)
-    return products
-
-
-class _Work:
-    """Products in the making, of samples less a centre, and their sums by target where they have targets.
-
-    Samples lie in a table with a column of ones, one of their squared lengths and one for each target, so that one
-    product makes all sums. It is made strip by strip, of the dimensions with those that follow: little more than half
-    the work of all of it, since it is symmetric.
-    """
-
-    def __init__(self, samples: torch.Tensor, n_targets: int = 0) -> None:
-        dim = samples.shape[1]
-        self.n, self._dim = 0, dim
-        double = samples.dtype == torch.float64 or dim <= DOUBLE_DIM
-        dtype = torch.float64 if double and samples.device.type != "mps" else torch.float32
-        self._centre = samples.new_zeros(dim, dtype=dtype)
-        if dtype == torch.float32 and len(samples):
-            self._centre += samples[:: max(1, len(samples) // PRODUCT_ROWS)].mean(dim=0, dtype=dtype)
-        self._table = samples.new_zeros(min(PRODUCT_ROWS, len(samples)), dim + EXTRA + n_targets, dtype=dtype)
-        self._table[:, dim] = 1
-        self._sums: Array = np.zeros((dim, dim + EXTRA + n_targets))  # what lies below the strips is not filled
-        self._quartic = 0.0
-
-    def multiply(self, part: torch.Tensor, targets: Targets | None = None) -> None:
-        """Add samples (n, D), at most as many as the table has rows."""
-        dim, table = self._dim, self._table[: len(part)]
-        torch.sub(part, self._centre, out=table[:, :dim]) if part.dtype == table.dtype else table[:, :dim].copy_(part)
-        norms = torch.linalg.vector_norm(table[:, :dim], dim=1).square_()
-        table[:, dim + 1] = norms
-        if targets is not None:
-            _write_targets(table[:, dim + EXTRA :], targets)
-        for start in range(0, dim, STRIP):
-            end = min(start + STRIP, dim)
-            self._sums[start:end, start:] += (table[:, start:end].T @ table[:, start:]).cpu().numpy()
-        fourth = _host(norms)
-        self._quartic += float(fourth @ fourth)
-        self.n += len(part)
-
-    @property
-    def centre(self) -> Array:
-        """(D,) what was taken from every sample."""
-        return _host(self._centre)
-
-    @property
-    def total(self) -> Array:
-        """(D,) Σ of the samples less the centre."""
-        return self._sums[:, self._dim]
-
-    @property
-    def cross(self) -> Array:
-        """(T, D) Σ y of the samples less the centre."""
-        return self._sums[:, self._dim + EXTRA :].T
-
-    def add_to(self, products: Products) -> None:
-        """Add the products of the samples themselves."""
-        centre = self.centre
-        if centre.any():
-            own = Products.zeros(self._dim)
-            self._add_strips(own)
-            products.add(own.moved(self.n, self.total, centre))
-        else:
-            self._add_strips(products)
-
-    def _add_strips(self, products: Products) -> None:
-        """Without a (D, D) array beside those that are there: fresh memory costs more than the sums."""
-        dim, gram = self._dim, products.gram
-        for start in range(0, dim, STRIP):
-            end = min(start + STRIP, dim)
-            gram[start:end, start:] += self._sums[start:end, start:dim]
-            gram[end:, start:end] += self._sums[start:end, end:dim].T
-        products.cubic += self._sums[:, dim + 1]
-        products.quartic += self._quartic
-
-
-def _write_targets(columns: torch.Tensor, targets: Targets) -> None:
-    if targets.ndim == 2:
-        columns.copy_(torch.from_numpy(np.asarray(targets, dtype=np.float64)))
-    else:
-        columns.zero_()
-        columns.scatter_(1, torch.from_numpy(targets).to(columns.device)[:, None], 1)
 
 
 def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:

@@ -13,7 +13,8 @@ from voxrank.scores.ridge import read_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.view import LayerView
 from voxrank.sketches.blocks import BlockedMoments
-from voxrank.sketches.moments import Moments, Products
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.products import Products
 
 SMOOTH = [read_logme, read_hscore, read_ridge, read_cca, read_vci, read_cka, read_rankme]
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments, fold
-from voxrank.sketches.moments import Moments, Products, self_products, sum_runs
+from voxrank.sketches.moments import Moments, sum_runs
+from voxrank.sketches.products import DOUBLE_DIM, Products, _DeviceTable, _HostTable, self_products
 
 
 def samples(seed, n=30, dim=4, classes=3):
@@ -96,6 +97,32 @@ def test_single_precision_keeps_small_directions_beside_a_large_mean():
     exact = np.linalg.eigvalsh(wide.T @ wide)
     np.testing.assert_allclose(np.linalg.eigvalsh(self_products(single).gram), exact, rtol=1e-6)
     assert not np.allclose(np.linalg.eigvalsh((single.T @ single).double().numpy()), exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dim", [5, DOUBLE_DIM + 1])
+@pytest.mark.parametrize("values", [False, True])
+def test_what_an_accelerator_multiplies_is_what_the_host_multiplies(dtype, dim, values):
+    rng = np.random.default_rng(9)
+    f = torch.from_numpy(3 + rng.normal(size=(3000, dim))).to(dtype)
+    y = rng.normal(size=(3000, 2)) if values else rng.integers(0, 2, 3000)
+    centre = f[:100].mean(dim=0)
+    there, here = (table(centre, 2).multiply(f, y) for table in (_DeviceTable, _HostTable))
+    assert there.n == here.n
+    np.testing.assert_allclose(there.quartic, here.quartic, rtol=1e-5)
+    np.testing.assert_allclose(np.triu(there.sums), np.triu(here.sums), rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(
+        there.cross, (np.eye(2)[y] if not values else y).T @ (f - centre).double().numpy(), atol=2e-2
+    )
+
+
+def test_shares_of_the_cores_add_up(monkeypatch):
+    f = torch.from_numpy(np.random.default_rng(10).normal(size=(5000, 7)))
+    whole = self_products(f)
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        np.testing.assert_allclose(self_products(f).gram, whole.gram, rtol=1e-12)
+        np.testing.assert_allclose(self_products(f).gram, (f.T @ f).numpy(), rtol=1e-10, atol=1e-9)
 
 
 def test_a_run_sums_the_same_in_any_batch():

@@ -1,0 +1,260 @@
+"""Sums of products of samples with themselves: symmetric, on all cores, exact beside a large mean.
+
+Samples lie in a table with a column of ones, one of their squared lengths and one for each target, so that one
+symmetric product makes all sums. Samples of few dimensions, and those in double precision, are multiplied in double
+precision. Others are first centred on a vector near their mean, with the products of a few thousand at a time in single
+precision and all else in double: hidden states have large, nearly constant directions, beside which an uncentred
+product in single precision would lose the small ones.
+
+On the host each core takes a share of the rows, with a BLAS of one thread: cores that never wait for each other are
+quicker than one product on all of them. Elsewhere samples are multiplied where they lie; only results come to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import blas
+from threadpoolctl import ThreadpoolController
+
+Array = NDArray[np.float64]
+Targets = NDArray[Any]
+"""Class ids, shape (n,), or values, shape (n, T)."""
+
+PRODUCT_ROWS = 2048
+"""Samples multiplied at a time, which bounds memory and the rounding of single precision."""
+SHARE_ROWS = 512
+"""Samples that are worth a core of their own."""
+DOUBLE_DIM = 256
+"""Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
+EXTRA = 2
+"""Columns beside a sample's own: one, and its squared length."""
+STRIP = 192
+"""Rows of a symmetric matrix that are mirrored at a time."""
+
+
+@dataclass
+class Products:
+    """Sums of products of samples with themselves.
+
+    Attributes:
+        gram: (D, D) FᵀF.
+        cubic: (D,) Σ ‖f‖² f.
+        quartic: Σ ‖f‖⁴.
+    """
+
+    gram: Array
+    cubic: Array
+    quartic: float
+
+    @classmethod
+    def zeros(cls, dim: int) -> Self:
+        """Of no samples."""
+        return cls(np.zeros((dim, dim)), np.zeros(dim), 0.0)
+
+    def add(self, other: Products) -> None:
+        """Add those of other samples."""
+        self.gram += other.gram
+        self.cubic += other.cubic
+        self.quartic += other.quartic
+
+    def moved(self, n: float, total: Array, shift: Array) -> Products:
+        """The products of f + `shift`, from those of the n samples f whose sum is `total`."""
+        gram = np.column_stack([shift, total + n * shift]) @ np.stack([total, shift])  # in one go: s tᵀ + t sᵀ + n s sᵀ
+        gram += self.gram
+        return Products(gram, *self.moved_sums(n, total, shift))
+
+    def moved_sums(self, n: float, total: Array, shift: Array) -> tuple[Array, float]:
+        """Cubic and quartic of `moved`."""
+        c, k, trace = shift, float(shift @ shift), float(np.trace(self.gram))
+        gram_c, total_c = self.gram @ c, float(total @ c)
+        cubic = self.cubic + 2 * gram_c + k * total + (trace + 2 * total_c + n * k) * c
+        fourth = 4 * (c @ self.cubic) + 2 * k * trace + 4 * (c @ gram_c) + 4 * k * total_c + n * k**2
+        return cubic, self.quartic + float(fourth)
+
+
+@dataclass
+class Multiplied:
+    """Sums over samples less a centre.
+
+    Attributes:
+        n: number of samples.
+        centre: (D,) what was taken from every sample.
+        sums: (W, W) of the table's products, its upper triangle; W = D + 2 + T.
+        quartic: Σ of the fourth powers of lengths.
+    """
+
+    n: int
+    centre: Array
+    sums: Array
+    quartic: float
+
+    @property
+    def total(self) -> Array:
+        """(D,) Σ of the samples less the centre."""
+        return self.sums[: self._dim, self._dim]
+
+    @property
+    def cross(self) -> Array:
+        """(T, D) Σ y of the samples less the centre."""
+        return self.sums[: self._dim, self._dim + EXTRA :].T
+
+    @property
+    def _dim(self) -> int:
+        return len(self.centre)
+
+    def add_to(self, products: Products) -> None:
+        """Add the products of the samples themselves."""
+        if self.centre.any():
+            own = Products.zeros(self._dim)
+            self._add_centred(own)
+            products.add(own.moved(self.n, self.total, self.centre))
+        else:
+            self._add_centred(products)
+
+    def _add_centred(self, products: Products) -> None:
+        """Without a (D, D) array beside those that are there: fresh memory costs more than the sums."""
+        dim, gram = self._dim, products.gram
+        for start in range(0, dim, STRIP):
+            end = min(start + STRIP, dim)
+            corner = self.sums[start:end, start:end]
+            gram[start:end, start:end] += np.triu(corner) + np.triu(corner, 1).T
+            gram[start:end, end:] += self.sums[start:end, end:dim]
+            gram[end:, start:end] += self.sums[start:end, end:dim].T
+        products.cubic += self.sums[:dim, dim + 1]
+        products.quartic += self.quartic
+
+
+def self_products(samples: torch.Tensor) -> Products:
+    """Products of samples (n, D)."""
+    products = Products.zeros(samples.shape[1])
+    multiply(samples).add_to(products)
+    return products
+
+
+def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
+    """All sums of samples (n, D) and of their targets.
+
+    Args:
+        samples: on any device.
+        targets: one for each sample: class ids or values.
+        n_targets: T; 0 without targets.
+    """
+    double = samples.dtype == torch.float64 or samples.shape[1] <= DOUBLE_DIM
+    dtype = torch.float64 if double and samples.device.type != "mps" else torch.float32
+    centre = samples.new_zeros(samples.shape[1], dtype=dtype)
+    if dtype == torch.float32 and len(samples):
+        centre += samples[:: max(1, len(samples) // PRODUCT_ROWS)].mean(dim=0, dtype=dtype)
+    table = _HostTable if samples.device.type == "cpu" else _DeviceTable
+
+    def of_share(share: slice) -> Multiplied:
+        return table(centre, n_targets).multiply(samples[share], None if targets is None else targets[share])
+
+    first, *others = _on_all_cores(of_share, len(samples)) if table is _HostTable else [of_share(slice(None))]
+    for other in others:
+        first.n += other.n
+        first.sums += other.sums
+        first.quartic += other.quartic
+    return first
+
+
+def _on_all_cores(of_share: Callable[[slice], Multiplied], n: int) -> list[Multiplied]:
+    shares = max(1, min(torch.get_num_threads(), n // SHARE_ROWS))
+    bounds = [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
+    with _blas_libraries().limit(limits=1, user_api="blas"):
+        if shares == 1:
+            return [of_share(bounds[0])]
+        with ThreadPoolExecutor(shares) as pool:
+            return list(pool.map(of_share, bounds))
+
+
+@lru_cache(maxsize=1)
+def _blas_libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+class _HostTable:
+    """Samples on the host, some thousand at a time, and the sums of their products so far."""
+
+    def __init__(self, centre: torch.Tensor, n_targets: int) -> None:
+        self._centre: NDArray[Any] = centre.numpy()
+        width = len(self._centre) + EXTRA + n_targets
+        self._table = np.zeros((0, width), dtype=self._centre.dtype)
+        self._sums = np.zeros((width, width), order="F")
+        self._product = np.zeros((width, width) if self._single else (0, 0), dtype=np.float32, order="F")
+
+    @property
+    def _single(self) -> bool:
+        return self._centre.dtype == np.float32
+
+    def multiply(self, samples: torch.Tensor, targets: Targets | None) -> Multiplied:
+        """All sums of samples (n, D)."""
+        self._table = np.empty((min(PRODUCT_ROWS, len(samples)), len(self._sums)), dtype=self._centre.dtype)
+        quartic = 0.0
+        for start in range(0, len(samples), PRODUCT_ROWS):
+            part = slice(start, start + PRODUCT_ROWS)
+            lengths = self._fill(samples[part].numpy(), None if targets is None else targets[part])
+            quartic += float(lengths @ lengths)
+            self._add(self._table[: len(lengths)])
+        return Multiplied(len(samples), self._centre.astype(np.float64), self._sums, quartic)
+
+    def _fill(self, part: NDArray[Any], targets: Targets | None) -> Array:
+        """Write samples and targets; returns the squared lengths."""
+        dim, table = len(self._centre), self._table[: len(part)]
+        np.subtract(part, self._centre, out=table[:, :dim], dtype=table.dtype)
+        table[:, dim] = 1
+        np.einsum("ij,ij->i", table[:, :dim], table[:, :dim], out=table[:, dim + 1])
+        if targets is not None and targets.ndim == 2:
+            table[:, dim + EXTRA :] = targets
+        elif targets is not None:
+            table[:, dim + EXTRA :] = 0
+            table[np.arange(len(part)), dim + EXTRA + targets] = 1
+        return table[:, dim + 1].astype(np.float64)
+
+    def _add(self, table: NDArray[Any]) -> None:
+        """Add tableᵀ·table, the upper triangle of it, to the sums."""
+        if self._single:
+            self._product = blas.ssyrk(1.0, table.T, c=self._product, overwrite_c=True)
+            self._sums += self._product
+        else:
+            self._sums = blas.dsyrk(1.0, table.T, beta=1.0, c=self._sums, overwrite_c=True)
+
+
+class _DeviceTable:
+    """The same where the samples are on an accelerator."""
+
+    def __init__(self, centre: torch.Tensor, n_targets: int) -> None:
+        self._centre, self._n_targets = centre, n_targets
+
+    def multiply(self, samples: torch.Tensor, targets: Targets | None) -> Multiplied:
+        """All sums of samples (n, D)."""
+        width, quartic = len(self._centre) + EXTRA + self._n_targets, 0.0
+        sums = np.zeros((width, width))
+        for start in range(0, len(samples), PRODUCT_ROWS):
+            part = slice(start, start + PRODUCT_ROWS)
+            table = self._filled(samples[part] - self._centre, None if targets is None else targets[part])
+            lengths = _host(table[:, len(self._centre) + 1])
+            quartic += float(lengths @ lengths)
+            sums += _host(table.T @ table)
+        return Multiplied(len(samples), _host(self._centre), sums, quartic)
+
+    def _filled(self, centred: torch.Tensor, targets: Targets | None) -> torch.Tensor:
+        lengths = torch.linalg.vecdot(centred, centred)[:, None]
+        columns = [centred, torch.ones_like(lengths), lengths]
+        if targets is not None:
+            there = torch.from_numpy(np.asarray(targets)).to(centred.device)
+            one_hot = there if targets.ndim == 2 else torch.nn.functional.one_hot(there, self._n_targets)
+            columns.append(one_hot.to(centred.dtype))
+        return torch.cat(columns, dim=1)
+
+
+def _host(values: torch.Tensor) -> Array:
+    moved: Array = values.cpu().numpy().astype(np.float64)
+    return moved
