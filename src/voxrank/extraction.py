@@ -22,6 +22,7 @@ from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
+from voxrank.joint import kept_pieces, layer_label
 from voxrank.memory import is_out_of_memory
 from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
@@ -64,7 +65,7 @@ def sketch_shards(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
@@ -74,7 +75,7 @@ def sketch_shards(
         encoder: the frozen model.
         shards: what to encode.
         targets: one row for each utterance.
-        layers: indices of the layers to keep.
+        layers: to keep, joint ones among them.
         options: what a sample is, and threads.
         on_audio: told of progress.
 
@@ -84,14 +85,13 @@ def sketch_shards(
     Raises:
         RunError: memory ran out on a single window.
     """
-    kept = [layer for layer in encoder.layers if layer.index in layers]
     planned = ((shard, batch) for shard in shards for batch in plan_batches(shard.items, encoder))
     ready = prefetch(
         planned, lambda work: _decode(work[1], encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork(kept, shard.block, targets, options)
+            work = _ShardWork(layers, shard.block, targets, options)
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))
@@ -134,7 +134,7 @@ class _ShardWork:
             {layer.index: Moments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
             {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
         )
-        self._block, self._targets = block, targets
+        self._layers, self._block, self._targets = layers, block, targets
         self._by_utterance = options.sample == "utterance"
         self._segments: dict[int, int] = {}
         if options.sample == "segment":
@@ -153,7 +153,7 @@ class _ShardWork:
                 waveforms.append(waveform)
         while items:
             sums = self._encode(encoder, waveforms, np.array([utterance_key(item.utterance.id) for item in items]))
-            bad = _unusable(sums, encoder, items)
+            bad = _unusable(sums, self._layers, encoder.spec, items)
             if not bad:
                 self._add(sums, items)
                 return
@@ -177,10 +177,9 @@ class _ShardWork:
 
     def _samples(self, pieces: Iterator[LayerFrames]) -> Iterator[LayerFrames]:
         """The kept layers' pieces, their frames pooled where a sample is a segment."""
-        for piece in pieces:
-            if piece.layer in self._sketch.layers:
-                longest = self._segments.get(piece.layer)
-                yield piece if longest is None else segment_means(piece, longest)
+        for piece in kept_pieces(pieces, self._layers):
+            longest = self._segments.get(piece.layer)
+            yield piece if longest is None else segment_means(piece, longest)
 
     def _sums(self, utterances: int) -> dict[int, _LayerSums]:
         return {layer: _LayerSums(utterances, moments.dim) for layer, moments in self._sketch.layers.items()}
@@ -301,13 +300,13 @@ def _halve_budget(encoder: Encoder, error: Exception) -> None:
         torch.accelerator.empty_cache()
 
 
-def _unusable(sums: dict[int, _LayerSums], encoder: Encoder, items: list[Item]) -> dict[int, Skipped]:
+def _unusable(sums: dict[int, _LayerSums], layers: Sequence[Layer], spec: str, items: list[Item]) -> dict[int, Skipped]:
     """Position in the batch → why the utterance cannot be used."""
-    names = {layer.index: layer.name for layer in encoder.layers}
+    names = {layer.index: f"{layer_label(layer)} ({layer.name})" for layer in layers}
     bad: dict[int, Skipped] = {}
     for layer, part in sorted(sums.items()):
         for position in np.flatnonzero(~np.isfinite(part.sums).all(axis=1) | (part.counts == 0)):
             what = "no frames" if part.counts[position] == 0 else "NaN or infinite features"
-            reason = f"layer {layer} ({names[layer]}) gave {what} for this audio"
-            bad.setdefault(int(position), Skipped(items[position].utterance.id, reason, encoder.spec))
+            reason = f"layer {names[layer]} gave {what} for this audio"
+            bad.setdefault(int(position), Skipped(items[position].utterance.id, reason, spec))
     return bad

@@ -18,6 +18,7 @@ from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder, split_spec
 from voxrank.engines.local import ModelSketch, sketch_model
 from voxrank.errors import DataError, OptionError, RunError
+from voxrank.joint import JOINT_KINDS, JointLayer, layer_label
 from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.ordering import Column, beats, best_of_each, probability_best
 from voxrank.progress import Progress
@@ -59,7 +60,8 @@ def rank(
         target: column to predict; by default label, else value.
         split: rows to use; by default "train" where the data have it, else all; "all" for every row.
         scores: names; the first one orders the ranking.
-        layers: "all", or indices such as "0,3,6" (negative ones count from the last layer).
+        layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
+            also those layers together, such as "all,mean".
         encoder: device, precision, windows.
         extraction: what a sample is, blocks, threads.
         seed: of the resamples behind `probability_best`.
@@ -103,7 +105,7 @@ def rank(
         sketch = sketch_model(
             stable.take(spec), prepared.shards, prepared.targets, wanted[spec], extraction, watcher.advance
         )
-        tally.add(spec, stable, sketch, chosen, prepared.targets)
+        tally.add(spec, stable.parameters[spec], wanted[spec], sketch, chosen, prepared.targets)
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
@@ -232,29 +234,33 @@ class _Stable:
         return self._kept.pop(spec, None) or load_encoder(spec, self._options)
 
 
-def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[int]:
-    """Indices of the layers a user asked for.
+def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Layer]:
+    """The layers a user asked for.
 
     Args:
-        wanted: "all" or comma-separated indices; negative ones count from the last layer.
+        wanted: comma-separated indices (negative ones count from the last layer) or "all", and "mean" or "concat" for
+            those named together; of all layers where none is named.
         layers: that the model has.
         spec: the model, for the message.
 
     Raises:
-        OptionError: not a list of indices, or the model has no such layer.
+        OptionError: no such list, the model has no such layer, or its layers cannot be put together.
     """
-    if wanted == "all":
-        return [layer.index for layer in layers]
+    words = [part.strip() for part in wanted.split(",") if part.strip()]
+    kinds = [kind for kind in JOINT_KINDS if kind in words]
+    named = [word for word in words if word not in JOINT_KINDS]
     try:
-        numbers = [int(part) for part in wanted.split(",") if part.strip()]
+        numbers = list(range(len(layers))) if named in (["all"], []) and words else [int(word) for word in named]
     except ValueError:
         numbers = []
     if not numbers:
-        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, got {wanted!r}")
+        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, with mean or concat, got {wanted!r}")
     missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
     if missing:
         raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
-    return sorted({layers[number].index for number in numbers})
+    chosen = [layers[place] for place in sorted({number % len(layers) for number in numbers})]
+    joint = [JointLayer.of(kind, chosen, len(layers) + place, spec) for place, kind in enumerate(kinds)]
+    return [*(chosen if named else []), *joint]
 
 
 @dataclass(frozen=True)
@@ -281,20 +287,27 @@ class _Tally:
         self.encode_s = 0.0
         self.score_s = 0.0
 
-    def add(self, spec: str, stable: _Stable, sketch: ModelSketch, scores: Sequence[Score], targets: Targets) -> None:
+    def add(
+        self,
+        spec: str,
+        parameters: int,
+        layers: Sequence[Layer],
+        sketch: ModelSketch,
+        scores: Sequence[Score],
+        targets: Targets,
+    ) -> None:
         """Score every layer of a model."""
         started = time.perf_counter()
         self.skipped += sketch.skipped
         self.encode_s += sketch.encode_s
         if not sketch.used_s:
             raise RunError(f"{spec} could use none of the utterances; the first reason: {sketch.skipped[0].reason}")
-        for layer in stable.layers[spec]:
-            if layer.index in sketch.layers:
-                moments, sample = sketch.layers[layer.index], sketch.samples.get(layer.index)
-                weight = 1 / moments.total.inflation() if self._effective else 1.0
-                view = LayerView(moments, sample, targets.rows, weight)
-                estimates = {score.name: score.estimate(view) for score in scores}
-                self.candidates.append(_Candidate(spec, stable.parameters[spec], layer, estimates))
+        for layer in layers:
+            moments, sample = sketch.layers[layer.index], sketch.samples.get(layer.index)
+            weight = 1 / moments.total.inflation() if self._effective else 1.0
+            view = LayerView(moments, sample, targets.rows, weight)
+            estimates = {score.name: score.estimate(view) for score in scores}
+            self.candidates.append(_Candidate(spec, parameters, layer, estimates))
         self.score_s += time.perf_counter() - started
 
 
@@ -323,7 +336,7 @@ def _rank_models(
     candidates: Sequence[_Candidate], best: Sequence[int], columns: Columns, probability: dict[str, float]
 ) -> tuple[ModelScore, ...]:
     return tuple(
-        ModelScore(c.model, c.layer.index, position, probability.get(c.model), c.parameters, _values(columns, i))
+        ModelScore(c.model, layer_label(c.layer), position, probability.get(c.model), c.parameters, _values(columns, i))
         for position, (i, c) in enumerate(((i, candidates[i]) for i in best), start=1)
     )
 
@@ -333,7 +346,7 @@ def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:
 
 
 def _layer_score(c: _Candidate, values: dict[str, ScoreValue]) -> LayerScore:
-    return LayerScore(c.model, c.layer.index, c.layer.name, c.layer.dim, values)
+    return LayerScore(c.model, layer_label(c.layer), c.layer.name, c.layer.dim, values)
 
 
 def _options(dataset: Dataset, columns: Columns, layers: str, seed: int) -> dict[str, Any]:

@@ -39,14 +39,14 @@ class LayerScore:
 
     Attributes:
         model: the spec.
-        layer: index; 0 is the input of the first block.
+        layer: index; 0 is the input of the first block. "mean" or "concat" for several layers together.
         name: where it stands in the model.
         dim: numbers in a frame.
         scores: score name → value.
     """
 
     model: str
-    layer: int
+    layer: int | str
     name: str
     dim: int
     scores: dict[str, ScoreValue]
@@ -58,7 +58,7 @@ class ModelScore:
 
     Attributes:
         model: the spec.
-        layer: index of its best layer.
+        layer: its best layer, as `LayerScore.layer`.
         rank: 1 is best.
         probability_best: share of resamples of the data in which this model is the best; None without resamples.
         parameters: weights of the encoder.
@@ -66,7 +66,7 @@ class ModelScore:
     """
 
     model: str
-    layer: int
+    layer: int | str
     rank: int
     probability_best: float | None
     parameters: int

@@ -73,7 +73,7 @@ def test_every_dimension_twice(name):
     assert score(name, np.hstack([features(), features()])) == close(score(name, features()))
 
 
-@pytest.mark.parametrize("name", ["logme", "ridge", "knn", "ncm", "loo"])
+@pytest.mark.parametrize("name", ["logme", "hscore", "ridge", "knn", "ncm", "loo"])
 def test_noise_dimensions_never_help(name):
     def with_noise(seed, dims):
         noise = 2 * np.random.default_rng(100 + seed).normal(size=(N, dims))
@@ -83,10 +83,11 @@ def test_noise_dimensions_never_help(name):
     assert np.mean(falls[0]) > np.mean(falls[1]) > np.mean(falls[2])
 
 
-@pytest.mark.parametrize("name", ["cca", "rankme"])
+@pytest.mark.parametrize("name", ["cca", "pwcca", "vci", "rankme", "transrate"])
 def test_noise_dimensions_help_where_they_should_not(name):
     noisy = np.hstack([features(), np.random.default_rng(100).normal(size=(N, 200))])
-    assert score(name, noisy) > score(name, features()) + 0.05
+    gain = score(name, noisy) - score(name, features())
+    assert (gain if get_score(name).higher_is_better else -gain) > 0.05
 
 
 def walks(times=1, frames=15, seed=0):

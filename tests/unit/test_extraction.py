@@ -29,7 +29,8 @@ def shard(tones):
 def sketch(encoder, shard, sample="frame", layers=(0, 1, 2)):
     work, targets = shard
     heard = []
-    made = sketch_shards(encoder, [work], targets, layers, ExtractionOptions(sample=sample), heard.append)
+    kept = [encoder.layers[index] for index in layers]
+    made = sketch_shards(encoder, [work], targets, kept, ExtractionOptions(sample=sample), heard.append)
     [(_, result)] = made
     assert sum(heard) == pytest.approx(work.seconds)
     return result
@@ -38,7 +39,7 @@ def sketch(encoder, shard, sample="frame", layers=(0, 1, 2)):
 def test_each_shard_has_its_own_sketch(shard):
     work, targets = shard
     halves = [Shard(0, work.items[:2]), Shard(3, work.items[2:])]
-    made = sketch_shards(FakeEncoder(), halves, targets, [2], ExtractionOptions(), lambda _: None)
+    made = sketch_shards(FakeEncoder(), halves, targets, FakeEncoder().layers[2:], ExtractionOptions(), lambda _: None)
     for half, (of, result) in zip(halves, made, strict=True):
         alone = sketch(FakeEncoder(), (half, targets), "utterance", [2]).layers[2]
         assert of == half

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 import voxrank
 from voxrank.config import EncoderOptions, ExtractionOptions
-from voxrank.encoders.base import Layer
+from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError, RunError
 from voxrank.progress import Progress
 from voxrank.ranking import parse_layers
@@ -117,7 +118,73 @@ def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
     ("wanted", "expected"), [("all", [0, 1, 2, 3, 4]), ("0,3", [0, 3]), ("-1", [4]), ("3, 3,-5", [0, 3])]
 )
 def test_layer_lists(wanted, expected):
-    assert parse_layers(wanted, LAYERS, "m") == expected
+    assert [layer.index for layer in parse_layers(wanted, LAYERS, "m")] == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("mean", [("mean of layers 0 to 4", 4)]),
+        ("1,3,concat", [("1", 4), ("3", 4), ("concat of layers 1, 3", 8)]),
+        (
+            "all,concat,mean",
+            [*((str(i), 4) for i in range(5)), ("mean of layers 0 to 4", 4), ("concat of layers 0 to 4", 20)],
+        ),
+    ],
+)
+def test_layers_together(wanted, expected):
+    found = parse_layers(wanted, LAYERS, "m")
+    assert [(layer.name, layer.dim) for layer in found] == expected
+    assert len({layer.index for layer in found}) == len(found)
+
+
+@pytest.mark.parametrize("wanted", ["", ",", "all,3", "mean,x", "first"])
+def test_lists_that_are_none(wanted):
+    with pytest.raises(
+        OptionError, match="expected layers as 'all' or indices such as 0,3,6, with mean or concat, got"
+    ):
+        parse_layers(wanted, LAYERS, "m")
+
+
+def test_layers_that_cannot_be_put_together():
+    wider, faster = Layer(1, "wide", 6, 50.0), Layer(1, "fast", 4, 100.0)
+    with pytest.raises(OptionError, match="mean needs layers that fit, and those of m have 4 and 6 numbers in a frame"):
+        parse_layers("mean", [LAYERS[0], wider], "m")
+    assert parse_layers("concat", [LAYERS[0], wider], "m")[0].dim == 10
+    with pytest.raises(OptionError, match="concat needs layers that fit, and those of m have 50 and 100 frames a sec"):
+        parse_layers("concat", [LAYERS[0], faster], "m")
+    with pytest.raises(OptionError, match="concat of 13 layers of m has 9,984 dimensions, more than 4,096; name fewer"):
+        parse_layers("concat", [Layer(i, str(i), 768, 50.0) for i in range(13)], "m")
+
+
+@pytest.mark.parametrize("sample", ["utterance", "segment", "frame"])
+def test_joint_layers_score_as_the_mean_and_the_concatenation_of_frames(fakes, tones, sample):
+    options = ExtractionOptions(sample=sample)
+    ranking = voxrank.rank(tones, ["fake-a"], layers="1,2,mean,concat", extraction=options, scores=["logme", "knn"])
+    assert {layer.layer for layer in ranking.layers} == {1, 2, "mean", "concat"}
+
+    class Together(FakeEncoder):
+        """Layer 0 is the mean of the last two layers, layer 1 their concatenation."""
+
+        def __init__(self):
+            super().__init__(seed=ord("a"))
+            self.layers = (Layer(0, "mean", 8, 100.0), Layer(1, "both", 16, 100.0))
+
+        def _forward(self, windows):
+            _, one, two = super()._forward(windows)
+            yield LayerFrames(0, (one.frames + two.frames) / 2, one.lengths)
+            yield LayerFrames(1, torch.cat([one.frames, two.frames], dim=1), one.lengths)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voxrank.ranking.load_encoder", lambda spec, options: Together())
+        direct = voxrank.rank(tones, ["fake-t"], extraction=options, scores=["logme", "knn"])
+    for layer in ranking.layers:
+        if isinstance(layer.layer, str):
+            same = next(x for x in direct.layers if x.layer == ("mean", "concat").index(layer.layer))
+            assert layer.dim == same.dim
+            for name, value in layer.scores.items():
+                assert value.value == pytest.approx(same.scores[name].value, rel=1e-5)
+                assert value.low == pytest.approx(same.scores[name].low, rel=1e-4)
 
 
 @pytest.mark.parametrize("wanted", ["5", "-6", "0,9"])

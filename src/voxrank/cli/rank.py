@@ -61,7 +61,10 @@ def rank(
         typer.Option("--score", metavar="NAME", help=f"One of {', '.join(SCORES)} (repeat).", show_default=SCORES[0]),
     ] = None,
     layers: Annotated[
-        str, typer.Option("--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1.")
+        str,
+        typer.Option(
+            "--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1; with mean or concat, also together."
+        ),
     ] = "all",
     target: TargetOption = None,
     split: SplitOption = None,

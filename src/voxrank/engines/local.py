@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from voxrank.config import ExtractionOptions, Seconds
 from voxrank.data.utterance import Skipped
-from voxrank.encoders.base import Encoder
+from voxrank.encoders.base import Encoder, Layer
 from voxrank.extraction import OnAudio, ShardSketch, sketch_shards
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
@@ -48,15 +48,14 @@ def sketch_model(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
-    layers: Sequence[int],
+    layers: Sequence[Layer],
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> ModelSketch:
     """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shards`."""
-    dims = {layer.index: layer.dim for layer in encoder.layers}
     sketch = ModelSketch(
-        {layer: BlockedMoments.zeros(dims[layer], targets.count, values=targets.values) for layer in layers},
-        {layer: Sample.empty(options.kept_samples, dims[layer]) for layer in layers if options.kept_samples},
+        {layer.index: BlockedMoments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
+        {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
     )
     for shard, part in sketch_shards(encoder, shards, targets, layers, options, on_audio):
         sketch.merge(part, shard.block)

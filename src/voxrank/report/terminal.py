@@ -143,8 +143,9 @@ def _rivals(models: Sequence[ModelScore]) -> str:
 
 
 def _curve(layers: Sequence[LayerScore], model: str, score: str) -> str:
-    """A bar for each layer of a model, in order of layer, from its lowest score to its highest."""
-    values = [x.scores[score].value for x in sorted(layers, key=lambda x: x.layer) if x.model == model]
+    """A bar for each layer of a model, in order of layer, joint ones last, from its lowest score to its highest."""
+    own = sorted((x for x in layers if x.model == model), key=lambda x: (isinstance(x.layer, str), x.layer))
+    values = [x.scores[score].value for x in own]
     low, high = min(values), max(values)
     if high == low:
         return BARS[-1] * len(values)
