@@ -5,6 +5,9 @@ projection of both sets for the sliced Wasserstein distance. Beside them stand L
 published (singular values of the samples, written again from its formulas) and POT's sliced distance. Memory is what a
 process of its own takes at most above its input.
 
+Then all scores at once, for an hour of frames of 13 layers of 768 numbers at 50 Hz in ten blocks, each frame a sample:
+sketches, scores and intervals, beside the forward passes of HuBERT base (random weights) over a minute, times sixty.
+
 Run: python benchmarks/scores.py
 """
 
@@ -14,31 +17,48 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 from numpy.typing import NDArray
+from transformers import HubertConfig, HubertModel
 
 from common import provenance, save
-from voxrank.memory import peak_rss_mb
-from voxrank.scores import LogME, SlicedWasserstein
+from voxrank.config import ExtractionOptions
+from voxrank.data.utterance import Utterance
+from voxrank.encoders.base import Layer, LayerFrames, Waveform
+from voxrank.engines.local import sketch_model
+from voxrank.memory import keep_heap_small, peak_rss_mb
+from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.sliced import draw_directions, sliced_wasserstein
+from voxrank.scores.view import LayerView
+from voxrank.shards import Item, plan_shards
+from voxrank.targets.labels import utterance_targets
+from voxrank.testing.encoders import FakeEncoder
 
 ROUNDS = 5
 LOGME = ((100_000, 768, 40), (100_000, 1024, 100))
 SLICED = ((50_000, 768, 50), (50_000, 768, 500))
 REFERENCE_ROUNDS = 2
 """Of the slow references."""
+HOUR = {"layers": 13, "dim": 768, "classes": 40, "hours": 1}
+HOUR_ROUNDS = 3
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--memory"]:
         print(json.dumps(memory_of(sys.argv[2], tuple(int(x) for x in sys.argv[3:]))))
         return
+    keep_heap_small()
     result: dict[str, Any] = {"made": provenance(), "rounds": ROUNDS, "logme": [], "sliced": []}
+    result["hour"] = hour()
+    print(result["hour"], flush=True)
     for name, cases, measure in (("logme", LOGME, logme), ("sliced", SLICED, sliced)):
         for case in cases:
             row = measure(*case) | {"memory_mb": in_own_process(name, case)}
@@ -104,6 +124,66 @@ def sliced(n: int, dim: int, projections: int) -> dict[str, Any]:
     ours = sliced_wasserstein(source, target, directions)
     difference = abs(ours - float(ot.sliced_wasserstein_distance(source, target, projections=columns)))
     return {"n": n, "dim": dim, "projections": projections, "difference_from_pot": difference} | ratios(times, "POT")
+
+
+class Replay(FakeEncoder):
+    """Frames of thirteen layers at 50 Hz that cost nothing to make: all from one array."""
+
+    def __init__(self) -> None:
+        super().__init__(n_layers=1)
+        self.layers = tuple(Layer(i, str(i), HOUR["dim"], 50.0) for i in range(HOUR["layers"]))
+        frames = 50 * 60
+        self._frames = torch.randn(2 * frames, HOUR["dim"], generator=torch.Generator().manual_seed(0))
+
+    def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
+        lengths = tuple(len(window) // 320 for window in windows)
+        for layer in self.layers:
+            start = 37 * layer.index
+            yield LayerFrames(layer.index, self._frames[start : start + sum(lengths)], lengths)
+
+
+def hour() -> dict[str, Any]:
+    """All scores of an hour of speech, and what the intervals add."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.flac"
+        soundfile.write(clip, np.zeros(10 * 16_000, dtype=np.float32), 16_000)
+        utterances = [Utterance(f"{i}", clip, label=str(i % HOUR["classes"]), speaker=str(i % 40)) for i in range(360)]
+        hubert = HubertModel(HubertConfig()).eval()
+        minute = torch.randn(6, 160_000)
+        times = alternate(
+            {
+                "hubert_minute": lambda: forward(hubert, minute),
+                "without_intervals": lambda: score_all(utterances, blocks=1),
+                "all": lambda: score_all(utterances, blocks=10),
+            },
+            HOUR_ROUNDS,
+        )
+    passes = 60 * times["hubert_minute"]
+    return HOUR | {
+        "scores": len(score_names()),
+        "rounds": HOUR_ROUNDS,
+        "seconds": {"hubert_hour": round(passes, 1), "all": round(times["all"], 1)},
+        "share_of_passes": round(times["all"] / passes, 3),
+        "intervals_share_of_run": round((times["all"] - times["without_intervals"]) / (passes + times["all"]), 4),
+    }
+
+
+@torch.inference_mode()
+def forward(model: HubertModel, batch: torch.Tensor) -> None:
+    model(batch, output_hidden_states=True)
+
+
+def score_all(utterances: list[Utterance], *, blocks: int) -> None:
+    """Sketch and score every layer, every frame a sample."""
+    encoder, options = Replay(), ExtractionOptions(sample="frame", blocks=blocks)
+    items = [Item(utterance, 10.0, row) for row, utterance in enumerate(utterances)]
+    targets = utterance_targets(utterances, "classification")
+    shards = plan_shards(items, "label", blocks=blocks, shard_s=options.shard_s)
+    sketch = sketch_model(encoder, shards, targets, encoder.layers, options, lambda _: None)
+    for layer in encoder.layers:
+        view = LayerView(sketch.layers[layer.index], sketch.samples[layer.index], targets.rows)
+        for name in score_names():
+            get_score(name).estimate(view)
 
 
 def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

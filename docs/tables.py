@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,84 @@ def p_value(p: float) -> str:
     return f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.0e}"
 
 
+VIEWS = ("utterance", "segment", "effective", "frame")
+RULES = ("depth", "dim", "parameters")
+
+
 def agreement(result: dict[str, Any]) -> str:
-    """Spearman of the scores and of the rules with the truth, for each task; the best on average first."""
-    lines = result["summary"]
-    names = [name for name, value in lines[0].items() if isinstance(value, dict)]
-    means = {name: sum(line[name]["spearman"] for line in lines) / len(lines) for name in names}
+    """Every score of utterance means, and the rules, beside the truth; the best on average first."""
+    names = [name for name in _names(result) if name.endswith("_utterance") or name in RULES]
+    somewhere = {name for line in result["summary"] for name in line["spearman"] if name.endswith("_utterance")}
+    names += sorted(somewhere.difference(names))
+    rows = [[name.removesuffix("_utterance"), *_spearman(result, name, p=True)] for name in names]
+    rows.append(["truth with itself", "", *(f"{line['truth_with_itself']:.3f}" for line in result["summary"])])
+    return table(["score or rule", "mean", *_tasks(result)], rows) + made(result)
+
+
+def dependence(result: dict[str, Any]) -> str:
+    """The same scores by what a sample is."""
     rows = [
-        [name.replace("_utterance", ", utterance").replace("_frame", ", frame"), f"{means[name]:.3f}"]
-        + [f"{line[name]['spearman']:.3f} ({p_value(line[name]['p'])})" for line in lines]
-        for name in sorted(names, key=lambda name: -means[name])
+        [score, view, *_spearman(result, f"{score}_{view}")] for score in ("logme", "hscore", "ridge") for view in VIEWS
     ]
-    rows.append(["truth with itself", "", *(f"{line['truth_with_itself']:.3f}" for line in lines)])
-    header = ["score or rule", "mean", *(f"{line['task']} ({line['pairs']} pairs)" for line in lines)]
-    return table(header, rows) + made(result)
+    tau = [
+        f"{statistics.median(r['inflation'] for r in result['rows'] if r['task'] == line['task']):.1f}"
+        for line in result["summary"]
+    ]
+    return table(["score", "sample", "mean", *_tasks(result)], [*rows, ["τ", "", "", *tau]]) + made(result)
+
+
+def combined(result: dict[str, Any]) -> str:
+    """Mean ranks of scores of utterance means: the best, and what is found when a task is left out of the choice."""
+    names = _names(result)
+    best = [name for name in names if "+" in name][:8]
+    parts = sorted({f"{part}_utterance" for name in best for part in name.split("+")}, key=names.index)
+    rows = [
+        [name.removesuffix("_utterance"), *_spearman(result, name)] for name in sorted([*best, *parts], key=names.index)
+    ]
+    kept = [
+        [
+            line["task"],
+            line["chosen"].removesuffix("_utterance"),
+            f"{line['spearman']:.3f}",
+            _logme(result, line["task"]),
+        ]
+        for line in result["held_out"]
+    ]
+    first = table(["mean rank of", "mean", *_tasks(result)], rows)
+    return (
+        first + "\n" + table(["task left out", "best on the others", "on this one", "LogME alone"], kept) + made(result)
+    )
+
+
+def _names(result: dict[str, Any]) -> list[str]:
+    """What was compared on every task, best on average first."""
+    everywhere = set.intersection(*(set(line["spearman"]) for line in result["summary"]))
+    return sorted(everywhere, key=lambda name: -_mean(result, name))
+
+
+def _mean(result: dict[str, Any], name: str) -> float:
+    return statistics.mean(line["spearman"][name] for line in result["summary"])
+
+
+def _spearman(result: dict[str, Any], name: str, *, p: bool = False) -> list[str]:
+    """The mean, where every task has one, then each task."""
+    lines = result["summary"]
+    mean = f"{_mean(result, name):.3f}" if all(name in line["spearman"] for line in lines) else "-"
+    return [mean, *(_cell(line, name, p=p) for line in lines)]
+
+
+def _cell(line: dict[str, Any], name: str, *, p: bool) -> str:
+    if name not in line["spearman"]:
+        return "-"
+    return f"{line['spearman'][name]:.3f}" + (f" ({p_value(line['p'][name])})" if p else "")
+
+
+def _logme(result: dict[str, Any], task: str) -> str:
+    return next(f"{line['spearman']['logme_utterance']:.3f}" for line in result["summary"] if line["task"] == task)
+
+
+def _tasks(result: dict[str, Any]) -> list[str]:
+    return [f"{line['task']} ({line['pairs']} pairs)" for line in result["summary"]]
 
 
 def overhead(result: dict[str, Any]) -> str:
@@ -154,14 +220,22 @@ def readme(text: str, result: dict[str, Any]) -> str:
     return text
 
 
-TABLES = {"agreement": agreement, "overhead": overhead, "windows": windows, "rankings": rankings, "scores": scores}
+TABLES = {
+    "agreement": ("agreement", agreement),
+    "dependence": ("agreement", dependence),
+    "combined": ("agreement", combined),
+    "overhead": ("overhead", overhead),
+    "windows": ("windows", windows),
+    "rankings": ("rankings", rankings),
+    "scores": ("scores", scores),
+}
 
 
 def main() -> None:
     """Write every table whose result is there."""
     GENERATED.mkdir(exist_ok=True)
-    for name, make in TABLES.items():
-        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    for name, (source, make) in TABLES.items():
+        result = json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
         (GENERATED / f"{name}.md").write_text(make(result), encoding="utf-8")
     ranked = json.loads((RESULTS / "rankings.json").read_text(encoding="utf-8"))
     README.write_text(readme(README.read_text(encoding="utf-8"), ranked), encoding="utf-8")
