@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from voxrank import scores
+from voxrank.errors import OptionError
 from voxrank.scores import SampledScore, Spectrum, get_score
+from voxrank.scores.checks import checked_features
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import self_products
 
@@ -140,3 +142,19 @@ def test_a_thinned_spectrum_has_the_evidence_of_a_tempered_likelihood():
     grid = [evidence(a, b) for a in np.linspace(0, 8, 81) for b in np.linspace(0.5, 3.5, 121)]
     assert max(grid) <= found + 1e-12
     assert max(grid) == pytest.approx(found, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_features_that_may_not_be_written_to(name):
+    fixed = features()
+    fixed.flags.writeable = False
+    assert score(name, fixed) == score(name, features())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_refused_and_huge_ones_are_not(value):
+    huge = np.full((6, 3), 3e38, dtype=np.float32)
+    assert checked_features(huge) is huge
+    huge[4, 1] = value
+    with pytest.raises(OptionError, match="the features hold NaN or infinite values; drop those samples first"):
+        checked_features(huge)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
@@ -26,9 +28,25 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
         samples = samples.astype(np.float64)
     if samples.ndim != 2 or 0 in samples.shape:
         raise OptionError(f"expected features of shape (samples, dimensions), got {samples.shape}")
-    if not all(np.isfinite(samples[i : i + ROWS]).all() for i in range(0, len(samples), ROWS)):
+    samples = np.ascontiguousarray(samples)
+    if not _finite(samples):
         raise OptionError("the features hold NaN or infinite values; drop those samples first")
-    return np.ascontiguousarray(samples)
+    return samples
+
+
+def _finite(samples: NDArray[np.floating]) -> bool:
+    """Whether all are: a sum that is finite has finite terms, and is quick; one that is not may have overflowed."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(samples.sum()):
+            return True
+    return all(bool(np.isfinite(samples[i : i + ROWS]).all()) for i in range(0, len(samples), ROWS))
+
+
+def as_tensor(samples: NDArray[np.floating]) -> torch.Tensor:
+    """The samples as a tensor that is only read, also where they may not be written to (a memory map)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(samples)
 
 
 def checked_targets(targets: ArrayLike, n: int, *, regression: bool) -> NDArray[Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
-from voxrank.scores.checks import check_same_kind, checked_features, checked_targets, fitted
+from voxrank.scores.checks import as_tensor, check_same_kind, checked_features, checked_targets, fitted
 from voxrank.scores.cka import read_cka
 from voxrank.scores.gradient import Reading
 from voxrank.scores.hscore import read_hscore
@@ -70,7 +69,7 @@ class MomentScore:
             self._know(np.unique(values))
             values = np.searchsorted(self.classes_, values)
         moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
-        moments.update(torch.from_numpy(samples), values)
+        moments.update(as_tensor(samples), values)
         self._spectrum = None
         return self
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import check_same_dim, checked_features
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_features
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
@@ -47,9 +46,7 @@ class FrechetDistance:
         for side, features in enumerate((source, target)):
             if features is not None:
                 samples = checked_features(features)
-                self._side(side, samples.shape[1]).update(
-                    torch.from_numpy(samples), np.zeros(len(samples), dtype=np.int64)
-                )
+                self._side(side, samples.shape[1]).update(as_tensor(samples), np.zeros(len(samples), dtype=np.int64))
         return self
 
     def merge(self, other: FrechetDistance) -> Self:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.checks import (
+    as_tensor,
     check_same_dim,
     check_same_kind,
     checked_features,
@@ -89,7 +89,7 @@ class SampledScore:
         if self._sample is None:
             self._sample = Sample.empty(self.max_samples, samples.shape[1])
         rows = np.arange(len(samples)) + sum(map(len, self._targets))
-        self._sample.update(torch.from_numpy(samples), keys, rows, 0)
+        self._sample.update(as_tensor(samples), keys, rows, 0)
         self._targets.append(values)
         self._groups.append(members)
         self._view = None
@@ -154,7 +154,7 @@ def _moments(samples: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any],
     regression = values.ndim == 2
     classes = np.empty(0) if regression else np.unique(values)
     moments = Moments.zeros(samples.shape[1], values.shape[1] if regression else len(classes), values=regression)
-    moments.update(torch.from_numpy(samples), values if regression else np.searchsorted(classes, values))
+    moments.update(as_tensor(samples), values if regression else np.searchsorted(classes, values))
     return classes, moments
 
 

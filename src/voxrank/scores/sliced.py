@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import check_same_dim, checked_features
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_features
 from voxrank.sketches.products import Array
 from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directions
 
@@ -86,7 +86,7 @@ def _power(difference: Values, p: int) -> Values:
 
 def _sorted(directions: Values, samples: Values) -> Values:
     """Projections (P, n), each row ascending; rows are sorted on all cores."""
-    projected = (torch.from_numpy(directions) @ torch.from_numpy(samples).T).numpy()
+    projected = (torch.from_numpy(directions) @ as_tensor(samples).T).numpy()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(np.ndarray.sort, projected))
     return projected
@@ -161,7 +161,7 @@ class SlicedWasserstein:
                 samples = checked_features(features).astype(np.float32, copy=False)
                 self._same_dim(samples.shape[1])
                 directions = torch.from_numpy(self._drawn(self._dim))
-                for part in torch.from_numpy(samples).split(ROWS):
+                for part in as_tensor(samples).split(ROWS):
                     kept.add((directions @ part.T).numpy())
         self._score = None
         return self

@@ -21,7 +21,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import blas
 from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
@@ -36,8 +35,6 @@ DOUBLE_DIM = 256
 """Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
 EXTRA = 2
 """Columns beside a sample's own: one, and its squared length."""
-STRIP = 192
-"""Rows of a symmetric matrix that are mirrored at a time."""
 
 
 @dataclass
@@ -87,7 +84,7 @@ class Multiplied:
     Attributes:
         n: number of samples.
         centre: (D,) what was taken from every sample.
-        sums: (W, W) of the table's products, its upper triangle; W = D + 2 + T.
+        sums: (W, W) the table's products; W = D + 2 + T.
         quartic: Σ of the fourth powers of lengths.
     """
 
@@ -112,24 +109,9 @@ class Multiplied:
 
     def add_to(self, products: Products) -> None:
         """Add the products of the samples themselves."""
-        if self.centre.any():
-            own = Products.zeros(self._dim)
-            self._add_centred(own)
-            products.add(own.moved(self.n, self.total, self.centre))
-        else:
-            self._add_centred(products)
-
-    def _add_centred(self, products: Products) -> None:
-        """Without a (D, D) array beside those that are there: fresh memory costs more than the sums."""
-        dim, gram = self._dim, products.gram
-        for start in range(0, dim, STRIP):
-            end = min(start + STRIP, dim)
-            corner = self.sums[start:end, start:end]
-            gram[start:end, start:end] += np.triu(corner) + np.triu(corner, 1).T
-            gram[start:end, end:] += self.sums[start:end, end:dim]
-            gram[end:, start:end] += self.sums[start:end, end:dim].T
-        products.cubic += self.sums[:dim, dim + 1]
-        products.quartic += self.quartic
+        dim = self._dim
+        own = Products(self.sums[:dim, :dim], self.sums[:dim, dim + 1], self.quartic)
+        products.add(own.moved(self.n, self.total, self.centre) if self.centre.any() else own)
 
 
 def self_products(samples: torch.Tensor) -> Products:
@@ -187,12 +169,8 @@ class _HostTable:
         self._centre: NDArray[Any] = centre.numpy()
         width = len(self._centre) + EXTRA + n_targets
         self._table = np.zeros((0, width), dtype=self._centre.dtype)
-        self._sums = np.zeros((width, width), order="F")
-        self._product = np.zeros((width, width) if self._single else (0, 0), dtype=np.float32, order="F")
-
-    @property
-    def _single(self) -> bool:
-        return self._centre.dtype == np.float32
+        self._sums = np.zeros((width, width))
+        self._product = np.empty((width, width), dtype=self._centre.dtype)
 
     def multiply(self, samples: torch.Tensor, targets: Targets | None) -> Multiplied:
         """All sums of samples (n, D)."""
@@ -219,12 +197,8 @@ class _HostTable:
         return table[:, dim + 1].astype(np.float64)
 
     def _add(self, table: NDArray[Any]) -> None:
-        """Add tableᵀ·table, the upper triangle of it, to the sums."""
-        if self._single:
-            self._product = blas.ssyrk(1.0, table.T, c=self._product, overwrite_c=True)
-            self._sums += self._product
-        else:
-            self._sums = blas.dsyrk(1.0, table.T, beta=1.0, c=self._sums, overwrite_c=True)
+        """Add tableᵀ·table to the sums. NumPy sees that both are one array, does half the work and lets others run."""
+        self._sums += np.matmul(table.T, table, out=self._product)
 
 
 class _DeviceTable:

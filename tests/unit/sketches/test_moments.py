@@ -110,7 +110,7 @@ def test_what_an_accelerator_multiplies_is_what_the_host_multiplies(dtype, dim, 
     there, here = (table(centre, 2).multiply(f, y) for table in (_DeviceTable, _HostTable))
     assert there.n == here.n
     np.testing.assert_allclose(there.quartic, here.quartic, rtol=1e-5)
-    np.testing.assert_allclose(np.triu(there.sums), np.triu(here.sums), rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(there.sums, here.sums, rtol=1e-5, atol=2e-2)
     np.testing.assert_allclose(
         there.cross, (np.eye(2)[y] if not values else y).T @ (f - centre).double().numpy(), atol=2e-2
     )
