@@ -9,7 +9,7 @@ from voxrank.encoders.base import Layer
 from voxrank.errors import OptionError, RunError
 from voxrank.progress import Progress
 from voxrank.ranking import parse_layers
-from voxrank.scores import LogME, Reading, about_mean, of_moments, register_score, registry
+from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
 LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
@@ -147,7 +147,7 @@ def test_a_users_own_score_ranks(fakes, tones, monkeypatch):
 
     def read(s):
         total = float(s.eigenvalues.sum())
-        return Reading(total / s.n, lambda: about_mean(s, gram=np.eye(len(s.mean)) / s.n, n=-total / s.n**2))
+        return Reading(total / s.n, lambda: Gradient(gram=np.eye(s.dim) / s.n, n=-total / s.n**2, centre=s.mean))
 
     register_score(of_moments("spread", "Spread", read, higher_is_better=False))
     ranking = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["spread", "logme"])

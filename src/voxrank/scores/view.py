@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
+from voxrank.scores.centred import Centred
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.gradient import Reading, influence
+from voxrank.scores.remainder import FLOORS, Whole
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.moments import Array
 from voxrank.sketches.sample import Sample
 
@@ -74,14 +78,28 @@ class LayerView:
     def estimate(self, read: Read) -> Estimate:
         """A score of the moments, with its influence by the blocks."""
         reading = read(self.spectrum)
-        if reading.gradient is None:
-            return self._left_out(read, reading.value)
-        return Estimate(reading.value, influence(reading.gradient(), self.moments))
+        if reading.gradient is not None:
+            return Estimate(reading.value, influence(reading.gradient(), self.moments))
+        if len(self.moments.blocks) < 2:
+            return Estimate(reading.value, np.zeros(len(self.moments.blocks)))
+        if reading.left_out is None:
+            left = [read(Spectrum.of(self.moments.total.without(block.unpack()))).value for block in self.moments]
+            return Estimate.of_left_out(reading.value, np.array(left))
+        return Estimate.of_left_out(reading.value, self._left_out(reading, reading.left_out))
 
-    def _left_out(self, read: Read, value: float) -> Estimate:
-        """Influence by leaving out one block after another, an eigendecomposition each."""
-        total, blocks = self.moments.total, list(self.moments)
-        if len(blocks) < 2:
-            return Estimate(value, np.zeros(len(blocks)))
-        left = [read(Spectrum.of(total.without(block.unpack()))).value for block in blocks]
-        return Estimate.of_left_out(value, np.array(left))
+    @cached_property
+    def _whole(self) -> Whole:
+        return Whole.of(self.moments.total, self.spectrum)
+
+    def _left_out(self, reading: Reading, read: Callable[[Centred], float]) -> Array:
+        """The score without each block: (B,)."""
+        for floor in FLOORS:
+            with suppress(LinAlgError):
+                return np.array([self._without(block, reading, read, floor) for block in self.moments])
+        return np.full(len(self.moments.blocks), reading.value)
+
+    def _without(self, block: PackedMoments, reading: Reading, read: Callable[[Centred], float], floor: float) -> float:
+        """The score without a block, or as far beyond the score without half of it as that is from the score of all."""
+        whole = self._whole
+        share = 1.0 if whole.moments.n - block.n - 1 > (whole.rank if reading.unridged else 0) else 0.5
+        return reading.value + (read(whole.without(block, share=share, floor=floor)) - reading.value) / share

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import sspmv
 
 from voxrank.sketches.moments import Array, Moments, Products
+
+Number = TypeVar("Number", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class PackedMoments:
         """Centre, round and halve `moments`."""
         total = moments.total
         mean = total / max(moments.n, 1)
-        triangle = moments.gram[_upper_half(moments.dim)]
+        triangle = upper(moments.gram)
         triangle -= np.concatenate([total[i] * mean[i:] for i in range(moments.dim)])
         cubic, quartic = moments.products.moved_sums(moments.n, total, -mean)
         return cls(
@@ -79,7 +81,7 @@ class PackedMoments:
     @property
     def trace(self) -> float:
         """The trace of S."""
-        return float(self.triangle[_diagonal(self.dim)].sum(dtype=np.float64))
+        return float(diagonal(self.triangle, self.dim).sum(dtype=np.float64))
 
     def scatter_times(self, vector: Array) -> Array:
         """S v for a vector (D,)."""
@@ -102,12 +104,22 @@ class PackedMoments:
         )
 
 
+def upper(matrix: Array) -> Array:
+    """The upper triangle, by rows: (D, D) → (D(D+1)/2,)."""
+    triangle: Array = matrix[_upper_half(len(matrix))]
+    return triangle
+
+
+def diagonal(triangle: NDArray[Number], dim: int) -> NDArray[Number]:
+    """The diagonal of a matrix (D, D) of which there is the upper triangle, by rows."""
+    return triangle[_diagonal(dim)]
+
+
 def fold(matrix: Array) -> Array:
     """Upper triangle of a symmetric P, doubled off the diagonal: times S's triangle it is Σ_ij P_ij S_ij."""
     doubled = 2 * matrix
     doubled.flat[:: len(matrix) + 1] /= 2
-    folded: Array = doubled[_upper_half(len(matrix))]
-    return folded
+    return upper(doubled)
 
 
 @dataclass
