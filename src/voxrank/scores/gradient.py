@@ -24,6 +24,9 @@ from voxrank.scores.centred import Centred
 from voxrank.sketches.blocks import PackedMoments, fold
 from voxrank.sketches.moments import Array
 
+LeftOut = Callable[[Centred], float]
+"""A score's value from the data less a block."""
+
 
 @dataclass(frozen=True)
 class Gradient:
@@ -76,7 +79,7 @@ class Reading:
 
     value: float
     gradient: Callable[[], Gradient] | None = None
-    left_out: Callable[[Centred], float] | None = None
+    left_out: LeftOut | None = None
     unridged: bool = False
 
 

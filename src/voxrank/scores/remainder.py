@@ -12,6 +12,7 @@ twentieth of an eigendecomposition. Blocks are known to single precision, and so
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg
@@ -24,7 +25,7 @@ from voxrank.sketches.blocks import PackedMoments, diagonal, upper
 from voxrank.sketches.moments import Array, Moments, moved_sums
 
 FLOORS = (0.0, 1e-6, 1e-4, 1e-2)
-"""Added to the diagonal of S' as a share of it: the first is used that leaves S' singular without no block."""
+"""Added to the diagonal of S', as a share of that of S: the first is used that leaves S' singular without no block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,12 @@ class Remainder(Centred):
 
     Attributes:
         rank: that of the scatter of all the data.
+        whole: all the data.
         triangle: (D(D+1)/2,) the upper triangle, by rows, of S'.
-        floor: what is added to the diagonal of S' before it is factored, as a share of it.
+        floor: what is added to the diagonal of S' before it is factored, as a share of that of S.
     """
 
+    whole: Whole
     triangle: Array
     floor: float
 
@@ -62,21 +65,28 @@ class Remainder(Centred):
         Raises:
             LinAlgError: S' + κI is singular to single precision.
         """
-        rows = linalg.solve_triangular(self._factor(ridge), self.cross.T, lower=True, check_finite=False)
-        return np.asarray(rows.T)
+        triangle = self.triangle if ridge else self.triangle + self.whole.unreached
+        factor = _factor(triangle, self._added(ridge))
+        return np.asarray(linalg.solve_triangular(factor, self.cross.T, lower=True, check_finite=False).T)
 
     def fit(self, ridge: float) -> tuple[float, float]:
-        """The residual of ridge regression, and D − t tr(S' + tI)⁻¹. Errors as `whitened`."""
-        inverse = dtrtri(self._factor(ridge), lower=1, overwrite_c=1)[0]
+        """The residual ‖Y‖² − tr CW − tr Wᵀ(tI)W, W = (S' + tI)⁻¹Cᵀ, and D − t tr(S' + tI)⁻¹. Errors as `whitened`."""
+        added = self._added(ridge)
+        inverse = dtrtri(_factor(self.triangle, added), lower=1, overwrite_c=1)[0]
         rows = inverse @ self.cross.T
-        residual = self.square.sum() - (rows**2).sum() - ridge * ((inverse.T @ rows) ** 2).sum()
-        return max(float(residual), 0.0), self.dim - ridge * float(np.vdot(inverse.T, inverse.T))
+        residual = self.square.sum() - (rows**2).sum() - (added @ (inverse.T @ rows) ** 2).sum()
+        return max(float(residual), 0.0), self.dim - float(added @ np.einsum("ij,ij->j", inverse, inverse))
 
-    def _factor(self, ridge: float) -> Array:
-        """L, zeros above."""
-        matrix = dtpttr(self.dim, self.triangle, uplo="L")[0]
-        np.einsum("ii->i", matrix)[:] += ridge + self.floor * diagonal(self.triangle, self.dim)
-        return np.asarray(linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False))
+    def _added(self, ridge: float) -> Array:
+        """(D,) the diagonal matrix that is added to S'."""
+        return ridge + self.floor * diagonal(self.whole.triangle, self.dim)
+
+
+def _factor(triangle: Array, added: Array) -> Array:
+    """L, zeros above, of a matrix with something added to its diagonal."""
+    matrix = dtpttr(len(added), triangle, uplo="L")[0]
+    np.einsum("ii->i", matrix)[:] += added
+    return np.asarray(linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False))
 
 
 @dataclass(frozen=True)
@@ -86,20 +96,25 @@ class Whole:
     Attributes:
         moments: about the mean.
         triangle: (D(D+1)/2,) the upper triangle, by rows, of S.
-        mean: (D,) μ.
-        rank: that of S.
+        spectrum: what was found of them.
     """
 
     moments: Moments
     triangle: Array
-    mean: Array
-    rank: int
+    spectrum: Spectrum
 
     @classmethod
     def of(cls, moments: Moments, spectrum: Spectrum) -> Whole:
         """Of the moments, and what was found of them."""
         centred = moments.centred()
-        return cls(centred, upper(centred.gram), spectrum.mean, spectrum.rank)
+        return cls(centred, upper(centred.gram), spectrum)
+
+    @cached_property
+    def unreached(self) -> Array | float:
+        """The triangle of (tr S/D) V₀V₀ᵀ, V₀ the directions that S does not reach: with it S is regular."""
+        s = self.spectrum
+        missing = s.vectors[:, s.eigenvalues == 0]
+        return upper(missing @ missing.T) * s.trace / s.dim if missing.size else 0.0
 
     def without(self, block: PackedMoments, *, share: float = 1.0, floor: float = 0.0) -> Remainder:
         """Leave out a block.
@@ -109,7 +124,7 @@ class Whole:
             share: how much of it goes: h.
             floor: as `Remainder.floor`.
         """
-        mine, offset, taken = self.moments, block.mean - self.mean, share * block.n
+        mine, offset, taken = self.moments, block.mean - self.spectrum.mean, share * block.n
         n, target_total = mine.n - taken, mine.target_total - share * block.target_total
         target_gram = mine.target_gram
         if target_gram is not None and block.target_gram is not None:
@@ -129,7 +144,8 @@ class Whole:
             used=used,
             target_gram=target_gram,
             quartic=self._quartic(block, offset, share),
-            rank=self.rank,
+            rank=self.spectrum.rank,
+            whole=self,
             triangle=triangle,
             floor=floor,
         )

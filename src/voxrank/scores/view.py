@@ -13,9 +13,8 @@ from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.centred import Centred
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.gradient import Reading, influence
+from voxrank.scores.gradient import LeftOut, Reading, influence
 from voxrank.scores.remainder import FLOORS, Whole
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
@@ -82,24 +81,24 @@ class LayerView:
             return Estimate(reading.value, influence(reading.gradient(), self.moments))
         if len(self.moments.blocks) < 2:
             return Estimate(reading.value, np.zeros(len(self.moments.blocks)))
-        if reading.left_out is None:
-            left = [read(Spectrum.of(self.moments.total.without(block.unpack()))).value for block in self.moments]
-            return Estimate.of_left_out(reading.value, np.array(left))
-        return Estimate.of_left_out(reading.value, self._left_out(reading, reading.left_out))
+        return Estimate.of_left_out(reading.value, self._left_out(read, reading))
+
+    def _left_out(self, read: Read, reading: Reading) -> Array:
+        """The score without each block: (B,)."""
+        if reading.left_out is not None:
+            for floor in FLOORS:
+                with suppress(LinAlgError):
+                    return np.array([self._without(block, reading, reading.left_out, floor) for block in self.moments])
+        total = self.moments.total
+        return np.array([read(Spectrum.of(total.without(block.unpack()))).value for block in self.moments])
+
+    def _without(self, block: PackedMoments, reading: Reading, left_out: LeftOut, floor: float) -> float:
+        """The score without a block, or as far beyond the score without half of it as that is from the score of all."""
+        least = self.spectrum.rank if reading.unridged else 0
+        share = 1.0 if self.spectrum.n - block.n - 1 > least else 0.5
+        left = left_out(self._whole.without(block, share=share, floor=floor))
+        return reading.value + (left - reading.value) / share
 
     @cached_property
     def _whole(self) -> Whole:
         return Whole.of(self.moments.total, self.spectrum)
-
-    def _left_out(self, reading: Reading, read: Callable[[Centred], float]) -> Array:
-        """The score without each block: (B,)."""
-        for floor in FLOORS:
-            with suppress(LinAlgError):
-                return np.array([self._without(block, reading, read, floor) for block in self.moments])
-        return np.full(len(self.moments.blocks), reading.value)
-
-    def _without(self, block: PackedMoments, reading: Reading, read: Callable[[Centred], float], floor: float) -> float:
-        """The score without a block, or as far beyond the score without half of it as that is from the score of all."""
-        whole = self._whole
-        share = 1.0 if whole.moments.n - block.n - 1 > (whole.rank if reading.unridged else 0) else 0.5
-        return reading.value + (read(whole.without(block, share=share, floor=floor)) - reading.value) / share
