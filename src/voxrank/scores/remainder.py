@@ -65,7 +65,7 @@ class Remainder(Centred):
         Raises:
             LinAlgError: S' + κI is singular to single precision.
         """
-        triangle = self.triangle if ridge else self.triangle + self.whole.unreached
+        triangle = self.triangle if ridge else self.triangle + self.whole.missing
         factor = _factor(triangle, self._added(ridge))
         return np.asarray(linalg.solve_triangular(factor, self.cross.T, lower=True, check_finite=False).T)
 
@@ -110,11 +110,11 @@ class Whole:
         return cls(centred, upper(centred.gram), spectrum)
 
     @cached_property
-    def unreached(self) -> Array | float:
+    def missing(self) -> Array | float:
         """The triangle of (tr S/D) V₀V₀ᵀ, V₀ the directions that S does not reach: with it S is regular."""
         s = self.spectrum
-        missing = s.vectors[:, s.eigenvalues == 0]
-        return upper(missing @ missing.T) * s.trace / s.dim if missing.size else 0.0
+        vectors = s.vectors[:, s.eigenvalues == 0]
+        return upper(vectors @ vectors.T) * s.trace / s.dim if vectors.size else 0.0
 
     def without(self, block: PackedMoments, *, share: float = 1.0, floor: float = 0.0) -> Remainder:
         """Leave out a block.
@@ -125,8 +125,7 @@ class Whole:
             floor: as `Remainder.floor`.
         """
         mine, offset, taken = self.moments, block.mean - self.spectrum.mean, share * block.n
-        n, target_total = mine.n - taken, mine.target_total - share * block.target_total
-        target_gram = mine.target_gram
+        n, target_total, target_gram = mine.n - taken, mine.target_total - share * block.target_total, mine.target_gram
         if target_gram is not None and block.target_gram is not None:
             target_gram = target_gram - share * block.target_gram
         used, weight, square, target_gram = targets_about_mean(
