@@ -170,22 +170,24 @@ def rankings(result: dict[str, Any]) -> str:
 def one_ranking(ranking: dict[str, Any]) -> str:
     """The command, its table of models and its cost."""
     data, cost = ranking["data"], ranking["cost"]
-    header = ["", "model", "best layer", "LogME", "95 % interval", "best in"]
+    names = ranking["options"]["scores"]
+    header = ["", "model", "best layer", names[0], "95 % interval", "best in", *names[1:]]
     return (
         f"`{ranking['command']}`\n\n"
-        + table(header, [model_row(model) for model in ranking["models"]])
+        + table(header, [model_row(model, names) for model in ranking["models"]])
         + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: "
         f"{ranking['process_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; "
         f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
     )
 
 
-def model_row(model: dict[str, Any]) -> list[Any]:
+def model_row(model: dict[str, Any], names: Sequence[str]) -> list[Any]:
     """A model at its best layer."""
-    score = model["scores"]["logme"]
-    interval = f"{score['low']:.3f} to {score['high']:.3f}"
+    first, *others = (model["scores"][name] for name in names)
+    interval = f"{first['low']:.3f} to {first['high']:.3f}"
     best_in = f"{100 * model['probability_best']:.0f} %"
-    return [model["rank"], f"`{model['model']}`", model["layer"], f"{score['value']:.4f}", interval, best_in]
+    row = [model["rank"], f"`{model['model']}`", model["layer"], f"{first['value']:.3f}", interval, best_in]
+    return [*row, *(f"{other['value']:.3f}" for other in others)]
 
 
 def scores(result: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ def rank(
     *,
     target: str | None = None,
     split: str | None = None,
-    scores: Sequence[str] = ("logme",),
+    scores: Sequence[str] = ("combined",),
     layers: str = "all",
     encoder: EncoderOptions | None = None,
     extraction: ExtractionOptions | None = None,
@@ -59,7 +59,7 @@ def rank(
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
         target: column to predict; by default label, else value.
         split: rows to use; by default "train" where the data have it, else all; "all" for every row.
-        scores: names; the first one orders the ranking.
+        scores: names; the first one orders the ranking. "combined" averages the order by LogME and by kNN.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
@@ -163,7 +163,7 @@ def _log(ranking: Ranking) -> None:
     for skipped in ranking.skipped:
         logger.warning("skipped %s (%s): %s", skipped.utterance, skipped.model or "every model", skipped.reason)
     for model in ranking.models:
-        logger.info("rank %d: %s, layer %d: %s", model.rank, model.model, model.layer, model.scores)
+        logger.info("rank %d: %s, layer %s: %s", model.rank, model.model, model.layer, model.scores)
     logger.info("%d of %d utterances used; %s", ranking.data.used, ranking.data.utterances, ranking.cost)
 
 

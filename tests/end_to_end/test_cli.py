@@ -89,7 +89,7 @@ WRONG = {
     ),
     "unknown sample": (
         ["rank", "{tones}", "-m", "logmel", "--sample", "word"],
-        "expected sample to be one of frame, utterance",
+        "expected sample to be one of utterance, segment",
     ),
     "unknown target": (["rank", "{tones}", "-m", "logmel", "--target", "lable"], "did you mean label?"),
     "unknown device": (["rank", "{tones}", "-m", "logmel", "--device", "warp"], "warp"),
@@ -342,7 +342,7 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
 
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
-    for default in ("label, else value", "train if there is one", "default: (logme)"):
+    for default in ("label, else value", "train if there is one", "default: (combined)"):
         assert default in text
 
 

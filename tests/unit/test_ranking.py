@@ -10,7 +10,7 @@ from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError, RunError
 from voxrank.progress import Progress
 from voxrank.ranking import parse_layers
-from voxrank.scores import LogME, Reading, about_mean, of_moments, register_score, registry
+from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
 LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
@@ -45,7 +45,7 @@ def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):
 
 def test_models_and_layers_come_best_first(fakes, tones):
     ranking = voxrank.rank(tones, ["fake-b", "fake-a"])
-    values = [layer.scores["logme"].value for layer in ranking.layers]
+    values = [layer.scores["combined"].value for layer in ranking.layers]
     assert values == sorted(values, reverse=True)
     assert len(values) == 5
     assert [m.rank for m in ranking.models] == [1, 2]
@@ -53,8 +53,10 @@ def test_models_and_layers_come_best_first(fakes, tones):
     assert (ranking.best.model, ranking.best.layer) == (ranking.layers[0].model, ranking.layers[0].layer)
     assert sum(m.probability_best for m in ranking.models) == pytest.approx(1)
     for layer in ranking.layers:
-        score = layer.scores["logme"]
-        assert score.low < score.value < score.high
+        assert list(layer.scores) == ["combined", "logme", "knn"]
+        for score in layer.scores.values():
+            assert score.low <= score.value <= score.high
+        assert layer.scores["logme"].low < layer.scores["logme"].high
     assert ranking.cost.total_s > 0
     assert list(ranking.to_pandas()["model"]) == [layer.model for layer in ranking.layers]
 
@@ -214,7 +216,7 @@ def test_a_users_own_score_ranks(fakes, tones, monkeypatch):
 
     def read(s):
         total = float(s.eigenvalues.sum())
-        return Reading(total / s.n, lambda: about_mean(s, gram=np.eye(len(s.mean)) / s.n, n=-total / s.n**2))
+        return Reading(total / s.n, lambda: Gradient(gram=np.eye(s.dim) / s.n, n=-total / s.n**2, centre=s.mean))
 
     register_score(of_moments("spread", "Spread", read, higher_is_better=False))
     ranking = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["spread", "logme"])

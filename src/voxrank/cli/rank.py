@@ -28,8 +28,8 @@ from voxrank.report.terminal import show_ranking
 from voxrank.results import Ranking, check_folder
 
 SCORES = (
-    *("logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
-    *("knn", "ncm", "loo", "gbc", "transrate", "combined"),
+    *("combined", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
+    *("knn", "ncm", "loo", "gbc", "transrate"),
 )
 """The names that are known without the seconds that importing the scores takes; the first one is the default."""
 EPILOG = """

@@ -1,8 +1,9 @@
 """Scores: how well a layer's samples explain the targets, read from sketches alone."""
 
+from voxrank.scores.centred import Centred
 from voxrank.scores.estimator import CCA, CKA, PWCCA, VCI, HScore, LogME, MomentScore, RankMe, RidgeR2
 from voxrank.scores.frechet import FrechetDistance
-from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.registry import Score, get_score, of_moments, register_score, score_names
 from voxrank.scores.sampled import GBC, KNN, LeaveOneOut, NearestClassMean, SampledScore, TransRate
 from voxrank.scores.sliced import SlicedWasserstein
@@ -16,6 +17,7 @@ __all__ = [
     "KNN",
     "PWCCA",
     "VCI",
+    "Centred",
     "FrechetDistance",
     "Gradient",
     "HScore",
@@ -32,7 +34,6 @@ __all__ = [
     "Spectrum",
     "TSNEDistance",
     "TransRate",
-    "about_mean",
     "get_score",
     "of_moments",
     "register_score",

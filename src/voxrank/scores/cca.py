@@ -19,43 +19,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxrank.scores.explained import Explained
-from voxrank.scores.gradient import Gradient, Reading
-from voxrank.scores.spectrum import EPSILON, Spectrum
+from voxrank.scores.centred import EPSILON, Centred
+from voxrank.scores.gradient import Reading
+from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
 
 def read_cca(s: Spectrum) -> Reading:
     """Mean canonical correlation."""
-    explained, count = Explained.of(s), _count(s)
-    if not count:
-        return Reading(0.0, Gradient)
-    correlations, variates = _correlations(explained)
-    slope = (variates / (2 * correlations * count)) @ variates.T
-    return Reading(float(correlations.sum()) / count, lambda: explained.gradient(slope))
+    return Reading(_cca(s), left_out=_cca, unridged=True)
 
 
 def read_pwcca(s: Spectrum) -> Reading:
-    """Projection-weighted mean canonical correlation; it has no gradient, for its weights are absolute values."""
-    explained = Explained.of(s)
-    correlations, variates = _correlations(explained)
-    weights = np.abs(s.vectors @ (explained.whitened.T @ variates)).sum(axis=0) / correlations
-    return Reading(float(weights @ correlations / weights.sum()) if len(weights) else 0.0, None)
+    """Projection-weighted mean canonical correlation."""
+    return Reading(_pwcca(s), left_out=_pwcca, unridged=True)
 
 
 def read_vci(s: Spectrum) -> Reading:
     """Variability collapse index."""
-    explained, rank = Explained.of(s), max(s.target_rank, 1)
-    slope = -np.eye(len(explained.matrix)) / rank
-    return Reading(1 - float(np.trace(explained.matrix)) / rank, lambda: explained.gradient(slope))
+    return Reading(_vci(s), left_out=_vci, unridged=True)
 
 
-def _count(s: Spectrum) -> int:
-    return min(s.target_rank, s.rank)
+def _cca(x: Centred) -> float:
+    count = min(x.target_rank, x.rank)
+    return float(_correlations(x)[0].sum()) / count if count else 0.0
 
 
-def _correlations(explained: Explained) -> tuple[Array, Array]:
-    """The positive canonical correlations (J,) and their variates among the targets (T', J)."""
-    squares, variates = np.linalg.eigh(explained.matrix)
+def _pwcca(x: Centred) -> float:
+    correlations, variates = _correlations(x)
+    weights = np.abs((x.root @ x.own_cross).T @ variates).sum(axis=0) / correlations
+    return float(weights @ correlations / weights.sum()) if len(weights) else 0.0
+
+
+def _vci(x: Centred) -> float:
+    return 1 - float(np.trace(x.explained())) / max(x.target_rank, 1)
+
+
+def _correlations(x: Centred) -> tuple[Array, Array]:
+    """The positive canonical correlations (J,), no more than there can be, and their variates among the targets."""
+    squares, variates = np.linalg.eigh(x.explained())
     kept = squares > len(squares) * EPSILON
+    kept[: len(squares) - x.target_rank] = False  # rounding
     return np.sqrt(np.minimum(squares[kept], 1.0)), variates[:, kept]

@@ -7,7 +7,11 @@ resample of the blocks with multiplicities w scores
 
 so that the variance over resamples is B/(B−1) · Σ_b (U_b − Ū)², and any number of resamples costs one small
 matrix product. Scores of several candidates on the same blocks are resampled together (paired).
-Source: Efron, "Jackknife-after-bootstrap standard errors and influence functions", JRSS B 54, 1992.
+
+A score that bends much is better served by its values with each block left out: to first order its spread is too small
+where blocks differ much, and left-out values, which err to the other side, come nearer (`Estimate.of_left_out`).
+Sources: Efron, "Jackknife-after-bootstrap standard errors and influence functions", JRSS B 54, 1992; Efron and Stein,
+"The jackknife estimate of variance", Annals of Statistics 9, 1981.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ class Estimate:
 
     Attributes:
         value: the score of all the data.
-        influence: (B,) ∂score/∂w_b; empty when there are no blocks.
+        influence: (B,) ∂score/∂w_b, or its like from left-out values; empty when there are no blocks.
     """
 
     value: float

@@ -17,13 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from voxrank.scores.spectrum import Spectrum
+from voxrank.scores.centred import Centred
 from voxrank.sketches.blocks import PackedMoments, fold
 from voxrank.sketches.products import Array
+
+LeftOut = Callable[[Centred], float]
+"""A score's value from the data less a block."""
 
 
 @dataclass(frozen=True)
@@ -32,56 +34,28 @@ class Gradient:
 
     Attributes:
         n: ∂S/∂n.
-        total: (D,) by Σf.
         gram: (D, D) by FᵀF, symmetric.
-        quartic: by Σ‖f‖⁴.
         cross: (T, D) by YᵀF.
-        target_total: (T,) by Σy.
         square: (T,) by Σy².
-        target_gram: (T, T) by YᵀY, for values; None where `square` says all.
         centre: (D,) what is taken from f before anything else; None for nothing.
-        target_centre: (T,) what is taken from y; None for nothing.
     """
 
     n: float = 0.0
-    total: Array | None = None
     gram: Array | None = None
-    quartic: float = 0.0
     cross: Array | None = None
-    target_total: Array | None = None
     square: Array | None = None
-    target_gram: Array | None = None
     centre: Array | None = None
-    target_centre: Array | None = None
 
     def along(self, block: PackedMoments) -> float:
         """⟨∂S/∂M, M_b⟩."""
         offset = block.mean if self.centre is None else block.mean - self.centre
-        change = self.n * block.n + self._of_targets(block)
-        if self.total is not None:
-            change += block.n * float(self.total @ offset)
+        change = self.n * block.n
         if self.gram is not None:
             change += float(self._folded @ block.triangle) + block.n * float(offset @ self.gram @ offset)
-        if self.quartic:
-            change += self.quartic * _quartic_about(block, offset)
         if self.cross is not None:
-            change += float(np.vdot(self.cross, block.cross)) + float(self._total_of(block) @ (self.cross @ offset))
-        return change
-
-    def _total_of(self, block: PackedMoments) -> Array:
-        return block.target_total if self.target_centre is None else block.target_total - block.n * self.target_centre
-
-    def _of_targets(self, block: PackedMoments) -> float:
-        centre = np.zeros(len(block.target_total)) if self.target_centre is None else self.target_centre
-        total, change = block.target_total, 0.0
-        if self.target_total is not None:
-            change += float(self.target_total @ self._total_of(block))
+            change += float(np.vdot(self.cross, block.cross)) + float(block.target_total @ (self.cross @ offset))
         if self.square is not None:
-            change += float(self.square @ (block.square - 2 * centre * total + block.n * centre**2))
-        if self.target_gram is not None and block.target_gram is not None:
-            outer = np.outer(centre, total)
-            gram = block.target_gram - outer - outer.T + block.n * np.outer(centre, centre)
-            change += float(np.vdot(self.target_gram, gram))
+            change += float(self.square @ block.square)
         return change
 
     @cached_property
@@ -89,72 +63,24 @@ class Gradient:
         return fold(self.gram) if self.gram is not None else np.zeros(0)
 
 
-def _quartic_about(block: PackedMoments, offset: Array) -> float:
-    """Σ ‖f − centre‖⁴ of a block whose mean lies `offset` from the centre."""
-    length = float(offset @ offset)
-    own = block.quartic + 4 * float(offset @ block.cubic)
-    return own + 2 * length * block.trace + 4 * float(offset @ block.scatter_times(offset)) + block.n * length**2
-
-
 @dataclass(frozen=True)
 class Reading:
-    """A score read off a spectrum.
+    """A score read off a spectrum, and how its influence by the blocks is found.
+
+    Without `gradient` and `left_out` the score is read again without each block, at the price of an eigendecomposition
+    each.
 
     Attributes:
         value: the score.
-        gradient: finds how it moves with the moments; None where it has no gradient: blocks are then left out in turn.
+        gradient: finds how it moves with the moments.
+        left_out: finds its value from the data less a block.
+        unridged: whether `left_out` inverts the scatter as it is, so that its rank must stay.
     """
 
     value: float
-    gradient: Callable[[], Gradient] | None
-
-
-def about_mean(
-    s: Spectrum,
-    *,
-    gram: Array,
-    cross: Array | None = None,
-    square: Array | None = None,
-    counts: Array | None = None,
-    target_gram: Array | None = None,
-    quartic: float = 0.0,
-    n: float = 0.0,
-) -> Gradient:
-    """The gradient of a score that reads the scatter about the mean.
-
-    Args:
-        s: what the score was read from.
-        gram: (D, D) by the scatter S, in the samples' own basis.
-        cross: (T, D) by Σ (y − ȳ) fᵀ, in that basis, for the used columns.
-        square: (T,) by Σ (y − ȳ)², for the used columns.
-        counts: (T,) by the class counts, for the used columns.
-        target_gram: (T, T) by the scatter of values.
-        quartic: by Σ ‖f − μ‖⁴.
-        n: by the number of samples.
-    """
-    columns, size = np.flatnonzero(s.used), len(s.used)
-    centre = _spread(s.target_mean, columns, (size,))
-    if counts is not None:
-        n += float(counts @ s.target_mean)  # Σy about the centre lacks n·ȳ
-    return Gradient(
-        n=n,
-        total=-4 * quartic * s.cubic / s.n if quartic else None,
-        gram=gram,
-        quartic=quartic,
-        cross=None if cross is None else _spread(cross, columns, (size, len(s.mean))),
-        target_total=None if counts is None else _spread(counts, columns, (size,)),
-        square=None if square is None else _spread(square, columns, (size,)),
-        target_gram=None if target_gram is None else _spread(target_gram, np.ix_(columns, columns), (size, size)),
-        centre=s.mean,
-        target_centre=centre,
-    )
-
-
-def _spread(used: Array, where: Any, shape: tuple[int, ...]) -> Array:
-    """Put what holds for the used columns among all columns."""
-    wide = np.zeros(shape)
-    wide[where] = used
-    return wide
+    gradient: Callable[[], Gradient] | None = None
+    left_out: LeftOut | None = None
+    unridged: bool = False
 
 
 def influence(gradient: Gradient, blocks: Iterable[PackedMoments]) -> Array:

@@ -38,7 +38,7 @@ def published_logme(moments: Moments, empty_classes: int = 0) -> float:
     return float(np.mean([_evidence(x2, rest, sigma, n, dim) for x2, rest in columns]))
 
 
-def _evidence(x2: Array, rest: float, sigma: Array, n: int, dim: int) -> float:
+def _evidence(x2: Array, rest: float, sigma: Array, n: float, dim: int) -> float:
     alpha = beta = 1.0
     length = error = 0.0
     for _ in range(ROUNDS):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
 
 
@@ -33,4 +33,4 @@ def _gradient(s: Spectrum) -> Gradient:
     entropy = -float(share @ np.log(share))
     diagonal = np.zeros(len(s.eigenvalues))
     diagonal[positive] = -np.exp(entropy) * (np.log(share) + entropy) / (2 * sigma * sigma.sum())
-    return about_mean(s, gram=(s.vectors * diagonal) @ s.vectors.T)
+    return Gradient(gram=(s.vectors * diagonal) @ s.vectors.T, centre=s.mean)

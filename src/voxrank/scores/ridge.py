@@ -15,12 +15,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from voxrank.scores.gradient import Gradient, Reading, about_mean
+from voxrank.scores.centred import Centred
+from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.products import Array
 
 LOG_GRID = np.linspace(np.log(1e-12), np.log(1e6), 91)
 """Where GCV is first looked at: ln of t over the largest eigenvalue."""
+FREE = 0.01
+"""Least share of the samples not fitted when a block is left out: single precision tells no smaller residual from 0."""
 
 
 def best_ridge(s: Spectrum) -> float:
@@ -34,40 +36,28 @@ def best_ridge(s: Spectrum) -> float:
 
 
 def read_ridge(s: Spectrum) -> Reading:
-    """The score of a spectrum and its gradient."""
+    """The score of a spectrum, and of what is left without a block, t held: near its best it hardly matters."""
     if not s.rank or s.square.sum() <= 0:
         return Reading(0.0, Gradient)
     t = best_ridge(s)
-    return Reading(1 - _error(s, t), lambda: _gradient(s, t))
+    held = _held(s, t)
+    return Reading(1 - _error(s, t), left_out=lambda rest: 1 - _error(rest, held))
 
 
-def _error(s: Spectrum, t: float) -> float:
-    """GCV(t)/GCV(∞)."""
-    freedom = s.n - 1 - float((s.eigenvalues / (s.eigenvalues + t)).sum())
-    if freedom <= 0:  # where samples are worth fewer independent ones than there are dimensions
+def _error(x: Centred, t: float) -> float:
+    """GCV(t)/GCV(∞); 1 where the targets do not vary."""
+    total = float(x.square.sum())
+    if total <= 0:
+        return 1.0
+    residual, freedom = x.fit(t)
+    free = x.n - 1 - freedom
+    if free <= 0:  # samples may be worth fewer independent ones than there are dimensions
         return np.inf
-    return _residual(s, t) / float(s.square.sum()) * ((s.n - 1) / freedom) ** 2
+    return residual / total * ((x.n - 1) / free) ** 2
 
 
-def _residual(s: Spectrum, t: float) -> float:
-    """RSS(t), a sum of positive terms."""
-    return float(np.maximum(s.unreached, 0.0).sum() + (s.power @ (t / (s.eigenvalues + t)) ** 2).sum())
-
-
-def _gradient(s: Spectrum, t: float) -> Gradient:
-    """By the moments, t held at its best, where it does not matter to first order."""
-    inverse = 1 / (s.eigenvalues + t)
-    total, residual = float(s.square.sum()), _residual(s, t)
-    freedom = s.n - 1 - float((s.eigenvalues * inverse).sum())
-    factor = ((s.n - 1) / freedom) ** 2
-    by_residual, by_freedom = -factor / total, 2 * residual / total * factor / freedom
-    moved: Array = s.cross * inverse
-    twice = (moved * inverse).T @ moved
-    of_residual = moved.T @ moved + t * (twice + twice.T)  # of −tr(c q(S) cᵀ), q = (S + t)⁻¹ + t(S + t)⁻²
-    of_residual *= by_residual
-    of_residual.flat[:: len(of_residual) + 1] -= by_freedom * t * inverse**2
-    gram = s.vectors @ of_residual @ s.vectors.T
-    cross = by_residual * -2 * (s.cross * (inverse + t * inverse**2)) @ s.vectors.T
-    square = np.full(len(s.square), by_residual + residual / total**2 * factor)
-    n = by_freedom - 2 * residual / total * (s.n - 1) / freedom**2
-    return about_mean(s, gram=gram, cross=cross, square=square, n=n)
+def _held(s: Spectrum, t: float) -> float:
+    """The ridge, or the smallest multiple of it by a power of 2 that leaves enough of the samples free."""
+    while s.n - 1 - s.fit(t)[1] < FREE * (s.n - 1):
+        t *= 2
+    return t

@@ -11,59 +11,41 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
+from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
-EPSILON = float(np.finfo(np.float64).eps)
 
-
-@dataclass(frozen=True)
-class Spectrum:
+@dataclass(frozen=True, kw_only=True)
+class Spectrum(Centred):
     """Moments in the basis of the principal directions.
-
-    Target columns without any y ≠ 0 (class ids without samples) are left out; `used` says which are kept.
 
     Attributes:
         n: number of samples, or of independent ones that they are worth (`thinned`).
+        cross: (T, D) c, rows Vᵀ Σ (y − ȳ) f.
         eigenvalues: (D,) λ of the scatter, ascending, numerical zeros as 0; fewer than samples are positive.
         vectors: (D, D) V, in columns.
         mean: (D,) μ.
-        cross: (T, D) c, rows Vᵀ Σ (y − ȳ) f.
-        weight: (T,) Σy/√n, how much of y is constant.
-        square: (T,) Σ (y − ȳ)².
-        used: (T₀,) which target columns these are.
-        target_gram: (T, T) Σ (y − ȳ)(y − ȳ)ᵀ of values; None for classes.
-        cubic: (D,) Σ ‖f − μ‖² (f − μ), in the samples' own basis.
-        quartic: Σ ‖f − μ‖⁴.
     """
 
-    n: float
     eigenvalues: Array
     vectors: Array
     mean: Array
-    cross: Array
-    weight: Array
-    square: Array
-    used: NDArray[np.bool_]
-    target_gram: Array | None
-    cubic: Array
-    quartic: float
 
     @classmethod
     def of(cls, moments: Moments) -> Spectrum:
         """Decompose."""
-        n, used = moments.n, moments.square > 0
-        mean = moments.total / n
-        centred = moments.products.moved(n, moments.total, -mean)
+        n, mean, centred = moments.n, moments.total / moments.n, moments.centred()
         eigenvalues, vectors = linalg.eigh(centred.gram, driver="evd", overwrite_a=True, check_finite=False)
         scale = max(eigenvalues[-1], n * float(mean @ mean) * EPSILON)
         eigenvalues = np.where(eigenvalues > len(mean) * EPSILON * scale, eigenvalues, 0.0)
-        eigenvalues[: max(len(mean) - n + 1, 0)] = 0.0
-        target_total = moments.target_total[used]
-        cross = (moments.cross[used] - np.outer(target_total, mean)) @ vectors
+        eigenvalues[: max(len(mean) - round(n) + 1, 0)] = 0.0
+        used, weight, square, target_gram = targets_about_mean(
+            n, moments.target_total, moments.square, moments.target_gram
+        )
+        cross = centred.cross[used] @ vectors
         cross[:, eigenvalues == 0] = 0.0
         return cls(
             n=n,
@@ -71,12 +53,12 @@ class Spectrum:
             vectors=vectors,
             mean=mean,
             cross=cross,
-            weight=target_total / np.sqrt(n),
-            square=np.maximum(moments.square[used] - target_total**2 / n, 0.0),
+            weight=weight,
+            square=square,
             used=used,
-            target_gram=_centred_gram(moments, used),
-            cubic=centred.cubic,
-            quartic=max(centred.quartic, 0.0),
+            target_gram=target_gram,
+            quartic=max(centred.products.quartic, 0.0),
+            rank=int(np.count_nonzero(eigenvalues)),
         )
 
     def thinned(self, weight: float) -> Spectrum:
@@ -91,7 +73,6 @@ class Spectrum:
             weight=self.weight * np.sqrt(weight),
             square=self.square * weight,
             target_gram=None if self.target_gram is None else self.target_gram * weight,
-            cubic=self.cubic * weight,
             quartic=self.quartic * weight,
         )
 
@@ -113,38 +94,27 @@ class Spectrum:
         return rest
 
     @property
-    def target_mean(self) -> Array:
-        """(T,) ȳ."""
-        mean: Array = self.weight / np.sqrt(self.n)
-        return mean
-
-    @cached_property
-    def root(self) -> Array:
-        """(T, T) R with RᵀR = C, C a generalised inverse of the targets' scatter, wide enough for c.
-
-        For classes it is the diagonal matrix of 1/√(class count): c's rows add up to nothing, so that the rank that the
-        centred one-hot scatter lacks does not matter. Values that repeat each other count once.
-        """
-        if self.target_gram is None:
-            return np.diag(1 / np.sqrt(self.weight * np.sqrt(self.n)))
-        values, vectors = np.linalg.eigh(self.target_gram)
-        kept = values > len(values) * EPSILON * values[-1]
-        return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+    def trace(self) -> float:
+        """Tr S."""
+        return float(self.eigenvalues.sum())
 
     @property
-    def target_rank(self) -> int:
-        """Independent target columns about their means: classes less one, or values that do not repeat each other."""
-        return len(self.root) - (self.target_gram is None)
+    def squares(self) -> float:
+        """Tr S²."""
+        return float((self.eigenvalues**2).sum())
 
     @property
-    def rank(self) -> int:
-        """Positive eigenvalues."""
-        return int(np.count_nonzero(self.eigenvalues))
+    def own_cross(self) -> Array:
+        """(T, D) C in the samples' own basis."""
+        return np.asarray(self.cross @ self.vectors.T)
 
+    def whitened(self, ridge: float) -> Array:
+        """(T, D) c/√(λ + κ), 0 where that is 1/0."""
+        denominator = np.sqrt(self.eigenvalues + ridge)
+        return np.divide(self.cross, denominator, out=np.zeros_like(self.cross), where=denominator > 0)
 
-def _centred_gram(moments: Moments, used: NDArray[np.bool_]) -> Array | None:
-    if moments.target_gram is None:
-        return None
-    total = moments.target_total[used]
-    centred: Array = moments.target_gram[np.ix_(used, used)] - np.outer(total, total) / moments.n
-    return centred
+    def fit(self, ridge: float) -> tuple[float, float]:
+        """The residual of ridge regression, a sum of positive terms, and Σ λ/(λ + t)."""
+        denominator = self.eigenvalues + ridge
+        residual = np.maximum(self.unreached, 0.0).sum() + (self.power @ (ridge / denominator) ** 2).sum()
+        return float(residual), float((self.eigenvalues / denominator).sum())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.gradient import Reading, influence
+from voxrank.scores.gradient import LeftOut, Reading, influence
+from voxrank.scores.remainder import FLOORS, Whole
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.products import Array
 from voxrank.sketches.sample import Sample
 
@@ -76,14 +79,30 @@ class LayerView:
     def estimate(self, read: Read) -> Estimate:
         """A score of the moments, with its influence by the blocks."""
         reading = read(self.spectrum)
-        if reading.gradient is None:
-            return self._left_out(read, reading.value)
-        return Estimate(reading.value, self.weight * influence(reading.gradient(), self.moments))
+        if reading.gradient is not None:
+            return Estimate(reading.value, self.weight * influence(reading.gradient(), self.moments))
+        if len(self.moments.blocks) < 2:
+            return Estimate(reading.value, np.zeros(len(self.moments.blocks)))
+        return Estimate.of_left_out(reading.value, self._left_out(read, reading))
 
-    def _left_out(self, read: Read, value: float) -> Estimate:
-        """Influence by leaving out one block after another, an eigendecomposition each."""
-        total, blocks = self.moments.total, list(self.moments)
-        if len(blocks) < 2:
-            return Estimate(value, np.zeros(len(blocks)))
-        left = [read(Spectrum.of(total.without(block.unpack())).thinned(self.weight)).value for block in blocks]
-        return Estimate.of_left_out(value, np.array(left))
+    def _left_out(self, read: Read, reading: Reading) -> Array:
+        """The score without each block: (B,)."""
+        if reading.left_out is not None:
+            for floor in FLOORS:
+                with suppress(LinAlgError):
+                    return np.array([self._without(block, reading, reading.left_out, floor) for block in self.moments])
+        total = self.moments.total
+        rests = (Spectrum.of(total.without(block.unpack())).thinned(self.weight) for block in self.moments)
+        return np.array([read(rest).value for rest in rests])
+
+    def _without(self, block: PackedMoments, reading: Reading, left_out: LeftOut, floor: float) -> float:
+        """The score without a block, or as far beyond the score without half of it as that is from the score of all."""
+        least = self.spectrum.rank if reading.unridged else 0
+        share = 1.0 if self.moments.total.n - block.n - 1 > least else 0.5
+        left = left_out(self._whole.without(block, share=share * self.weight, floor=floor))
+        return reading.value + (left - reading.value) / share
+
+    @cached_property
+    def _whole(self) -> Whole:
+        total = self.moments.total
+        return Whole.of(total if self.weight == 1 else total.thinned(self.weight), self.spectrum)

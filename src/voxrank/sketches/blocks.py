@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from scipy.linalg.blas import sspmv
 
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array, Products
+
+Number = TypeVar("Number", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class PackedMoments:
         target_gram: (T, T) YᵀY of values; None for classes.
     """
 
-    n: int
+    n: float
     total: Array
     triangle: NDArray[np.float32]
     cubic: Array
@@ -52,7 +54,7 @@ class PackedMoments:
         """Centre, round and halve `moments`."""
         total = moments.total
         mean = total / max(moments.n, 1)
-        triangle = moments.gram[_upper_half(moments.dim)]
+        triangle = upper(moments.gram)
         triangle -= np.concatenate([total[i] * mean[i:] for i in range(moments.dim)])
         cubic, quartic = moments.products.moved_sums(moments.n, total, -mean)
         return cls(
@@ -80,7 +82,7 @@ class PackedMoments:
     @property
     def trace(self) -> float:
         """The trace of S."""
-        return float(self.triangle[_diagonal(self.dim)].sum(dtype=np.float64))
+        return float(diagonal(self.triangle, self.dim).sum(dtype=np.float64))
 
     def scatter_times(self, vector: Array) -> Array:
         """S v for a vector (D,)."""
@@ -103,12 +105,22 @@ class PackedMoments:
         )
 
 
+def upper(matrix: Array) -> Array:
+    """The upper triangle, by rows: (D, D) → (D(D+1)/2,)."""
+    triangle: Array = matrix[_upper_half(len(matrix))]
+    return triangle
+
+
+def diagonal(triangle: NDArray[Number], dim: int) -> NDArray[Number]:
+    """The diagonal of a matrix (D, D) of which there is the upper triangle, by rows."""
+    return triangle[_diagonal(dim)]
+
+
 def fold(matrix: Array) -> Array:
     """Upper triangle of a symmetric P, doubled off the diagonal: times S's triangle it is Σ_ij P_ij S_ij."""
     doubled = 2 * matrix
     doubled.flat[:: len(matrix) + 1] /= 2
-    folded: Array = doubled[_upper_half(len(matrix))]
-    return folded
+    return upper(doubled)
 
 
 @dataclass

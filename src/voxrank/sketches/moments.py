@@ -13,7 +13,7 @@ diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -61,7 +61,7 @@ class Moments:
     """The sums. `Moments.zeros` is the neutral element of `merge`.
 
     Attributes:
-        n: number of samples.
+        n: number of samples; not a whole one where each counts for a part of one.
         total: (D,) Σ f.
         products: of the samples with themselves.
         cross: (T, D) YᵀF.
@@ -71,7 +71,7 @@ class Moments:
         runs: of the samples that were added with `add`; None where they were never told apart.
     """
 
-    n: int
+    n: float
     total: Array
     products: Products
     cross: Array
@@ -184,6 +184,33 @@ class Moments:
         cross, counts = np.zeros((n_targets, self.dim)), np.zeros(n_targets)
         cross[places], counts[places] = self.cross, self.square
         return Moments(self.n, self.total, self.products, cross, counts, counts.copy())
+
+    def centred(self) -> Moments:
+        """Those of the samples about their mean, targets as they are."""
+        mean = self.total / self.n
+        return Moments(
+            n=self.n,
+            total=np.zeros(self.dim),
+            products=self.products.moved(self.n, self.total, -mean),
+            cross=self.cross - np.outer(self.target_total, mean),
+            target_total=self.target_total,
+            square=self.square,
+            target_gram=self.target_gram,
+        )
+
+    def thinned(self, weight: float) -> Moments:
+        """The sums where every sample counts for `weight` of one."""
+        products = self.products
+        return replace(
+            self,
+            n=self.n * weight,
+            total=self.total * weight,
+            products=Products(products.gram * weight, products.cubic * weight, products.quartic * weight),
+            cross=self.cross * weight,
+            target_total=self.target_total * weight,
+            square=self.square * weight,
+            target_gram=None if self.target_gram is None else self.target_gram * weight,
+        )
 
     def without(self, other: Moments) -> Moments:
         """What is left when the samples of `other`, which are among these, are taken away."""

@@ -70,11 +70,28 @@ class Products:
 
     def moved_sums(self, n: float, total: Array, shift: Array) -> tuple[Array, float]:
         """Cubic and quartic of `moved`."""
-        c, k, trace = shift, float(shift @ shift), float(np.trace(self.gram))
-        gram_c, total_c = self.gram @ c, float(total @ c)
-        cubic = self.cubic + 2 * gram_c + k * total + (trace + 2 * total_c + n * k) * c
-        fourth = 4 * (c @ self.cubic) + 2 * k * trace + 4 * (c @ gram_c) + 4 * k * total_c + n * k**2
-        return cubic, self.quartic + float(fourth)
+        trace = float(np.trace(self.gram))
+        return moved_sums(self.cubic, self.quartic, n, total, shift, trace=trace, pull=self.gram @ shift)
+
+
+def moved_sums(
+    cubic: Array, quartic: float, n: float, total: Array, shift: Array, *, trace: float, pull: Array
+) -> tuple[Array, float]:
+    """Cubic and quartic sums of f + c, c = `shift`, from those of the n samples f whose sum is `total`.
+
+    Args:
+        cubic: (D,) Σ ‖f‖² f.
+        quartic: Σ ‖f‖⁴.
+        n: number of samples.
+        total: (D,) Σ f.
+        shift: (D,) c.
+        trace: Σ ‖f‖².
+        pull: (D,) Σ f fᵀc.
+    """
+    c, k, total_c = shift, float(shift @ shift), float(total @ shift)
+    moved: Array = cubic + 2 * pull + k * total + (trace + 2 * total_c + n * k) * c
+    fourth = 4 * (c @ cubic) + 2 * k * trace + 4 * (c @ pull) + 4 * k * total_c + n * k**2
+    return moved, quartic + float(fourth)
 
 
 @dataclass
