@@ -86,6 +86,7 @@ class ExtractionOptions:
         blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
         shard_s: audio in one shard, about.
         kept_samples: of each layer, for the scores that look at single samples (kNN and its kin); 0: none.
+        projections: random directions that samples are projected on, for the sliced Wasserstein distance; 0: none.
 
     Raises:
         OptionError: a value that its option cannot take.
@@ -97,6 +98,7 @@ class ExtractionOptions:
     blocks: int = 10
     shard_s: Seconds = 600.0
     kept_samples: int = 1024
+    projections: int = 0
 
     def __post_init__(self) -> None:
         check_choice("sample", self.sample, Sample)
@@ -105,3 +107,4 @@ class ExtractionOptions:
         check_number("blocks", self.blocks, 1, whole=True)
         check_number("shard_s", self.shard_s, 0.1)
         check_number("kept_samples", self.kept_samples, 0, whole=True)
+        check_number("projections", self.projections, 0, whole=True)

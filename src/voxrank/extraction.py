@@ -28,6 +28,7 @@ from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
+from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles, Values, project
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
 from voxrank.targets.labels import Targets
 
@@ -49,6 +50,7 @@ class ShardSketch:
     Attributes:
         layers: layer index → its moments.
         samples: layer index → some of its samples; empty where none are kept.
+        projections: layer index → its samples along random directions; empty where none are kept.
         skipped: utterances that this encoder could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
@@ -56,6 +58,7 @@ class ShardSketch:
 
     layers: dict[int, Moments]
     samples: dict[int, Sample] = field(default_factory=dict)
+    projections: dict[int, Quantiles] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
@@ -133,7 +136,9 @@ class _ShardWork:
         self._sketch = ShardSketch(
             {layer.index: Moments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
             {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
+            {layer.index: Quantiles(BLOCK_LIMIT) for layer in layers if options.projections},
         )
+        self._directions = options.projections
         self._layers, self._block, self._targets = layers, block, targets
         self._by_utterance = options.sample == "utterance"
         self._segments: dict[int, int] = {}
@@ -187,7 +192,7 @@ class _ShardWork:
     def _sample_sums(self, keys: Keys) -> dict[int, _LayerSums]:
         samples = self._sketch.samples
         return {
-            layer: _SampleSums(keys, moments.dim, self._block, samples.get(layer))
+            layer: _SampleSums(keys, moments.dim, self._block, samples.get(layer), self._directions)
             for layer, moments in self._sketch.layers.items()
         }
 
@@ -199,6 +204,8 @@ class _ShardWork:
                 if part.sampled is not None:
                     part.sampled.rows = rows[part.sampled.rows]
                     self._sketch.samples[layer].merge(part.sampled)
+                for values in part.projected:
+                    self._sketch.projections[layer].add(values)
             else:
                 self._means[layer].append(part.sums / part.counts[:, None])
         self._waiting += items
@@ -224,6 +231,8 @@ class _ShardWork:
                 self._sketch.layers[layer].add(products, samples.numpy(), counts, self._targets.rows[rows])
                 if layer in self._sketch.samples:
                     self._sketch.samples[layer].update(samples, keys, rows, self._block)
+                if layer in self._sketch.projections:
+                    self._sketch.projections[layer].add(project(samples, self._directions))
                 means.clear()
         self._waiting.clear()
 
@@ -252,15 +261,18 @@ class _SampleSums(_LayerSums):
         dim: D.
         block: that the batch belongs to.
         kept: what the shard has kept so far; None where nothing is kept.
+        directions: that samples are projected on; 0: none.
     """
 
-    def __init__(self, keys: Keys, dim: int, block: int, kept: Sample | None) -> None:
+    def __init__(self, keys: Keys, dim: int, block: int, kept: Sample | None, directions: int) -> None:
         super().__init__(len(keys), dim)
         self.products = Products.zeros(dim)
         self.sampled = None if kept is None else Sample.empty(kept.size, dim)
         self._limit = None if kept is None else kept.limit
         self._keys, self._block = keys, block
         self._waiting: list[torch.Tensor] = []
+        self.projected: list[Values] = []
+        self._directions = directions
 
     def add(self, piece: LayerFrames) -> None:
         """Take in one piece; small ones wait for each other, since a product of few rows is mostly overhead."""
@@ -268,6 +280,8 @@ class _SampleSums(_LayerSums):
             keys = frame_keys(self._keys, piece.lengths, self.counts)
             positions = np.repeat(np.arange(len(self._keys)), piece.lengths)
             self.sampled.update(piece.frames, keys, positions, self._block, limit=self._limit)
+        if self._directions:
+            self.projected.append(project(piece.frames, self._directions))
         super().add(piece)
         self._waiting.append(piece.frames)
         if sum(map(len, self._waiting)) >= PRODUCT_ROWS:

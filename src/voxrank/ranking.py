@@ -8,35 +8,37 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from voxrank.config import EncoderOptions, ExtractionOptions, check_number
-from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Skipped, Task
-from voxrank.encoders.base import Encoder, Layer
-from voxrank.encoders.registry import load_encoder, split_spec
+from voxrank.encoders.base import Layer
+from voxrank.encoders.registry import split_spec
 from voxrank.engines.local import ModelSketch, sketch_model
-from voxrank.errors import DataError, OptionError, RunError
-from voxrank.joint import JOINT_KINDS, JointLayer, layer_label
+from voxrank.errors import OptionError, RunError
+from voxrank.joint import layer_label
 from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.ordering import Column, beats, best_of_each, probability_best
+from voxrank.preparation import Origin, Prepared, Stable, parse_layers, prepare, prepare_source
 from voxrank.progress import Progress
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS
-from voxrank.scores.view import LayerView
-from voxrank.shards import Item, Shard, plan_shards
-from voxrank.targets.labels import Targets, remarks, utterance_targets
+from voxrank.scores.view import LayerView, SourceView
+from voxrank.shards import Item
+from voxrank.sketches.projections import Quantiles
+from voxrank.targets.labels import Targets, remarks
 
 logger = logging.getLogger(__name__)
 
 Columns = dict[str, Column]
 """Score name → that score of every candidate; the first one orders the ranking."""
 
-KEPT_PARAMETERS = 500_000_000
-"""Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
+N_DIRECTIONS = 50
+"""Of the sliced Wasserstein distance."""
 
 
 def rank(
@@ -45,6 +47,7 @@ def rank(
     *,
     target: str | None = None,
     split: str | None = None,
+    source: str | os.PathLike[str] | Dataset | None = None,
     scores: Sequence[str] = ("combined",),
     layers: str = "all",
     encoder: EncoderOptions | None = None,
@@ -59,6 +62,8 @@ def rank(
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
         target: column to predict; by default label, else value.
         split: rows to use; by default "train" where the data have it, else all; "all" for every row.
+        source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
+            labels are not read.
         scores: names; the first one orders the ranking. "combined" averages the order by LogME and by kNN.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
@@ -88,12 +93,19 @@ def rank(
     named = {name: _parts(name) for name in _distinct(scores, "score")}
     specs = _distinct(models, "model")
     dataset = _dataset(data, target, split)
-    prepared = _prepare(dataset, extraction)
-    names, left_out = _usable_names(named, dataset.task)
+    prepared = prepare(dataset, extraction)
+    names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
-    if not any(score.sampled for score in chosen):
-        extraction = replace(extraction, kept_samples=0)
-    stable = _Stable(specs, encoding, watcher)
+    extraction = replace(
+        extraction,
+        kept_samples=extraction.kept_samples if any(score.sampled for score in chosen) else 0,
+        projections=(extraction.projections or N_DIRECTIONS) if any(score.projected for score in chosen) else 0,
+    )
+    compared = any(score.needs_source for score in chosen)
+    origin = prepare_source(source, extraction) if compared and source is not None else None
+    if origin is None and source is not None:
+        left_out.append("no score reads the source data (swd, frechet and tsne do): they are not encoded")
+    stable = Stable(specs, encoding, watcher)
     wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
     for line in (_introduction(dataset, prepared), *remarks(prepared.targets), *left_out):
         logger.info(line)
@@ -101,14 +113,18 @@ def rank(
     tally = _Tally(effective=extraction.sample == "effective")
     for position, spec in enumerate(specs, start=1):
         logger.info("%s: begins, model %d of %d", spec, position, len(specs))
-        watcher.start(spec, position, len(specs), sum(item.seconds for item in prepared.items))
-        sketch = sketch_model(
-            stable.take(spec), prepared.shards, prepared.targets, wanted[spec], extraction, watcher.advance
-        )
-        tally.add(spec, stable.parameters[spec], wanted[spec], sketch, chosen, prepared.targets)
+        parts = [prepared] if origin is None else [prepared, origin]
+        watcher.start(spec, position, len(specs), sum(item.seconds for part in parts for item in part.items))
+        taken = stable.take(spec)
+        sketches = [
+            sketch_model(taken, part.shards, part.targets, wanted[spec], extraction, watcher.advance) for part in parts
+        ]
+        tally.add(spec, stable.parameters[spec], wanted[spec], sketches, chosen, prepared.targets)
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
+    if origin is not None:
+        skipped = tuple(dict.fromkeys([*skipped, *_of_source([*origin.skipped, *tally.source_skipped])]))
     columns = _columns(tally.candidates, chosen, names, seed)
     first = columns[names[0]]
     order, models = first.order(), [c.model for c in tally.candidates]
@@ -123,7 +139,7 @@ def rank(
         layers=tuple(_layer_score(tally.candidates[i], _values(columns, i)) for i in order),
         cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
         skipped=skipped,
-        options=_options(dataset, columns, layers, seed) | asdict(encoding) | asdict(extraction),
+        options=_options(dataset, origin, columns, layers, seed) | asdict(encoding) | asdict(extraction),
     )
     _log(ranking)
     return ranking
@@ -134,24 +150,35 @@ def _parts(name: str) -> list[Score]:
     return [get_score(part) for part in COMBINATIONS.get(name, (name,))]
 
 
-def _usable_names(named: dict[str, list[Score]], task: Task) -> tuple[list[str], list[str]]:
-    """Names of the scores that serve the task, and a line for each that does not.
+def _usable_names(named: dict[str, list[Score]], task: Task, *, with_source: bool) -> tuple[list[str], list[str]]:
+    """Names of the scores that can be had, and a line for each that cannot.
 
     Raises:
-        OptionError: none does.
+        OptionError: none can.
     """
-    left_out = []
-    for name, parts in named.items():
-        unfit = [score for score in parts if task not in score.tasks]
-        if unfit:
-            left_out.append(f"{name} is for {' and '.join(unfit[0].tasks)} and is left out")
-    usable = [name for name, parts in named.items() if all(task in score.tasks for score in parts)]
+    reasons = {
+        name: next(filter(None, (_unfit(score, task, with_source=with_source) for score in parts)), "")
+        for name, parts in named.items()
+    }
+    usable = [name for name, reason in reasons.items() if not reason]
+    left_out = [f"{name} {reason} and is left out" for name, reason in reasons.items() if reason]
     if not usable:
-        raise OptionError(f"expected a score for {task}, got {', '.join(named)}; name another one")
+        raise OptionError(f"expected a score for {task}; {'; '.join(left_out)}: name another one")
     return usable, left_out
 
 
-def _introduction(dataset: Dataset, prepared: _Prepared) -> str:
+def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
+    """Why a score cannot be had; empty where it can."""
+    if task not in score.tasks:
+        return f"is for {' and '.join(score.tasks)}"
+    if score.needs_source and not with_source:
+        return "needs source data (--source)"
+    if score.package and find_spec(score.package) is None:
+        return f"needs {score.package} (the extra study)"
+    return ""
+
+
+def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     """What will be scored, in one line."""
     classes = f", {prepared.targets.count} classes" if dataset.task == "classification" else ""
     part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
@@ -194,76 +221,6 @@ def _distinct(names: Sequence[str], what: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """What every candidate sees: the utterances that can be used, their targets and shards."""
-
-    items: list[Item]
-    skipped: tuple[Skipped, ...]
-    targets: Targets
-    shards: list[Shard]
-
-
-def _prepare(dataset: Dataset, options: ExtractionOptions) -> _Prepared:
-    probed, skipped = probe_all(dataset, options.threads)
-    if not probed:
-        reason = f"; the first: {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
-        raise DataError(f"none of the {len(dataset)} utterances of {dataset.source} can be read{reason}")
-    targets = utterance_targets([p.utterance for p in probed], dataset.task)
-    items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
-    shards = plan_shards(items, dataset.target, blocks=options.blocks, shard_s=options.shard_s)
-    return _Prepared(items, skipped, targets, shards)
-
-
-class _Stable:
-    """The candidates: each is loaded once before anything is encoded, and small ones stay loaded."""
-
-    def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
-        self._options = options
-        self._kept: dict[str, Encoder] = {}
-        self.layers: dict[str, tuple[Layer, ...]] = {}
-        self.parameters: dict[str, int] = {}
-        for position, spec in enumerate(specs, start=1):
-            watcher.load(spec, position, len(specs))
-            encoder = load_encoder(spec, options)
-            self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
-            if sum(self.parameters.values()) <= KEPT_PARAMETERS:
-                self._kept[spec] = encoder
-
-    def take(self, spec: str) -> Encoder:
-        """The encoder, which the caller then owns."""
-        return self._kept.pop(spec, None) or load_encoder(spec, self._options)
-
-
-def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Layer]:
-    """The layers a user asked for.
-
-    Args:
-        wanted: comma-separated indices (negative ones count from the last layer) or "all", and "mean" or "concat" for
-            those named together; of all layers where none is named.
-        layers: that the model has.
-        spec: the model, for the message.
-
-    Raises:
-        OptionError: no such list, the model has no such layer, or its layers cannot be put together.
-    """
-    words = [part.strip() for part in wanted.split(",") if part.strip()]
-    kinds = [kind for kind in JOINT_KINDS if kind in words]
-    named = [word for word in words if word not in JOINT_KINDS]
-    try:
-        numbers = list(range(len(layers))) if named in (["all"], []) and words else [int(word) for word in named]
-    except ValueError:
-        numbers = []
-    if not numbers:
-        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, with mean or concat, got {wanted!r}")
-    missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
-    if missing:
-        raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
-    chosen = [layers[place] for place in sorted({number % len(layers) for number in numbers})]
-    joint = [JointLayer.of(kind, chosen, len(layers) + place, spec) for place, kind in enumerate(kinds)]
-    return [*(chosen if named else []), *joint]
-
-
-@dataclass(frozen=True)
 class _Candidate:
     """One layer of one model, scored."""
 
@@ -284,6 +241,7 @@ class _Tally:
         self._effective = effective
         self.candidates: list[_Candidate] = []
         self.skipped: list[Skipped] = []
+        self.source_skipped: list[Skipped] = []
         self.encode_s = 0.0
         self.score_s = 0.0
 
@@ -292,23 +250,50 @@ class _Tally:
         spec: str,
         parameters: int,
         layers: Sequence[Layer],
-        sketch: ModelSketch,
+        sketches: Sequence[ModelSketch],
         scores: Sequence[Score],
         targets: Targets,
     ) -> None:
-        """Score every layer of a model."""
+        """Score every layer of a model, from its sketch of the data and, where there are some, of the source data."""
         started = time.perf_counter()
+        sketch, origin = sketches[0], sketches[1] if len(sketches) > 1 else None
         self.skipped += sketch.skipped
-        self.encode_s += sketch.encode_s
-        if not sketch.used_s:
-            raise RunError(f"{spec} could use none of the utterances; the first reason: {sketch.skipped[0].reason}")
+        self.source_skipped += origin.skipped if origin is not None else []
+        for made, what in zip(sketches, ("", " of the source"), strict=False):
+            self.encode_s += made.encode_s
+            if not made.used_s:
+                raise RunError(
+                    f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"
+                )
         for layer in layers:
-            moments, sample = sketch.layers[layer.index], sketch.samples.get(layer.index)
-            weight = 1 / moments.total.inflation() if self._effective else 1.0
-            view = LayerView(moments, sample, targets.rows, weight)
+            view = _view(layer.index, sketch, origin, targets, effective=self._effective)
             estimates = {score.name: score.estimate(view) for score in scores}
             self.candidates.append(_Candidate(spec, parameters, layer, estimates))
         self.score_s += time.perf_counter() - started
+
+
+def _view(
+    layer: int, sketch: ModelSketch, origin: ModelSketch | None, targets: Targets, *, effective: bool
+) -> LayerView:
+    """What scores read of a layer."""
+    moments = sketch.layers[layer]
+    source = None
+    if origin is not None:
+        projected = Quantiles.together(origin.projections.get(layer, {}).values())
+        source = SourceView(origin.layers[layer].total, origin.samples.get(layer), projected)
+    return LayerView(
+        moments,
+        sketch.samples.get(layer),
+        targets.rows,
+        weight=1 / moments.total.inflation() if effective else 1.0,
+        projections=sketch.projections.get(layer),
+        source=source,
+    )
+
+
+def _of_source(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """The same, said to be of the source data."""
+    return [replace(one, reason=f"source data: {one.reason}") for one in skipped]
 
 
 def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
@@ -349,12 +334,14 @@ def _layer_score(c: _Candidate, values: dict[str, ScoreValue]) -> LayerScore:
     return LayerScore(c.model, layer_label(c.layer), c.layer.name, c.layer.dim, values)
 
 
-def _options(dataset: Dataset, columns: Columns, layers: str, seed: int) -> dict[str, Any]:
+def _options(dataset: Dataset, origin: Origin | None, columns: Columns, layers: str, seed: int) -> dict[str, Any]:
     return {
         "voxrank": version("voxrank"),
         "data": dataset.source,
         "target": dataset.target,
         "split": dataset.split,
+        "source": None if origin is None else origin.dataset.source,
+        "source_fingerprint": None if origin is None else origin.dataset.fingerprint(),
         "scores": list(columns),
         "higher_is_better": {name: column.higher_is_better for name, column in columns.items()},
         "layers": layers,

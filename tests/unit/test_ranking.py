@@ -8,8 +8,8 @@ import voxrank
 from voxrank.config import EncoderOptions, ExtractionOptions
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError, RunError
+from voxrank.preparation import parse_layers
 from voxrank.progress import Progress
-from voxrank.ranking import parse_layers
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
@@ -25,7 +25,7 @@ def fakes(monkeypatch):
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.ranking.load_encoder", load)
+    monkeypatch.setattr("voxrank.preparation.load_encoder", load)
 
 
 def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):
@@ -109,7 +109,7 @@ def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
                 piece.frames.fill_(float("nan"))
                 yield piece
 
-    monkeypatch.setattr("voxrank.ranking.load_encoder", lambda spec, options: Useless())
+    monkeypatch.setattr("voxrank.preparation.load_encoder", lambda spec, options: Useless())
     with pytest.raises(
         RunError, match=r"fake-a could use none of the utterances; the first reason: layer 0 \(input\) gave NaN"
     ):
@@ -178,7 +178,7 @@ def test_joint_layers_score_as_the_mean_and_the_concatenation_of_frames(fakes, t
             yield LayerFrames(1, torch.cat([one.frames, two.frames], dim=1), one.lengths)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxrank.ranking.load_encoder", lambda spec, options: Together())
+        patch.setattr("voxrank.preparation.load_encoder", lambda spec, options: Together())
         direct = voxrank.rank(tones, ["fake-t"], extraction=options, scores=["logme", "knn"])
     for layer in ranking.layers:
         if isinstance(layer.layer, str):
@@ -207,7 +207,7 @@ def test_a_dataset_object_takes_no_reading_options(tones):
 
 
 def test_large_models_are_loaded_again_when_their_turn_comes(fakes, tones, monkeypatch):
-    monkeypatch.setattr("voxrank.ranking.KEPT_PARAMETERS", 0)
+    monkeypatch.setattr("voxrank.preparation.KEPT_PARAMETERS", 0)
     assert len(voxrank.rank(tones, ["fake-a", "fake-b"], encoder=EncoderOptions()).models) == 2
 
 

@@ -29,7 +29,7 @@ from voxrank.results import Ranking, check_folder
 
 SCORES = (
     *("combined", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
-    *("knn", "ncm", "loo", "gbc", "transrate"),
+    *("knn", "ncm", "loo", "gbc", "transrate", "swd", "frechet", "tsne"),
 )
 """The names that are known without the seconds that importing the scores takes; the first one is the default."""
 EPILOG = """
@@ -68,6 +68,10 @@ def rank(
     ] = "all",
     target: TargetOption = None,
     split: SplitOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="DATA", help="Speech as in pre-training, for swd, frechet and tsne."),
+    ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
     ] = None,
@@ -113,6 +117,7 @@ def rank(
             model or [],
             target=target,
             split=split,
+            source=source,
             scores=score or SCORES[:1],
             layers=layers,
             encoder=encoder,

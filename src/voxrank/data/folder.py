@@ -23,15 +23,20 @@ def _printable(name: str) -> str:
 
 
 def read_folder(path: Path, request: Request) -> Dataset:
-    """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`."""
+    """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`.
+
+    Where labels do not matter, audio files that lie in `path` itself are taken too.
+    """
     suffixes = audio_suffixes()
+    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     rows = [
         Row(_printable(str(file.relative_to(path))), {"path": str(file.relative_to(path.parent)), "label": folder.name})
-        for folder in sorted(path.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
+        for folder in (folders if request.labelled else [path])
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in suffixes and not file.name.startswith(".")
     ]
+    if not rows and not request.labelled:
+        raise DataError(f"{path}: expected audio files in it, found none")
     if not rows:
         raise DataError(f"{path}: expected folders named after classes with audio files in them, found none")
     return build_dataset(path, ["path", "label"], rows, [], request)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from voxrank.data.folder import read_folder
 from voxrank.data.manifest import read_json_lines, read_table
-from voxrank.data.rows import Request
+from voxrank.data.rows import ALL, Request
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, did_you_mean
 
@@ -41,9 +41,21 @@ def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, spl
     Raises:
         DataError: the path, its format, its columns or all of its rows are unusable.
     """
-    source = Path(path)
+    return _read(Path(path), Request(target, split))
+
+
+def read_unlabelled(path: str | os.PathLike[str]) -> Dataset:
+    """Read speech whose labels do not matter, all of its rows: a manifest with or without them, or a folder.
+
+    Raises:
+        DataError: as `read_dataset`.
+    """
+    return _read(Path(path), Request(split=ALL, labelled=False))
+
+
+def _read(source: Path, request: Request) -> Dataset:
     try:
-        return _reader(source)(source, Request(target, split))
+        return _reader(source)(source, request)
     except UnicodeDecodeError as error:
         line = _first_line_not_utf8(source)
         raise DataError(f"{source}: expected UTF-8 text, got other bytes in line {line}; save it as UTF-8") from error

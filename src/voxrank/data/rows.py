@@ -32,10 +32,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked of a data set: a column to predict and a split, or None for the defaults."""
+    """What the user asked of a data set: a column to predict and a split, or None for the defaults.
+
+    Where labels do not matter (`labelled` is False), each utterance is labelled with its own file.
+    """
 
     target: str | None = None
     split: str | None = None
+    labelled: bool = True
 
 
 def build_dataset(
@@ -54,7 +58,7 @@ def build_dataset(
         DataError: a column is missing, the split is unknown, or nothing usable is left.
     """
     path_column = _path_column(source, columns)
-    target, task = _target(source, columns, request.target)
+    target, task = _target(source, columns, request.target if request.labelled else path_column)
     split, kept = _of_split(source, list(rows), request.split)
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)

@@ -11,6 +11,7 @@ from voxrank.encoders.base import Encoder, Layer
 from voxrank.extraction import OnAudio, ShardSketch, sketch_shards
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
 from voxrank.sketches.sample import Sample
 from voxrank.targets.labels import Targets
 
@@ -22,6 +23,7 @@ class ModelSketch:
     Attributes:
         layers: layer index → moments in blocks.
         samples: layer index → some of its samples; empty where none are kept.
+        projections: layer index → block → its samples along random directions; empty where none are kept.
         skipped: utterances that this model could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
@@ -29,6 +31,7 @@ class ModelSketch:
 
     layers: dict[int, BlockedMoments]
     samples: dict[int, Sample]
+    projections: dict[int, dict[int, Quantiles]]
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
@@ -39,6 +42,8 @@ class ModelSketch:
             self.layers[layer].close_block(block, moments)
         for layer, sample in shard.samples.items():
             self.samples[layer].merge(sample)
+        for layer, values in shard.projections.items():
+            self.projections[layer].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
         self.skipped += shard.skipped
         self.used_s += shard.used_s
         self.encode_s += shard.encode_s
@@ -56,6 +61,7 @@ def sketch_model(
     sketch = ModelSketch(
         {layer.index: BlockedMoments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
         {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
+        {layer.index: {} for layer in layers if options.projections},
     )
     for shard, part in sketch_shards(encoder, shards, targets, layers, options, on_audio):
         sketch.merge(part, shard.block)

@@ -76,6 +76,11 @@ def check_same_dim(known: int, dim: int) -> None:
         raise OptionError(f"expected features of {known} numbers as before, got {dim}")
 
 
+def missing_source(name: str) -> OptionError:
+    """What to say where a distance has no source data."""
+    return OptionError(f"{name} compares source and target data, and there are no source data; name them with --source")
+
+
 def check_same_kind(*, mine: bool, theirs: bool) -> None:
     """Refuse to merge a score of values with one of classes.
 

@@ -9,13 +9,16 @@ Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule …", arXiv
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import as_tensor, check_same_dim, checked_features
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, missing_source
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.view import LayerView
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
@@ -82,11 +85,41 @@ class FrechetDistance:
 
 def frechet_squared(source: Moments, target: Moments) -> float:
     """F² of two sets of moments."""
-    (mean_s, cov_s), (mean_t, cov_t) = _gaussian(source), _gaussian(target)
+    return _from(source)(target)
+
+
+def estimate_frechet(view: LayerView) -> Estimate:
+    """F² of source and target, with each block of the target left out in turn.
+
+    Raises:
+        OptionError: the source is missing.
+    """
+    if view.source is None:
+        raise missing_source("the Fréchet distance")
+    squared, moments = _from(view.source.moments), view.moments
+    whole = set(moments.blocks)
+
+    def of_blocks(blocks: Sequence[int]) -> float:
+        rest = moments.total
+        for gone in whole.difference(blocks):
+            rest = rest.without(moments.blocks[gone].unpack())
+        return squared(rest)
+
+    return view.left_out(of_blocks)
+
+
+def _from(source: Moments) -> Callable[[Moments], float]:
+    """F² from a source to any target: the source is decomposed once."""
+    mean_s, cov_s = _gaussian(source)
     values, vectors = np.linalg.eigh(cov_s)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
-    return float((mean_s - mean_t) @ (mean_s - mean_t) + np.trace(cov_s) + np.trace(cov_t) - 2 * shared)
+
+    def squared(target: Moments) -> float:
+        mean_t, cov_t = _gaussian(target)
+        shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
+        return float((mean_s - mean_t) @ (mean_s - mean_t) + np.trace(cov_s) + np.trace(cov_t) - 2 * shared)
+
+    return squared
 
 
 def _gaussian(moments: Moments) -> tuple[Array, Array]:

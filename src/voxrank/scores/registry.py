@@ -10,12 +10,15 @@ from voxrank.errors import OptionError, did_you_mean
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
 from voxrank.scores.cka import read_cka
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.frechet import estimate_frechet
 from voxrank.scores.heldout import estimate_knn, estimate_loo, estimate_ncm
 from voxrank.scores.hscore import read_hscore
 from voxrank.scores.logme import read_logme
 from voxrank.scores.rankme import read_rankme
 from voxrank.scores.ridge import read_ridge
 from voxrank.scores.separation import estimate_gbc, estimate_transrate
+from voxrank.scores.sliced import estimate_swd
+from voxrank.scores.tsne import estimate_tsne
 from voxrank.scores.view import LayerView, Read
 
 
@@ -30,6 +33,9 @@ class Score:
         estimate: a layer's sketches → value and influence.
         sampled: whether it reads a sample of frames besides the moments.
         tasks: what it can score.
+        needs_source: whether it compares with source data.
+        projected: whether it reads projections.
+        package: that it needs beside voxrank's own dependencies; empty for none.
     """
 
     name: str
@@ -38,6 +44,9 @@ class Score:
     estimate: Callable[[LayerView], Estimate]
     sampled: bool = False
     tasks: tuple[Task, ...] = ("classification", "regression")
+    needs_source: bool = False
+    projected: bool = False
+    package: str = ""
 
 
 def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = True) -> Score:
@@ -97,6 +106,17 @@ for _score in (
         estimate=estimate_transrate,
         sampled=True,
         tasks=("classification",),
+    ),
+    Score("swd", "SWD", higher_is_better=False, estimate=estimate_swd, needs_source=True, projected=True),
+    Score("frechet", "Fréchet", higher_is_better=False, estimate=estimate_frechet, needs_source=True),
+    Score(
+        "tsne",
+        "t-SNE",
+        higher_is_better=False,
+        estimate=estimate_tsne,
+        sampled=True,
+        needs_source=True,
+        package="sklearn",
     ),
 ):
     register_score(_score)

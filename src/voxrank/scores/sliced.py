@@ -21,7 +21,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import as_tensor, check_same_dim, checked_features
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, missing_source
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.view import LayerView
 from voxrank.sketches.products import Array
 from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directions
 
@@ -90,6 +92,26 @@ def _sorted(directions: Values, samples: Values) -> Values:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(np.ndarray.sort, projected))
     return projected
+
+
+def estimate_swd(view: LayerView) -> Estimate:
+    """SW_2 of source and target along the shared directions, with each block of the target left out in turn.
+
+    Raises:
+        OptionError: the source is missing, or nothing was projected.
+    """
+    if view.source is None or view.source.projections is None or view.projections is None:
+        raise missing_source("the sliced Wasserstein distance")
+    source, target = view.source.projections, view.projections
+    return view.left_out(lambda blocks: _distance(source, Quantiles.together(target[b] for b in blocks)))
+
+
+def _distance(source: Quantiles, target: Quantiles, p: int = 2) -> float:
+    """SW_p of what was kept of two sets, exact where all of both was kept."""
+    (a, v), (b, w) = source.weighted(), target.weighted()
+    kept_all = len(source.levels) == len(target.levels) == 1
+    powers = wasserstein_power(a, b, p) if kept_all else weighted_power((a, v), (b, w), p)
+    return float(powers.mean() ** (1 / p))
 
 
 class SlicedWasserstein:
@@ -193,8 +215,7 @@ class SlicedWasserstein:
         if self._score is None:
             if self._kept is None or not all(kept.n for kept in self._kept):
                 raise OptionError("SlicedWasserstein needs source and target samples; call fit(source, target) first")
-            source, target = (kept.weighted() for kept in self._kept)
-            self._score = float(weighted_power(source, target, self.p).mean() ** (1 / self.p))
+            self._score = _distance(*self._kept, self.p)
         return self._score
 
     @property

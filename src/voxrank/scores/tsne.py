@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
+from voxrank.scores.checks import missing_source
+from voxrank.scores.estimate import Estimate
 from voxrank.scores.sliced import paired_steps
+from voxrank.scores.view import LayerView
 from voxrank.sketches.projections import Values
 
 
@@ -51,6 +54,18 @@ class TSNEDistance:
         medians = [np.median(part, axis=0) for part in np.split(embedded, [len(parts[0])])]
         self.score_ = float(np.linalg.norm(medians[0] - medians[1]))
         return self
+
+
+def estimate_tsne(view: LayerView) -> Estimate:
+    """The distance of the kept samples; it has no interval, since every embedding is another.
+
+    Raises:
+        OptionError: the source is missing, or scikit-learn is not installed.
+    """
+    if view.source is None or view.source.sample is None or view.sample is None:
+        raise missing_source("the t-SNE distance")
+    value = TSNEDistance().fit(view.source.sample.features, view.sample.features).score_
+    return Estimate(value, np.zeros(0))
 
 
 def _embed(joint: Values, seed: int) -> NDArray[Any]:

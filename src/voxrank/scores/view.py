@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,9 @@ from voxrank.scores.gradient import LeftOut, Reading, influence
 from voxrank.scores.remainder import FLOORS, Whole
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
+from voxrank.sketches.projections import Quantiles
 from voxrank.sketches.sample import Sample
 
 Read = Callable[[Spectrum], Reading]
@@ -42,6 +44,21 @@ class SampledFrames:
 
 
 @dataclass(frozen=True)
+class SourceView:
+    """The same layer's sketches of the source data, without blocks.
+
+    Attributes:
+        moments: of all of it.
+        sample: some of its samples; None where no score asked for it.
+        projections: its samples along the shared directions; None where no score asked for them.
+    """
+
+    moments: Moments
+    sample: Sample | None = None
+    projections: Quantiles | None = None
+
+
+@dataclass(frozen=True)
 class LayerView:
     """One layer's sketches.
 
@@ -50,12 +67,16 @@ class LayerView:
         sample: a bounded sample of the layer's frames; None where no score asked for it.
         targets: one row for each `Sample.rows`: class ids (U,) or values (U, T).
         weight: how much of an independent sample each sample of the moments is worth.
+        projections: block → its samples along the shared directions; None where no score asked for them.
+        source: of the data that the model was pre-trained on; None where there are none.
     """
 
     moments: BlockedMoments
     sample: Sample | None = None
     targets: NDArray[Any] | None = None
     weight: float = 1.0
+    projections: dict[int, Quantiles] | None = None
+    source: SourceView | None = None
 
     @cached_property
     def sampled(self) -> SampledFrames:
@@ -75,6 +96,18 @@ class LayerView:
     def spectrum(self) -> Spectrum:
         """The one eigendecomposition that all scores of the moments share."""
         return Spectrum.of(self.moments.total).thinned(self.weight)
+
+    def left_out(self, value: Callable[[Sequence[int]], float]) -> Estimate:
+        """A score that is found for any of the blocks, of all of them and without each in turn.
+
+        Args:
+            value: numbers of blocks → the score of their data.
+        """
+        blocks = sorted(self.moments.blocks)
+        if len(blocks) < 2:
+            return Estimate(value(blocks), np.zeros(len(blocks)))
+        rests = [[other for other in blocks if other != block] for block in blocks]
+        return Estimate.of_left_out(value(blocks), np.array([value(rest) for rest in rests]))
 
     def estimate(self, read: Read) -> Estimate:
         """A score of the moments, with its influence by the blocks."""

@@ -10,16 +10,26 @@ Sources: Manku, Rajagopalan and Lindsay, SIGMOD 1998; Agarwal et al., "Mergeable
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Values = NDArray[np.float32]
 
 LIMIT = 1 << 17
 """Values kept of each direction before quantiles are: 512 KiB a direction."""
+
+
+BLOCK_LIMIT = 4096
+"""The same in a block of a layer, of which there are many: 16 KiB a direction and level."""
+SEED = 42
+"""Of the directions that all data, layers of one dimension and models share."""
 
 
 def draw_directions(dim: int, count: int, *, seed: int, orthogonal: bool = False) -> Values:
@@ -38,6 +48,18 @@ def draw_directions(dim: int, count: int, *, seed: int, orthogonal: bool = False
     sets = [np.linalg.qr(rng.standard_normal((dim, dim))) for _ in range(-(-count // dim))]
     signed = [(q * np.sign(np.diag(r))).T for q, r in sets]  # without the signs, Q is not uniform
     return np.asarray(np.concatenate(signed)[:count], dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def shared_directions(dim: int, count: int) -> torch.Tensor:
+    """The directions (count, dim) that all samples of `dim` numbers are projected on."""
+    return torch.from_numpy(draw_directions(dim, count, seed=SEED))
+
+
+def project(samples: torch.Tensor, count: int) -> Values:
+    """Samples (n, D) along the shared directions: (count, n) in single precision, multiplied where they lie."""
+    directions = shared_directions(samples.shape[1], count).to(samples.device)
+    return (directions @ samples.float().T).cpu().numpy()
 
 
 @dataclass
@@ -66,6 +88,7 @@ class Quantiles:
         self.n += other.n
         for level, values in enumerate(other.levels):
             self._put(level, values)
+            self.offsets[level] += other.offsets[level]
 
     def _put(self, level: int, values: Values) -> None:
         while len(self.levels) <= level:
@@ -81,6 +104,14 @@ class Quantiles:
         offset = self.offsets[level] % 2
         self.offsets[level] += 1
         self._put(level + 1, np.ascontiguousarray(joined[:, offset:even:2]))
+
+    @classmethod
+    def together(cls, parts: Iterable[Self]) -> Self:
+        """All that the parts kept, nothing more compressed."""
+        whole = cls(sys.maxsize)
+        for part in parts:
+            whole.merge(part)
+        return whole
 
     @property
     def rank_error(self) -> float:

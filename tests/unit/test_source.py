@@ -1,0 +1,145 @@
+"""Source data in the ranking: distances between what a model was trained on and what it is wanted for."""
+
+import numpy as np
+import pytest
+import soundfile
+
+import voxrank
+from voxrank.config import ExtractionOptions
+from voxrank.data.audio import decode
+from voxrank.data.read import read_unlabelled
+from voxrank.errors import DataError, OptionError
+from voxrank.progress import Progress
+from voxrank.scores import FrechetDistance, SlicedWasserstein
+from voxrank.sketches.projections import shared_directions
+from voxrank.testing.encoders import FakeEncoder
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Specs "fake-a", "fake-b": encoders that differ by their random weights."""
+
+    def load(spec, options):
+        encoder = FakeEncoder(seed=ord(spec[-1]))
+        encoder.spec = spec
+        return encoder
+
+    monkeypatch.setattr("voxrank.preparation.load_encoder", load)
+
+
+@pytest.fixture
+def noises(tmp_path):
+    """A flat folder of noises without labels."""
+    folder = tmp_path / "noises"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(9):
+        soundfile.write(folder / f"{i}.flac", 0.1 * rng.normal(size=4000 + 400 * i), 16_000)
+    return folder
+
+
+def frames_of(dataset, layer, sample):
+    encoder = FakeEncoder(seed=ord("a"))
+    found = []
+    for utterance in dataset.utterances:
+        pieces = encoder.encode([decode(utterance, 16_000)])
+        frames = next(p.frames.double().numpy() for p in pieces if p.layer == layer)
+        found.append(frames.mean(axis=0, keepdims=True) if sample == "utterance" else frames)
+    return np.concatenate(found)
+
+
+class Told(Progress):
+    """Keeps the notes."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, line):
+        self.notes.append(line)
+
+
+@pytest.mark.parametrize("sample", ["utterance", "frame"])
+@pytest.mark.parametrize("shard_s", [0.5, 600.0])
+def test_distances_are_those_of_the_features(fakes, tones, noises, sample, shard_s):
+    options = ExtractionOptions(sample=sample, shard_s=shard_s)
+    ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd", "frechet"], extraction=options)
+    for layer in ranking.layers:
+        source = frames_of(read_unlabelled(noises), layer.layer, sample)
+        target = frames_of(voxrank.read_dataset(tones), layer.layer, sample)
+        swd = SlicedWasserstein(projections=shared_directions(8, 50).numpy(), p=2).fit(source, target).score_
+        assert layer.scores["swd"].value == pytest.approx(swd, rel=1e-5)
+        assert layer.scores["frechet"].value == pytest.approx(FrechetDistance().fit(source, target).score_, rel=1e-4)
+        assert layer.scores["swd"].low < swd < layer.scores["swd"].high
+    values = [layer.scores["swd"].value for layer in ranking.layers]
+    assert values == sorted(values)
+    assert ranking.options["source"] == str(noises)
+
+
+def test_data_are_at_no_distance_from_themselves_and_nearer_than_others(fakes, tones, noises):
+    same, other = (voxrank.rank(tones, ["fake-a"], source=x, scores=["swd", "frechet"]) for x in (tones, noises))
+    for layer in same.layers:
+        far = next(x for x in other.layers if x.layer == layer.layer)
+        assert layer.scores["swd"].value == pytest.approx(0, abs=1e-6)
+        assert layer.scores["frechet"].value == pytest.approx(0, abs=1e-6)
+        assert far.scores["swd"].value > 0.01
+        assert far.scores["frechet"].value > 0.001
+
+
+def test_a_score_without_resamples_may_order_the_ranking(fakes, tones, noises):
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"], source=noises, scores=["tsne", "logme"])
+    assert ranking.beats is None
+    assert ranking.best.probability_best is None
+    assert ranking.best.scores["tsne"].low is None
+    assert ranking.best.scores["logme"].low is not None
+
+
+def test_quantiles_stand_in_beyond_the_limit(fakes, tones, noises, monkeypatch):
+    options = ExtractionOptions(sample="frame", blocks=2)
+    exact = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"], extraction=options)
+    for module in ("extraction", "engines.local"):
+        monkeypatch.setattr(f"voxrank.{module}.BLOCK_LIMIT", 64)
+    rough = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"], extraction=options)
+    for layer in rough.layers:
+        same = next(x for x in exact.layers if x.layer == layer.layer)
+        assert layer.scores["swd"].value != same.scores["swd"].value
+        assert layer.scores["swd"].value == pytest.approx(same.scores["swd"].value, rel=0.05)
+
+
+def test_without_source_data_such_scores_are_left_out_by_name(fakes, tones):
+    told = Told()
+    ranking = voxrank.rank(tones, ["fake-a"], scores=["swd", "logme"], progress=told)
+    assert list(ranking.best.scores) == ["logme"]
+    assert "swd needs source data (--source) and is left out" in told.notes
+    with pytest.raises(OptionError, match=r"swd needs source data \(--source\) and is left out: name another one"):
+        voxrank.rank(tones, ["fake-a"], scores=["swd"])
+
+
+def test_source_data_that_no_score_reads_are_not_encoded(fakes, tones, noises):
+    told = Told()
+    ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["logme"], progress=told)
+    assert "no score reads the source data (swd, frechet and tsne do): they are not encoded" in told.notes
+    assert ranking.options["source"] is None
+
+
+def test_bad_source_utterances_are_skipped_and_said_to_be_of_the_source(fakes, tones, noises):
+    (noises / "bad.flac").write_bytes(b"no audio")
+    ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"])
+    assert [s.utterance for s in ranking.skipped] == ["noises/bad.flac"]
+    assert ranking.skipped[0].reason.startswith("source data: ")
+    assert ranking.data.used == ranking.data.utterances
+
+
+def test_source_manifests_need_no_labels(noises):
+    manifest = noises / "list.csv"
+    manifest.write_text("path\n" + "\n".join(f"{i}.flac" for i in range(9)))
+    assert len(read_unlabelled(manifest)) == 9
+    assert len(read_unlabelled(noises)) == 9
+    with pytest.raises(DataError, match="expected a column 'label'"):
+        voxrank.read_dataset(manifest)
+
+
+def test_a_source_without_audio_is_refused(fakes, tones, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="expected audio files in it, found none"):
+        voxrank.rank(tones, ["fake-a"], source=empty, scores=["swd"])
