@@ -26,6 +26,7 @@ from voxrank.memory import is_out_of_memory
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Array, Moments, Products, self_products, sum_runs
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
+from voxrank.sketches.store import register_kind
 from voxrank.targets.labels import Targets
 
 OnAudio = Callable[[Seconds], None]
@@ -56,6 +57,9 @@ class ShardSketch:
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
+
+
+register_kind(ShardSketch)
 
 
 def sketch_shards(

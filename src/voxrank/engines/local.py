@@ -12,6 +12,7 @@ from voxrank.extraction import OnAudio, ShardSketch, sketch_shards
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.sample import Sample
+from voxrank.sketches.store import register_kind
 from voxrank.targets.labels import Targets
 
 
@@ -42,6 +43,9 @@ class ModelSketch:
         self.skipped += shard.skipped
         self.used_s += shard.used_s
         self.encode_s += shard.encode_s
+
+
+register_kind(ModelSketch)
 
 
 def sketch_model(
