@@ -28,6 +28,7 @@ from safetensors.numpy import save_file
 from voxrank.errors import SketchError, reason
 from voxrank.files import replacing
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.sketches.groups import GroupSums
 from voxrank.sketches.moments import Moments, Products
 from voxrank.sketches.projections import Quantiles
 from voxrank.sketches.sample import Sample
@@ -50,6 +51,7 @@ _AXES: dict[type, dict[str, str]] = {
     PackedMoments: {"total": "D", "triangle": "H", "cubic": "D", **_TARGETS},
     BlockedMoments: {"blocks": "*"},
     Sample: {"keys": "m", "features": "mD", "rows": "m", "blocks": "m"},
+    GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p"},
     Quantiles: {"levels": "LP*", "offsets": "L"},
 }
 """The kinds that may be written and read, and the axes of their fields, one letter each; a list's first axis is its

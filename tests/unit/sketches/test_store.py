@@ -20,6 +20,7 @@ from voxrank.errors import SketchError
 from voxrank.extraction import ShardSketch
 from voxrank.sketches import store
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.sketches.groups import GroupSums
 from voxrank.sketches.moments import Moments, Products
 from voxrank.sketches.projections import Quantiles
 from voxrank.sketches.sample import Sample
@@ -64,6 +65,13 @@ def samples(draw):
 
 
 @st.composite
+def group_sums(draw):
+    p, ids = draw(st.integers(0, 4)), np.int64
+    parts = draw(array(p, ids)), draw(array(p, ids)), draw(array((p, 2))), draw(array(p))
+    return GroupSums(*parts, dealt=draw(st.booleans()), limit=draw(st.integers(1, 99)))
+
+
+@st.composite
 def quantiles(draw):
     p, widths = draw(st.integers(1, 3)), draw(st.lists(st.integers(0, 4), max_size=3))
     levels = [draw(array((p, width), np.float32)) for width in widths]
@@ -75,6 +83,7 @@ KINDS = {
     "packed": (packed(), PackedMoments),
     "blocked": (blocked(), BlockedMoments),
     "sample": (samples(), Sample),
+    "groups": (group_sums(), GroupSums),
     "quantiles": (quantiles(), Quantiles),
     "layers": (st.dictionaries(st.integers(-2, 30), blocked(), max_size=2), dict[int, BlockedMoments]),
     "named": (st.dictionaries(st.sampled_from(["source", "target"]), moments()), dict[str, Moments]),
@@ -116,6 +125,13 @@ def some_sample(seed=0, size=20):
     return result
 
 
+def some_groups(seed=0):
+    rng = np.random.default_rng(seed)
+    result = GroupSums.empty(2, limit=25)
+    result.add(rng.normal(size=(40, 2)), rng.integers(0, 3, 40), rng.integers(0, 8, 40))
+    return result
+
+
 def some_quantiles(seed=0):
     result = Quantiles(8)
     for part in range(5):
@@ -139,7 +155,8 @@ def test_any_sketch_comes_back_bit_for_bit(folder, kind, data):
 
 
 @pytest.mark.parametrize(
-    ("make", "kind"), [(some_moments, Moments), (some_sample, Sample), (some_quantiles, Quantiles)]
+    ("make", "kind"),
+    [(some_moments, Moments), (some_sample, Sample), (some_groups, GroupSums), (some_quantiles, Quantiles)],
 )
 def test_merging_after_a_file_is_merging_before_it(tmp_path, make, kind):
     for seed in (0, 100):
