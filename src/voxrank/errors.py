@@ -8,6 +8,7 @@
     │   ├── ModelError     the model is unknown, incomplete or damaged
     │   └── OptionError    an option or score was given a value it cannot take
     ├── UtteranceError     one utterance is unusable: it is skipped, counted and listed
+    ├── SketchError        a file of sketches cannot be written, or is not one that can be read
     └── RunError           the request was right and the run failed: exit code 1
 
 A message says what was expected, what came, and what to do next, on one line.
@@ -41,6 +42,10 @@ class OptionError(RequestError):
 
 class UtteranceError(VoxrankError):
     """One utterance is unusable. ``str(error)`` is the reason shown to the user."""
+
+
+class SketchError(VoxrankError):
+    """A file of sketches cannot be written, or is missing, damaged, of another kind or of another version."""
 
 
 class RunError(VoxrankError):

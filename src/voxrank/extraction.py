@@ -30,6 +30,7 @@ from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles, Values, project
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
+from voxrank.sketches.store import register_kind
 from voxrank.targets.labels import Targets
 
 OnAudio = Callable[[Seconds], None]
@@ -37,7 +38,7 @@ OnAudio = Callable[[Seconds], None]
 
 BATCHES_AHEAD = 2
 """Decoded batches that wait for the encoder."""
-PRODUCT_ROWS = 1024
+PRODUCT_ROWS = 4096
 """Frames gathered before they are multiplied."""
 MEAN_ROWS = 128
 """Utterance means gathered before they are multiplied."""
@@ -62,6 +63,9 @@ class ShardSketch:
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
+
+
+register_kind(ShardSketch)
 
 
 def sketch_shards(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
 from voxrank.errors import OptionError
+from voxrank.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,20 +186,3 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise OptionError(
             f"expected a folder that can be written at {folder}, got: {reason}; choose another"
         ) from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text beside `path` and move it into place."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -1,16 +1,22 @@
 """Scores of single samples against scikit-learn, brute force and the published formulas."""
 
+import tracemalloc
+from functools import partial
+
 import numpy as np
 import pytest
-from sklearn.model_selection import GroupKFold, LeaveOneOut, cross_val_predict
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsRegressor, NearestCentroid
 
+from voxrank.errors import OptionError
 from voxrank.scores import GBC, KNN, NearestClassMean, TransRate
 from voxrank.scores import LeaveOneOut as LeaveOneOutScore
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.separation import gbc, transrate
 from voxrank.scores.spectrum import Spectrum
+from voxrank.sketches.groups import BLOCKS, LIMIT
 from voxrank.sketches.moments import Moments
+from voxrank.sketches.sample import utterance_key
 
 
 def data(n=240, dim=8, classes=4, separation=0.7, seed=0):
@@ -25,6 +31,62 @@ def test_nearest_class_mean_is_scikit_learns_with_groups_held_out():
     predicted = cross_val_predict(NearestCentroid(), x, labels, groups=groups, cv=GroupKFold(5))
     got = NearestClassMean().fit(x, labels, groups).score_
     assert got == pytest.approx(np.mean(predicted == labels), abs=1e-12)
+
+
+def by_parts(score, x, labels, groups):
+    """Fitted in three parts that share groups, the last of them with classes that the first lacks, and merged."""
+    parts = np.split(np.argsort(labels, kind="stable"), [80, 160])
+    first = score().partial_fit(x[parts[1]], labels[parts[1]], groups[parts[1]])
+    first.partial_fit(x[parts[0]], labels[parts[0]], groups[parts[0]])
+    return first.merge(score().fit(x[parts[2]], labels[parts[2]], groups[parts[2]]))
+
+
+def test_nearest_class_mean_with_single_utterances_held_out():
+    x, labels, _ = data(dim=300)
+    groups = np.array([f"utterance {i // 2}" for i in range(len(x))])
+    predicted = cross_val_predict(NearestCentroid(), x, labels, groups=groups, cv=LeaveOneGroupOut())
+    expected = pytest.approx(np.mean(predicted == labels), abs=1e-12)
+    names = np.array(["d", "a", "c", "b"])[labels]
+    assert NearestClassMean().fit(x, labels, groups).score_ == expected
+    assert NearestClassMean().fit(x.astype(np.float32), names, groups).score_ == expected
+    assert by_parts(NearestClassMean, x, names, groups).score_ == expected
+
+
+def test_nearest_class_mean_holds_out_blocks_of_groups_where_there_are_too_many():
+    x, labels, _ = data(n=LIMIT + 100, dim=2)
+    names = [f"u{i}" for i in range(len(x))]
+    blocks = np.array([utterance_key(name) for name in names]).view(np.int64) % BLOCKS
+    predicted = cross_val_predict(NearestCentroid(), x, labels, groups=blocks, cv=LeaveOneGroupOut())
+    score, expected = partial(NearestClassMean, max_samples=len(x)), pytest.approx(np.mean(predicted == labels))
+    assert score().fit(x, labels, names).score_ == expected
+    assert by_parts(score, x, labels, np.array(names)).score_ == expected
+
+
+@pytest.mark.parametrize("score", [KNN, NearestClassMean, LeaveOneOutScore, GBC, TransRate])
+def test_thousands_of_groups_take_no_more_memory_than_one(score):
+    """A (D, D) matrix for each of these groups would be 2.6 GB."""
+    n, dim = 5000, 256
+    x = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)
+    labels, groups = np.arange(n) % 7, [f"u{i}" for i in range(n)]
+    tracemalloc.start()
+    value = score(max_samples=300).fit(x, labels, groups).score_
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.isfinite(value)
+    assert peak < 48e6
+
+
+@pytest.mark.parametrize("score", [KNN, NearestClassMean, LeaveOneOutScore, GBC, TransRate])
+def test_parts_that_share_groups_and_classes_merge(score):
+    x, labels, groups = data()
+    assert by_parts(score, x, labels, groups).score_ == pytest.approx(score().fit(x, labels, groups).score_, rel=1e-9)
+
+
+def test_a_group_for_each_sample():
+    x, labels, groups = data()
+    for wrong in (groups[:-1], groups[:, None]):
+        with pytest.raises(OptionError, match=r"expected 240 groups, one for each sample, got an array of shape"):
+            KNN().fit(x, labels, wrong)
 
 
 @pytest.mark.parametrize("held_out", [True, False])

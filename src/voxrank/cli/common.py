@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from voxrank.errors import RequestError, VoxrankError
-from voxrank.results import write_atomically
+from voxrank.files import write_atomically
 
 DataArgument = Annotated[
     str,

@@ -13,6 +13,7 @@ from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
 from voxrank.sketches.sample import Sample
+from voxrank.sketches.store import register_kind
 from voxrank.targets.labels import Targets
 
 
@@ -47,6 +48,9 @@ class ModelSketch:
         self.skipped += shard.skipped
         self.used_s += shard.used_s
         self.encode_s += shard.encode_s
+
+
+register_kind(ModelSketch)
 
 
 def sketch_model(

@@ -21,14 +21,8 @@ from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments
 
 
-class MomentScore:
-    """A score of one set of features that is read from their moments.
-
-    Memory does not depend on how many samples are fitted, and objects fitted on parts of the data merge.
-
-    Args:
-        regression: targets are values, (n,) or (n, T), instead of class ids. Multi-label targets are T columns of 0 and
-            1, fitted as values.
+class FittedMoments:
+    """The moments of one set of features and targets, which scores are read from.
 
     Attributes:
         higher_is_better: the direction.
@@ -37,13 +31,11 @@ class MomentScore:
 
     higher_is_better: ClassVar[bool] = True
 
-    @staticmethod
-    def read(spectrum: Spectrum, /) -> Reading:
-        """The score of a spectrum, and its gradient: what a subclass gives."""
-        raise NotImplementedError
-
     def __init__(self, *, regression: bool = False) -> None:
         self.regression = regression
+        self._reset()
+
+    def _reset(self) -> None:
         self.classes_: NDArray[Any] = np.empty(0, dtype=np.int64)
         self._moments: Moments | None = None
         self._spectrum: Spectrum | None = None
@@ -58,20 +50,22 @@ class MomentScore:
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
         """
-        self.classes_, self._moments = np.empty(0, dtype=np.int64), None
+        self._reset()
         return self.partial_fit(features, targets)
 
     def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
         """Add samples to those seen; classes may be new. Arguments and errors as `fit`."""
         samples = checked_features(features)
-        values = checked_targets(targets, len(samples), regression=self.regression)
+        self._take(samples, checked_targets(targets, len(samples), regression=self.regression))
+        return self
+
+    def _take(self, samples: NDArray[Any], values: NDArray[Any]) -> None:
         if not self.regression:
             self._know(np.unique(values))
             values = np.searchsorted(self.classes_, values)
         moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
         moments.update(as_tensor(samples), values)
         self._spectrum = None
-        return self
 
     def merge(self, other: Self) -> Self:
         """Add the samples that `other` saw.
@@ -88,15 +82,6 @@ class MomentScore:
         self._started(theirs.dim, len(theirs.square)).merge(theirs)
         self._spectrum = None
         return self
-
-    @property
-    def score_(self) -> float:
-        """The score.
-
-        Raises:
-            OptionError: nothing was fitted, or the labels hold a single class.
-        """
-        return type(self).read(self._fitted()).value
 
     def _seen(self) -> Moments:
         return fitted(type(self).__name__, self._moments, None if self.regression else self.classes_)
@@ -128,6 +113,35 @@ class MomentScore:
             seen = (self._moments.dim, len(self._moments.square))
             raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
         return self._moments
+
+
+class MomentScore(FittedMoments):
+    """A score of one set of features that is read from their moments.
+
+    Memory does not depend on how many samples are fitted, and objects fitted on parts of the data merge.
+
+    Args:
+        regression: targets are values, (n,) or (n, T), instead of class ids. Multi-label targets are T columns of 0 and
+            1, fitted as values.
+
+    Attributes:
+        higher_is_better: the direction.
+        classes_: the class ids seen, sorted (classification).
+    """
+
+    @staticmethod
+    def read(spectrum: Spectrum, /) -> Reading:
+        """The score of a spectrum, and its gradient: what a subclass gives."""
+        raise NotImplementedError
+
+    @property
+    def score_(self) -> float:
+        """The score.
+
+        Raises:
+            OptionError: nothing was fitted, or the labels hold a single class.
+        """
+        return type(self).read(self._fitted()).value
 
 
 class LogME(MomentScore):

@@ -16,6 +16,9 @@ Sources: Cover and Hart, 1967; Allen's PRESS, Technometrics 16, 1974; arXiv 2503
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +26,7 @@ from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.view import LayerView, SampledFrames
+from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
 NEIGHBOURS = 5
@@ -31,7 +35,7 @@ NEIGHBOURS = 5
 def estimate_knn(view: LayerView) -> Estimate:
     """Nearest neighbours, held out by block."""
     frames = view.sampled
-    x = frames.features - view.spectrum.mean
+    x = frames.features - view.moments.total.total / view.moments.total.n
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     likeness = x @ x.T
     likeness[_together(frames.blocks)] = -np.inf
@@ -44,8 +48,29 @@ def estimate_knn(view: LayerView) -> Estimate:
     return _judged(view, frames, votes + 1e-9 * first if frames.classes else votes)
 
 
-def estimate_ncm(view: LayerView) -> Estimate:
+@dataclass(frozen=True)
+class HeldOut:
+    """What is left out of the class means for some frames.
+
+    Attributes:
+        frames: (m,) which of the sampled frames.
+        classes: (k,) numbers of the classes that have samples in it.
+        sums: (k, D) their sums.
+        counts: (k,) their samples.
+    """
+
+    frames: NDArray[np.bool_]
+    classes: NDArray[np.int64]
+    sums: Array
+    counts: Array
+
+
+def estimate_ncm(view: LayerView, held_out: Iterable[HeldOut] | None = None) -> Estimate:
     """Nearest class mean, held out by block.
+
+    Args:
+        view: the layer.
+        held_out: what to leave out instead of blocks.
 
     Raises:
         OptionError: the targets are values.
@@ -53,18 +78,32 @@ def estimate_ncm(view: LayerView) -> Estimate:
     frames = view.sampled
     if not frames.classes:
         raise OptionError("the nearest class mean needs classes, and the targets are values; leave ncm out")
-    votes = np.full((len(frames.features), frames.targets.shape[1]), -np.inf)
     total = view.moments.total
-    for number, block in view.moments.blocks.items():
-        held = frames.blocks == number
-        lone = len(view.moments.blocks) == 1
-        sums = total.cross if lone else total.cross - block.cross - np.outer(block.target_total, block.mean)
-        counts = total.square if lone else total.square - block.square
-        known = counts > 0
-        means = sums[known] / counts[known, None] - view.spectrum.mean
-        centred = frames.features[held] - view.spectrum.mean
-        votes[np.ix_(held, known)] = 2 * centred @ means.T - (means**2).sum(axis=1)
+    votes = _closeness(frames.features, total, total.cross, total.square)
+    for part in _held_out_blocks(view) if held_out is None else held_out:
+        sums, counts = total.cross[part.classes] - part.sums, total.square[part.classes] - part.counts
+        votes[np.ix_(part.frames, part.classes)] = _closeness(frames.features[part.frames], total, sums, counts)
     return _judged(view, frames, votes)
+
+
+def _held_out_blocks(view: LayerView) -> Iterator[HeldOut]:
+    """The blocks; none where there is one only, since nothing would be left."""
+    blocks = view.moments.blocks if len(view.moments.blocks) > 1 else {}
+    for number, block in blocks.items():
+        there = np.flatnonzero(block.square)
+        yield HeldOut(view.sampled.blocks == number, there, block.class_sums[there], block.square[there])
+
+
+def _closeness(features: Array, total: Moments, sums: Array, counts: Array) -> Array:
+    """2 xᵀμ_c − ‖μ_c‖² of features x (m, D) and the means μ_c of classes (k,), about the mean of all: (m, k).
+
+    It is greatest for the nearest mean, and −∞ for a class without samples.
+    """
+    mean = total.total / total.n
+    means = sums / np.maximum(counts, 1)[:, None] - mean
+    closeness: Array = 2 * (features - mean) @ means.T - (means**2).sum(axis=1)
+    closeness[:, counts <= 0] = -np.inf
+    return closeness
 
 
 def estimate_loo(view: LayerView) -> Estimate:

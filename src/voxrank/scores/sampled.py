@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import (
-    as_tensor,
-    check_same_dim,
-    check_same_kind,
-    checked_features,
-    checked_targets,
-    fitted,
-)
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, checked_targets
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.heldout import estimate_knn, estimate_loo, estimate_ncm
+from voxrank.scores.estimator import FittedMoments
+from voxrank.scores.heldout import HeldOut, estimate_knn, estimate_loo, estimate_ncm
 from voxrank.scores.separation import estimate_gbc, estimate_transrate
 from voxrank.scores.view import LayerView
 from voxrank.sketches.blocks import BlockedMoments
-from voxrank.sketches.moments import Moments
-from voxrank.sketches.sample import Keys, Sample, content_keys
+from voxrank.sketches.groups import GroupSums
+from voxrank.sketches.sample import Sample, content_keys, utterance_key
 
 
-class SampledScore:
+class SampledScore(FittedMoments):
     """A score of one set of features that looks at some of them one by one.
 
-    At most `max_samples` are kept, chosen by their contents: the same ones however the data come.
+    At most `max_samples` are kept, chosen by their contents: the same ones however the data come. Memory does not
+    depend on how many samples are fitted, nor on how many groups they are in.
 
     Args:
         regression: targets are values, (n,) or (n, T), instead of class ids.
@@ -36,24 +33,25 @@ class SampledScore:
 
     Attributes:
         higher_is_better: the direction.
+        classes_: the class ids seen, sorted (classification).
     """
 
-    higher_is_better: ClassVar[bool] = True
-
     def __init__(self, *, regression: bool = False, max_samples: int = 4096) -> None:
-        self.regression, self.max_samples = regression, max_samples
-        self._reset()
+        self.max_samples = max_samples
+        super().__init__(regression=regression)
 
     def _reset(self) -> None:
-        self._parts: list[tuple[NDArray[Any], NDArray[Any], Moments]] = []  # group, classes, moments of each part
+        super()._reset()
         self._sample: Sample | None = None
-        self._targets: list[NDArray[Any]] = []
-        self._groups: list[NDArray[Any]] = []
+        self._targets: NDArray[Any] | None = None  # of the samples kept, in their order
         self._view: LayerView | None = None
 
     @staticmethod
     def estimate(view: LayerView, /) -> Estimate:
-        """The score of a layer's sketches: what a subclass gives."""
+        """The score of a layer's sketches: what a subclass gives.
+
+        Here the moments are those of all samples, in no blocks, and a sample's block is its group.
+        """
         raise NotImplementedError
 
     def fit(self, features: ArrayLike, targets: ArrayLike, groups: ArrayLike | None = None) -> Self:
@@ -74,50 +72,38 @@ class SampledScore:
         """Add samples to those seen. Arguments and errors as `fit`."""
         samples = checked_features(features)
         values = checked_targets(targets, len(samples), regression=self.regression)
-        members = np.zeros(len(samples), dtype=np.int64) if groups is None else np.asarray(groups)
-        if len(members) != len(samples):
-            raise OptionError(f"expected {len(samples)} groups, one for each sample, got {len(members)}")
+        members = _group_keys(groups, len(samples))
         if self._sample is not None:
             check_same_dim(self._sample.features.shape[1], samples.shape[1])
-        for group in np.unique(members):
-            chosen = members == group
-            self._parts.append((np.asarray(group), *_moments(samples[chosen], values[chosen])))
-        self._keep(samples, values, members, content_keys(samples))
+        self._take(samples, values)
+        self._observe(samples, values, members)
         return self
 
-    def _keep(self, samples: NDArray[Any], values: NDArray[Any], members: NDArray[Any], keys: Keys) -> None:
-        if self._sample is None:
-            self._sample = Sample.empty(self.max_samples, samples.shape[1])
-        rows = np.arange(len(samples)) + sum(map(len, self._targets))
-        self._sample.update(as_tensor(samples), keys, rows, 0)
-        self._targets.append(values)
-        self._groups.append(members)
+    def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
+        """Keep some of the samples, which the moments hold already."""
+        offered = Sample.empty(self.max_samples, samples.shape[1])
+        offered.update(as_tensor(samples), content_keys(samples), np.arange(len(samples)), groups)
+        self._keep(offered, values)
+
+    def _keep(self, offered: Sample, targets: NDArray[Any]) -> None:
+        if self._sample is None or self._targets is None:
+            self._sample, self._targets = Sample.empty(self.max_samples, offered.features.shape[1]), targets[:0]
+        kept = self._sample
+        kept.merge(replace(offered, rows=offered.rows + len(self._targets)))
+        self._targets = np.concatenate([self._targets, targets])[kept.rows]
+        kept.rows = np.arange(len(kept))
         self._view = None
 
-    def merge(self, other: SampledScore) -> Self:
+    def merge(self, other: Self) -> Self:
         """Add the samples that `other` saw.
 
         Raises:
-            OptionError: one is a regression and the other not.
+            OptionError: one is a regression and the other not, or their dimensions differ.
         """
-        if other._sample is None:
-            return self
-        check_same_kind(mine=self.regression, theirs=other.regression)
-        if self._sample is None:
-            self._sample = Sample.empty(self.max_samples, other._sample.features.shape[1])
-        theirs = other._sample
-        offset = sum(map(len, self._targets))
-        self._sample.merge(Sample(theirs.size, theirs.keys, theirs.features, theirs.rows + offset, theirs.blocks))
-        self._targets += other._targets
-        self._groups += other._groups
-        self._parts += other._parts
-        self._view = None
+        super().merge(other)
+        if other._sample is not None and other._targets is not None:
+            self._keep(other._sample, other._targets)
         return self
-
-    @property
-    def classes_(self) -> NDArray[Any]:
-        """The class ids seen, sorted."""
-        return np.unique(np.concatenate([classes for _, classes, _ in self._parts])) if self._parts else np.empty(0)
 
     @property
     def score_(self) -> float:
@@ -126,36 +112,28 @@ class SampledScore:
         Raises:
             OptionError: nothing was fitted, the labels hold a single class, or the score needs classes.
         """
-        sample = fitted(type(self).__name__, self._sample, None if self.regression else self.classes_)
+        moments = self._seen()
         if self._view is None:
-            self._view = self._made_view(sample)
-        return type(self).estimate(self._view).value
+            targets = self._targets
+            if not self.regression and targets is not None:
+                targets = np.searchsorted(self.classes_, targets)
+            self._view = LayerView(BlockedMoments(moments), self._sample, targets)
+        return self._estimated(self._view).value
 
-    def _made_view(self, sample: Sample) -> LayerView:
-        classes = self.classes_
-        groups, members = np.unique(np.concatenate(self._groups), return_inverse=True)
-        width = len(classes) if not self.regression else self._targets[0].shape[1]
-        dim = sample.features.shape[1]
-        moments = BlockedMoments.zeros(dim, width, values=self.regression)
-        for number, group in enumerate(groups):
-            block = Moments.zeros(dim, width, values=self.regression)
-            for of, theirs, part in self._parts:
-                if of == group:
-                    block.merge(part if self.regression else part.spread(np.searchsorted(classes, theirs), width))
-            moments.close_block(number, block)
-        targets = np.concatenate(self._targets)
-        blocks = members[sample.rows]
-        kept = Sample(sample.size, sample.keys, sample.features, sample.rows, blocks)
-        return LayerView(moments, kept, targets if self.regression else np.searchsorted(classes, targets))
+    def _estimated(self, view: LayerView) -> Estimate:
+        return type(self).estimate(view)
 
 
-def _moments(samples: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], Moments]:
-    """Classes, and moments; for values, no classes."""
-    regression = values.ndim == 2
-    classes = np.empty(0) if regression else np.unique(values)
-    moments = Moments.zeros(samples.shape[1], values.shape[1] if regression else len(classes), values=regression)
-    moments.update(as_tensor(samples), values if regression else np.searchsorted(classes, values))
-    return classes, moments
+def _group_keys(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """A number for each sample's group (n,), the same for the same name."""
+    if groups is None:
+        return np.zeros(n, dtype=np.int64)
+    members = np.asarray(groups)
+    if members.shape != (n,):
+        raise OptionError(f"expected {n} groups, one for each sample, got an array of shape {members.shape}")
+    names, places = np.unique(members, return_inverse=True)
+    keys: NDArray[np.int64] = np.array([utterance_key(str(name)) for name in names]).view(np.int64)[places]
+    return keys
 
 
 class KNN(SampledScore):
@@ -165,9 +143,58 @@ class KNN(SampledScore):
 
 
 class NearestClassMean(SampledScore):
-    """Accuracy of the nearest class mean over other groups; higher is better (`voxrank.scores.heldout`)."""
+    """Accuracy of the nearest class mean over other groups; higher is better (`voxrank.scores.heldout`).
 
-    estimate = staticmethod(estimate_ncm)
+    The means are those of all samples but the group's own. Beyond 16,384 pairs of group and class, groups are dealt
+    into ten blocks by a hash of their names, as the ranking deals speakers, and a sample's block is left out instead:
+    its own group still does not predict it. Where all samples are in one group (or `groups` is None) nothing is left
+    out.
+    """
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._sums: GroupSums | None = None
+
+    def _know(self, classes: NDArray[Any]) -> None:
+        before = self.classes_
+        super()._know(classes)
+        if self._sums is not None:
+            self._sums.classes = np.searchsorted(self.classes_, before)[self._sums.classes]
+
+    def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
+        super()._observe(samples, values, groups)
+        if not self.regression:
+            self._started_sums(samples.shape[1]).add(samples, np.searchsorted(self.classes_, values), groups)
+
+    def merge(self, other: Self) -> Self:
+        """Add the samples that `other` saw. Errors as `SampledScore.merge`."""
+        super().merge(other)
+        if other._sums is not None:
+            places = np.searchsorted(self.classes_, other.classes_)
+            theirs = replace(other._sums, classes=places[other._sums.classes])
+            self._started_sums(theirs.sums.shape[1]).merge(theirs)
+        return self
+
+    def _started_sums(self, dim: int) -> GroupSums:
+        if self._sums is None:
+            self._sums = GroupSums.empty(dim)
+        return self._sums
+
+    def _estimated(self, view: LayerView) -> Estimate:
+        if self._sums is None:
+            return super()._estimated(view)
+        sums = self._sums.class_sums(len(self.classes_))  # what is left without a group is then exact
+        total = replace(view.moments.total, cross=sums)
+        return estimate_ncm(replace(view, moments=BlockedMoments(total)), _held_out(self._sums, view))
+
+
+def _held_out(sums: GroupSums, view: LayerView) -> Iterator[HeldOut]:
+    """The groups of the sampled frames; none where there is one only."""
+    if len(np.unique(sums.groups)) > 1:
+        blocks = sums.blocks_of(view.sampled.blocks)
+        for block in np.unique(blocks):
+            pairs = sums.pairs_of(block)
+            yield HeldOut(blocks == block, sums.classes[pairs], sums.sums[pairs], sums.counts[pairs])
 
 
 class LeaveOneOut(SampledScore):

@@ -39,7 +39,7 @@ class PackedMoments:
         target_gram: (T, T) YᵀY of values; None for classes.
     """
 
-    n: float
+    n: int
     total: Array
     triangle: NDArray[np.float32]
     cubic: Array
@@ -84,6 +84,12 @@ class PackedMoments:
         """The trace of S."""
         return float(diagonal(self.triangle, self.dim).sum(dtype=np.float64))
 
+    @property
+    def class_sums(self) -> Array:
+        """(T, D) YᵀF: for classes, the sum of each class's samples."""
+        sums: Array = self.cross + np.outer(self.target_total, self.mean)
+        return sums
+
     def scatter_times(self, vector: Array) -> Array:
         """S v for a vector (D,)."""
         product: Array = sspmv(self.dim, 1.0, self.triangle, vector.astype(np.float32), lower=1).astype(np.float64)
@@ -98,7 +104,7 @@ class PackedMoments:
             n=self.n,
             total=self.total.copy(),
             products=centred.moved(self.n, np.zeros(self.dim), self.mean),
-            cross=self.cross + np.outer(self.target_total, self.mean),
+            cross=self.class_sums,
             target_total=self.target_total.copy(),
             square=self.square.copy(),
             target_gram=None if self.target_gram is None else self.target_gram.copy(),

@@ -14,7 +14,7 @@ diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class Moments:
     """The sums. `Moments.zeros` is the neutral element of `merge`.
 
     Attributes:
-        n: number of samples; not a whole one where each counts for a part of one.
+        n: number of samples.
         total: (D,) Σ f.
         products: of the samples with themselves.
         cross: (T, D) YᵀF.
@@ -71,7 +71,7 @@ class Moments:
         runs: of the samples that were added with `add`; None where they were never told apart.
     """
 
-    n: float
+    n: int
     total: Array
     products: Products
     cross: Array
@@ -199,11 +199,11 @@ class Moments:
         )
 
     def thinned(self, weight: float) -> Moments:
-        """The sums where every sample counts for `weight` of one."""
+        """The sums where every sample counts for `weight` of one; n is then no whole number."""
         products = self.products
         return replace(
             self,
-            n=self.n * weight,
+            n=cast("int", self.n * weight),
             total=self.total * weight,
             products=Products(products.gram * weight, products.cubic * weight, products.quartic * weight),
             cross=self.cross * weight,

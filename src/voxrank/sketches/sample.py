@@ -97,7 +97,7 @@ class Sample:
         features: torch.Tensor,
         keys: Keys,
         rows: NDArray[np.int64],
-        block: int,
+        block: int | NDArray[np.int64],
         *,
         limit: np.uint64 | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class Sample:
             features: (n, D).
             keys: (n,).
             rows: (n,) in `Targets.rows`.
-            block: that all of them belong to.
+            block: that all of them belong to, or (n,) each.
             limit: another bound that keys must stay below.
         """
         chosen = self._below(keys)
@@ -116,7 +116,7 @@ class Sample:
         if len(chosen):
             wanted = torch.from_numpy(chosen).to(features.device)
             kept = features.index_select(0, wanted).float().cpu().numpy()
-            self._take(keys[chosen], kept, rows[chosen], np.full(len(chosen), block))
+            self._take(keys[chosen], kept, rows[chosen], np.broadcast_to(block, len(keys))[chosen])
 
     def merge(self, other: Sample) -> None:
         """Offer what `other` keeps."""

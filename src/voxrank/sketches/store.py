@@ -1,0 +1,271 @@
+"""Sketches on disk: one safetensors file, which holds numbers and a header of text, and runs nothing when it is read.
+
+Arrays are tensors in their own dtype, named by their path in the sketch ("4.products.gram"). All else (counts, sums
+that are one number, what is None) is JSON in the metadata, under "voxrank":
+
+    {"schema": 1, "kind": "dict[int, Moments]", "content": {"4": {"n": 300, "total": "tensor", ...}}}
+
+What is built follows from the kind that the caller expects and from the annotations of its fields, never from the file:
+a field that a sketch gains is carried without more code, and files from before it are refused. A sketch comes back bit
+for bit; JSON keeps the 17 digits of a float.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from voxrank.errors import SketchError, reason
+from voxrank.files import replacing
+from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.sketches.groups import GroupSums
+from voxrank.sketches.moments import Moments, Runs
+from voxrank.sketches.products import Products
+from voxrank.sketches.projections import Quantiles
+from voxrank.sketches.sample import Sample
+
+SCHEMA = 1
+"""Version of the header."""
+HEADER = "voxrank"
+"""Where the header is in the file's metadata."""
+TENSOR = "tensor"
+"""What the header says of an array."""
+
+T = TypeVar("T")
+Read = Callable[[str], NDArray[Any]]
+"""A tensor by its name."""
+
+_TARGETS = {"cross": "TD", "target_total": "T", "square": "T", "target_gram": "TT"}
+_AXES: dict[type, dict[str, str]] = {
+    Products: {"gram": "DD", "cubic": "D"},
+    Runs: {"total": "D"},
+    Moments: {"total": "D", **_TARGETS},
+    PackedMoments: {"total": "D", "triangle": "H", "cubic": "D", **_TARGETS},
+    BlockedMoments: {"blocks": "*"},
+    Sample: {"keys": "m", "features": "mD", "rows": "m", "blocks": "m"},
+    GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p"},
+    Quantiles: {"levels": "LP*", "offsets": "L"},
+}
+"""The kinds that may be written and read, and the axes of their fields, one letter each; a list's first axis is its
+length. The same letter is the same size in the whole sketch, H is D(D+1)/2, and * is any size."""
+
+
+def register_kind(kind: type, **axes: str) -> None:
+    """Let objects of a dataclass of sketches be written and read.
+
+    Its fields may hold numbers, text, arrays, dataclasses, lists, dicts by int or str, and None for any of them.
+
+    Args:
+        kind: the dataclass.
+        axes: field → its axes, as in the table above; parts of a container without axes may differ in size.
+
+    Raises:
+        ValueError: it is registered already.
+    """
+    if kind in _AXES:
+        raise ValueError(f"{kind.__name__} is registered already; register a kind once")
+    _AXES[kind] = axes
+
+
+def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> None:
+    """Write sketches to a file that appears whole or not at all; without a copy of the arrays.
+
+    Args:
+        path: the file; one that is there is replaced.
+        sketches: what to write.
+        kind: what it is, such as ``Moments``, or ``dict[int, BlockedMoments]`` for a model's layers.
+
+    Raises:
+        SketchError: the file cannot be written, or the sketches are not of that kind. An older file is left as it was.
+        TypeError: the kind is not registered.
+
+    Example:
+        >>> save_sketches("layers.safetensors", {4: Moments.zeros(8, 2)}, dict[int, Moments])  # doctest: +SKIP
+    """
+    name, arrays = _name(kind), dict[str, NDArray[Any]]()
+    try:
+        content = _flat(sketches, "", arrays)
+        _check_sizes(_built(content, kind, "", arrays.__getitem__))
+    except ValueError as error:
+        raise SketchError(f"cannot write {path}: these sketches are not a {name} ({error}); check them") from error
+    header = json.dumps({"schema": SCHEMA, "kind": name, "content": content})
+    try:
+        with replacing(Path(path)) as temporary:
+            save_file(arrays, temporary, metadata={HEADER: header})
+    except (OSError, SafetensorError) as error:
+        raise SketchError(
+            f"cannot write {path} ({reason(error)}); check the folder and the space on its disk"
+        ) from error
+
+
+def load_sketches(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """Read what `save_sketches` wrote, bit for bit.
+
+    Args:
+        path: the file.
+        kind: what is expected in it.
+
+    Raises:
+        SketchError: the file is missing, damaged, not one of sketches, or of another kind or version.
+        TypeError: the kind is not registered.
+    """
+    wanted = _name(kind)
+    try:
+        with safe_open(path, framework="np", backend="pread") as file:  # mapped, pages would count beside the arrays
+            content = _content(file.metadata(), wanted)
+            sketches: T = _built(content, kind, "", file.get_tensor)
+            _check_sizes(sketches)
+    except OSError as error:
+        raise SketchError(f"cannot read {path} ({reason(error)}); check the path") from error
+    except (ValueError, RecursionError, SafetensorError) as error:
+        raise SketchError(f"{path} does not hold a {wanted} ({reason(error)}); make the file again") from error
+    return sketches
+
+
+def _name(kind: Any) -> str:
+    """As the header has it: a registered kind, or a dict of one."""
+    if get_origin(kind) is dict:
+        key, item = get_args(kind)
+        return f"dict[{key.__name__}, {_name(item)}]"
+    if kind not in _AXES:
+        raise TypeError(f"expected a registered kind of sketch, got {kind}; register_kind makes one known")
+    return str(kind.__name__)
+
+
+def _content(metadata: dict[str, str] | None, wanted: str) -> Any:
+    if HEADER not in (metadata or {}):
+        raise ValueError("it has no header of voxrank")
+    header = json.loads((metadata or {})[HEADER])
+    schema, kind = _entry(header, "schema"), _entry(header, "kind")
+    if schema != SCHEMA:
+        raise ValueError(f"its schema is {schema}, and this version of voxrank reads {SCHEMA}")
+    if kind != wanted:
+        raise ValueError(f"it holds a {kind}")
+    return _entry(header, "content")
+
+
+def _entry(node: Any, key: str) -> Any:
+    if not isinstance(node, dict) or key not in node:
+        raise ValueError(f"its header has no {key!r}")
+    return node[key]
+
+
+def _flat(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
+    """The JSON of a value; its arrays go to `arrays`."""
+    if isinstance(value, np.ndarray):
+        arrays[prefix[:-1]] = np.asarray(value, order="C")  # safetensors writes memory as it lies
+        return TENSOR
+    if isinstance(value, list):
+        return [_flat(item, f"{prefix}{place}.", arrays) for place, item in enumerate(value)]
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, dict):
+        if any("." in str(key) for key in value):
+            raise ValueError(f"a key with a dot among {list(value)}")
+        return {str(key): _flat(item, f"{prefix}{key}.", arrays) for key, item in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _built(node: Any, hint: Any, prefix: str, read: Read) -> Any:
+    """What `_flat` was given, from its JSON and the type that it should have."""
+    make = _MAKERS.get(get_origin(hint), _dataclass_of if is_dataclass(hint) else _scalar_of)
+    return make(node, hint, prefix, read)
+
+
+def _array_of(node: Any, hint: Any, prefix: str, read: Read) -> NDArray[Any]:
+    _expect(node == TENSOR, prefix, TENSOR, node)
+    array, dtype = read(prefix[:-1]), get_args(get_args(hint)[1])[0]
+    _expect(dtype is Any or array.dtype == dtype, prefix, getattr(dtype, "__name__", dtype), array.dtype)
+    return array
+
+
+def _list_of(node: Any, hint: Any, prefix: str, read: Read) -> list[Any]:
+    _expect(isinstance(node, list), prefix, "a list", node)
+    return [_built(item, get_args(hint)[0], f"{prefix}{place}.", read) for place, item in enumerate(node)]
+
+
+def _dict_of(node: Any, hint: Any, prefix: str, read: Read) -> dict[Any, Any]:
+    _expect(isinstance(node, dict), prefix, "a dict", node)
+    key, item = get_args(hint)
+    return {key(name): _built(value, item, f"{prefix}{name}.", read) for name, value in node.items()}
+
+
+def _optional_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:
+    (present,) = (kind for kind in get_args(hint) if kind is not type(None))
+    return None if node is None else _built(node, present, prefix, read)
+
+
+def _dataclass_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:
+    hints = get_type_hints(hint)
+    names = [field.name for field in fields(hint)]
+    _expect(isinstance(node, dict), prefix, f"a {hint.__name__}", node)
+    if other := sorted(set(names) ^ set(node)):
+        raise ValueError(f"{prefix[:-1] or 'content'}: this version of voxrank and the file differ in {other}")
+    return hint(**{name: _built(node[name], hints[name], f"{prefix}{name}.", read) for name in names})
+
+
+def _scalar_of(node: Any, hint: Any, prefix: str, _: Read) -> Any:
+    if hint is float and type(node) is int:
+        return float(node)
+    _expect(type(node) is hint, prefix, getattr(hint, "__name__", hint), node)
+    return node
+
+
+_MAKERS: dict[Any, Callable[[Any, Any, str, Read], Any]] = {
+    np.ndarray: _array_of,
+    list: _list_of,
+    dict: _dict_of,
+    UnionType: _optional_of,
+    Union: _optional_of,
+}
+
+
+def _expect(condition: bool, prefix: str, expected: Any, got: Any) -> None:  # noqa: FBT001
+    if not condition:
+        raise ValueError(f"{prefix[:-1] or 'content'}: expected {expected}, got {got}")
+
+
+def _check_sizes(value: Any, axes: str = "", sizes: dict[str, int] | None = None, name: str = "") -> None:
+    """Refuse parts of a sketch whose sizes do not agree.
+
+    Args:
+        value: the sketch, or a part of it.
+        axes: its letters; none where nothing is known of it.
+        sizes: letter → size, of the sketch so far.
+        name: of the part.
+    """
+    sizes = {} if sizes is None else sizes
+    if isinstance(value, np.ndarray):
+        _agree(value.shape, axes, sizes, name)
+    elif is_dataclass(value):
+        known = _AXES.get(type(value), {})
+        for field in fields(value):
+            _check_sizes(getattr(value, field.name), known.get(field.name, ""), sizes, f"{name}.{field.name}")
+    elif isinstance(value, list | dict):
+        _agree((len(value),), axes[:1], sizes, name)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_sizes(item, axes[1:], sizes if axes else None, f"{name}.{key}")
+
+
+def _agree(shape: tuple[int, ...], axes: str, sizes: dict[str, int], name: str) -> None:
+    """Note the sizes of axes that are new, and compare the others."""
+    if not axes:
+        return
+    expected = tuple(
+        size if axis == "*" else sizes.setdefault(axis, size) for axis, size in zip(axes, shape, strict=False)
+    )
+    if len(axes) != len(shape) or expected != shape:
+        known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+        raise ValueError(f"{name[1:]}: expected shape ({', '.join(axes)}) with {known}, got {shape}")
+    if "D" in sizes:
+        sizes["H"] = sizes["D"] * (sizes["D"] + 1) // 2
