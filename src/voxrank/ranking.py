@@ -26,7 +26,7 @@ from voxrank.progress import Progress
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.registry import COMBINATIONS
+from voxrank.scores.registry import COMBINATIONS, estimate_all
 from voxrank.scores.view import LayerView, SourceView
 from voxrank.shards import Item
 from voxrank.sketches.projections import Quantiles
@@ -267,8 +267,7 @@ class _Tally:
                 )
         for layer in layers:
             view = _view(layer.index, sketch, origin, targets, effective=self._effective)
-            estimates = {score.name: score.estimate(view) for score in scores}
-            self.candidates.append(_Candidate(spec, parameters, layer, estimates))
+            self.candidates.append(_Candidate(spec, parameters, layer, estimate_all(scores, view)))
         self.score_s += time.perf_counter() - started
 
 

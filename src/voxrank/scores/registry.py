@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from voxrank.data.utterance import Task
@@ -20,6 +20,7 @@ from voxrank.scores.separation import estimate_gbc, estimate_transrate
 from voxrank.scores.sliced import estimate_swd
 from voxrank.scores.tsne import estimate_tsne
 from voxrank.scores.view import LayerView, Read
+from voxrank.sketches.products import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ def get_score(name: str) -> Score:
     if name not in _SCORES:
         raise OptionError(f"unknown score {name!r}; {did_you_mean(name, [*COMBINATIONS, *_SCORES])}")
     return _SCORES[name]
+
+
+def estimate_all(scores: Iterable[Score], view: LayerView) -> dict[str, Estimate]:
+    """Score name → estimate, of one layer."""
+    with one_blas_thread(view.moments.total.dim):
+        return {score.name: score.estimate(view) for score in scores}
 
 
 def score_names() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from scipy import linalg
 
 from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
 from voxrank.sketches.moments import Moments
-from voxrank.sketches.products import Array
+from voxrank.sketches.products import Array, one_blas_thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class Spectrum(Centred):
     def of(cls, moments: Moments) -> Spectrum:
         """Decompose."""
         n, mean, centred = moments.n, moments.total / moments.n, moments.centred()
-        eigenvalues, vectors = linalg.eigh(centred.gram, driver="evd", overwrite_a=True, check_finite=False)
+        with one_blas_thread(moments.dim):
+            eigenvalues, vectors = linalg.eigh(centred.gram, driver="evd", overwrite_a=True, check_finite=False)
         scale = max(eigenvalues[-1], n * float(mean @ mean) * EPSILON)
         eigenvalues = np.where(eigenvalues > len(mean) * EPSILON * scale, eigenvalues, 0.0)
         eigenvalues[: max(len(mean) - round(n) + 1, 0)] = 0.0

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -33,6 +34,8 @@ SHARE_ROWS = 512
 """Samples that are worth a core of their own."""
 DOUBLE_DIM = 256
 """Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
+SMALL_DIM = 1024
+"""Up to so many dimensions a layer's matrices are best worked on by one thread."""
 EXTRA = 2
 """Columns beside a sample's own: one, and its squared length."""
 
@@ -167,11 +170,19 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
 def _on_all_cores(of_share: Callable[[slice], Multiplied], n: int) -> list[Multiplied]:
     shares = max(1, min(torch.get_num_threads(), n // SHARE_ROWS))
     bounds = [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
-    with _blas_libraries().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         if shares == 1:
             return [of_share(bounds[0])]
         with ThreadPoolExecutor(shares) as pool:
             return list(pool.map(of_share, bounds))
+
+
+def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
+    """BLAS keeps to one thread here, unless matrices are of more than `SMALL_DIM` dimensions.
+
+    Threads that wait for each other cost more than they bring to smaller ones.
+    """
+    return _blas_libraries().limit(limits=1, user_api="blas") if dim <= SMALL_DIM else nullcontext()
 
 
 @lru_cache(maxsize=1)
