@@ -85,7 +85,7 @@ def combined(result: dict[str, Any]) -> str:
 def _names(result: dict[str, Any]) -> list[str]:
     """What was compared on every task, best on average first."""
     everywhere = set.intersection(*(set(line["spearman"]) for line in result["summary"]))
-    return sorted(everywhere, key=lambda name: -_mean(result, name))
+    return sorted(everywhere, key=lambda name: (-_mean(result, name), name))
 
 
 def _mean(result: dict[str, Any], name: str) -> float:
