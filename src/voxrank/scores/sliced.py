@@ -29,7 +29,7 @@ from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directio
 
 Directions = Literal["gaussian", "orthogonal"]
 
-WORKING_BYTES = 32 * 2**20
+WORKING_BYTES = 20 * 2**20
 """Projections held at a time."""
 ROWS = 8192
 """Samples projected at a time."""
