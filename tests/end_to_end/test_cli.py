@@ -321,6 +321,35 @@ def test_every_score_in_one_run(run, tones, sample):
     assert [len(row) for row in content["beats"]] == [2, 2]
 
 
+def test_scores_that_need_source_data_are_left_out_by_name(run, tones):
+    code, out, err = run("rank", tones, "-m", "logmel", "--score", "swd", "--score", "logme", "--json")
+    assert code == 0
+    assert "swd needs source data (--source) and is left out" in err
+    assert json.loads(out)["options"]["scores"] == ["logme"]
+    code, _, err = run("rank", tones, "-m", "logmel", "--score", "swd")
+    assert code == 2
+    assert "swd needs source data (--source) and is left out: name another one" in err
+
+
+def test_a_source_needs_no_labels_and_is_recorded(run, tones):
+    source = tones.with_name("source.csv")
+    source.write_text("\n".join(line.split(",")[0] for line in tones.read_text().splitlines()[:-9]))
+    options = ["--source", source, "--score", "tsne", "--score", "swd"]
+    code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *options, "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content["options"]["source"] == str(source)
+    assert len(content["options"]["source_fingerprint"]) == len(content["data"]["fingerprint"])
+    assert content["options"]["source_fingerprint"] != content["data"]["fingerprint"]
+    assert content["options"]["higher_is_better"] == {"tsne": False, "swd": False}
+    first, second = (model["scores"]["tsne"] for model in content["models"])
+    assert first["value"] <= second["value"]
+    assert first["low"] is None
+    code, out, err = run("rank", tones, "-m", "logmel", "--score", "logme", "--source", source)
+    assert code == 0
+    assert "no score reads the source data" in err
+
+
 def test_several_scores_are_shown_side_by_side(run, tones):
     every = [word for name in SCORES for word in ("--score", name)]
     code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every, "--source", tones)

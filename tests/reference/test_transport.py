@@ -109,6 +109,15 @@ def test_tsne_tells_far_from_near():
     assert TSNEDistance(seed=1).fit(source, near).score_ == close
 
 
+def test_tsne_of_features_with_one_dimension_or_none_that_varies():
+    rng = np.random.default_rng(0)
+    source, near = rng.normal(size=(2, 60, 1))
+    far, close = (TSNEDistance().fit(source, near + shift).score_ for shift in (20, 0))
+    assert far > 3 * close
+    for value in (0.0, 1.0):
+        assert TSNEDistance().fit(np.full((9, 4), value), np.full((7, 4), value)).score_ == 0
+
+
 WRONG = {
     "dimensions": (lambda: SlicedWasserstein().fit(np.ones((3, 2)), np.ones((3, 4))), "of the same dimensions"),
     "NaN": (lambda: SlicedWasserstein().fit(np.full((3, 2), np.nan), np.ones((3, 2))), "NaN or infinite"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import voxrank
 from voxrank.config import ExtractionOptions
@@ -136,6 +137,38 @@ def test_source_manifests_need_no_labels(noises):
     assert len(read_unlabelled(noises)) == 9
     with pytest.raises(DataError, match="expected a column 'label'"):
         voxrank.read_dataset(manifest)
+
+
+def test_hidden_folders_are_no_part_of_a_source(noises):
+    (noises / ".trash").mkdir()
+    (noises / ".trash" / "old.flac").write_bytes((noises / "0.flac").read_bytes())
+    (noises / "more").mkdir()
+    (noises / "more" / "9.flac").write_bytes((noises / "0.flac").read_bytes())
+    names = [utterance.id for utterance in read_unlabelled(noises).utterances]
+    assert len(names) == 10
+    assert "noises/more/9.flac" in names
+
+
+def test_a_model_that_can_use_one_block_alone_still_has_distances(tones, noises, monkeypatch):
+    """One speaker has all clips of 0.2 s, the other one all that are longer; the model gives NaN for those."""
+
+    class Short(FakeEncoder):
+        def _forward(self, windows):
+            for piece in super()._forward(windows):
+                for run in torch.split(piece.frames, piece.lengths):
+                    if len(run) > 20:
+                        run.fill_(float("nan"))
+                yield piece
+
+    rows = [line.split(",")[:2] for line in tones.read_text().splitlines()[1:]]
+    lines = [f"{path},{label},{'long' if number % 7 else 'short'}" for number, (path, label) in enumerate(rows)]
+    tones.write_text("\n".join(["path,label,speaker", *lines]))
+    for clip in noises.glob("*.flac"):
+        soundfile.write(clip, soundfile.read(clip)[0][:3200], 16_000)
+    monkeypatch.setattr("voxrank.preparation.load_encoder", lambda spec, options: Short())
+    ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd", "frechet", "logme"])
+    assert ranking.data.used == 6
+    assert all(np.isfinite(score.value) for score in ranking.best.scores.values())
 
 
 def test_a_source_without_audio_is_refused(fakes, tones, tmp_path):

@@ -22,6 +22,11 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def _hidden(file: Path) -> bool:
+    """Whether it, or a folder on the way to it, is hidden."""
+    return any(part.startswith(".") for part in file.parts)
+
+
 def read_folder(path: Path, request: Request) -> Dataset:
     """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`.
 
@@ -33,7 +38,7 @@ def read_folder(path: Path, request: Request) -> Dataset:
         Row(_printable(str(file.relative_to(path))), {"path": str(file.relative_to(path.parent)), "label": folder.name})
         for folder in (folders if request.labelled else [path])
         for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+        if file.suffix.lower() in suffixes and not _hidden(file.relative_to(folder))
     ]
     if not rows and not request.labelled:
         raise DataError(f"{path}: expected audio files in it, found none")

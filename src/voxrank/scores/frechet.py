@@ -117,7 +117,8 @@ def _from(source: Moments) -> Callable[[Moments], float]:
     def squared(target: Moments) -> float:
         mean_t, cov_t = _gaussian(target)
         shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
-        return float((mean_s - mean_t) @ (mean_s - mean_t) + np.trace(cov_s) + np.trace(cov_t) - 2 * shared)
+        apart = (mean_s - mean_t) @ (mean_s - mean_t) + np.trace(cov_s) + np.trace(cov_t) - 2 * shared
+        return max(float(apart), 0.0)  # rounding alone takes it below
 
     return squared
 

@@ -50,6 +50,9 @@ class TSNEDistance:
         joint = np.concatenate(parts)
         if len(joint) < 4:
             raise OptionError(f"expected at least 4 samples to embed, got {len(joint)}; add some")
+        if (joint == joint[0]).all():
+            self.score_ = 0.0
+            return self
         embedded = _embed(joint, self.seed)
         medians = [np.median(part, axis=0) for part in np.split(embedded, [len(parts[0])])]
         self.score_ = float(np.linalg.norm(medians[0] - medians[1]))
@@ -73,6 +76,8 @@ def _embed(joint: Values, seed: int) -> NDArray[Any]:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise OptionError(f"the t-SNE distance needs scikit-learn ({error}); run: pip install scikit-learn") from error
+    if joint.shape[1] == 1:  # the plane it starts from takes two; a zero moves no point from another
+        joint = np.pad(joint, ((0, 0), (0, 1)))
     perplexity = min(30.0, (len(joint) - 1) / 3)
     embedded: NDArray[Any] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(joint)
     return embedded

@@ -100,7 +100,7 @@ class Quantiles:
             return
         even = joined.shape[1] // 2 * 2
         joined.sort(axis=1)
-        self.levels[level] = joined[:, even:]
+        self.levels[level] = joined[:, even:].copy()  # a view would keep all that was compressed
         offset = self.offsets[level] % 2
         self.offsets[level] += 1
         self._put(level + 1, np.ascontiguousarray(joined[:, offset:even:2]))

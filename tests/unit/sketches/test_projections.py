@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from voxrank.sketches.projections import Quantiles, draw_directions
 
@@ -46,3 +48,28 @@ def test_ranks_stay_within_the_bound(shape):
         assert (
             low - left.rank_error * n <= rank <= max(high, n if shape == "equal" else 0) + left.rank_error * n + 2**12
         )
+
+
+@given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=7), seed=st.integers(0, 999), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_parts_merge_in_any_order_while_all_is_kept(sizes, seed, data):
+    values = np.random.default_rng(seed).normal(size=(2, sum(sizes) + 1)).astype(np.float32)
+    parts = []
+    for part in np.split(values, np.cumsum(sizes), axis=1):
+        parts.append(Quantiles(64))
+        parts[-1].add(part)
+    parts.append(Quantiles(64))  # of a shard that gave nothing
+    whole = Quantiles.together(data.draw(st.permutations(parts)))
+    ordered, weights = whole.weighted()
+    np.testing.assert_array_equal(ordered, np.sort(values, axis=1))
+    assert (weights == 1).all()
+    assert whole.n == values.shape[1]
+
+
+def test_memory_is_that_of_the_values_kept():
+    """Compressed values are let go, rather than kept alive by a view of what was left."""
+    kept = Quantiles(64)
+    for part in np.random.default_rng(2).normal(size=(40, 3, 50)).astype(np.float32):
+        kept.add(part)
+        alive = sum((level if level.base is None else level.base).nbytes for level in kept.levels)
+        assert alive <= 3 * 64 * 4 * (1 + np.ceil(np.log2(max(kept.n / 64, 1))))
