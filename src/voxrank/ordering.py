@@ -104,7 +104,8 @@ def beats(column: Column, models: Sequence[str], ranked: Sequence[str]) -> tuple
     goodness = column.resampled_goodness
     if goodness is None:
         return None
-    best = [goodness[:, [i for i, model in enumerate(models) if model == name]].max(axis=1) for name in ranked]
+    places = _places(models)
+    best = [goodness[:, places[name]].max(axis=1) for name in ranked]
     return tuple(tuple(float((a > b).mean()) for b in best) for a in best)
 
 
@@ -118,5 +119,9 @@ def probability_best(column: Column, models: Sequence[str]) -> dict[str, float]:
         return {}
     first = goodness == goodness.max(axis=1, keepdims=True)
     wins = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    places = {name: [i for i, model in enumerate(models) if model == name] for name in models}
-    return {name: float(wins[own].sum()) for name, own in places.items()}
+    return {name: float(wins[own].sum()) for name, own in _places(models).items()}
+
+
+def _places(models: Sequence[str]) -> dict[str, list[int]]:
+    """Model → its candidates."""
+    return {name: [i for i, model in enumerate(models) if model == name] for name in dict.fromkeys(models)}

@@ -40,14 +40,19 @@ def prepare(dataset: Dataset, options: ExtractionOptions) -> Prepared:
     Raises:
         DataError: none of them can be read, or their labels leave nothing to tell apart.
     """
+    items, skipped = _readable(dataset, dataset.source, options)
+    targets = utterance_targets([item.utterance for item in items], dataset.task)
+    shards = plan_shards(items, dataset.target, blocks=options.blocks, shard_s=options.shard_s)
+    return Prepared(items, skipped, targets, shards)
+
+
+def _readable(dataset: Dataset, name: str, options: ExtractionOptions) -> tuple[list[Item], tuple[Skipped, ...]]:
+    """The utterances whose audio can be read, and why others cannot."""
     probed, skipped = probe_all(dataset, options.threads)
     if not probed:
         reason = f"; the first: {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
-        raise DataError(f"none of the {len(dataset)} utterances of {dataset.source} can be read{reason}")
-    targets = utterance_targets([p.utterance for p in probed], dataset.task)
-    items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
-    shards = plan_shards(items, dataset.target, blocks=options.blocks, shard_s=options.shard_s)
-    return Prepared(items, skipped, targets, shards)
+        raise DataError(f"none of the {len(dataset)} utterances of {name} can be read{reason}")
+    return [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)], skipped
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,7 @@ class Origin(Prepared):
 def prepare_source(source: str | os.PathLike[str] | Dataset, options: ExtractionOptions) -> Origin:
     """The same of source data, whose labels are not read. Errors as `prepare` and `read_unlabelled`."""
     dataset = source if isinstance(source, Dataset) else read_unlabelled(source)
-    probed, skipped = probe_all(dataset, options.threads)
-    if not probed:
-        raise DataError(f"none of the {len(dataset)} utterances of the source {dataset.source} can be read")
-    items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
+    items, skipped = _readable(dataset, f"the source {dataset.source}", options)
     targets = Targets(("source",), np.zeros(len(items), dtype=np.int64))
     shards = plan_shards(items, dataset.target, blocks=1, shard_s=options.shard_s)
     return Origin(items, (*dataset.skipped, *skipped), targets, shards, dataset)

@@ -110,7 +110,7 @@ def rank(
     for line in (_introduction(dataset, prepared), *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
-    tally = _Tally(effective=extraction.sample == "effective")
+    tally = _Tally(chosen, prepared.targets, effective=extraction.sample == "effective")
     for position, spec in enumerate(specs, start=1):
         logger.info("%s: begins, model %d of %d", spec, position, len(specs))
         parts = [prepared] if origin is None else [prepared, origin]
@@ -119,7 +119,7 @@ def rank(
         sketches = [
             sketch_model(taken, part.shards, part.targets, wanted[spec], extraction, watcher.advance) for part in parts
         ]
-        tally.add(spec, stable.parameters[spec], wanted[spec], sketches, chosen, prepared.targets)
+        tally.add(spec, stable.parameters[spec], wanted[spec], sketches)
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
@@ -234,26 +234,20 @@ class _Tally:
     """Collects scored layers, skipped utterances and times as the models finish.
 
     Args:
+        scores: of every layer.
+        targets: of the data.
         effective: whether samples count for no more than the independent ones that they are worth.
     """
 
-    def __init__(self, *, effective: bool) -> None:
-        self._effective = effective
+    def __init__(self, scores: Sequence[Score], targets: Targets, *, effective: bool) -> None:
+        self._scores, self._targets, self._effective = scores, targets, effective
         self.candidates: list[_Candidate] = []
         self.skipped: list[Skipped] = []
         self.source_skipped: list[Skipped] = []
         self.encode_s = 0.0
         self.score_s = 0.0
 
-    def add(
-        self,
-        spec: str,
-        parameters: int,
-        layers: Sequence[Layer],
-        sketches: Sequence[ModelSketch],
-        scores: Sequence[Score],
-        targets: Targets,
-    ) -> None:
+    def add(self, spec: str, parameters: int, layers: Sequence[Layer], sketches: Sequence[ModelSketch]) -> None:
         """Score every layer of a model, from its sketch of the data and, where there are some, of the source data."""
         started = time.perf_counter()
         sketch, origin = sketches[0], sketches[1] if len(sketches) > 1 else None
@@ -266,8 +260,8 @@ class _Tally:
                     f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"
                 )
         for layer in layers:
-            view = _view(layer.index, sketch, origin, targets, effective=self._effective)
-            self.candidates.append(_Candidate(spec, parameters, layer, estimate_all(scores, view)))
+            view = _view(layer.index, sketch, origin, self._targets, effective=self._effective)
+            self.candidates.append(_Candidate(spec, parameters, layer, estimate_all(self._scores, view)))
         self.score_s += time.perf_counter() - started
 
 

@@ -124,5 +124,4 @@ def _from(source: Moments) -> Callable[[Moments], float]:
 
 
 def _gaussian(moments: Moments) -> tuple[Array, Array]:
-    mean = moments.total / moments.n
-    return mean, moments.products.moved(moments.n, moments.total, -mean).gram / moments.n
+    return moments.total / moments.n, moments.centred().gram / moments.n

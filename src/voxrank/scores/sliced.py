@@ -29,6 +29,9 @@ from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directio
 
 Directions = Literal["gaussian", "orthogonal"]
 
+Weighted = tuple[Values, NDArray[np.int64]]
+"""Values (P, n), each row ascending, and how many samples each stands for."""
+
 WORKING_BYTES = 20 * 2**20
 """Projections held at a time."""
 ROWS = 8192
@@ -65,7 +68,7 @@ def wasserstein_power(source: Values, target: Values, p: int) -> Array:
     return np.array([widths @ _power(a[left] - b[right], p) for a, b in zip(source, target, strict=True)])
 
 
-def weighted_power(source: tuple[Values, Any], target: tuple[Values, Any], p: int) -> Array:
+def weighted_power(source: Weighted, target: Weighted, p: int) -> Array:
     """W_p^p of each pair of rows (P,), the values of a row sorted and each standing for so many samples."""
     return np.array(
         [_weighted(a, v, b, w, p) for a, v, b, w in zip(source[0], source[1], target[0], target[1], strict=True)]
@@ -102,15 +105,14 @@ def estimate_swd(view: LayerView) -> Estimate:
     """
     if view.source is None or view.source.projections is None or view.projections is None:
         raise missing_source("the sliced Wasserstein distance")
-    source, target = view.source.projections, view.projections
-    return view.left_out(lambda blocks: _distance(source, Quantiles.together(target[b] for b in blocks)))
+    source, target = view.source.projections.weighted(), view.projections
+    return view.left_out(lambda blocks: _distance(source, Quantiles.together(target[b] for b in blocks).weighted()))
 
 
-def _distance(source: Quantiles, target: Quantiles, p: int = 2) -> float:
+def _distance(source: Weighted, target: Weighted, p: int = 2) -> float:
     """SW_p of what was kept of two sets, exact where all of both was kept."""
-    (a, v), (b, w) = source.weighted(), target.weighted()
-    kept_all = len(source.levels) == len(target.levels) == 1
-    powers = wasserstein_power(a, b, p) if kept_all else weighted_power((a, v), (b, w), p)
+    kept_all = all(weights.max(initial=1) == 1 for _, weights in (source, target))
+    powers = wasserstein_power(source[0], target[0], p) if kept_all else weighted_power(source, target, p)
     return float(powers.mean() ** (1 / p))
 
 
@@ -215,7 +217,8 @@ class SlicedWasserstein:
         if self._score is None:
             if self._kept is None or not all(kept.n for kept in self._kept):
                 raise OptionError("SlicedWasserstein needs source and target samples; call fit(source, target) first")
-            self._score = _distance(*self._kept, self.p)
+            source, target = (kept.weighted() for kept in self._kept)
+            self._score = _distance(source, target, self.p)
         return self._score
 
     @property

@@ -104,10 +104,11 @@ class LayerView:
             value: numbers of blocks → the score of their data.
         """
         blocks = sorted(self.moments.blocks)
+        whole = value(blocks)
         if sum(block.n > 0 for block in self.moments) < 2:  # a model may be able to use nothing of a block
-            return Estimate(value(blocks), np.zeros(len(blocks)))
+            return Estimate(whole, np.zeros(len(blocks)))
         rests = [[other for other in blocks if other != block] for block in blocks]
-        return Estimate.of_left_out(value(blocks), np.array([value(rest) for rest in rests]))
+        return Estimate.of_left_out(whole, np.array([value(rest) for rest in rests]))
 
     def estimate(self, read: Read) -> Estimate:
         """A score of the moments, with its influence by the blocks."""

@@ -97,9 +97,9 @@ class PackedMoments:
 
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
-        upper = np.zeros((self.dim, self.dim))
-        upper[_upper_half(self.dim)] = self.triangle
-        centred = Products(upper + np.triu(upper, 1).T, self.cubic, self.quartic)
+        half = np.zeros((self.dim, self.dim))
+        half[_upper_half(self.dim)] = self.triangle
+        centred = Products(half + np.triu(half, 1).T, self.cubic, self.quartic)
         return Moments(
             n=self.n,
             total=self.total.copy(),

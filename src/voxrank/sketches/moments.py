@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.sketches.products import Array, Products, Targets, multiply
+from voxrank.sketches.products import Array, Products, Targets, multiply, on_host
 
 
 @dataclass
@@ -238,12 +238,7 @@ def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
 
 
 def _sum64(samples: torch.Tensor) -> Array:
-    return _host(_on_float64_device(samples).sum(dim=0, dtype=torch.float64))
-
-
-def _host(samples: torch.Tensor) -> Array:
-    values: Array = samples.cpu().numpy().astype(np.float64)
-    return values
+    return on_host(_on_float64_device(samples).sum(dim=0, dtype=torch.float64))
 
 
 def _on_float64_device(samples: torch.Tensor) -> torch.Tensor:

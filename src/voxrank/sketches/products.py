@@ -12,7 +12,7 @@ quicker than one product on all of them. Elsewhere samples are multiplied where 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -154,12 +154,13 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     centre = samples.new_zeros(samples.shape[1], dtype=dtype)
     if dtype == torch.float32 and len(samples):
         centre += samples[:: max(1, len(samples) // PRODUCT_ROWS)].mean(dim=0, dtype=dtype)
-    table = _HostTable if samples.device.type == "cpu" else _DeviceTable
+    if samples.device.type != "cpu":
+        return _on_device(samples, targets, n_targets, centre)
 
     def of_share(share: slice) -> Multiplied:
-        return table(centre, n_targets).multiply(samples[share], None if targets is None else targets[share])
+        return _on_host(samples[share], None if targets is None else targets[share], n_targets, centre)
 
-    first, *others = _on_all_cores(of_share, len(samples)) if table is _HostTable else [of_share(slice(None))]
+    first, *others = _on_all_cores(of_share, len(samples))
     for other in others:
         first.n += other.n
         first.sums += other.sums
@@ -190,73 +191,63 @@ def _blas_libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-class _HostTable:
-    """Samples on the host, some thousand at a time, and the sums of their products so far."""
-
-    def __init__(self, centre: torch.Tensor, n_targets: int) -> None:
-        self._centre: NDArray[Any] = centre.numpy()
-        width = len(self._centre) + EXTRA + n_targets
-        self._table = np.zeros((0, width), dtype=self._centre.dtype)
-        self._sums = np.zeros((width, width))
-        self._product = np.empty((width, width), dtype=self._centre.dtype)
-
-    def multiply(self, samples: torch.Tensor, targets: Targets | None) -> Multiplied:
-        """All sums of samples (n, D)."""
-        self._table = np.empty((min(PRODUCT_ROWS, len(samples)), len(self._sums)), dtype=self._centre.dtype)
-        quartic = 0.0
-        for start in range(0, len(samples), PRODUCT_ROWS):
-            part = slice(start, start + PRODUCT_ROWS)
-            lengths = self._fill(samples[part].numpy(), None if targets is None else targets[part])
-            quartic += float(lengths @ lengths)
-            self._add(self._table[: len(lengths)])
-        return Multiplied(len(samples), self._centre.astype(np.float64), self._sums, quartic)
-
-    def _fill(self, part: NDArray[Any], targets: Targets | None) -> Array:
-        """Write samples and targets; returns the squared lengths."""
-        dim, table = len(self._centre), self._table[: len(part)]
-        np.subtract(part, self._centre, out=table[:, :dim], dtype=table.dtype)
-        table[:, dim] = 1
-        np.einsum("ij,ij->i", table[:, :dim], table[:, :dim], out=table[:, dim + 1])
-        if targets is not None and targets.ndim == 2:
-            table[:, dim + EXTRA :] = targets
-        elif targets is not None:
-            table[:, dim + EXTRA :] = 0
-            table[np.arange(len(part)), dim + EXTRA + targets] = 1
-        return table[:, dim + 1].astype(np.float64)
-
-    def _add(self, table: NDArray[Any]) -> None:
-        """Add tableᵀ·table to the sums. NumPy sees that both are one array, does half the work and lets others run."""
-        self._sums += np.matmul(table.T, table, out=self._product)
+def _parts(n: int) -> Iterator[slice]:
+    """Some thousand samples after another."""
+    return (slice(start, start + PRODUCT_ROWS) for start in range(0, n, PRODUCT_ROWS))
 
 
-class _DeviceTable:
+def _on_host(samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor) -> Multiplied:
+    """All sums of samples on the host; NumPy sees that a table meets itself and does half the work."""
+    origin: NDArray[Any] = centre.numpy()
+    width, quartic = len(origin) + EXTRA + n_targets, 0.0
+    table = np.empty((min(PRODUCT_ROWS, len(samples)), width), dtype=origin.dtype)
+    product, sums = np.empty((width, width), dtype=origin.dtype), np.zeros((width, width))
+    for part in _parts(len(samples)):
+        filled = _filled(table, samples[part].numpy(), origin, None if targets is None else targets[part])
+        lengths = filled[:, len(origin) + 1].astype(np.float64)
+        quartic += float(lengths @ lengths)
+        sums += np.matmul(filled.T, filled, out=product)
+    return Multiplied(len(samples), origin.astype(np.float64), sums, quartic)
+
+
+def _filled(table: NDArray[Any], part: NDArray[Any], origin: NDArray[Any], targets: Targets | None) -> NDArray[Any]:
+    """The rows of the table that hold these samples."""
+    dim, table = len(origin), table[: len(part)]
+    np.subtract(part, origin, out=table[:, :dim], dtype=table.dtype)
+    table[:, dim] = 1
+    np.einsum("ij,ij->i", table[:, :dim], table[:, :dim], out=table[:, dim + 1])
+    if targets is not None and targets.ndim == 2:
+        table[:, dim + EXTRA :] = targets
+    elif targets is not None:
+        table[:, dim + EXTRA :] = 0
+        table[np.arange(len(part)), dim + EXTRA + targets] = 1
+    return table
+
+
+def _on_device(samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor) -> Multiplied:
     """The same where the samples are on an accelerator."""
-
-    def __init__(self, centre: torch.Tensor, n_targets: int) -> None:
-        self._centre, self._n_targets = centre, n_targets
-
-    def multiply(self, samples: torch.Tensor, targets: Targets | None) -> Multiplied:
-        """All sums of samples (n, D)."""
-        width, quartic = len(self._centre) + EXTRA + self._n_targets, 0.0
-        sums = np.zeros((width, width))
-        for start in range(0, len(samples), PRODUCT_ROWS):
-            part = slice(start, start + PRODUCT_ROWS)
-            table = self._filled(samples[part] - self._centre, None if targets is None else targets[part])
-            lengths = _host(table[:, len(self._centre) + 1])
-            quartic += float(lengths @ lengths)
-            sums += _host(table.T @ table)
-        return Multiplied(len(samples), _host(self._centre), sums, quartic)
-
-    def _filled(self, centred: torch.Tensor, targets: Targets | None) -> torch.Tensor:
-        lengths = torch.linalg.vecdot(centred, centred)[:, None]
-        columns = [centred, torch.ones_like(lengths), lengths]
-        if targets is not None:
-            there = torch.from_numpy(np.asarray(targets)).to(centred.device)
-            one_hot = there if targets.ndim == 2 else torch.nn.functional.one_hot(there, self._n_targets)
-            columns.append(one_hot.to(centred.dtype))
-        return torch.cat(columns, dim=1)
+    width, quartic = len(centre) + EXTRA + n_targets, 0.0
+    sums = np.zeros((width, width))
+    for part in _parts(len(samples)):
+        table = _joined(samples[part] - centre, None if targets is None else targets[part], n_targets)
+        lengths = on_host(table[:, len(centre) + 1])
+        quartic += float(lengths @ lengths)
+        sums += on_host(table.T @ table)
+    return Multiplied(len(samples), on_host(centre), sums, quartic)
 
 
-def _host(values: torch.Tensor) -> Array:
+def _joined(centred: torch.Tensor, targets: Targets | None, n_targets: int) -> torch.Tensor:
+    """The table of these samples."""
+    lengths = torch.linalg.vecdot(centred, centred)[:, None]
+    columns = [centred, torch.ones_like(lengths), lengths]
+    if targets is not None:
+        there = torch.from_numpy(np.asarray(targets)).to(centred.device)
+        one_hot = there if targets.ndim == 2 else torch.nn.functional.one_hot(there, n_targets)
+        columns.append(one_hot.to(centred.dtype))
+    return torch.cat(columns, dim=1)
+
+
+def on_host(values: torch.Tensor) -> Array:
+    """The values on the host, in double precision."""
     moved: Array = values.cpu().numpy().astype(np.float64)
     return moved
