@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from sklearn.preprocessing import StandardScaler
 from common import DATA, MODELS, load, provenance, save
 from spoken import make_numbers
 from voxrank import scores
-from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.config import EncoderOptions, ExtractionOptions, Sample
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Utterance
@@ -49,30 +49,15 @@ NAME = "agreement"
 SEEDS = (0, 1, 2)
 BATCH = 64
 MAX_GROUPS = 100
-OF_MOMENTS: dict[str, type[scores.MomentScore]] = {
-    "logme": scores.LogME,
-    "hscore": scores.HScore,
-    "ridge": scores.RidgeR2,
-    "cca": scores.CCA,
-    "pwcca": scores.PWCCA,
-    "vci": scores.VCI,
-    "cka": scores.CKA,
-    "rankme": scores.RankMe,
-}
-OF_SAMPLES: dict[str, type[scores.SampledScore]] = {
-    "knn": scores.KNN,
-    "ncm": scores.NearestClassMean,
-    "loo": scores.LeaveOneOut,
-    "gbc": scores.GBC,
-    "transrate": scores.TransRate,
-}
+OF_MOMENTS = {name: score for name, score in scores.ESTIMATORS.items() if issubclass(score, scores.MomentScore)}
+OF_SAMPLES = {name: score for name, score in scores.ESTIMATORS.items() if issubclass(score, scores.SampledScore)}
 RULES = ("depth", "dim", "parameters")
 PER_CLASS = 10
 """Training examples a class for the probe: few, so that the truth has room below 100 %."""
 WITH_VALUES = 100
 """Training examples of a probe of values."""
 MADE = Path(__file__).parent / ".made"
-VIEWS = ("utterance", "segment", "effective", "frame")
+VIEWS = get_args(Sample)
 COMBINED = ("logme", "hscore", "ridge", "pwcca", "cka", "knn", "loo")
 """Scores of utterance means whose mean ranks are tried: those that take values as well as classes."""
 

@@ -46,3 +46,16 @@ def tones(tmp_path, write_wav):
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "speaker"), *rows])
     return manifest
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Specs "fake-a", "fake-b": encoders that differ by their random weights; the second has two layers."""
+    from voxrank.testing.encoders import FakeEncoder
+
+    def load(spec, options):
+        encoder = FakeEncoder(seed=ord(spec[-1]), n_layers=2 if spec.endswith("b") else 3)
+        encoder.spec = spec
+        return encoder
+
+    monkeypatch.setattr("voxrank.preparation.load_encoder", load)

@@ -5,25 +5,16 @@ from functools import partial
 import numpy as np
 import pytest
 
-from voxrank.scores import (
-    CCA,
-    CKA,
-    GBC,
-    KNN,
-    PWCCA,
-    VCI,
-    HScore,
-    LeaveOneOut,
-    LogME,
-    NearestClassMean,
-    RankMe,
-    RidgeR2,
-    TransRate,
-)
+from voxrank.scores import ESTIMATORS, LogME, RankMe, get_score, score_names
 from voxrank.testing.scores import check_score
 
-BOTH = [LogME, HScore, RidgeR2, CCA, PWCCA, VCI, CKA, RankMe, KNN, LeaveOneOut]
-CLASSES = [*BOTH, NearestClassMean, GBC, TransRate]
+CLASSES = list(ESTIMATORS.values())
+BOTH = [score for name, score in ESTIMATORS.items() if "regression" in get_score(name).tasks]
+
+
+def test_every_score_of_one_set_of_features_has_a_class():
+    assert set(ESTIMATORS) == {name for name in score_names() if not get_score(name).needs_source}
+    assert all(score.higher_is_better == get_score(name).higher_is_better for name, score in ESTIMATORS.items())
 
 
 @pytest.mark.parametrize("score", CLASSES)

@@ -6,27 +6,12 @@ import torch
 
 from voxrank import scores
 from voxrank.errors import OptionError
-from voxrank.scores import SampledScore, Spectrum, get_score
+from voxrank.scores import ESTIMATORS, SampledScore, Spectrum, get_score
 from voxrank.scores.checks import checked_features
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import self_products
 
-CLASSES = {
-    "logme": scores.LogME,
-    "hscore": scores.HScore,
-    "ridge": scores.RidgeR2,
-    "cca": scores.CCA,
-    "pwcca": scores.PWCCA,
-    "vci": scores.VCI,
-    "cka": scores.CKA,
-    "rankme": scores.RankMe,
-    "knn": scores.KNN,
-    "ncm": scores.NearestClassMean,
-    "loo": scores.LeaveOneOut,
-    "gbc": scores.GBC,
-    "transrate": scores.TransRate,
-}
-OF_MOMENTS = [name for name in CLASSES if not get_score(name).sampled]
+OF_MOMENTS = [name for name in ESTIMATORS if not get_score(name).sampled]
 N, DIM, K = 600, 12, 4
 LABELS = np.arange(N) % K
 GROUPS = np.repeat(np.arange(N // 20), 20)
@@ -38,7 +23,7 @@ def features(seed=0):
 
 
 def score(name, samples, labels=LABELS, groups=GROUPS):
-    made = CLASSES[name]()
+    made = ESTIMATORS[name]()
     return (
         made.fit(samples, labels, groups).score_ if isinstance(made, SampledScore) else made.fit(samples, labels).score_
     )
@@ -48,18 +33,18 @@ def close(value):
     return pytest.approx(value, rel=1e-6, abs=1e-6)  # GBC and TransRate add a small constant to the spread
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", ESTIMATORS)
 def test_unit(name):
     assert score(name, 7 * features()) == close(score(name, features()))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name != "pwcca"])
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "pwcca"])
 def test_basis(name):
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(DIM, DIM)))[0]
     assert score(name, features() @ rotation) == close(score(name, features()))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name != "logme"])
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "logme"])
 def test_origin(name):
     assert score(name, features() + 5) == close(score(name, features()))
 
@@ -70,7 +55,7 @@ def test_canonical_correlations_are_blind_to_any_change_of_basis(name):
     assert score(name, features() @ mixing) == close(score(name, features()))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name not in {"hscore", "gbc", "transrate"}])
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in {"hscore", "gbc", "transrate"}])
 def test_every_dimension_twice(name):
     assert score(name, np.hstack([features(), features()])) == close(score(name, features()))
 
@@ -107,7 +92,7 @@ def walks(times=1, frames=15, seed=0):
 
 def read(name, moments, *, effective):
     weight = 1 / moments.inflation() if effective else 1.0
-    return CLASSES[name].read(Spectrum.of(moments).thinned(weight)).value
+    return ESTIMATORS[name].read(Spectrum.of(moments).thinned(weight)).value
 
 
 @pytest.mark.parametrize("name", OF_MOMENTS)
@@ -144,7 +129,7 @@ def test_a_thinned_spectrum_has_the_evidence_of_a_tempered_likelihood():
     assert max(grid) == pytest.approx(found, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", ESTIMATORS)
 def test_features_that_may_not_be_written_to(name):
     fixed = features()
     fixed.flags.writeable = False

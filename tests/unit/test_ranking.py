@@ -16,18 +16,6 @@ from voxrank.testing.encoders import FakeEncoder
 LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
 
 
-@pytest.fixture
-def fakes(monkeypatch):
-    """Specs "fake-a", "fake-b": encoders that differ by their random weights."""
-
-    def load(spec, options):
-        encoder = FakeEncoder(seed=ord(spec[-1]), n_layers=2 if spec.endswith("b") else 3)
-        encoder.spec = spec
-        return encoder
-
-    monkeypatch.setattr("voxrank.preparation.load_encoder", load)
-
-
 def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):
     ranking = voxrank.rank(tones, ["fake-a"])
     dataset = voxrank.read_dataset(tones)

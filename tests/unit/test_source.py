@@ -17,18 +17,6 @@ from voxrank.testing.encoders import FakeEncoder
 
 
 @pytest.fixture
-def fakes(monkeypatch):
-    """Specs "fake-a", "fake-b": encoders that differ by their random weights."""
-
-    def load(spec, options):
-        encoder = FakeEncoder(seed=ord(spec[-1]))
-        encoder.spec = spec
-        return encoder
-
-    monkeypatch.setattr("voxrank.preparation.load_encoder", load)
-
-
-@pytest.fixture
 def noises(tmp_path):
     """A flat folder of noises without labels."""
     folder = tmp_path / "noises"

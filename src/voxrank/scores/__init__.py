@@ -2,6 +2,7 @@
 
 from voxrank.scores.centred import Centred
 from voxrank.scores.estimator import CCA, CKA, PWCCA, VCI, HScore, LogME, MomentScore, RankMe, RidgeR2
+from voxrank.scores.estimators import ESTIMATORS
 from voxrank.scores.frechet import FrechetDistance
 from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.registry import Score, get_score, of_moments, register_score, score_names
@@ -13,6 +14,7 @@ from voxrank.scores.tsne import TSNEDistance
 __all__ = [
     "CCA",
     "CKA",
+    "ESTIMATORS",
     "GBC",
     "KNN",
     "PWCCA",
