@@ -24,7 +24,7 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
         OptionError: another shape, or values that are not finite.
     """
     samples = np.asarray(features)
-    if not np.issubdtype(samples.dtype, np.floating) or samples.dtype.itemsize < 4:
+    if samples.dtype not in (np.float32, np.float64):
         samples = samples.astype(np.float64)
     if samples.ndim != 2 or 0 in samples.shape:
         raise OptionError(f"expected features of shape (samples, dimensions), got {samples.shape}")
@@ -36,10 +36,9 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
 
 def _finite(samples: NDArray[np.floating]) -> bool:
     """Whether all are: a sum that is finite has finite terms, and is quick; one that is not may have overflowed."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(samples.sum()):
-            return True
-    return all(bool(np.isfinite(samples[i : i + ROWS]).all()) for i in range(0, len(samples), ROWS))
+    return bool(as_tensor(samples).sum().isfinite()) or all(
+        bool(np.isfinite(samples[i : i + ROWS]).all()) for i in range(0, len(samples), ROWS)
+    )
 
 
 def as_tensor(samples: NDArray[np.floating]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg
+import torch
 
 from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
 from voxrank.sketches.moments import Moments
@@ -37,9 +37,10 @@ class Spectrum(Centred):
     @classmethod
     def of(cls, moments: Moments) -> Spectrum:
         """Decompose."""
-        n, mean, centred = moments.n, moments.total / moments.n, moments.centred()
-        with one_blas_thread(moments.dim):
-            eigenvalues, vectors = linalg.eigh(centred.gram, driver="evd", overwrite_a=True, check_finite=False)
+        n, mean = moments.n, moments.total / moments.n
+        with one_blas_thread(moments.dim):  # others would still be spinning beside torch's
+            centred = moments.centred()
+        eigenvalues, vectors = (found.numpy() for found in torch.linalg.eigh(torch.from_numpy(centred.gram)))
         scale = max(eigenvalues[-1], n * float(mean @ mean) * EPSILON)
         eigenvalues = np.where(eigenvalues > len(mean) * EPSILON * scale, eigenvalues, 0.0)
         eigenvalues[: max(len(mean) - round(n) + 1, 0)] = 0.0

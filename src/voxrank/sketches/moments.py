@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.sketches.products import Array, Products, Targets, multiply, on_host
+from voxrank.sketches.products import Array, Products, Targets, multiply, on_host, one_blas_thread
 
 
 @dataclass
@@ -110,12 +110,13 @@ class Moments:
 
     def update(self, samples: torch.Tensor, targets: Targets) -> None:
         """Add samples (n, D), each with its own target; a few thousand at a time, so that memory stays small."""
-        made = multiply(samples, targets, len(self.square))
-        before = self.target_total.copy()
-        self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
-        self.cross += made.cross + np.outer(self.target_total - before, made.centre)
-        self.total += made.total + made.n * made.centre
-        made.add_to(self.products)
+        with one_blas_thread():
+            made = multiply(samples, targets, len(self.square))
+            before = self.target_total.copy()
+            self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
+            self.cross += made.cross + np.outer(self.target_total - before, made.centre)
+            self.total += made.total + made.n * made.centre
+            made.add_to(self.products)
 
     def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
@@ -143,8 +144,9 @@ class Moments:
     def _add_targets(self, targets: Targets, counts: NDArray[np.int64]) -> None:
         self.n += int(counts.sum())
         if self.target_gram is None:
-            np.add.at(self.square, targets, counts)
-            np.add.at(self.target_total, targets, counts)
+            by_class = np.bincount(targets, counts, minlength=len(self.square))
+            self.square += by_class
+            self.target_total += by_class
         else:
             self.square += counts @ targets**2
             self.target_total += counts @ targets

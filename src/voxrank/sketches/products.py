@@ -1,10 +1,10 @@
 """Sums of products of samples with themselves: symmetric, on all cores, exact beside a large mean.
 
-Samples lie in a table with a column of ones, one of their squared lengths and one for each target, so that one
-symmetric product makes all sums. Samples of few dimensions, and those in double precision, are multiplied in double
-precision. Others are first centred on a vector near their mean, with the products of a few thousand at a time in single
-precision and all else in double: hidden states have large, nearly constant directions, beside which an uncentred
-product in single precision would lose the small ones.
+Samples of few dimensions, and those in double precision, are multiplied in double precision. Others are first centred
+on a vector near their mean, with the products of a few thousand at a time in single precision and all else in double:
+hidden states have large, nearly constant directions, beside which an uncentred product in single precision would lose
+the small ones. The sums beside the product (by class, of lengths) are made from the same few thousand, while they are
+in the cache.
 
 On the host each core takes a share of the rows, with a BLAS of one thread: cores that never wait for each other are
 quicker than one product on all of them. Elsewhere samples are multiplied where they lie; only results come to the host.
@@ -12,7 +12,7 @@ quicker than one product on all of them. Elsewhere samples are multiplied where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
 from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
@@ -36,8 +37,6 @@ DOUBLE_DIM = 256
 """Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
 SMALL_DIM = 1024
 """Up to so many dimensions a layer's matrices are best worked on by one thread."""
-EXTRA = 2
-"""Columns beside a sample's own: one, and its squared length."""
 
 
 @dataclass
@@ -104,34 +103,48 @@ class Multiplied:
     Attributes:
         n: number of samples.
         centre: (D,) what was taken from every sample.
-        sums: (W, W) the table's products; W = D + 2 + T.
-        quartic: Σ of the fourth powers of lengths.
+        total: (D,) Σ of the samples less the centre.
+        products: of the samples less the centre.
+        cross: (T, D) Σ y of the samples less the centre.
     """
 
     n: int
     centre: Array
-    sums: Array
-    quartic: float
+    total: Array
+    products: Products
+    cross: Array
 
-    @property
-    def total(self) -> Array:
-        """(D,) Σ of the samples less the centre."""
-        return self.sums[: self._dim, self._dim]
+    @classmethod
+    def zeros(cls, centre: Array, n_targets: int) -> Self:
+        """Of no samples."""
+        dim = len(centre)
+        return cls(0, centre, np.zeros(dim), Products.zeros(dim), np.zeros((n_targets, dim)))
 
-    @property
-    def cross(self) -> Array:
-        """(T, D) Σ y of the samples less the centre."""
-        return self.sums[: self._dim, self._dim + EXTRA :].T
+    def add(self, other: Multiplied) -> None:
+        """Add those of other samples less the same centre."""
+        self.n += other.n
+        self.total += other.total
+        self.products.add(other.products)
+        self.cross += other.cross
 
-    @property
-    def _dim(self) -> int:
-        return len(self.centre)
+    def take(self, gram: NDArray[Any], beside: NDArray[Any], lengths: NDArray[Any]) -> None:
+        """Add the sums of some samples f less the centre.
+
+        Args:
+            gram: (D, D) Σ f fᵀ.
+            beside: (2 + T, D) Σ f, Σ ‖f‖² f, Σ y fᵀ.
+            lengths: (m,) ‖f‖².
+        """
+        self.n += len(lengths)
+        self.total += beside[0]
+        self.products.gram += gram
+        self.products.cubic += beside[1]
+        self.products.quartic += float(np.square(lengths, dtype=np.float64).sum())
+        self.cross += beside[2:]
 
     def add_to(self, products: Products) -> None:
         """Add the products of the samples themselves."""
-        dim = self._dim
-        own = Products(self.sums[:dim, :dim], self.sums[:dim, dim + 1], self.quartic)
-        products.add(own.moved(self.n, self.total, self.centre) if self.centre.any() else own)
+        products.add(self.products.moved(self.n, self.total, self.centre) if self.centre.any() else self.products)
 
 
 def self_products(samples: torch.Tensor) -> Products:
@@ -157,25 +170,23 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     if samples.device.type != "cpu":
         return _on_device(samples, targets, n_targets, centre)
 
-    def of_share(share: slice) -> Multiplied:
-        return _on_host(samples[share], None if targets is None else targets[share], n_targets, centre)
-
-    first, *others = _on_all_cores(of_share, len(samples))
+    shares = [
+        _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, centre.numpy())
+        for rows in _share_rows(len(samples))
+    ]
+    with one_blas_thread():
+        if len(shares) == 1:
+            return shares[0].multiply()
+        with ThreadPoolExecutor(len(shares)) as pool:
+            first, *others = pool.map(_Share.multiply, shares)
     for other in others:
-        first.n += other.n
-        first.sums += other.sums
-        first.quartic += other.quartic
+        first.add(other)
     return first
 
 
-def _on_all_cores(of_share: Callable[[slice], Multiplied], n: int) -> list[Multiplied]:
+def _share_rows(n: int) -> list[slice]:
     shares = max(1, min(torch.get_num_threads(), n // SHARE_ROWS))
-    bounds = [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
-    with one_blas_thread():
-        if shares == 1:
-            return [of_share(bounds[0])]
-        with ThreadPoolExecutor(shares) as pool:
-            return list(pool.map(of_share, bounds))
+    return [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
 
 
 def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
@@ -196,55 +207,69 @@ def _parts(n: int) -> Iterator[slice]:
     return (slice(start, start + PRODUCT_ROWS) for start in range(0, n, PRODUCT_ROWS))
 
 
-def _on_host(samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor) -> Multiplied:
-    """All sums of samples on the host; NumPy sees that a table meets itself and does half the work."""
-    origin: NDArray[Any] = centre.numpy()
-    width, quartic = len(origin) + EXTRA + n_targets, 0.0
-    table = np.empty((min(PRODUCT_ROWS, len(samples)), width), dtype=origin.dtype)
-    product, sums = np.empty((width, width), dtype=origin.dtype), np.zeros((width, width))
-    for part in _parts(len(samples)):
-        filled = _filled(table, samples[part].numpy(), origin, None if targets is None else targets[part])
-        lengths = filled[:, len(origin) + 1].astype(np.float64)
-        quartic += float(lengths @ lengths)
-        sums += np.matmul(filled.T, filled, out=product)
-    return Multiplied(len(samples), origin.astype(np.float64), sums, quartic)
+@dataclass
+class _Share:
+    """What one core works on, and its memory: of the thread that asks, whose next steps can have it afterwards.
+
+    Attributes:
+        samples: (n, D) on the host.
+        targets: one for each sample.
+        made: the sums.
+        table: (m, D) some thousand samples, centred.
+        gram: (D, D) their products.
+    """
+
+    samples: torch.Tensor
+    targets: Targets | None
+    made: Multiplied
+    table: NDArray[Any]
+    gram: NDArray[Any]
+
+    @classmethod
+    def of(cls, samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: NDArray[Any]) -> Self:
+        """With all the memory that is needed."""
+        dim, rows = len(centre), min(PRODUCT_ROWS, len(samples))
+        made = Multiplied.zeros(centre.astype(np.float64), n_targets)
+        return cls(samples, targets, made, np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype))
+
+    def multiply(self) -> Multiplied:
+        """All sums; NumPy sees that a table meets itself and does half the work."""
+        for part in _parts(len(self.samples)):
+            samples = self.samples[part].numpy()
+            centred = self.table[: len(samples)]
+            np.subtract(samples, self.made.centre, out=centred, dtype=centred.dtype, casting="same_kind")
+            lengths = np.einsum("ij,ij->i", centred, centred)
+            columns = _beside(lengths, None if self.targets is None else self.targets[part], len(self.made.cross))
+            self.made.take(np.matmul(centred.T, centred, out=self.gram), columns @ centred, lengths)
+        return self.made
 
 
-def _filled(table: NDArray[Any], part: NDArray[Any], origin: NDArray[Any], targets: Targets | None) -> NDArray[Any]:
-    """The rows of the table that hold these samples."""
-    dim, table = len(origin), table[: len(part)]
-    np.subtract(part, origin, out=table[:, :dim], dtype=table.dtype)
-    table[:, dim] = 1
-    np.einsum("ij,ij->i", table[:, :dim], table[:, :dim], out=table[:, dim + 1])
-    if targets is not None and targets.ndim == 2:
-        table[:, dim + EXTRA :] = targets
-    elif targets is not None:
-        table[:, dim + EXTRA :] = 0
-        table[np.arange(len(part)), dim + EXTRA + targets] = 1
-    return table
+def _beside(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> Any:
+    """What samples are multiplied with beside themselves: (2 + T, m) ones, ‖f‖² and targets, sparse for classes."""
+    ones = np.ones_like(lengths)
+    if targets is None:
+        return np.stack([ones, lengths])
+    if targets.ndim == 2:
+        return np.vstack([ones, lengths, targets.T.astype(lengths.dtype)])
+    entries = np.stack([ones, lengths, ones], axis=1).ravel()
+    rows = np.stack([np.zeros_like(targets), np.ones_like(targets), targets + 2], axis=1).ravel()
+    return csc_array((entries, rows, np.arange(0, len(rows) + 1, 3)), shape=(2 + n_targets, len(lengths)))
 
 
 def _on_device(samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor) -> Multiplied:
     """The same where the samples are on an accelerator."""
-    width, quartic = len(centre) + EXTRA + n_targets, 0.0
-    sums = np.zeros((width, width))
+    made = Multiplied.zeros(on_host(centre), n_targets)
     for part in _parts(len(samples)):
-        table = _joined(samples[part] - centre, None if targets is None else targets[part], n_targets)
-        lengths = on_host(table[:, len(centre) + 1])
-        quartic += float(lengths @ lengths)
-        sums += on_host(table.T @ table)
-    return Multiplied(len(samples), on_host(centre), sums, quartic)
-
-
-def _joined(centred: torch.Tensor, targets: Targets | None, n_targets: int) -> torch.Tensor:
-    """The table of these samples."""
-    lengths = torch.linalg.vecdot(centred, centred)[:, None]
-    columns = [centred, torch.ones_like(lengths), lengths]
-    if targets is not None:
-        there = torch.from_numpy(np.asarray(targets)).to(centred.device)
-        one_hot = there if targets.ndim == 2 else torch.nn.functional.one_hot(there, n_targets)
-        columns.append(one_hot.to(centred.dtype))
-    return torch.cat(columns, dim=1)
+        centred = samples[part] - centre
+        lengths = torch.linalg.vecdot(centred, centred)
+        columns = [torch.ones_like(lengths)[:, None], lengths[:, None]]
+        if targets is not None:
+            there = torch.from_numpy(np.asarray(targets[part])).to(centred.device)
+            one_hot = there if there.ndim == 2 else torch.nn.functional.one_hot(there, n_targets)
+            columns.append(one_hot.to(centred.dtype))
+        beside = torch.cat(columns, dim=1).T @ centred
+        made.take(on_host(centred.T @ centred), on_host(beside), on_host(lengths))
+    return made
 
 
 def on_host(values: torch.Tensor) -> Array:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments, fold
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import DOUBLE_DIM, Products, _on_device, _on_host, self_products
+from voxrank.sketches.products import DOUBLE_DIM, Products, _on_device, _Share, self_products
 
 
 def samples(seed, n=30, dim=4, classes=3):
@@ -107,10 +107,13 @@ def test_what_an_accelerator_multiplies_is_what_the_host_multiplies(dtype, dim, 
     f = torch.from_numpy(3 + rng.normal(size=(3000, dim))).to(dtype)
     y = rng.normal(size=(3000, 2)) if values else rng.integers(0, 2, 3000)
     centre = f[:100].mean(dim=0)
-    there, here = (multiplied(f, y, 2, centre) for multiplied in (_on_device, _on_host))
+    there, here = _on_device(f, y, 2, centre), _Share.of(f, y, 2, centre.numpy()).multiply()
     assert there.n == here.n
-    np.testing.assert_allclose(there.quartic, here.quartic, rtol=1e-5)
-    np.testing.assert_allclose(there.sums, here.sums, rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(there.products.quartic, here.products.quartic, rtol=1e-5)
+    np.testing.assert_allclose(there.products.gram, here.products.gram, rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(there.products.cubic, here.products.cubic, rtol=1e-4, atol=2)
+    np.testing.assert_allclose(there.total, here.total, rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(there.cross, here.cross, rtol=1e-5, atol=2e-2)
     np.testing.assert_allclose(
         there.cross, (np.eye(2)[y] if not values else y).T @ (f - centre).double().numpy(), atol=2e-2
     )
