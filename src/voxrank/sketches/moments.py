@@ -116,7 +116,7 @@ class Moments:
             self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
             self.cross += made.cross + np.outer(self.target_total - before, made.centre)
             self.total += made.total + made.n * made.centre
-            made.add_to(self.products)
+            self.products.add(made.uncentred())
 
     def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
@@ -236,13 +236,12 @@ def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
 
     A run's sum does not depend on its neighbours in the batch.
     """
-    return np.array([_sum64(run) for run in torch.split(samples, list(lengths))])
+    host = samples.cpu() if samples.device.type == "mps" else samples  # Apple's accelerator has no float64
+    return np.array([_sum64(run) for run in torch.split(host, list(lengths))])
 
 
 def _sum64(samples: torch.Tensor) -> Array:
-    return on_host(_on_float64_device(samples).sum(dim=0, dtype=torch.float64))
-
-
-def _on_float64_device(samples: torch.Tensor) -> torch.Tensor:
-    """The samples where float64 is: on the host instead of Apple's accelerator, which has none."""
-    return samples.cpu() if samples.device.type == "mps" else samples
+    if samples.device.type == "cpu":  # where threads would wait for each other longer than one takes
+        total: Array = samples.numpy().sum(axis=0, dtype=np.float64)
+        return total
+    return on_host(samples.sum(dim=0, dtype=torch.float64))

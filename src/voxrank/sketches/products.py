@@ -12,6 +12,7 @@ quicker than one product on all of them. Elsewhere samples are multiplied where 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -142,16 +143,15 @@ class Multiplied:
         self.products.quartic += float(np.square(lengths, dtype=np.float64).sum())
         self.cross += beside[2:]
 
-    def add_to(self, products: Products) -> None:
-        """Add the products of the samples themselves."""
-        products.add(self.products.moved(self.n, self.total, self.centre) if self.centre.any() else self.products)
+    def uncentred(self) -> Products:
+        """The products of the samples themselves."""
+        return self.products.moved(self.n, self.total, self.centre) if self.centre.any() else self.products
 
 
 def self_products(samples: torch.Tensor) -> Products:
     """Products of samples (n, D)."""
-    products = Products.zeros(samples.shape[1])
-    multiply(samples).add_to(products)
-    return products
+    with one_blas_thread():
+        return multiply(samples).uncentred()
 
 
 def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
@@ -164,24 +164,33 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     """
     double = samples.dtype == torch.float64 or samples.shape[1] <= DOUBLE_DIM
     dtype = torch.float64 if double and samples.device.type != "mps" else torch.float32
-    centre = samples.new_zeros(samples.shape[1], dtype=dtype)
-    if dtype == torch.float32 and len(samples):
-        centre += samples[:: max(1, len(samples) // PRODUCT_ROWS)].mean(dim=0, dtype=dtype)
+    some = samples[:: max(1, len(samples) // PRODUCT_ROWS)]
+    centred = dtype == torch.float32 and len(samples) > 0
     if samples.device.type != "cpu":
+        centre = some.mean(dim=0, dtype=dtype) if centred else samples.new_zeros(samples.shape[1], dtype=dtype)
         return _on_device(samples, targets, n_targets, centre)
-
+    origin = some.numpy().mean(axis=0, dtype=np.float32) if centred else np.zeros(samples.shape[1])
     shares = [
-        _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, centre.numpy())
+        _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin)
         for rows in _share_rows(len(samples))
     ]
     with one_blas_thread():
         if len(shares) == 1:
             return shares[0].multiply()
-        with ThreadPoolExecutor(len(shares)) as pool:
-            first, *others = pool.map(_Share.multiply, shares)
+        first, *others = _pool(len(shares)).map(_Share.multiply, shares)
     for other in others:
         first.add(other)
     return first
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: to start them costs as much as a product of a few thousand samples."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="voxrank-products")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _share_rows(n: int) -> list[slice]:
