@@ -52,12 +52,12 @@ def _pwcca(x: Centred) -> float:
 
 
 def _vci(x: Centred) -> float:
-    return 1 - float(np.trace(x.explained())) / max(x.target_rank, 1)
+    return 1 - float(np.trace(x.correlated)) / max(x.target_rank, 1)
 
 
 def _correlations(x: Centred) -> tuple[Array, Array]:
     """The positive canonical correlations (J,), no more than there can be, and their variates among the targets."""
-    squares, variates = np.linalg.eigh(x.explained())
+    squares, variates = np.linalg.eigh(x.correlated)
     kept = squares > len(squares) * EPSILON
     kept[: len(squares) - x.target_rank] = False  # rounding
     return np.sqrt(np.minimum(squares[kept], 1.0)), variates[:, kept]

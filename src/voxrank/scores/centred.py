@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,12 +96,17 @@ class Centred(ABC):
         """Independent target columns about their means: classes less one, or values that do not repeat each other."""
         return len(self.root) - (self.target_gram is None)
 
-    def explained(self, ridge: float = 0.0) -> Array:
-        """(T', T') A = R C (S + κI)⁺ Cᵀ Rᵀ: how much of the samples the targets explain.
+    @cached_property
+    def correlated(self) -> Array:
+        """(T', T') `explained` without a ridge.
 
-        For κ = 0 its eigenvalues are the squared canonical correlations of samples and targets, and its trace is that
-        of (total scatter)⁻¹ (scatter between the classes).
+        Its eigenvalues are the squared canonical correlations of samples and targets, and its trace is that of (total
+        scatter)⁻¹ (scatter between the classes).
         """
+        return self.explained(0.0)
+
+    def explained(self, ridge: float) -> Array:
+        """(T', T') A = R C (S + κI)⁺ Cᵀ Rᵀ, κ = `ridge`: how much of the samples the targets explain."""
         whitened = self.root @ self.whitened(ridge)
         return np.asarray(whitened @ whitened.T)
 

@@ -42,8 +42,8 @@ def transrate(features: Array, labels: NDArray[np.int64], *, epsilon: float = EP
 
 def _coding_rate(z: Array, epsilon: float) -> float:
     product = z.T @ z if z.shape[0] > z.shape[1] else z @ z.T
-    size: float = np.linalg.slogdet(np.eye(len(product)) + product / (len(z) * epsilon))[1]
-    return size / 2
+    factor = np.linalg.cholesky(np.eye(len(product)) + product / (len(z) * epsilon))
+    return float(np.log(np.diag(factor)).sum())
 
 
 def gbc(features: Array, labels: NDArray[np.int64]) -> float:

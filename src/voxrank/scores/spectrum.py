@@ -90,6 +90,12 @@ class Spectrum(Centred):
         return np.divide(self.cross**2, self.eigenvalues, out=np.zeros_like(self.cross), where=self.eigenvalues > 0)
 
     @cached_property
+    def total_power(self) -> Array:
+        """(D,) `power` over all targets."""
+        total: Array = self.power.sum(axis=0)
+        return total
+
+    @cached_property
     def unreached(self) -> Array:
         """(T,) r₀, the square of y − ȳ that no principal direction reaches; rounding may leave it just below 0."""
         rest: Array = self.square - self.power.sum(axis=1)
@@ -118,5 +124,5 @@ class Spectrum(Centred):
     def fit(self, ridge: float) -> tuple[float, float]:
         """The residual of ridge regression, a sum of positive terms, and Σ λ/(λ + t)."""
         denominator = self.eigenvalues + ridge
-        residual = np.maximum(self.unreached, 0.0).sum() + (self.power @ (ridge / denominator) ** 2).sum()
+        residual = np.maximum(self.unreached, 0.0).sum() + self.total_power @ (ridge / denominator) ** 2
         return float(residual), float((self.eigenvalues / denominator).sum())

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.gradient import LeftOut, Reading, influence
-from voxrank.scores.remainder import FLOORS, Whole
+from voxrank.scores.remainder import FLOORS, Remainder, Whole
 from voxrank.scores.spectrum import Spectrum
-from voxrank.sketches.blocks import BlockedMoments, PackedMoments
+from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 from voxrank.sketches.projections import Quantiles
 from voxrank.sketches.sample import Sample
 
 Read = Callable[[Spectrum], Reading]
+
+REMAINDER_BYTES = 64 * 2**20
+"""Of a layer, without each of its blocks, that are kept for the next score: ten blocks of 1,280 dimensions."""
 
 
 @dataclass(frozen=True)
@@ -122,19 +125,34 @@ class LayerView:
     def _left_out(self, read: Read, reading: Reading) -> Array:
         """The score without each block: (B,)."""
         if reading.left_out is not None:
+            blocks = sorted(self.moments.blocks)
             for floor in FLOORS:
                 with suppress(LinAlgError):
-                    return np.array([self._without(block, reading, reading.left_out, floor) for block in self.moments])
+                    return np.array([self._without(number, reading, reading.left_out, floor) for number in blocks])
         total = self.moments.total
         rests = (Spectrum.of(total.without(block.unpack())).thinned(self.weight) for block in self.moments)
         return np.array([read(rest).value for rest in rests])
 
-    def _without(self, block: PackedMoments, reading: Reading, left_out: LeftOut, floor: float) -> float:
+    def _without(self, number: int, reading: Reading, left_out: LeftOut, floor: float) -> float:
         """The score without a block, or as far beyond the score without half of it as that is from the score of all."""
-        least = self.spectrum.rank if reading.unridged else 0
+        block, least = self.moments.blocks[number], self.spectrum.rank if reading.unridged else 0
         share = 1.0 if self.moments.total.n - block.n - 1 > least else 0.5
-        left = left_out(self._whole.without(block, share=share * self.weight, floor=floor))
+        left = left_out(self._remainder(number, share, floor))
         return reading.value + (left - reading.value) / share
+
+    def _remainder(self, number: int, share: float, floor: float) -> Remainder:
+        """The data without so much of a block, which scores share while it takes little memory."""
+        key = (number, share, floor)
+        if key in self._remainders:
+            return self._remainders[key]
+        made = self._whole.without(self.moments.blocks[number], share=share * self.weight, floor=floor)
+        if (len(self._remainders) + 1) * made.triangle.nbytes <= REMAINDER_BYTES:
+            self._remainders[key] = made
+        return made
+
+    @cached_property
+    def _remainders(self) -> dict[tuple[int, float, float], Remainder]:
+        return {}
 
     @cached_property
     def _whole(self) -> Whole:
