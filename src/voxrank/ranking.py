@@ -180,7 +180,8 @@ def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
 
 def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     """What will be scored, in one line."""
-    classes = f", {prepared.targets.count} classes" if dataset.task == "classification" else ""
+    what = {"classification": "classes", "multilabel": "labels"}.get(dataset.task)
+    classes = f", {prepared.targets.count} {what}" if what else ""
     part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
     return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"

@@ -99,7 +99,7 @@ class Ranking:
     """The answer.
 
     Attributes:
-        task: "classification" or "regression".
+        task: "classification", "multilabel" or "regression".
         data: what was scored.
         models: best first.
         layers: of all models, best first.

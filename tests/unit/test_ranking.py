@@ -1,5 +1,7 @@
 """A ranking orders models and layers by score, with intervals and shares that add up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -220,3 +222,21 @@ def test_models_beat_each_other_in_shares_that_add_up(fakes, tones):
     np.testing.assert_allclose(beats + beats.T, 1 - np.eye(2), atol=1e-3)
     assert [m.model for group in ranking.groups for m in group] == [m.model for m in ranking.models]
     assert len(ranking.groups) == (2 if beats[0, 1] >= 0.95 else 1)
+
+
+def test_several_labels_are_scored_as_columns(fakes, tones, tmp_path):
+    """The scores are those of the classes given one each, since a class is a column of 0 and 1 too."""
+    plain = voxrank.read_dataset(tones)
+    several = replace(
+        plain,
+        task="multilabel",
+        target="labels",
+        utterances=tuple(replace(u, label=None, labels=(u.label,)) for u in plain.utterances),
+    )
+    asked = ("logme", "hscore", "cka", "ncm")
+    of_sets, of_classes = (voxrank.rank(data, ["fake-a"], scores=asked) for data in (several, plain))
+    assert of_sets.task == "multilabel"
+    for one, other in zip(of_sets.layers, of_classes.layers, strict=True):
+        assert list(one.scores) == ["logme", "hscore", "cka"]  # the class means need classes
+        for name, score in one.scores.items():
+            assert score.value == pytest.approx(other.scores[name].value, rel=1e-9)

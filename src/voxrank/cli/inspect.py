@@ -42,7 +42,8 @@ def inspect(
     counts = facts["classes"]
     shown = [f"{plain(name).plain} {count:,}" for name, count in list(counts.items())[:SHOWN_CLASSES]]
     more = f" and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
-    table.add_row(f"{len(counts)} classes", plain(", ".join(shown) + more))
+    what = "labels" if dataset.task == "multilabel" else "classes"
+    table.add_row(f"{len(counts)} {what}", plain(", ".join(shown) + more))
     for problem in facts["problems"]:
         table.add_row("note", plain(problem))
     out().print(table)
@@ -52,7 +53,8 @@ def inspect(
 def summary(dataset: Dataset, probed: Sequence[Probed], skipped: Sequence[Skipped]) -> dict[str, Any]:
     """What a data set holds, as plain values."""
     seconds = [p.seconds for p in probed]
-    labels = Counter(p.utterance.label for p in probed if p.utterance.label is not None)
+    own = (p.utterance.labels or (p.utterance.label,) for p in probed)
+    labels = Counter(label for several in own for label in several if label is not None)
     return {
         "data": dataset.source,
         "task": dataset.task,

@@ -27,7 +27,8 @@ def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, spl
     """Read labelled speech: rows and labels only, no audio.
 
     Columns: ``path`` (or ``audio_filepath``, ``file``, ``audio``), relative to the manifest's folder; ``label``
-    (class), ``value`` (number) or ``text`` (transcript), the first of these that is there; optionally ``start`` (or
+    (class), ``labels`` (any number of them), ``value`` (number) or ``text`` (transcript), the first of these that is
+    there; optionally ``start`` (or
     ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``split``.
 
     Args:

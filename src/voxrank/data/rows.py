@@ -14,7 +14,12 @@ from voxrank.errors import DataError, UtteranceError, did_you_mean
 
 PATH_COLUMNS = ("path", "audio_filepath", "file", "audio")
 """Names of the column with the audio file, the preferred one first; the second is NeMo's."""
-TASK_COLUMNS: dict[str, Task] = {"label": "classification", "value": "regression", "text": "transcription"}
+TASK_COLUMNS: dict[str, Task] = {
+    "label": "classification",
+    "labels": "multilabel",
+    "value": "regression",
+    "text": "transcription",
+}
 """Column → task, in the order in which they are looked for."""
 OFFSET_DECIMALS = 9
 """A start and a duration are added to the nanosecond, so that 0.1 + 0.2 is 0.3."""
@@ -60,11 +65,12 @@ def build_dataset(
     path_column = _path_column(source, columns)
     target, task = _target(source, columns, request.target if request.labelled else path_column)
     split, kept = _of_split(source, list(rows), request.split)
+    separator = _separator(kept, target)
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)
     for row in kept:
         try:
-            utterance = _utterance(row, source.parent, path_column, target, task)
+            utterance = _utterance(row, source.parent, path_column, target, task, separator)
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
@@ -94,7 +100,7 @@ def _target(source: Path, columns: Sequence[str], wanted: str | None) -> tuple[s
         if name in columns:
             return name, task
     raise DataError(
-        f"{source}: expected a column 'label' (class), 'value' (number) or 'text' (transcript), "
+        f"{source}: expected a column 'label' (class), 'labels' (several), 'value' (number) or 'text' (transcript), "
         f"found: {', '.join(columns)}; rename one, or name it with --target"
     )
 
@@ -118,13 +124,19 @@ def _split_of(row: Row) -> str:
     return "" if value is None else str(value).strip().lower()
 
 
-def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task) -> Utterance:
+def _separator(rows: Iterable[Row], target: str) -> str:
+    """What parts the labels of a cell: semicolons where any cell has one, else commas."""
+    return ";" if any(";" in cell for row in rows if isinstance(cell := row.columns.get(target), str)) else ","
+
+
+def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task, separator: str) -> Utterance:
     name = _text(row, path_column)
     if name is None:
         raise UtteranceError(f"the column {path_column!r} is empty")
     start, end = _offsets(row)
-    content = _text(row, target)
-    if content is None:
+    labels = _labels(row, target, separator) if task == "multilabel" else None
+    content = _text(row, target) if labels is None else None
+    if content is None and labels is None:
         raise UtteranceError(f"the column {target!r} is empty")
     name = _with_slashes(folder, name)
     return Utterance(
@@ -137,7 +149,21 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
         text=content if task == "transcription" else _text(row, "text"),
         speaker=_text(row, "speaker"),
         split=_text(row, "split"),
+        labels=labels,
     )
+
+
+def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:
+    """The names in the cell, a list (which may be empty) or parted by `separator`; None where there is no cell."""
+    cell = row.columns.get(column)
+    if isinstance(cell, list):
+        parts = [_text(Row(row.where, {column: part}), column) for part in cell]
+    else:
+        whole = _text(row, column)
+        if whole is None:
+            return None
+        parts = [part.strip() for part in whole.split(separator)]
+    return tuple(sorted({part for part in parts if part}))
 
 
 def _with_slashes(folder: Path, name: str) -> str:
@@ -201,6 +227,11 @@ def _refuse_duplicate(utterance: Utterance, seen: Mapping[str, Utterance], targe
     first = seen.get(utterance.id)
     if first is None:
         return
-    if (first.label, first.value, first.text) == (utterance.label, utterance.value, utterance.text):
+    if _content(first) == _content(utterance):
         raise UtteranceError("a duplicate of an earlier row")
     raise UtteranceError(f"a duplicate of an earlier row, with another {target}; the first one is kept")
+
+
+def _content(utterance: Utterance) -> tuple[Any, ...]:
+    """What the row says of the audio."""
+    return utterance.label, utterance.labels, utterance.value, utterance.text

@@ -9,7 +9,7 @@ from typing import Literal
 
 from voxrank.config import Seconds
 
-Task = Literal["classification", "regression", "transcription"]
+Task = Literal["classification", "multilabel", "regression", "transcription"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Utterance:
         text: transcript.
         speaker: who speaks, when known; statistics are grouped by it.
         split: the row's part of the data (such as "train"), when the manifest says.
+        labels: names of all that it shows, sorted, for tasks where that may be any number; () for none of them.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Utterance:
     text: str | None = None
     speaker: str | None = None
     split: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
-        return tuple(sorted({u.label for u in self.utterances if u.label is not None}))
+        return tuple(sorted({label for u in self.utterances for label in u.labels or (u.label,) if label is not None}))
 
     def fingerprint(self) -> str:
         """Hex digest of what is asked: task, ids, offsets and labels of all utterances, in order.
@@ -89,5 +91,6 @@ class Dataset:
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
             fields = astuple(utterance)
-            digest.update(repr((fields[0], *fields[2:])).encode())  # without the machine's own path
+            given = fields[2:] if utterance.labels is not None else fields[2:-1]
+            digest.update(repr((fields[0], *given)).encode())  # without the machine's own path
         return digest.hexdigest()

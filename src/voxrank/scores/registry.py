@@ -44,7 +44,7 @@ class Score:
     higher_is_better: bool
     estimate: Callable[[LayerView], Estimate]
     sampled: bool = False
-    tasks: tuple[Task, ...] = ("classification", "regression")
+    tasks: tuple[Task, ...] = ("classification", "multilabel", "regression")
     needs_source: bool = False
     projected: bool = False
     package: str = ""

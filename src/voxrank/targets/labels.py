@@ -21,11 +21,14 @@ class Targets:
 
     Attributes:
         names: class names in order of id, or the names of the values.
-        rows: (U,) class ids or (U, T) values, one row for each utterance.
+        rows: (U,) class ids or (U, T) values, one row for each utterance; labels of which there may be any number are
+            values of 0 and 1.
+        left_out: names that say nothing: labels of every utterance.
     """
 
     names: tuple[str, ...]
     rows: NDArray[Any]
+    left_out: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -50,6 +53,8 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
         return _classes([u.label for u in utterances])
     if task == "regression":
         return _values([u.value for u in utterances])
+    if task == "multilabel":
+        return _label_sets([u.labels or () for u in utterances])
     raise DataError(
         "the manifest has transcripts (text) and voxrank scores labels and values so far; "
         "add a label or value column, or name one with --target"
@@ -58,15 +63,22 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
 
 def remarks(targets: Targets) -> list[str]:
     """What the user should know of targets that can be scored, a line each: classes that only one utterance shows."""
-    if targets.rows.ndim > 1:
-        return []
-    sizes = np.bincount(targets.rows, minlength=targets.count)
+    found = [f"{_shown(targets.left_out)} is in every utterance and is left out"] if targets.left_out else []
+    if targets.rows.ndim == 1:
+        sizes = np.bincount(targets.rows, minlength=targets.count)
+    elif np.isin(targets.rows, (0, 1)).all():  # standardised values never are
+        sizes = targets.rows.sum(axis=0).astype(np.int64)
+    else:
+        return found
     lone = [name for name, size in zip(targets.names, sizes.tolist(), strict=True) if size == 1]
-    if not lone:
-        return []
-    more = f" and {len(lone) - SHOWN_NAMES} more" if len(lone) > SHOWN_NAMES else ""
-    shown = ", ".join(map(repr, lone[:SHOWN_NAMES])) + more
-    return [f"one utterance only in {shown}: no other can confirm it; add utterances, or leave it out"]
+    if lone:
+        found.append(f"one utterance only in {_shown(lone)}: no other can confirm it; add utterances, or leave it out")
+    return found
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(map(repr, names[:SHOWN_NAMES])) + more
 
 
 def _classes(labels: list[str | None]) -> Targets:
@@ -83,3 +95,13 @@ def _values(values: list[float | None]) -> Targets:
     if len(rows) < 2 or not spread.all():
         raise DataError("expected values that differ between utterances, found a single value; nothing to predict")
     return Targets(("value",), (rows - rows.mean(axis=0)) / spread)
+
+
+def _label_sets(sets: list[tuple[str, ...]]) -> Targets:
+    names = sorted({label for labels in sets for label in labels})
+    rows = np.array([[name in labels for name in names] for labels in map(set, sets)]).reshape(len(sets), len(names))
+    telling: NDArray[np.bool_] = np.array([not column.all() for column in rows.T], dtype=bool)
+    if not telling.any():
+        raise DataError("expected labels that some utterances have and others have not, found none; nothing to predict")
+    kept = tuple(name for name, tells in zip(names, telling.tolist(), strict=True) if tells)
+    return Targets(kept, rows[:, telling].astype(np.float64), tuple(sorted(set(names) - set(kept))))

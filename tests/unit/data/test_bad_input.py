@@ -31,7 +31,7 @@ REQUESTS = {
     "no target column": (
         "path,lable\na.wav,x\n",
         {},
-        r"expected a column 'label' \(class\), 'value' .*found: path, lable",
+        r"expected a column 'label' \(class\), 'labels' .*found: path, lable",
     ),
     "unknown target": (
         "path,label\na.wav,x\n",

@@ -190,3 +190,32 @@ def test_fingerprint_is_of_the_question(tmp_path):
 def test_values_must_be_finite_numbers(tmp_path, value):
     dataset = read_dataset(write(tmp_path, f"path,value\na,1\nb,{value}\n"))
     assert len(dataset) == len(dataset.skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", 'path,labels\na.wav,"dog, cat,dog"\nb.wav,bird\nc.wav,\n'),
+        ("m.csv", "path,labels\na.wav,dog; cat;\nb.wav,bird\nc.wav,\n"),
+        ("m.tsv", "path\tlabels\na.wav\tcat,dog\nb.wav\tbird\nc.wav\t\n"),
+    ],
+)
+def test_cells_of_several_labels(tmp_path, name, text):
+    dataset = read_dataset(write(tmp_path, text, name))
+    assert (dataset.task, dataset.target, dataset.classes) == ("multilabel", "labels", ("bird", "cat", "dog"))
+    assert [u.labels for u in dataset.utterances] == [("cat", "dog"), ("bird",)]
+    assert [s.reason for s in dataset.skipped] == ["the column 'labels' is empty"]
+
+
+def test_labels_with_commas_are_parted_by_semicolons(tmp_path):
+    text = 'path,labels\na.wav,"speech, babble;dog"\nb.wav,"speech, babble"\n'
+    assert read_dataset(write(tmp_path, text)).classes == ("dog", "speech, babble")
+
+
+def test_lists_of_labels(tmp_path):
+    rows = [{"path": "a", "labels": ["dog", "cat"]}, {"path": "b", "labels": []}, {"path": "c", "labels": [["x"]]}]
+    dataset = read_dataset(write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl"))
+    assert [u.labels for u in dataset.utterances] == [("cat", "dog"), ()]
+    assert [s.reason for s in dataset.skipped] == ["expected text or a number in the column 'labels', got list"]
+    other = read_dataset(write(tmp_path, "\n".join(map(json.dumps, rows[:1])), "m.jsonl"))
+    assert dataset.fingerprint() != other.fingerprint()

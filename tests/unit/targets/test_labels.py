@@ -52,3 +52,15 @@ def test_classes_with_one_utterance_are_remarked_on():
     (line,) = remarks(utterance_targets(labelled(["a", "a", "b", "c", "d", "e"]), "classification"))
     assert line.startswith("one utterance only in 'b', 'c', 'd' and 1 more: ")
     assert not remarks(utterance_targets(valued([1.0, 2.0]), "regression"))
+
+
+def test_several_labels_are_columns_of_0_and_1():
+    sets = [("a", "x"), ("a", "b", "x"), ("x",), ("b", "x")]
+    several = [Utterance(id=str(i), path=Path("x"), labels=labels) for i, labels in enumerate(sets)]
+    targets = utterance_targets(several, "multilabel")
+    assert targets.names == ("a", "b")
+    np.testing.assert_array_equal(targets.rows, [[1, 0], [1, 1], [0, 0], [0, 1]])
+    assert remarks(targets) == ["'x' is in every utterance and is left out"]
+    assert remarks(utterance_targets(several[:3], "multilabel"))[1].startswith("one utterance only in 'b': ")
+    with pytest.raises(DataError, match="found none; nothing to predict"):
+        utterance_targets(several[2:3], "multilabel")
