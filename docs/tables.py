@@ -209,6 +209,21 @@ def scores(result: dict[str, Any]) -> str:
     return table(header, rows) + made(result)
 
 
+def hour(result: dict[str, Any]) -> str:
+    """All scores of an hour of frames beside the forward passes."""
+    h = result["hour"]
+    what = f"{h['hours']} h of speech at 50 Hz, {h['layers']} layers, D = {h['dim']}, K = {h['classes']}"
+    row = [
+        f"{what}: sketches, {h['scores']} scores and their intervals",
+        f"{h['seconds']['hubert_hour']:.0f}",
+        f"{h['seconds']['all']:.0f}",
+        f"{h['share_of_passes']:.1%}",
+        f"{h['intervals_share_of_run']:.1%}",
+    ]
+    header = ["work", "passes of HuBERT base, s", "scoring, s", "share of the passes", "share of the run for intervals"]
+    return table(header, [row]) + made(result)
+
+
 README = ROOT / "README.md"
 README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
@@ -230,6 +245,7 @@ TABLES = {
     "windows": ("windows", windows),
     "rankings": ("rankings", rankings),
     "scores": ("scores", scores),
+    "hour": ("scores", hour),
 }
 
 
