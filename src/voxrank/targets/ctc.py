@@ -1,0 +1,261 @@
+"""Forced alignment: which frame belongs to which label of a known sequence, by exact Viterbi search in log space.
+
+A sequence y of L labels is read through 2L + 1 states, blank y₁ blank y₂ … y_L blank. A frame stays in its state, steps
+to the next, or skips a blank; not one between two equal labels, which the collapse of a CTC output needs to tell them
+apart. With log p_t(c) the log probability of symbol c at frame t, the best path to state s at frame t has
+
+    v_t(s) = log p_t(symbol of s) + max(v_{t−1}(s), v_{t−1}(s − 1), v_{t−1}(s − 2) where it may skip),
+
+and the alignment is the path to the better of the last two states: the optimum over all paths, in double precision.
+Equal paths are decided for staying before stepping before skipping, and for ending in the last label, so that the same
+input gives the same alignment on any machine.
+
+Memory: what was chosen is kept in a byte for each frame and label, so long as that is little. Beyond, v is kept at
+every few thousand frames only; then, from the last of these to the first, the stretch up to the next is searched again
+with its choices. Within m frames a path moves by m labels at most, so that a stretch takes m² bytes however long the
+utterance is.
+
+Sources: Graves et al., "Connectionist Temporal Classification", ICML 2006; Viterbi, IEEE Trans. Inf. Theory 13, 1967;
+Grice, Hughey and Speck, CABIOS 13, 1997 (checkpoints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from voxrank.errors import OptionError, UtteranceError
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+BLANK = -1
+"""In an alignment: the frame belongs to no label."""
+CHOICE_BYTES = 1 << 26
+"""Choices kept at a time, of one utterance."""
+STRETCH = 4096
+"""Frames between two checkpoints where choices would take more."""
+NO_LABEL = -1
+NO_CHOICES = np.empty((0, 0), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The best path through the frames.
+
+    Attributes:
+        tokens: (T,) place in the sequence of the label that each frame belongs to, or `BLANK`.
+        spans: (L, 2) first frame of each label, and the one after its last.
+        scores: (L,) mean log probability of each label over its frames.
+        log_probability: of the whole path.
+    """
+
+    tokens: Ids
+    spans: Ids
+    scores: Array
+    log_probability: float
+
+    def symbols(self, labels: ArrayLike, blank: int) -> Ids:
+        """(T,) the symbol of every frame, `blank` where it belongs to no label."""
+        sequence = np.append(np.asarray(labels, dtype=np.int64), blank)
+        return sequence[self.tokens]
+
+
+def align(log_probs: ArrayLike, labels: ArrayLike, *, blank: int = 0, repeats_need_blank: bool = True) -> Alignment:
+    """Align a sequence of labels with frames.
+
+    Args:
+        log_probs: (T, C) log probability of every symbol at every frame, or any score that adds up over frames; −inf
+            where a symbol cannot be.
+        labels: (L,) symbols, none of them the blank. With none, all frames are blank.
+        blank: the symbol between labels.
+        repeats_need_blank: whether two equal labels in turn need a blank frame between them, as in CTC.
+
+    Raises:
+        OptionError: other shapes, symbols that are not among the C, or log probabilities that are NaN or +inf.
+        UtteranceError: no path: more labels (and blanks between equal ones) than frames, or symbols that cannot be.
+    """
+    scores, sequence = _checked(log_probs, labels, blank)
+    n_frames, n_labels = len(scores), len(sequence)
+    skips = np.ones(n_labels, dtype=np.bool_)
+    if repeats_need_blank:
+        skips[1:] = sequence[1:] != sequence[:-1]
+    least = n_labels + int(np.count_nonzero(~skips))
+    if n_frames < max(least, 1):
+        raise UtteranceError(f"its {n_labels} labels need at least {max(least, 1)} frames, and it has {n_frames}")
+    stretch = n_frames if n_frames * (n_labels + 1) <= CHOICE_BYTES else STRETCH
+    path, best = _search(scores, sequence, skips, blank, stretch)
+    if best == -np.inf:
+        raise UtteranceError("no path through its frames has a probability above 0")
+    tokens = np.where(path % 2 == 1, path // 2, BLANK)
+    return _described(tokens, scores, sequence, best)
+
+
+def align_all(
+    pairs: Iterable[tuple[ArrayLike, ArrayLike]],
+    *,
+    blank: int = 0,
+    repeats_need_blank: bool = True,
+    threads: int = 1,
+) -> list[Alignment | UtteranceError]:
+    """`align` for many utterances, on several cores: the alignment of each, or why it has none."""
+
+    def one(pair: tuple[ArrayLike, ArrayLike]) -> Alignment | UtteranceError:
+        try:
+            return align(*pair, blank=blank, repeats_need_blank=repeats_need_blank)
+        except UtteranceError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, pairs))
+
+
+def uniform(n_frames: int, n_labels: int) -> Ids:
+    """(T,) the label of each frame where all labels are equally long, in their order: what an aligner must beat."""
+    if n_frames < n_labels or not n_labels:
+        raise UtteranceError(f"its {n_labels} labels need at least {max(n_labels, 1)} frames, and it has {n_frames}")
+    return np.arange(n_frames) * n_labels // n_frames
+
+
+def _checked(log_probs: ArrayLike, labels: ArrayLike, blank: int) -> tuple[NDArray[Any], Ids]:
+    scores = np.asarray(log_probs)
+    if scores.dtype not in (np.float32, np.float64):
+        scores = scores.astype(np.float64)
+    if scores.ndim != 2 or 0 in scores.shape:
+        raise OptionError(f"expected log probabilities of shape (frames, symbols), got {scores.shape}")
+    if np.isnan(scores).any() or np.isposinf(scores).any():
+        raise OptionError("expected log probabilities, got NaN or infinite ones")
+    sequence = np.asarray(labels)
+    if sequence.ndim != 1 or (len(sequence) and not np.issubdtype(sequence.dtype, np.integer)):
+        raise OptionError(f"expected labels as (L,) numbers of symbols, got {sequence.dtype} of shape {sequence.shape}")
+    count = scores.shape[1]
+    if not 0 <= blank < count:
+        raise OptionError(f"expected a blank among the {count} symbols, got {blank}")
+    wrong = sequence[(sequence < 0) | (sequence >= count) | (sequence == blank)]
+    if len(wrong):
+        raise OptionError(f"expected labels among the {count} symbols other than the blank {blank}, got {wrong[0]}")
+    return np.ascontiguousarray(scores), sequence.astype(np.int64)
+
+
+def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) -> Alignment:
+    """Spans and scores of what lies where."""
+    spoken = np.flatnonzero(tokens != BLANK)
+    own = tokens[spoken]
+    counts = np.bincount(own, minlength=len(sequence))
+    first = np.searchsorted(own, np.arange(len(sequence)))
+    starts = spoken[first]
+    sums = np.bincount(own, scores[spoken, sequence[own]], minlength=len(sequence))
+    return Alignment(tokens, np.column_stack([starts, starts + counts]), sums / np.maximum(counts, 1), best)
+
+
+def _search(
+    scores: NDArray[Any], sequence: Ids, skips: NDArray[np.bool_], blank: int, stretch: int
+) -> tuple[Ids, float]:
+    """The state of every frame (T,), and the log probability of the path."""
+    n_frames, n_labels = len(scores), len(sequence)
+    labels = np.append(sequence, NO_LABEL)
+    penalties = np.append(np.where(skips, 0.0, -np.inf), -np.inf)
+    blanks, own = np.full(n_labels + 1, -np.inf), np.full(n_labels + 1, -np.inf)
+    blanks[0] = 0.0  # a state before the first frame, from which the first two states are a stay and a step
+    starts = range(0, n_frames, stretch)
+    kept = [(blanks.copy(), own.copy())]
+    for begin in starts[:-1]:
+        _advance(scores[begin : begin + stretch], labels, penalties, blank, blanks, own, NO_CHOICES)
+        kept.append((blanks.copy(), own.copy()))
+    path, state, best = np.empty(n_frames, dtype=np.int64), -1, -np.inf
+    for begin, (blanks, own) in zip(reversed(starts), reversed(kept), strict=True):
+        part = scores[begin : begin + stretch]
+        last = n_labels if state < 0 else state // 2
+        low = max(0, last - len(part) - 1)  # the path may end in the label before the last blank
+        window = slice(low, last + 1)
+        choices = np.empty((len(part), last + 1 - low), dtype=np.uint8)
+        ends = blanks[window].copy(), own[window].copy()
+        _advance(part, labels[window], penalties[window], blank, *ends, choices)
+        if state < 0:
+            state, best = _best_end(*ends, n_labels)
+        state = int(_trace(choices, low, state, path[begin : begin + stretch]))
+    return path, best
+
+
+def _best_end(blanks: Array, own: Array, n_labels: int) -> tuple[int, float]:
+    """The last blank, or the last label."""
+    if n_labels and own[-2] >= blanks[-1]:
+        return 2 * n_labels - 1, float(own[-2])
+    return 2 * n_labels, float(blanks[-1])
+
+
+def _compiled(function: Function) -> Function:
+    """By numba, and kept for the next process where there is a folder for it."""
+    try:
+        return cast("Function", numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # nowhere to keep it
+        return cast("Function", numba.njit(nogil=True)(function))
+
+
+@_compiled
+def _advance(
+    scores: NDArray[Any],
+    labels: Ids,
+    penalties: Array,
+    blank: int,
+    blanks: Array,
+    own: Array,
+    choices: NDArray[np.uint8],
+) -> None:
+    """Take v on by these frames, in place.
+
+    Args:
+        scores: (m, C).
+        labels: (w,) symbols of a window of labels; `NO_LABEL` behind the last.
+        penalties: (w,) of skipping the blank before each: 0 or −inf.
+        blank: its symbol.
+        blanks: (w,) v of the blank before each label.
+        own: (w,) v of each label.
+        choices: (m, w) written where it has rows: how each label was reached (stay 0, step 1, skip 2), and 4 more where
+            the blank was reached by a step.
+    """
+    width, keep = len(labels), len(choices) > 0
+    symbols = np.empty(width)
+    next_blanks, next_own = np.empty(width), np.empty(width)
+    for t in range(len(scores)):
+        rest = np.float64(scores[t, blank])
+        for i in range(width):
+            symbols[i] = scores[t, labels[i]] if labels[i] >= 0 else -np.inf
+        for i in range(width):
+            left = own[i - 1] if i > 0 else -np.inf
+            here, before = own[i], blanks[i]
+            to_blank = left > before
+            next_blanks[i] = rest + (left if to_blank else before)
+            step = before > here
+            value = before if step else here
+            over = left + penalties[i]
+            skip = over > value
+            next_own[i] = symbols[i] + (over if skip else value)
+            if keep:
+                choices[t, i] = (2 if skip else (1 if step else 0)) + (4 if to_blank else 0)
+        blanks[:] = next_blanks
+        own[:] = next_own
+
+
+@_compiled
+def _trace(choices: NDArray[np.uint8], low: int, state: int, path: Ids) -> int:
+    """Write the states (m,) of frames whose last is in `state`, and tell the state before the first.
+
+    Args:
+        choices: (m, w) as `_advance` writes them.
+        low: the label at which the window begins.
+        state: of the last frame: 2 i for the blank before label i, 2 i + 1 for the label.
+        path: (m,) written.
+    """
+    for t in range(len(path) - 1, -1, -1):
+        path[t] = state
+        choice = int(choices[t, state // 2 - low])
+        state -= choice % 4 if state % 2 else choice // 4
+    return state
