@@ -2,7 +2,8 @@
 
 A sequence y of L labels is read through 2L + 1 states, blank y₁ blank y₂ … y_L blank. A frame stays in its state, steps
 to the next, or skips a blank; not one between two equal labels, which the collapse of a CTC output needs to tell them
-apart. With log p_t(c) the log probability of symbol c at frame t, the best path to state s at frame t has
+apart. Where blanks stand for silence, they may be forbidden but at pauses. With log p_t(c) the log probability of
+symbol c at frame t, the best path to state s at frame t has
 
     v_t(s) = log p_t(symbol of s) + max(v_{t−1}(s), v_{t−1}(s − 1), v_{t−1}(s − 2) where it may skip),
 
@@ -21,8 +22,7 @@ Grice, Hughey and Speck, CABIOS 13, 1997 (checkpoints).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -68,7 +68,14 @@ class Alignment:
         return sequence[self.tokens]
 
 
-def align(log_probs: ArrayLike, labels: ArrayLike, *, blank: int = 0, repeats_need_blank: bool = True) -> Alignment:
+def align(
+    log_probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    blank: int = 0,
+    repeats_need_blank: bool = True,
+    pauses: ArrayLike | None = None,
+) -> Alignment:
     """Align a sequence of labels with frames.
 
     Args:
@@ -77,6 +84,7 @@ def align(log_probs: ArrayLike, labels: ArrayLike, *, blank: int = 0, repeats_ne
         labels: (L,) symbols, none of them the blank. With none, all frames are blank.
         blank: the symbol between labels.
         repeats_need_blank: whether two equal labels in turn need a blank frame between them, as in CTC.
+        pauses: (L + 1,) whether frames may be blank before each label, and behind the last; None: everywhere.
 
     Raises:
         OptionError: other shapes, symbols that are not among the C, or log probabilities that are NaN or +inf.
@@ -91,30 +99,11 @@ def align(log_probs: ArrayLike, labels: ArrayLike, *, blank: int = 0, repeats_ne
     if n_frames < max(least, 1):
         raise UtteranceError(f"its {n_labels} labels need at least {max(least, 1)} frames, and it has {n_frames}")
     stretch = n_frames if n_frames * (n_labels + 1) <= CHOICE_BYTES else STRETCH
-    path, best = _search(scores, sequence, skips, blank, stretch)
+    path, best = _search(scores, sequence, skips, _gates(pauses, n_labels), blank, stretch)
     if best == -np.inf:
         raise UtteranceError("no path through its frames has a probability above 0")
     tokens = np.where(path % 2 == 1, path // 2, BLANK)
     return _described(tokens, scores, sequence, best)
-
-
-def align_all(
-    pairs: Iterable[tuple[ArrayLike, ArrayLike]],
-    *,
-    blank: int = 0,
-    repeats_need_blank: bool = True,
-    threads: int = 1,
-) -> list[Alignment | UtteranceError]:
-    """`align` for many utterances, on several cores: the alignment of each, or why it has none."""
-
-    def one(pair: tuple[ArrayLike, ArrayLike]) -> Alignment | UtteranceError:
-        try:
-            return align(*pair, blank=blank, repeats_need_blank=repeats_need_blank)
-        except UtteranceError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(one, pairs))
 
 
 def uniform(n_frames: int, n_labels: int) -> Ids:
@@ -144,6 +133,14 @@ def _checked(log_probs: ArrayLike, labels: ArrayLike, blank: int) -> tuple[NDArr
     return np.ascontiguousarray(scores), sequence.astype(np.int64)
 
 
+def _gates(pauses: ArrayLike | None, n_labels: int) -> Array:
+    """(L + 1,) what a blank frame costs before each label: 0, or −inf."""
+    allowed = np.ones(n_labels + 1, dtype=np.bool_) if pauses is None else np.asarray(pauses, dtype=np.bool_)
+    if allowed.shape != (n_labels + 1,):
+        raise OptionError(f"expected pauses for {n_labels + 1} places, got shape {allowed.shape}")
+    return np.where(allowed, 0.0, -np.inf)
+
+
 def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) -> Alignment:
     """Spans and scores of what lies where."""
     spoken = np.flatnonzero(tokens != BLANK)
@@ -156,7 +153,7 @@ def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) ->
 
 
 def _search(
-    scores: NDArray[Any], sequence: Ids, skips: NDArray[np.bool_], blank: int, stretch: int
+    scores: NDArray[Any], sequence: Ids, skips: NDArray[np.bool_], gates: Array, blank: int, stretch: int
 ) -> tuple[Ids, float]:
     """The state of every frame (T,), and the log probability of the path."""
     n_frames, n_labels = len(scores), len(sequence)
@@ -167,7 +164,7 @@ def _search(
     starts = range(0, n_frames, stretch)
     kept = [(blanks.copy(), own.copy())]
     for begin in starts[:-1]:
-        _advance(scores[begin : begin + stretch], labels, penalties, blank, blanks, own, NO_CHOICES)
+        _advance(scores[begin : begin + stretch], labels, penalties, gates, blank, blanks, own, NO_CHOICES)
         kept.append((blanks.copy(), own.copy()))
     path, state, best = np.empty(n_frames, dtype=np.int64), -1, -np.inf
     for begin, (blanks, own) in zip(reversed(starts), reversed(kept), strict=True):
@@ -177,7 +174,7 @@ def _search(
         window = slice(low, last + 1)
         choices = np.empty((len(part), last + 1 - low), dtype=np.uint8)
         ends = blanks[window].copy(), own[window].copy()
-        _advance(part, labels[window], penalties[window], blank, *ends, choices)
+        _advance(part, labels[window], penalties[window], gates[window], blank, *ends, choices)
         if state < 0:
             state, best = _best_end(*ends, n_labels)
         state = int(_trace(choices, low, state, path[begin : begin + stretch]))
@@ -204,6 +201,7 @@ def _advance(
     scores: NDArray[Any],
     labels: Ids,
     penalties: Array,
+    gates: Array,
     blank: int,
     blanks: Array,
     own: Array,
@@ -215,6 +213,7 @@ def _advance(
         scores: (m, C).
         labels: (w,) symbols of a window of labels; `NO_LABEL` behind the last.
         penalties: (w,) of skipping the blank before each: 0 or −inf.
+        gates: (w,) of staying in that blank for a frame: 0 or −inf.
         blank: its symbol.
         blanks: (w,) v of the blank before each label.
         own: (w,) v of each label.
@@ -232,7 +231,7 @@ def _advance(
             left = own[i - 1] if i > 0 else -np.inf
             here, before = own[i], blanks[i]
             to_blank = left > before
-            next_blanks[i] = rest + (left if to_blank else before)
+            next_blanks[i] = rest + gates[i] + (left if to_blank else before)
             step = before > here
             value = before if step else here
             over = left + penalties[i]

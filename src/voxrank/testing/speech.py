@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import ctypes
 import io
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,28 @@ _DO_NOT_EXIT = 0x8000
 """Without it, the library ends the process when it finds no voices."""
 _NOISE_SEED = 1
 """Of the breath in some voices; the library would take the time of day."""
+_IPA_EVENTS = 3
+"""Events for phones, named in IPA."""
+_LAST_EVENT, _WORD_EVENT, _PHONE_EVENT = 0, 1, 7
+_STRESS = "ˈˌ"
 _UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
+
+
+@dataclass(frozen=True)
+class SpokenPhone:
+    """A phone as it was made.
+
+    Attributes:
+        name: in IPA, without marks of stress; empty for a pause.
+        start, end: seconds.
+        new_word: whether it begins a word.
+    """
+
+    name: str
+    start: float
+    end: float
+    new_word: bool
 
 
 class Synthesiser:
@@ -53,11 +75,14 @@ class Synthesiser:
     The C library keeps its state (noise, flutter, phase) in globals and never resets it, so each `Synthesiser` loads
     a copy of its own, which stays loaded as long as the process.
 
+    Args:
+        timed: tell when each phone begins (`speak_timed`).
+
     Raises:
         OptionError: the extra `demo` is not installed, or its voices are missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = False) -> None:
         try:
             import espeakng_loader
         except ImportError as error:
@@ -65,7 +90,7 @@ class Synthesiser:
         self._voices = Path(espeakng_loader.get_data_path())
         self._library = _load_copy(Path(espeakng_loader.get_library_path()))
         self.sample_rate = self._library.espeak_Initialize(
-            _RETRIEVE_SYNCHRONOUSLY, 0, os.fsencode(self._voices), _DO_NOT_EXIT
+            _RETRIEVE_SYNCHRONOUSLY, 0, os.fsencode(self._voices), _DO_NOT_EXIT | (_IPA_EVENTS if timed else 0)
         )
         if self.sample_rate <= 0:
             raise OptionError("eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader")
@@ -86,18 +111,28 @@ class Synthesiser:
         Raises:
             OptionError: there is no such voice.
         """
+        return self.speak_timed(text, voice, rate_wpm=rate_wpm, pitch=pitch)[0]
+
+    def speak_timed(
+        self, text: str, voice: str = "en-us", *, rate_wpm: int = 175, pitch: int = 50
+    ) -> tuple[Samples, list[SpokenPhone]]:
+        """The same, and the phones in order, exactly as they were made; none from a synthesiser that is not `timed`.
+
+        A plosive begins at its release, as eSpeak NG counts: its closure belongs to the phone before.
+        """
         if not self._has_variant(voice) or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise OptionError(f"expected a voice of eSpeak NG such as en-us or en+f2, got {voice!r}")
         self._library.espeak_SetParameter(_RATE, rate_wpm, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         chunks: list[NDArray[np.int16]] = []
-        callback = _callback(chunks)
+        events: list[tuple[int, int, str]] = []
+        callback = _callback(chunks, events)
         self._library.espeak_SetSynthCallback(callback)
         content = text.encode() + b"\0"
         self._library.espeak_Synth(content, len(content), 0, 0, 0, _UTF8, None, None)
         self._library.espeak_Synchronize()
         spoken = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int16)
-        return (spoken / 32_768).astype(np.float32)
+        return (spoken / 32_768).astype(np.float32), _phones(events, len(spoken), self.sample_rate)
 
     def _has_variant(self, voice: str) -> bool:
         """Whether the variant after "+" is there; the library would fall back to the plain voice without a word."""
@@ -186,13 +221,50 @@ def _load_copy(path: Path) -> Any:
     return library
 
 
-def _callback(chunks: list[NDArray[np.int16]]) -> Any:
+class _Event(ctypes.Structure):
+    """espeak_EVENT."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
+def _callback(chunks: list[NDArray[np.int16]], events: list[tuple[int, int, str]]) -> Any:
     """A C function that keeps what it is given; hold on to it while the library may call it."""
 
-    def collect(samples: Any, count: int, _: Any) -> int:
+    def collect(samples: Any, count: int, told: Any) -> int:
         if count > 0:
             chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for place in itertools.count():
+            event = told[place]
+            if event.type == _LAST_EVENT:
+                return 0
+            if event.type in (_WORD_EVENT, _PHONE_EVENT):
+                name = event.name.decode(errors="replace") if event.type == _PHONE_EVENT else ""
+                events.append((event.type, event.sample, name))
         return 0
 
-    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
     return kind(collect)
+
+
+def _phones(events: list[tuple[int, int, str]], n_samples: int, sample_rate: int) -> list[SpokenPhone]:
+    """Events of words and phones, each with its first sample, as phones without marks of stress."""
+    begun = [sample for kind, sample, _ in events if kind == _PHONE_EVENT] + [n_samples]
+    phones: list[SpokenPhone] = []
+    new_word = False
+    for kind, sample, name in events:
+        if kind == _WORD_EVENT:
+            new_word = True
+        else:
+            end = begun[len(phones) + 1]
+            phones.append(SpokenPhone(name.strip(_STRESS), sample / sample_rate, end / sample_rate, new_word))
+            new_word = new_word and not phones[-1].name
+    return phones

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from voxrank.errors import OptionError, UtteranceError
 from voxrank.targets import ctc
-from voxrank.targets.ctc import BLANK, align, align_all, uniform
+from voxrank.targets.ctc import BLANK, align, uniform
 
 
 def collapsed(symbols, *, blank=0):
@@ -141,22 +141,36 @@ BAD = {
     "unknown symbol": (np.zeros((3, 3)), [3], 0, "labels among the 3 symbols other than the blank 0, got 3"),
     "blank as a label": (np.zeros((3, 3)), [0], 0, "other than the blank 0, got 0"),
     "no such blank": (np.zeros((3, 3)), [1], 3, "a blank among the 3 symbols, got 3"),
+    "pauses": (np.zeros((3, 3)), [1], 0, r"pauses for 2 places, got shape \(1,\)"),
     "fractions": (np.zeros((3, 3)), [1.5], 0, "numbers of symbols, got float64"),
 }
 
 
 @pytest.mark.parametrize(("log_probs", "labels", "blank", "message"), BAD.values(), ids=BAD)
 def test_what_cannot_be_aligned(log_probs, labels, blank, message):
+    pauses = [True] if "pauses" in message else None
     with pytest.raises(OptionError, match=message):
-        align(log_probs, labels, blank=blank)
+        align(log_probs, labels, blank=blank, pauses=pauses)
 
 
-def test_one_utterance_that_has_no_alignment_does_not_end_the_others():
-    log_probs = random_log_probs(8, 3)
-    first, second, third = align_all([(log_probs, [1, 2]), (log_probs[:1], [1, 2]), (log_probs, [2])], threads=2)
-    np.testing.assert_array_equal(first.tokens, align(log_probs, [1, 2]).tokens)
-    assert str(second) == "its 2 labels need at least 2 frames, and it has 1"
-    np.testing.assert_array_equal(third.tokens, align(log_probs, [2]).tokens)
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 7), st.lists(st.booleans(), min_size=4, max_size=4), st.integers(0, 10**6), st.integers(1, 9))
+def test_pauses_are_where_they_may_be(frames, pauses, seed, stretch):
+    log_probs, labels = random_log_probs(frames, 4, seed), [1, 2, 3]
+    allowed = [
+        float(log_probs[np.arange(frames), path].sum())
+        for path in product(range(4), repeat=frames)
+        if collapsed(path) == labels and all(pauses[place] for place in places_of_blanks(path))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ctc, "CHOICE_BYTES", 0)
+        patch.setattr(ctc, "STRETCH", stretch)
+        assert align(log_probs, labels, pauses=pauses).log_probability == pytest.approx(max(allowed), abs=1e-9)
+
+
+def places_of_blanks(path):
+    """Before which of the labels each blank frame lies."""
+    return {len(collapsed(path[:t])) for t, symbol in enumerate(path) if symbol == 0}
 
 
 @given(st.integers(1, 50), st.integers(1, 50))

@@ -112,3 +112,20 @@ def test_same_seed_same_bytes(tmp_path):
     assert first == corpus("b", 1)
     assert first != corpus("c", 2)
     assert first[0] != first[1]
+
+
+def test_phones_are_told_as_they_are_made():
+    spoken, phones = speech.Synthesiser(timed=True).speak_timed("The cat sat. Go!", "en-us")
+    assert [p.name for p in phones if p.name] == ["ð", "ə", "k", "æ", "t", "s", "æ", "t", "ɡ", "oʊ"]
+    assert [p.name for p in phones if p.new_word and p.name] == ["ð", "k", "s", "ɡ"]
+    assert any(not p.name for p in phones)
+    times = [(p.start, p.end) for p in phones]
+    assert all(start <= end for start, end in times)
+    assert [end for _, end in times[:-1]] == [start for start, _ in times[1:]]
+    assert times[-1][1] == pytest.approx(len(spoken) / 22_050)
+
+
+def test_timed_speech_sounds_the_same():
+    timed, plain = speech.Synthesiser(timed=True), speech.Synthesiser()
+    np.testing.assert_array_equal(timed.speak("Nine hundred.", "de"), plain.speak("Nine hundred.", "de"))
+    assert not plain.speak_timed("Nine.", "de")[1]

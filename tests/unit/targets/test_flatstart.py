@@ -1,0 +1,119 @@
+"""Alignment from nothing: made sequences are found again, and bad input is told."""
+
+import numpy as np
+import pytest
+
+from voxrank.errors import DataError, OptionError, UtteranceError
+from voxrank.targets.ctc import uniform
+from voxrank.targets.flatstart import SILENCE, Spoken, flat_start, quiet_frames
+
+DIM = 12
+
+
+def spoken(rng, means, *, length=8, scale=1.0, shift=0.0):
+    """A sequence of symbols of 2 to 9 frames each, between silences, and the symbol of every frame."""
+    labels = rng.integers(1, len(means), length)
+    runs = [SILENCE, *labels, SILENCE]
+    truth = np.repeat(runs, rng.integers(2, 10, len(runs)))
+    features = means[truth] + rng.normal(size=(len(truth), means.shape[1]))
+    pauses = np.zeros(length + 1, dtype=bool)
+    pauses[[0, -1]] = True
+    return Spoken((scale * features + shift).astype(np.float32), labels, pauses), truth
+
+
+def made(count=60, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    means = 3 * rng.normal(size=(6, DIM))
+    return zip(*[spoken(rng, means, **options) for _ in range(count)], strict=True)
+
+
+def right(found, utterances, truths):
+    symbols = [a.symbols(s.labels, SILENCE) for a, s in zip(found, utterances, strict=True)]
+    return np.mean(np.concatenate(symbols) == np.concatenate(truths))
+
+
+def test_made_sequences_are_found_again():
+    utterances, truths = made()
+    found = flat_start(utterances, 6, stages=(4, None))
+    even = [s.labels[uniform(len(t), len(s.labels))] for s, t in zip(utterances, truths, strict=True)]
+    assert np.mean(np.concatenate(even) == np.concatenate(truths)) < 0.6
+    assert right(found.alignments, utterances, truths) > 0.97
+    assert found.changed[0] > found.changed[-1]
+    assert found.changed[-1] < 0.002
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1000.0, 0.0), (1.0, 500.0)])
+def test_neither_unit_nor_origin_matters(scale, shift):
+    plain, truths = made(30)
+    other, _ = made(30, scale=scale, shift=shift)
+    found, again = (flat_start(utterances, 6).alignments for utterances in (plain, other))
+    same = [np.mean(a.tokens == b.tokens) for a, b in zip(found, again, strict=True)]
+    assert np.mean(same) > 0.995
+    assert right(found, plain, truths) > 0.9
+
+
+def test_the_model_aligns_other_utterances():
+    utterances, truths = made(80)
+    model = flat_start(utterances[:60], 6, stages=(4, None)).model
+    assert right([model.align(s) for s in utterances[60:]], utterances[60:], truths[60:]) > 0.95
+
+
+def test_dimensions_that_say_nothing_or_repeat_others():
+    utterances, truths = made(40)
+    wide = [Spoken(np.hstack([s.features, s.features, 0 * s.features]), s.labels, s.pauses) for s in utterances]
+    assert right(flat_start(wide, 6).alignments, wide, truths) == pytest.approx(
+        right(flat_start(utterances, 6).alignments, utterances, truths), abs=0.02
+    )
+
+
+def test_silence_is_where_pauses_are():
+    utterances, _ = made(20)
+    closed = [Spoken(s.features, s.labels, np.zeros(len(s.labels) + 1, dtype=bool)) for s in utterances]
+    for alignment, one in zip(flat_start(closed, 6).alignments, closed, strict=True):
+        assert SILENCE not in alignment.symbols(one.labels, SILENCE)
+
+
+def test_an_utterance_with_more_labels_than_frames_is_told_and_ends_nothing():
+    utterances, _ = made(20)
+    short = Spoken(utterances[0].features[:3], utterances[0].labels, utterances[0].pauses)
+    *found, last = flat_start([*utterances, short], 6).alignments
+    assert isinstance(last, UtteranceError)
+    assert str(last) == "its 8 labels need at least 8 frames, and it has 3"
+    for one, other in zip(found, flat_start(utterances, 6).alignments, strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+    with pytest.raises(DataError, match="none of the 1 utterances has labels, and a frame for each"):
+        flat_start([short], 6)
+
+
+def test_symbols_that_are_not_there():
+    utterances, _ = made(2)
+    with pytest.raises(OptionError, match="labels from 1 to 2, got "):
+        flat_start(utterances, 3)
+
+
+def test_quiet_stretches():
+    rng = np.random.default_rng(0)
+    loud = np.repeat([0, 1, 0, 1, 0, 1, 0], [4, 20, 3, 20, 8, 20, 2]).astype(bool)
+    samples = np.repeat(np.where(loud, 0.3, 0.002), 320) * rng.normal(size=320 * len(loud))
+    expected = ~loud
+    expected[24:27] = False  # shorter than a pause
+    np.testing.assert_array_equal(quiet_frames(samples, len(loud)), expected)
+    assert not quiet_frames(np.ones(3200), 10).any()
+
+
+def test_silence_begins_where_it_is_quiet():
+    """Long pauses within, which labels of equal length would take for labels."""
+    rng = np.random.default_rng(3)
+    means = 3 * rng.normal(size=(6, DIM))
+    utterances, truths = [], []
+    for _ in range(40):
+        first, begin = spoken(rng, means, length=4)
+        second, end = spoken(rng, means, length=4)
+        middle = means[[SILENCE] * 40] + rng.normal(size=(40, DIM))
+        pauses = np.array([True, False, False, False, True, False, False, False, True])
+        truth = np.concatenate([begin, [SILENCE] * 40, end])
+        features = np.concatenate([first.features, middle, second.features])
+        quiet = truth == SILENCE
+        utterances.append(Spoken(features, np.concatenate([first.labels, second.labels]), pauses, quiet))
+        truths.append(truth)
+    assert right(flat_start(utterances, 6, stages=(4, None)).alignments, utterances, truths) > 0.95
