@@ -224,6 +224,38 @@ def hour(result: dict[str, Any]) -> str:
     return table(header, [row]) + made(result)
 
 
+ALIGNERS = ("equal lengths", "flat start", "CTC head", "exact times")
+
+
+def alignment(result: dict[str, Any]) -> str:
+    """How near alignments come to exact phone times, by language and over all."""
+    rows = []
+    for layer in dict.fromkeys(r["layer"] for r in result["languages"]):
+        own = [r for r in result["languages"] if r["layer"] == layer]
+        for r in own:
+            rows.append([r["language"], layer, *(_near(r[name]) for name in ALIGNERS)])
+        means = {
+            name: {key: sum(r[name][key] for r in own) / len(own) for key in own[0][name]} for name in ALIGNERS
+        }
+        rows.append(["**mean**", layer, *(_near(means[name]) for name in ALIGNERS)])
+    header = ["language", "layer", *ALIGNERS]
+    return table(header, rows) + made(result)
+
+
+def _near(found: dict[str, float]) -> str:
+    return f"{found['frames_right']:.1%}; {found['mean_ms']:.0f}, {found['p90_ms']:.0f} ms"
+
+
+def alignment_speed(result: dict[str, Any]) -> str:
+    """Forced alignment on one core."""
+    speed, hour = result["speed"], result["speed"]["hour"]
+    what = f"{speed['frames']:,} frames, {speed['labels']:,} labels, {speed['symbols']} symbols"
+    rows = [[what, name, f"{times:,}", ""] for name, times in speed["times_real_time"].items()]
+    long = f"{hour['frames']:,} frames, {hour['labels']:,} labels"
+    rows.append([long, "voxrank", f"{hour['times_real_time']:,}", f"{hour['memory_mb']} (process {hour['process_mb']})"])
+    return table(["utterance", "by", "times real time", "MB above the input"], rows) + made(result)
+
+
 README = ROOT / "README.md"
 README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
@@ -246,6 +278,8 @@ TABLES = {
     "rankings": ("rankings", rankings),
     "scores": ("scores", scores),
     "hour": ("scores", hour),
+    "alignment": ("alignment", alignment),
+    "alignment-speed": ("alignment", alignment_speed),
 }
 
 

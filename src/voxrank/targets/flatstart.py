@@ -23,7 +23,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,6 +81,13 @@ class FrameModel:
     centre: Array
     weights: Array
     bias: Array
+
+    @classmethod
+    def fit(cls, features: Sequence[NDArray[Any]], symbols: Sequence[Ids], n_symbols: int) -> Self:
+        """From frames whose symbols are known: (T, D) and (T,) of each utterance."""
+        centre, basis = _whitening(features)
+        weights, bias = _discriminant([(part - centre) @ basis for part in features], symbols, n_symbols)
+        return cls(centre, basis @ weights, bias)
 
     def scores(self, features: ArrayLike) -> Array:
         """(T, C) log probability of every symbol, up to a constant for each frame."""

@@ -5,7 +5,7 @@ import pytest
 
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.targets.ctc import uniform
-from voxrank.targets.flatstart import SILENCE, Spoken, flat_start, quiet_frames
+from voxrank.targets.flatstart import SILENCE, FrameModel, Spoken, flat_start, quiet_frames
 
 DIM = 12
 
@@ -56,6 +56,16 @@ def test_the_model_aligns_other_utterances():
     utterances, truths = made(80)
     model = flat_start(utterances[:60], 6, stages=(4, None)).model
     assert right([model.align(s) for s in utterances[60:]], utterances[60:], truths[60:]) > 0.95
+
+
+def test_a_model_of_known_frames_is_the_discriminant():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    utterances, truths = made(60)
+    features, symbols = np.concatenate([s.features for s in utterances]), np.concatenate(truths)
+    ours = FrameModel.fit([s.features for s in utterances], truths, 6).scores(features).argmax(axis=1)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01).fit(features, symbols).predict(features)
+    assert np.mean(ours == theirs) > 0.998
 
 
 def test_dimensions_that_say_nothing_or_repeat_others():

@@ -1,0 +1,45 @@
+"""Time and memory of the alignment of an hour, in a process that does nothing else. Called by `alignment.py`."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.memory import peak_rss_mb
+from voxrank.targets.ctc import align
+
+SYMBOLS = 41
+HOUR = (180_000, 54_000)
+"""Frames at 50 Hz, and labels."""
+
+
+def problem(n_frames: int, n_labels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Random log probabilities and labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(1, SYMBOLS, n_labels)
+    scores = rng.standard_normal((n_frames, SYMBOLS), dtype=np.float32)
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return scores, labels
+
+
+def main() -> None:
+    align(*problem(100, 20))
+    log_probs, labels = problem(*HOUR)
+    before, started = peak_rss_mb(), time.perf_counter()
+    align(log_probs, labels)
+    seconds = time.perf_counter() - started
+    result = {
+        "frames": HOUR[0],
+        "labels": HOUR[1],
+        "times_real_time": round(3600 / seconds),
+        "memory_mb": round(peak_rss_mb() - before),
+        "process_mb": round(peak_rss_mb()),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
