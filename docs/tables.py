@@ -232,11 +232,8 @@ def alignment(result: dict[str, Any]) -> str:
     rows = []
     for layer in dict.fromkeys(r["layer"] for r in result["languages"]):
         own = [r for r in result["languages"] if r["layer"] == layer]
-        for r in own:
-            rows.append([r["language"], layer, *(_near(r[name]) for name in ALIGNERS)])
-        means = {
-            name: {key: sum(r[name][key] for r in own) / len(own) for key in own[0][name]} for name in ALIGNERS
-        }
+        rows += [[r["language"], layer, *(_near(r[name]) for name in ALIGNERS)] for r in own]
+        means = {name: {key: sum(r[name][key] for r in own) / len(own) for key in own[0][name]} for name in ALIGNERS}
         rows.append(["**mean**", layer, *(_near(means[name]) for name in ALIGNERS)])
     header = ["language", "layer", *ALIGNERS]
     return table(header, rows) + made(result)
@@ -251,8 +248,8 @@ def alignment_speed(result: dict[str, Any]) -> str:
     speed, hour = result["speed"], result["speed"]["hour"]
     what = f"{speed['frames']:,} frames, {speed['labels']:,} labels, {speed['symbols']} symbols"
     rows = [[what, name, f"{times:,}", ""] for name, times in speed["times_real_time"].items()]
-    long = f"{hour['frames']:,} frames, {hour['labels']:,} labels"
-    rows.append([long, "voxrank", f"{hour['times_real_time']:,}", f"{hour['memory_mb']} (process {hour['process_mb']})"])
+    long, memory = f"{hour['frames']:,} frames, {hour['labels']:,} labels", hour["memory_mb"]
+    rows.append([long, "voxrank", f"{hour['times_real_time']:,}", f"{memory} (process {hour['process_mb']})"])
     return table(["utterance", "by", "times real time", "MB above the input"], rows) + made(result)
 
 
