@@ -1,0 +1,137 @@
+"""Whether a ranking by aligned transcripts is the ranking by exact times.
+
+Every layer of every offline model is scored on phones, frame by frame (LogME, silence left out), with the labels of the
+exact times of eSpeak speech, of the flat start on layer 2 of Whisper base, of the exact times moved by a frame at
+random, and of phones of equal length. Aligned is all of a language, scored every other utterance. Spearman's rank correlation with the exact times, by language, over all (model,
+layer) pairs.
+
+Run: python benchmarks/stability.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from alignment import FRAME_S, MODEL, even, spoken
+from common import MODELS, provenance, save
+from sentences import make_sentences
+from voxrank.config import EncoderOptions
+from voxrank.encoders.registry import load_encoder
+from voxrank.scores import LogME
+from voxrank.targets.flatstart import flat_start
+from voxrank.targets.timeline import Timeline
+
+REFERENCE_LAYER = 2
+LABELS = ("exact times", "flat start", "jitter", "equal lengths")
+SILENCE = 0
+EVERY = 2
+
+Clips = Sequence[dict[str, Any]]
+
+
+def main() -> None:
+    clips = make_sentences()
+    languages = list(dict.fromkeys(clip["language"] for clip in clips))
+    own = {language: [clip for clip in clips if clip["language"] == language] for language in languages}
+    timelines = {language: timelines_of(own[language]) for language in languages}
+    values: dict[str, dict[str, dict[str, float]]] = {language: {} for language in languages}
+    for spec in MODELS:
+        started = time.perf_counter()
+        encoder = load_encoder(spec, EncoderOptions(whisper_window="fit"))
+        for language in languages:
+            half = {name: every[::EVERY] for name, every in timelines[language].items()}
+            values[language] |= scored(encoder, own[language][::EVERY], half)
+        print(spec, round(time.perf_counter() - started), "s", flush=True)
+    rows = []
+    for language in languages:
+        pairs = values[language]
+        exact = [pairs[pair]["exact times"] for pair in pairs]
+        row: dict[str, Any] = {"language": language, "pairs": len(pairs)}
+        for name in LABELS[1:]:
+            found = spearmanr(exact, [pairs[pair][name] for pair in pairs])
+            row[name] = {"spearman": round(float(found.statistic), 4), "p": float(f"{found.pvalue:.2g}")}
+        row["best"] = {name: max(pairs, key=lambda pair, name=name: pairs[pair][name]) for name in LABELS}
+        print(row, flush=True)
+        rows.append(row)
+    save("stability", {"made": provenance(), "reference": f"{MODEL}, layer {REFERENCE_LAYER}", "languages": rows})
+
+
+def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
+    """The labels of one language in four versions."""
+    names = sorted({phone["name"] for clip in clips for phone in clip["phones"]} - {""})
+    numbers = {name: place for place, name in enumerate(names, start=1)}
+    encoder = load_encoder(MODEL, EncoderOptions(whisper_window="fit"))
+    frames = [layers_of(encoder, clip, {REFERENCE_LAYER})[REFERENCE_LAYER].numpy() for clip in clips]
+    utterances = [spoken(clip, part, numbers) for clip, part in zip(clips, frames, strict=True)]
+    aligned = flat_start(utterances, len(names) + 1).alignments
+    rng = np.random.default_rng(0)
+    found: dict[str, list[Timeline]] = {name: [] for name in LABELS}
+    for clip, one, alignment in zip(clips, utterances, aligned, strict=True):
+        phones = [phone for phone in clip["phones"] if phone["name"] and phone["end"] > phone["start"]]
+        symbols = [numbers[phone["name"]] for phone in phones]
+        starts, ends = (np.array([phone[key] for phone in phones]) for key in ("start", "end"))
+        found["exact times"].append(Timeline.of(starts, ends, symbols))
+        found["flat start"].append(Timeline.of_alignment(alignment, one.labels, 1 / FRAME_S))
+        found["jitter"].append(moved(starts, ends, symbols, rng))
+        begin = even(one)[1] * FRAME_S
+        whole = len(one.features) * FRAME_S
+        found["equal lengths"].append(Timeline.of(begin, np.append(begin[1:], whole), one.labels))
+    return found
+
+
+def moved(
+    starts: NDArray[np.float64], ends: NDArray[np.float64], symbols: Sequence[int], rng: np.random.Generator
+) -> Timeline:
+    """Every boundary a frame earlier, later or where it was; stretches that vanish are gone."""
+    bounds = np.concatenate([starts, ends[-1:]])
+    bounds = np.maximum.accumulate(np.maximum(bounds + rng.integers(-1, 2, len(bounds)) * FRAME_S, 0.0))
+    gaps = np.append(starts[1:] - ends[:-1], 0.0)
+    left, right = bounds[:-1], bounds[1:] - gaps
+    kept = right > left
+    return Timeline.of(left[kept], right[kept], np.asarray(symbols)[kept])
+
+
+@torch.inference_mode()
+def layers_of(encoder: Any, clip: dict[str, Any], wanted: set[int]) -> dict[int, torch.Tensor]:
+    """Layer → frames of a clip."""
+    pieces: dict[int, list[torch.Tensor]] = {layer: [] for layer in wanted}
+    for piece in encoder.encode([soundfile.read(clip["path"], dtype="float32")[0]]):
+        if piece.layer in wanted:
+            pieces[piece.layer].append(piece.frames)
+    return {layer: torch.cat(parts) for layer, parts in pieces.items()}
+
+
+def scored(encoder: Any, clips: Clips, timelines: dict[str, list[Timeline]]) -> dict[str, dict[str, float]]:
+    """(model, layer) → LogME by each version of the labels."""
+    rates = {layer.index: layer.frame_rate for layer in encoder.layers}
+    gathered: dict[int, list[torch.Tensor]] = {layer: [] for layer in rates}
+    for clip in clips:
+        for layer, frames in layers_of(encoder, clip, set(rates)).items():
+            gathered[layer].append(frames)
+    found = {}
+    for layer, parts in gathered.items():
+        features = torch.cat(parts).numpy()
+        found[f"{encoder.spec}, layer {layer}"] = {
+            name: logme(features, [t.frames(len(p), rates[layer]) for t, p in zip(own, parts, strict=True)])
+            for name, own in timelines.items()
+        }
+    return found
+
+
+def logme(features: NDArray[np.float32], labels: Sequence[NDArray[np.int64]]) -> float:
+    """Over the frames that have a label."""
+    symbols = np.concatenate(labels)
+    heard = symbols > SILENCE
+    return float(LogME().fit(features[heard], symbols[heard]).score_)
+
+
+if __name__ == "__main__":
+    main()
