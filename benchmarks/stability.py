@@ -2,8 +2,8 @@
 
 Every layer of every offline model is scored on phones, frame by frame (LogME, silence left out), with the labels of the
 exact times of eSpeak speech, of the flat start on layer 2 of Whisper base, of the exact times moved by a frame at
-random, and of phones of equal length. Aligned is all of a language, scored every other utterance. Spearman's rank correlation with the exact times, by language, over all (model,
-layer) pairs.
+random, and of phones of equal length. All utterances of a language are aligned, and every other one is scored.
+Spearman's rank correlation with the exact times, by language, over all (model, layer) pairs.
 
 Run: python benchmarks/stability.py
 """
