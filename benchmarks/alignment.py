@@ -14,7 +14,6 @@ Run: python benchmarks/alignment.py
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from common import provenance, save
+from common import alternate, provenance, save
 from long_utterance import SYMBOLS, problem
 from sentences import make_sentences
 from voxrank.config import EncoderOptions
@@ -195,13 +194,7 @@ def speed() -> dict[str, Any]:
         config = ctc_segmentation.CtcSegmentationParameters(char_list=[str(i) for i in range(SYMBOLS)])
         table, _ = ctc_segmentation.prepare_token_list(config, [labels])
         work["ctc-segmentation"] = lambda: ctc_segmentation.ctc_segmentation(config, log_probs, table)
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(ROUNDS):
-        for name, run in work.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    medians = alternate(work, ROUNDS)
     return {
         "frames": MINUTE[0],
         "labels": MINUTE[1],

@@ -14,12 +14,10 @@ Run: python benchmarks/scores.py
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import HubertConfig, HubertModel
 
-from common import provenance, save
+from common import alternate, provenance, save
 from voxrank.config import ExtractionOptions
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Layer, LayerFrames, Waveform
@@ -185,16 +183,6 @@ def score_all(utterances: list[Utterance], *, blocks: int) -> None:
     for layer in encoder.layers:
         view = LayerView(sketch.layers[layer.index], sketch.samples[layer.index], targets.rows)
         estimate_all([get_score(name) for name in NAMES], view)
-
-
-def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(rounds):
-        for name, run in work.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def ratios(times: dict[str, float], reference: str) -> dict[str, Any]:

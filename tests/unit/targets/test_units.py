@@ -47,11 +47,7 @@ def test_ways_to_write_the_same_are_the_same(text, unit):
         with pytest.raises(UtteranceError):
             spell(f" {text}... ", unit)
         return
-    for other in (
-        unicodedata.normalize("NFD", text),
-        f" {text} ",
-        " ".join(expected.names) if unit == "word" else text,
-    ):
+    for other in (unicodedata.normalize("NFD", text), f" {text} "):
         assert spell(other, unit).names == expected.names
     assert len(expected.pauses) == len(expected.names) + 1
     assert expected.pauses[0]
