@@ -39,6 +39,7 @@ bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, windows,
 
 study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes on recorded speech; writes benchmarks/results
 	$(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/stability.py
 
 docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 	$(BIN)/python docs/tables.py

@@ -253,6 +253,19 @@ def alignment_speed(result: dict[str, Any]) -> str:
     return table(["utterance", "by", "times real time", "MB above the input"], rows) + made(result)
 
 
+def stability(result: dict[str, Any]) -> str:
+    """Rankings by other labels against those by exact times."""
+    names = ("flat start", "jitter", "equal lengths")
+    rows = [
+        [r["language"], r["pairs"], *(f"{r[name]['spearman']:.3f} ({r[name]['p']:.0e})" for name in names)]
+        for r in result["languages"]
+    ]
+    means = [sum(r[name]["spearman"] for r in result["languages"]) / len(rows) for name in names]
+    rows.append(["**mean**", "", *(f"{mean:.3f}" for mean in means)])
+    header = ["language", "(model, layer) pairs", "flat start", "exact times, a frame off at random", "equal lengths"]
+    return table(header, rows) + made(result)
+
+
 README = ROOT / "README.md"
 README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
@@ -277,6 +290,7 @@ TABLES = {
     "hour": ("scores", hour),
     "alignment": ("alignment", alignment),
     "alignment-speed": ("alignment", alignment_speed),
+    "stability": ("stability", stability),
 }
 
 
