@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from common import alternate, provenance, save
 from long_utterance import SYMBOLS, problem
-from sentences import make_sentences
+from sentences import make_sentences, phone_numbers
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.targets.ctc import align, uniform
@@ -63,45 +63,45 @@ def main() -> None:
     encoder = load_encoder(MODEL, EncoderOptions(whisper_window="fit"))
     for language in dict.fromkeys(clip["language"] for clip in clips):
         own = [clip for clip in clips if clip["language"] == language]
-        features = encode(encoder, own)
+        encoded = [layers_of(encoder, clip, LAYERS) for clip in own]
         for layer in LAYERS:
-            row = {"language": language, "layer": layer, "utterances": len(own)} | aligned(own, features[layer])
+            features = [frames[layer].numpy() for frames in encoded]
+            row = {"language": language, "layer": layer, "utterances": len(own)} | aligned(own, features)
             print(row, flush=True)
             result["languages"].append(row)
     save("alignment", result)
 
 
 @torch.inference_mode()
-def encode(encoder: Any, clips: Sequence[dict[str, Any]]) -> dict[int, list[NDArray[np.float32]]]:
-    """Layer → frames of each clip."""
-    found: dict[int, list[NDArray[np.float32]]] = {layer: [] for layer in LAYERS}
-    for clip in clips:
-        pieces = list(encoder.encode([soundfile.read(clip["path"], dtype="float32")[0]]))
-        for layer in LAYERS:
-            found[layer].append(torch.cat([p.frames for p in pieces if p.layer == layer]).numpy())
-    return found
+def layers_of(encoder: Any, clip: dict[str, Any], wanted: Collection[int]) -> dict[int, torch.Tensor]:
+    """Layer → frames of a clip."""
+    pieces: dict[int, list[torch.Tensor]] = {layer: [] for layer in wanted}
+    for piece in encoder.encode([soundfile.read(clip["path"], dtype="float32")[0]]):
+        if piece.layer in wanted:
+            pieces[piece.layer].append(piece.frames)
+    return {layer: torch.cat(parts) for layer, parts in pieces.items()}
 
 
 def aligned(clips: Sequence[dict[str, Any]], features: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     """What each aligner makes of one language."""
-    names = sorted({phone["name"] for clip in clips for phone in clip["phones"]} - {""})
-    numbers = {name: place for place, name in enumerate(names, start=1)}
+    numbers = phone_numbers(clips)
+    n_symbols = len(numbers) + 1
     utterances = [spoken(clip, frames, numbers) for clip, frames in zip(clips, features, strict=True)]
     truths = [truth(clip, len(frames), numbers) for clip, frames in zip(clips, features, strict=True)]
     methods: dict[str, Callable[[], list[tuple[NDArray[Any], NDArray[Any]]]]] = {
         "equal lengths": lambda: [even(one) for one in utterances],
         "flat start": lambda: [
             (found.symbols(one.labels, SILENCE), found.spans[:, 0])
-            for found, one in zip(flat_start(utterances, len(names) + 1).alignments, utterances, strict=True)
+            for found, one in zip(flat_start(utterances, n_symbols).alignments, utterances, strict=True)
         ],
-        "CTC head": lambda: ctc_head(utterances, len(names) + 1),
+        "CTC head": lambda: ctc_head(utterances, n_symbols),
         "exact times": lambda: [
             (found.symbols(one.labels, SILENCE), found.spans[:, 0])
-            for model in [fitted(utterances, truths, len(names) + 1)]
+            for model in [fitted(utterances, truths, n_symbols)]
             for found, one in ((model.align(one), one) for one in utterances)
         ],
     }
-    return {"phones": len(names)} | {name: judged(method, truths) for name, method in methods.items()}
+    return {"phones": len(numbers)} | {name: judged(method, truths) for name, method in methods.items()}
 
 
 def spoken(clip: dict[str, Any], frames: NDArray[np.float32], numbers: dict[str, int]) -> Spoken:

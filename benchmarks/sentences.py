@@ -7,15 +7,16 @@ noise at 15 to 30 dB. Made once, the same on every machine.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 from wordfreq import top_n_list
 
+from spoken import write_in_noise
 from voxrank.testing.speech import SAMPLE_RATE_HZ, Synthesiser
 
 VOICES = {
@@ -51,7 +52,8 @@ def make_sentences(folder: Path = MADE) -> list[dict[str, Any]]:
                 rate_wpm, pitch = int(rng.integers(*RATES_WPM)), int(rng.integers(25, 76))
                 made, phones = synthesiser.speak_timed(text, f"{language}+{variant}", rate_wpm=rate_wpm, pitch=pitch)
                 path = folder / "clips" / f"{language}-{variant}-{take}.flac"
-                write(path, soxr.resample(made, synthesiser.sample_rate, SAMPLE_RATE_HZ), rng)
+                clean = soxr.resample(made, synthesiser.sample_rate, SAMPLE_RATE_HZ)
+                write_in_noise(path, clean, SNR_DB, rng)
                 clips.append(
                     {"path": str(path), "language": language, "voice": f"{language}+{variant}", "text": text}
                     | {"phones": [asdict(phone) for phone in phones]}
@@ -60,8 +62,7 @@ def make_sentences(folder: Path = MADE) -> list[dict[str, Any]]:
     return clips
 
 
-def write(path: Path, clean: np.ndarray, rng: np.random.Generator) -> None:
-    """With noise."""
-    noise = rng.normal(size=len(clean)) * np.sqrt(np.mean(clean**2)) * 10 ** (-rng.uniform(*SNR_DB) / 20)
-    mixed = clean + noise
-    soundfile.write(path, (0.5 * mixed / np.abs(mixed).max()).astype(np.float32), SAMPLE_RATE_HZ, subtype="PCM_16")
+def phone_numbers(clips: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Phone → its number, from 1."""
+    names = sorted({phone["name"] for clip in clips for phone in clip["phones"]} - {""})
+    return {name: number for number, name in enumerate(names, start=1)}

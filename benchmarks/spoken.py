@@ -51,6 +51,11 @@ def speak(synthesiser: Synthesiser, path: Path, voice: str, rate_wpm: int, rng: 
     text, pitch = str(rng.integers(1000, 10_000)), int(rng.integers(25, 76))
     spoken = synthesiser.speak(text, voice, rate_wpm=rate_wpm, pitch=pitch)
     clean = soxr.resample(spoken, synthesiser.sample_rate, SAMPLE_RATE_HZ)
-    noise = rng.normal(size=len(clean)) * np.sqrt(np.mean(clean**2)) * 10 ** (-rng.uniform(*SNR_DB) / 20)
+    write_in_noise(path, clean, SNR_DB, rng)
+
+
+def write_in_noise(path: Path, clean: np.ndarray, snr_db: tuple[float, float], rng: np.random.Generator) -> None:
+    """With white noise, at half of full scale."""
+    noise = rng.normal(size=len(clean)) * np.sqrt(np.mean(clean**2)) * 10 ** (-rng.uniform(*snr_db) / 20)
     mixed = clean + noise
     soundfile.write(path, (0.5 * mixed / np.abs(mixed).max()).astype(np.float32), SAMPLE_RATE_HZ, subtype="PCM_16")

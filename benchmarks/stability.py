@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from alignment import FRAME_S, MODEL, even, spoken
+from alignment import FRAME_S, MODEL, even, layers_of, spoken
 from common import MODELS, provenance, save
-from sentences import make_sentences
+from sentences import make_sentences, phone_numbers
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.scores import LogME
@@ -66,12 +65,11 @@ def main() -> None:
 
 def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
     """The labels of one language in four versions."""
-    names = sorted({phone["name"] for clip in clips for phone in clip["phones"]} - {""})
-    numbers = {name: place for place, name in enumerate(names, start=1)}
+    numbers = phone_numbers(clips)
     encoder = load_encoder(MODEL, EncoderOptions(whisper_window="fit"))
     frames = [layers_of(encoder, clip, {REFERENCE_LAYER})[REFERENCE_LAYER].numpy() for clip in clips]
     utterances = [spoken(clip, part, numbers) for clip, part in zip(clips, frames, strict=True)]
-    aligned = flat_start(utterances, len(names) + 1).alignments
+    aligned = flat_start(utterances, len(numbers) + 1).alignments
     rng = np.random.default_rng(0)
     found: dict[str, list[Timeline]] = {name: [] for name in LABELS}
     for clip, one, alignment in zip(clips, utterances, aligned, strict=True):
@@ -97,16 +95,6 @@ def moved(
     left, right = bounds[:-1], bounds[1:] - gaps
     kept = right > left
     return Timeline.of(left[kept], right[kept], np.asarray(symbols)[kept])
-
-
-@torch.inference_mode()
-def layers_of(encoder: Any, clip: dict[str, Any], wanted: set[int]) -> dict[int, torch.Tensor]:
-    """Layer → frames of a clip."""
-    pieces: dict[int, list[torch.Tensor]] = {layer: [] for layer in wanted}
-    for piece in encoder.encode([soundfile.read(clip["path"], dtype="float32")[0]]):
-        if piece.layer in wanted:
-            pieces[piece.layer].append(piece.frames)
-    return {layer: torch.cat(parts) for layer, parts in pieces.items()}
 
 
 def scored(encoder: Any, clips: Clips, timelines: dict[str, list[Timeline]]) -> dict[str, dict[str, float]]:

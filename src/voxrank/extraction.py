@@ -203,7 +203,7 @@ class _ShardWork:
     def _add(self, sums: dict[int, _LayerSums], items: list[Item]) -> None:
         rows = np.array([item.row for item in items])
         for layer, part in sums.items():
-            if isinstance(part, _SampleSums) and part.products is not None:
+            if isinstance(part, _SampleSums):
                 self._sketch.layers[layer].add(part.products, part.sums, part.counts, self._targets.rows[rows])
                 if part.sampled is not None:
                     part.sampled.rows = rows[part.sampled.rows]
@@ -270,7 +270,7 @@ class _SampleSums(_LayerSums):
 
     def __init__(self, keys: Keys, dim: int, block: int, kept: Sample | None, directions: int) -> None:
         super().__init__(len(keys), dim)
-        self.products: Products | None = None
+        self.products = Products.zeros(dim)
         self.sampled = None if kept is None else Sample.empty(kept.size, dim)
         self._limit = None if kept is None else kept.limit
         self._keys, self._block = keys, block
@@ -294,10 +294,7 @@ class _SampleSums(_LayerSums):
     def close(self) -> None:
         """Multiply what waits."""
         if self._waiting:
-            made = self_products(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0])
-            if self.products is not None:
-                made.add(self.products)
-            self.products = made
+            self.products.add(self_products(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]))
             self._waiting.clear()
 
 

@@ -60,7 +60,7 @@ def rank(
     Args:
         data: a manifest (CSV, TSV, JSONL), a folder of class folders, or a `Dataset`.
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
-        target: column to predict; by default label, else value.
+        target: column to predict; by default label, else labels, else value.
         split: rows to use; by default "train" where the data have it, else all; "all" for every row.
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.

@@ -53,8 +53,7 @@ def inspect(
 def summary(dataset: Dataset, probed: Sequence[Probed], skipped: Sequence[Skipped]) -> dict[str, Any]:
     """What a data set holds, as plain values."""
     seconds = [p.seconds for p in probed]
-    own = (p.utterance.labels or (p.utterance.label,) for p in probed)
-    labels = Counter(label for several in own for label in several if label is not None)
+    labels = Counter(name for p in probed for name in p.utterance.names)
     return {
         "data": dataset.source,
         "task": dataset.task,

@@ -28,8 +28,8 @@ def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, spl
 
     Columns: ``path`` (or ``audio_filepath``, ``file``, ``audio``), relative to the manifest's folder; ``label``
     (class), ``labels`` (any number of them), ``value`` (number) or ``text`` (transcript), the first of these that is
-    there; optionally ``start`` (or
-    ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``split``.
+    there; optionally ``start`` (or ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``,
+    ``split``.
 
     Args:
         path: a .csv, .tsv, .jsonl or .ndjson manifest, or a folder of class folders.

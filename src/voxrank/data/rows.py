@@ -65,7 +65,7 @@ def build_dataset(
     path_column = _path_column(source, columns)
     target, task = _target(source, columns, request.target if request.labelled else path_column)
     split, kept = _of_split(source, list(rows), request.split)
-    separator = _separator(kept, target)
+    separator = _separator(kept, target) if task == "multilabel" else None
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)
     for row in kept:
@@ -129,13 +129,13 @@ def _separator(rows: Iterable[Row], target: str) -> str:
     return ";" if any(";" in cell for row in rows if isinstance(cell := row.columns.get(target), str)) else ","
 
 
-def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task, separator: str) -> Utterance:
+def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task, separator: str | None) -> Utterance:
     name = _text(row, path_column)
     if name is None:
         raise UtteranceError(f"the column {path_column!r} is empty")
     start, end = _offsets(row)
-    labels = _labels(row, target, separator) if task == "multilabel" else None
-    content = _text(row, target) if labels is None else None
+    labels = _labels(row, target, separator) if separator else None
+    content = None if separator else _text(row, target)
     if content is None and labels is None:
         raise UtteranceError(f"the column {target!r} is empty")
     name = _with_slashes(folder, name)
@@ -156,14 +156,12 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
 def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:
     """The names in the cell, a list (which may be empty) or parted by `separator`; None where there is no cell."""
     cell = row.columns.get(column)
-    if isinstance(cell, list):
-        parts = [_text(Row(row.where, {column: part}), column) for part in cell]
-    else:
-        whole = _text(row, column)
+    if not isinstance(cell, list):
+        whole = _as_text(cell, column)
         if whole is None:
             return None
-        parts = [part.strip() for part in whole.split(separator)]
-    return tuple(sorted({part for part in parts if part}))
+        cell = whole.split(separator)
+    return tuple(sorted({name for part in cell if (name := _as_text(part, column))}))
 
 
 def _with_slashes(folder: Path, name: str) -> str:
@@ -194,12 +192,16 @@ def _offsets(row: Row) -> tuple[float, float | None]:
 
 
 def _text(row: Row, column: str) -> str | None:
-    """The cell, stripped; None where it is empty.
+    """The cell, stripped; None where it is empty. Errors as `_as_text`."""
+    return _as_text(row.columns.get(column), column)
+
+
+def _as_text(value: Any, column: str) -> str | None:
+    """What a cell, or a part of it, says, stripped; None where that is nothing.
 
     Raises:
         UtteranceError: neither text nor a number; or text that no file name and no report can hold.
     """
-    value = row.columns.get(column)
     if value is None:
         return None
     if not isinstance(value, str | int | float):

@@ -54,6 +54,11 @@ class Utterance:
     split: str | None = None
     labels: tuple[str, ...] | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that it shows: its one label, or any number of them."""
+        return self.labels or (() if self.label is None else (self.label,))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -81,7 +86,7 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
-        return tuple(sorted({label for u in self.utterances for label in u.labels or (u.label,) if label is not None}))
+        return tuple(sorted({name for u in self.utterances for name in u.names}))
 
     def fingerprint(self) -> str:
         """Hex digest of what is asked: task, ids, offsets and labels of all utterances, in order.
@@ -91,6 +96,6 @@ class Dataset:
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
             fields = astuple(utterance)
-            given = fields[2:] if utterance.labels is not None else fields[2:-1]
-            digest.update(repr((fields[0], *given)).encode())  # without the machine's own path
+            given = fields[2:-1] if utterance.labels is None else fields[2:]  # without the machine's own path
+            digest.update(repr((fields[0], *given)).encode())
         return digest.hexdigest()

@@ -155,7 +155,7 @@ def self_products(samples: torch.Tensor) -> Products:
 
 
 def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
-    """All sums of samples (n, D) and of their targets.
+    """All sums of samples (n, D) and of their targets; call it where `one_blas_thread` holds.
 
     Args:
         samples: on any device.
@@ -174,10 +174,9 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
         _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin)
         for rows in _share_rows(len(samples))
     ]
-    with one_blas_thread():
-        if len(shares) == 1:
-            return shares[0].multiply()
-        first, *others = _pool(len(shares)).map(_Share.multiply, shares)
+    if len(shares) == 1:
+        return shares[0].multiply()
+    first, *others = _pool(len(shares)).map(_Share.multiply, shares)
     for other in others:
         first.add(other)
     return first

@@ -149,7 +149,7 @@ def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) ->
     first = np.searchsorted(own, np.arange(len(sequence)))
     starts = spoken[first]
     sums = np.bincount(own, scores[spoken, sequence[own]], minlength=len(sequence))
-    return Alignment(tokens, np.column_stack([starts, starts + counts]), sums / np.maximum(counts, 1), best)
+    return Alignment(tokens, np.column_stack([starts, starts + counts]), sums / counts, best)
 
 
 def _search(

@@ -29,10 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import DataError, OptionError, UtteranceError
-from voxrank.targets.ctc import Alignment, align, uniform
-
-Array = NDArray[np.float64]
-Ids = NDArray[np.int64]
+from voxrank.targets.ctc import Alignment, Array, Ids, align, uniform
 
 SILENCE = 0
 STAGES = (40, 80, 160, None)
@@ -135,9 +132,9 @@ def flat_start(
     usable = [spoken for spoken in utterances if 0 < len(spoken.labels) <= len(spoken.features)]
     if not usable:
         raise DataError(f"none of the {len(utterances)} utterances has labels, and a frame for each; nothing to align")
-    highest = max(int(spoken.labels.max()) for spoken in usable)
-    if highest >= n_symbols or min(int(spoken.labels.min()) for spoken in usable) <= SILENCE:
-        raise OptionError(f"expected labels from 1 to {n_symbols - 1}, got up to {highest}")
+    lowest, highest = (end(int(end(spoken.labels)) for spoken in usable) for end in (min, max))
+    if highest >= n_symbols or lowest <= SILENCE:
+        raise OptionError(f"expected labels from 1 to {n_symbols - 1}, got {lowest} to {highest}")
     centre, basis = _whitening([spoken.features for spoken in usable])
     symbols = [_flat(spoken) for spoken in usable]
     changed: list[float] = []
@@ -146,18 +143,26 @@ def flat_start(
         for size in dict.fromkeys(min(stage or basis.shape[1], basis.shape[1]) for stage in stages):
             seen = basis[:, -size:]
             frames = [(spoken.features - centre) @ seen for spoken in usable]
-            for _ in range(PASSES):
-                weights, bias = _discriminant(frames, symbols, n_symbols)
-                model = FrameModel(centre, seen @ weights, bias)
-                pairs = zip(frames, usable, strict=True)
-                found = list(pool.map(lambda pair: _align(pair[0] @ weights + bias, pair[1]), pairs))  # noqa: B023
-                moved = [a.symbols(s.labels, SILENCE) for a, s in zip(found, usable, strict=True)]
-                changed.append(float(np.mean(np.concatenate(moved) != np.concatenate(symbols))))
-                symbols = moved
-                if changed[-1] < SETTLED:
-                    break
+            weights, bias, symbols, moved = _settled(frames, usable, symbols, n_symbols, pool)
+            model = FrameModel(centre, seen @ weights, bias)
+            changed += moved
         alignments = tuple(pool.map(lambda spoken: _align_or_reason(model, spoken), utterances))
     return FlatStart(model, alignments, tuple(changed))
+
+
+def _settled(
+    frames: Sequence[Array], usable: Sequence[Spoken], symbols: list[Ids], n_symbols: int, pool: ThreadPoolExecutor
+) -> tuple[Array, Array, list[Ids], list[float]]:
+    """One stage: fit and align in turn. The last fit, the symbols it gives, and how many changed in each pass."""
+    changed: list[float] = []
+    while True:
+        weights, bias = _discriminant(frames, symbols, n_symbols)
+        found = pool.map(lambda rows, spoken: _align(rows @ weights + bias, spoken), frames, usable)  # noqa: B023
+        moved = [a.symbols(s.labels, SILENCE) for a, s in zip(found, usable, strict=True)]
+        changed.append(float(np.mean(np.concatenate(moved) != np.concatenate(symbols))))
+        symbols = moved
+        if len(changed) == PASSES or changed[-1] < SETTLED:
+            return weights, bias, symbols, changed
 
 
 def _align(scores: Array, spoken: Spoken) -> Alignment:

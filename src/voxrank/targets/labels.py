@@ -100,8 +100,8 @@ def _values(values: list[float | None]) -> Targets:
 def _label_sets(sets: list[tuple[str, ...]]) -> Targets:
     names = sorted({label for labels in sets for label in labels})
     rows = np.array([[name in labels for name in names] for labels in map(set, sets)]).reshape(len(sets), len(names))
-    telling: NDArray[np.bool_] = np.array([not column.all() for column in rows.T], dtype=bool)
-    if not telling.any():
+    kept = [place for place, column in enumerate(rows.T) if not column.all()]
+    if not kept:
         raise DataError("expected labels that some utterances have and others have not, found none; nothing to predict")
-    kept = tuple(name for name, tells in zip(names, telling.tolist(), strict=True) if tells)
-    return Targets(kept, rows[:, telling].astype(np.float64), tuple(sorted(set(names) - set(kept))))
+    names_kept = tuple(names[place] for place in kept)
+    return Targets(names_kept, rows[:, kept].astype(np.float64), tuple(sorted(set(names) - set(names_kept))))
