@@ -28,6 +28,20 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of time and what is heard in it.
+
+    Attributes:
+        label: as the file says it; empty where it says nothing.
+        start, end: seconds from the beginning of the audio file.
+    """
+
+    label: str
+    start: Seconds
+    end: Seconds
+
+
+@dataclass(frozen=True)
 class Utterance:
     """A stretch of one audio file, and what is known of it.
 
