@@ -7,7 +7,7 @@ forward pass that runs out of memory, can be taken again without a trace.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.config import ExtractionOptions, Seconds
+from voxrank.config import ExtractionOptions, Hertz, Seconds
 from voxrank.data.audio import decode
 from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
-from voxrank.joint import kept_pieces, layer_label
+from voxrank.joint import front, kept_pieces, layer_label
+from voxrank.labelling import Stretches, label_frames, stretch_means
 from voxrank.memory import is_out_of_memory
 from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
@@ -31,7 +32,8 @@ from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles, Values, project
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
 from voxrank.sketches.store import register_kind
-from voxrank.targets.labels import Targets
+from voxrank.targets.labels import Targets, Timed
+from voxrank.targets.timeline import UNLABELLED, Timeline
 
 OnAudio = Callable[[Seconds], None]
 """Called with the seconds of audio that were just dealt with."""
@@ -92,13 +94,14 @@ def sketch_shards(
     Raises:
         RunError: memory ran out on a single window.
     """
+    offsets = encoder.offsets() if targets.timed is not None else {}
     planned = ((shard, batch) for shard in shards for batch in plan_batches(shard.items, encoder))
     ready = prefetch(
         planned, lambda work: _decode(work[1], encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork(layers, shard.block, targets, options)
+            work = _ShardWork(layers, shard.block, targets, options, offsets)
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))
@@ -136,7 +139,14 @@ def _decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError
 class _ShardWork:
     """A shard in the making."""
 
-    def __init__(self, layers: Sequence[Layer], block: int, targets: Targets, options: ExtractionOptions) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        block: int,
+        targets: Targets,
+        options: ExtractionOptions,
+        offsets: Mapping[int, Seconds],
+    ) -> None:
         self._sketch = ShardSketch(
             {layer.index: Moments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
             {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
@@ -148,6 +158,7 @@ class _ShardWork:
         self._segments: dict[int, int] = {}
         if options.sample == "segment":
             self._segments = {layer.index: segment_frames(options.segment_s, layer.frame_rate) for layer in layers}
+        self._times = {layer.index: (offsets[front(layer)], layer.frame_rate) for layer in layers if offsets}
         self._means: dict[int, list[Array]] = {layer.index: [] for layer in layers}
         self._waiting: list[Item] = []
 
@@ -161,7 +172,7 @@ class _ShardWork:
                 items.append(item)
                 waveforms.append(waveform)
         while items:
-            sums = self._encode(encoder, waveforms, np.array([utterance_key(item.utterance.id) for item in items]))
+            sums = self._encode(encoder, waveforms, items)
             bad = _unusable(sums, self._layers, encoder.spec, items)
             if not bad:
                 self._add(sums, items)
@@ -170,13 +181,17 @@ class _ShardWork:
             waveforms = [w for i, w in enumerate(waveforms) if i not in bad]
             items = [item for i, item in enumerate(items) if i not in bad]
 
-    def _encode(self, encoder: Encoder, waveforms: list[Waveform], keys: Keys) -> dict[int, _LayerSums]:
+    def _encode(self, encoder: Encoder, waveforms: list[Waveform], items: list[Item]) -> dict[int, _LayerSums]:
         """Sums of every kept layer; on running out of memory, again with half the budget."""
         while True:
             started = time.perf_counter()
             try:
-                layer_sums = self._sums(len(keys)) if self._by_utterance else self._sample_sums(keys)
-                return _sum_layers(self._samples(encoder.encode(waveforms)), layer_sums)
+                layer_sums = self._sums(len(items)) if self._by_utterance else self._sample_sums(items)
+                for piece in kept_pieces(encoder.encode(waveforms), self._layers):
+                    layer_sums[piece.layer].add(piece)
+                for sums in layer_sums.values():
+                    sums.close()
+                return layer_sums
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -184,29 +199,29 @@ class _ShardWork:
             finally:
                 self._sketch.encode_s += time.perf_counter() - started
 
-    def _samples(self, pieces: Iterator[LayerFrames]) -> Iterator[LayerFrames]:
-        """The kept layers' pieces, their frames pooled where a sample is a segment."""
-        for piece in kept_pieces(pieces, self._layers):
-            longest = self._segments.get(piece.layer)
-            yield piece if longest is None else segment_means(piece, longest)
-
     def _sums(self, utterances: int) -> dict[int, _LayerSums]:
         return {layer: _LayerSums(utterances, moments.dim) for layer, moments in self._sketch.layers.items()}
 
-    def _sample_sums(self, keys: Keys) -> dict[int, _LayerSums]:
-        samples = self._sketch.samples
-        return {
-            layer: _SampleSums(keys, moments.dim, self._block, samples.get(layer), self._directions)
-            for layer, moments in self._sketch.layers.items()
-        }
+    def _sample_sums(self, items: list[Item]) -> dict[int, _LayerSums]:
+        keys = np.array([utterance_key(item.utterance.id) for item in items])
+        rows = np.array([item.row for item in items])
+        samples, timed = self._sketch.samples, self._targets.timed
+        made: dict[int, _LayerSums] = {}
+        for layer, moments in self._sketch.layers.items():
+            keep = _Keep(self._block, samples.get(layer), self._directions, self._segments.get(layer))
+            if timed is None:
+                made[layer] = _SampleSums(keys, rows, moments.dim, keep)
+            else:
+                labels = _Labels(timed, [timed.timelines[row] for row in rows], *self._times[layer])
+                made[layer] = _TimedSums(keys, rows, moments.dim, keep, labels)
+        return made
 
     def _add(self, sums: dict[int, _LayerSums], items: list[Item]) -> None:
-        rows = np.array([item.row for item in items])
         for layer, part in sums.items():
             if isinstance(part, _SampleSums):
-                self._sketch.layers[layer].add(part.products, part.sums, part.counts, self._targets.rows[rows])
+                run_sums, counts, rows = part.runs()
+                self._sketch.layers[layer].add(part.products, run_sums, counts, self._targets.rows[rows])
                 if part.sampled is not None:
-                    part.sampled.rows = rows[part.sampled.rows]
                     self._sketch.samples[layer].merge(part.sampled)
                 for values in part.projected:
                     self._sketch.projections[layer].add(values)
@@ -257,37 +272,63 @@ class _LayerSums:
         """All pieces are in."""
 
 
+@dataclass(frozen=True)
+class _Keep:
+    """What becomes of a layer's samples beside their sums.
+
+    Attributes:
+        block: that the batch belongs to.
+        sample: what the shard has kept so far; None where nothing is kept.
+        directions: that samples are projected on; 0: none.
+        longest: frames whose mean is one sample, at most; None where every frame is one.
+    """
+
+    block: int
+    sample: Sample | None
+    directions: int
+    longest: int | None
+
+
 class _SampleSums(_LayerSums):
     """The same where an utterance is many samples: their products too, and some of them.
 
     Args:
         keys: (R,) of the utterances.
+        rows: (R,) in `Targets.rows`.
         dim: D.
-        block: that the batch belongs to.
-        kept: what the shard has kept so far; None where nothing is kept.
-        directions: that samples are projected on; 0: none.
+        keep: what else is made of the samples.
     """
 
-    def __init__(self, keys: Keys, dim: int, block: int, kept: Sample | None, directions: int) -> None:
+    def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, keep: _Keep) -> None:
         super().__init__(len(keys), dim)
         self.products = Products.zeros(dim)
-        self.sampled = None if kept is None else Sample.empty(kept.size, dim)
-        self._limit = None if kept is None else kept.limit
-        self._keys, self._block = keys, block
+        self.sampled = None if keep.sample is None else Sample.empty(keep.sample.size, dim)
+        self._limit = None if keep.sample is None else keep.sample.limit
+        self._keys, self._rows, self._keep = keys, rows, keep
         self._waiting: list[torch.Tensor] = []
         self.projected: list[Values] = []
-        self._directions = directions
 
     def add(self, piece: LayerFrames) -> None:
-        """Take in one piece; small ones wait for each other, since a product of few rows is mostly overhead."""
+        """Take in one piece."""
+        samples = piece if self._keep.longest is None else segment_means(piece, self._keep.longest)
+        self._take(samples.frames, samples.lengths, np.repeat(self._rows, samples.lengths))
+        super().add(samples)
+
+    def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+        """Of samples that depend on each other and share a target: sums, numbers of samples, rows in `Targets.rows`."""
+        return self.sums, self.counts, self._rows
+
+    def _take(self, samples: torch.Tensor, lengths: Sequence[int], rows: NDArray[np.int64]) -> None:
+        """Samples, how many belong to each utterance, and the row of each.
+
+        Small pieces wait for each other, since a product of few rows is mostly overhead.
+        """
         if self.sampled is not None:
-            keys = frame_keys(self._keys, piece.lengths, self.counts)
-            positions = np.repeat(np.arange(len(self._keys)), piece.lengths)
-            self.sampled.update(piece.frames, keys, positions, self._block, limit=self._limit)
-        if self._directions:
-            self.projected.append(project(piece.frames, self._directions))
-        super().add(piece)
-        self._waiting.append(piece.frames)
+            keys = frame_keys(self._keys, lengths, self.counts)
+            self.sampled.update(samples, keys, rows, self._keep.block, limit=self._limit)
+        if self._keep.directions:
+            self.projected.append(project(samples, self._keep.directions))
+        self._waiting.append(samples)
         if sum(map(len, self._waiting)) >= PRODUCT_ROWS:
             self.close()
 
@@ -298,12 +339,59 @@ class _SampleSums(_LayerSums):
             self._waiting.clear()
 
 
-def _sum_layers(pieces: Iterator[LayerFrames], layer_sums: dict[int, _LayerSums]) -> dict[int, _LayerSums]:
-    for piece in pieces:
-        layer_sums[piece.layer].add(piece)
-    for sums in layer_sums.values():
-        sums.close()
-    return layer_sums
+@dataclass(frozen=True)
+class _Labels:
+    """Where a layer's frames get their labels from.
+
+    Attributes:
+        timed: what is heard when.
+        timelines: of the batch's utterances.
+        offset: of the centre of a window's first frame.
+        frame_rate: of the layer.
+    """
+
+    timed: Timed
+    timelines: Sequence[Timeline]
+    offset: Seconds
+    frame_rate: Hertz
+
+    def stretches(self, piece: LayerFrames, keys: Keys, counts: NDArray[np.int64]) -> Stretches:
+        """The frames of a piece that have one; of those that are silence, the share that is scored."""
+        heard = None
+        if self.timed.rest != UNLABELLED and self.timed.rest_share < 1:
+            heard = frame_keys(keys, piece.lengths, counts) < np.uint64(self.timed.rest_share * 2.0**64)
+        return label_frames(piece, self.timelines, self.offset, self.frame_rate, rest=self.timed.rest, keep_rest=heard)
+
+
+class _TimedSums(_SampleSums):
+    """The same where frames have labels of their own: sums of the stretches of one label."""
+
+    def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, keep: _Keep, labels: _Labels) -> None:
+        super().__init__(keys, rows, dim, keep)
+        self._labels = labels
+        self._frames = np.zeros(len(keys), dtype=np.int64)
+        self._runs: list[tuple[Array, Stretches]] = []
+
+    def add(self, piece: LayerFrames) -> None:
+        """Take in the frames of one piece that have a label."""
+        stretches = self._labels.stretches(piece, self._keys, self._frames)
+        self._frames += np.array(piece.lengths)
+        if self._keep.longest is not None:
+            stretches = stretch_means(stretches, self._keep.longest)
+        per_utterance = np.bincount(stretches.owners, stretches.lengths, len(self._keys)).astype(np.int64)
+        self._take(stretches.frames, per_utterance.tolist(), np.repeat(stretches.classes, stretches.lengths))
+        sums = sum_runs(stretches.frames, tuple(stretches.lengths.tolist()))
+        np.add.at(self.sums, stretches.owners, sums)
+        self.counts += per_utterance
+        self._runs.append((sums, stretches))
+
+    def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+        """Of every stretch."""
+        sums, stretches = zip(*self._runs, strict=True)
+        lengths, classes = (
+            np.concatenate(parts) for parts in zip(*((s.lengths, s.classes) for s in stretches), strict=True)
+        )
+        return np.concatenate(sums), lengths, classes
 
 
 def _halve_budget(encoder: Encoder, error: Exception) -> None:
@@ -324,7 +412,8 @@ def _unusable(sums: dict[int, _LayerSums], layers: Sequence[Layer], spec: str, i
     bad: dict[int, Skipped] = {}
     for layer, part in sorted(sums.items()):
         for position in np.flatnonzero(~np.isfinite(part.sums).all(axis=1) | (part.counts == 0)):
-            what = "no frames" if part.counts[position] == 0 else "NaN or infinite features"
+            nothing = "no frames with a label" if isinstance(part, _TimedSums) else "no frames"
+            what = nothing if part.counts[position] == 0 else "NaN or infinite features"
             reason = f"layer {names[layer]} gave {what} for this audio"
             bad.setdefault(int(position), Skipped(items[position].utterance.id, reason, spec))
     return bad

@@ -75,6 +75,11 @@ def layer_label(layer: Layer) -> int | str:
     return layer.kind if isinstance(layer, JointLayer) else layer.index
 
 
+def front(layer: Layer) -> int:
+    """Index of the model's own layer that a layer's frames come from: itself, or the first of those it is made of."""
+    return layer.parts[0] if isinstance(layer, JointLayer) else layer.index
+
+
 def kept_pieces(pieces: Iterable[LayerFrames], layers: Sequence[Layer]) -> Iterator[LayerFrames]:
     """The pieces of the layers asked for, with those of joint layers as soon as their parts are there.
 
@@ -93,5 +98,7 @@ def kept_pieces(pieces: Iterable[LayerFrames], layers: Sequence[Layer]) -> Itera
             held[piece.layer] = piece.frames
         if needed and held.keys() == needed:
             for layer in joint:
-                yield LayerFrames(layer.index, layer.join([held[part] for part in layer.parts]), piece.lengths)
+                yield LayerFrames(
+                    layer.index, layer.join([held[part] for part in layer.parts]), piece.lengths, piece.windows
+                )
             held.clear()

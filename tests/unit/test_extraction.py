@@ -1,5 +1,6 @@
 """One shard: the sketch equals what the frames say, whatever the batches; trouble leaves no trace."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from voxrank.encoders.base import LayerFrames
 from voxrank.errors import RunError
 from voxrank.extraction import plan_batches, sketch_shards
 from voxrank.shards import Item, Shard
-from voxrank.targets.labels import utterance_targets
+from voxrank.targets.labels import Targets, Timed, utterance_targets
+from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.testing.encoders import FakeEncoder
 
 SECONDS = 0.3
@@ -78,6 +80,63 @@ def test_sketch_equals_its_definition(shard, sample, layer):
     np.testing.assert_allclose(result.gram, samples.T @ samples, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(result.cross, one_hot.T @ samples, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(result.square, one_hot.sum(axis=0))
+
+
+def timed_targets(work, rest=UNLABELLED, share=1.0):
+    """Three stretches in each utterance, of classes that go on from row to row; a gap after the second."""
+    made = [Timeline.of([0.02, 0.06, 0.13], [0.06, 0.11, 0.3], [i.row % 3, (i.row + 1) % 3, 2]) for i in work.items]
+    return Targets(("a", "b", "c", "rest"), np.arange(4), timed=Timed(tuple(made), rest, share))
+
+
+@pytest.mark.parametrize("rest", [UNLABELLED, 3])
+@pytest.mark.parametrize("sample", ["frame", "segment"])
+@pytest.mark.parametrize("budget_s", [0.1, 1000.0])
+def test_sketch_of_timed_classes_equals_its_definition(shard, sample, rest, budget_s):
+    work, _ = shard
+    targets = timed_targets(work, rest)
+    encoder = FakeEncoder()
+    encoder.budget_samples = round(budget_s * encoder.sample_rate)
+    made = sketch(encoder, (work, targets), sample)
+    result, sampled = made.layers[2], made.samples[2]
+    samples, classes = [], []
+    for frames, timeline in zip(features_of(FakeEncoder(), work, 2), targets.timed.timelines, strict=True):
+        when = (np.arange(len(frames)) + 0.5) / 100
+        found, places = timeline.at(when, rest=rest), timeline.places(when)
+        cuts = np.flatnonzero(np.diff(places)) + 1
+        for run, own in zip(np.split(frames, cuts), np.split(found, cuts), strict=True):
+            if own[0] != UNLABELLED:
+                samples += list(run) if sample == "frame" else [run.mean(axis=0)]
+                classes += [own[0]] * (len(run) if sample == "frame" else 1)
+    samples, classes = np.array(samples), np.array(classes)
+    assert result.n == len(samples)
+    np.testing.assert_allclose(result.gram, samples.T @ samples, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(result.cross, np.eye(4)[classes].T @ samples, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(result.square, np.bincount(classes, minlength=4))
+    distances = np.abs(samples[:, None] - sampled.features[None]).max(axis=2)
+    np.testing.assert_array_equal(classes[distances.argmin(axis=0)], sampled.rows)
+
+
+def test_a_share_of_the_silence(shard):
+    work, _ = shard
+    counts = [
+        sketch(FakeEncoder(), (work, timed_targets(work, 3, share)), "frame").layers[0].square[3]
+        for share in (0.0, 0.3, 0.6, 1.0)
+    ]
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert 0.15 < counts[1] / counts[3] < 0.45
+    assert 0.4 < counts[2] / counts[3] < 0.8
+
+
+def test_utterances_without_a_labelled_frame_are_skipped(shard):
+    work, _ = shard
+    targets = timed_targets(work)
+    none = Timeline.of([5.0], [6.0], [0])
+    targets = replace(targets, timed=Timed((none, *targets.timed.timelines[1:])))
+    result = sketch(FakeEncoder(), (work, targets))
+    [skipped] = result.skipped
+    assert (skipped.utterance, skipped.model) == (work.items[0].utterance.id, "fake")
+    assert skipped.reason == "layer 0 (input) gave no frames with a label for this audio"
 
 
 @pytest.mark.parametrize("sample", ["frame", "segment", "utterance"])

@@ -9,11 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from voxrank.config import EncoderOptions, Hertz
+from voxrank.config import EncoderOptions, Hertz, Seconds
 from voxrank.data.audio import Waveform
 from voxrank.errors import OptionError
 
-__all__ = ["Encoder", "Layer", "LayerFrames", "Waveform", "count_parameters", "cut", "pick_device", "pick_dtype"]
+__all__ = [
+    "Encoder",
+    "Layer",
+    "LayerFrames",
+    "Waveform",
+    "Window",
+    "count_parameters",
+    "cut",
+    "pick_device",
+    "pick_dtype",
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,21 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A window of audio that frames were made of.
+
+    Attributes:
+        owner: which waveform of the batch it was cut from.
+        start: seconds from the beginning of the waveform.
+        frames: how many were made of it.
+    """
+
+    owner: int
+    start: Seconds
+    frames: int
+
+
+@dataclass(frozen=True)
 class LayerFrames:
     """Frames that one layer made of one batch.
 
@@ -42,11 +67,13 @@ class LayerFrames:
         frames: (sum(lengths), dim) float32 on the encoder's device: every utterance's frames,
             packed end to end in batch order, without padding.
         lengths: frames of each waveform of the batch; 0 where this piece holds none of it.
+        windows: where they come from, in order; `Encoder.encode` tells, a single forward pass does not know.
     """
 
     layer: int
     frames: torch.Tensor
     lengths: tuple[int, ...]
+    windows: tuple[Window, ...] = ()
 
 
 class Encoder(ABC):
@@ -99,35 +126,57 @@ class Encoder(ABC):
             waveforms: mono float32 at `sample_rate`.
         """
         for group in self._groups(self._windows(waveforms)):
-            owners = [owner for owner, _ in group]
-            for piece in self._forward([window for _, window in group]):
-                lengths = [0] * len(waveforms)
-                for owner, length in zip(owners, piece.lengths, strict=True):
-                    lengths[owner] += length
-                yield LayerFrames(piece.layer, piece.frames, tuple(lengths))
+            for piece in self._forward([cutting.samples for cutting in group]):
+                lengths, windows = [0] * len(waveforms), []
+                for cutting, length in zip(group, piece.lengths, strict=True):
+                    lengths[cutting.owner] += length
+                    windows.append(Window(cutting.owner, cutting.start / self.sample_rate, length))
+                yield LayerFrames(piece.layer, piece.frames, tuple(lengths), tuple(windows))
 
-    def _windows(self, waveforms: Sequence[Waveform]) -> list[tuple[int, Waveform]]:
+    def offsets(self) -> dict[int, Seconds]:
+        """Layer → seconds from the beginning of a window to the centre of what its first frame hears.
+
+        Frame i is then centred i / frame_rate later. It is measured on the model (`encoders.timing`); a subclass whose
+        offsets follow from its construction says them.
+        """
+        from voxrank.encoders.timing import measure_offsets
+
+        return measure_offsets(self)
+
+    def _windows(self, waveforms: Sequence[Waveform]) -> list[_Cutting]:
         windows = []
         for owner, waveform in enumerate(waveforms):
-            for window in cut(waveform, self.window_samples):
-                short = self.min_samples - len(window)
-                windows.append((owner, np.pad(window, (0, short)) if short > 0 else window))
+            start = 0
+            for samples in cut(waveform, self.window_samples):
+                short = self.min_samples - len(samples)
+                windows.append(_Cutting(owner, start, np.pad(samples, (0, short)) if short > 0 else samples))
+                start += len(samples)
         return windows
 
-    def _groups(self, windows: list[tuple[int, Waveform]]) -> Iterator[list[tuple[int, Waveform]]]:
+    def _groups(self, windows: list[_Cutting]) -> Iterator[list[_Cutting]]:
         """Consecutive runs of windows that one forward pass may take, in order of owner."""
-        group: list[tuple[int, Waveform]] = []
+        group: list[_Cutting] = []
         longest = 0
-        for owner, window in windows:
-            longest = max(longest, len(window))
+        for window in windows:
+            size = len(window.samples)
+            longest = max(longest, size)
             full = self.cost_samples(longest) * (len(group) + 1) > self.budget_samples
-            mixed = not self.pads and group and len(group[0][1]) != len(window)
+            mixed = not self.pads and group and len(group[0].samples) != size
             if group and (full or mixed):
                 yield group
-                group, longest = [], len(window)
-            group.append((owner, window))
+                group, longest = [], size
+            group.append(window)
         if group:
             yield group
+
+
+@dataclass(frozen=True)
+class _Cutting:
+    """Samples of a window, the waveform that they were cut from, and the first one's place in it."""
+
+    owner: int
+    start: int
+    samples: Waveform
 
 
 def cut(waveform: Waveform, window_samples: int) -> list[Waveform]:

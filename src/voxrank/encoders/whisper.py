@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from voxrank.config import EncoderOptions
+from voxrank.config import EncoderOptions, Seconds
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_dtype
 from voxrank.encoders.checkpoints import Checkpoint, load_extractor, tf
 from voxrank.encoders.padding import pack_layers, without_tf32
@@ -55,6 +55,10 @@ class Whisper(Encoder):
     def cost_samples(self, n_samples: int) -> int:
         """The whole window where every utterance is padded to it."""
         return self._full_samples if self.pads else super().cost_samples(n_samples)
+
+    def offsets(self) -> dict[int, Seconds]:
+        """0: spectrogram and convolutions are centred on the first sample of a hop."""
+        return {layer.index: 0.0 for layer in self.layers}
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         frames = [-(-len(window) // self.min_samples) for window in windows]

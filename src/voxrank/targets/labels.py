@@ -11,8 +11,24 @@ from numpy.typing import NDArray
 
 from voxrank.data.utterance import Task, Utterance
 from voxrank.errors import DataError
+from voxrank.targets.timeline import UNLABELLED, Timeline
 
 SHOWN_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Timed:
+    """When classes are heard.
+
+    Attributes:
+        timelines: of each utterance, with class ids; `UNLABELLED` for stretches that are not scored.
+        rest: the class of frames outside all stretches, which is silence; or `UNLABELLED`.
+        rest_share: of those frames, how many are scored.
+    """
+
+    timelines: tuple[Timeline, ...]
+    rest: int = UNLABELLED
+    rest_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -24,11 +40,13 @@ class Targets:
         rows: (U,) class ids or (U, T) values, one row for each utterance; labels of which there may be any number are
             values of 0 and 1.
         left_out: names that say nothing: labels of every utterance.
+        timed: when each class is heard, where frames have classes of their own; `rows` then holds every class once.
     """
 
     names: tuple[str, ...]
     rows: NDArray[Any]
     left_out: tuple[str, ...] = ()
+    timed: Timed | None = None
 
     @property
     def count(self) -> int:

@@ -1,7 +1,7 @@
 """What is heard when: stretches of time with a symbol each, and the frames that they cover.
 
-A timeline is in seconds, so that models of any frame rate share it. A frame takes the symbol at its centre: frame i of
-a layer with r frames a second has its centre at (i + ½)/r seconds.
+A timeline is in seconds, so that models of any frame rate share it. A frame takes the symbol at its centre, which the
+encoder tells (`Encoder.offsets`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voxrank.config import Hertz
+from voxrank.config import Seconds
 from voxrank.errors import UtteranceError
 from voxrank.targets.ctc import Alignment
 
@@ -62,17 +62,36 @@ class Timeline:
         return cls(begin, end, np.asarray(symbols, dtype=np.int64)[order])
 
     @classmethod
-    def of_alignment(cls, alignment: Alignment, labels: ArrayLike, frame_rate: Hertz) -> Self:
-        """Where an alignment puts each label; what is blank has no stretch."""
-        spans = alignment.spans / frame_rate
+    def of_alignment(cls, alignment: Alignment, labels: ArrayLike, centres: ArrayLike, seconds: Seconds) -> Self:
+        """Where an alignment puts each label; what is blank has no stretch.
+
+        Args:
+            alignment: of T frames.
+            labels: (L,) their symbols.
+            centres: (T,) of the frames, in seconds; one frame begins midway between two.
+            seconds: where the last frame ends.
+        """
+        when = np.asarray(centres, dtype=np.float64)
+        bounds = np.concatenate([[0.0], (when[1:] + when[:-1]) / 2, [max(seconds, when[-1])]])
+        spans = bounds[alignment.spans]
         return cls(spans[:, 0], spans[:, 1], np.asarray(labels, dtype=np.int64))
 
-    def frames(self, n_frames: int, frame_rate: Hertz, *, rest: int = UNLABELLED) -> NDArray[np.int64]:
-        """(n_frames,) the symbol at each frame's centre; `rest` where there is none."""
-        centres = (np.arange(n_frames) + 0.5) / frame_rate
-        place = np.searchsorted(self.starts, centres, side="right") - 1
-        inside = (place >= 0) & (centres < np.append(self.ends, -np.inf)[place])
-        return np.where(inside, np.append(self.symbols, rest)[place], rest)
+    def places(self, times: ArrayLike) -> NDArray[np.int64]:
+        """(n,) the stretch that each time (n,) lies in; `UNLABELLED` where that is none."""
+        when = np.asarray(times, dtype=np.float64)
+        place = np.searchsorted(self.starts, when, side="right") - 1
+        inside = (place >= 0) & (when < np.append(self.ends, -np.inf)[place])
+        return np.where(inside, place, UNLABELLED)
+
+    def at(self, times: ArrayLike, *, rest: int = UNLABELLED) -> NDArray[np.int64]:
+        """(n,) the symbol at each time (n,); `rest` where there is none."""
+        return np.append(self.symbols, rest)[self.places(times)]
+
+    def cut(self, start: Seconds, end: Seconds) -> Timeline:
+        """What of it lies between two times, counted from the first."""
+        kept = (self.ends > start) & (self.starts < end)
+        starts, ends = np.maximum(self.starts[kept], start), np.minimum(self.ends[kept], end)
+        return Timeline(starts - start, ends - start, self.symbols[kept])
 
 
 def _shown(starts: NDArray[np.float64], ends: NDArray[np.float64], place: int) -> str:

@@ -33,6 +33,10 @@ class FakeEncoder(Encoder):
         self._front = torch.randn(HOP_SAMPLES, dim, generator=rng) / HOP_SAMPLES**0.5
         self._blocks = [torch.randn(dim, dim, generator=rng) / dim**0.5 for _ in range(n_layers - 1)]
 
+    def offsets(self) -> dict[int, float]:
+        """A frame is centred on the samples that it is made of."""
+        return {layer.index: HOP_SAMPLES / 2 / self.sample_rate for layer in self.layers}
+
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         framed = [torch.from_numpy(_frame(window)) @ self._front for window in windows]
         lengths = tuple(len(frames) for frames in framed)

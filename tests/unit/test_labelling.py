@@ -1,0 +1,90 @@
+"""Frames take the label at their centre, and fall into stretches of one segment."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxrank.encoders.base import LayerFrames, Window
+from voxrank.labelling import label_frames, stretch_means
+from voxrank.targets.timeline import UNLABELLED, Timeline
+
+RATE = 50.0
+
+
+def piece_of(*windows):
+    """A piece whose frames number themselves; windows as (owner, start, frames)."""
+    made = tuple(Window(*window) for window in windows)
+    total = sum(window.frames for window in made)
+    owners = max(window.owner for window in made) + 1
+    lengths = tuple(sum(w.frames for w in made if w.owner == owner) for owner in range(owners))
+    return LayerFrames(3, torch.arange(float(total))[:, None].repeat(1, 2), lengths, made)
+
+
+def test_labelled_frames_in_stretches():
+    timelines = [Timeline.of([0.0, 0.04, 0.08], [0.04, 0.08, 0.12], [5, 5, 7]), Timeline.of([0.03], [0.05], [2])]
+    found = label_frames(piece_of((0, 0.0, 7), (1, 0.0, 3)), timelines, 0.01, RATE)
+    np.testing.assert_array_equal(found.lengths, [2, 2, 2, 1])
+    np.testing.assert_array_equal(found.owners, [0, 0, 0, 1])
+    np.testing.assert_array_equal(found.classes, [5, 5, 7, 2])
+    np.testing.assert_array_equal(found.frames[:, 0], [0, 1, 2, 3, 4, 5, 8])
+    assert found.layer == 3
+
+
+def test_silence_is_a_class_where_it_is_asked_for():
+    timelines = [Timeline.of([0.04, 0.08], [0.06, 0.1], [0, UNLABELLED])]
+    found = label_frames(piece_of((0, 0.0, 6)), timelines, 0.01, RATE, rest=9)
+    np.testing.assert_array_equal(found.classes, [9, 0, 9, 9])
+    np.testing.assert_array_equal(found.lengths, [2, 1, 1, 1])
+    some = label_frames(piece_of((0, 0.0, 6)), timelines, 0.01, RATE, rest=9, keep_rest=np.arange(6) == 3)
+    np.testing.assert_array_equal(some.classes, [0, 9])
+
+
+def test_a_window_begins_at_its_own_time():
+    """Two windows of 0.11 s that give five frames each: the second does not begin at frame five's time."""
+    timelines = [Timeline.of([0.0, 0.115], [0.115, 0.3], [0, 1])]
+    found = label_frames(piece_of((0, 0.0, 5), (0, 0.11, 5)), timelines, 0.0, RATE)
+    np.testing.assert_array_equal(found.lengths, [6, 4])
+    np.testing.assert_array_equal(found.classes, [0, 1])
+
+
+def test_an_offset_moves_labels():
+    timeline = Timeline.of([0.0, 0.05], [0.05, 0.2], [0, 1])
+    for offset, first in ((0.0, 3), (0.0125, 2), (0.39, 0)):
+        found = label_frames(piece_of((0, 0.0, 8)), [timeline], offset, RATE)
+        assert (found.classes == 0).any() == (first > 0)
+        assert not first or found.lengths[0] == first
+
+
+def test_nothing_has_a_label():
+    found = label_frames(piece_of((0, 0.0, 4)), [Timeline.of([], [], [])], 0.0, RATE)
+    assert found.frames.shape == (0, 2)
+    assert stretch_means(found, 3) is found
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 5))
+def test_means_of_stretches(lengths, longest):
+    ends = np.cumsum(lengths) / RATE
+    timeline = Timeline.of(np.append(0, ends[:-1]), ends, np.arange(len(lengths)))
+    found = label_frames(piece_of((0, 0.0, sum(lengths))), [timeline], 0.01, RATE)
+    np.testing.assert_array_equal(found.lengths, lengths)
+    pooled = stretch_means(found, longest)
+    counts = [-(-length // longest) for length in lengths]
+    np.testing.assert_array_equal(pooled.classes, np.repeat(np.arange(len(lengths)), counts))
+    assert len(pooled.frames) == len(pooled.lengths) == len(pooled.owners) == sum(counts)
+    if longest >= max(lengths):
+        means = [part.mean(0) for part in found.frames.split(lengths)]
+        torch.testing.assert_close(pooled.frames, torch.stack(means))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.0125])
+def test_layers_of_other_rates_share_a_timeline(offset):
+    timeline = Timeline.of([0.0, 0.2, 0.5], [0.2, 0.5, 1.0], [0, 1, 2])
+    shares = []
+    for rate in (25.0, 50.0, 100.0):
+        piece = piece_of((0, 0.0, int(rate)))
+        found = label_frames(piece, [timeline], offset, rate)
+        shares.append(np.bincount(found.classes, found.lengths) / rate)
+    np.testing.assert_allclose(shares, [[0.2, 0.3, 0.5]] * 3, atol=0.041)
