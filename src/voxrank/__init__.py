@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxrank.config import EncoderOptions, ExtractionOptions
+    from voxrank.alignment import Alignment, align
+    from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import Dataset, Utterance
     from voxrank.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from voxrank.results import Ranking
 
 __all__ = [
+    "Alignment",
     "DataError",
     "Dataset",
     "EncoderOptions",
@@ -38,15 +40,18 @@ __all__ = [
     "Ranking",
     "RequestError",
     "RunError",
+    "SequenceOptions",
     "Utterance",
     "UtteranceError",
     "VoxrankError",
+    "align",
     "rank",
     "read_dataset",
 ]
 
 _HOMES = {
-    "voxrank.config": ("EncoderOptions", "ExtractionOptions"),
+    "voxrank.alignment": ("Alignment", "align"),
+    "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions"),
     "voxrank.data.read": ("read_dataset",),
     "voxrank.data.utterance": ("Dataset", "Utterance"),
     "voxrank.errors": (

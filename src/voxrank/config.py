@@ -75,13 +75,47 @@ class EncoderOptions:
 
 
 @dataclass(frozen=True)
+class SequenceOptions:
+    """How transcripts and timed segments become labels of frames.
+
+    Attributes:
+        unit: of transcripts: "char" (None is the same), "phone" (eSpeak NG), "word", or "tokens:SPEC", the pieces of a
+            tokenizer.
+        language: of transcripts, for phones: an eSpeak NG voice such as "en-us"; a column `language` goes before it.
+        aligner: what says when units are heard: "flat[:SPEC[@LAYER]]" needs no model trained for it and takes the
+            features of a candidate that suit best, of a model, or of one of its layers; "ctc:SPEC" is a CTC checkpoint
+            of transformers; "head[:SPEC[@LAYER]]" a CTC head fitted here; "uniform" makes all units equally long.
+        silence: share of the silent frames that are scored, as a class of their own; 0: none.
+        tier: of TextGrid files.
+        allow_leak: accept labels from a model that was trained on a candidate, or on its features.
+        against: other labels that layers are ranked by too, to see how much depends on the alignment: aligners, and
+            "jitter", the labels with every boundary moved by a frame at random.
+
+    Raises:
+        OptionError: a value that its option cannot take.
+    """
+
+    unit: str | None = None
+    language: str | None = None
+    aligner: str = "flat"
+    silence: float = 0.0
+    tier: str | None = None
+    allow_leak: bool = False
+    against: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_number("silence", self.silence, 0, 1)
+
+
+@dataclass(frozen=True)
 class ExtractionOptions:
     """How audio becomes sketches.
 
     Attributes:
         sample: what one sample is: the "utterance" mean of its frames; the mean of a "segment" of them; every "frame"
-            (temporal independence); "effective": every frame, weighted by how much of it is new.
-        segment_s: the longest segment; an utterance is cut into the fewest equal ones.
+            (temporal independence); "effective": every frame, weighted by how much of it is new. None: utterance, and
+            frame where labels are those of frames.
+        segment_s: the longest segment; an utterance, or a stretch of one label, is cut into the fewest equal ones.
         threads: decoders that run ahead of the encoder.
         blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
         shard_s: audio in one shard, about.
@@ -92,7 +126,7 @@ class ExtractionOptions:
         OptionError: a value that its option cannot take.
     """
 
-    sample: Sample = "utterance"
+    sample: Sample | None = None
     segment_s: Seconds = 0.2
     threads: int = 2
     blocks: int = 10
@@ -101,7 +135,8 @@ class ExtractionOptions:
     projections: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("sample", self.sample, Sample)
+        if self.sample is not None:
+            check_choice("sample", self.sample, Sample)
         check_number("segment_s", self.segment_s, 0.01)
         check_number("threads", self.threads, 1, MAX_THREADS, whole=True)
         check_number("blocks", self.blocks, 1, whole=True)

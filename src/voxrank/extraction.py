@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
-from voxrank.joint import front, kept_pieces, layer_label
+from voxrank.joint import LayerVersion, front, kept_pieces, layer_label
 from voxrank.labelling import Stretches, label_frames, stretch_means
 from voxrank.memory import is_out_of_memory
 from voxrank.pooling import segment_frames, segment_means
@@ -37,6 +38,8 @@ from voxrank.targets.timeline import UNLABELLED, Timeline
 
 OnAudio = Callable[[Seconds], None]
 """Called with the seconds of audio that were just dealt with."""
+
+Made = TypeVar("Made")
 
 BATCHES_AHEAD = 2
 """Decoded batches that wait for the encoder."""
@@ -126,10 +129,11 @@ _Decoded = list[tuple[Item, Waveform | UtteranceError]]
 
 
 def _decode(batch: Sequence[Item], sample_rate: int) -> _Decoded:
-    return [(item, _decode_or_reason(item, sample_rate)) for item in batch]
+    return [(item, decode_or_reason(item, sample_rate)) for item in batch]
 
 
-def _decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
+def decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
+    """An utterance's audio, or why it cannot be had."""
     try:
         return decode(item.utterance, sample_rate)
     except UtteranceError as error:
@@ -154,11 +158,12 @@ class _ShardWork:
         )
         self._directions = options.projections
         self._layers, self._block, self._targets = layers, block, targets
-        self._by_utterance = options.sample == "utterance"
+        self._by_utterance = options.sample == "utterance" or (options.sample is None and targets.timed is None)
         self._segments: dict[int, int] = {}
         if options.sample == "segment":
             self._segments = {layer.index: segment_frames(options.segment_s, layer.frame_rate) for layer in layers}
         self._times = {layer.index: (offsets[front(layer)], layer.frame_rate) for layer in layers if offsets}
+        self._versions = {layer.index: layer.version for layer in layers if isinstance(layer, LayerVersion)}
         self._means: dict[int, list[Array]] = {layer.index: [] for layer in layers}
         self._waiting: list[Item] = []
 
@@ -182,22 +187,21 @@ class _ShardWork:
             items = [item for i, item in enumerate(items) if i not in bad]
 
     def _encode(self, encoder: Encoder, waveforms: list[Waveform], items: list[Item]) -> dict[int, _LayerSums]:
-        """Sums of every kept layer; on running out of memory, again with half the budget."""
-        while True:
-            started = time.perf_counter()
-            try:
-                layer_sums = self._sums(len(items)) if self._by_utterance else self._sample_sums(items)
-                for piece in kept_pieces(encoder.encode(waveforms), self._layers):
-                    layer_sums[piece.layer].add(piece)
-                for sums in layer_sums.values():
-                    sums.close()
-                return layer_sums
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                _halve_budget(encoder, error)
-            finally:
-                self._sketch.encode_s += time.perf_counter() - started
+        """Sums of every kept layer."""
+
+        def encoded() -> dict[int, _LayerSums]:
+            layer_sums = self._sums(len(items)) if self._by_utterance else self._sample_sums(items)
+            for piece in kept_pieces(encoder.encode(waveforms), self._layers):
+                layer_sums[piece.layer].add(piece)
+            for sums in layer_sums.values():
+                sums.close()
+            return layer_sums
+
+        started = time.perf_counter()
+        try:
+            return retried(encoder, encoded)
+        finally:
+            self._sketch.encode_s += time.perf_counter() - started
 
     def _sums(self, utterances: int) -> dict[int, _LayerSums]:
         return {layer: _LayerSums(utterances, moments.dim) for layer, moments in self._sketch.layers.items()}
@@ -212,7 +216,8 @@ class _ShardWork:
             if timed is None:
                 made[layer] = _SampleSums(keys, rows, moments.dim, keep)
             else:
-                labels = _Labels(timed, [timed.timelines[row] for row in rows], *self._times[layer])
+                timelines = timed.versions[self._versions[layer]] if layer in self._versions else timed.timelines
+                labels = _Labels(timed, [timelines[row] for row in rows], *self._times[layer])
                 made[layer] = _TimedSums(keys, rows, moments.dim, keep, labels)
         return made
 
@@ -392,6 +397,21 @@ class _TimedSums(_SampleSums):
             np.concatenate(parts) for parts in zip(*((s.lengths, s.classes) for s in stretches), strict=True)
         )
         return np.concatenate(sums), lengths, classes
+
+
+def retried(encoder: Encoder, work: Callable[[], Made]) -> Made:
+    """Do work with an encoder; where it runs out of memory, again with half the encoder's budget.
+
+    Raises:
+        RunError: memory ran out on a single window.
+    """
+    while True:
+        try:
+            return work()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            _halve_budget(encoder, error)
 
 
 def _halve_budget(encoder: Encoder, error: Exception) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -70,6 +71,19 @@ def _listed(indices: tuple[int, ...]) -> str:
     return f"{'layers' if len(indices) > 1 else 'layer'} {', '.join(map(str, indices))}"
 
 
+@dataclass(frozen=True)
+class LayerVersion(Layer):
+    """A layer once more, whose frames have other labels.
+
+    Attributes:
+        of: index of the layer.
+        version: number of the labels, in `Timed.versions`.
+    """
+
+    of: int
+    version: int
+
+
 def layer_label(layer: Layer) -> int | str:
     """What a layer is called: its index, or the kind of a joint one."""
     return layer.kind if isinstance(layer, JointLayer) else layer.index
@@ -77,6 +91,8 @@ def layer_label(layer: Layer) -> int | str:
 
 def front(layer: Layer) -> int:
     """Index of the model's own layer that a layer's frames come from: itself, or the first of those it is made of."""
+    if isinstance(layer, LayerVersion):
+        return layer.of
     return layer.parts[0] if isinstance(layer, JointLayer) else layer.index
 
 
@@ -87,13 +103,16 @@ def kept_pieces(pieces: Iterable[LayerFrames], layers: Sequence[Layer]) -> Itera
         pieces: of all layers of a model, each group of windows layer by layer.
         layers: to keep.
     """
-    kept = {layer.index for layer in layers}
+    kept: dict[int, list[int]] = defaultdict(list)
+    for layer in layers:
+        if not isinstance(layer, JointLayer):
+            kept[front(layer)].append(layer.index)
     joint = [layer for layer in layers if isinstance(layer, JointLayer)]
     needed = {part for layer in joint for part in layer.parts}
     held: dict[int, torch.Tensor] = {}
     for piece in pieces:
-        if piece.layer in kept:
-            yield piece
+        for index in kept[piece.layer]:
+            yield piece if index == piece.layer else replace(piece, layer=index)
         if piece.layer in needed:
             held[piece.layer] = piece.frames
         if needed and held.keys() == needed:

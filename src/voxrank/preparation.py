@@ -1,49 +1,207 @@
-"""What a run starts from: utterances that can be read, in shards, and models that can be loaded."""
+"""What a run starts from: utterances that can be read, with their targets, in shards."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
-from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.aligners.base import Aligned, Transcript
+from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_unlabelled
-from voxrank.data.utterance import Dataset, Skipped
-from voxrank.encoders.base import Encoder, Layer
-from voxrank.encoders.registry import load_encoder
-from voxrank.errors import DataError, OptionError
-from voxrank.joint import JOINT_KINDS, JointLayer
-from voxrank.progress import Progress
+from voxrank.data.utterance import Dataset, Segment, Skipped
+from voxrank.errors import DataError, UtteranceError
 from voxrank.shards import Item, Shard, plan_shards
-from voxrank.targets.labels import Targets, utterance_targets
+from voxrank.targets.labels import SHOWN_NAMES, Targets, utterance_targets
+from voxrank.targets.sequence import (
+    Spelling,
+    by_words,
+    is_unscored,
+    labels_of,
+    segment_timeline,
+    spelling,
+    timed_targets,
+    utterance_segments,
+)
+from voxrank.targets.timeline import Timeline
+from voxrank.targets.units import FIRST, Inventory, Speller
 
-KEPT_PARAMETERS = 500_000_000
-"""Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What every candidate sees: the utterances that can be used, their targets and shards."""
+    """What every candidate sees: utterances that can be used, their targets and shards; and what a user should know."""
 
     items: list[Item]
     skipped: tuple[Skipped, ...]
     targets: Targets
     shards: list[Shard]
+    notes: list[str] = field(default_factory=list, kw_only=True)
 
 
-def prepare(dataset: Dataset, options: ExtractionOptions) -> Prepared:
+def prepare(dataset: Dataset, options: ExtractionOptions, sequence: SequenceOptions) -> Prepared | Unaligned:
     """Look at the audio files, and deal those that can be read into shards.
+
+    Returns:
+        What every candidate sees; for transcripts what is to be aligned first.
 
     Raises:
         DataError: none of them can be read, or their labels leave nothing to tell apart.
+        OptionError: a unit or language that there is not.
     """
     items, skipped = _readable(dataset, dataset.source, options)
+    if dataset.task == "transcription":
+        return _spelled(dataset, items, skipped, options, sequence)
+    if dataset.task == "segmentation":
+        return _segmented(dataset, items, skipped, options, sequence)
     targets = utterance_targets([item.utterance for item in items], dataset.task)
+    return _dealt(dataset, items, skipped, targets, options)
+
+
+def _dealt(
+    dataset: Dataset, items: list[Item], skipped: Sequence[Skipped], targets: Targets, options: ExtractionOptions
+) -> Prepared:
     shards = plan_shards(items, dataset.target, blocks=options.blocks, shard_s=options.shard_s)
-    return Prepared(items, skipped, targets, shards)
+    return Prepared(items, tuple(skipped), targets, shards)
+
+
+def _segmented(
+    dataset: Dataset,
+    items: Sequence[Item],
+    skipped: Sequence[Skipped],
+    options: ExtractionOptions,
+    sequence: SequenceOptions,
+) -> Prepared:
+    """Timed segments as they are."""
+
+    def timed(item: Item) -> tuple[Segment, ...]:
+        found = utterance_segments(item.utterance, item.seconds)
+        segment_timeline(found, dict.fromkeys(labels_of(found), 0))  # that it can be one
+        return found
+
+    kept, segments, left_out = _each(items, timed)
+    names = sorted({label for found in segments for label in labels_of(found)})
+    numbers = {name: number for number, name in enumerate(names)}
+    targets = timed_targets([segment_timeline(found, numbers) for found in segments], names, sequence.silence)
+    prepared = _dealt(dataset, kept, [*skipped, *left_out], targets, options)
+    unscored = Counter(segment.label for found in segments for segment in found if is_unscored(segment))
+    if unscored:
+        listed = ", ".join(f"{label!r} ({count})" for label, count in unscored.most_common(SHOWN_NAMES))
+        prepared.notes.append(f"segments of no known unit are not scored: {listed}")
+    return prepared
+
+
+def _spelled(
+    dataset: Dataset,
+    items: Sequence[Item],
+    skipped: Sequence[Skipped],
+    options: ExtractionOptions,
+    sequence: SequenceOptions,
+) -> Unaligned:
+    """Transcripts in units."""
+    unit = sequence.unit or "char"
+    speller = Speller("char" if unit == "word" else unit, sequence.language)
+    kept, spellings, left_out = _each(items, lambda item: spelling(item.utterance, unit, speller))
+    inventory = Inventory.of([one.units for one in spellings])
+    transcripts = [
+        Transcript(item, inventory.numbers(one.units), one.units.pauses)
+        for item, one in zip(kept, spellings, strict=True)
+    ]
+    return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence)
+
+
+def _each(items: Sequence[Item], work: Callable[[Item], Found]) -> tuple[list[Item], list[Found], list[Skipped]]:
+    """Items for which work succeeds, in new rows, with what came of it; and why others are left out.
+
+    Raises:
+        DataError: it succeeds for none.
+    """
+    kept: list[Item] = []
+    results: list[Found] = []
+    skipped: list[Skipped] = []
+    for item in items:
+        try:
+            results.append(work(item))
+            kept.append(replace(item, row=len(kept)))
+        except UtteranceError as error:
+            skipped.append(Skipped(item.utterance.id, str(error)))
+    if not kept:
+        raise DataError(
+            f"none of the {len(items)} utterances has labels that can be used; the first: {skipped[0].utterance}: "
+            f"{skipped[0].reason}"
+        )
+    return kept, results, skipped
+
+
+@dataclass(frozen=True)
+class Unaligned:
+    """Transcripts in units, and nothing known of when they are heard.
+
+    Attributes:
+        dataset: that they are from.
+        transcripts: of the utterances that can be read and spelled.
+        spellings: of each.
+        names: of the units; number n is `names[n − 1]`.
+        skipped: the other utterances.
+        options: of the extraction.
+        sequence: what becomes of them.
+    """
+
+    dataset: Dataset
+    transcripts: list[Transcript]
+    spellings: list[Spelling]
+    names: tuple[str, ...]
+    skipped: list[Skipped]
+    options: ExtractionOptions
+    sequence: SequenceOptions
+
+    @property
+    def seconds(self) -> Seconds:
+        """Audio to be aligned."""
+        return sum(transcript.item.seconds for transcript in self.transcripts)
+
+    def aligned(self, found: Aligned, others: Sequence[Aligned] = ()) -> Prepared:
+        """What every candidate sees, by an alignment of the transcripts, and by others to compare.
+
+        Raises:
+            DataError: no utterance could be aligned by all, or a single class is left.
+        """
+
+        def taken(item: Item) -> list[Timeline]:
+            return [self._classes(item.row, one[item.row]) for one in (found, *others)]
+
+        kept, every, left_out = _each([transcript.item for transcript in self.transcripts], taken)
+        timelines, *versions = zip(*every, strict=True)
+        targets = timed_targets(timelines, self.classes, self.sequence.silence, versions)
+        return _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """What frames are told apart by: units, or words."""
+        if self.sequence.unit != "word":
+            return self.names
+        return tuple(sorted({word for one in self.spellings for word in one.words or ()}))
+
+    @cached_property
+    def _word_numbers(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.classes)}
+
+    def _classes(self, row: int, timeline: Timeline | UtteranceError) -> Timeline:
+        """A timeline of numbered units → one of classes."""
+        if isinstance(timeline, UtteranceError):
+            raise timeline
+        words = self.spellings[row].words
+        if words is None:
+            return replace(timeline, symbols=timeline.symbols - FIRST)
+        numbers = np.array([self._word_numbers[word] for word in words])
+        return by_words(timeline, self.transcripts[row].pauses, numbers)
 
 
 def _readable(dataset: Dataset, name: str, options: ExtractionOptions) -> tuple[list[Item], tuple[Skipped, ...]]:
@@ -69,52 +227,3 @@ def prepare_source(source: str | os.PathLike[str] | Dataset, options: Extraction
     targets = Targets(("source",), np.zeros(len(items), dtype=np.int64))
     shards = plan_shards(items, dataset.target, blocks=1, shard_s=options.shard_s)
     return Origin(items, (*dataset.skipped, *skipped), targets, shards, dataset)
-
-
-class Stable:
-    """The candidates: each is loaded once before anything is encoded, and small ones stay loaded."""
-
-    def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
-        self._options = options
-        self._kept: dict[str, Encoder] = {}
-        self.layers: dict[str, tuple[Layer, ...]] = {}
-        self.parameters: dict[str, int] = {}
-        for position, spec in enumerate(specs, start=1):
-            watcher.load(spec, position, len(specs))
-            encoder = load_encoder(spec, options)
-            self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
-            if sum(self.parameters.values()) <= KEPT_PARAMETERS:
-                self._kept[spec] = encoder
-
-    def take(self, spec: str) -> Encoder:
-        """The encoder, which the caller then owns."""
-        return self._kept.pop(spec, None) or load_encoder(spec, self._options)
-
-
-def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Layer]:
-    """The layers a user asked for.
-
-    Args:
-        wanted: comma-separated indices (negative ones count from the last layer) or "all", and "mean" or "concat" for
-            those named together; of all layers where none is named.
-        layers: that the model has.
-        spec: the model, for the message.
-
-    Raises:
-        OptionError: no such list, the model has no such layer, or its layers cannot be put together.
-    """
-    words = [part.strip() for part in wanted.split(",") if part.strip()]
-    kinds = [kind for kind in JOINT_KINDS if kind in words]
-    named = [word for word in words if word not in JOINT_KINDS]
-    try:
-        numbers = list(range(len(layers))) if named in (["all"], []) and words else [int(word) for word in named]
-    except ValueError:
-        numbers = []
-    if not numbers:
-        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, with mean or concat, got {wanted!r}")
-    missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
-    if missing:
-        raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
-    chosen = [layers[place] for place in sorted({number % len(layers) for number in numbers})]
-    joint = [JointLayer.of(kind, chosen, len(layers) + place, spec) for place, kind in enumerate(kinds)]
-    return [*(chosen if named else []), *joint]

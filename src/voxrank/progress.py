@@ -14,6 +14,9 @@ class Progress:
     def load(self, model: str, position: int, models: int) -> None:
         """A model is being loaded, before anything is encoded: `position` of `models` (from 1)."""
 
+    def align(self, aligner: str, seconds: Seconds) -> None:
+        """Transcripts are aligned with this much audio; `advance` and `finish` follow, before any model starts."""
+
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """A model begins: `position` of `models` (from 1), with this much audio to encode."""
 

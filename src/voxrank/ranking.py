@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -11,25 +12,30 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-from voxrank.config import EncoderOptions, ExtractionOptions, check_number
+import numpy as np
+from scipy.stats import spearmanr
+
+from voxrank.aligning import Labelled, check_sequence, label
+from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, check_number
 from voxrank.data.read import read_dataset
-from voxrank.data.utterance import Dataset, Skipped, Task
+from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
 from voxrank.encoders.base import Layer
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.local import ModelSketch, sketch_model
 from voxrank.errors import OptionError, RunError
-from voxrank.joint import layer_label
+from voxrank.joint import JointLayer, LayerVersion, layer_label
 from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.ordering import Column, beats, best_of_each, probability_best
-from voxrank.preparation import Origin, Prepared, Stable, parse_layers, prepare, prepare_source
+from voxrank.preparation import Origin, Prepared, prepare, prepare_source
 from voxrank.progress import Progress
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS, estimate_all
 from voxrank.scores.view import LayerView, SourceView
 from voxrank.shards import Item
 from voxrank.sketches.projections import Quantiles
+from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import Targets, remarks
 
 logger = logging.getLogger(__name__)
@@ -47,11 +53,13 @@ def rank(
     *,
     target: str | None = None,
     split: str | None = None,
+    segments: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | Dataset | None = None,
     scores: Sequence[str] = ("combined",),
     layers: str = "all",
     encoder: EncoderOptions | None = None,
     extraction: ExtractionOptions | None = None,
+    sequence: SequenceOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -60,8 +68,10 @@ def rank(
     Args:
         data: a manifest (CSV, TSV, JSONL), a folder of class folders, or a `Dataset`.
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
-        target: column to predict; by default label, else labels, else value.
+        target: column to predict; by default label, else labels, value, segments or text, the first that is there; text
+            where `sequence` names a unit.
         split: rows to use; by default "train" where the data have it, else all; "all" for every row.
+        segments: a file, or a folder of files, that says what is heard when (TextGrid, CTM, RTTM, Audacity, JSON).
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.
         scores: names; the first one orders the ranking. "combined" averages the order by LogME and by kNN.
@@ -69,6 +79,7 @@ def rank(
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
         extraction: what a sample is, blocks, threads.
+        sequence: how transcripts and segments become labels of frames: units, aligner, silence.
         seed: of the resamples behind `probability_best`.
         progress: told of each step.
 
@@ -84,16 +95,17 @@ def rank(
     """
     started = time.perf_counter()
     keep_heap_small()
-    encoding, extraction, watcher = (
-        encoder or EncoderOptions(),
-        extraction or ExtractionOptions(),
-        progress or Progress(),
-    )
+    encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
+    sequence, watcher = sequence or SequenceOptions(), progress or Progress()
     check_number("seed", seed, 0, whole=True)
     named = {name: _parts(name) for name in _distinct(scores, "score")}
     specs = _distinct(models, "model")
-    dataset = _dataset(data, target, split)
-    prepared = prepare(dataset, extraction)
+    if target is None and segments is None and sequence.unit is not None and not isinstance(data, Dataset):
+        target = "text"
+    dataset = _dataset(data, target, split, segments, sequence.tier)
+    check_sequence(sequence, extraction, dataset.task)
+    extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
+    ready = prepare(dataset, extraction, sequence)
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
     extraction = replace(
@@ -107,18 +119,26 @@ def rank(
         left_out.append("no score reads the source data (swd, frechet and tsne do): they are not encoded")
     stable = Stable(specs, encoding, watcher)
     wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
-    for line in (_introduction(dataset, prepared), *remarks(prepared.targets), *left_out):
+    labelled = label(ready, sequence, specs, stable, encoding, extraction.threads, watcher)
+    prepared = labelled.prepared
+    for line in (_introduction(dataset, prepared), *prepared.notes, *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
+    if labelled.record is not None:
+        watcher.note(f"times: {labelled.record}")
+    compared_by = _Versions(labelled.against, chosen[:1], prepared.targets)
     tally = _Tally(chosen, prepared.targets, effective=extraction.sample == "effective")
     for position, spec in enumerate(specs, start=1):
         logger.info("%s: begins, model %d of %d", spec, position, len(specs))
         parts = [prepared] if origin is None else [prepared, origin]
         watcher.start(spec, position, len(specs), sum(item.seconds for part in parts for item in part.items))
         taken = stable.take(spec)
+        versions = compared_by.layers(wanted[spec])
         sketches = [
-            sketch_model(taken, part.shards, part.targets, wanted[spec], extraction, watcher.advance) for part in parts
+            sketch_model(taken, part.shards, part.targets, asked, extraction, watcher.advance)
+            for part, asked in zip(parts, ([*wanted[spec], *versions], wanted[spec]), strict=False)
         ]
+        compared_by.add(versions, sketches[0])
         tally.add(spec, stable.parameters[spec], wanted[spec], sketches)
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
@@ -137,9 +157,13 @@ def rank(
         models=_rank_models(tally.candidates, best, columns, probability_best(first, models)),
         beats=beats(first, models, [models[i] for i in best]),
         layers=tuple(_layer_score(tally.candidates[i], _values(columns, i)) for i in order),
-        cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb()),
+        cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb(), labelled.seconds),
         skipped=skipped,
-        options=_options(dataset, origin, columns, layers, seed) | asdict(encoding) | asdict(extraction),
+        options=_options(dataset, origin, columns, layers, seed)
+        | asdict(encoding)
+        | asdict(extraction)
+        | _sequence_options(sequence, labelled),
+        sensitivity=compared_by.compared(tally.candidates),
     )
     _log(ranking)
     return ranking
@@ -170,7 +194,7 @@ def _usable_names(named: dict[str, list[Score]], task: Task, *, with_source: boo
 def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
     """Why a score cannot be had; empty where it can."""
     if task not in score.tasks:
-        return f"is for {' and '.join(score.tasks)}"
+        return f"is not for {task}"
     if score.needs_source and not with_source:
         return "needs source data (--source)"
     if score.package and find_spec(score.package) is None:
@@ -180,7 +204,12 @@ def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
 
 def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     """What will be scored, in one line."""
-    what = {"classification": "classes", "multilabel": "labels"}.get(dataset.task)
+    what = {
+        "classification": "classes",
+        "multilabel": "labels",
+        "segmentation": "labels of frames",
+        "transcription": "units",
+    }.get(dataset.task)
     classes = f", {prepared.targets.count} {what}" if what else ""
     part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
@@ -195,11 +224,19 @@ def _log(ranking: Ranking) -> None:
     logger.info("%d of %d utterances used; %s", ranking.data.used, ranking.data.utterances, ranking.cost)
 
 
-def _dataset(data: str | os.PathLike[str] | Dataset, target: str | None, split: str | None) -> Dataset:
+def _dataset(
+    data: str | os.PathLike[str] | Dataset,
+    target: str | None,
+    split: str | None,
+    segments: str | os.PathLike[str] | None,
+    tier: str | None,
+) -> Dataset:
     if not isinstance(data, Dataset):
-        return read_dataset(data, target=target, split=split)
-    if target is not None or split is not None:
-        raise OptionError("target and split are for read_dataset, and a Dataset was given; read it with them instead")
+        return read_dataset(data, target=target, split=split, segments=segments, tier=tier)
+    if any(option is not None for option in (target, split, segments, tier)):
+        raise OptionError(
+            "target, split, segments and tier are for read_dataset, and a Dataset was given; read it with them instead"
+        )
     return data
 
 
@@ -266,6 +303,57 @@ class _Tally:
         self.score_s += time.perf_counter() - started
 
 
+class _Versions:
+    """The ranking by other labels of the same frames.
+
+    Args:
+        names: of the labels, in order of `Timed.versions`.
+        scores: the first one orders the ranking.
+        targets: of the data.
+    """
+
+    def __init__(self, names: Sequence[str], scores: Sequence[Score], targets: Targets) -> None:
+        self._names, self._score, self._targets = names, scores[0], targets
+        self._values: dict[str, list[float]] = {name: [] for name in names}
+
+    def layers(self, layers: Sequence[Layer]) -> list[LayerVersion]:
+        """Every layer once for each kind of labels."""
+        first = max(layer.index for layer in layers) + 1
+        made = itertools.product(
+            range(len(self._names)), (layer for layer in layers if not isinstance(layer, JointLayer))
+        )
+        return [
+            LayerVersion(first + place, layer.name, layer.dim, layer.frame_rate, layer.index, version)
+            for place, (version, layer) in enumerate(made)
+        ]
+
+    def add(self, layers: Sequence[LayerVersion], sketch: ModelSketch) -> None:
+        """Score the layers of a model."""
+        for layer in layers:
+            view = _view(layer.index, sketch, None, self._targets, effective=False)
+            self._values[self._names[layer.version]].append(estimate_all([self._score], view)[self._score.name].value)
+
+    def compared(self, candidates: Sequence[_Candidate]) -> tuple[Sensitivity, ...]:
+        """Each with the ranking itself."""
+        plain = [c for c in candidates if not isinstance(c.layer, JointLayer)]
+        own = [c.estimates[self._score.name].value for c in plain]
+        sign = 1 if self._score.higher_is_better else -1
+        found = []
+        for name, values in self._values.items():
+            best = plain[int(np.argmax(sign * np.array(values)))]
+            same = spearmanr(own, values) if len(own) > 2 else None
+            found.append(
+                Sensitivity(
+                    name,
+                    None if same is None else float(same.statistic),
+                    None if same is None else float(same.pvalue),
+                    best.model,
+                    layer_label(best.layer),
+                )
+            )
+        return tuple(found)
+
+
 def _view(
     layer: int, sketch: ModelSketch, origin: ModelSketch | None, targets: Targets, *, effective: bool
 ) -> LayerView:
@@ -326,6 +414,13 @@ def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:
 
 def _layer_score(c: _Candidate, values: dict[str, ScoreValue]) -> LayerScore:
     return LayerScore(c.model, layer_label(c.layer), c.layer.name, c.layer.dim, values)
+
+
+def _sequence_options(sequence: SequenceOptions, labelled: Labelled) -> dict[str, Any]:
+    """How frames got their labels, where they have labels of their own."""
+    if labelled.record is None:
+        return {}
+    return asdict(sequence) | {"aligner": asdict(labelled.record)}
 
 
 def _options(dataset: Dataset, origin: Origin | None, columns: Columns, layers: str, seed: int) -> dict[str, Any]:

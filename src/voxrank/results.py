@@ -86,12 +86,35 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes)."""
+    """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes).
+
+    Those of aligning transcripts, with the choice of features for it, are `align_s`.
+    """
 
     encode_s: Seconds
     score_s: Seconds
     total_s: Seconds
     peak_rss_mb: float
+    align_s: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The ranking by other labels of the same frames.
+
+    Attributes:
+        labels: what made them: an aligner, or "jitter".
+        spearman: rank correlation over all layers of all models, by the score that orders the ranking; None for fewer
+            than three of them.
+        p: its p-value.
+        model, layer: the best by these labels.
+    """
+
+    labels: str
+    spearman: float | None
+    p: float | None
+    model: str
+    layer: int | str
 
 
 @dataclass(frozen=True)
@@ -99,7 +122,7 @@ class Ranking:
     """The answer.
 
     Attributes:
-        task: "classification", "multilabel" or "regression".
+        task: "classification", "multilabel", "regression", "segmentation" or "transcription".
         data: what was scored.
         models: best first.
         layers: of all models, best first.
@@ -108,6 +131,7 @@ class Ranking:
         cost: what it took.
         skipped: utterances left out, with reasons.
         options: what was asked for, to run it again.
+        sensitivity: the ranking by other labels, where any were asked for.
     """
 
     task: str
@@ -118,6 +142,7 @@ class Ranking:
     cost: Cost
     skipped: tuple[Skipped, ...]
     options: dict[str, Any]
+    sensitivity: tuple[Sensitivity, ...] = ()
 
     @property
     def best(self) -> ModelScore:

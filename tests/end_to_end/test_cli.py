@@ -370,13 +370,13 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
     tones.write_text(
         "\n".join([lines[0].replace("label", "value"), *(f"{x.split(',')[0]},{i},s" for i, x in enumerate(lines[1:]))])
     )
-    err = check_left_out(run, tones, "ncm", "ridge", "ncm is for classification and is left out")
-    assert "expected a score for regression; ncm is for classification and is left out: name another one" in err
+    err = check_left_out(run, tones, "ncm", "ridge", "ncm is not for regression and is left out")
+    assert "expected a score for regression; ncm is not for regression and is left out: name another one" in err
 
 
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
-    for default in ("label, else value", "train if there is one", "default: (combined)"):
+    for default in ("label, labels, value, segments or text", "train if there is one", "default: (combined)"):
         assert default in text
 
 

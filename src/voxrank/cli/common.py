@@ -24,8 +24,45 @@ DataArgument = Annotated[
     ),
 ]
 TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.", show_default="label, else value")
+    str | None,
+    typer.Option(
+        "--target", metavar="COLUMN", help="Column to predict.", show_default="label, labels, value, segments or text"
+    ),
 ]
+UnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unit",
+        metavar="UNIT",
+        help="Of transcripts: char, phone, word or tokens:SPEC (a tokenizer).",
+        show_default="char",
+    ),
+]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option("--language", metavar="CODE", help="Of transcripts, for phones: en-us, de, fr …", show_default=False),
+]
+AlignerOption = Annotated[
+    str,
+    typer.Option(
+        "--aligner",
+        metavar="SPEC",
+        help="flat[:SPEC[@LAYER]] (no trained aligner), ctc:SPEC, head[:SPEC[@LAYER]] or uniform.",
+    ),
+]
+SegmentsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--segments",
+        metavar="PATH",
+        help="Times: a folder of TextGrids, or a CTM, RTTM or JSON file.",
+        show_default=False,
+    ),
+]
+TierOption = Annotated[
+    str | None, typer.Option("--tier", metavar="NAME", help="Of TextGrids.", show_default="phones, or the only one")
+]
+LeakOption = Annotated[bool, typer.Option("--allow-leak", help="Take labels from a model trained on a candidate.")]
 SplitOption = Annotated[
     str | None,
     typer.Option(

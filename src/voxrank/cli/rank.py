@@ -10,18 +10,24 @@ from typing import Annotated, cast
 import typer
 
 from voxrank.cli.common import (
+    AlignerOption,
     DataArgument,
     DeviceOption,
     JsonOption,
+    LanguageOption,
+    LeakOption,
+    SegmentsOption,
     SplitOption,
     TargetOption,
+    TierOption,
     TrustOption,
+    UnitOption,
     err,
     log_to,
     out,
     print_json,
 )
-from voxrank.config import DTypeName, EncoderOptions, ExtractionOptions, Sample, WhisperWindow
+from voxrank.config import DTypeName, EncoderOptions, ExtractionOptions, Sample, SequenceOptions, WhisperWindow
 from voxrank.progress import Progress
 from voxrank.report.progress import watch
 from voxrank.report.terminal import show_ranking
@@ -40,6 +46,8 @@ Examples:
   voxrank rank commands/ --model pack:whisper-base --model logmel --out ranked
 
   voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
+
+  voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
 """
 
 
@@ -75,9 +83,32 @@ def rank(
     out_dir: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
     ] = None,
+    unit: UnitOption = None,
+    language: LanguageOption = None,
+    aligner: AlignerOption = "flat",
+    segments: SegmentsOption = None,
+    tier: TierOption = None,
+    silence: Annotated[
+        float,
+        typer.Option("--silence", metavar="SHARE", help="Of silent frames, scored as a class (0: none, 1: all)."),
+    ] = 0.0,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="LABELS",
+            help="Compare with the ranking by other labels: uniform, jitter, flat:SPEC, ctc:SPEC (repeat).",
+        ),
+    ] = None,
+    allow_leak: LeakOption = False,
     sample: Annotated[
-        str, typer.Option("--sample", help="What one sample is: utterance (the mean), segment, effective or frame.")
-    ] = "utterance",
+        str | None,
+        typer.Option(
+            "--sample",
+            help="What one sample is: utterance (the mean), segment, effective or frame.",
+            show_default="utterance; frame for transcripts and segments",
+        ),
+    ] = None,
     segment: Annotated[
         float, typer.Option("--segment", metavar="SECONDS", help="The longest segment of --sample segment.")
     ] = 0.2,
@@ -107,7 +138,18 @@ def rank(
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(sample=cast("Sample", sample), segment_s=segment, threads=threads, blocks=blocks)
+    extraction = ExtractionOptions(
+        sample=cast("Sample | None", sample), segment_s=segment, threads=threads, blocks=blocks
+    )
+    sequence = SequenceOptions(
+        unit=unit,
+        language=language,
+        aligner=aligner,
+        silence=silence,
+        tier=tier,
+        allow_leak=allow_leak,
+        against=tuple(against or ()),
+    )
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
@@ -117,11 +159,13 @@ def rank(
             model or [],
             target=target,
             split=split,
+            segments=segments,
             source=source,
             scores=score or SCORES[:1],
             layers=layers,
             encoder=encoder,
             extraction=extraction,
+            sequence=sequence,
             seed=seed,
             progress=progress,
         )

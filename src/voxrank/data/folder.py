@@ -30,17 +30,18 @@ def _hidden(file: Path) -> bool:
 def read_folder(path: Path, request: Request) -> Dataset:
     """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`.
 
-    Where labels do not matter, audio files that lie in `path` itself are taken too.
+    Where labels do not matter, or are in files of segments, all audio files below `path` are taken.
     """
     suffixes = audio_suffixes()
     folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    by_class = request.labelled and request.segments is None
     rows = [
         Row(_printable(str(file.relative_to(path))), {"path": str(file.relative_to(path.parent)), "label": folder.name})
-        for folder in (folders if request.labelled else [path])
+        for folder in (folders if by_class else [path])
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in suffixes and not _hidden(file.relative_to(folder))
     ]
-    if not rows and not request.labelled:
+    if not rows and not by_class:
         raise DataError(f"{path}: expected audio files in it, found none")
     if not rows:
         raise DataError(f"{path}: expected folders named after classes with audio files in them, found none")

@@ -23,18 +23,28 @@ READERS: dict[str, Reader] = {
 """File ending → reader; a folder goes to `read_folder`."""
 
 
-def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, split: str | None = None) -> Dataset:
+def read_dataset(
+    path: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    split: str | None = None,
+    segments: str | os.PathLike[str] | None = None,
+    tier: str | None = None,
+) -> Dataset:
     """Read labelled speech: rows and labels only, no audio.
 
     Columns: ``path`` (or ``audio_filepath``, ``file``, ``audio``), relative to the manifest's folder; ``label``
-    (class), ``labels`` (any number of them), ``value`` (number) or ``text`` (transcript), the first of these that is
-    there; optionally ``start`` (or ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``,
-    ``split``.
+    (class), ``labels`` (any number of them), ``value`` (number), ``segments`` (a TextGrid, CTM, RTTM, Audacity or JSON
+    file, or a JSON list) or ``text`` (transcript), the first of these that is there; optionally ``start`` (or
+    ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``language``, ``split``.
 
     Args:
         path: a .csv, .tsv, .jsonl or .ndjson manifest, or a folder of class folders.
         target: another column to predict: ``value`` as numbers, any other as classes.
         split: rows to take; by default those of ``train`` where there are any, else all; "all" for every row.
+        segments: a file that says what is heard when in all recordings, or a folder with a file for each, named like
+            the audio; in place of a column.
+        tier: of TextGrid files; by default "phones", or the only one.
 
     Returns:
         The usable utterances; the others are in `Dataset.skipped` with reasons.
@@ -42,7 +52,10 @@ def read_dataset(path: str | os.PathLike[str], *, target: str | None = None, spl
     Raises:
         DataError: the path, its format, its columns or all of its rows are unusable.
     """
-    return _read(Path(path), Request(target, split))
+    given = None if segments is None else Path(segments)
+    if given is not None and not given.exists():
+        raise DataError(f"no such file or folder of segments: {given}; check the path")
+    return _read(Path(path), Request(target, split, segments=given, tier=tier))
 
 
 def read_unlabelled(path: str | os.PathLike[str]) -> Dataset:

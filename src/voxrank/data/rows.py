@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from voxrank.data.timed import SegmentSource
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
 from voxrank.errors import DataError, UtteranceError, did_you_mean
 
@@ -18,11 +19,14 @@ TASK_COLUMNS: dict[str, Task] = {
     "label": "classification",
     "labels": "multilabel",
     "value": "regression",
+    "segments": "segmentation",
     "text": "transcription",
 }
 """Column → task, in the order in which they are looked for."""
 OFFSET_DECIMALS = 9
 """A start and a duration are added to the nanosecond, so that 0.1 + 0.2 is 0.3."""
+SEGMENTS = "segments"
+"""The column of timed segments."""
 TRAIN = "train"
 ALL = "all"
 
@@ -39,12 +43,19 @@ class Row:
 class Request:
     """What the user asked of a data set: a column to predict and a split, or None for the defaults.
 
-    Where labels do not matter (`labelled` is False), each utterance is labelled with its own file.
+    Attributes:
+        target: the column.
+        split: rows to take.
+        labelled: whether labels matter; else each utterance is labelled with its own file.
+        segments: a file, or a folder of files, that tells what is heard when in place of a column.
+        tier: of TextGrid files.
     """
 
     target: str | None = None
     split: str | None = None
     labelled: bool = True
+    segments: Path | None = None
+    tier: str | None = None
 
 
 def build_dataset(
@@ -63,14 +74,17 @@ def build_dataset(
         DataError: a column is missing, the split is unknown, or nothing usable is left.
     """
     path_column = _path_column(source, columns)
-    target, task = _target(source, columns, request.target if request.labelled else path_column)
+    target, task = _target(source, columns, request if request.labelled else Request(path_column))
     split, kept = _of_split(source, list(rows), request.split)
     separator = _separator(kept, target) if task == "multilabel" else None
+    timed = SegmentSource(source.parent, request.segments, request.tier) if task == "segmentation" else None
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)
     for row in kept:
         try:
             utterance = _utterance(row, source.parent, path_column, target, task, separator)
+            if timed is not None:
+                utterance = replace(utterance, segments=timed.of(row.columns.get(target), utterance.path))
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
@@ -91,7 +105,12 @@ def _path_column(source: Path, columns: Sequence[str]) -> str:
     )
 
 
-def _target(source: Path, columns: Sequence[str], wanted: str | None) -> tuple[str, Task]:
+def _target(source: Path, columns: Sequence[str], request: Request) -> tuple[str, Task]:
+    wanted = request.target
+    if request.segments is not None:
+        if wanted is not None:
+            raise DataError(f"{source}: both a column, {wanted!r}, and a file of segments were named; name one of them")
+        return SEGMENTS, "segmentation"
     if wanted is not None:
         if wanted not in columns:
             raise DataError(f"{source}: there is no column {wanted!r} to predict; {did_you_mean(wanted, columns)}")
@@ -100,8 +119,8 @@ def _target(source: Path, columns: Sequence[str], wanted: str | None) -> tuple[s
         if name in columns:
             return name, task
     raise DataError(
-        f"{source}: expected a column 'label' (class), 'labels' (several), 'value' (number) or 'text' (transcript), "
-        f"found: {', '.join(columns)}; rename one, or name it with --target"
+        f"{source}: expected a column 'label' (class), 'labels' (several), 'value' (number), 'segments' (times) or "
+        f"'text' (transcript), found: {', '.join(columns)}; rename one, or name it with --target"
     )
 
 
@@ -135,8 +154,8 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
         raise UtteranceError(f"the column {path_column!r} is empty")
     start, end = _offsets(row)
     labels = _labels(row, target, separator) if separator else None
-    content = None if separator else _text(row, target)
-    if content is None and labels is None:
+    content = None if separator or task == "segmentation" else _text(row, target)
+    if content is None and labels is None and task != "segmentation":
         raise UtteranceError(f"the column {target!r} is empty")
     name = _with_slashes(folder, name)
     return Utterance(
@@ -150,6 +169,7 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
         speaker=_text(row, "speaker"),
         split=_text(row, "split"),
         labels=labels,
+        language=_text(row, "language"),
     )
 
 
@@ -236,4 +256,4 @@ def _refuse_duplicate(utterance: Utterance, seen: Mapping[str, Utterance], targe
 
 def _content(utterance: Utterance) -> tuple[Any, ...]:
     """What the row says of the audio."""
-    return utterance.label, utterance.labels, utterance.value, utterance.text
+    return utterance.label, utterance.labels, utterance.value, utterance.text, utterance.segments

@@ -9,7 +9,13 @@ from typing import Literal
 
 from voxrank.config import Seconds
 
-Task = Literal["classification", "multilabel", "regression", "transcription"]
+Task = Literal["classification", "multilabel", "regression", "segmentation", "transcription"]
+TIMED: tuple[Task, ...] = ("segmentation", "transcription")
+"""Tasks whose labels belong to frames rather than to utterances."""
+
+
+NAMED_ALWAYS = 7
+"""Of an utterance's fields behind its path, those that are in every fingerprint; others are where they are given."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Utterance:
         speaker: who speaks, when known; statistics are grouped by it.
         split: the row's part of the data (such as "train"), when the manifest says.
         labels: names of all that it shows, sorted, for tasks where that may be any number; () for none of them.
+        language: that it is in, when the manifest says.
+        segments: what is heard when, in seconds of the file.
     """
 
     id: str
@@ -67,6 +75,8 @@ class Utterance:
     speaker: str | None = None
     split: str | None = None
     labels: tuple[str, ...] | None = None
+    language: str | None = None
+    segments: tuple[Segment, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +119,8 @@ class Dataset:
         """
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
-            fields = astuple(utterance)
-            given = fields[2:-1] if utterance.labels is None else fields[2:]  # without the machine's own path
-            digest.update(repr((fields[0], *given)).encode())
+            identity, _, *fields = astuple(utterance)  # without the machine's own path
+            always, where_given = fields[:NAMED_ALWAYS], fields[NAMED_ALWAYS:]
+            given = [field for field in where_given if field is not None]
+            digest.update(repr((identity, *always, *given)).encode())
         return digest.hexdigest()

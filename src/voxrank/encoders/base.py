@@ -133,6 +133,10 @@ class Encoder(ABC):
                     windows.append(Window(cutting.owner, cutting.start / self.sample_rate, length))
                 yield LayerFrames(piece.layer, piece.frames, tuple(lengths), tuple(windows))
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The model's parameters by name, where it has any that can be told; to see whether two models are related."""
+        return {}
+
     def offsets(self) -> dict[int, Seconds]:
         """Layer → seconds from the beginning of a window to the centre of what its first frame hears.
 

@@ -208,6 +208,35 @@ def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
     return model.eval().requires_grad_(requires_grad=False)
 
 
+def load_ctc(checkpoint: Checkpoint, config: Any) -> Any:
+    """Load a model with its CTC head in float32, frozen.
+
+    Raises:
+        ModelError: it has no such head, or its files are damaged or incomplete.
+    """
+    kinds = tf.AutoModelForCTC._model_mapping  # noqa: SLF001, what AutoModelForCTC itself asks
+    if type(config) not in kinds:
+        raise ModelError(
+            f"{checkpoint.name}: a {config.model_type} has no CTC head; name a CTC checkpoint such as "
+            "facebook/wav2vec2-base-960h"
+        )
+    return load_weights(checkpoint, Architecture(kinds[type(config)], config, inner=False))
+
+
+def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
+    """Symbol → its number, of the checkpoint's tokenizer.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    with _reading(checkpoint, "tokenizer"):
+        tokenizer = tf.AutoTokenizer.from_pretrained(
+            checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
+        )
+        vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return vocabulary
+
+
 def _check_complete(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
     """Refuse weights that would be left at random."""
     missing = sorted(key for key in info["missing_keys"] if not key.endswith(TRAINING_ONLY))

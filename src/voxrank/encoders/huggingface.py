@@ -91,6 +91,10 @@ class HiddenStates(Encoder):
         self._dtype = pick_dtype(options)
         model.to(self._dtype)
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Those of the encoder."""
+        return dict(self._model.named_parameters())
+
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         rows, steps = zip(*(self._extract(window) for window in windows), strict=True)
         frames = [self._count(n) for n in steps]
@@ -116,17 +120,21 @@ class HiddenStates(Encoder):
 
     def _hidden_states(self, values: torch.Tensor, steps: Sequence[int]) -> list[torch.Tensor]:
         """Input of the first block, then the output of every block, the last one normalised if the model does so."""
-        longest = values.shape[1]
-        mask = valid(steps, longest, self.device).long() if min(steps) < longest else None
-        with without_tf32(self.device), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # torch, on WavLM's masks
-            outputs = self._model(values, attention_mask=mask, output_hidden_states=True)
+        outputs = self._outputs(values, steps)
         states = list(outputs.hidden_states or ())
         if not states:
             raise ModelError("the model gives no hidden states")
         if outputs.last_hidden_state.shape == states[-1].shape:
             states[-1] = outputs.last_hidden_state
         return states
+
+    def _outputs(self, values: torch.Tensor, steps: Sequence[int]) -> Any:
+        """What the model makes of padded input (B, steps, …), as transformers returns it."""
+        longest = values.shape[1]
+        mask = valid(steps, longest, self.device).long() if min(steps) < longest else None
+        with without_tf32(self.device), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # torch, on WavLM's masks
+            return self._model(values, attention_mask=mask, output_hidden_states=True)
 
     def _shortest(self) -> int:
         """The fewest samples, up to a second, from which every layer makes a frame."""

@@ -60,6 +60,10 @@ class Whisper(Encoder):
         """0: spectrogram and convolutions are centred on the first sample of a hop."""
         return {layer.index: 0.0 for layer in self.layers}
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Those of the encoder."""
+        return dict(self._model.named_parameters())
+
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         frames = [-(-len(window) // self.min_samples) for window in windows]
         positions = self._positions if self.pads else max(frames)

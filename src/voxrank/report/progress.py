@@ -70,10 +70,16 @@ class BarProgress(Progress):
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Begin a bar."""
+        self._begin(Text(f"{position}/{models} ").append_text(plain(model, width=NAME_COLUMNS)), seconds)
+
+    def align(self, aligner: str, seconds: Seconds) -> None:
+        """Begin a bar."""
+        self._begin(Text("align ").append_text(plain(aligner, width=NAME_COLUMNS)), seconds)
+
+    def _begin(self, label: Text, seconds: Seconds) -> None:
         if self._loading is not None:
             self._bars.remove_task(self._loading)
             self._loading = None
-        label = Text(f"{position}/{models} ").append_text(plain(model, width=NAME_COLUMNS))
         self._task, self._total = self._bars.add_task(label.markup, total=seconds), seconds
 
     def advance(self, seconds: Seconds) -> None:
@@ -105,7 +111,14 @@ class LineProgress(Progress):
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Say which model begins."""
-        self._label = Text(f"[{position}/{models}] ").append_text(plain(model))
+        self._begin(Text(f"[{position}/{models}] ").append_text(plain(model)), seconds)
+
+    def align(self, aligner: str, seconds: Seconds) -> None:
+        """Say that an alignment begins."""
+        self._begin(Text("alignment by ").append_text(plain(aligner)), seconds)
+
+    def _begin(self, label: Text, seconds: Seconds) -> None:
+        self._label = label
         self._total, self._done = seconds, 0.0
         self._began = self._said = time.monotonic()
         self._say(self._label.copy().append(f": {seconds:,.0f} s of audio"))

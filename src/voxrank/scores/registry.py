@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import get_args
 
-from voxrank.data.utterance import Task
+from voxrank.data.utterance import TIMED, Task
 from voxrank.errors import OptionError, did_you_mean
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
 from voxrank.scores.cka import read_cka
@@ -21,6 +22,9 @@ from voxrank.scores.sliced import estimate_swd
 from voxrank.scores.tsne import estimate_tsne
 from voxrank.scores.view import LayerView, Read
 from voxrank.sketches.products import one_blas_thread
+
+CLASSES: tuple[Task, ...] = ("classification", *TIMED)
+"""Tasks whose targets are one class of several."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Score:
     higher_is_better: bool
     estimate: Callable[[LayerView], Estimate]
     sampled: bool = False
-    tasks: tuple[Task, ...] = ("classification", "multilabel", "regression")
+    tasks: tuple[Task, ...] = get_args(Task)
     needs_source: bool = False
     projected: bool = False
     package: str = ""
@@ -103,16 +107,16 @@ for _score in (
     of_moments("cka", "CKA", read_cka),
     of_moments("rankme", "RankMe", read_rankme),
     Score("knn", "kNN", higher_is_better=True, estimate=estimate_knn, sampled=True),
-    Score("ncm", "NCM", higher_is_better=True, estimate=estimate_ncm, sampled=True, tasks=("classification",)),
+    Score("ncm", "NCM", higher_is_better=True, estimate=estimate_ncm, sampled=True, tasks=CLASSES),
     Score("loo", "LOO ridge", higher_is_better=True, estimate=estimate_loo, sampled=True),
-    Score("gbc", "GBC", higher_is_better=True, estimate=estimate_gbc, sampled=True, tasks=("classification",)),
+    Score("gbc", "GBC", higher_is_better=True, estimate=estimate_gbc, sampled=True, tasks=CLASSES),
     Score(
         "transrate",
         "TransRate",
         higher_is_better=True,
         estimate=estimate_transrate,
         sampled=True,
-        tasks=("classification",),
+        tasks=CLASSES,
     ),
     Score("swd", "SWD", higher_is_better=False, estimate=estimate_swd, needs_source=True, projected=True),
     Score("frechet", "Fréchet", higher_is_better=False, estimate=estimate_frechet, needs_source=True),

@@ -24,11 +24,13 @@ class Timed:
         timelines: of each utterance, with class ids; `UNLABELLED` for stretches that are not scored.
         rest: the class of frames outside all stretches, which is silence; or `UNLABELLED`.
         rest_share: of those frames, how many are scored.
+        versions: other timelines of the same utterances, to compare.
     """
 
     timelines: tuple[Timeline, ...]
     rest: int = UNLABELLED
     rest_share: float = 1.0
+    versions: tuple[tuple[Timeline, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
 def remarks(targets: Targets) -> list[str]:
     """What the user should know of targets that can be scored, a line each: classes that only one utterance shows."""
     found = [f"{_shown(targets.left_out)} is in every utterance and is left out"] if targets.left_out else []
-    if targets.rows.ndim == 1:
+    if targets.timed is not None:
+        heard = [np.unique(timeline.symbols) for timeline in targets.timed.timelines]
+        scored = [symbols[symbols != UNLABELLED] for symbols in heard]
+        sizes = np.bincount(np.concatenate(scored), minlength=targets.count)
+    elif targets.rows.ndim == 1:
         sizes = np.bincount(targets.rows, minlength=targets.count)
     elif np.isin(targets.rows, (0, 1)).all():  # standardised values never are
         sizes = targets.rows.sum(axis=0).astype(np.int64)

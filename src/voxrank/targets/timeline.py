@@ -87,6 +87,14 @@ class Timeline:
         """(n,) the symbol at each time (n,); `rest` where there is none."""
         return np.append(self.symbols, rest)[self.places(times)]
 
+    def jittered(self, rng: np.random.Generator, by: Seconds) -> Timeline:
+        """Every boundary earlier or later by so much, or where it was; stretches that vanish are gone."""
+        bounds, places = np.unique(np.concatenate([self.starts, self.ends]), return_inverse=True)
+        moved = np.maximum.accumulate(np.maximum(bounds + rng.integers(-1, 2, len(bounds)) * by, 0.0))[places]
+        starts, ends = moved[: len(self.starts)], moved[len(self.starts) :]
+        kept = ends > starts
+        return Timeline(starts[kept], ends[kept], self.symbols[kept])
+
     def cut(self, start: Seconds, end: Seconds) -> Timeline:
         """What of it lies between two times, counted from the first."""
         kept = (self.ends > start) & (self.starts < end)

@@ -1,30 +1,40 @@
-"""Transcripts → sequences of units, characters or words, with the places where silence may be.
+"""Transcripts → sequences of units, with the places where silence may be: where a word begins, and behind the last.
 
-Text is put in Unicode's compatibility form (NFKC) and case-folded, so that one way of writing a character is as good as
-another. Words are runs of letters, marks, numbers and apostrophes within; all else parts them. A character is a letter
-with the marks that follow it. Silence may be where a word begins and behind the last.
+Words are runs of letters, marks, numbers and apostrophes within; all else parts them. For the units that are words or
+characters, text is put in Unicode's compatibility form (NFKC) and case-folded, so that one way of writing a character
+is as good as another. A character is a letter with the marks that follow it. Phones are those of `targets.phones`, the
+pieces of a tokenizer its own, but for those that hold nothing that can be said, such as a comma.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.config import check_choice
-from voxrank.errors import UtteranceError
+from voxrank.errors import ModelError, OptionError, UtteranceError, did_you_mean, reason
+from voxrank.targets.phones import Phonemiser
 
 Unit = Literal["char", "word"]
 
 APOSTROPHES = {"'", "\u2019", "\u02bc"}
 FIRST = 1
 """Number of the first unit; 0 is silence or blank."""
+
+_TOKENS = "tokens:"
+_ANY_LANGUAGE = "en-us"
+_MARKS_OF_WORDS = re.compile(r"^(##|[Ġ▁]+)|(@@|</w>)$")
+"""In the names of pieces: of those that go on or begin, and of those that others follow or that end a word."""
 
 
 @dataclass(frozen=True)
@@ -69,31 +79,103 @@ class Inventory:
         return np.array([known[name] for name in units.names], dtype=np.int64)
 
 
+class Speller:
+    """Transcripts → units of one kind.
+
+    Args:
+        unit: "char", "word", "phone", or "tokens:SPEC", the pieces of a tokenizer of transformers: a hub id or a
+            directory. No code that comes with it is run.
+        language: of transcripts, for phones; see `Phonemiser`.
+
+    Raises:
+        OptionError: another unit; or phones without the extra `phone`, or of an unknown language.
+        ModelError: the tokenizer cannot be loaded.
+
+    Example:
+        >>> Speller("phone", "de").spell("Guten Tag").names
+        ('ɡ', 'uː', 't', 'ə', 'n', 't', 'ɑː', 'k')
+    """
+
+    def __init__(self, unit: str, language: str | None = None) -> None:
+        self._language = language
+        self._phonemisers: dict[str, Phonemiser] = {}
+        self._parts: Callable[[str, str | None], list[list[str]]]
+        if unit in get_args(Unit):
+            self._parts = lambda text, _: _parts(text, unit)
+        elif unit == "phone":
+            self._phonemiser(language or _ANY_LANGUAGE)
+            self._parts = self._phones
+        elif unit.removeprefix(_TOKENS) not in {unit, ""}:
+            tokenizer = _load_tokenizer(unit.removeprefix(_TOKENS))
+            self._parts = lambda text, _: _pieces(tokenizer, text)
+        else:
+            known = did_you_mean(unit, [*get_args(Unit), "phone", f"{_TOKENS}SPEC"])
+            raise OptionError(f"expected a unit of transcripts, got {unit!r}; {known}")
+
+    def spell(self, text: str, language: str | None = None) -> Units:
+        """The units of a transcript.
+
+        Args:
+            text: what is said.
+            language: of this utterance; else that of all.
+
+        Raises:
+            OptionError: phones are wanted, and no language is given.
+            UtteranceError: nothing in it can be said; its language is unknown; the tokenizer lacks what it is made of.
+        """
+        return _join(text, self._parts(text, language or self._language))
+
+    def _phones(self, text: str, language: str | None) -> list[list[str]]:
+        if not language:
+            raise OptionError("expected a language for phones (--language en-us, or a column 'language'), got none")
+        try:
+            phonemiser = self._phonemiser(language)
+        except OptionError as error:
+            raise UtteranceError(str(error)) from error
+        return phonemiser.words(text)
+
+    def _phonemiser(self, language: str) -> Phonemiser:
+        if language not in self._phonemisers:
+            self._phonemisers[language] = Phonemiser(language)
+        return self._phonemisers[language]
+
+
 def spell(text: str, unit: Unit) -> Units:
-    """The units of a transcript.
+    """The units of a transcript, characters or words.
 
     Raises:
         OptionError: another unit.
         UtteranceError: nothing in it can be said.
     """
     check_choice("unit", unit, Unit)
-    words = _words(text)
+    return _join(text, _parts(text, unit))
+
+
+def _join(text: str, words: list[list[str]]) -> Units:
+    """The units of all words; silence may be before each."""
     if not words:
         raise UtteranceError(f"expected a transcript with words, got {text!r}")
-    spelled = [[word] if unit == "word" else _characters(word) for word in words]
-    begins = [place == 0 for parts in spelled for place in range(len(parts))]
-    return Units(tuple(name for parts in spelled for name in parts), np.array([*begins, True]))
+    begins = [place == 0 for word in words for place in range(len(word))]
+    return Units(tuple(name for word in words for name in word), np.array([*begins, True]))
+
+
+def _parts(text: str, unit: str) -> list[list[str]]:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return [[word] if unit == "word" else _characters(word) for word in _words(folded)]
 
 
 def _words(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    plain = "".join("'" if character in APOSTROPHES else character for character in folded)
+    plain = "".join("'" if character in APOSTROPHES else character for character in text)
     runs = ("".join(run) for said, run in groupby(plain, key=_is_said) if said)
     return [word for run in runs if (word := run.strip("'"))]
 
 
 def _is_said(character: str) -> bool:
-    return character == "'" or unicodedata.category(character)[0] in "LMN"
+    return character == "'" or _is_spoken(character)
+
+
+def _is_spoken(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"
 
 
 def _characters(word: str) -> list[str]:
@@ -104,3 +186,56 @@ def _characters(word: str) -> list[str]:
         elif character != "'":
             characters.append(character)
     return characters
+
+
+def _load_tokenizer(spec: str) -> Any:
+    import transformers
+
+    tf: Any = transformers  # much of it is not annotated
+    place = str(Path(spec).expanduser()) if spec.startswith("~") else spec
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return tf.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except Exception as error:  # of many kinds, by what is wrong
+        raise ModelError(
+            f"{spec}: cannot load its tokenizer ({reason(error)}); give a hub id, or the directory of a tokenizer "
+            "saved by transformers (save_pretrained), of one that needs no code of its own"
+        ) from error
+
+
+def _pieces(tokenizer: Any, text: str) -> list[list[str]]:
+    """The pieces of each word. Tokenizers in Rust tell where a piece is; the others are given word by word."""
+    if not tokenizer.is_fast:
+        words = [(word, _encode(tokenizer, word)["input_ids"]) for word in _words(text)]
+        named = [[_name(tokenizer, number, word) for number in numbers] for word, numbers in words]
+        return [names for word in named if (names := [name for name in word if any(map(_is_spoken, name))])]
+    encoding = _encode(tokenizer, text, return_offsets_mapping=True)
+    found: list[list[str]] = []
+    reached = 0
+    for number, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+        first = next((place for place in range(start, end) if _is_spoken(text[place])), end)
+        name = _name(tokenizer, number, text[start:end]) if first < end else ""
+        if not name:
+            continue
+        before = text[:first].rstrip("".join(APOSTROPHES))
+        if not found or (start >= reached and not _is_spoken(before[-1:] or " ")):
+            found.append([])
+        found[-1].append(name)
+        reached = end
+    return found
+
+
+def _encode(tokenizer: Any, text: str, **options: bool) -> Any:
+    return tokenizer(text, add_special_tokens=False, verbose=False, **options)
+
+
+def _name(tokenizer: Any, number: int, text: str) -> str:
+    """How a piece reads, or what the tokenizer calls it if it is part of a character; nothing for a special token."""
+    if number == tokenizer.unk_token_id:
+        raise UtteranceError(f"expected a transcript that the tokenizer has pieces for (mind capitals), got {text!r}")
+    if number in tokenizer.all_special_ids:
+        return ""
+    name = tokenizer.decode([number]).strip()
+    if not name or "\ufffd" in name:
+        name = tokenizer.convert_ids_to_tokens(number)
+    return _MARKS_OF_WORDS.sub("", name)

@@ -10,9 +10,6 @@ import csv
 import ctypes
 import io
 import itertools
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from voxrank.errors import OptionError
+from voxrank.espeak import IPA_EVENTS, UTF8, load
 
 Samples = NDArray[np.float32]
 
@@ -40,16 +38,10 @@ DEMO_VOICES = (
 TEST_VOICES = 4
 """Of the voices, how many of the last are the split "test": nobody hears them in training."""
 
-_RETRIEVE_SYNCHRONOUSLY = 2
-_DO_NOT_EXIT = 0x8000
-"""Without it, the library ends the process when it finds no voices."""
 _NOISE_SEED = 1
 """Of the breath in some voices; the library would take the time of day."""
-_IPA_EVENTS = 3
-"""Events for phones, named in IPA."""
 _LAST_EVENT, _WORD_EVENT, _PHONE_EVENT = 0, 1, 7
 _STRESS = "ˈˌ"
-_UTF8 = 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
 
@@ -83,17 +75,10 @@ class Synthesiser:
     """
 
     def __init__(self, *, timed: bool = False) -> None:
-        try:
-            import espeakng_loader
-        except ImportError as error:
-            raise OptionError("speech synthesis needs espeakng-loader; run: pip install 'voxrank[demo]'") from error
-        self._voices = Path(espeakng_loader.get_data_path())
-        self._library = _load_copy(Path(espeakng_loader.get_library_path()))
-        self.sample_rate = self._library.espeak_Initialize(
-            _RETRIEVE_SYNCHRONOUSLY, 0, os.fsencode(self._voices), _DO_NOT_EXIT | (_IPA_EVENTS if timed else 0)
-        )
-        if self.sample_rate <= 0:
-            raise OptionError("eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader")
+        espeak = load("speech synthesis needs", "demo", options=IPA_EVENTS if timed else 0)
+        self.sample_rate = espeak.sample_rate
+        self._library = espeak.functions
+        self._variants = espeak.data / "voices" / "!v"
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
 
     def speak(self, text: str, voice: str = "en-us", *, rate_wpm: int = 175, pitch: int = 50) -> Samples:
@@ -129,7 +114,7 @@ class Synthesiser:
         callback = _callback(chunks, events)
         self._library.espeak_SetSynthCallback(callback)
         content = text.encode() + b"\0"
-        self._library.espeak_Synth(content, len(content), 0, 0, 0, _UTF8, None, None)
+        self._library.espeak_Synth(content, len(content), 0, 0, 0, UTF8, None, None)
         self._library.espeak_Synchronize()
         spoken = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int16)
         return (spoken / 32_768).astype(np.float32), _phones(events, len(spoken), self.sample_rate)
@@ -137,7 +122,7 @@ class Synthesiser:
     def _has_variant(self, voice: str) -> bool:
         """Whether the variant after "+" is there; the library would fall back to the plain voice without a word."""
         _, plus, variant = voice.partition("+")
-        return not plus or (self._voices / "voices" / "!v" / variant).is_file()
+        return not plus or (self._variants / variant).is_file()
 
 
 def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], takes: int, seed: int) -> Path:
@@ -208,17 +193,6 @@ def _write(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
-
-
-def _load_copy(path: Path) -> Any:
-    """Load a copy of a C library, so that its globals are its own."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        library = ctypes.CDLL(str(shutil.copy(path, folder)))
-    library.espeak_Synth.argtypes = [
-        *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
-        *(ctypes.c_void_p, ctypes.c_void_p),
-    ]
-    return library
 
 
 class _Event(ctypes.Structure):

@@ -1,0 +1,1 @@
+"""Aligners: transcripts → when each unit is heard."""

@@ -1,0 +1,138 @@
+"""Any CTC checkpoint of transformers as an aligner: ``ctc:SPEC``.
+
+The checkpoint's logits are taken as the one layer of an encoder, so that windows, batches and times are those of every
+other model. Units are looked up in its vocabulary as they are, in upper case, and with the mark that begins a word; one
+that is not there is heard as "any unit": the probability of all but the blank.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
+from voxrank.aligners.frames import Framed, LayerSource
+from voxrank.aligners.posteriors import heard, log_softmax
+from voxrank.config import EncoderOptions
+from voxrank.encoders.base import pick_device
+from voxrank.encoders.checkpoints import find_checkpoint, load_config, load_ctc, load_extractor, load_vocabulary
+from voxrank.encoders.huggingface import HiddenStates
+from voxrank.errors import ModelError, UtteranceError
+from voxrank.targets.ctc import BLANK
+from voxrank.targets.labels import SHOWN_NAMES
+from voxrank.targets.timeline import Timeline
+
+BLANK_NAMES = ("<pad>", "[PAD]", "<blank>", "<blk>")
+DELIMITERS = ("|", " ")
+"""What parts words in vocabularies of characters."""
+WORD_MARKS = ("", "▁", "Ġ")
+"""What begins a word in vocabularies of pieces; the empty one where nothing does."""
+
+
+class Posteriors(HiddenStates):
+    """A CTC model whose one layer are its logits."""
+
+    def _hidden_states(self, values: torch.Tensor, steps: Sequence[int]) -> list[torch.Tensor]:
+        return [self._outputs(values, steps).logits]
+
+
+class Ctc(Aligner):
+    """A CTC checkpoint.
+
+    Args:
+        name: hub id or local directory.
+        options: device, precision, windows, and whose own code may run.
+        threads: decoders that run ahead.
+
+    Raises:
+        ModelError: there is no such model, it is none with a CTC head, or its files are damaged or incomplete.
+    """
+
+    def __init__(self, name: str, options: EncoderOptions, threads: int) -> None:
+        checkpoint = find_checkpoint(name, options)
+        config = load_config(checkpoint)
+        model = load_ctc(checkpoint, config).to(pick_device(options.device))
+        self._vocabulary = load_vocabulary(checkpoint)
+        self._blank = _blank(config, self._vocabulary, name)
+        encoder = Posteriors(checkpoint, model, load_extractor(checkpoint), options)
+        self._source, self.encoder = LayerSource(encoder, 0, threads), encoder
+        self.record = AlignerRecord("ctc", name, trained=True)
+        self._unknown: Counter[str] = Counter()
+
+    def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
+        """Align by the checkpoint's posteriors. Arguments as `Aligner.align`."""
+        every = range(len(transcripts))
+        aligned = {
+            place: self._timeline(one, transcripts[place], names)
+            for place, one in self._source.frames(transcripts, every, on_audio)
+        }
+        if self._unknown:
+            listed = ", ".join(f"{name!r} ({count})" for name, count in self._unknown.most_common(SHOWN_NAMES))
+            more = f" and {len(self._unknown) - SHOWN_NAMES} more" if len(self._unknown) > SHOWN_NAMES else ""
+            self.notes = (f"{self.record.model} has no symbol for {listed}{more}: heard as any unit",)
+        return [aligned[place] for place in every]
+
+    def _timeline(
+        self, one: Framed | UtteranceError, said: Transcript, names: Sequence[str]
+    ) -> Timeline | UtteranceError:
+        if isinstance(one, UtteranceError):
+            return one
+        log_probs = log_softmax(one.features)
+        spoken = np.logaddexp.reduce(np.delete(log_probs, self._blank, axis=1), axis=1)
+        symbols, owners = self._symbols(said, names, any_unit=log_probs.shape[1])
+        try:
+            return heard(np.column_stack([log_probs, spoken]), symbols, owners, self._blank, one, said)
+        except UtteranceError as error:
+            return error
+
+    def _symbols(
+        self, said: Transcript, names: Sequence[str], *, any_unit: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Columns of the units, with delimiters between words, and the unit of each."""
+        delimiter = next((self._vocabulary[mark] for mark in DELIMITERS if mark in self._vocabulary), None)
+        symbols: list[int] = []
+        owners: list[int] = []
+        for place, number in enumerate(said.labels):
+            if place and said.pauses[place] and delimiter is not None:
+                symbols.append(delimiter)
+                owners.append(BLANK)
+            name = names[number - 1]
+            column = find_unit(name, self._vocabulary, begins_word=bool(said.pauses[place]))
+            if column is None:
+                self._unknown[name] += 1
+            symbols.append(any_unit if column is None else column)
+            owners.append(place)
+        return np.array(symbols), np.array(owners)
+
+
+def find_unit(name: str, vocabulary: Mapping[str, int], *, begins_word: bool) -> int | None:
+    """The column of a unit; None where the vocabulary has none for it.
+
+    Example:
+        >>> find_unit("a", {"|": 0, "A": 1}, begins_word=True)
+        1
+        >>> find_unit("the", {"▁the": 5, "the": 6}, begins_word=True)
+        5
+    """
+    for mark in reversed(WORD_MARKS) if begins_word else WORD_MARKS[:1]:
+        for form in (name, name.upper()):
+            if mark + form in vocabulary:
+                return vocabulary[mark + form]
+    return None
+
+
+def _blank(config: Any, vocabulary: Mapping[str, int], name: str) -> int:
+    """The column of the blank: what the configuration pads with, or a token of a usual name."""
+    said: Iterable[int | None] = (getattr(config, "pad_token_id", None), *map(vocabulary.get, BLANK_NAMES))
+    found = next((column for column in said if column is not None), None)
+    if found is None:
+        raise ModelError(
+            f"{name}: neither its configuration (pad_token_id) nor its vocabulary says which symbol is the blank; "
+            "use a checkpoint with its own config.json and tokenizer"
+        )
+    return found

@@ -1,0 +1,99 @@
+"""A CTC head fitted here on a layer's features: ``head:SPEC@LAYER``.
+
+A linear layer on standardised features, trained with the CTC loss on the transcripts themselves; the model below stays
+frozen. It is trained on as much speech as the flat start is fitted to.
+
+Source of the loss: Graves et al., "Connectionist Temporal Classification", ICML 2006.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
+from voxrank.aligners.frames import Framed, LayerSource
+from voxrank.aligners.posteriors import heard, log_softmax
+from voxrank.errors import DataError, UtteranceError
+from voxrank.targets.timeline import Timeline
+
+EPOCHS = 60
+BATCH = 16
+LEARNING_RATE = 3e-3
+BLANK_COLUMN = 0
+SEED = 0
+
+
+class Head(Aligner):
+    """A linear CTC head.
+
+    Args:
+        source: whose features it is fitted on.
+    """
+
+    def __init__(self, source: LayerSource) -> None:
+        self.record = AlignerRecord("head", source.encoder.spec, source.index, trained=True)
+        self._source, self.encoder = source, source.encoder
+
+    def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
+        """Train and align. Arguments and errors as `Aligner.align`."""
+        first, rest = self._source.divided(transcripts)
+        framed: dict[int, Framed] = {}
+        aligned: dict[int, Timeline | UtteranceError] = {}
+        for place, one in self._source.frames(transcripts, first, on_audio):
+            if isinstance(one, Framed):
+                framed[place] = one
+            else:
+                aligned[place] = one
+        if not framed:
+            reason = next(iter(aligned.values()), "there are none")
+            raise DataError(f"{self.record.model} could encode none of the utterances for the alignment: {reason}")
+        head = _Linear([(one, transcripts[place]) for place, one in framed.items()], len(names))
+        aligned |= {place: head.align(one, transcripts[place]) for place, one in framed.items()}
+        framed.clear()
+        for place, one in self._source.frames(transcripts, rest, on_audio):
+            aligned[place] = head.align(one, transcripts[place])
+        return [aligned[place] for place in range(len(transcripts))]
+
+
+class _Linear:
+    """The head, trained on these utterances."""
+
+    def __init__(self, spoken: Sequence[tuple[Framed, Transcript]], n_units: int) -> None:
+        everything = np.concatenate([one.features for one, _ in spoken])
+        self._mean, self._spread = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-6)
+        del everything
+        order = torch.Generator().manual_seed(SEED)
+        with torch.random.fork_rng():
+            torch.manual_seed(SEED)
+            self._head = torch.nn.Linear(len(self._mean), n_units + 1)
+        optimiser = torch.optim.Adam(self._head.parameters(), lr=LEARNING_RATE)
+        inputs = [torch.from_numpy((one.features - self._mean) / self._spread) for one, _ in spoken]
+        labels = [torch.from_numpy(said.labels) for _, said in spoken]
+        for _ in range(EPOCHS):
+            for batch in torch.randperm(len(inputs), generator=order).split(BATCH):
+                loss = torch.nn.functional.ctc_loss(
+                    self._head(pad_sequence([inputs[i] for i in batch])).log_softmax(dim=-1),
+                    torch.cat([labels[i] for i in batch]),
+                    torch.tensor([len(inputs[i]) for i in batch]),
+                    torch.tensor([len(labels[i]) for i in batch]),
+                    blank=BLANK_COLUMN,
+                    zero_infinity=True,
+                )
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+
+    @torch.inference_mode()
+    def align(self, one: Framed | UtteranceError, said: Transcript) -> Timeline | UtteranceError:
+        """When each unit is heard, or why that cannot be told."""
+        if isinstance(one, UtteranceError):
+            return one
+        logits = self._head(torch.from_numpy((one.features - self._mean) / self._spread)).numpy()
+        try:
+            return heard(log_softmax(logits), said.labels, np.arange(len(said.labels)), BLANK_COLUMN, one, said)
+        except UtteranceError as error:
+            return error

@@ -1,0 +1,65 @@
+"""CTC posteriors → when units are heard: what aligners (`ctc`, `head`) share.
+
+A CTC model says a unit in a frame or two and blank in between. What is blank behind a unit belongs to it until the next
+one begins, but for quiet stretches of the audio where there may be a pause: those are silence.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.aligners.base import Transcript
+from voxrank.aligners.frames import Framed
+from voxrank.targets.ctc import BLANK, align
+from voxrank.targets.flatstart import quiet_frames
+from voxrank.targets.timeline import Timeline
+
+Array = NDArray[np.float64]
+
+
+def log_softmax(logits: NDArray[np.floating]) -> Array:
+    """(T, C) log probabilities in double precision."""
+    wide = logits.astype(np.float64)
+    return np.asarray(wide - np.logaddexp.reduce(wide, axis=1, keepdims=True))
+
+
+def heard(
+    log_probs: Array, symbols: NDArray[np.int64], owners: NDArray[np.int64], blank: int, one: Framed, said: Transcript
+) -> Timeline:
+    """When each unit of a transcript is heard.
+
+    Args:
+        log_probs: (T, C).
+        symbols: (S,) columns of the units and of what parts words, in order.
+        owners: (S,) the unit that each stands for, `BLANK` for what parts words.
+        blank: its column.
+        one: the frames.
+        said: the transcript, of L units.
+
+    Raises:
+        UtteranceError: it has more units than frames.
+    """
+    found = align(log_probs, symbols, blank=blank)
+    units = np.append(owners, BLANK)[found.tokens]
+    quiet = quiet_frames(one.samples, len(log_probs))
+    last, filled = BLANK, units.copy()
+    for t, unit in enumerate(units):
+        if unit != BLANK:
+            last = unit
+        elif last != BLANK and not (quiet[t] and said.pauses[last + 1]):
+            filled[t] = last
+        else:
+            last = BLANK if last == BLANK or quiet[t] else last
+    return _timeline(filled, one, said)
+
+
+def _timeline(units: NDArray[np.int64], one: Framed, said: Transcript) -> Timeline:
+    """Frames of units, each in one run, in seconds."""
+    middles = (one.centres[1:] + one.centres[:-1]) / 2
+    bounds = np.concatenate([[0.0], middles, [max(said.item.seconds, one.centres[-1])]])
+    spoken = np.flatnonzero(units != BLANK)
+    order = np.arange(len(said.labels))
+    first = spoken[np.searchsorted(units[spoken], order, side="left")]
+    last = spoken[np.searchsorted(units[spoken], order, side="right") - 1]
+    return Timeline(bounds[first], bounds[last + 1], said.labels)

@@ -1,0 +1,141 @@
+"""Transcripts → labels of frames that every candidate shares: one alignment, made once, checked for leaks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from voxrank.aligners.base import Aligned, Aligner, AlignerRecord
+from voxrank.aligners.registry import AlignerSpec, favoured, load_aligner, parse_aligner
+from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
+from voxrank.data.utterance import Task
+from voxrank.errors import OptionError
+from voxrank.preparation import Prepared, Unaligned
+from voxrank.progress import Progress
+from voxrank.stable import Stable
+
+logger = logging.getLogger(__name__)
+
+JITTER = "jitter"
+JITTER_S: Seconds = 0.02
+"""A frame at 50 Hz."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Targets that have their times.
+
+    Attributes:
+        prepared: what every candidate sees.
+        record: what made the times; None where the targets have none.
+        against: names of the other labels that are compared, in order of `Timed.versions`.
+        seconds: that it took.
+    """
+
+    prepared: Prepared
+    record: AlignerRecord | None = None
+    against: tuple[str, ...] = ()
+    seconds: Seconds = 0.0
+
+
+def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task: Task) -> None:
+    """See that options fit the task and each other, before anything is loaded.
+
+    Raises:
+        OptionError: they do not.
+    """
+    timed = task in ("segmentation", "transcription")
+    if timed and extraction.sample == "utterance":
+        raise OptionError(f"in a {task} every frame has a label of its own; take --sample frame, segment or effective")
+    parse_aligner(options.aligner)
+    for name in options.against:
+        if not timed:
+            raise OptionError(f"--against compares alignments, and a {task} needs none; leave it out")
+        if name != JITTER:
+            parse_aligner(name)
+        if name != JITTER and task == "segmentation":
+            raise OptionError(f"segments have their times; expected --against {JITTER}, got {name!r}")
+
+
+def label(
+    prepared: Prepared | Unaligned,
+    options: SequenceOptions,
+    candidates: Sequence[str],
+    stable: Stable,
+    encoding: EncoderOptions,
+    threads: int,
+    watcher: Progress,
+) -> Labelled:
+    """Align what is to be aligned.
+
+    Args:
+        prepared: targets, or transcripts.
+        options: the aligner, and others to compare.
+        candidates: models that are ranked.
+        stable: has them.
+        encoding: for models that are no candidates.
+        threads: decoders that run ahead.
+        watcher: told of progress.
+
+    Raises:
+        OptionError: the labels would favour a candidate.
+        ModelError, DataError: there is no such model, or nothing can be aligned.
+    """
+    started = time.perf_counter()
+    if isinstance(prepared, Prepared):
+        record = None if prepared.targets.timed is None else AlignerRecord("segments")
+        return Labelled(_jittered(prepared, options.against), record, options.against)
+
+    def made(text: str) -> tuple[Aligner, Aligned]:
+        spec = parse_aligner(text)
+        watcher.align(text, prepared.seconds)
+        aligner = _loaded(spec, prepared, options, candidates, stable, encoding, threads, watcher)
+        aligned = aligner.align(prepared.transcripts, prepared.names, watcher.advance)
+        watcher.finish()
+        for line in aligner.notes:
+            watcher.note(line)
+            logger.info(line)
+        return aligner, aligned
+
+    aligner, found = made(options.aligner)
+    others = [made(name)[1] for name in options.against if name != JITTER]
+    ready = _jittered(prepared.aligned(found, others), options.against)
+    return Labelled(ready, aligner.record, options.against, time.perf_counter() - started)
+
+
+def _jittered(prepared: Prepared, against: Sequence[str]) -> Prepared:
+    """With moved boundaries in the version of that name."""
+    targets = prepared.targets
+    if targets.timed is None or JITTER not in against:
+        return prepared
+    rng = np.random.default_rng(0)
+    moved = tuple(timeline.jittered(rng, JITTER_S) for timeline in targets.timed.timelines)
+    given = iter(targets.timed.versions)
+    versions = tuple(moved if name == JITTER else next(given) for name in against)
+    return replace(prepared, targets=replace(targets, timed=replace(targets.timed, versions=versions)))
+
+
+def _loaded(
+    spec: AlignerSpec,
+    prepared: Unaligned,
+    options: SequenceOptions,
+    candidates: Sequence[str],
+    stable: Stable,
+    encoding: EncoderOptions,
+    threads: int,
+    watcher: Progress,
+) -> Aligner:
+    aligner = load_aligner(spec, candidates, stable.lend, prepared.transcripts, prepared.names, encoding, threads)
+    for candidate in favoured(aligner, candidates, stable.lend):
+        line = f"the aligner {aligner.record} was trained on {candidate} or from the same weights"
+        if not options.allow_leak:
+            raise OptionError(
+                f"{line}: its labels would favour that candidate; take --aligner flat or another model, leave the "
+                "candidate out, or insist with --allow-leak"
+            )
+        watcher.note(f"{line}: its score says how well the aligner was trained, too")
+    return aligner

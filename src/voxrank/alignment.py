@@ -1,0 +1,160 @@
+"""Transcripts and a model → when each unit is said: the whole run of `voxrank align`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from voxrank.aligners.base import AlignerRecord
+from voxrank.aligning import label
+from voxrank.alignment_files import AlignedUtterance, save_alignment
+from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Dataset, Segment, Skipped
+from voxrank.errors import OptionError
+from voxrank.memory import keep_heap_small, peak_rss_mb
+from voxrank.preparation import Prepared, Unaligned, prepare
+from voxrank.progress import Progress
+from voxrank.results import check_folder
+from voxrank.stable import Stable
+from voxrank.targets.labels import Targets
+from voxrank.targets.timeline import Timeline
+
+TIERS = {"char": "characters", "phone": "phones", "word": "words"}
+SCHEMA = 1
+"""Version of `alignment.json`."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The answer.
+
+    Attributes:
+        utterances: with their times.
+        tier: name of the tier of units.
+        skipped: utterances left out, with reasons.
+        record: what made the times.
+        units: that occur.
+        seconds: it took, in all.
+        options: what was asked for.
+    """
+
+    utterances: tuple[AlignedUtterance, ...]
+    tier: str
+    skipped: tuple[Skipped, ...]
+    record: AlignerRecord
+    units: tuple[str, ...]
+    seconds: Seconds
+    options: dict[str, Any]
+
+    @property
+    def audio_s(self) -> Seconds:
+        """Audio that was aligned."""
+        return sum(one.seconds for one in self.utterances)
+
+    def to_json(self) -> str:
+        """What was made of what, as `alignment.json` holds it; the times are in the other files."""
+        content = {
+            "schema": SCHEMA,
+            "aligner": asdict(self.record),
+            "tier": self.tier,
+            "units": self.units,
+            "utterances": len(self.utterances),
+            "audio_s": self.audio_s,
+            "skipped": [asdict(one) for one in self.skipped],
+            "cost": {"total_s": self.seconds, "peak_rss_mb": peak_rss_mb()},
+            "options": self.options,
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `alignment.ctm`, `textgrids/`, `manifest.csv` (for `voxrank rank`) and `alignment.json`.
+
+        Raises:
+            OptionError: the folder cannot be written.
+        """
+        check_folder(path)
+        save_alignment(Path(path), self.utterances, self.tier, self.to_json())
+
+
+def align(
+    data: str | os.PathLike[str] | Dataset,
+    *,
+    models: Sequence[str] = (),
+    sequence: SequenceOptions | None = None,
+    split: str | None = None,
+    encoder: EncoderOptions | None = None,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> Alignment:
+    """Tell when each unit of transcripts is said.
+
+    Args:
+        data: a manifest with a column text, or a `Dataset` of transcripts.
+        models: specs whose features the flat start may choose from, where the aligner names none.
+        sequence: units, language and aligner.
+        split: rows to use, as `rank`.
+        encoder: device, precision, windows.
+        threads: decoders that run ahead.
+        progress: told of each step.
+
+    Raises:
+        DataError, ModelError, OptionError: the request was wrong.
+        RunError: the run failed.
+
+    Example:
+        ``align("transcripts.csv", models=["openai/whisper-base"]).save("aligned")``
+    """
+    started = time.perf_counter()
+    keep_heap_small()
+    sequence, watcher, encoding = sequence or SequenceOptions(), progress or Progress(), encoder or EncoderOptions()
+    extraction = ExtractionOptions(threads=threads)
+    if sequence.aligner in ("flat", "head") and not models:
+        raise OptionError(
+            f"the aligner {sequence.aligner} listens to a model's features; name one with --model, or with --aligner "
+            f"{sequence.aligner}:SPEC"
+        )
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=split)
+    ready = prepare(dataset, extraction, sequence)
+    if not isinstance(ready, Unaligned):
+        raise OptionError(f"expected transcripts to align, got data for {dataset.task}")
+    stable = Stable(models, encoding, watcher)
+    labelled = label(ready, sequence, models, stable, encoding, threads, watcher)
+    prepared = labelled.prepared
+    if labelled.record is None:
+        raise TypeError(labelled)
+    tier = TIERS.get(sequence.unit or "char", "tokens")
+    return Alignment(
+        utterances=tuple(_aligned(prepared, tier)),
+        tier=tier,
+        skipped=tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped])),
+        record=labelled.record,
+        units=prepared.targets.names,
+        seconds=time.perf_counter() - started,
+        options={"voxrank": version("voxrank"), "data": dataset.source, "models": list(models)} | asdict(sequence),
+    )
+
+
+def _aligned(prepared: Prepared, tier: str) -> list[AlignedUtterance]:
+    targets = prepared.targets
+    if targets.timed is None:
+        raise TypeError(targets)
+    found = []
+    for item, timeline in zip(prepared.items, targets.timed.timelines, strict=True):
+        tiers = {tier: _segments(timeline, targets, item.utterance.start)}
+        found.append(AlignedUtterance(item.utterance, item.seconds, tiers))
+    return found
+
+
+def _segments(timeline: Timeline, targets: Targets, start: Seconds) -> list[Segment]:
+    """In seconds of the file."""
+    return [
+        Segment(targets.names[symbol], start + begin, start + end)
+        for begin, end, symbol in zip(timeline.starts.tolist(), timeline.ends.tolist(), timeline.symbols, strict=True)
+    ]

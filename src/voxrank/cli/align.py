@@ -1,0 +1,95 @@
+"""`voxrank align`: when each unit of transcripts is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voxrank.cli.common import (
+    AlignerOption,
+    DataArgument,
+    DeviceOption,
+    JsonOption,
+    LanguageOption,
+    SplitOption,
+    TrustOption,
+    UnitOption,
+    err,
+    log_to,
+    out,
+    print_json,
+)
+from voxrank.config import EncoderOptions, SequenceOptions
+from voxrank.report.progress import watch
+from voxrank.report.terminal import plain, show_skipped
+from voxrank.results import check_folder
+
+EPILOG = """
+Examples:
+
+  voxrank align transcripts.csv --model pack:whisper-base --out aligned
+
+  voxrank align transcripts.csv --unit phone --language de --aligner flat:openai/whisper-base@3 --out aligned
+
+  voxrank align transcripts.csv --aligner ctc:facebook/wav2vec2-base-960h --out aligned
+"""
+
+
+def align(
+    data: DataArgument,
+    *,
+    out_dir: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Write alignment.ctm, textgrids/, manifest.csv and alignment.json here."
+        ),
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="SPEC",
+            help="Whose features the flat start may choose from (repeat).",
+            show_default=False,
+        ),
+    ] = None,
+    aligner: AlignerOption = "flat",
+    unit: UnitOption = None,
+    language: LanguageOption = None,
+    split: SplitOption = None,
+    device: DeviceOption = "auto",
+    threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
+    trust_remote_code: TrustOption = None,
+    json_out: JsonOption = False,
+) -> None:
+    """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
+    check_folder(out_dir)
+    encoder = EncoderOptions(device=device, trust_remote_code=tuple(trust_remote_code or ()))
+    sequence = SequenceOptions(unit=unit, language=language, aligner=aligner)
+    with log_to(out_dir), watch(err()) as progress:
+        from voxrank.alignment import align as run
+
+        found = run(
+            data,
+            models=model or [],
+            sequence=sequence,
+            split=split,
+            encoder=encoder,
+            threads=threads,
+            progress=progress,
+        )
+        found.save(out_dir)
+    if json_out:
+        print_json(found.to_json())
+        return
+    show_skipped(out(), found.skipped)
+    line = plain(
+        f"{len(found.utterances):,} utterances ({found.audio_s:,.0f} s) aligned in {found.seconds:,.1f} s by "
+        f"{found.record}: {len(found.units)} {found.tier}"
+    )
+    out().print(line, soft_wrap=True)
+    text = f"Saved in {out_dir}: alignment.ctm, textgrids, manifest.csv (for voxrank rank), alignment.json, run.log"
+    out().print(text, soft_wrap=True, markup=False)

@@ -1,0 +1,68 @@
+"""The candidates: models that load, and the layers of them that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import OptionError
+from voxrank.joint import JOINT_KINDS, JointLayer
+from voxrank.progress import Progress
+
+KEPT_PARAMETERS = 500_000_000
+"""Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
+
+
+class Stable:
+    """The candidates: each is loaded once before anything is encoded, and small ones stay loaded."""
+
+    def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
+        self._options = options
+        self._kept: dict[str, Encoder] = {}
+        self.layers: dict[str, tuple[Layer, ...]] = {}
+        self.parameters: dict[str, int] = {}
+        for position, spec in enumerate(specs, start=1):
+            watcher.load(spec, position, len(specs))
+            encoder = load_encoder(spec, options)
+            self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
+            if sum(self.parameters.values()) <= KEPT_PARAMETERS:
+                self._kept[spec] = encoder
+
+    def lend(self, spec: str) -> Encoder:
+        """The encoder, which stays in the stable; one that is not kept there is loaded."""
+        return self._kept.get(spec) or load_encoder(spec, self._options)
+
+    def take(self, spec: str) -> Encoder:
+        """The encoder, which the caller then owns."""
+        return self._kept.pop(spec, None) or load_encoder(spec, self._options)
+
+
+def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Layer]:
+    """The layers a user asked for.
+
+    Args:
+        wanted: comma-separated indices (negative ones count from the last layer) or "all", and "mean" or "concat" for
+            those named together; of all layers where none is named.
+        layers: that the model has.
+        spec: the model, for the message.
+
+    Raises:
+        OptionError: no such list, the model has no such layer, or its layers cannot be put together.
+    """
+    words = [part.strip() for part in wanted.split(",") if part.strip()]
+    kinds = [kind for kind in JOINT_KINDS if kind in words]
+    named = [word for word in words if word not in JOINT_KINDS]
+    try:
+        numbers = list(range(len(layers))) if named in (["all"], []) and words else [int(word) for word in named]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, with mean or concat, got {wanted!r}")
+    missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
+    if missing:
+        raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
+    chosen = [layers[place] for place in sorted({number % len(layers) for number in numbers})]
+    joint = [JointLayer.of(kind, chosen, len(layers) + place, spec) for place, kind in enumerate(kinds)]
+    return [*(chosen if named else []), *joint]

@@ -1,0 +1,188 @@
+"""Text → phones, word by word, as eSpeak NG would read it in a language.
+
+A phone is named in IPA with its length, palatalisation or nasality ("aː", "rʲ", "ɑ̃"); affricates and diphthongs are
+one ("tʃ", "aɪ"). Stress is left out. Tones stay with their vowel in the digits of eSpeak NG: the contour in Mandarin
+("i35"), the number of the tone in Cantonese and Vietnamese. What is written in another script or language is read as
+eSpeak NG does, without its marks of a change of language; Chinese characters in Japanese it cannot read.
+
+Source: espeak_TextToPhonemes in eSpeak NG's `speak_lib.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import re
+import unicodedata
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from voxrank.errors import OptionError
+from voxrank.espeak import UTF8, Espeak, find_languages, load
+
+_SEPARATOR = "\n"
+_IPA_BIT = 2
+_BY_WORD = ord(_SEPARATOR) << 8 | _IPA_BIT
+_BY_PHONE = ord(" ") << 8 | _IPA_BIT
+_MNEMONICS = ord(" ") << 8
+"""Modes of espeak_TextToPhonemes: from bit 8 on, what stands between phones. Words have a space between them, but some
+in Korean have nothing, which tells them from phones; where phones have a space too, it is never left out."""
+
+_NO_PHONE = re.compile(r"\([^()]*\)|[ˈˌ\u0361\x01-\x09\x0b-\x1f]")
+"""Changes of language, such as "(en)", stress, ties, and flags that the library forgets to leave out."""
+_TWICE = re.compile(r"^(\D+)\1$")
+_TONE = re.compile(r"\d+$")
+
+_MARKS = re.escape(".,;:!?…。、！？，；：؟،؛।")
+_MARKS_AT_START = re.compile(rf"^[{_MARKS}\s]+(?=\s)")
+_MARKS_APART = re.compile(rf"\s*([{_MARKS}])[{_MARKS}\s]*(?=\s|$)")
+_FIRST_IDEOGRAPH = "\u2e80"
+_FIRST_PICTURE = "\u2190"
+"""Of the symbols, arrows, pictures and emoji come behind those that are read, such as ° and №."""
+_LONG_WORD = re.compile(r"(\d{18}(?=\d)|\S{40,64}(?=\w))")
+"""The library drops what comes after some 70 letters without a space, such as kana, and after 32 digits."""
+_CLAUSE_END = re.compile(rf"[{_MARKS}]\s|[。、！？，；：]")
+_MOST_BYTES, _MOST_WORDS, _MOST_PHONES = 700, 250, 600
+"""The library drops what comes after some 800 bytes of a clause, 299 words or 870 phones."""
+
+_EXAMPLES = "en-us, de or cmn"
+_busy = Lock()
+
+
+class Phonemiser:
+    """Reads one language. The same text has the same phones, whatever was read before.
+
+    Args:
+        language: a code of eSpeak NG, such as "en-us", "fr" or "cmn"; capitals and "_" for "-" do no harm.
+
+    Raises:
+        OptionError: the extra `phone` is not installed, or there is no such language.
+
+    Example:
+        >>> Phonemiser("en-us").words("The church.")
+        [['ð', 'ə'], ['tʃ', 'ɜː', 'tʃ']]
+    """
+
+    def __init__(self, language: str) -> None:
+        languages = _languages()
+        code = language.strip().replace("_", "-").lower()
+        if code not in languages:
+            raise OptionError(
+                f"expected a language of eSpeak NG such as {_EXAMPLES}, got {language!r}{_suggest(code, languages)}"
+            )
+        self._voice = languages[code].encode()
+
+    def words(self, text: str) -> list[list[str]]:
+        """The phones of each word that is said; numbers and signs may be several words, or none."""
+        return self._words(_LONG_WORD.sub(r"\1, ", _tidy(text)))
+
+    def _words(self, text: str) -> list[list[str]]:
+        functions = _espeak().functions
+        with _busy:
+            functions.espeak_SetVoiceByName(self._voice)  # anew: it forgets the texts before
+            readings = [_read(functions, text, mode) for mode in (_BY_WORD, _BY_PHONE, _MNEMONICS)]
+        middle = _middle(text)
+        if middle and (_is_long(text) or any(map(_is_full, readings[0]))):
+            return self._words(text[:middle]) + self._words(text[middle:])
+        return [word for clause in zip(*readings, strict=True) for word in _parse(*clause)]
+
+
+@cache
+def _espeak() -> Espeak:
+    return load("phones need", "phone")
+
+
+@cache
+def _languages() -> dict[str, str]:
+    return find_languages(_espeak())
+
+
+def _read(functions: Any, text: str, mode: int) -> list[str]:
+    """What the library writes, clause by clause."""
+    content = ctypes.create_string_buffer(text.encode() + b"\n")  # without its end, ".." is left for the next text
+    place = ctypes.c_void_p(ctypes.addressof(content))
+    clauses = []
+    while place:
+        clauses.append(functions.espeak_TextToPhonemes(ctypes.byref(place), UTF8, mode).decode(errors="ignore"))
+    return clauses
+
+
+def _suggest(wanted: str, languages: dict[str, str]) -> str:
+    """The nearest codes: of the same language, by their letters, or by the language's name in English."""
+    codes = sorted(languages, key=lambda code: (len(code), code))
+    alike = [code for code in codes if code.partition("-")[0] == wanted.partition("-")[0]]
+    named = {languages[code].partition(" (")[0].lower(): code for code in reversed(codes)}
+    named.update((code, code) for code in codes)
+    near = dict.fromkeys([*alike, *(named[name] for name in difflib.get_close_matches(wanted, named))])
+    return f"; did you mean {', '.join(list(near)[:3])}?" if near else ""
+
+
+def _tidy(text: str) -> str:
+    """Only what is read aloud: no control characters, which the library obeys, and no emoji, which it describes.
+
+    Brackets and quotation marks go, and marks that stand apart join the word before, or they would be read by name.
+    """
+    narrow = "".join(unicodedata.normalize("NFKC", x) if _is_wide(x) else x for x in text.replace("\u02bc", "'"))
+    text = "".join(" " if _is_silent(x) else x for x in unicodedata.normalize("NFC", narrow))
+    return _MARKS_APART.sub(r"\1", _MARKS_AT_START.sub("", text))
+
+
+def _is_wide(character: str) -> bool:
+    """Whether it is a letter or digit as wide as a Chinese character, or a narrow kana."""
+    return "\uff00" < character < "\uffa0" and character.isalnum()
+
+
+def _is_silent(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category in {"So", "Sk"}:
+        return character >= _FIRST_PICTURE
+    return (category in {"Cc", "Cs", "Co", "Cn", "Ps", "Pe", "Pi", "Pf"} and character != "’") or character in '"¡¿'
+
+
+def _is_long(text: str) -> bool:
+    """Whether a clause is more than the library takes, which parts the syllables of Hangul, and Chinese characters."""
+    clauses = _CLAUSE_END.split(unicodedata.normalize("NFD", text))
+    return any(len(x.encode()) + sum(c >= _FIRST_IDEOGRAPH for c in x) > _MOST_BYTES for x in clauses)
+
+
+def _is_full(reading: str) -> bool:
+    return reading.count(" ") > _MOST_WORDS or reading.count(_SEPARATOR) > _MOST_PHONES
+
+
+def _middle(text: str) -> int:
+    """Where the word nearest to the middle begins; 0 if there is only one."""
+    starts = [word.start() for word in re.finditer(r"(?<=\s)\S", text)]
+    return min(starts, key=lambda start: abs(2 * start - len(text)), default=0)
+
+
+def _parse(by_word: str, by_phone: str, mnemonics: str) -> list[list[str]]:
+    """A clause, written in three ways, as words of phones; those without a name, such as pauses, are left out."""
+    written, *phones = (_NO_PHONE.sub("", reading) for reading in (by_word, by_phone, mnemonics))
+    names, others = (reading.split(" ") for reading in phones)
+    if len(names) != len(others):  # a modifier has joined the phone before it in IPA
+        others = names
+    words: list[list[str]] = []
+    place = 0
+    for name, other in zip(names, others, strict=True):
+        start = written.index(name, place)
+        gap = written[place:start]
+        if name and (not words or not gap or " " in gap):
+            words.append([])
+        if name:
+            words[-1].append(_name(name, other))
+            place = start + len(name)
+    return words
+
+
+def _name(ipa: str, mnemonic: str) -> str:
+    """A phone with its whole tone, of which IPA names show the first digit, and 3 as a vowel, and with its length once.
+
+    Example:
+        >>> _name("iɜ", "i35"), _name("ææ", "a:")
+        ('i35', 'æː')
+    """
+    tone = _TONE.search(mnemonic)
+    if tone and len(ipa) > 1 and ipa.endswith("ɜ" if tone[0][0] == "3" else tone[0][0]):
+        ipa = ipa[:-1] + tone[0]
+    return _TWICE.sub(r"\1ː", ipa).replace("ːː", "ː")

@@ -1,0 +1,134 @@
+"""Transcripts and timed segments of a whole data set → classes, and when each is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.config import Seconds
+from voxrank.data.utterance import Segment, Utterance
+from voxrank.errors import DataError, UtteranceError
+from voxrank.targets.labels import Targets, Timed
+from voxrank.targets.timeline import UNLABELLED, Timeline
+from voxrank.targets.units import Speller, Units, spell
+
+SILENCE = "silence"
+"""Name of the class of frames outside all segments and units."""
+SILENCES = frozenset({"", "sil", "sp", "<sil>", "silence", "<silence>", "pau", "<eps>", "h#", "#", "<p:>", "_"})
+"""Labels, in lower case, that mean silence in files of segments (Kaldi, the Montreal Forced Aligner, TIMIT, MAUS)."""
+UNSCORED = frozenset({"spn", "nsn", "unk", "<unk>", "oov", "<oov>", "[unk]", "<spn>", "<nsn>", "noise", "<noise>"})
+"""Labels, in lower case, of what has no unit: words that an aligner did not know, and noises. They are not scored."""
+END_TOLERANCE_S = 0.05
+"""By how much segments may end behind the audio: aligners round to frames."""
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """An utterance's transcript.
+
+    Attributes:
+        units: that are aligned.
+        words: the classes, where each is several units that begin behind a pause; None where units are the classes.
+    """
+
+    units: Units
+    words: tuple[str, ...] | None = None
+
+
+def spelling(utterance: Utterance, unit: str, speller: Speller) -> Spelling:
+    """What is said in an utterance, in units of a kind; words are aligned by their characters.
+
+    Raises:
+        UtteranceError: there is no transcript, or nothing in it can be said.
+    """
+    if utterance.text is None:
+        raise UtteranceError("expected a transcript, got none")
+    units = speller.spell(utterance.text, utterance.language)
+    return Spelling(units, spell(utterance.text, "word").names if unit == "word" else None)
+
+
+def by_words(timeline: Timeline, pauses: NDArray[np.bool_], numbers: NDArray[np.int64]) -> Timeline:
+    """A timeline of units → one of words.
+
+    Args:
+        timeline: of L units, one stretch each.
+        pauses: (L + 1,) where words begin.
+        numbers: of the words, in order.
+    """
+    begins = np.flatnonzero(pauses[:-1])
+    ends = np.append(begins[1:], len(timeline.ends)) - 1
+    return Timeline(timeline.starts[begins], timeline.ends[ends], numbers)
+
+
+def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) -> Timeline:
+    """When each label is heard, by its number: `UNLABELLED` for those of `UNSCORED`, no stretch for silence.
+
+    Raises:
+        UtteranceError: segments overlap, or nothing but silence is left of them.
+    """
+    heard = [segment for segment in segments if segment.label.lower() not in SILENCES]
+    if all(is_unscored(segment) for segment in heard):
+        raise UtteranceError("expected segments with labels, found silence and unknown words only")
+    symbols = [UNLABELLED if is_unscored(segment) else numbers[segment.label] for segment in heard]
+    return Timeline.of([segment.start for segment in heard], [segment.end for segment in heard], symbols)
+
+
+def labels_of(segments: Sequence[Segment]) -> set[str]:
+    """Those that are scored."""
+    return {s.label for s in segments if s.label.lower() not in SILENCES and not is_unscored(s)}
+
+
+def is_unscored(segment: Segment) -> bool:
+    """Whether it is none of the units."""
+    return segment.label.lower() in UNSCORED
+
+
+def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment, ...]:
+    """The segments within an utterance, in seconds from its beginning.
+
+    Raises:
+        UtteranceError: one ends behind the audio.
+    """
+    if utterance.start == 0 and utterance.end is None:
+        late = [segment for segment in utterance.segments or () if segment.end > seconds + END_TOLERANCE_S]
+        if late:
+            raise UtteranceError(
+                f"expected segments within its {seconds:.3f} s, got {late[0].label!r} at "
+                f"{late[0].start:g}-{late[0].end:g} s"
+            )
+    inside = []
+    for segment in utterance.segments or ():
+        start = max(segment.start - utterance.start, 0.0)
+        end = min(segment.end - utterance.start, seconds)
+        if end > start:
+            inside.append(Segment(segment.label, start, end))
+    return tuple(inside)
+
+
+def timed_targets(
+    timelines: Sequence[Timeline],
+    names: Sequence[str],
+    silence: float,
+    versions: Sequence[Sequence[Timeline]] = (),
+) -> Targets:
+    """Targets of frames.
+
+    Args:
+        timelines: of each utterance, with class ids.
+        names: of the classes.
+        silence: share of the frames outside all stretches that are scored, as a class of their own.
+        versions: other timelines of the same utterances, to compare.
+
+    Raises:
+        DataError: a single class is left.
+    """
+    if len(names) + bool(silence) < 2:
+        found = ", ".join(map(repr, names)) or "none"
+        raise DataError(f"expected at least two units to tell apart, found {found}; add utterances with others")
+    rest = len(names) if silence else UNLABELLED
+    timed = Timed(tuple(timelines), rest, silence or 1.0, tuple(map(tuple, versions)))
+    scored = (*names, SILENCE) if silence else tuple(names)
+    return Targets(scored, np.arange(len(scored)), timed=timed)
