@@ -21,7 +21,7 @@ from voxrank.scores.separation import estimate_gbc, estimate_transrate
 from voxrank.scores.sliced import estimate_swd
 from voxrank.scores.tsne import estimate_tsne
 from voxrank.scores.view import LayerView, Read
-from voxrank.sketches.products import one_blas_thread
+from voxrank.threads import one_blas_thread
 
 CLASSES: tuple[Task, ...] = ("classification", *TIMED)
 """Tasks whose targets are one class of several."""

@@ -24,8 +24,9 @@ from voxrank.errors import OptionError
 from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, missing_source
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.view import LayerView
-from voxrank.sketches.products import Array, one_blas_thread
+from voxrank.sketches.products import Array
 from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directions
+from voxrank.threads import one_blas_thread
 
 Directions = Literal["gaussian", "orthogonal"]
 

@@ -15,7 +15,8 @@ import torch
 
 from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
 from voxrank.sketches.moments import Moments
-from voxrank.sketches.products import Array, one_blas_thread
+from voxrank.sketches.products import Array
+from voxrank.threads import one_blas_thread
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -24,7 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
-from threadpoolctl import ThreadpoolController
+
+from voxrank.threads import one_blas_thread
 
 Array = NDArray[np.float64]
 Targets = NDArray[Any]
@@ -36,8 +36,6 @@ SHARE_ROWS = 512
 """Samples that are worth a core of their own."""
 DOUBLE_DIM = 256
 """Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
-SMALL_DIM = 1024
-"""Up to so many dimensions a layer's matrices are best worked on by one thread."""
 
 
 @dataclass
@@ -195,19 +193,6 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads
 def _share_rows(n: int) -> list[slice]:
     shares = max(1, min(torch.get_num_threads(), n // SHARE_ROWS))
     return [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
-
-
-def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
-    """BLAS keeps to one thread here, unless matrices are of more than `SMALL_DIM` dimensions.
-
-    Threads that wait for each other cost more than they bring to smaller ones.
-    """
-    return _blas_libraries().limit(limits=1, user_api="blas") if dim <= SMALL_DIM else nullcontext()
-
-
-@lru_cache(maxsize=1)
-def _blas_libraries() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _parts(n: int) -> Iterator[slice]:

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.targets.ctc import Alignment, Array, Ids, align, uniform
+from voxrank.threads import one_blas_thread
 
 SILENCE = 0
 STAGES = (40, 80, 160, None)
@@ -135,14 +136,14 @@ def flat_start(
     lowest, highest = (end(int(end(spoken.labels)) for spoken in usable) for end in (min, max))
     if highest >= n_symbols or lowest <= SILENCE:
         raise OptionError(f"expected labels from 1 to {n_symbols - 1}, got {lowest} to {highest}")
-    centre, basis = _whitening([spoken.features for spoken in usable])
-    symbols = [_flat(spoken) for spoken in usable]
     changed: list[float] = []
-    model = FrameModel(centre, np.zeros((len(centre), n_symbols)), np.zeros(n_symbols))
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        centre, basis = _whitening([spoken.features for spoken in usable])
+        symbols = [_flat(spoken) for spoken in usable]
+        model = FrameModel(centre, np.zeros((len(centre), n_symbols)), np.zeros(n_symbols))
         for size in dict.fromkeys(min(stage or basis.shape[1], basis.shape[1]) for stage in stages):
             seen = basis[:, -size:]
-            frames = [(spoken.features - centre) @ seen for spoken in usable]
+            frames = list(pool.map(lambda spoken: (spoken.features - centre) @ seen, usable))  # noqa: B023
             weights, bias, symbols, moved = _settled(frames, usable, symbols, n_symbols, pool)
             model = FrameModel(centre, seen @ weights, bias)
             changed += moved

@@ -1,0 +1,25 @@
+"""How many threads the libraries below use."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+SMALL_DIM = 1024
+"""Matrices of fewer dimensions are worked on by one thread of BLAS."""
+
+
+def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
+    """BLAS keeps to one thread here, unless matrices are of more than `SMALL_DIM` dimensions.
+
+    Threads that wait for each other cost more than they bring to smaller ones.
+    """
+    return _blas_libraries().limit(limits=1, user_api="blas") if dim <= SMALL_DIM else nullcontext()
+
+
+@lru_cache(maxsize=1)
+def _blas_libraries() -> ThreadpoolController:
+    return ThreadpoolController()
