@@ -1,6 +1,7 @@
 """Small speech-like data that every test may use: no network, no pre-trained weights."""
 
 import csv
+import json
 import os
 
 # Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
@@ -58,4 +59,45 @@ def fakes(monkeypatch):
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.preparation.load_encoder", load)
+    monkeypatch.setattr("voxrank.stable.load_encoder", load)
+
+
+LETTERS_HZ = {"a": 300.0, "b": 620.0, "c": 1150.0, "d": 2000.0, "e": 3400.0}
+
+
+def say(words, rng):
+    """Letters as tones of 80 to 200 ms with silence between words; the samples, and (label, start, end) of each."""
+    parts, times, clock = [], [], 0.0
+
+    def add(samples):
+        nonlocal clock
+        parts.append(samples)
+        clock += len(samples) / RATE
+
+    add(np.zeros(round(0.12 * RATE)))
+    for word in words:
+        for letter in word:
+            length = round(rng.uniform(0.08, 0.2) * RATE)
+            start = clock
+            add(0.3 * np.sin(2 * np.pi * LETTERS_HZ[letter] * np.arange(length) / RATE))
+            times.append((letter, start, clock))
+        add(np.zeros(round(rng.uniform(0.12, 0.2) * RATE)))
+    samples = np.concatenate(parts)
+    return (samples + 0.003 * rng.normal(size=len(samples))).astype(np.float32), times
+
+
+@pytest.fixture
+def spelled(tmp_path, write_wav):
+    """A manifest of 40 utterances of two speakers that say letters as tones, with text and exact segments."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for number in range(40):
+        words = ["".join(rng.choice(list(LETTERS_HZ), rng.integers(2, 5))) for _ in range(rng.integers(1, 4))]
+        samples, times = say(words, rng)
+        write_wav(tmp_path / f"clips/u{number}.wav", samples)
+        segments = json.dumps([[round(start, 6), round(end, 6), label] for label, start, end in times])
+        rows.append((f"clips/u{number}.wav", " ".join(words), segments, f"s{number % 4}"))
+    manifest = tmp_path / "spelled.csv"
+    with manifest.open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "text", "segments", "speaker"), *rows])
+    return manifest

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxrank.aligners.base import Aligned, Aligner, AlignerRecord
-from voxrank.aligners.registry import AlignerSpec, favoured, load_aligner, parse_aligner
+from voxrank.aligners.registry import favoured, load_aligner, parse_aligner
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
 from voxrank.errors import OptionError
@@ -69,17 +69,20 @@ def label(
     encoding: EncoderOptions,
     threads: int,
     watcher: Progress,
+    *,
+    ranked: bool = True,
 ) -> Labelled:
     """Align what is to be aligned.
 
     Args:
         prepared: targets, or transcripts.
         options: the aligner, and others to compare.
-        candidates: models that are ranked.
+        candidates: models whose features may be listened to.
         stable: has them.
         encoding: for models that are no candidates.
         threads: decoders that run ahead.
         watcher: told of progress.
+        ranked: whether the candidates are ranked by the labels, which must not favour one of them then.
 
     Raises:
         OptionError: the labels would favour a candidate.
@@ -93,7 +96,9 @@ def label(
     def made(text: str) -> tuple[Aligner, Aligned]:
         spec = parse_aligner(text)
         watcher.align(text, prepared.seconds)
-        aligner = _loaded(spec, prepared, options, candidates, stable, encoding, threads, watcher)
+        aligner = load_aligner(spec, candidates, stable.lend, prepared.transcripts, prepared.names, encoding, threads)
+        if ranked:
+            _check_leaks(aligner, options, candidates, stable, watcher)
         aligned = aligner.align(prepared.transcripts, prepared.names, watcher.advance)
         watcher.finish()
         for line in aligner.notes:
@@ -119,17 +124,9 @@ def _jittered(prepared: Prepared, against: Sequence[str]) -> Prepared:
     return replace(prepared, targets=replace(targets, timed=replace(targets.timed, versions=versions)))
 
 
-def _loaded(
-    spec: AlignerSpec,
-    prepared: Unaligned,
-    options: SequenceOptions,
-    candidates: Sequence[str],
-    stable: Stable,
-    encoding: EncoderOptions,
-    threads: int,
-    watcher: Progress,
-) -> Aligner:
-    aligner = load_aligner(spec, candidates, stable.lend, prepared.transcripts, prepared.names, encoding, threads)
+def _check_leaks(
+    aligner: Aligner, options: SequenceOptions, candidates: Sequence[str], stable: Stable, watcher: Progress
+) -> None:
     for candidate in favoured(aligner, candidates, stable.lend):
         line = f"the aligner {aligner.record} was trained on {candidate} or from the same weights"
         if not options.allow_leak:
@@ -138,4 +135,3 @@ def _loaded(
                 "candidate out, or insist with --allow-leak"
             )
         watcher.note(f"{line}: its score says how well the aligner was trained, too")
-    return aligner

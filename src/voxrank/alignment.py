@@ -125,7 +125,7 @@ def align(
     if not isinstance(ready, Unaligned):
         raise OptionError(f"expected transcripts to align, got data for {dataset.task}")
     stable = Stable(models, encoding, watcher)
-    labelled = label(ready, sequence, models, stable, encoding, threads, watcher)
+    labelled = label(ready, sequence, models, stable, encoding, threads, watcher, ranked=False)
     prepared = labelled.prepared
     if labelled.record is None:
         raise TypeError(labelled)

@@ -5,7 +5,7 @@ It is fitted to as much speech as a bounded memory holds; the rest is aligned by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
@@ -63,11 +63,23 @@ class Flat(Aligner):
         if not framed:
             reason = next(iter(timelines.values()), "there are none")
             raise DataError(f"{self.record.model} could encode none of the utterances for the alignment: {reason}")
-        spoken = [_spoken(one, transcripts[place]) for place, one in framed.items()]
-        start = flat_start(spoken, len(names) + 1)
-        for (place, one), found in zip(framed.items(), start.alignments, strict=True):
-            timelines[place] = _timeline(found, one, transcripts[place])
-        return Fitted(start.model, timelines)
+        fitted = fit_frames(framed, transcripts, names)
+        return Fitted(fitted.model, timelines | fitted.timelines)
+
+
+def fit_frames(framed: Mapping[int, Framed], transcripts: Sequence[Transcript], names: Sequence[str]) -> Fitted:
+    """The flat start on frames of the utterances at these places.
+
+    Raises:
+        DataError: none of them has a frame for each unit.
+    """
+    spoken = [_spoken(one, transcripts[place]) for place, one in framed.items()]
+    start = flat_start(spoken, len(names) + 1)
+    timelines = {
+        place: _timeline(found, one, transcripts[place])
+        for (place, one), found in zip(framed.items(), start.alignments, strict=True)
+    }
+    return Fitted(start.model, timelines)
 
 
 def _by_model(model: FrameModel, one: Framed | UtteranceError, said: Transcript) -> Timeline | UtteranceError:

@@ -17,9 +17,12 @@ from voxrank.data.prefetch import prefetch
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import UtteranceError
 from voxrank.extraction import BATCHES_AHEAD, decode_or_reason, plan_batches, retried
-from voxrank.shards import Item
 from voxrank.sketches.sample import utterance_key
 
+LONG_S = 10.0
+"""Utterances up to so long are fitted before others."""
+ENOUGH_S = 120.0
+"""Of them, to leave the others out."""
 FIT_BYTES = 128 << 20
 """Features that are fitted at most, 22 minutes of 512 numbers at 50 Hz; up to four times as much is held on the way."""
 
@@ -61,75 +64,104 @@ class LayerSource:
     def frames(
         self, transcripts: Sequence[Transcript], places: Iterable[int], on_audio: OnAudio
     ) -> Iterator[tuple[int, Framed | UtteranceError]]:
-        """Encode the utterances at these places, the longest first.
-
-        Yields:
-            Each place with its utterance's frames, or why they cannot be had.
-
-        Raises:
-            RunError: memory ran out on a single window.
-        """
-        order = sorted(places, key=lambda place: (-transcripts[place].item.seconds, transcripts[place].item.row))
-        for place, one in _encoded(self, [(place, transcripts[place].item) for place in order]):
-            yield place, one
+        """Encode the utterances at these places, as `frames_of_layers`, with the frames of the layer alone."""
+        for place, one in frames_of_layers(self.encoder, [self.layer], self.threads, transcripts, places):
+            yield place, one if isinstance(one, UtteranceError) else one[self.index]
             on_audio(transcripts[place].item.seconds)
 
-    def divided(self, transcripts: Sequence[Transcript], seconds: Seconds | None = None) -> tuple[list[int], list[int]]:
-        """Places of utterances that a model of the frames is fitted to, and of the others.
-
-        They are drawn by their names, at least one; so many seconds of them, or as many as `FIT_BYTES` hold.
-        """
-        left = seconds or FIT_BYTES / (4 * self.layer.dim * self.layer.frame_rate)
-        keys = [int(utterance_key(transcript.item.utterance.id)) for transcript in transcripts]
-        order = sorted(range(len(transcripts)), key=keys.__getitem__)
-        first: list[int] = []
-        for place in order:
-            left -= transcripts[place].item.seconds
-            if first and left < 0:
-                break
-            first.append(place)
-        return first, order[len(first) :]
+    def divided(self, transcripts: Sequence[Transcript]) -> tuple[list[int], list[int]]:
+        """Places of utterances that a model of the frames is fitted to, as many as `FIT_BYTES` hold; and of others."""
+        return divided(transcripts, FIT_BYTES / (4 * self.layer.dim * self.layer.frame_rate))
 
 
-def _encoded(source: LayerSource, items: list[tuple[int, Item]]) -> Iterator[tuple[int, Framed | UtteranceError]]:
-    encoder = source.encoder
-    offset = encoder.offsets()[source.index]
+def divided(transcripts: Sequence[Transcript], seconds: Seconds) -> tuple[list[int], list[int]]:
+    """Places of utterances of about so many seconds in all, at least one, and of the others.
+
+    They are drawn by their names, short ones first: where units are when an utterance is long is a bad guess to start
+    from.
+    """
+    keys = [int(utterance_key(transcript.item.utterance.id)) for transcript in transcripts]
+    order = sorted(range(len(transcripts)), key=lambda place: (transcripts[place].item.seconds > LONG_S, keys[place]))
+    first: list[int] = []
+    heard = 0.0
+    for place in order:
+        length = transcripts[place].item.seconds
+        enough = heard >= ENOUGH_S and length > LONG_S
+        if first and (heard + length > seconds or enough):
+            break
+        first.append(place)
+        heard += length
+    return first, order[len(first) :]
+
+
+def frames_of_layers(
+    encoder: Encoder, layers: Sequence[Layer], threads: int, transcripts: Sequence[Transcript], places: Iterable[int]
+) -> Iterator[tuple[int, dict[int, Framed] | UtteranceError]]:
+    """Encode utterances, the longest first.
+
+    Args:
+        encoder: the model.
+        layers: whose frames are wanted.
+        threads: decoders that run ahead.
+        transcripts: of the data.
+        places: of the utterances.
+
+    Yields:
+        Each place with the frames of its utterance by layer, or why they cannot be had.
+
+    Raises:
+        RunError: memory ran out on a single window.
+    """
+    order = sorted(places, key=lambda place: (-transcripts[place].item.seconds, transcripts[place].item.row))
     ready = prefetch(
-        plan_batches([item for _, item in items], encoder),
+        plan_batches([transcripts[place].item for place in order], encoder),
         lambda batch: [decode_or_reason(item, encoder.sample_rate) for item in batch],
-        threads=source.threads,
+        threads=threads,
         ahead=BATCHES_AHEAD,
     )
-    place = iter([place for place, _ in items])
+    offsets, place = encoder.offsets(), iter(order)
     with closing(ready):
         for _, decoded in ready:
-            heard: list[tuple[int, Waveform]] = []
+            heard: dict[int, Waveform] = {}
             for waveform, position in zip(decoded, place, strict=False):  # in this order: the places go on
                 if isinstance(waveform, UtteranceError):
                     yield position, waveform
                 else:
-                    heard.append((position, waveform))
-            yield from _framed(encoder, heard, source.layer, offset)
+                    heard[position] = waveform
+            kept = _kept(encoder, list(heard.values()), layers)
+            for owner, (position, waveform) in enumerate(heard.items()):
+                try:
+                    found = {x.index: _framed(x, kept[x.index], owner, waveform, offsets[x.index]) for x in layers}
+                except UtteranceError as error:
+                    yield position, UtteranceError(f"{encoder.spec}: {error}")
+                else:
+                    yield position, found
 
 
-def _framed(
-    encoder: Encoder, heard: list[tuple[int, Waveform]], layer: Layer, offset: Seconds
-) -> Iterator[tuple[int, Framed | UtteranceError]]:
-    waveforms = [waveform for _, waveform in heard]
-    pieces = retried(encoder, lambda: [piece for piece in encoder.encode(waveforms) if piece.layer == layer.index])
-    for owner, (position, waveform) in enumerate(heard):
-        features = torch.cat([piece.frames[_own(piece, owner)] for piece in pieces]).float().cpu().numpy()
-        if not len(features) or not np.isfinite(features).all():
-            what = "NaN or infinite features" if len(features) else "no frames"
-            yield position, UtteranceError(f"layer {layer.index} of {encoder.spec} gave {what} for this audio")
-            continue
-        centres = [
-            window.start + offset + np.arange(window.frames) / layer.frame_rate
-            for piece in pieces
-            for window in piece.windows
-            if window.owner == owner
-        ]
-        yield position, Framed(features, np.concatenate(centres), waveform)
+def _kept(encoder: Encoder, waveforms: list[Waveform], layers: Sequence[Layer]) -> dict[int, list[LayerFrames]]:
+    """Layer → its pieces of a batch."""
+    wanted = {layer.index for layer in layers}
+    pieces = retried(encoder, lambda: [piece for piece in encoder.encode(waveforms) if piece.layer in wanted])
+    return {layer: [piece for piece in pieces if piece.layer == layer] for layer in wanted}
+
+
+def _framed(layer: Layer, pieces: Sequence[LayerFrames], owner: int, waveform: Waveform, offset: Seconds) -> Framed:
+    """An utterance's frames of one layer.
+
+    Raises:
+        UtteranceError: there are none, or not all of them are finite.
+    """
+    features = torch.cat([piece.frames[_own(piece, owner)] for piece in pieces]).float().cpu().numpy()
+    if not len(features) or not np.isfinite(features).all():
+        what = "NaN or infinite features" if len(features) else "no frames"
+        raise UtteranceError(f"layer {layer.index} ({layer.name}) gave {what} for this audio")
+    centres = [
+        window.start + offset + np.arange(window.frames) / layer.frame_rate
+        for piece in pieces
+        for window in piece.windows
+        if window.owner == owner
+    ]
+    return Framed(features, np.concatenate(centres), waveform)
 
 
 def _own(piece: LayerFrames, owner: int) -> slice:

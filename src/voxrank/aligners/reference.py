@@ -1,40 +1,40 @@
-"""Which layer's features the flat start should look at: the best so far, found on a few minutes of the data.
+"""Which layer's features the flat start should look at, found on a few minutes of the data.
 
-It begins with a layer a third of the way up the first candidate. By the labels of that flat start LogME scores all
-layers of all candidates; the best one is the next to start from, until it is the one that the labels came from.
+A flat start can fail: on some features all of the time goes to a few units, and the others are left a frame each. It
+fails in many ways and succeeds in one, so that alignments that are right agree, whichever features they come from. The
+layers a third, half and two thirds of the way up every candidate are tried; the one whose alignment agrees best with its
+three nearest is taken. No times are needed to tell.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voxrank.aligners.base import Transcript
-from voxrank.aligners.flat import Flat
-from voxrank.aligners.frames import LayerSource
-from voxrank.config import ExtractionOptions
+from voxrank.aligners.flat import fit_frames
+from voxrank.aligners.frames import Framed, divided, frames_of_layers
 from voxrank.encoders.base import Encoder, Layer
-from voxrank.engines.local import sketch_model
-from voxrank.errors import UtteranceError
-from voxrank.scores.registry import estimate_all, get_score
-from voxrank.scores.view import LayerView
-from voxrank.shards import Item, Shard
-from voxrank.targets.labels import Targets, Timed
+from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.timeline import Timeline
-from voxrank.targets.units import FIRST
 
 logger = logging.getLogger(__name__)
 
 TRIED_S = 120.0
 """Audio that layers are tried on."""
+HEIGHTS = (1 / 3, 1 / 2, 2 / 3)
+"""Of the layers that are tried, from the input (0) to the last (1)."""
 LEAST_RATE_HZ = 25.0
 """Slower layers pass over units, and are tried only where there are no others."""
-ROUNDS = 3
+NEAREST = 3
+STEP_S = 0.02
+"""Alignments are compared at times so far apart."""
+FAILED = -2
+"""Label of utterances that an alignment has not."""
 
-Found = Mapping[int, Timeline | UtteranceError]
 Place = tuple[str, int]
 """A model and one of its layers."""
 
@@ -46,7 +46,7 @@ def choose_reference(
     names: Sequence[str],
     threads: int,
 ) -> Place:
-    """The candidate, and its layer, that tell the units of these transcripts apart best.
+    """The candidate, and its layer, on which a flat start aligns these transcripts best.
 
     Args:
         specs: the candidates.
@@ -58,56 +58,56 @@ def choose_reference(
     Raises:
         DataError: nothing can be aligned.
     """
-    layers = _usable({spec: lend(spec).layers for spec in specs})
-    if sum(map(len, layers.values())) == 1:
-        return next((spec, layer.index) for spec, own in layers.items() for layer in own)
-    spec, own = next(iter(layers.items()))
-    place = (spec, own[round((len(own) - 1) / 3)].index)
-    for _ in range(ROUNDS):
-        source = LayerSource(lend(place[0]), place[1], threads)
-        some = source.divided(transcripts, TRIED_S)[0]
-        targets, items = _labelled(Flat(source).fit(transcripts, some, names, _silently).timelines, transcripts, names)
-        values = {
-            (spec, layer): value
-            for spec in layers
-            for layer, value in _scored(lend(spec), layers[spec], targets, items).items()
-        }
-        best = max(values, key=lambda pair: values[pair])
-        logger.info("features for the flat start: by the labels of %s, layer %d, those of %s, layer %d", *place, *best)
-        if best == place:
-            break
-        place = best
-    return place
+    tried = _tried({spec: lend(spec).layers for spec in specs})
+    if sum(map(len, tried.values())) == 1:
+        return next((spec, layer.index) for spec, layers in tried.items() for layer in layers)
+    some = divided(transcripts, TRIED_S)[0]
+    labels: dict[Place, NDArray[np.int64]] = {}
+    refused: DataError | None = None
+    for spec, layers in tried.items():
+        framed: dict[int, dict[int, Framed]] = {layer.index: {} for layer in layers}
+        for place, found in frames_of_layers(lend(spec), layers, threads, transcripts, some):
+            if not isinstance(found, UtteranceError):
+                for layer, one in found.items():
+                    framed[layer][place] = one
+        for layer, own in framed.items():
+            try:
+                labels[spec, layer] = _sampled(fit_frames(own, transcripts, names).timelines, transcripts, some)
+            except DataError as error:
+                refused = error
+    if not labels:
+        raise refused or DataError("there is no model to align with")
+    agreements = agreement(list(labels.values()))
+    for (spec, layer), share in zip(labels, agreements, strict=True):
+        logger.info("flat start on %s, layer %d: agrees with its nearest in %.3f of the time", spec, layer, share)
+    return list(labels)[int(np.argmax(agreements))]
 
 
-def _usable(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Layer]]:
-    """The layers that are quick enough; all where none is."""
+def agreement(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """(n,) in what share of the time each of n alignments agrees with those nearest to it, on average."""
+    if len(labels) == 1:
+        return np.zeros(1)
+    shares = np.array([[np.mean(one == other) for other in labels] for one in labels])
+    np.fill_diagonal(shares, -1.0)
+    nearest = np.sort(shares, axis=1)[:, -min(NEAREST, len(labels) - 1) :]
+    return np.asarray(nearest.mean(axis=1))
+
+
+def _tried(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Layer]]:
+    """Of those that are quick enough; of all where none is."""
     quick = {spec: [layer for layer in own if layer.frame_rate >= LEAST_RATE_HZ] for spec, own in layers.items()}
-    return {spec: own for spec, own in quick.items() if own} or {spec: list(own) for spec, own in layers.items()}
+    usable = {spec: own for spec, own in quick.items() if own} or {spec: list(own) for spec, own in layers.items()}
+    places = {spec: sorted({round((len(own) - 1) * height) for height in HEIGHTS}) for spec, own in usable.items()}
+    return {spec: [usable[spec][place] for place in own] for spec, own in places.items()}
 
 
-def _labelled(
-    found: Found, transcripts: Sequence[Transcript], names: Sequence[str]
-) -> tuple[Targets, tuple[Item, ...]]:
-    """Targets of the utterances that could be aligned, and the utterances, the longest first."""
-    timelines: list[Timeline] = []
-    items: list[Item] = []
-    for place, timeline in sorted(found.items()):
-        if isinstance(timeline, Timeline):
-            items.append(replace(transcripts[place].item, row=len(items)))
-            timelines.append(replace(timeline, symbols=timeline.symbols - FIRST))
-    targets = Targets(tuple(names), np.arange(len(names)), timed=Timed(tuple(timelines)))
-    return targets, tuple(sorted(items, key=lambda item: -item.seconds))
-
-
-def _scored(encoder: Encoder, layers: Sequence[Layer], targets: Targets, items: tuple[Item, ...]) -> dict[int, float]:
-    """Layer → LogME of its frames."""
-    options = ExtractionOptions(sample="frame", kept_samples=0)
-    sketch = sketch_model(encoder, [Shard(0, items)], targets, layers, options, _silently)
-    score = get_score("logme")
-    views = {layer: LayerView(moments, None, targets.rows) for layer, moments in sketch.layers.items()}
-    return {layer: estimate_all([score], view)[score.name].value for layer, view in views.items()}
-
-
-def _silently(_seconds: float) -> None:
-    """Nobody watches a trial."""
+def _sampled(
+    found: Mapping[int, Timeline | UtteranceError], transcripts: Sequence[Transcript], places: Sequence[int]
+) -> NDArray[np.int64]:
+    """Labels at regular times of these utterances."""
+    parts = []
+    for place in places:
+        times = np.arange(STEP_S / 2, transcripts[place].item.seconds, STEP_S)
+        timeline = found.get(place)
+        parts.append(timeline.at(times) if isinstance(timeline, Timeline) else np.full(len(times), FAILED))
+    return np.concatenate(parts)

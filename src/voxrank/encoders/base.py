@@ -103,6 +103,7 @@ class Encoder(ABC):
     min_samples: int
     budget_samples: int
     device: torch.device
+    _offsets: dict[int, Seconds] | None = None
 
     def cost_samples(self, n_samples: int) -> int:
         """Samples that the model computes on for a window of `n_samples` (Whisper: always 30 s)."""
@@ -143,9 +144,11 @@ class Encoder(ABC):
         Frame i is then centred i / frame_rate later. It is measured on the model (`encoders.timing`); a subclass whose
         offsets follow from its construction says them.
         """
-        from voxrank.encoders.timing import measure_offsets
+        if self._offsets is None:
+            from voxrank.encoders.timing import measure_offsets
 
-        return measure_offsets(self)
+            self._offsets = measure_offsets(self)
+        return self._offsets
 
     def _windows(self, waveforms: Sequence[Waveform]) -> list[_Cutting]:
         windows = []

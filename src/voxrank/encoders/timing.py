@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank.config import Seconds
-from voxrank.encoders.base import Encoder, Layer, Waveform
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 
 BURSTS = 8
 """Times at which a burst is tried, over one hop of the slowest layer."""
@@ -38,14 +38,19 @@ def measure_offsets(encoder: Encoder) -> dict[int, Seconds]:
     slowest = min(layer.frame_rate for layer in encoder.layers)
     rng = np.random.default_rng(0)
     n_samples = encoder.min_samples + round(encoder.sample_rate * max(LEAST_S, LEAST_FRAMES / slowest))
+    n_samples = min(n_samples, encoder.window_samples)  # one window: there are no frames across a seam
     burst = rng.normal(0, BURST, round(BURST_S * encoder.sample_rate))
     noise = rng.normal(0, NOISE, n_samples)
     hop = encoder.sample_rate / slowest
     places = [round(n_samples / 2 + number * hop / BURSTS) for number in range(BURSTS)]
     centres = np.array([place + len(burst) / 2 for place in places]) / encoder.sample_rate
     first = {layer.frame_rate: layer for layer in reversed(encoder.layers)}
-    frames = _frames(encoder, [_waveform(noise), *(_waveform(noise, burst, place) for place in places)])
-    offsets = {rate: _offset(frames[layer.index], layer, centres) for rate, layer in first.items()}
+    waveforms = [_waveform(noise), *(_waveform(noise, burst, place) for place in places)]
+    heard = {layer.index: _Heard(layer, len(waveforms)) for layer in first.values()}
+    for piece in encoder.encode(waveforms):
+        if piece.layer in heard:
+            heard[piece.layer].add(piece)
+    offsets = {rate: heard[layer.index].offset(centres) for rate, layer in first.items()}
     return {layer.index: offsets[layer.frame_rate] for layer in encoder.layers}
 
 
@@ -56,23 +61,38 @@ def _waveform(noise: NDArray[np.float64], burst: NDArray[np.float64] | None = No
     return samples.astype(np.float32)
 
 
-def _frames(encoder: Encoder, waveforms: list[Waveform]) -> dict[int, list[NDArray[np.float32]]]:
-    """Layer → the frames of each waveform."""
-    found: dict[int, list[list[torch.Tensor]]] = {layer.index: [[] for _ in waveforms] for layer in encoder.layers}
-    for piece in encoder.encode(waveforms):
-        for parts, part in zip(found[piece.layer], piece.frames.split(list(piece.lengths)), strict=True):
+class _Heard:
+    """What one layer made of noise alone, and of noise with bursts.
+
+    Args:
+        layer: which.
+        waveforms: how many there are; the first one is the noise alone.
+    """
+
+    def __init__(self, layer: Layer, waveforms: int) -> None:
+        self._layer = layer
+        self._frames: list[list[torch.Tensor]] = [[] for _ in range(waveforms)]
+        self._times: list[NDArray[np.float64]] = []
+
+    def add(self, piece: LayerFrames) -> None:
+        """Take in one piece."""
+        for parts, part in zip(self._frames, piece.frames.split(list(piece.lengths)), strict=True):
             parts.append(part)
-    return {layer: [torch.cat(parts).cpu().numpy() for parts in every] for layer, every in found.items()}
+        self._times += [
+            window.start + np.arange(window.frames) / self._layer.frame_rate
+            for window in piece.windows
+            if window.owner == 0
+        ]
 
-
-def _offset(frames: list[NDArray[np.float32]], layer: Layer, centres: NDArray[np.float64]) -> Seconds:
-    """How far the frames that hear a burst are from it, on average, in whole steps."""
-    alone, *with_burst = frames
-    found = []
-    for heard, centre in zip(with_burst, centres, strict=True):
-        change = ((heard - alone).astype(np.float64) ** 2).sum(axis=1)
-        weights = np.maximum(change - 2 * np.median(change), 0)  # what normalisation changes everywhere is no answer
-        if weights.sum() > 0:
-            found.append(centre - np.average(np.arange(len(weights)), weights=weights) / layer.frame_rate)
-    hop = 1 / layer.frame_rate
-    return round(float(np.mean(found)) / hop * STEPS) / STEPS * hop if found else hop / 2
+    def offset(self, centres: NDArray[np.float64]) -> Seconds:
+        """How far the frames that hear a burst are from it, on average, in whole steps."""
+        alone, *with_burst = (torch.cat(parts).double().cpu().numpy() for parts in self._frames)
+        times, found, hop = np.concatenate(self._times), [], 1 / self._layer.frame_rate
+        for heard, centre in zip(with_burst, centres, strict=True):
+            change = ((heard - alone) ** 2).sum(axis=1)
+            weights = np.maximum(
+                change - 2 * np.median(change), 0
+            )  # what normalisation changes everywhere is no answer
+            if weights.sum() > 0:
+                found.append(centre - np.average(times, weights=weights))
+        return round(float(np.mean(found)) / hop * STEPS) / STEPS * hop if found else hop / 2

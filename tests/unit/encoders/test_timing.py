@@ -43,6 +43,11 @@ def test_the_centre_of_what_a_frame_hears(hop, reach, first):
     assert measured[1] == pytest.approx(centre + hop / 2 / 16_000, abs=hop / 16_000 / 7)
 
 
+def test_windows_do_not_move_the_centre():
+    for window_s in (0.3, 1.0, 60.0):
+        assert load_encoder("logmel", EncoderOptions(window_s=window_s)).offsets() == {0: pytest.approx(0.0125)}
+
+
 def test_a_layer_that_hears_nothing_cuts_its_audio_in_equal_parts():
     deaf = FakeEncoder()
     deaf._front = torch.zeros_like(deaf._front)

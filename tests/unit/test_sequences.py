@@ -1,0 +1,287 @@
+"""Transcripts and segments, from a manifest to a ranking of frames, with exact times to hold them against."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+import voxrank
+from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
+from voxrank.data.audio import decode
+from voxrank.data.read import read_dataset
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import DataError, OptionError
+from voxrank.preparation import Prepared, Unaligned, prepare
+from voxrank.scores import LogME
+from voxrank.targets.timeline import Timeline
+
+MODELS = ["logmel", "mfcc"]
+
+
+def read_rows(manifest):
+    with manifest.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(manifest, rows):
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def exact(manifest):
+    """Prepared by the exact times of a manifest."""
+    return prepare(read_dataset(manifest, target="segments"), ExtractionOptions(), SequenceOptions())
+
+
+def share_right(found, true):
+    """Of the time that has a label in truth, on a grid of 10 ms."""
+    right = []
+    for item, timeline in zip(true.items, true.targets.timed.timelines, strict=True):
+        grid = np.arange(0, item.seconds, 0.01)
+        labels = timeline.at(grid)
+        right.append((found[item.utterance.id].at(grid) == labels)[labels >= 0])
+    return np.concatenate(right).mean()
+
+
+def timelines_of(manifest, models=MODELS, **options):
+    """Utterance → the timeline of an alignment with its classes numbered as those of the exact times."""
+    alignment = voxrank.align(manifest, models=models, sequence=SequenceOptions(**options))
+    numbers = {name: number for number, name in enumerate(sorted(alignment.units))}
+    found = {}
+    for one in alignment.utterances:
+        tier = one.tiers[alignment.tier]
+        columns = ([s.start for s in tier], [s.end for s in tier], [numbers[s.label] for s in tier])
+        found[one.utterance.id] = Timeline.of(*columns)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("aligner", "least"),
+    [("flat", 0.9), ("flat:logmel", 0.9), ("flat:mfcc@0", 0.9), ("head:logmel@0", 0.75), ("uniform", 0.2)],
+)
+def test_alignments_against_exact_times(spelled, aligner, least):
+    share = share_right(timelines_of(spelled, aligner=aligner), exact(spelled))
+    assert share > least
+    assert aligner != "uniform" or share < 0.85
+
+
+def test_a_ranking_by_segments_is_that_of_the_frames_they_cover(spelled):
+    ranking = voxrank.rank(spelled, ["logmel"], target="segments", scores=["logme"])
+    assert ranking.task == "segmentation"
+    assert ranking.options["sample"] == "frame"
+    prepared, encoder = exact(spelled), load_encoder("logmel")
+    features, labels = [], []
+    for item, timeline in zip(prepared.items, prepared.targets.timed.timelines, strict=True):
+        frames = next(encoder.encode([decode(item.utterance, 16_000)])).frames.numpy()
+        own = timeline.at(np.arange(len(frames)) / 100 + 0.0125)
+        features.append(frames[own >= 0])
+        labels.append(own[own >= 0])
+    expected = LogME().fit(np.concatenate(features), np.concatenate(labels)).score_
+    assert ranking.layers[0].scores["logme"].value == pytest.approx(expected, rel=1e-6)
+    assert prepared.targets.names == ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(("sample", "within"), [("frame", 0.15), ("segment", 1.0), ("effective", 0.15)])
+def test_a_ranking_by_transcripts_is_near_that_by_exact_times(spelled, sample, within):
+    extraction = ExtractionOptions(sample=sample)
+    options = {"scores": ["logme"], "extraction": extraction}
+    said = voxrank.rank(spelled, MODELS, target="text", **options)
+    timed = voxrank.rank(spelled, MODELS, target="segments", **options)
+    assert (said.task, timed.task) == ("transcription", "segmentation")
+    for one, other in zip(said.layers, timed.layers, strict=True):
+        assert (one.model, one.layer) == (other.model, other.layer)
+        assert one.scores["logme"].value == pytest.approx(other.scores["logme"].value, abs=within)
+        assert one.scores["logme"].low < one.scores["logme"].value < one.scores["logme"].high
+    assert said.cost.align_s > 0
+    assert timed.options["aligner"]["aligner"] == "segments"
+    assert said.options["aligner"]["model"] in MODELS
+
+
+def test_the_columns_say_the_task(spelled):
+    assert read_dataset(spelled).task == "segmentation"
+    assert read_dataset(spelled, target="text").task == "transcription"
+    assert voxrank.rank(spelled, ["mfcc"], sequence=SequenceOptions(unit="char")).task == "transcription"
+
+
+def test_words_are_aligned_by_their_characters(spelled, tmp_path):
+    rows = read_rows(spelled)
+    words = [row["text"].split() for row in rows]
+    ready = prepare(read_dataset(spelled, target="text"), ExtractionOptions(), SequenceOptions(unit="word"))
+    assert isinstance(ready, Unaligned)
+    assert ready.names == ("a", "b", "c", "d", "e")
+    alignment = voxrank.align(spelled, models=["logmel"], sequence=SequenceOptions(unit="word"))
+    assert alignment.units == tuple(sorted({word for said in words for word in said}))
+    for one, row, said in zip(alignment.utterances, rows, words, strict=True):
+        found = one.tiers["words"]
+        assert [segment.label for segment in found] == said
+        true, place = json.loads(row["segments"]), 0
+        for segment in found:
+            start, end = true[place][0], true[place + len(segment.label) - 1][1]
+            place += len(segment.label)
+            assert (segment.start, segment.end) == pytest.approx((start, end), abs=0.08)
+
+
+def test_silence_is_a_class_where_it_is_asked_for(spelled):
+    def prepared(silence):
+        return prepare(read_dataset(spelled), ExtractionOptions(), SequenceOptions(silence=silence))
+
+    assert prepared(0.0).targets.count == 5
+    assert prepared(0.5).targets.names == ("a", "b", "c", "d", "e", "silence")
+    assert prepared(0.5).targets.timed.rest == 5
+    with_silence = voxrank.rank(spelled, ["logmel"], scores=["logme"], sequence=SequenceOptions(silence=1.0))
+    without = voxrank.rank(spelled, ["logmel"], scores=["logme"])
+    assert with_silence.layers[0].scores != without.layers[0].scores
+
+
+def test_against_other_labels(spelled):
+    options = SequenceOptions(unit="char", against=("jitter", "uniform", "flat:mfcc"))
+    ranking = voxrank.rank(spelled, MODELS, scores=["logme"], sequence=options)
+    alone = voxrank.rank(spelled, MODELS, scores=["logme"], sequence=replace(options, against=()))
+    assert ranking.layers == alone.layers
+    assert [one.labels for one in ranking.sensitivity] == ["jitter", "uniform", "flat:mfcc"]
+    assert {one.model for one in ranking.sensitivity} <= set(MODELS)
+    assert all(one.spearman is None for one in ranking.sensitivity)  # two layers have no rank correlation
+    assert json.loads(ranking.to_json())["sensitivity"][0]["labels"] == "jitter"
+
+
+def test_rank_correlation_with_other_labels(fakes, spelled):
+    ranking = voxrank.rank(
+        spelled,
+        ["fake-a", "fake-b"],
+        scores=["logme"],
+        target="segments",
+        sequence=SequenceOptions(against=("jitter",)),
+    )
+    [found] = ranking.sensitivity
+    assert -1 <= found.spearman <= 1
+    values = {(x.model, x.layer): x.scores["logme"].value for x in ranking.layers}
+    assert len(values) == 5
+    assert (found.model, found.layer) in values
+    assert spearmanr(list(values.values()), list(values.values())).statistic >= found.spearman
+
+
+def test_batches_and_shards_do_not_change_a_ranking(spelled):
+    def ranked(**options):
+        extraction = ExtractionOptions(shard_s=options.pop("shard_s", 600.0))
+        ranking = voxrank.rank(spelled, MODELS, encoder=EncoderOptions(**options), extraction=extraction)
+        return {(x.model, x.layer): x.scores["logme"].value for x in ranking.layers}
+
+    usual = ranked()
+    for other in (ranked(batch_s=0.5), ranked(shard_s=2.0)):
+        assert other == pytest.approx(usual, rel=1e-6)
+
+
+def test_windows_keep_their_times(spelled):
+    """Cut into windows of half a second, frames are the same but at the seams, and so is the score."""
+    ranking = voxrank.rank(spelled, ["logmel"], scores=["logme"])
+    cut = voxrank.rank(spelled, ["logmel"], scores=["logme"], encoder=EncoderOptions(window_s=0.5))
+    assert cut.layers[0].scores["logme"].value == pytest.approx(ranking.layers[0].scores["logme"].value, abs=0.05)
+
+
+BAD_OPTIONS = {
+    "utterance means": ({"extraction": ExtractionOptions(sample="utterance")}, "every frame has a label of its own"),
+    "an aligner for segments": ({"sequence": SequenceOptions(against=("flat",))}, "segments have their times"),
+    "unknown aligner": ({"sequence": SequenceOptions(unit="char", aligner="flt")}, "did you mean flat"),
+    "uniform on a model": ({"sequence": SequenceOptions(unit="char", aligner="uniform:logmel")}, "takes no model"),
+    "no checkpoint": ({"sequence": SequenceOptions(unit="char", aligner="ctc:")}, "expected a checkpoint behind ctc:"),
+    "no such layer": ({"sequence": SequenceOptions(unit="char", aligner="flat:logmel@3")}, "has layers 0 to 0, not 3"),
+    "unknown unit": ({"sequence": SequenceOptions(unit="syllable")}, "char"),
+    "phones without a language": ({"sequence": SequenceOptions(unit="phone")}, "language"),
+    "unknown language": ({"sequence": SequenceOptions(unit="phone", language="xx-yy")}, "xx-yy"),
+    "two sources of times": ({"target": "text", "segments": "."}, "name one of them"),
+    "no such segments": ({"segments": "none.ctm"}, "no such file or folder of segments"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_requests_that_are_refused(spelled, options, message):
+    with pytest.raises((OptionError, DataError), match=message):
+        voxrank.rank(spelled, ["logmel"], **options)
+
+
+def test_what_segments_cannot_be(spelled):
+    """One bad utterance never ends a run: each is skipped with its reason."""
+    rows = read_rows(spelled)
+    for row, cell in zip(
+        rows,
+        [
+            '[[0, 0.2, "a"], [0.1, 0.3, "b"]]',
+            '[[0, 99, "a"]]',
+            '[[0, 0.2, "sil"]]',
+            "",
+            "none.TextGrid",
+            "[[0, 0.2, [1]]]",
+            '[[0.2, 0.1, "a"]]',
+        ],
+        strict=False,
+    ):
+        row["segments"] = cell
+    write_rows(spelled, rows)
+    ranking = voxrank.rank(spelled, ["logmel"], target="segments")
+    assert ranking.data.used == 33
+    reasons = " | ".join(skipped.reason for skipped in ranking.skipped)
+    for part in (
+        "expected segments apart from each other, got 0-0.2 s and 0.1-0.3 s",
+        "expected segments within its",
+        "silence and unknown words only",
+        "the column 'segments' is empty",
+        "there is no file of segments",
+        "expected a label as text",
+        "ends after its start",
+    ):
+        assert part in reasons
+
+
+def test_what_transcripts_cannot_be(spelled):
+    rows = read_rows(spelled)
+    rows[0]["text"], rows[1]["text"], rows[2]["text"] = "", "?!", "abcde " * 200
+    write_rows(spelled, rows)
+    ranking = voxrank.rank(spelled, ["logmel"], target="text")
+    assert ranking.data.used == 37
+    reasons = " | ".join(skipped.reason for skipped in ranking.skipped)
+    for part in (
+        "the column 'text' is empty",
+        "expected a transcript with words, got '?!'",
+        "its 1000 labels need at least",
+    ):
+        assert part in reasons
+
+
+def test_one_unit_is_nothing_to_tell_apart(spelled):
+    spelled.write_text("path,text\nclips/u0.wav,a\nclips/u1.wav,aa\n")
+    with pytest.raises(DataError, match="expected at least two units to tell apart, found 'a'"):
+        voxrank.rank(spelled, ["logmel"], sequence=SequenceOptions(aligner="uniform"))
+
+
+def test_labels_of_no_unit_are_said_and_not_scored(spelled):
+    rows = read_rows(spelled)
+    parts = json.loads(rows[0]["segments"])
+    parts[0][2] = "spn"
+    rows[0]["segments"] = json.dumps(parts)
+    write_rows(spelled, rows)
+    prepared = exact(spelled)
+    assert isinstance(prepared, Prepared)
+    assert prepared.notes == ["segments of no known unit are not scored: 'spn' (1)"]
+    assert "spn" not in prepared.targets.names
+    assert prepared.targets.timed.timelines[0].symbols[0] == -1
+
+
+def test_parts_of_a_file_take_the_segments_within(spelled, tmp_path):
+    rows = read_rows(spelled)
+    parts = json.loads(rows[0]["segments"])
+    cut = (parts[1][0] + parts[1][1]) / 2
+    (tmp_path / "part.csv").write_text(
+        "path,start,end,segments\n"
+        f'clips/u0.wav,0,{cut},"{json.dumps(parts).replace(chr(34), chr(34) * 2)}"\n'
+        f'clips/u0.wav,{cut},,"{json.dumps(parts).replace(chr(34), chr(34) * 2)}"\n'
+    )
+    first, second = exact(tmp_path / "part.csv").targets.timed.timelines
+    assert first.ends[-1] == pytest.approx(cut)
+    assert second.starts[0] == 0
+    assert second.ends[0] == pytest.approx(parts[1][1] - cut)
+    assert len(first.ends) + len(second.ends) == len(parts) + 1
