@@ -38,6 +38,7 @@ from voxrank.targets.flatstart import SILENCE, FrameModel, Spoken, flat_start, q
 MODEL = "pack:whisper-base"
 LAYERS = (2, 3, 4)
 FRAME_S = 0.02
+"""From one frame of Whisper to the next; the first one is centred on the first sample."""
 EPOCHS = 60
 ROUNDS = 5
 MINUTE = (3000, 900)
@@ -114,11 +115,16 @@ def spoken(clip: dict[str, Any], frames: NDArray[np.float32], numbers: dict[str,
 
 
 def truth(clip: dict[str, Any], n_frames: int, numbers: dict[str, int]) -> Truth:
-    centres, symbols = (np.arange(n_frames) + 0.5) * FRAME_S, np.zeros(n_frames, dtype=np.int64)
+    centres, symbols = np.arange(n_frames) * FRAME_S, np.zeros(n_frames, dtype=np.int64)
     for phone in clip["phones"]:
         if phone["name"]:
             symbols[(centres >= phone["start"]) & (centres < phone["end"])] = numbers[phone["name"]]
     return Truth(np.array([p["start"] for p in clip["phones"] if p["name"]]), symbols)
+
+
+def begins(first: NDArray[np.int64]) -> NDArray[np.float64]:
+    """When phones begin whose first frames these are: midway between two frames' centres, at multiples of `FRAME_S`."""
+    return np.maximum((first - 0.5) * FRAME_S, 0.0)
 
 
 def even(one: Spoken) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -169,7 +175,7 @@ def judged(method: Callable[[], list[tuple[NDArray[Any], NDArray[Any]]]], truths
     found = method()
     seconds = time.perf_counter() - started
     right = np.concatenate([symbols == t.frames for (symbols, _), t in zip(found, truths, strict=True)])
-    apart = np.concatenate([np.abs(starts * FRAME_S - t.starts) for (_, starts), t in zip(found, truths, strict=True)])
+    apart = np.concatenate([np.abs(begins(starts) - t.starts) for (_, starts), t in zip(found, truths, strict=True)])
     return {
         "frames_right": round(float(right.mean()), 4),
         "mean_ms": round(1000 * float(apart.mean()), 1),

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from alignment import FRAME_S, MODEL, even, layers_of, spoken
+from alignment import FRAME_S, MODEL, layers_of, spoken
 from common import MODELS, provenance, save
 from sentences import make_sentences, phone_numbers
 from voxrank.config import EncoderOptions
@@ -77,29 +78,17 @@ def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
         symbols = [numbers[phone["name"]] for phone in phones]
         starts, ends = (np.array([phone[key] for phone in phones]) for key in ("start", "end"))
         found["exact times"].append(Timeline.of(starts, ends, symbols))
-        found["flat start"].append(Timeline.of_alignment(alignment, one.labels, 1 / FRAME_S))
-        found["jitter"].append(moved(starts, ends, symbols, rng))
-        begin = even(one)[1] * FRAME_S
-        whole = len(one.features) * FRAME_S
-        found["equal lengths"].append(Timeline.of(begin, np.append(begin[1:], whole), one.labels))
+        when, seconds = np.arange(len(one.features)) * FRAME_S, soundfile.info(clip["path"]).duration
+        found["flat start"].append(Timeline.of_alignment(alignment, one.labels, when, seconds))
+        found["jitter"].append(found["exact times"][-1].jittered(rng, FRAME_S))
+        bounds = np.linspace(0, seconds, len(one.labels) + 1)
+        found["equal lengths"].append(Timeline.of(bounds[:-1], bounds[1:], one.labels))
     return found
-
-
-def moved(
-    starts: NDArray[np.float64], ends: NDArray[np.float64], symbols: Sequence[int], rng: np.random.Generator
-) -> Timeline:
-    """Every boundary a frame earlier, later or where it was; stretches that vanish are gone."""
-    bounds = np.concatenate([starts, ends[-1:]])
-    bounds = np.maximum.accumulate(np.maximum(bounds + rng.integers(-1, 2, len(bounds)) * FRAME_S, 0.0))
-    gaps = np.append(starts[1:] - ends[:-1], 0.0)
-    left, right = bounds[:-1], bounds[1:] - gaps
-    kept = right > left
-    return Timeline.of(left[kept], right[kept], np.asarray(symbols)[kept])
 
 
 def scored(encoder: Any, clips: Clips, timelines: dict[str, list[Timeline]]) -> dict[str, dict[str, float]]:
     """(model, layer) → LogME by each version of the labels."""
-    rates = {layer.index: layer.frame_rate for layer in encoder.layers}
+    rates, offsets = {layer.index: layer.frame_rate for layer in encoder.layers}, encoder.offsets()
     gathered: dict[int, list[torch.Tensor]] = {layer: [] for layer in rates}
     for clip in clips:
         for layer, frames in layers_of(encoder, clip, set(rates)).items():
@@ -108,7 +97,13 @@ def scored(encoder: Any, clips: Clips, timelines: dict[str, list[Timeline]]) -> 
     for layer, parts in gathered.items():
         features = torch.cat(parts).numpy()
         found[f"{encoder.spec}, layer {layer}"] = {
-            name: logme(features, [t.frames(len(p), rates[layer]) for t, p in zip(own, parts, strict=True)])
+            name: logme(
+                features,
+                [
+                    t.at(offsets[layer] + np.arange(len(p)) / rates[layer], rest=SILENCE)
+                    for t, p in zip(own, parts, strict=True)
+                ],
+            )
             for name, own in timelines.items()
         }
     return found

@@ -23,8 +23,8 @@ LONG_S = 10.0
 """Utterances up to so long are fitted before others."""
 ENOUGH_S = 120.0
 """Of them, to leave the others out."""
-FIT_BYTES = 128 << 20
-"""Features that are fitted at most, 22 minutes of 512 numbers at 50 Hz; up to four times as much is held on the way."""
+FIT_BYTES = 64 << 20
+"""Features that are fitted at most, 11 minutes of 512 numbers at 50 Hz; up to four times as much is held on the way."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A flat start can fail: on some features all of the time goes to a few units, and the others are left a frame each. It
 fails in many ways and succeeds in one, so that alignments that are right agree, whichever features they come from. The
-layers a third, half and two thirds of the way up every candidate are tried; the one whose alignment agrees best with its
+layers a third, half and two thirds of the way up every candidate are tried; that whose alignment agrees best with its
 three nearest is taken. No times are needed to tell.
 """
 

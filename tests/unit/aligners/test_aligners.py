@@ -1,0 +1,252 @@
+"""Aligners: a CTC checkpoint built here, posteriors that are planted, the choice of features, and leaks."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+
+import voxrank
+from voxrank.aligners.base import Transcript
+from voxrank.aligners.ctc import Ctc, find_unit
+from voxrank.aligners.frames import ENOUGH_S, LONG_S, Framed, LayerSource, divided, frames_of_layers
+from voxrank.aligners.posteriors import heard, log_softmax
+from voxrank.aligners.reference import agreement, choose_reference
+from voxrank.aligners.registry import AlignerSpec, parse_aligner, related
+from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Utterance
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import ModelError, OptionError, UtteranceError
+from voxrank.preparation import prepare
+from voxrank.shards import Item
+from voxrank.targets.ctc import BLANK
+
+_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")
+hf = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(hf)
+one_thread = hf.one_thread
+
+VOCABULARY = {"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4, "C": 5, "D": 6}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A wav2vec 2.0 with a CTC head for the letters a to d, its encoder alone, and an encoder of other weights."""
+    folder = tmp_path_factory.mktemp("ctc")
+    model, extractor = hf.build("wav2vec2-layer")
+    torch.manual_seed(5)
+    head = tf.Wav2Vec2ForCTC(
+        tf.Wav2Vec2Config(**{**model.config.to_dict(), "vocab_size": len(VOCABULARY), "pad_token_id": 0})
+    )
+    head.wav2vec2.load_state_dict(model.state_dict())
+    hf.save(folder / "head", head, extractor)
+    (folder / "vocab.json").write_text(json.dumps(VOCABULARY))
+    tf.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder / "head")
+    tuned = tf.Wav2Vec2Model.from_pretrained(hf.save(folder / "base", model, extractor))
+    with torch.no_grad():
+        for weights in tuned.parameters():
+            weights.add_(0.05 * weights.std() * torch.randn_like(weights))
+    hf.save(folder / "tuned", tuned, extractor)
+    hf.save(folder / "other", *hf.build("wav2vec2-layer", seed=9))
+    return folder
+
+
+def transcripts_of(manifest, **options):
+    return prepare(read_dataset(manifest, target="text"), ExtractionOptions(), SequenceOptions(**options))
+
+
+def test_a_checkpoint_aligns_what_its_vocabulary_has(checkpoint, spelled):
+    ready = transcripts_of(spelled)
+    aligner = Ctc(str(checkpoint / "head"), EncoderOptions(), 2)
+    found = aligner.align(ready.transcripts, ready.names, lambda _: None)
+    assert (aligner.record.aligner, aligner.record.trained) == ("ctc", True)
+    [note] = aligner.notes
+    assert "has no symbol for 'e' (" in note
+    for transcript, timeline in zip(ready.transcripts, found, strict=True):
+        np.testing.assert_array_equal(timeline.symbols, transcript.labels)
+        assert (timeline.ends > timeline.starts).all()
+        assert (timeline.starts[1:] >= timeline.ends[:-1] - 1e-9).all()
+        assert timeline.ends[-1] <= transcript.item.seconds + 1e-9
+
+
+@pytest.mark.parametrize("candidate", ["base", "tuned", "head"])
+def test_labels_of_a_head_trained_on_a_candidate_are_refused(checkpoint, spelled, candidate):
+    options = SequenceOptions(unit="char", aligner=f"ctc:{checkpoint / 'head'}")
+    models = [str(checkpoint / candidate), "logmel"]
+    with pytest.raises(OptionError, match=r"was trained on .* its labels would favour that candidate; .* --allow-leak"):
+        voxrank.rank(spelled, models, sequence=options)
+
+
+def test_a_leak_can_be_insisted_on(checkpoint, spelled):
+    options = SequenceOptions(unit="char", aligner=f"ctc:{checkpoint / 'head'}", allow_leak=True)
+    ranking = voxrank.rank(spelled, [str(checkpoint / "base"), "logmel"], sequence=options)
+    assert ranking.options["aligner"] == {
+        "aligner": "ctc",
+        "model": str(checkpoint / "head"),
+        "layer": None,
+        "trained": True,
+    }
+
+
+def test_a_head_fitted_here_is_a_leak_too(spelled):
+    with pytest.raises(OptionError, match="head on mfcc, layer 0 was trained on mfcc"):
+        voxrank.rank(spelled, ["logmel", "mfcc"], sequence=SequenceOptions(unit="char", aligner="head:mfcc"))
+    ranking = voxrank.rank(spelled, ["logmel"], sequence=SequenceOptions(unit="char", aligner="head:mfcc"))
+    assert ranking.options["aligner"]["trained"]
+
+
+def test_models_trained_apart_are_no_relations(checkpoint, spelled):
+    weights = {name: load_encoder(str(checkpoint / name)).weights() for name in ("base", "tuned", "other")}
+    assert related(weights["base"], weights["tuned"])
+    assert not related(weights["base"], weights["other"])
+    assert not related({}, weights["base"])
+    options = SequenceOptions(unit="char", aligner=f"ctc:{checkpoint / 'head'}")
+    assert voxrank.rank(spelled, [str(checkpoint / "other")], sequence=options).data.used == 40
+
+
+def test_checkpoints_without_a_head(checkpoint):
+    with pytest.raises(ModelError, match=r"lack .* of the encoder's tensors"):
+        Ctc(str(checkpoint / "base"), EncoderOptions(), 2)
+
+
+def test_models_that_have_no_ctc(tmp_path):
+    folder = hf.save(tmp_path, *hf.build("whisper"))
+    with pytest.raises(ModelError, match="a whisper has no CTC head; name a CTC checkpoint"):
+        Ctc(folder, EncoderOptions(), 2)
+
+
+def test_units_in_vocabularies():
+    assert find_unit("a", VOCABULARY, begins_word=True) == 3
+    assert find_unit("ß", VOCABULARY, begins_word=False) is None
+    assert find_unit("the", {"▁the": 5, "the": 6}, begins_word=True) == 5
+    assert find_unit("the", {"▁the": 5, "the": 6}, begins_word=False) == 6
+
+
+def framed(n_frames, quiet=()):
+    samples = np.full(n_frames * 320, 0.3, dtype=np.float32)
+    for frame in quiet:
+        samples[frame * 320 : frame * 320 + 320] = 1e-4
+    return Framed(np.zeros((n_frames, 1)), np.arange(n_frames) * 0.02 + 0.01, samples)
+
+
+def said(labels, pauses, seconds):
+    item = Item(Utterance("u", Path("u.wav")), seconds, 0)
+    return Transcript(item, np.array(labels), np.array(pauses, dtype=bool))
+
+
+def planted(symbols, count):
+    return log_softmax(8.0 * np.eye(count)[symbols])
+
+
+def test_blank_frames_belong_to_the_unit_before_but_for_quiet_pauses():
+    """Peaks at frames 1, 4 and 12; the quiet stretch 6-11 lies where a pause may be."""
+    symbols = [0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    one, what = framed(14, range(6, 12)), said([1, 2, 1], [1, 0, 1, 1], 0.28)
+    found = heard(planted(symbols, 3), what.labels, np.arange(3), 0, one, what)
+    np.testing.assert_allclose(found.starts, [0.02, 0.08, 0.24])
+    np.testing.assert_allclose(found.ends, [0.08, 0.12, 0.28])
+    inside = said([1, 2, 1], [1, 0, 0, 1], 0.28)
+    found = heard(planted(symbols, 3), inside.labels, np.arange(3), 0, one, inside)
+    np.testing.assert_allclose(found.ends, [0.08, 0.24, 0.28])
+
+
+def test_what_parts_words_is_no_unit():
+    symbols, what = [1, 3, 0, 2], said([1, 2], [1, 1, 1], 0.08)
+    found = heard(planted(symbols, 4), np.array([1, 3, 2]), np.array([0, BLANK, 1]), 0, framed(4), what)
+    np.testing.assert_array_equal(found.symbols, [1, 2])
+    assert found.starts[1] == pytest.approx(0.06)
+
+
+def test_more_units_than_frames():
+    with pytest.raises(UtteranceError, match="need at least"):
+        heard(planted([0, 1], 2), np.array([1, 1, 1]), np.arange(3), 0, framed(2), said([1, 1, 1], [1] * 4, 0.04))
+
+
+SPECS = {
+    "flat": AlignerSpec("flat"),
+    "flat:openai/whisper-base": AlignerSpec("flat", "openai/whisper-base"),
+    "flat:pack:whisper-base@2": AlignerSpec("flat", "pack:whisper-base", 2),
+    "flat:onnx:model.onnx#*conv*": AlignerSpec("flat", "onnx:model.onnx#*conv*"),
+    "head:a@b": AlignerSpec("head", "a@b"),
+    "ctc:facebook/wav2vec2-base-960h": AlignerSpec("ctc", "facebook/wav2vec2-base-960h"),
+    "uniform": AlignerSpec("uniform"),
+}
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_specs(text):
+    assert parse_aligner(text) == SPECS[text]
+
+
+def test_alignments_that_agree_are_told_from_those_that_fail():
+    right = np.repeat(np.arange(50), 4)
+    rng = np.random.default_rng(0)
+    near = [np.where(rng.random(200) < 0.1, 60 + n, right) for n in range(3)]
+    failed = [rng.integers(0, 50, 200) for _ in range(4)]
+    shares = agreement([*failed[:2], *near, *failed[2:]])
+    assert set(np.argsort(shares)[-3:]) == {2, 3, 4}
+    assert agreement([right]).tolist() == [0.0]
+
+
+def test_features_are_chosen_that_align(spelled, monkeypatch):
+    """Of log-mel bands, cepstra and features that hear nothing but noise, the last are not chosen."""
+    from voxrank.testing.encoders import FakeEncoder
+
+    class Deaf(FakeEncoder):
+        def _forward(self, windows):
+            for piece in super()._forward(windows):
+                noise = torch.randn(piece.frames.shape, generator=torch.Generator().manual_seed(piece.layer))
+                yield type(piece)(piece.layer, noise, piece.lengths)
+
+    models = {"deaf": Deaf(), "logmel": load_encoder("logmel"), "mfcc": load_encoder("mfcc")}
+    ready = transcripts_of(spelled)
+    spec, layer = choose_reference(list(models), models.__getitem__, ready.transcripts, ready.names, 2)
+    assert spec in ("logmel", "mfcc")
+    assert layer == 0
+    assert choose_reference(["mfcc"], models.__getitem__, ready.transcripts, ready.names, 2) == ("mfcc", 0)
+
+
+def transcript(number, seconds):
+    return Transcript(
+        Item(Utterance(f"u{number}", Path("u.wav")), seconds, number), np.array([1]), np.array([True] * 2)
+    )
+
+
+def test_short_utterances_are_fitted_first():
+    some = [transcript(number, 5.0 if number % 2 else 3 * LONG_S) for number in range(100)]
+    first, rest = divided(some, 10_000.0)
+    assert sorted(first + rest) == list(range(100))
+    assert all(number % 2 for number in first)
+    few, _ = divided(some, 40.0)
+    assert len(few) == 8
+    assert set(few) < set(first)
+    assert divided([transcript(0, 500.0)], 40.0) == ([0], [])
+    assert sum(some[n].item.seconds for n in few) < ENOUGH_S
+    lone = [transcript(number, 3 * LONG_S) for number in range(10)]
+    assert len(divided(lone, 10_000.0)[0]) > 1
+
+
+def test_frames_know_their_times(spelled):
+    ready, encoder = transcripts_of(spelled), load_encoder("logmel", EncoderOptions(window_s=0.5))
+    every = range(len(ready.transcripts))
+    for place, found in frames_of_layers(encoder, encoder.layers, 2, ready.transcripts, every):
+        one = found[0]
+        assert len(one.features) == len(one.centres)
+        assert (np.diff(one.centres) > 0.005).all()
+        assert one.centres[0] == pytest.approx(0.0125)
+        assert ready.transcripts[place].item.seconds - 0.03 < one.centres[-1] < ready.transcripts[place].item.seconds
+
+
+def test_what_is_not_fitted_is_aligned_by_the_model(spelled, monkeypatch):
+    from voxrank.aligners.flat import Flat
+
+    ready, encoder = transcripts_of(spelled), load_encoder("logmel")
+    whole = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
+    monkeypatch.setattr("voxrank.aligners.frames.FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
+    part = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
+    apart = [np.abs(a.starts - b.starts).mean() for a, b in zip(whole, part, strict=True)]
+    assert np.mean(apart) < 0.03
