@@ -182,6 +182,12 @@ class Unaligned:
         targets = timed_targets(timelines, self.classes, self.sequence.silence, versions)
         return _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each class is said."""
+        said = Counter(name for one in self.spellings for name in one.words or one.units.names)
+        return dict(sorted(said.items()))
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """What frames are told apart by: units, or words."""

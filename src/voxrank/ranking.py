@@ -121,11 +121,11 @@ def rank(
     wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
     labelled = label(ready, sequence, specs, stable, encoding, extraction.threads, watcher)
     prepared = labelled.prepared
+    if labelled.record is not None:
+        left_out.insert(0, f"times of {len(prepared.targets.names)} classes: {labelled.record}")
     for line in (_introduction(dataset, prepared), *prepared.notes, *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
-    if labelled.record is not None:
-        watcher.note(f"times: {labelled.record}")
     compared_by = _Versions(labelled.against, chosen[:1], prepared.targets)
     tally = _Tally(chosen, prepared.targets, effective=extraction.sample == "effective")
     for position, spec in enumerate(specs, start=1):

@@ -12,6 +12,7 @@ import pytest
 
 from voxrank.cli.main import exit_code
 from voxrank.cli.rank import SCORES
+from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
 from voxrank.scores.registry import COMBINATIONS, score_names
 
@@ -376,7 +377,7 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
 
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
-    for default in ("label, labels, value, segments or text", "train if there is one", "default: (combined)"):
+    for default in ("what the columns say", "train if there is one", "default: (combined)"):
         assert default in text
 
 
@@ -401,3 +402,91 @@ def test_demo_goes_on_without_what_is_missing(run, monkeypatch, tmp_path):
     assert "voxrank rank mine.csv" in out
     assert (tmp_path / "o" / "ranking.json").exists()
     assert len(list((tmp_path / "o" / "speech" / "clips").iterdir())) == 30
+
+
+def test_transcripts_from_alignment_to_ranking(run, spelled, tmp_path):
+    """`align` writes what Praat and other tools read, and what `rank` takes: the ranking is the one by transcripts."""
+    out_dir = tmp_path / "aligned"
+    code, out, err = run("align", spelled, "--model", "logmel", "--out", out_dir)
+    assert code == 0, err
+    assert "40 utterances" in out
+    assert "5 characters" in out
+    about = json.loads((out_dir / "alignment.json").read_text())
+    assert about["aligner"] == {"aligner": "flat", "model": "logmel", "layer": 0, "trained": False}
+    lines = (out_dir / "alignment.ctm").read_text().splitlines()
+    assert all(len(line.split()) == 5 for line in lines)
+    grids = sorted((out_dir / "textgrids").iterdir())
+    assert len(grids) == 40
+    assert len(lines) == sum(len(SegmentFiles("characters").of(grid, "")) for grid in grids)
+    ranked = {}
+    for name, arguments in {
+        "text": [spelled, "--unit", "char"],
+        "textgrids": [out_dir / "manifest.csv"],
+        "ctm": [spelled, "--segments", out_dir / "alignment.ctm"],
+        "folder": [spelled, "--segments", out_dir / "textgrids", "--tier", "characters"],
+    }.items():
+        code, out, err = run("rank", *arguments, "-m", "logmel", "--score", "logme", "--json")
+        assert code == 0, err
+        ranking = json.loads(out)
+        assert ranking["task"] == ("transcription" if name == "text" else "segmentation")
+        ranked[name] = ranking["layers"][0]["scores"]["logme"]["value"]
+    assert list(ranked.values()) == pytest.approx([ranked["text"]] * 4, abs=2e-3)
+
+
+def test_rank_says_what_it_made_of_transcripts(run, spelled):
+    code, out, err = run(
+        "rank", spelled, "-m", "logmel", "--unit", "char", "--against", "uniform", "--against", "jitter"
+    )
+    assert code == 0
+    assert "transcription of 'text': 40 utterances, 5 units, 4 blocks" in " ".join(err.split())
+    assert "flat on logmel, layer 0" in err
+    assert "Fine-tune logmel" in out
+    for labels in ("uniform", "jitter"):
+        assert labels in out
+
+
+def test_inspect_counts_units_and_labels(run, spelled):
+    text = spelled.read_text().splitlines()
+    facts = json.loads(run("inspect", spelled, "--unit", "char", "--json")[1])
+    assert (facts["task"], list(facts["classes"])) == ("transcription", list("abcde"))
+    timed = json.loads(run("inspect", spelled, "--json")[1])
+    assert timed["task"] == "segmentation"
+    assert timed["classes"] == facts["classes"]
+    assert len(text) == 41
+    _, out, _ = run("inspect", spelled, "--unit", "word")
+    assert "units" in out
+
+
+SEQUENCE_ERRORS = {
+    "unknown language": (["--unit", "phone", "--language", "klingonese"], "klingonese"),
+    "no language": (["--unit", "phone"], "--language"),
+    "unknown unit": (["--unit", "syllable"], "syllable"),
+    "unknown aligner": (["--unit", "char", "--aligner", "mfa"], "expected an aligner such as flat"),
+    "silence above all": (["--silence", "2"], "expected silence"),
+    "no such segments": (["--segments", "none.ctm"], "no such file or folder of segments"),
+    "both": (["--target", "text", "--segments", "."], "name one of them"),
+    "leak": (["--unit", "char", "--aligner", "head:logmel"], "--allow-leak"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), SEQUENCE_ERRORS.values(), ids=SEQUENCE_ERRORS)
+def test_wrong_requests_for_sequences_are_one_line(run, spelled, tmp_path, arguments, message):
+    code, out, err = run("rank", spelled, "-m", "logmel", "--out", tmp_path / "o", *arguments)
+    assert code == 2
+    assert out == ""
+    assert message in err.splitlines()[-1]
+    assert not (tmp_path / "o").exists()
+
+
+def test_align_without_a_model_says_what_to_name(run, spelled, tmp_path):
+    code, _, err = run("align", spelled, "--out", tmp_path / "o")
+    assert code == 2
+    assert "listens to a model's features; name one with --model" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_manifest_that_is_no_utf8(run, spelled):
+    spelled.write_bytes(spelled.read_bytes().replace(b"text", b"t\xe9xt"))
+    code, _, err = run("rank", spelled, "-m", "logmel", "--unit", "char")
+    assert code == 2
+    assert "expected UTF-8 text" in err

@@ -10,26 +10,58 @@ from typing import Any
 
 from rich.table import Table
 
-from voxrank.cli.common import DataArgument, JsonOption, SplitOption, TargetOption, out, print_json
+from voxrank.cli.common import (
+    DataArgument,
+    JsonOption,
+    LanguageOption,
+    SegmentsOption,
+    SplitOption,
+    TargetOption,
+    TierOption,
+    UnitOption,
+    out,
+    print_json,
+)
+from voxrank.config import ExtractionOptions, SequenceOptions
 from voxrank.data.audio import Probed, probe_all
 from voxrank.data.read import read_dataset
-from voxrank.data.utterance import Dataset, Skipped
+from voxrank.data.utterance import TIMED, Dataset, Skipped
 from voxrank.errors import DataError
 from voxrank.report.terminal import plain, show_skipped
-from voxrank.targets.labels import remarks, utterance_targets
+from voxrank.targets.labels import Targets, remarks, utterance_targets
+from voxrank.targets.timeline import UNLABELLED
 
 SHOWN_CLASSES = 12
 THREADS = 4
 
 
 def inspect(
-    data: DataArgument, *, target: TargetOption = None, split: SplitOption = None, json_out: JsonOption = False
+    data: DataArgument,
+    *,
+    target: TargetOption = None,
+    split: SplitOption = None,
+    unit: UnitOption = None,
+    language: LanguageOption = None,
+    segments: SegmentsOption = None,
+    tier: TierOption = None,
+    json_out: JsonOption = False,
 ) -> None:
     """Read a data set's rows and audio headers: counts, durations, problems."""
-    dataset = read_dataset(data, target=target, split=split)
+    column = "text" if target is None and segments is None and unit is not None else target
+    dataset = read_dataset(data, target=column, split=split, segments=segments, tier=tier)
     probed, unreadable = probe_all(dataset, THREADS)
     skipped = [*dataset.skipped, *unreadable]
-    facts = summary(dataset, probed, skipped)
+    if dataset.task in TIMED:
+        classes, notes, left_out = sequence_facts(dataset, SequenceOptions(unit=unit, language=language))
+        skipped += left_out
+    else:
+        classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
+        notes = problems(dataset, probed)
+    facts = summary(dataset, probed) | {
+        "classes": classes,
+        "problems": notes,
+        "skipped": [asdict(s) for s in dict.fromkeys(skipped)],
+    }
     if json_out:
         print_json(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -42,18 +74,17 @@ def inspect(
     counts = facts["classes"]
     shown = [f"{plain(name).plain} {count:,}" for name, count in list(counts.items())[:SHOWN_CLASSES]]
     more = f" and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
-    what = "labels" if dataset.task == "multilabel" else "classes"
+    what = {"multilabel": "labels", "segmentation": "labels", "transcription": "units"}.get(dataset.task, "classes")
     table.add_row(f"{len(counts)} {what}", plain(", ".join(shown) + more))
     for problem in facts["problems"]:
         table.add_row("note", plain(problem))
     out().print(table)
-    show_skipped(out(), skipped)
+    show_skipped(out(), list(dict.fromkeys(skipped)))
 
 
-def summary(dataset: Dataset, probed: Sequence[Probed], skipped: Sequence[Skipped]) -> dict[str, Any]:
+def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
     """What a data set holds, as plain values."""
     seconds = [p.seconds for p in probed]
-    labels = Counter(name for p in probed for name in p.utterance.names)
     return {
         "data": dataset.source,
         "task": dataset.task,
@@ -65,11 +96,30 @@ def summary(dataset: Dataset, probed: Sequence[Probed], skipped: Sequence[Skippe
         "longest_s": round(max(seconds, default=0.0), 3),
         "speakers": len({p.utterance.speaker for p in probed} - {None}),
         "sample_rates": dict(Counter(p.info.sample_rate for p in probed).most_common()),
-        "classes": dict(sorted(labels.items())),
         "fingerprint": dataset.fingerprint(),
-        "problems": problems(dataset, probed),
-        "skipped": [asdict(s) for s in skipped],
     }
+
+
+def sequence_facts(
+    dataset: Dataset, options: SequenceOptions
+) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
+    """Of transcripts or segments: how often each class is said, what `voxrank rank` would remark on, what it skips."""
+    from voxrank.preparation import Prepared, prepare
+
+    try:
+        ready = prepare(dataset, ExtractionOptions(), options)
+    except DataError as error:
+        return {}, [f"`voxrank rank` would refuse this: {error}"], []
+    if not isinstance(ready, Prepared):
+        return ready.counts, [], ready.skipped
+    return said(ready.targets), [*ready.notes, *remarks(ready.targets)], ready.skipped
+
+
+def said(targets: Targets) -> dict[str, int]:
+    """How many segments each class has."""
+    timelines = () if targets.timed is None else targets.timed.timelines
+    counts = Counter(targets.names[n] for t in timelines for n in t.symbols.tolist() if n != UNLABELLED)
+    return dict(sorted(counts.items()))
 
 
 def problems(dataset: Dataset, probed: Sequence[Probed]) -> list[str]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voxrank.data.utterance import Skipped
-from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 WIDTH_COLUMNS = 80
 SHOWN_REASONS = 5
@@ -36,6 +36,8 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
         for start in range(0, len(names), SCORES_ABREAST):
             console.print(scores_table(ranking, names[start : start + SCORES_ABREAST]))
     console.print(verdict(ranking))
+    for found in ranking.sensitivity:
+        console.print(sensitivity(found))
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
         console.print("some were skipped by one model alone: models were scored on data that differ by those")
@@ -120,6 +122,14 @@ def verdict(ranking: Ranking) -> Text:
         text.append(f": best of {len(ranking.models)} models in {_percent(best.probability_best)} of resamples")
         text.append(_rivals(ranking.models))
     return text.append(".")
+
+
+def sensitivity(found: Sensitivity) -> Text:
+    """What the ranking by other labels says, in one line."""
+    text = Text("By ").append_text(plain(found.labels)).append(" labels: ")
+    if found.spearman is not None:
+        text.append(f"Spearman {found.spearman:.3f}, ")
+    return text.append("best is ").append_text(plain(found.model)).append(f", layer {found.layer}.")
 
 
 def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:

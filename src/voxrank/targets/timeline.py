@@ -7,14 +7,16 @@ encoder tells (`Encoder.offsets`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.config import Seconds
 from voxrank.errors import UtteranceError
-from voxrank.targets.ctc import Alignment
+
+if TYPE_CHECKING:
+    from voxrank.targets.ctc import Alignment  # numba takes a while to import
 
 UNLABELLED = -1
 ROUNDING_S = 1e-6
