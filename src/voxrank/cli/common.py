@@ -26,7 +26,7 @@ DataArgument = Annotated[
 TargetOption = Annotated[
     str | None,
     typer.Option(
-        "--target", metavar="COLUMN", help="Column to predict.", show_default="label, labels, value, segments or text"
+        "--target", metavar="COLUMN", help="Column to predict.", show_default="what the columns say"
     ),
 ]
 UnitOption = Annotated[
