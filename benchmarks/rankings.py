@@ -25,9 +25,9 @@ def main() -> None:
     models = [word for model in MODELS for word in ("--model", model)]
     commands = {"demo": ["demo"]}
     commands |= {f"{name} {' '.join(extra)}": ["rank", f"{name}/manifest.csv", *models, *extra] for name in SETS}
+    against = ["--against", "uniform", "--against", "jitter"]
     commands |= {
-        f"asterisk-en {unit}": ["rank", "asterisk-en/manifest.csv", *models, *extra, "--unit", unit, *more]
-        + ["--against", "uniform", "--against", "jitter"]
+        f"asterisk-en {unit}": ["rank", "asterisk-en/manifest.csv", *models, *extra, "--unit", unit, *more, *against]
         for unit, more in TRANSCRIPTS.items()
     }
     rankings = load("rankings").get("rankings", {})

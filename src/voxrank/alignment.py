@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def align(
             f"{sequence.aligner}:SPEC"
         )
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=split)
-    ready = prepare(dataset, extraction, sequence)
+    ready = prepare(dataset, extraction, replace(sequence, silence=0.0))
     if not isinstance(ready, Unaligned):
         raise OptionError(f"expected transcripts to align, got data for {dataset.task}")
     stable = Stable(models, encoding, watcher)

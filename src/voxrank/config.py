@@ -85,7 +85,8 @@ class SequenceOptions:
         aligner: what says when units are heard: "flat[:SPEC[@LAYER]]" needs no model trained for it and takes the
             features of a candidate that suit best, of a model, or of one of its layers; "ctc:SPEC" is a CTC checkpoint
             of transformers; "head[:SPEC[@LAYER]]" a CTC head fitted here; "uniform" makes all units equally long.
-        silence: share of the silent frames that are scored, as a class of their own; 0: none.
+        silence: of the scored frames, how many may be silence, a class of its own; 0: none, 1: all there is. None: 0.1
+            for transcripts, 0 for segments, which need not cover all that is said.
         tier: of TextGrid files.
         allow_leak: accept labels from a model that was trained on a candidate, or on its features.
         against: other labels that layers are ranked by too, to see how much depends on the alignment: aligners, and
@@ -98,13 +99,14 @@ class SequenceOptions:
     unit: str | None = None
     language: str | None = None
     aligner: str = "flat"
-    silence: float = 0.0
+    silence: float | None = None
     tier: str | None = None
     allow_leak: bool = False
     against: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_number("silence", self.silence, 0, 1)
+        if self.silence is not None:
+            check_number("silence", self.silence, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,8 @@ class _TimedSums(_SampleSums):
         """Take in the frames of one piece that have a label."""
         stretches = self._labels.stretches(piece, self._keys, self._frames)
         self._frames += np.array(piece.lengths)
+        if not len(stretches.lengths):
+            return
         if self._keep.longest is not None:
             stretches = stretch_means(stretches, self._keep.longest)
         per_utterance = np.bincount(stretches.owners, stretches.lengths, len(self._keys)).astype(np.int64)

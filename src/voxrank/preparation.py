@@ -34,6 +34,9 @@ from voxrank.targets.units import FIRST, Inventory, Speller
 
 Found = TypeVar("Found")
 
+SPOKEN_SILENCE = 0.1
+"""Of the scored frames of transcripts, how many may be silence: what ranks best (docs/alignment)."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -89,7 +92,8 @@ def _segmented(
     kept, segments, left_out = _each(items, timed)
     names = sorted({label for found in segments for label in labels_of(found)})
     numbers = {name: number for number, name in enumerate(names)}
-    targets = timed_targets([segment_timeline(found, numbers) for found in segments], names, sequence.silence)
+    timelines = [segment_timeline(found, numbers) for found in segments]
+    targets = timed_targets(timelines, names, sequence.silence or 0.0, _seconds(kept))
     prepared = _dealt(dataset, kept, [*skipped, *left_out], targets, options)
     unscored = Counter(segment.label for found in segments for segment in found if is_unscored(segment))
     if unscored:
@@ -140,6 +144,10 @@ def _each(items: Sequence[Item], work: Callable[[Item], Found]) -> tuple[list[It
     return kept, results, skipped
 
 
+def _seconds(items: Sequence[Item]) -> Seconds:
+    return sum(item.seconds for item in items)
+
+
 @dataclass(frozen=True)
 class Unaligned:
     """Transcripts in units, and nothing known of when they are heard.
@@ -179,7 +187,8 @@ class Unaligned:
 
         kept, every, left_out = _each([transcript.item for transcript in self.transcripts], taken)
         timelines, *versions = zip(*every, strict=True)
-        targets = timed_targets(timelines, self.classes, self.sequence.silence, versions)
+        silence = SPOKEN_SILENCE if self.sequence.silence is None else self.sequence.silence
+        targets = timed_targets(timelines, self.classes, silence, _seconds(kept), versions)
         return _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
 
     @property

@@ -37,6 +37,7 @@ from voxrank.shards import Item
 from voxrank.sketches.projections import Quantiles
 from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import Targets, remarks
+from voxrank.targets.timeline import UNLABELLED
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def rank(
     split: str | None = None,
     segments: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | Dataset | None = None,
-    scores: Sequence[str] = ("combined",),
+    scores: Sequence[str] | None = None,
     layers: str = "all",
     encoder: EncoderOptions | None = None,
     extraction: ExtractionOptions | None = None,
@@ -74,7 +75,8 @@ def rank(
         segments: a file, or a folder of files, that says what is heard when (TextGrid, CTM, RTTM, Audacity, JSON).
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.
-        scores: names; the first one orders the ranking. "combined" averages the order by LogME and by kNN.
+        scores: names; the first one orders the ranking. By default "combined", which averages the order by LogME and by
+            kNN; "logme" where labels are those of frames.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
@@ -98,13 +100,16 @@ def rank(
     encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
     sequence, watcher = sequence or SequenceOptions(), progress or Progress()
     check_number("seed", seed, 0, whole=True)
-    named = {name: _parts(name) for name in _distinct(scores, "score")}
+    named = {} if scores is None else {name: _parts(name) for name in _distinct(scores, "score")}
     specs = _distinct(models, "model")
     if target is None and segments is None and sequence.unit is not None and not isinstance(data, Dataset):
         target = "text"
     dataset = _dataset(data, target, split, segments, sequence.tier)
     check_sequence(sequence, extraction, dataset.task)
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
+    if not named:
+        name = "logme" if dataset.task in TIMED else "combined"
+        named = {name: _parts(name)}
     ready = prepare(dataset, extraction, sequence)
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
@@ -122,7 +127,7 @@ def rank(
     labelled = label(ready, sequence, specs, stable, encoding, extraction.threads, watcher)
     prepared = labelled.prepared
     if labelled.record is not None:
-        left_out.insert(0, f"times of {len(prepared.targets.names)} classes: {labelled.record}")
+        left_out.insert(0, f"times: {labelled.record}")
     for line in (_introduction(dataset, prepared), *prepared.notes, *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
@@ -210,7 +215,9 @@ def _introduction(dataset: Dataset, prepared: Prepared) -> str:
         "segmentation": "labels of frames",
         "transcription": "units",
     }.get(dataset.task)
-    classes = f", {prepared.targets.count} {what}" if what else ""
+    timed = prepared.targets.timed
+    silence = timed is not None and timed.rest != UNLABELLED
+    classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
     part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
     return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"

@@ -258,3 +258,17 @@ def test_batches_stay_within_the_budget(shard):
     encoder.budget_samples = round(1.0 * encoder.sample_rate)
     batches = plan_batches(shard[0].items, encoder)
     assert [len(batch) for batch in batches] == [3] * 12
+
+
+def test_windows_without_a_label_are_passed_over(shard):
+    """Utterances in windows of a tenth of a second, the first two of which have no label."""
+    work, _ = shard
+    late = tuple(Timeline.of([0.21], [0.3], [item.row % 2]) for item in work.items)
+    targets = Targets(("a", "b"), np.arange(2), timed=Timed(late))
+    encoder = FakeEncoder()
+    encoder.window_samples, encoder.budget_samples = 1600, 1600
+    long = [item for item in work.items if item.utterance.path.stem.rpartition("-")[2] in "456"]
+    result = sketch(encoder, (Shard(0, tuple(long)), targets))
+    whole = sketch(FakeEncoder(), (Shard(0, tuple(long)), targets))
+    assert not result.skipped
+    assert 0 < whole.layers[0].n - len(long) <= result.layers[0].n <= whole.layers[0].n

@@ -25,9 +25,7 @@ DataArgument = Annotated[
 ]
 TargetOption = Annotated[
     str | None,
-    typer.Option(
-        "--target", metavar="COLUMN", help="Column to predict.", show_default="what the columns say"
-    ),
+    typer.Option("--target", metavar="COLUMN", help="Column to predict.", show_default="what the columns say"),
 ]
 UnitOption = Annotated[
     str | None,

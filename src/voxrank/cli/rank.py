@@ -66,7 +66,12 @@ def rank(
     ] = None,
     score: Annotated[
         list[str] | None,
-        typer.Option("--score", metavar="NAME", help=f"One of {', '.join(SCORES)} (repeat).", show_default=SCORES[0]),
+        typer.Option(
+            "--score",
+            metavar="NAME",
+            help=f"One of {', '.join(SCORES)} (repeat).",
+            show_default="combined; logme for transcripts and segments",
+        ),
     ] = None,
     layers: Annotated[
         str,
@@ -89,9 +94,14 @@ def rank(
     segments: SegmentsOption = None,
     tier: TierOption = None,
     silence: Annotated[
-        float,
-        typer.Option("--silence", metavar="SHARE", help="Of silent frames, scored as a class (0: none, 1: all)."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--silence",
+            metavar="SHARE",
+            help="Of the scored frames, that may be silence, a class of its own.",
+            show_default="0.1 for transcripts, 0 for segments",
+        ),
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -161,7 +171,7 @@ def rank(
             split=split,
             segments=segments,
             source=source,
-            scores=score or SCORES[:1],
+            scores=score,
             layers=layers,
             encoder=encoder,
             extraction=extraction,

@@ -112,6 +112,7 @@ def timed_targets(
     timelines: Sequence[Timeline],
     names: Sequence[str],
     silence: float,
+    seconds: Seconds,
     versions: Sequence[Sequence[Timeline]] = (),
 ) -> Targets:
     """Targets of frames.
@@ -119,7 +120,8 @@ def timed_targets(
     Args:
         timelines: of each utterance, with class ids.
         names: of the classes.
-        silence: share of the frames outside all stretches that are scored, as a class of their own.
+        silence: of the scored frames, how many may be outside all stretches, as a class of their own; 1: all of them.
+        seconds: of audio in all.
         versions: other timelines of the same utterances, to compare.
 
     Raises:
@@ -129,6 +131,9 @@ def timed_targets(
         found = ", ".join(map(repr, names)) or "none"
         raise DataError(f"expected at least two units to tell apart, found {found}; add utterances with others")
     rest = len(names) if silence else UNLABELLED
-    timed = Timed(tuple(timelines), rest, silence or 1.0, tuple(map(tuple, versions)))
+    heard = sum(float((timeline.ends - timeline.starts).sum()) for timeline in timelines)
+    quiet = max(seconds - heard, 0.0)
+    share = min(silence / (1 - silence) * heard / quiet, 1.0) if silence < 1 and quiet else 1.0
+    timed = Timed(tuple(timelines), rest, share, tuple(map(tuple, versions)))
     scored = (*names, SILENCE) if silence else tuple(names)
     return Targets(scored, np.arange(len(scored)), timed=timed)
