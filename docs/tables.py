@@ -177,7 +177,15 @@ def one_ranking(ranking: dict[str, Any]) -> str:
         + table(header, [model_row(model, names) for model in ranking["models"]])
         + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: "
         f"{ranking['process_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; "
-        f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
+        f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n" + "".join(against(one) for one in ranking.get("sensitivity", ()))
+    )
+
+
+def against(found: dict[str, Any]) -> str:
+    """The ranking by other labels, in one line."""
+    return (
+        f"\nBy `{found['labels']}` labels: Spearman {found['spearman']:.3f} ({p_value(found['p'])}), best is "
+        f"`{found['model']}`, layer {found['layer']}.\n"
     )
 
 
@@ -266,6 +274,50 @@ def stability(result: dict[str, Any]) -> str:
     return table(header, rows) + made(result)
 
 
+POLICIES = {
+    "frames, silence a tenth": "flat, 10 %, frame, logme",
+    "frames, silence dropped": "flat, drop, frame, logme",
+    "frames, silence kept": "flat, keep, frame, logme",
+    "effective frames, silence a tenth": "flat, 10 %, effective, logme",
+    "segment means, silence a tenth": "flat, 10 %, segment, logme",
+    "frames, soft labels, silence kept": "soft, keep, frame, logme",
+    "frames, soft labels, silence dropped": "soft, drop, frame, logme",
+    "frames, exact times, silence a tenth": "exact, 10 %, frame, logme",
+    "frames, silence dropped, LogME and kNN combined": "flat, drop, frame, combined 1024",
+    "frames, silence dropped, kNN": "flat, drop, frame, knn 1024",
+    "rule: dimension": "dim",
+    "rule: parameters": "parameters",
+    "rule: depth": "depth",
+}
+
+
+def policies(result: dict[str, Any]) -> str:
+    """Spearman with a trained recogniser, by what becomes of frames and silence."""
+    by_pauses = [{row["policy"]: row for row in part["table"]} for part in result["tables"]]
+    languages = list(dict.fromkeys(line["language"] for line in result["languages"]))
+    rows = [
+        [
+            title,
+            *(f"{part[name]['mean']:.3f}" for part in by_pauses),
+            *(f"{part[name]['by_language'][language]:.3f}" for part in by_pauses for language in languages),
+        ]
+        for title, name in POLICIES.items()
+    ]
+    when = [f"{part['pauses']:g} s" for part in result["tables"]]
+    header = [
+        "labels and samples",
+        *(f"mean, pauses {p}" for p in when),
+        *(f"{x}, {p}" for p in when for x in languages),
+    ]
+    own = ", ".join(f"{x['language']} {x['pauses']:g} s {x['truth_with_itself']:.3f}" for x in result["languages"])
+    pairs = result["languages"][0]["pairs"]
+    return (
+        table(header, rows)
+        + f"\n{pairs} (model, layer) pairs. The truth with itself over two seeds: {own}.\n"
+        + made(result)
+    )
+
+
 README = ROOT / "README.md"
 README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
@@ -291,6 +343,7 @@ TABLES = {
     "alignment": ("alignment", alignment),
     "alignment-speed": ("alignment", alignment_speed),
     "stability": ("stability", stability),
+    "policies": ("policies", policies),
 }
 
 
