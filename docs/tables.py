@@ -177,7 +177,8 @@ def one_ranking(ranking: dict[str, Any]) -> str:
         + table(header, [model_row(model, names) for model in ranking["models"]])
         + f"\n{data['used']:,} utterances, {data['seconds'] / 60:.1f} minutes of audio: "
         f"{ranking['process_s']:.0f} s in all, {cost['score_s']:.1f} s of it scoring; "
-        f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n" + "".join(against(one) for one in ranking.get("sensitivity", ()))
+        f"peak memory {cost['peak_rss_mb']:,.0f} MB.\n"
+        + "".join(against(one) for one in ranking.get("sensitivity", ()))
     )
 
 

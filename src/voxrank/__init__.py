@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxrank.alignment import Alignment, align
+    from voxrank.alignment import AlignedData, align
     from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import Dataset, Utterance
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from voxrank.results import Ranking
 
 __all__ = [
-    "Alignment",
+    "AlignedData",
     "DataError",
     "Dataset",
     "EncoderOptions",
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "voxrank.alignment": ("Alignment", "align"),
+    "voxrank.alignment": ("AlignedData", "align"),
     "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions"),
     "voxrank.data.read": ("read_dataset",),
     "voxrank.data.utterance": ("Dataset", "Utterance"),

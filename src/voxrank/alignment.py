@@ -32,7 +32,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Alignment:
+class AlignedData:
     """The answer.
 
     Attributes:
@@ -92,7 +92,7 @@ def align(
     encoder: EncoderOptions | None = None,
     threads: int = 2,
     progress: Progress | None = None,
-) -> Alignment:
+) -> AlignedData:
     """Tell when each unit of transcripts is said.
 
     Args:
@@ -130,7 +130,7 @@ def align(
     if labelled.record is None:
         raise TypeError(labelled)
     tier = TIERS.get(sequence.unit or "char", "tokens")
-    return Alignment(
+    return AlignedData(
         utterances=tuple(_aligned(prepared, tier)),
         tier=tier,
         skipped=tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped])),

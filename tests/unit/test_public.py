@@ -13,7 +13,7 @@ from voxrank.scores import Score, get_score, register_score, score_names
 
 def test_public_names():
     assert sorted(voxrank.__all__) == [
-        *("Alignment", "DataError", "Dataset", "EncoderOptions", "ExtractionOptions", "ModelError", "OptionError"),
+        *("AlignedData", "DataError", "Dataset", "EncoderOptions", "ExtractionOptions", "ModelError", "OptionError"),
         *("Ranking", "RequestError", "RunError", "SequenceOptions", "Utterance", "UtteranceError", "VoxrankError"),
         *("align", "rank", "read_dataset"),
     ]
