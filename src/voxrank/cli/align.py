@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -16,12 +16,13 @@ from voxrank.cli.common import (
     SplitOption,
     TrustOption,
     UnitOption,
+    WindowOption,
     err,
     log_to,
     out,
     print_json,
 )
-from voxrank.config import EncoderOptions, SequenceOptions
+from voxrank.config import EncoderOptions, SequenceOptions, WhisperWindow
 from voxrank.report.progress import watch
 from voxrank.report.terminal import plain, show_skipped
 from voxrank.results import check_folder
@@ -60,6 +61,7 @@ def align(
     unit: UnitOption = None,
     language: LanguageOption = None,
     split: SplitOption = None,
+    whisper_window: WindowOption = "full",
     device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
     trust_remote_code: TrustOption = None,
@@ -67,7 +69,11 @@ def align(
 ) -> None:
     """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
     check_folder(out_dir)
-    encoder = EncoderOptions(device=device, trust_remote_code=tuple(trust_remote_code or ()))
+    encoder = EncoderOptions(
+        device=device,
+        whisper_window=cast("WhisperWindow", whisper_window),
+        trust_remote_code=tuple(trust_remote_code or ()),
+    )
     sequence = SequenceOptions(unit=unit, language=language, aligner=aligner)
     with log_to(out_dir), watch(err()) as progress:
         from voxrank.alignment import align as run

@@ -45,7 +45,7 @@ AlignerOption = Annotated[
     typer.Option(
         "--aligner",
         metavar="SPEC",
-        help="flat[:SPEC[@LAYER]] (no trained aligner), ctc:SPEC, head[:SPEC[@LAYER]] or uniform.",
+        help="flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
     ),
 ]
 SegmentsOption = Annotated[
@@ -61,6 +61,9 @@ TierOption = Annotated[
     str | None, typer.Option("--tier", metavar="NAME", help="Of TextGrids.", show_default="phones, or the only one")
 ]
 LeakOption = Annotated[bool, typer.Option("--allow-leak", help="Take labels from a model trained on a candidate.")]
+WindowOption = Annotated[
+    str, typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker).")
+]
 SplitOption = Annotated[
     str | None,
     typer.Option(

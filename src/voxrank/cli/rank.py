@@ -22,6 +22,7 @@ from voxrank.cli.common import (
     TierOption,
     TrustOption,
     UnitOption,
+    WindowOption,
     err,
     log_to,
     out,
@@ -122,9 +123,7 @@ def rank(
     segment: Annotated[
         float, typer.Option("--segment", metavar="SECONDS", help="The longest segment of --sample segment.")
     ] = 0.2,
-    whisper_window: Annotated[
-        str, typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker).")
-    ] = "full",
+    whisper_window: WindowOption = "full",
     window: Annotated[
         float, typer.Option("--window", metavar="SECONDS", help="Longer audio is cut into windows of at most this.")
     ] = 60,
