@@ -34,7 +34,7 @@ def test_json_holds_the_schema():
         "scores": {"logme": {"value": 0.5, "low": 0.4, "high": 0.6}},
     }
     assert content["layers"][1]["name"] == "input"
-    assert content["cost"] == {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "peak_rss_mb": 200.0}
+    assert content["cost"] == {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "peak_rss_mb": 200.0, "align_s": 0.0}
 
 
 def test_save_writes_both_files_and_nothing_else(tmp_path):

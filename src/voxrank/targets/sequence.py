@@ -127,7 +127,7 @@ def timed_targets(
     Raises:
         DataError: a single class is left.
     """
-    if len(names) + bool(silence) < 2:
+    if len(names) < 2:
         found = ", ".join(map(repr, names)) or "none"
         raise DataError(f"expected at least two units to tell apart, found {found}; add utterances with others")
     rest = len(names) if silence else UNLABELLED
