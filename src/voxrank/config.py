@@ -15,6 +15,10 @@ WhisperWindow = Literal["full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Sample = Literal["utterance", "segment", "effective", "frame"]
 
+Strategy = Literal["probe", "layer", "full"]
+Head = Literal["linear", "mlp", "transducer"]
+HeadPlace = Literal["layer", "top"]
+
 MAX_THREADS = 256
 
 
@@ -145,3 +149,65 @@ class ExtractionOptions:
         check_number("shard_s", self.shard_s, 0.1)
         check_number("kept_samples", self.kept_samples, 0, whole=True)
         check_number("projections", self.projections, 0, whole=True)
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How models are fine-tuned, to see what the scores are worth.
+
+    Attributes:
+        strategy: "probe" trains a head on frozen features of a layer; "layer" also the block that makes the layer, all
+            else frozen; "full" the whole model, with the head on its last layer.
+        head: "linear", "mlp" (one hidden layer), or "transducer", the model's own.
+        head_at: of "layer": the head reads the "layer" itself, or the "top" of the model, through the frozen blocks
+            above the tuned one.
+        lora_rank: above 0, low-rank adapters of this rank on the tuned part's linear maps are trained in their stead.
+        seeds: trials of each candidate, which differ by their seed.
+        epochs: passes over the training data, at most.
+        patience: epochs without a better validation metric after which training stops.
+        batch: utterances in one step.
+        learning_rate: of the tuned part, at first; it rises over a tenth of the steps, then falls to 0. None: 5e-4 for a
+            block, 1e-4 for a whole model, 1e-3 for adapters.
+        head_learning_rate: of the head.
+        examples: training utterances at most, of each class, or in all for transcripts. None: all there are.
+        validation: share of the training utterances that early stopping looks at, where the data name no such split.
+        test: share of all utterances that the metric is of, where the data name no such split.
+        metric: "accuracy" for classes; for transcripts "cer", "wer", "per" or "ter". None: what suits the unit.
+        split_seed: of the splits that are drawn.
+
+    Raises:
+        OptionError: a value that its option cannot take, or that does not fit the others.
+    """
+
+    strategy: Strategy = "probe"
+    head: Head = "linear"
+    head_at: HeadPlace = "layer"
+    lora_rank: int = 0
+    seeds: int = 3
+    epochs: int = 30
+    patience: int = 5
+    batch: int = 16
+    learning_rate: float | None = None
+    head_learning_rate: float = 3e-3
+    examples: int | None = None
+    validation: float = 0.15
+    test: float = 0.25
+    metric: str | None = None
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("strategy", Strategy), ("head", Head), ("head-at", HeadPlace)):
+            check_choice(name, getattr(self, name.replace("-", "_")), known)
+        for name, least in (("lora_rank", 0), ("seeds", 1), ("epochs", 1), ("patience", 1), ("batch", 1)):
+            check_number(name.replace("_", "-"), getattr(self, name), least, whole=True)
+        if self.examples is not None:
+            check_number("examples", self.examples, 1, whole=True)
+        if self.learning_rate is not None:
+            check_number("learning-rate", self.learning_rate, 0)
+        check_number("head-learning-rate", self.head_learning_rate, 0)
+        for name in ("validation", "test"):
+            check_number(name, getattr(self, name), 0.02, 0.9)
+        if self.strategy == "probe" and self.lora_rank:
+            raise OptionError("a probe tunes nothing but its head; take --strategy layer or full with --lora-rank")
+        if self.strategy != "layer" and self.head_at == "top":
+            raise OptionError("--head-at top is for --strategy layer; a full model has its head there already")

@@ -59,7 +59,7 @@ def prepare(dataset: Dataset, options: ExtractionOptions, sequence: SequenceOpti
         DataError: none of them can be read, or their labels leave nothing to tell apart.
         OptionError: a unit or language that there is not.
     """
-    items, skipped = _readable(dataset, dataset.source, options)
+    items, skipped = readable_items(dataset, dataset.source, options)
     if dataset.task == "transcription":
         return _spelled(dataset, items, skipped, options, sequence)
     if dataset.task == "segmentation":
@@ -219,8 +219,12 @@ class Unaligned:
         return by_words(timeline, self.transcripts[row].pauses, numbers)
 
 
-def _readable(dataset: Dataset, name: str, options: ExtractionOptions) -> tuple[list[Item], tuple[Skipped, ...]]:
-    """The utterances whose audio can be read, and why others cannot."""
+def readable_items(dataset: Dataset, name: str, options: ExtractionOptions) -> tuple[list[Item], tuple[Skipped, ...]]:
+    """The utterances whose audio can be read, and why others cannot.
+
+    Raises:
+        DataError: none of them can.
+    """
     probed, skipped = probe_all(dataset, options.threads)
     if not probed:
         reason = f"; the first: {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
@@ -238,7 +242,7 @@ class Origin(Prepared):
 def prepare_source(source: str | os.PathLike[str] | Dataset, options: ExtractionOptions) -> Origin:
     """The same of source data, whose labels are not read. Errors as `prepare` and `read_unlabelled`."""
     dataset = source if isinstance(source, Dataset) else read_unlabelled(source)
-    items, skipped = _readable(dataset, f"the source {dataset.source}", options)
+    items, skipped = readable_items(dataset, f"the source {dataset.source}", options)
     targets = Targets(("source",), np.zeros(len(items), dtype=np.int64))
     shards = plan_shards(items, dataset.target, blocks=1, shard_s=options.shard_s)
     return Origin(items, (*dataset.skipped, *skipped), targets, shards, dataset)

@@ -25,3 +25,6 @@ class Progress:
 
     def finish(self) -> None:
         """The model's sketches are complete and scored."""
+
+    def trial(self, text: str, position: int, trials: int) -> None:
+        """A model was fine-tuned: the `position`-th of so many trials."""

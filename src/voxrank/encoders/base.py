@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "Window",
     "count_parameters",
     "cut",
+    "numbered",
     "pick_device",
     "pick_dtype",
 ]
@@ -138,6 +140,23 @@ class Encoder(ABC):
         """The model's parameters by name, where it has any that can be told; to see whether two models are related."""
         return {}
 
+    def network(self) -> torch.nn.Module | None:
+        """What holds the weights, where they can be tuned; `_forward` then passes gradients on."""
+        return None
+
+    def blocks(self) -> dict[int, torch.nn.Module]:
+        """Layer → the part of `network` that makes it from the layer below, for those that have weights of their own."""
+        return {}
+
+    def stack(self) -> dict[int, torch.nn.Module]:
+        """The same where blocks may be run by themselves: each maps hidden states (rows, frames, dim) to the next."""
+        return {}
+
+    def running(self, lengths: Sequence[int]) -> AbstractContextManager[None]:
+        """Blocks of `stack` run here outside a forward pass, on rows of so many true frames."""
+        del lengths
+        return nullcontext()
+
     def offsets(self) -> dict[int, Seconds]:
         """Layer → seconds from the beginning of a window to the centre of what its first frame hears.
 
@@ -184,6 +203,12 @@ class _Cutting:
     owner: int
     start: int
     samples: Waveform
+
+
+def numbered(network: torch.nn.Module, count: int) -> dict[int, torch.nn.Module]:
+    """Layer, from 1, → its block: the members of the first list of `count` blocks in a network; none where it has none."""
+    lists = (part for part in network.modules() if isinstance(part, torch.nn.ModuleList))
+    return next((dict(enumerate(part, start=1)) for part in lists if len(part) == count), {})
 
 
 def cut(waveform: Waveform, window_samples: int) -> list[Waveform]:

@@ -9,13 +9,23 @@ from __future__ import annotations
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_device, pick_dtype
+from voxrank.encoders.base import (
+    Encoder,
+    Layer,
+    LayerFrames,
+    Waveform,
+    count_parameters,
+    numbered,
+    pick_device,
+    pick_dtype,
+)
 from voxrank.encoders.checkpoints import (
     Checkpoint,
     find_architecture,
@@ -94,6 +104,28 @@ class HiddenStates(Encoder):
     def weights(self) -> dict[str, torch.Tensor]:
         """Those of the encoder."""
         return dict(self._model.named_parameters())
+
+    def network(self) -> torch.nn.Module:
+        """The encoder."""
+        network: torch.nn.Module = self._model
+        return network
+
+    def blocks(self) -> dict[int, torch.nn.Module]:
+        """Those of the stack."""
+        return self.stack()
+
+    def stack(self) -> dict[int, torch.nn.Module]:
+        """The model's longest list of blocks, where it has one for each layer."""
+        return numbered(self._model, len(self.layers) - 1)
+
+    @contextmanager
+    def running(self, lengths: Sequence[int]) -> Iterator[None]:
+        """Convolutions inside the blocks are told where the padding begins."""
+        before, self._lengths.frames = self._lengths.frames, list(lengths)
+        try:
+            yield
+        finally:
+            self._lengths.frames = before
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         rows, steps = zip(*(self._extract(window) for window in windows), strict=True)

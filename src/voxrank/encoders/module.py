@@ -85,6 +85,10 @@ def _intake(module: nn.Module) -> Intake:
 class TappedModule:
     """A module and the places in it that are layers.
 
+    Attributes:
+        module: the module.
+        places: name → submodule whose output is a layer.
+
     Args:
         module: on `device`, in evaluation mode.
         pattern: of submodule names; empty for the default.
@@ -96,18 +100,18 @@ class TappedModule:
     """
 
     def __init__(self, module: nn.Module, pattern: str, device: torch.device, dtype: torch.dtype) -> None:
-        self._module = module
+        self.module = module
         self._device = device
         self._dtype = dtype
-        self._places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
+        self.places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
 
     def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run the module once and catch the layers, in the order in which they come."""
         caught: dict[str, torch.Tensor] = {}
         with self._hooks(caught), self._precision(), without_tf32(self._device):
-            self._module(waveforms)
+            self.module(waveforms)
         if not caught:
-            raise ModelError(f"none of {', '.join(self._places)} runs; pick other submodules with #PATTERN")
+            raise ModelError(f"none of {', '.join(self.places)} runs; pick other submodules with #PATTERN")
         return caught
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -118,7 +122,7 @@ class TappedModule:
     @contextmanager
     def _hooks(self, caught: dict[str, torch.Tensor]) -> Iterator[None]:
         hooks = []
-        for name, place in self._places.items():
+        for name, place in self.places.items():
             if self._with_input:
                 before = _catch_input(name, caught)
                 hooks.append(place.register_forward_pre_hook(before, with_kwargs=True))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_dtype
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
 from voxrank.encoders.padding import pack_layers, without_tf32
 from voxrank.errors import ModelError
 
@@ -63,6 +63,15 @@ class SpectrogramTransformer(Encoder):
         """Always the whole window."""
         del n_samples
         return self._full_samples
+
+    def network(self) -> torch.nn.Module:
+        """The encoder."""
+        network: torch.nn.Module = self._model
+        return network
+
+    def blocks(self) -> dict[int, torch.nn.Module]:
+        """Its blocks, which work on patches."""
+        return numbered(self._model, len(self.layers) - 1)
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         tokens = self._tokens(windows)

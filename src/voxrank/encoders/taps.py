@@ -101,6 +101,16 @@ class TapEncoder(Encoder):
         if intake.pads:
             self._check_padding()
 
+    def network(self) -> torch.nn.Module | None:
+        """The user's module, where there is one."""
+        return getattr(self._model, "module", None)
+
+    def blocks(self) -> dict[int, torch.nn.Module]:
+        """The submodules whose outputs are layers, where they have weights and run once."""
+        places: dict[str, torch.nn.Module] = getattr(self._model, "places", {})
+        own = {i: places[layer.name] for i, layer in enumerate(self.layers) if layer.name in places}
+        return {i: place for i, place in own.items() if any(True for _ in place.parameters())}
+
     def cost_samples(self, n_samples: int) -> int:
         """The fixed length, where there is one."""
         return self._intake.fixed_samples or super().cost_samples(n_samples)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from voxrank.config import EncoderOptions, Seconds
-from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, pick_dtype
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
 from voxrank.encoders.checkpoints import Checkpoint, load_extractor, tf
 from voxrank.encoders.padding import pack_layers, without_tf32
 from voxrank.errors import ModelError
@@ -63,6 +63,19 @@ class Whisper(Encoder):
     def weights(self) -> dict[str, torch.Tensor]:
         """Those of the encoder."""
         return dict(self._model.named_parameters())
+
+    def network(self) -> nn.Module:
+        """The encoder."""
+        network: nn.Module = self._model
+        return network
+
+    def blocks(self) -> dict[int, nn.Module]:
+        """Those of the stack."""
+        return self.stack()
+
+    def stack(self) -> dict[int, nn.Module]:
+        """The encoder's blocks; the last layer has a norm behind its block, which stays as it is."""
+        return numbered(self._model, len(self.layers) - 1)
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         frames = [-(-len(window) // self.min_samples) for window in windows]

@@ -62,6 +62,10 @@ class BarProgress(Progress):
         """Print the line above the bars."""
         self._console.print(plain(text))
 
+    def trial(self, text: str, position: int, trials: int) -> None:
+        """Print the line above the bars."""
+        self._console.print(Text(f"[{position}/{trials}] ").append_text(plain(text)))
+
     def load(self, model: str, position: int, models: int) -> None:
         """Say which model is being loaded."""
         if self._loading is not None:
@@ -108,6 +112,10 @@ class LineProgress(Progress):
     def note(self, text: str) -> None:
         """Print the line."""
         self._say(plain(text))
+
+    def trial(self, text: str, position: int, trials: int) -> None:
+        """Print the line."""
+        self._say(Text(f"[{position}/{trials}] ").append_text(plain(text)))
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Say which model begins."""

@@ -50,6 +50,14 @@ class Crepe(FramewiseEncoder):
         self._net = _build(state).to(self.device).eval().requires_grad_(requires_grad=False)
         self.parameters = count_parameters(self._net)
 
+    def network(self) -> nn.Module:
+        """The convolutions."""
+        return self._net
+
+    def blocks(self) -> dict[int, nn.Module]:
+        """Each convolution but the first, which is layer 0."""
+        return dict(enumerate(self._net[1:], start=1))
+
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
         half = FRAME_SAMPLES // 2
         frames, lengths = self._cut(windows, FRAME_SAMPLES, HOP_SAMPLES, before=half, after=half)

@@ -40,6 +40,14 @@ class Ge2e(FramewiseEncoder):
         self.parameters = count_parameters(self._net)
         self._bank = MelBank(N_MELS, WINDOW_SAMPLES, WINDOW_SAMPLES, SAMPLE_RATE_HZ, self.device)
 
+    def network(self) -> nn.Module:
+        """The LSTMs and the projection."""
+        return self._net
+
+    def blocks(self) -> dict[int, nn.Module]:
+        """Each of them."""
+        return dict(enumerate(self._net, start=1))
+
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
         half = WINDOW_SAMPLES // 2
         frames, lengths = self._cut([louder(w) for w in windows], WINDOW_SAMPLES, HOP_SAMPLES, before=half, after=half)

@@ -45,6 +45,14 @@ class SileroVad(FramewiseEncoder):
             self.parameters += count_parameters(part)
         self._fourier = state["stft_conv.weight"].to(self.device)
 
+    def network(self) -> nn.Module:
+        """All that has weights."""
+        return nn.ModuleList([*self._convolutions, self._lstm])
+
+    def blocks(self) -> dict[int, nn.Module]:
+        """Each convolution, and the LSTM."""
+        return dict(enumerate([*self._convolutions, self._lstm], start=1))
+
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
         chunks, counts = self._chunks(windows)
         mirrored = functional.pad(chunks[:, None], (0, CONTEXT_SAMPLES), mode="reflect")

@@ -1,0 +1,237 @@
+"""The cells of the study: a task, candidates and a way of tuning, each.
+
+Which half a cell is in was fixed before anything was scored: scores, normalisation and samples may be chosen by what
+the cells of the development half say, and the others report. A cell's half is the parity of the first byte of the
+SHA-256 of its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from common import DATA, MODELS
+from voxrank.config import EncoderOptions, SequenceOptions, TuningOptions
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Dataset, Utterance
+
+MADE = Path(__file__).parents[1] / ".made" / "study"
+CONFORMER, HUBERT = str(MADE / "conformer"), str(MADE / "hubert" / "model")
+ALL_MODELS = (*MODELS, CONFORMER, HUBERT)
+WHISPERS = ("pack:whisper-tiny.en", "pack:whisper-base")
+LANGUAGES = ("de", "es", "fr", "it", "pl", "ru")
+HEARD_IN_TESTS = 300
+"""Test utterances of a classification, about."""
+
+Setting = Literal["conformer", "self-supervised", "cross-model"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the study.
+
+    Attributes:
+        name: of the cell, and of its files.
+        setting: of the paper's three.
+        data: makes the data set.
+        models: the candidates.
+        tuning: strategy and its options; the number of seeds is the run's.
+        sequence: of transcripts.
+        source: speech as in pre-training, for the scores that need it.
+        layers: of every model.
+    """
+
+    name: str
+    setting: Setting
+    data: Callable[[], Dataset]
+    models: tuple[str, ...]
+    tuning: TuningOptions
+    sequence: SequenceOptions | None = None
+    source: Callable[[], Dataset] | None = None
+    layers: str = "all"
+
+    @property
+    def half(self) -> str:
+        """Development or reporting."""
+        return "development" if hashlib.sha256(self.name.encode()).digest()[0] % 2 else "reporting"
+
+    @property
+    def encoder(self) -> EncoderOptions:
+        """Whisper's window is cut to the utterance, or nothing here would end."""
+        return EncoderOptions(device="cpu", whisper_window="fit")
+
+
+def noisy(utterances: tuple[Utterance, ...], folder: Path, snr_db: float) -> tuple[Utterance, ...]:
+    """The same in white noise, the same on every machine; written once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for one in utterances:
+        path = folder / f"{zlib.crc32(one.id.encode()):08x}.flac"
+        if not path.exists():
+            clean, rate = soundfile.read(one.path, dtype="float32")
+            rng = np.random.default_rng(zlib.crc32(one.id.encode()))
+            mixed = clean + rng.standard_normal(len(clean)) * np.sqrt(np.mean(clean**2)) * 10 ** (-snr_db / 20)
+            soundfile.write(path, (0.5 * mixed / np.abs(mixed).max()).astype(np.float32), rate, subtype="PCM_16")
+        made.append(replace(one, path=path))
+    return tuple(made)
+
+
+def few(utterances: tuple[Utterance, ...], split: str, most: int) -> tuple[Utterance, ...]:
+    """At most so many of each class in one part, drawn by name; the others as they are."""
+    taken: Counter[str | None] = Counter()
+    kept = set()
+    for one in sorted(utterances, key=lambda one: zlib.crc32(f"draw {one.id}".encode())):
+        if one.split == split and taken[one.label] < most:
+            taken[one.label] += 1
+            kept.add(one.id)
+    return tuple(one for one in utterances if one.split != split or one.id in kept)
+
+
+def _labelled(name: str, target: str, split_of: Callable[[Utterance], str], snr_db: float, few_of: dict[str, int]) -> Dataset:
+    dataset = read_dataset(DATA / name / "manifest.csv", target=target, split="all")
+    chosen = tuple(replace(one, split=split_of(one)) for one in dataset.utterances)
+    for split, most in few_of.items():
+        chosen = few(chosen, split, most)
+    return replace(dataset, utterances=noisy(chosen, MADE / "noisy" / f"{name}-{snr_db:g}", snr_db))
+
+
+def arabic_words() -> Dataset:
+    """Twenty words, tested on speakers that training has not heard."""
+    few_of = {"train": 5, "validation": 5, "test": HEARD_IN_TESTS // 20}
+    return _labelled("arabic-commands", "label", lambda u: "validation" if u.split == "val" else str(u.split), 5, few_of)
+
+
+def arabic_speakers() -> Dataset:
+    """Thirty speakers, tested on other words."""
+    return _labelled("arabic-commands", "speaker", _by_word, 5, {"train": 5, "validation": 3, "test": HEARD_IN_TESTS // 30})
+
+
+def _by_word(utterance: Utterance) -> str:
+    word = utterance.path.parent.name
+    return ("train", "train", "validation", "test", "test")[zlib.crc32(word.encode()) % 5]
+
+
+def fsdd_digits() -> Dataset:
+    """Ten digits, tested on two speakers that training has not heard; a third stops it."""
+    held = {"lucas": "test", "theo": "test", "yweweler": "validation"}
+    few_of = {"train": 10, "validation": 8, "test": HEARD_IN_TESTS // 10}
+    return _labelled("fsdd", "label", lambda u: held.get(str(u.speaker), "train"), 10, few_of)
+
+
+def fsdd_speakers() -> Dataset:
+    """Six speakers, tested on other digits."""
+    parts = ("train", "validation", "test", "test", "train", "test", "validation", "train", "test", "train")
+    few_of = {"train": 6, "validation": 8, "test": HEARD_IN_TESTS // 6}
+    return _labelled("fsdd", "speaker", lambda u: parts[int(u.path.stem[0])], 5, few_of)
+
+
+def language(code: str) -> Dataset:
+    """Sentences of a language, tested on voices that training has not heard."""
+    from study.speech import spoken
+
+    return _transcribed(f"speech/{code}", tuple(_utterance(clip) for clip in spoken(code)))
+
+
+def english() -> Dataset:
+    """Some of the English that the Conformer was trained on."""
+    from study.speech import spoken
+
+    clips = [clip for clip in spoken("english") if clip.split == "train"][::20]
+    return _transcribed("speech/english", tuple(_utterance(clip) for clip in clips))
+
+
+def prompts() -> Dataset:
+    """English telephone prompts, some 8 minutes of them; one voice."""
+    from study.speech import recorded
+
+    clips = [clip for clip in recorded() if 3 <= len(clip.text) <= 90]
+    chosen = [one for place, one in enumerate(clips) if place % 2 == 0]
+    parts = ("train", "train", "validation", "test", "train", "test")
+    utterances = tuple(
+        replace(_utterance(clip), split=parts[zlib.crc32(Path(clip.path).stem.encode()) % 6]) for clip in chosen
+    )
+    return _transcribed("asterisk-en", utterances)
+
+
+def _utterance(clip: object) -> Utterance:
+    path = Path(str(clip.path))  # type: ignore[attr-defined]
+    return Utterance(
+        id=path.stem,
+        path=path,
+        text=clip.text,  # type: ignore[attr-defined]
+        speaker=clip.speaker or None,  # type: ignore[attr-defined]
+        split=clip.split,  # type: ignore[attr-defined]
+        language=clip.language,  # type: ignore[attr-defined]
+    )
+
+
+def _transcribed(source: str, utterances: tuple[Utterance, ...]) -> Dataset:
+    return Dataset(source, "transcription", "text", utterances)
+
+
+ADAPT = TuningOptions(strategy="layer", head="transducer", head_at="top", epochs=12, patience=4, head_learning_rate=1e-3)
+"""One block of the Conformer and its transducer, as the paper adapts it."""
+ONE_LAYER = TuningOptions(strategy="layer", epochs=25, patience=4)
+"""One block, with a head on it."""
+PROBE = TuningOptions(strategy="probe", epochs=40, patience=8)
+FULL = TuningOptions(strategy="full", epochs=10, patience=4)
+TASKS = {
+    "words": arabic_words,
+    "arabic-speakers": arabic_speakers,
+    "digits": fsdd_digits,
+    "digit-speakers": fsdd_speakers,
+}
+
+CELLS = (
+    *(
+        Cell(
+            f"conformer-{code}",
+            "conformer",
+            lambda code=code: language(code),  # type: ignore[misc]
+            (CONFORMER,),
+            ADAPT,
+            SequenceOptions(unit="char", language=code),
+            english,
+        )
+        for code in LANGUAGES
+    ),
+    Cell("hubert-en", "self-supervised", prompts, (HUBERT,), ONE_LAYER, SequenceOptions(unit="phone", language="en-us")),
+    *(
+        Cell(
+            f"hubert-{code}",
+            "self-supervised",
+            lambda code=code: language(code),  # type: ignore[misc]
+            (HUBERT,),
+            ONE_LAYER,
+            SequenceOptions(unit="phone", language=code),
+        )
+        for code in ("de", "ru")
+    ),
+    Cell(
+        "whisper-phones",
+        "self-supervised",
+        prompts,
+        WHISPERS,
+        replace(ONE_LAYER, epochs=12),
+        SequenceOptions(unit="phone", language="en-us"),
+    ),
+    Cell(
+        "whisper-characters",
+        "self-supervised",
+        prompts,
+        WHISPERS,
+        replace(ONE_LAYER, epochs=12),
+        SequenceOptions(unit="char", language="en-us"),
+    ),
+    Cell("whisper-words", "self-supervised", arabic_words, WHISPERS, ONE_LAYER),
+    *(Cell(f"probe-{name}", "cross-model", data, ALL_MODELS, PROBE) for name, data in TASKS.items()),
+    *(Cell(f"full-{name}", "cross-model", data, ALL_MODELS, FULL) for name, data in TASKS.items()),
+)

@@ -1,0 +1,130 @@
+"""The tables that were published for the method, each score beside what the depth rule reaches.
+
+Reads `tests/data/published`, writes `benchmarks/results/study/published.json`.
+
+    python benchmarks/study/published.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from common import RESULTS, provenance, save
+from voxrank.groundtruth.agreement import chance, kendall, recall_at, regret, spearman, weighted_kendall
+
+PUBLISHED = Path(__file__).parents[2] / "tests" / "data" / "published"
+NAME = "study/published"
+TABLES = ("conformer-layers", "hubert-layers", "models")
+RULE = "depth (rule)"
+HEADER = ("table", "score or rule", "Spearman", "p", "Kendall", "weighted Kendall", "regret, points", "top 3 found")
+
+Array = NDArray[np.float64]
+
+
+def read(name: str) -> dict[str, Any]:
+    """A published table; ranks count from 1, the best."""
+    return json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def truth_of(table: dict[str, Any]) -> Array:
+    """What fine-tuning gave, as a fraction."""
+    return np.array(table["truth"]) / (100 if table["percent"] else 1)
+
+
+def columns(table: dict[str, Any]) -> Iterator[tuple[str, Array]]:
+    """Each score's and rule's name and values, higher for better."""
+    for name, ranks in table["score_ranks"].items():
+        yield name, -np.array(ranks, dtype=np.float64)
+    if table["depth"] is not None:
+        yield RULE, np.array(table["depth"], dtype=np.float64)
+
+
+def compared(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """How far each score and rule agrees with fine-tuning.
+
+    Correlations are with the printed ranks of fine-tuning where there are any, as in the paper.
+    """
+    higher = table["higher_is_better"]
+    truth = truth_of(table)
+    order = truth if higher else -truth
+    printed = order if table["truth_ranks"] is None else -np.array(table["truth_ranks"], dtype=np.float64)
+    return [
+        {
+            "name": name,
+            "printed": table["printed"].get(name),
+            "spearman": asdict(spearman(values, printed)),
+            "spearman_of_metric": spearman(values, order).value,
+            "kendall": asdict(kendall(values, printed)),
+            "weighted_kendall": weighted_kendall(values, printed).value,
+            "regret": asdict(regret(values, truth, truth_higher_is_better=higher)),
+            "recall": recall_at(values, truth, truth_higher_is_better=higher),
+        }
+        for name, values in columns(table)
+    ]
+
+
+def result() -> dict[str, Any]:
+    """All tables."""
+    tables = [read(name) for name in TABLES]
+    return {
+        "made": provenance(),
+        "tables": [
+            {key: table[key] for key in ("title", "source", "metric")}
+            | {"n": len(table["truth"]), "rows": compared(table)}
+            | {"chance": asdict(chance(truth_of(table), truth_higher_is_better=table["higher_is_better"]))}
+            for table in tables
+        ],
+    }
+
+
+def rows(content: dict[str, Any]) -> list[list[str]]:
+    """Cells of the documentation's table, under `HEADER`; the last of each published table is what chance reaches."""
+    found = []
+    for table in content["tables"]:
+        by_chance = table["chance"]
+        lost, recall = by_chance["regret"]["absolute"], by_chance["recall"]
+        own = [*map(cells, table["rows"]), ["chance", "0", "", "0", "0", f"{100 * lost:.2f}", f"{recall:.0%}"]]
+        titles = [f"{table['title']}, {table['metric']} (n = {table['n']})", *[""] * (len(own) - 1)]
+        found += [[title, *line] for title, line in zip(titles, own, strict=True)]
+    return found
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One score or rule."""
+    rho = row["spearman"]
+    return [
+        row["name"],
+        f"{rho['value']:.3f}",
+        f"{rho['p']:.1e}" + (" (exact)" if rho["exact"] else ""),
+        f"{row['kendall']['value']:.3f}",
+        f"{row['weighted_kendall']:.3f}",
+        f"{100 * row['regret']['absolute']:.2f}",
+        f"{row['recall']:.0%}",
+    ]
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """`docs/generated/published.md` without the line on what made it."""
+    lines = [list(HEADER), ["---"] * len(HEADER), *rows(content)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def main() -> None:
+    content = result()
+    (RESULTS / NAME).parent.mkdir(parents=True, exist_ok=True)
+    save(NAME, content)
+    print(markdown(content))
+
+
+if __name__ == "__main__":
+    main()

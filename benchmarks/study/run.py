@@ -1,0 +1,90 @@
+"""Run the study: every cell is validated, and its result written to benchmarks/results/study/NAME.json.
+
+Trials are kept as they end; a run that was stopped goes on where it was, and more seeds add to those there.
+
+Run: python benchmarks/study/run.py [--seeds 2] [--cells conformer-de probe-words …] [--list]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from common import DATA, RESULTS, provenance, save  # noqa: E402
+from study.cells import CELLS, MADE, Cell  # noqa: E402
+from voxrank.groundtruth.validation import validate  # noqa: E402
+from voxrank.groundtruth.verdict import Validation  # noqa: E402
+from voxrank.report.progress import watch  # noqa: E402
+
+SCORES = ("combined", "logme", "knn", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
+TIMED_SCORES = ("logme", "hscore", "ridge", "cca", "pwcca", "cka", "rankme")
+OF_SOURCE = ("swd", "frechet")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cells", nargs="+", default=[cell.name for cell in CELLS], metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="name the cells and their halves")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for cell in (cell for cell in CELLS if cell.name in arguments.cells):
+        if arguments.list:
+            print(f"{cell.name}: {cell.half}, {cell.setting}")
+            continue
+        started = time.perf_counter()
+        result = run(cell, arguments.seeds)
+        save(f"study/{cell.name}", written(cell, result))
+        print(f"{cell.name}: done in {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def run(cell: Cell, seeds: int) -> Validation:
+    """One cell."""
+    scores = list(TIMED_SCORES if cell.sequence else SCORES)
+    if cell.source is not None:
+        scores += OF_SOURCE
+    with watch(Console(stderr=True)) as progress:
+        return validate(
+            cell.data(),
+            made(cell.models),
+            tuning=replace(cell.tuning, seeds=seeds),
+            source=cell.source() if cell.source else None,
+            scores=scores,
+            layers=cell.layers,
+            encoder=cell.encoder,
+            sequence=cell.sequence,
+            folder=MADE / "trials" / cell.name,
+            progress=progress,
+        )
+
+
+def made(models: Sequence[str]) -> list[str]:
+    """Those that are there: the study's own are made by conformer.py and hubert.py."""
+    missing = [spec for spec in models if spec.startswith("/") and not (Path(spec) / "config.json").exists()]
+    for spec in missing:
+        print(f"{spec} is not made yet, and left out", flush=True)
+    return [spec for spec in models if spec not in missing]
+
+
+def written(cell: Cell, result: Validation) -> dict[str, Any]:
+    """What is committed: the result, without the machine's paths, and where it was made."""
+    text = json.dumps(json.loads(result.to_json())).replace(str(MADE), "study").replace(str(DATA), "data")
+    content = json.loads(text)
+    content["skipped"] = content["skipped"][:20]
+    return {"made": provenance(), "cell": cell.name, "setting": cell.setting, "half": cell.half, **content}
+
+
+if __name__ == "__main__":
+    RESULTS.mkdir(exist_ok=True)
+    main()

@@ -1,0 +1,1 @@
+"""Fine-tuning, the ground truth that scores are judged by."""

@@ -1,0 +1,113 @@
+"""What is to be learnt: a class of each utterance, or its transcript in numbered units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.config import SequenceOptions, TuningOptions
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import DataError, OptionError, UtteranceError
+from voxrank.shards import Item
+from voxrank.targets.units import FIRST, Inventory, Speller, Units
+
+BLANK = 0
+"""Number of CTC's and the transducer's blank; units are counted from `FIRST`."""
+
+SPACE = " "
+"""The unit between the words of transcripts in characters."""
+
+UNIT_METRICS = {"char": "cer", "phone": "per"}
+"""Unit → its error rate; of the pieces of a tokenizer it is "ter"."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is to be learnt.
+
+    Attributes:
+        names: of the classes or units; class n is `names[n]`, unit n is `names[n − 1]`.
+        by_utterance: id → (1,) its class, or (L,) the numbers of its units.
+        sequences: whether they are units.
+        metric: that trials are compared by.
+        skipped: utterances that have none, with reasons.
+    """
+
+    names: tuple[str, ...]
+    by_utterance: dict[str, NDArray[np.int64]]
+    sequences: bool
+    metric: str
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the metric."""
+        return self.metric == "accuracy"
+
+
+def find_answers(items: Sequence[Item], dataset: Dataset, sequence: SequenceOptions, options: TuningOptions) -> Answers:
+    """The answers of all utterances.
+
+    Raises:
+        OptionError: a task that nothing is trained for, or a metric or head that does not fit it.
+        DataError: a single class, or no transcript that can be spelled.
+    """
+    if dataset.task == "classification":
+        return _classes(items, dataset, options)
+    if dataset.task == "transcription":
+        return _transcripts(items, sequence, options)
+    raise OptionError(f"models are tuned for labels and transcripts, and {dataset.source} is for {dataset.task}")
+
+
+def _classes(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> Answers:
+    if options.metric not in (None, "accuracy"):
+        raise OptionError(f"expected the metric accuracy for labels, got {options.metric!r}")
+    if options.head == "transducer":
+        raise OptionError("a transducer writes transcripts, and these are labels; take --head linear or mlp")
+    names = dataset.classes
+    if len(names) < 2:
+        raise DataError(f"expected at least two classes, got {len(names)}")
+    numbers = {name: number for number, name in enumerate(names)}
+    answers = {item.utterance.id: np.array([numbers[item.utterance.label or ""]]) for item in items}
+    return Answers(names, answers, sequences=False, metric="accuracy")
+
+
+def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: TuningOptions) -> Answers:
+    unit = sequence.unit or "char"
+    if unit == "word":
+        raise OptionError(
+            "models are tuned to characters, phones or tokens; take --unit char, and --metric wer for words"
+        )
+    metric = options.metric or UNIT_METRICS.get(unit, "ter")
+    known = (UNIT_METRICS.get(unit, "ter"), *(("wer",) if unit == "char" else ()))
+    if metric not in known:
+        raise OptionError(f"expected the metric {' or '.join(known)} for units of the kind {unit}, got {metric!r}")
+    speller, spelled, skipped = Speller(unit, sequence.language), {}, []
+    for item in items:
+        try:
+            units = speller.spell(item.utterance.text or "", item.utterance.language)
+        except UtteranceError as error:
+            skipped.append(Skipped(item.utterance.id, str(error)))
+        else:
+            spelled[item.utterance.id] = _with_spaces(units) if unit == "char" else units
+    if not spelled:
+        raise DataError(f"none of the {len(items)} transcripts can be spelled; the first: {skipped[0].reason}")
+    inventory = Inventory.of(list(spelled.values()))
+    numbers = {name: inventory.numbers(units) for name, units in spelled.items()}
+    return Answers(inventory.names, numbers, sequences=True, metric=metric, skipped=tuple(skipped))
+
+
+def _with_spaces(units: Units) -> Units:
+    """A space between words."""
+    names: list[str] = []
+    for place, (name, begins) in enumerate(zip(units.names, units.pauses, strict=False)):
+        names += [SPACE, name] if begins and place else [name]
+    return Units(tuple(names), np.zeros(len(names) + 1, dtype=np.bool_))
+
+
+def spelled_out(numbers: Sequence[int], names: Sequence[str]) -> list[str]:
+    """The units of a row of numbers."""
+    return [names[number - FIRST] for number in numbers]

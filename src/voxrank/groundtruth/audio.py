@@ -1,0 +1,81 @@
+"""Utterances of the parts → batches of waveforms of like length, decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxrank.data.audio import Waveform
+from voxrank.data.utterance import Skipped
+from voxrank.encoders.base import Encoder
+from voxrank.errors import UtteranceError
+from voxrank.extraction import decode_or_reason
+from voxrank.shards import Item
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """Utterances that share a step.
+
+    Attributes:
+        ids: of the utterances.
+        windows: their audio, at the model's rate; padded with silence to one length where the model cannot tell padding.
+        samples: how much of each is the utterance.
+    """
+
+    ids: tuple[str, ...]
+    windows: tuple[Waveform, ...]
+    samples: tuple[int, ...]
+
+
+def read_batches(items: Sequence[Item], encoder: Encoder, size: int) -> tuple[list[AudioBatch], list[Skipped]]:
+    """Batches of utterances of like length, longest first.
+
+    Args:
+        items: the utterances.
+        encoder: what they are for.
+        size: utterances in a batch.
+
+    Returns:
+        The batches, and the utterances that cannot be decoded or are longer than the model's window, with reasons.
+    """
+    read: list[tuple[str, Waveform]] = []
+    skipped: list[Skipped] = []
+    for item in items:
+        found = _read(item, encoder)
+        if isinstance(found, str):
+            skipped.append(Skipped(item.utterance.id, found, encoder.spec))
+        else:
+            read.append((item.utterance.id, found))
+    read.sort(key=lambda pair: (-len(pair[1]), pair[0]))
+    return [_batch(part, encoder) for part in _parts(read, size)], skipped
+
+
+def _read(item: Item, encoder: Encoder) -> Waveform | str:
+    """An utterance's audio, or why it cannot be used."""
+    waveform = decode_or_reason(item, encoder.sample_rate)
+    if isinstance(waveform, UtteranceError):
+        return str(waveform)
+    if len(waveform) > encoder.window_samples:
+        longest = encoder.window_samples / encoder.sample_rate
+        return f"expected at most {longest:g} s, the model's window, to train on, got {item.seconds:.1f} s"
+    return waveform
+
+
+def _parts(read: list[tuple[str, Waveform]], size: int) -> Iterator[list[tuple[str, Waveform]]]:
+    for start in range(0, len(read), size):
+        yield read[start : start + size]
+
+
+def _batch(part: Sequence[tuple[str, Waveform]], encoder: Encoder) -> AudioBatch:
+    longest = max(encoder.min_samples, *(len(waveform) for _, waveform in part))
+    least = encoder.min_samples if encoder.pads else longest
+    windows = tuple(np.pad(waveform, (0, max(0, least - len(waveform)))) for _, waveform in part)
+    return AudioBatch(tuple(name for name, _ in part), windows, tuple(len(waveform) for _, waveform in part))
+
+
+def own_frames(made: int, samples: int, window: int) -> int:
+    """Frames of an utterance among those that its padded window made, at least one."""
+    return max(1, min(made, -(-made * samples // window)))

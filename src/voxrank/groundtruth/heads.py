@@ -1,0 +1,127 @@
+"""What is put on a model's frames: a classifier of utterances, a CTC head, or the model's own transducer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import nn
+
+from voxrank.groundtruth.answers import BLANK
+from voxrank.groundtruth.backbones import masked_mean
+
+HIDDEN = 256
+"""Of heads with a hidden layer."""
+
+BLANK_BIAS = 4.0
+"""Of the blank at first, when all weights are 0: heads that start at random may settle where units stand for silence."""
+
+
+class Head(nn.Module):
+    """What is trained on frames (rows, T, D), of which row r has lengths[r]."""
+
+    @abstractmethod
+    def loss(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean loss of a batch.
+
+        Args:
+            hidden: (rows, T, D).
+            lengths: (rows,) frames.
+            targets: (rows, L) a class, or units padded with anything.
+            counts: (rows,) how many they are.
+        """
+
+    @abstractmethod
+    def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+        """Of each row, its class or its units."""
+
+    def settle(self, hidden: torch.Tensor) -> None:
+        """Learn the scale of the frames (n, D) before training."""
+
+
+class Standardised(nn.Module):
+    """Takes off the mean and the spread that each feature had before training, so that models of any scale train alike."""
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("spread", torch.ones(dim))
+
+    def settle(self, frames: torch.Tensor) -> None:
+        """From frames (n, D); a feature that does not vary keeps its unit."""
+        spread = frames.std(0, correction=0)
+        self.mean.copy_(frames.mean(0))
+        self.spread.copy_(torch.where(spread > 1e-5 * spread.max(), spread, 1.0))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The same shape."""
+        return (hidden - self.mean) / self.spread
+
+
+class _OnFrames(Head):
+    """Standardised frames → numbers of each output, linear or with one hidden layer."""
+
+    def __init__(self, dim: int, outputs: int, *, hidden_layer: bool) -> None:
+        super().__init__()
+        self.scale = Standardised(dim)
+        last = nn.Linear(HIDDEN if hidden_layer else dim, outputs)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.last = last
+        self.first = nn.Sequential(nn.Linear(dim, HIDDEN), nn.GELU()) if hidden_layer else nn.Identity()
+
+    def settle(self, hidden: torch.Tensor) -> None:
+        """Mean and spread of each feature."""
+        self.scale.settle(hidden)
+
+
+class UtteranceHead(_OnFrames):
+    """Classes of utterances: cross-entropy of a linear map of the mean of an utterance's frames."""
+
+    def logits(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(rows, classes)."""
+        scores: torch.Tensor = self.last(masked_mean(self.first(self.scale(hidden)), lengths))
+        return scores
+
+    def loss(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        """Cross-entropy."""
+        del counts
+        return nn.functional.cross_entropy(self.logits(hidden, lengths), targets[:, 0])
+
+    def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+        """The likeliest class."""
+        return [[int(best)] for best in self.logits(hidden, lengths).argmax(1)]
+
+
+class CTCHead(_OnFrames):
+    """Units by connectionist temporal classification (Graves et al., ICML 2006); the blank is output 0."""
+
+    def __init__(self, dim: int, outputs: int, *, hidden_layer: bool) -> None:
+        super().__init__(dim, outputs, hidden_layer=hidden_layer)
+        with torch.no_grad():
+            self.last.bias[BLANK] = BLANK_BIAS
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(rows, T, outputs)."""
+        scores: torch.Tensor = self.last(self.first(self.scale(hidden)))
+        return scores
+
+    def loss(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        """Negative log likelihood a unit; rows with fewer frames than their units need count nothing."""
+        logs = self.logits(hidden).log_softmax(-1).transpose(0, 1)
+        return nn.functional.ctc_loss(logs, targets, lengths, counts, blank=BLANK, zero_infinity=True)
+
+    def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+        """The best path, repeats and blanks taken out."""
+        best = self.logits(hidden).argmax(-1)
+        rows = (row[:length].unique_consecutive() for row, length in zip(best, lengths, strict=True))
+        return [[int(unit) for unit in row if unit != BLANK] for row in rows]

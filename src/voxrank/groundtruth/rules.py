@@ -1,0 +1,230 @@
+"""Trivial rules: guesses at the better candidate that look at no data.
+
+A correlation means little until it stands beside what these reach on the same candidates. Chance, the rule that says
+nothing, has a closed form: `voxrank.groundtruth.agreement.chance`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.errors import OptionError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One layer of one model, as far as is known without data.
+
+    Attributes:
+        model: the spec.
+        layer: index; 0 is the input of the first block. "mean" or "concat" for several layers together.
+        last_layer: index of the model's last layer.
+        dim: numbers in a frame.
+        parameters: weights of the encoder.
+    """
+
+    model: str
+    layer: int | str
+    last_layer: int
+    dim: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A guess at how good a candidate is.
+
+    Attributes:
+        name: as it is asked for.
+        title: as tables show it.
+        value: a candidate → the guess, higher for better; None where the rule does not know.
+    """
+
+    name: str
+    title: str
+    value: Callable[[Candidate], float | None]
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Speech that a model was pre-trained on.
+
+    Attributes:
+        pattern: searched for in the last part of a spec, in lower case.
+        hours: of audio, without later fine-tuning; None where they are not published.
+        source: where they are.
+    """
+
+    pattern: str
+    hours: float | None
+    source: str
+
+
+HOURS: tuple[Hours, ...] = (
+    Hours(r"^(logmel|mfcc)$", 0, "untrained"),
+    Hours(r"^distil-", None, "Distil-Whisper: hours of the teacher and of the student do not add up to one figure"),
+    Hours(r"whisper.*\.en", 438_000, "model card of openai/whisper-tiny.en: the English 65 % of 680,000 h"),
+    Hours(
+        r"whisper-large-v3",
+        5_000_000,
+        "model card of openai/whisper-large-v3: 1 million h and 4 million pseudo-labelled",
+    ),
+    Hours(r"whisper", 680_000, "arXiv 2212.04356"),
+    Hours(r"^distilhubert", 960, "arXiv 2110.01900: LibriSpeech"),
+    Hours(r"^hubert-base", 960, "arXiv 2106.07447: LibriSpeech"),
+    Hours(r"^hubert-x?large", 60_000, "arXiv 2106.07447: Libri-Light"),
+    Hours(r"xlsr", 56_000, "arXiv 2006.13979: 53 languages"),
+    Hours(r"xls-r", 436_000, "arXiv 2111.09296: 128 languages"),
+    Hours(r"^mms-(300m|1b)", 491_000, "arXiv 2305.13516: 1,406 languages"),
+    Hours(r"10k-voxpopuli", 10_000, "arXiv 2101.00390"),
+    Hours(r"100k-voxpopuli", 100_000, "arXiv 2101.00390"),
+    Hours(r"^wav2vec2-large.*(lv-?60|ll60k)", 60_000, "arXiv 2006.11477: Libri-Light; 53,200 h of them after cutting"),
+    Hours(r"^wav2vec2-(base|large)(-\d+h|-superb-\w+)?$", 960, "arXiv 2006.11477: LibriSpeech"),
+    Hours(r"^wavlm-base(-sv|-sd)?$", 960, "arXiv 2110.13900: LibriSpeech"),
+    Hours(r"^wavlm-(base-plus|large)", 94_000, "arXiv 2110.13900: Libri-Light, GigaSpeech and VoxPopuli"),
+    Hours(r"^unispeech-sat-base(-sv|-sd|-\d+h.*)?$", 960, "arXiv 2110.05752: LibriSpeech"),
+    Hours(r"^unispeech-sat-(base-plus|large)", 94_000, "arXiv 2110.05752: Libri-Light, GigaSpeech and VoxPopuli"),
+    Hours(r"^data2vec-audio-base", 960, "arXiv 2202.03555: LibriSpeech"),
+    Hours(r"^data2vec-audio-large", 60_000, "arXiv 2202.03555: Libri-Light"),
+    Hours(r"^w2v-bert-2\.0", 4_500_000, "arXiv 2312.05187"),
+    Hours(r"^parakeet-tdt-0\.6b-v2", 120_000, "model card of nvidia/parakeet-tdt-0.6b-v2: Granary"),
+    Hours(r"^parakeet-(ctc|rnnt|tdt)-(0\.6b|1\.1b)$", 64_000, "model card of nvidia/parakeet-ctc-1.1b"),
+    Hours(r"^ge2e$", None, "Resemblyzer does not say how much of LibriSpeech-other and VoxCeleb was kept"),
+    Hours(r"^(openwakeword|silero-vad|crepe|crepe-full)$", None, "not published in hours of speech"),
+)
+"""The first pattern that is found counts."""
+
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    (r"wavlm",),
+    (r"whisper|^distil-(small|medium|large)", r"w2v-bert", r"parakeet"),
+    (r"unispeech-sat",),
+    (r"(?<!distil)hubert", r"data2vec-audio"),
+    (r"wav2vec2", r"xlsr", r"xls-r", r"^mms-"),
+    (r"distilhubert",),
+    (r"^ge2e$", r"^openwakeword$"),
+    (r"^silero-vad$", r"^crepe(-full)?$"),
+    (r"^(logmel|mfcc)$",),
+)
+"""Families of models, best first; those of one line are tied.
+
+SUPERB's order, as the papers of its entrants report it: WavLM above HuBERT (arXiv 2110.13900) and UniSpeech-SAT between
+them (2110.05752), HuBERT above wav2vec 2.0 above filter banks (2105.01051), DistilHuBERT below both (2110.01900).
+Placed by judgement: Whisper after WavLM, for it is the better one on content and the worse one on speakers
+(2305.17733); w2v-BERT 2.0 and Parakeet beside it, trained on as much; data2vec beside HuBERT, trained on the same;
+small models made for one purpose above untrained features, those that heard words or speakers above those that heard
+pitch or pauses.
+"""
+
+
+def model_name(spec: str) -> str:
+    """The last part of a spec, in lower case: what patterns are searched in.
+
+    Example:
+        >>> model_name("openai/whisper-tiny.en"), model_name("pack:ge2e"), model_name("onnx:a/wavlm.onnx#*conv*")
+        ('whisper-tiny.en', 'ge2e', 'wavlm.onnx')
+    """
+    return re.split(r"[/\\:]", spec.partition("#")[0].rstrip("/\\"))[-1].lower()
+
+
+def pretraining_hours(candidate: Candidate) -> float | None:
+    """Hours of speech that the model was pre-trained on, by `HOURS`; None where unknown."""
+    name = model_name(candidate.model)
+    return next((known.hours for known in HOURS if re.search(known.pattern, name)), None)
+
+
+def family_place(candidate: Candidate) -> float | None:
+    """Families below the model's in `FAMILIES`; None where it is in none."""
+    name = model_name(candidate.model)
+    for place, patterns in enumerate(FAMILIES):
+        if any(re.search(pattern, name) for pattern in patterns):
+            return float(len(FAMILIES) - 1 - place)
+    return None
+
+
+def depth_in_blocks(candidate: Candidate) -> float:
+    """The layer's index; layers together stand at their mean."""
+    return candidate.last_layer / 2 if isinstance(candidate.layer, str) else float(candidate.layer)
+
+
+def depth(candidate: Candidate) -> float:
+    """The layer's index in shares of the last one's; 0 in a model of a single layer."""
+    return depth_in_blocks(candidate) / max(candidate.last_layer, 1)
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def register_rule(rule: Rule) -> None:
+    """Make a rule known by its name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if rule.name in _RULES:
+        raise ValueError(f"the rule {rule.name!r} is registered already; choose another name")
+    _RULES[rule.name] = rule
+
+
+def get_rule(name: str) -> Rule:
+    """The rule of that name.
+
+    Raises:
+        OptionError: unknown; the known ones are listed.
+    """
+    if name not in _RULES:
+        raise OptionError(f"unknown rule {name!r}; {did_you_mean(name, _RULES)}")
+    return _RULES[name]
+
+
+def rule_names() -> tuple[str, ...]:
+    """The registered names, in the order that they were registered in."""
+    return tuple(_RULES)
+
+
+def rule_values(name: str, candidates: Sequence[Candidate]) -> NDArray[np.float64] | None:
+    """What a rule guesses, higher for better.
+
+    A candidate that the rule does not know stands in the middle: at the median over the models that it does know, each
+    counted once. So a rule is compared on the same candidates as the scores, and ignorance neither helps nor harms.
+
+    Args:
+        name: of a registered rule.
+        candidates: C of them.
+
+    Returns:
+        (C,); None where the rule cannot say: it knows no candidate, or takes all for equal.
+
+    Raises:
+        OptionError: the rule is unknown.
+
+    Example:
+        >>> whisper, mel = Candidate("openai/whisper-tiny", 4, 4, 384, 8_208_384), Candidate("logmel", 0, 0, 80, 0)
+        >>> rule_values("hours", [whisper, mel])
+        array([680000.,      0.])
+    """
+    rule = get_rule(name)
+    guesses = [rule.value(candidate) for candidate in candidates]
+    known = {c.model: guess for c, guess in zip(candidates, guesses, strict=True) if guess is not None}
+    if not known:
+        return None
+    middle = median(known.values())
+    values = np.array([middle if guess is None else guess for guess in guesses], dtype=np.float64)
+    return None if (values == values[0]).all() else values
+
+
+for _rule in (
+    Rule("depth", "depth, share of the model", depth),
+    Rule("block", "depth in blocks", depth_in_blocks),
+    Rule("last", "last layer", lambda c: float(c.layer == c.last_layer)),
+    Rule("parameters", "parameters", lambda c: float(c.parameters)),
+    Rule("dim", "feature dimension", lambda c: float(c.dim)),
+    Rule("hours", "hours of pre-training", pretraining_hours),
+    Rule("static", "fixed order of model families", family_place),
+):
+    register_rule(_rule)

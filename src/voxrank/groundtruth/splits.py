@@ -1,0 +1,160 @@
+"""Labelled utterances → those to train on, to stop by and to test on, by speakers where they are known."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from voxrank.config import TuningOptions
+from voxrank.data.utterance import Dataset
+from voxrank.errors import DataError
+from voxrank.shards import Item
+
+TRAIN = ("train", "training")
+VALIDATION = ("validation", "valid", "val", "dev", "development")
+TEST = ("test", "testing", "eval", "evaluation")
+"""What manifests call the parts, in any case."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts.
+
+    Attributes:
+        train, validation, test: the utterances of each, in manifest order.
+        by: what was held apart: "split" (the manifest's own), "speaker" or "utterance".
+        left_out: utterances of classes that nothing is trained for.
+    """
+
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
+    test: tuple[Item, ...]
+    by: str
+    left_out: tuple[Item, ...] = ()
+
+    def parts(self) -> dict[str, tuple[Item, ...]]:
+        """Name → part."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> Split:
+    """Divide utterances.
+
+    The manifest's own parts are taken where it has a test part; a validation part that it lacks is drawn from the
+    training part. Otherwise parts are drawn by speaker, where speakers are known and are not what is predicted, and by
+    utterance where they are not; classes are spread as evenly as that allows.
+
+    Args:
+        items: the utterances that can be used.
+        dataset: what they are from.
+        options: shares, examples, and the seed of what is drawn.
+
+    Raises:
+        DataError: a part would be empty, or there is a single speaker.
+    """
+    groups = _groups(items, dataset.target)
+    by = "speaker" if len(set(groups)) < len(items) else "utterance"
+    places = np.arange(len(items))
+    named = [_part(item.utterance.split) for item in items]
+    if "test" in named:
+        by = "split"
+        test = places[[name == "test" for name in named]]
+        validation = places[[name == "validation" for name in named]]
+        train = places[[name == "train" for name in named]]
+    else:
+        train, test = _hold_out(items, groups, places, options.test, options.split_seed)
+        validation = places[:0]
+    if not len(train):
+        raise DataError("expected utterances to train on, got none; name them train in the column 'split'")
+    if not len(validation):
+        train, validation = _hold_out(items, groups, train, options.validation, options.split_seed + 1)
+    return _trained_for(
+        [items[i] for i in train], [items[i] for i in validation], [items[i] for i in test], by, options
+    )
+
+
+def _trained_for(train: list[Item], validation: list[Item], test: list[Item], by: str, options: TuningOptions) -> Split:
+    """Without the examples that are too many, and without what nothing is trained for."""
+    train = some(train, options.examples, options.split_seed)
+    known = {item.utterance.label for item in train}
+    left_out = [item for item in (*validation, *test) if item.utterance.label not in known]
+    parts = [tuple(item for item in part if item.utterance.label in known) for part in (validation, test)]
+    for name, part in zip(("validation", "test"), parts, strict=True):
+        if not part:
+            raise DataError(f"expected a {name} part with classes of the training part, got none; give more data")
+    return Split(tuple(train), *parts, by, tuple(left_out))
+
+
+def some(items: Sequence[Item], most: int | None, seed: int) -> list[Item]:
+    """At most so many of each class, drawn from all speakers in turn; of transcripts, so many in all.
+
+    A smaller draw is part of a larger one with the same seed.
+    """
+    if most is None:
+        return list(items)
+    order = np.random.default_rng(seed).permutation(len(items))
+    taken: Counter[str | None] = Counter()
+    of_speaker: Counter[tuple[str | None, str | None]] = Counter()
+    turns = []
+    for place in order:
+        key = (items[place].utterance.label, items[place].utterance.speaker)
+        turns.append((of_speaker[key], place))
+        of_speaker[key] += 1
+    chosen = []
+    for _, place in sorted(turns, key=lambda turn: turn[0]):
+        label = items[place].utterance.label
+        if taken[label] < most:
+            taken[label] += 1
+            chosen.append(int(place))
+    return [items[place] for place in sorted(chosen)]
+
+
+def _part(name: str | None) -> str | None:
+    lower = (name or "").lower()
+    for part, names in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+        if lower in names:
+            return part
+    return None
+
+
+def _groups(items: Sequence[Item], target: str) -> list[str]:
+    """What must not be divided: speakers, or single utterances."""
+    known = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
+    return [(known and item.utterance.speaker) or f"\0{item.utterance.id}" for item in items]
+
+
+def _hold_out(
+    items: Sequence[Item], groups: Sequence[str], places: NDArray[np.int64], share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide some of the utterances into those kept and those held out, about so large a share of them."""
+    own = [groups[place] for place in places]
+    labels = [items[place].utterance.label or "" for place in places]
+    folds = min(round(1 / min(share, 0.5)), len(set(own)))
+    if folds < 2:
+        raise DataError(
+            f"expected at least two speakers or utterances to hold some out, got {len(set(own))}; "
+            "give more, or name the parts in a column 'split' (train, validation, test)"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer members than folds
+        try:
+            dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(places, labels, own)
+            kept, held = next(iter(dealt))
+        except ValueError:  # no class has as many members as there are folds
+            dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(places, [""] * len(own), own)
+            kept, held = next(iter(dealt))
+    return places[kept], places[held]
+
+
+def counts(part: Sequence[Item]) -> dict[str, int]:
+    """Utterances of each class."""
+    found: dict[str, int] = defaultdict(int)
+    for item in part:
+        found[item.utterance.label or ""] += 1
+    return dict(found)

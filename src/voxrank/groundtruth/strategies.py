@@ -1,0 +1,284 @@
+"""Trials of one model: what is frozen is made once for all layers and seeds, and every trial that ends is kept at once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from voxrank.config import Seconds, TuningOptions
+from voxrank.data.utterance import Skipped
+from voxrank.encoders.base import Encoder
+from voxrank.errors import OptionError, reason
+from voxrank.groundtruth.answers import Answers
+from voxrank.groundtruth.audio import AudioBatch, read_batches
+from voxrank.groundtruth.backbones import (
+    Backbone,
+    FrozenLayer,
+    StackedBlocks,
+    WholeModel,
+    every_layer,
+    record_calls,
+)
+from voxrank.groundtruth.heads import CTCHead, Head, UtteranceHead
+from voxrank.groundtruth.splits import Split
+from voxrank.groundtruth.training import Batches, Fit, Outcome, TrialError, train
+from voxrank.groundtruth.trials import Row, Trial, TrialStore
+
+logger = logging.getLogger(__name__)
+
+KEPT_BYTES = 2 * 2**30
+"""Of frozen features, at most, that are kept; layers that do not fit are made after the others."""
+
+LEARNING_RATES = {"probe": 0.0, "layer": 5e-4, "full": 1e-4}
+ADAPTER_LEARNING_RATE = 1e-3
+
+Heads = Callable[[Encoder, int, Answers], Callable[[], Head]]
+"""Encoder, dim and answers → what makes a head; may raise OptionError."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every model is tuned on.
+
+    Attributes:
+        split: the utterances.
+        answers: what they say.
+        options: how.
+        setting: all that results depend on, beside model, layer and seed.
+        part: "main" or "rival".
+    """
+
+    split: Split
+    answers: Answers
+    options: TuningOptions
+    setting: dict[str, Any]
+    part: str = "main"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The trials of one model.
+
+    Attributes:
+        rows: of each layer and seed.
+        skipped: utterances that could not be trained or tested on; of trials that were run now.
+    """
+
+    rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def tunable_layers(encoder: Encoder, layers: Sequence[int], options: TuningOptions) -> list[int]:
+    """Which of the layers a strategy has trials for; none where it cannot tune the model.
+
+    A probe reads any layer; "layer" needs the block that makes it, and "full" is one trial on the last layer. A model
+    without weights, such as log-mel, has nothing to tune but the head, and counts as tuned then.
+    """
+    if options.strategy == "probe":
+        return list(layers)
+    if options.strategy == "layer":
+        return [layer for layer in layers if layer in encoder.blocks()]
+    last = len(encoder.layers) - 1
+    return [last] if encoder.network() is not None or not encoder.parameters else []
+
+
+def try_model(
+    encoder: Encoder,
+    layers: Sequence[int],
+    work: Work,
+    store: TrialStore,
+    *,
+    heads: Heads | None = None,
+    on_trial: Callable[[Row], None] = lambda _: None,
+) -> Tried:
+    """Run the trials that the store does not have.
+
+    Args:
+        encoder: the model, as it was loaded.
+        layers: those of `tunable_layers`.
+        work: data and options.
+        store: of rows.
+        heads: of heads that are not linear or of one hidden layer.
+        on_trial: told of every row that is new.
+    """
+    trials = [
+        Trial(encoder.spec, layer, seed, work.part, work.setting)
+        for layer in layers
+        for seed in range(work.options.seeds)
+    ]
+    found = {trial.key: store.get(trial) for trial in trials}
+    missing = [trial for trial in trials if found[trial.key] is None]
+    skipped: list[Skipped] = []
+    if missing:
+        bench = _Bench(encoder, work, heads or plain_heads(work.options))
+        skipped = bench.skipped
+        for backbone, parts, prepare_s in bench.prepared(sorted({trial.layer for trial in missing})):
+            own = [one for one in missing if one.layer == backbone.layer]
+            for trial in own:
+                found[trial.key] = row = bench.run(trial, backbone, parts, prepare_s / len(own))
+                store.put(row)
+                on_trial(row)
+    return Tried(tuple(row for trial in trials if (row := found[trial.key]) is not None), tuple(skipped))
+
+
+def plain_heads(options: TuningOptions) -> Heads:
+    """Linear heads, or those of one hidden layer."""
+
+    def make(_: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
+        hidden = options.head == "mlp"
+        if answers.sequences:
+            return partial(CTCHead, dim, len(answers.names) + 1, hidden_layer=hidden)
+        return partial(UtteranceHead, dim, len(answers.names), hidden_layer=hidden)
+
+    return make
+
+
+class _Bench:
+    """A model with the data at its rate."""
+
+    def __init__(self, encoder: Encoder, work: Work, heads: Heads) -> None:
+        self._encoder, self._work, self._heads = encoder, work, heads
+        self.skipped: list[Skipped] = []
+        self._audio: dict[str, list[AudioBatch]] = {}
+        for name, items in work.split.parts().items():
+            self._audio[name], unusable = read_batches(items, encoder, work.options.batch)
+            self.skipped += unusable
+            if not self._audio[name]:
+                raise OptionError(f"{encoder.spec} can use none of the utterances of the {name} part")
+
+    def backbone(self, layer: int) -> Backbone:
+        """What is put below the head."""
+        options, encoder = self._work.options, self._encoder
+        if options.strategy == "probe" or not encoder.parameters:
+            pooled = not self._work.answers.sequences and options.head == "linear"
+            return FrozenLayer(encoder, layer, pooled=pooled)
+        if options.strategy == "layer" and layer in encoder.stack():
+            return StackedBlocks(encoder, layer, top=options.head_at == "top")
+        return WholeModel(encoder, layer, only_block=options.strategy == "layer")
+
+    def prepared(self, layers: Sequence[int]) -> Iterator[tuple[Backbone, dict[str, Batches], Seconds]]:
+        """Each layer's backbone, what it takes, and its share of the time that making it took.
+
+        As many layers are made at a time as there is room for.
+        """
+        waiting = [self.backbone(layer) for layer in layers]
+        while waiting:
+            size = max(1, KEPT_BYTES // max(1, self._bytes(waiting[0])))
+            together, waiting = waiting[:size], waiting[size:]
+            started = time.perf_counter()
+            made = self._prepare(together)
+            took = (time.perf_counter() - started) / len(together)
+            for place, backbone in enumerate(together):
+                yield backbone, made[place], took
+
+    def run(self, trial: Trial, backbone: Backbone, parts: dict[str, Batches], prepare_s: Seconds) -> Row:
+        """One trial; one that fails says why. Its share of the preparation is part of its time."""
+        options, answers = self._work.options, self._work.answers
+        tuned = options.learning_rate
+        if tuned is None:
+            tuned = ADAPTER_LEARNING_RATE if options.lora_rank else LEARNING_RATES[options.strategy]
+        fit = Fit(options.epochs, options.patience, tuned, options.head_learning_rate, trial.seed, answers.metric)
+        started = time.perf_counter()
+        try:
+            head = self._heads(self._encoder, backbone.dim, answers)
+            with adapted(backbone, options.lora_rank, trial.seed):
+                outcome = train(backbone, head, parts, answers, fit, self._encoder.device.type)
+        except (TrialError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
+            seconds = time.perf_counter() - started + prepare_s
+            why = str(error) if isinstance(error, TrialError) else reason(error)
+            logger.warning("%s, layer %d, seed %d: %s", trial.model, trial.layer, trial.seed, why)
+            return Row(trial, "failed", None, {}, {}, seconds, why)
+        metrics, seconds = outcome.metrics, outcome.seconds + prepare_s
+        logger.info("%s, layer %d, seed %d: %s", trial.model, trial.layer, trial.seed, metrics)
+        return Row(trial, "done", metrics[answers.metric], metrics, _history(outcome), seconds)
+
+    def _prepare(self, together: Sequence[Backbone]) -> list[dict[str, Batches]]:
+        """What several backbones of one kind take, from one pass over the audio where that saves any."""
+        lazy = isinstance(together[0], WholeModel) or self._bytes(together[0]) > KEPT_BYTES
+        if lazy:
+            return [
+                {name: self._batches(name, audio, backbone.prepare) for name, audio in self._audio.items()}
+                for backbone in together
+            ]
+        made: list[dict[str, Batches]] = [{} for _ in together]
+        for name, audio in self._audio.items():
+            inputs: list[list[Any]] = [[] for _ in together]
+            for batch in audio:
+                for own, one in zip(inputs, _inputs(self._encoder, together, batch), strict=True):
+                    own.append(one)
+            for parts, own in zip(made, inputs, strict=True):
+                parts[name] = self._batches(name, own)
+        return made
+
+    def _batches(
+        self, name: str, inputs: Sequence[Any], prepare: Callable[[AudioBatch], Any] | None = None
+    ) -> Batches:
+        return Batches([batch.ids for batch in self._audio[name]], inputs, self._work.answers, prepare)
+
+    def _bytes(self, backbone: Backbone) -> int:
+        """About what is kept for a backbone."""
+        if isinstance(backbone, WholeModel):
+            return 0
+        layer, encoder = self._encoder.layers[backbone.layer], self._encoder
+        rows = sum(len(batch.ids) for part in self._audio.values() for batch in part)
+        if isinstance(backbone, FrozenLayer) and backbone.pooled:
+            return rows * layer.dim * 4
+        samples = sum(
+            len(batch.ids) * encoder.cost_samples(max(map(len, batch.windows)))
+            for part in self._audio.values()
+            for batch in part
+        )
+        return round(samples / encoder.sample_rate * layer.frame_rate * layer.dim * 4)
+
+
+@torch.no_grad()
+def _inputs(encoder: Encoder, together: Sequence[Backbone], batch: AudioBatch) -> list[Any]:
+    """What each backbone takes of a batch, from one forward pass."""
+    if all(isinstance(backbone, StackedBlocks) for backbone in together):
+        calls, lengths = record_calls(encoder, batch)
+        return [backbone.of_calls(calls, lengths) for backbone in together if isinstance(backbone, StackedBlocks)]
+    wanted = {backbone.layer: place for place, backbone in enumerate(together)}
+    made: list[Any] = [None] * len(together)
+    for layer, hidden, lengths in every_layer(encoder, batch):
+        backbone = together[wanted[layer]] if layer in wanted else None
+        if isinstance(backbone, FrozenLayer):
+            made[wanted[layer]] = backbone.of_frames(hidden, lengths)
+    return made
+
+
+class adapted:  # noqa: N801, used as a context manager
+    """The tuned part of a backbone has low-rank adapters here, where a rank is given (Hu et al., arXiv 2106.09685)."""
+
+    def __init__(self, backbone: Backbone, rank: int, seed: int) -> None:
+        self._backbone, self._rank, self._seed = backbone, rank, seed
+        self._wrapped: Any = None
+
+    def __enter__(self) -> None:
+        if not self._rank:
+            return
+        import peft
+
+        (part,) = self._backbone.tuned()
+        names = [name for name, module in part.named_modules() if isinstance(module, nn.Linear)]
+        if not names:
+            raise TrialError("there is no linear map in the tuned part that could take low-rank adapters")
+        config = peft.LoraConfig(r=self._rank, lora_alpha=2 * self._rank, target_modules=names)
+        with torch.random.fork_rng():
+            torch.manual_seed(self._seed)
+            self._wrapped = peft.get_peft_model(part, config)  # type: ignore[arg-type]
+        self._backbone.replace(self._wrapped)
+
+    def __exit__(self, *_: object) -> None:
+        if self._wrapped is not None:
+            self._backbone.replace(self._wrapped.unload())
+
+
+def _history(outcome: Outcome) -> dict[str, Any]:
+    return {"losses": outcome.losses, "validation": outcome.validation, "epochs": outcome.epochs}

@@ -1,0 +1,365 @@
+"""One training run: a backbone with a head, by the Trainer of transformers, stopped when validation gets no better."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset as TorchDataset
+
+from voxrank.config import Seconds
+from voxrank.errors import VoxrankError
+from voxrank.groundtruth.answers import Answers
+from voxrank.groundtruth.audio import AudioBatch
+from voxrank.groundtruth.backbones import Backbone
+from voxrank.groundtruth.heads import Head
+from voxrank.groundtruth.metrics import measure
+
+tf: Any = transformers  # much of it is not annotated
+
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises."""
+WEIGHT_DECAY = 0.01
+GRADIENT_NORM = 1.0
+SETTLING_BATCHES = 8
+"""From which the scale of the frames is learnt."""
+
+Batch = dict[str, Any]
+
+
+class TrialError(VoxrankError):
+    """A trial cannot give a result."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long and how fast.
+
+    Attributes:
+        epochs: at most.
+        patience: epochs without a better validation metric before training stops.
+        learning_rate: of the backbone.
+        head_learning_rate: of the head.
+        seed: of the head's weights, dropout and the order of the batches.
+        metric: that early stopping looks at.
+    """
+
+    epochs: int
+    patience: int
+    learning_rate: float
+    head_learning_rate: float
+    seed: int
+    metric: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run gave.
+
+    Attributes:
+        metrics: of the test part, at the epoch that validated best.
+        validation: every metric of the validation part after each epoch, the untrained model's first.
+        losses: mean training loss of each epoch.
+        epochs: that were run.
+        seconds: of training and of validation.
+    """
+
+    metrics: dict[str, float]
+    validation: list[dict[str, float]]
+    losses: list[float]
+    epochs: int
+    seconds: Seconds
+
+
+class Batches(TorchDataset[Batch]):
+    """What a backbone takes, with the answers: made once and kept, or made anew each time.
+
+    Args:
+        batches: audio, or what `prepare` made of it.
+        answers: what is to be learnt.
+        prepare: makes inputs of audio; None where that is done.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[tuple[str, ...]],
+        inputs: Sequence[Any],
+        answers: Answers,
+        prepare: Callable[[AudioBatch], Any] | None = None,
+    ) -> None:
+        self._ids, self._inputs, self._answers, self._prepare = ids, inputs, answers, prepare
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, place: int) -> Batch:
+        if place >= len(self):
+            raise IndexError(place)
+        inputs = self._inputs[place]
+        if self._prepare is not None:
+            with torch.no_grad():
+                inputs = self._prepare(inputs)
+        rows = [torch.from_numpy(self._answers.by_utterance[name]) for name in self._ids[place]]
+        counts = torch.tensor([len(row) for row in rows])
+        return {"prepared": inputs, "targets": pad_sequence(rows, batch_first=True), "counts": counts}
+
+    @property
+    def wanted(self) -> list[list[int]]:
+        """The answers, in order."""
+        return [self._answers.by_utterance[name].tolist() for names in self._ids for name in names]
+
+    @property
+    def utterances(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._ids))
+
+
+class Tuned(nn.Module):
+    """A backbone and a head."""
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, prepared: Any, targets: torch.Tensor, counts: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The mean loss of a batch."""
+        hidden, lengths = self.backbone(prepared)
+        return {"loss": self.head.loss(hidden, lengths, targets, counts)}
+
+    def predict(self, prepared: Any) -> list[list[int]]:
+        """Classes or units of a batch."""
+        hidden, lengths = self.backbone(prepared)
+        return self.head.predict(hidden, lengths)
+
+
+def train(
+    backbone: Backbone, head: Callable[[], Head], parts: dict[str, Batches], answers: Answers, fit: Fit, device: str
+) -> Outcome:
+    """Train and test. The backbone's weights are afterwards what they were.
+
+    Args:
+        backbone: below.
+        head: makes the head, at random.
+        parts: "train", "validation" and "test".
+        answers: what is to be learnt.
+        fit: how long and how fast.
+        device: where, as torch names it.
+
+    Raises:
+        TrialError: the loss is not finite, or most utterances are too short for what they say.
+    """
+    started = time.perf_counter()
+    with torch.random.fork_rng(), _kept(backbone):
+        torch.manual_seed(fit.seed)
+        model = Tuned(backbone, head()).to(device)
+        trainer = _Trainer(model, parts["train"], parts["validation"], answers, fit, device)
+        trainer.settle(parts["train"])
+        trainer.evaluate()
+        trainer.train()
+        seconds = time.perf_counter() - started
+        trainer.back_to_best()
+        metrics = trainer.metrics(parts["test"])
+    return Outcome(metrics, trainer.validation, trainer.losses, len(trainer.losses), seconds)
+
+
+@contextmanager
+def _kept(backbone: Backbone) -> Iterator[None]:
+    """The tuned parts take gradients here, and are as before afterwards."""
+    parts = backbone.tuned()
+    before = [{name: value.detach().clone() for name, value in part.state_dict().items()} for part in parts]
+    asked = [[p.requires_grad for p in part.parameters()] for part in parts]
+    for part, flags in zip(parts, asked, strict=True):
+        if not any(flags):  # with adapters some are set already
+            part.requires_grad_(requires_grad=True)
+    try:
+        yield
+    finally:
+        for part, state, flags in zip(parts, before, asked, strict=True):
+            part.load_state_dict(state)
+            for parameter, flag in zip(part.parameters(), flags, strict=True):
+                parameter.requires_grad_(requires_grad=flag)
+                parameter.grad = None
+        backbone.train(mode=False)
+
+
+class _Trainer(tf.Trainer):  # type: ignore[misc]
+    """The Trainer with two learning rates, whole batches as samples, and the best weights kept in memory."""
+
+    def __init__(
+        self, model: Tuned, train_part: Batches, validation: Batches, answers: Answers, fit: Fit, device: str
+    ) -> None:
+        self._fit, self._answers = fit, answers
+        self.validation: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        self._best: dict[str, torch.Tensor] = {}
+        self._stale = 0
+        with tempfile.TemporaryDirectory() as folder, _quiet():
+            super().__init__(
+                model=model,
+                args=_arguments(folder, fit, len(train_part), device),
+                train_dataset=train_part,
+                eval_dataset=validation,
+                data_collator=_only,
+                callbacks=[_Stop(self)],
+            )
+            self.remove_callback(tf.PrinterCallback)
+
+    def settle(self, part: Batches) -> None:
+        """Let the head learn the scale of the frames."""
+        model: Tuned = self.model.eval()
+        frames, missing = [], 0
+        with torch.no_grad():
+            for place in range(len(part)):
+                batch = self._prepare_inputs(part[place])
+                if place >= SETTLING_BATCHES:
+                    break
+                hidden, lengths = model.backbone(batch["prepared"])
+                frames.append(torch.cat([row[:length] for row, length in zip(hidden, lengths, strict=True)]))
+                missing += int((lengths < batch["counts"]).sum()) if self._answers.sequences else 0
+        seen = sum(len(part[place]["counts"]) for place in range(min(len(part), SETTLING_BATCHES)))
+        if missing > seen / 2:
+            raise TrialError(f"{missing} of {seen} utterances have fewer frames than units: the frame rate is too low")
+        model.head.settle(torch.cat(frames))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, the head at its own rate, weights decaying but for vectors."""
+        del model
+        if self.optimizer is None:
+            tuned: Tuned = self.model
+            groups = []
+            for part, rate in (
+                (tuned.backbone, self._fit.learning_rate),
+                (tuned.head, self._fit.head_learning_rate),
+            ):
+                own = [p for p in part.parameters() if p.requires_grad]
+                for decay, chosen in (
+                    (WEIGHT_DECAY, [p for p in own if p.ndim > 1]),
+                    (0.0, [p for p in own if p.ndim < 2]),
+                ):
+                    if chosen:
+                        groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+            self.optimizer = torch.optim.AdamW(groups)
+        return self.optimizer
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Every metric of the validation part; the best weights so far are kept."""
+        found = self.metrics(self.eval_dataset)
+        self.validation.append(found)
+        values = [self._goodness(one) for one in self.validation]
+        if values[-1] > max(values[:-1], default=-math.inf):
+            self._best = {
+                name: value.detach().clone() for name, value in self.model.named_parameters() if value.requires_grad
+            }
+            self._stale = 0
+        else:
+            self._stale += 1
+        return found
+
+    @property
+    def stale(self) -> bool:
+        """Whether validation has not been better for so long that training stops."""
+        return self._stale >= self._fit.patience
+
+    def _goodness(self, metrics: dict[str, float]) -> float:
+        value = metrics[self._fit.metric]
+        return value if self._answers.higher_is_better else -value
+
+    @torch.no_grad()
+    def metrics(self, part: Batches) -> dict[str, float]:
+        """Every metric of a part."""
+        model: Tuned = self.model.eval()
+        predicted = [
+            row for place in range(len(part)) for row in model.predict(self._prepare_inputs(part[place])["prepared"])
+        ]
+        return measure(predicted, part.wanted, self._answers)
+
+    @torch.no_grad()
+    def back_to_best(self) -> None:
+        """Take the weights that validated best."""
+        own = dict(self.model.named_parameters())
+        for name, value in self._best.items():
+            own[name].copy_(value)
+
+    def heard(self, loss: float) -> None:
+        """Take down the mean loss of an epoch.
+
+        Raises:
+            TrialError: it is not finite.
+        """
+        self.losses.append(loss)
+        if not math.isfinite(loss):
+            raise TrialError(f"the loss became {loss} in epoch {len(self.losses)}; take a lower learning rate")
+
+
+class _Stop(tf.TrainerCallback):  # type: ignore[misc]
+    """Listens to losses and stops a run that gets no better."""
+
+    def __init__(self, trainer: _Trainer) -> None:
+        self._trainer = trainer
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Take down the training loss."""
+        del args, state, control
+        if logs and "loss" in logs:
+            self._trainer.heard(float(logs["loss"]))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Validate, and stop where it has not been better for long."""
+        del args, state
+        self._trainer.evaluate()
+        control.should_training_stop |= self._trainer.stale
+
+
+def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:
+    """What the Trainer is told: nothing is written, and nothing reported to anyone."""
+    return tf.TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=1,
+        num_train_epochs=fit.epochs,
+        lr_scheduler_type="linear",
+        warmup_steps=max(1, round(WARM_UP * steps * fit.epochs)),
+        max_grad_norm=GRADIENT_NORM,
+        logging_strategy="epoch",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        seed=fit.seed,
+        use_cpu=device == "cpu",
+    )
+
+
+def _only(batches: Sequence[Batch]) -> Batch:
+    """A sample of the loader is a whole batch."""
+    (batch,) = batches
+    return batch
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what transformers says of its own settings to itself."""
+    level = tf.utils.logging.get_verbosity()
+    tf.utils.logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        tf.utils.logging.set_verbosity(level)
+
+
+__all__ = ["Batches", "Fit", "Outcome", "TrialError", "Tuned", "train"]

@@ -1,0 +1,125 @@
+"""A checkpoint's own transducer as the head: projection, prediction network and joint network, for other units.
+
+What the checkpoint knows of a unit is kept: its row of the embedding and of the output. Units that it does not know
+begin with the mean of those rows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.base import Encoder
+from voxrank.encoders.checkpoints import (
+    Architecture,
+    Checkpoint,
+    find_checkpoint,
+    load_config,
+    load_vocabulary,
+    load_weights,
+    tf,
+)
+from voxrank.encoders.registry import HUB, split_spec
+from voxrank.errors import ModelError
+from voxrank.groundtruth.answers import BLANK, SPACE, Answers
+from voxrank.groundtruth.heads import Head
+from voxrank.groundtruth.transducer import greedy, transducer_loss
+
+SPACES = (SPACE, "▁", "Ġ", "|")
+"""How tokenizers write the space between words."""
+
+
+class TransducerHead(Head):
+    """A transducer of transformers (Graves, arXiv 1211.3711).
+
+    Args:
+        model: with the parts `encoder_projector`, `decoder` and `joint`; they are copied.
+        known: unit → its number in the checkpoint.
+        names: of the units; unit n is `names[n − 1]`, and 0 the blank.
+        dim: numbers in a frame.
+    """
+
+    def __init__(self, model: Any, known: dict[str, int], names: tuple[str, ...], dim: int) -> None:
+        super().__init__()
+        if dim != model.encoder_projector.in_features:
+            raise ModelError(f"the transducer reads frames of {model.encoder_projector.in_features} numbers, not {dim}")
+        self.projector = _copy(model.encoder_projector)
+        self.decoder = _copy(model.decoder)
+        self.joint = _copy(model.joint)
+        numbers = [model.config.blank_token_id, *(known.get(name, -1) for name in names)]
+        self.decoder.embedding = nn.Embedding.from_pretrained(
+            _rows(self.decoder.embedding.weight, numbers, sorted(known.values())), freeze=False
+        )
+        self.decoder.blank_token_id = BLANK
+        head = nn.Linear(self.joint.head.in_features, len(numbers))
+        with torch.no_grad():
+            head.weight.copy_(_rows(self.joint.head.weight, numbers, sorted(known.values())))
+            head.bias.copy_(_rows(self.joint.head.bias, numbers, sorted(known.values())))
+        self.joint.head, self.joint.vocab_size = head, len(numbers)
+
+    def loss(
+        self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        """Negative log likelihood of a unit."""
+        begun = nn.functional.pad(targets, (1, 0), value=BLANK)
+        predicted, encoded = self.decoder(begun), self.projector(hidden)
+        logits = self.joint(predicted[:, None], encoded[:, :, None])
+        return transducer_loss(logits, targets, lengths, counts, BLANK).sum() / counts.sum()
+
+    def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+        """Greedy decoding."""
+        return greedy(self.joint, self.decoder, self.projector(hidden), lengths, blank=BLANK)
+
+
+def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
+    """What makes the transducer of an encoder's checkpoint.
+
+    Raises:
+        ModelError: it has none.
+    """
+    scheme, rest = split_spec(encoder.spec)
+    if scheme != HUB:
+        raise ModelError(f"{encoder.spec}: a transducer is found in checkpoints of transformers only")
+    checkpoint = find_checkpoint(rest, EncoderOptions())
+    model = load_transducer(checkpoint)
+    return partial(TransducerHead, model, _known(checkpoint), answers.names, dim)
+
+
+def load_transducer(checkpoint: Checkpoint) -> Any:
+    """A checkpoint with its transducer, frozen.
+
+    Raises:
+        ModelError: it has none, or its files are damaged or incomplete.
+    """
+    config = load_config(checkpoint)
+    kinds = tf.AutoModelForRNNT._model_mapping  # noqa: SLF001, what AutoModelForRNNT itself asks
+    if type(config) not in kinds:
+        raise ModelError(
+            f"{checkpoint.name}: a {config.model_type} has no transducer; name a checkpoint such as "
+            "nvidia/parakeet-rnnt-0.6b, or take --head linear"
+        )
+    return load_weights(checkpoint, Architecture(kinds[type(config)], config, inner=False))
+
+
+def _known(checkpoint: Checkpoint) -> dict[str, int]:
+    """Unit → number, of the tokenizer."""
+    vocabulary = load_vocabulary(checkpoint)
+    spaces = {SPACE: vocabulary[name] for name in SPACES if name in vocabulary}
+    return {name: number for name, number in vocabulary.items() if name not in SPACES} | spaces
+
+
+def _copy(module: nn.Module) -> Any:
+    return copy.deepcopy(module).requires_grad_(requires_grad=True)
+
+
+def _rows(weight: torch.Tensor, numbers: list[int], known: list[int]) -> torch.Tensor:
+    """Rows of a table by number; the mean of the known ones for −1."""
+    weight = weight.detach()
+    mean = weight[known].mean(0)
+    return torch.stack([weight[number] if number >= 0 else mean for number in numbers])

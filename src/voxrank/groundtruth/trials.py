@@ -1,0 +1,150 @@
+"""Trials, and where their rows are kept: a SQLite file that survives a process killed at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from voxrank.config import Seconds
+from voxrank.errors import OptionError, reason
+
+Status = Literal["done", "failed"]
+
+VERSION = 1
+"""Of what a trial is: raise it when training changes, so that rows of before are not taken for rows of now."""
+
+BUSY_S: Seconds = 60.0
+"""How long one process waits for another that writes."""
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS trials (
+    key TEXT PRIMARY KEY, config TEXT NOT NULL, status TEXT NOT NULL, metric REAL, metrics TEXT NOT NULL,
+    history TEXT NOT NULL, seconds REAL NOT NULL, finished TEXT NOT NULL, reason TEXT NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is trained.
+
+    Attributes:
+        model: its spec.
+        layer: that the head reads, or whose block is tuned.
+        seed: of the training.
+        part: "main", or what else it is for, such as "rival".
+        setting: everything else that the result depends on: data, options, versions.
+    """
+
+    model: str
+    layer: int
+    seed: int
+    part: str
+    setting: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Hex digest of all of it."""
+        text = json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial that ended.
+
+    Attributes:
+        trial: what was trained.
+        status: "done" or "failed".
+        metric: that trials are compared by, on the test part; None where it failed.
+        metrics: all of them.
+        history: losses and validation metrics by epoch.
+        seconds: that it took.
+        reason: why it failed, in one line; empty where it did not.
+        finished: when, in ISO 8601.
+    """
+
+    trial: Trial
+    status: Status
+    metric: float | None
+    metrics: dict[str, float]
+    history: dict[str, Any]
+    seconds: Seconds
+    reason: str = ""
+    finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class TrialStore:
+    """Rows of trials by key. Each is written whole and synced, or not at all; several processes may write at once.
+
+    Args:
+        path: of the file, made if need be; its folder is.
+
+    Raises:
+        OptionError: it cannot be opened, or is no such file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._connected() as connection:
+                connection.execute(_TABLE)
+        except (OSError, sqlite3.Error) as error:
+            raise OptionError(
+                f"expected a file of trials that can be written at {self._path}, got: {reason(error)}; "
+                "choose another folder"
+            ) from error
+
+    def get(self, trial: Trial) -> Row | None:
+        """The row of a trial; None where it has not ended yet."""
+        with self._connected() as connection:
+            found = connection.execute(
+                "SELECT status, metric, metrics, history, seconds, reason, finished FROM trials WHERE key = ?",
+                (trial.key,),
+            ).fetchone()
+        if found is None:
+            return None
+        status, metric, metrics, history, seconds, why, finished = found
+        return Row(trial, status, metric, json.loads(metrics), json.loads(history), seconds, why, finished)
+
+    def put(self, row: Row) -> None:
+        """Keep a row, in place of an earlier one of the same trial."""
+        with self._connected() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    row.trial.key,
+                    json.dumps(asdict(row.trial), sort_keys=True, ensure_ascii=False),
+                    row.status,
+                    row.metric,
+                    json.dumps(row.metrics),
+                    json.dumps(row.history),
+                    row.seconds,
+                    row.finished,
+                    row.reason,
+                ),
+            )
+
+    def __len__(self) -> int:
+        with self._connected() as connection:
+            return int(connection.execute("SELECT count(*) FROM trials").fetchone()[0])
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=BUSY_S)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            with connection:
+                yield connection
+        finally:
+            connection.close()

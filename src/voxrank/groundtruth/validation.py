@@ -1,0 +1,372 @@
+"""Fine-tune for real, and see how far the scores agree: the whole run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions, TuningOptions
+from voxrank.data.read import read_dataset
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.encoders.base import Encoder
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import OptionError
+from voxrank.groundtruth.agreement import agreement
+from voxrank.groundtruth.answers import Answers, find_answers
+from voxrank.groundtruth.rules import Candidate, rule_names, rule_values
+from voxrank.groundtruth.splits import Split, divide, some
+from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, tunable_layers
+from voxrank.groundtruth.trials import Row, TrialStore
+from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
+from voxrank.memory import peak_rss_mb
+from voxrank.preparation import readable_items
+from voxrank.progress import Progress
+from voxrank.ranking import rank
+from voxrank.results import Ranking
+from voxrank.shards import Item
+from voxrank.stable import parse_layers
+
+logger = logging.getLogger(__name__)
+
+RIVAL = "probe on 10 %"
+RIVAL_SHARE = 0.1
+"""Of the training data, for the cheapest honest rival: a probe of every layer."""
+
+TRIALS = "trials.sqlite"
+
+
+def validate(
+    data: str | os.PathLike[str] | Dataset,
+    models: Sequence[str],
+    *,
+    tuning: TuningOptions | None = None,
+    target: str | None = None,
+    source: str | os.PathLike[str] | Dataset | None = None,
+    scores: Sequence[str] | None = None,
+    layers: str = "all",
+    encoder: EncoderOptions | None = None,
+    extraction: ExtractionOptions | None = None,
+    sequence: SequenceOptions | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Validation:
+    """Fine-tune models for real, and report how far scores of the frozen models agree with what came of it.
+
+    The data are divided into training, validation and test utterances (`voxrank.groundtruth.splits`); scores see what
+    training sees, the validation part stops the training, and the metric is that of the test part. Beside the scores
+    stand rules that look at no data, and a probe of every layer trained on a tenth of the training data and judged on
+    the validation part.
+
+    Args:
+        data: labelled speech, as for `rank`; all its rows are used, by their `split` where they have one.
+        models: specs of the candidates.
+        tuning: strategy, head, seeds, epochs.
+        target: column to predict, as for `rank`.
+        source: for the scores that compare it with the data.
+        scores: names; by default the score that `rank` orders by, with what it is made of.
+        layers: "all", or indices.
+        encoder: device, precision, windows.
+        extraction: what a sample is, for the scores.
+        sequence: unit and language of transcripts, and their aligner for the scores.
+        folder: where trials are kept as they end, so that a run goes on where it stopped; None: they are not.
+        seed: of resamples.
+        progress: told of each step.
+
+    Raises:
+        DataError, ModelError, OptionError: the request was wrong; nothing was trained.
+        RunError: the run failed. A single trial that fails is reported in the result.
+    """
+    started = time.perf_counter()
+    tuning, sequence, watcher = tuning or TuningOptions(), sequence or SequenceOptions(), progress or Progress()
+    encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
+    if target is None and sequence.unit is not None and not isinstance(data, Dataset):
+        target = "text"
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split="all")
+    items, unreadable = readable_items(dataset, dataset.source, extraction)
+    answers = find_answers(items, dataset, sequence, tuning)
+    split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
+    unheard = [Skipped(i.utterance.id, "nothing is trained for its class") for i in split.left_out]
+    setting = _setting(dataset, split, answers, tuning, encoding, sequence)
+    with ExitStack() as stack:
+        place = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
+        store = TrialStore(Path(place) / TRIALS)
+        ranking = rank(
+            replace(dataset, utterances=tuple(item.utterance for item in split.train), skipped=(), split="train"),
+            models,
+            source=source,
+            scores=scores,
+            layers=layers,
+            encoder=encoding,
+            extraction=extraction,
+            sequence=sequence,
+            seed=seed,
+            progress=watcher,
+        )
+        tried = _Tried(split, answers, tuning, setting, store, watcher)
+        for spec in models:
+            tried.add(load_encoder(spec, encoding), layers)
+    if not tried.candidates:
+        raise OptionError(f"none of the models can be tuned by the strategy {tuning.strategy}; take --strategy probe")
+    judged = _Judge(tried, answers, tuning, ranking, seed)
+    return Validation(
+        task=dataset.task,
+        strategy=tuning.strategy,
+        metric=answers.metric,
+        higher_is_better=answers.higher_is_better,
+        parts=Parts(split.by, *(len(part) for part in split.parts().values()), _seconds(split.train)),
+        truth=judged.truth,
+        judged=judged.all(),
+        cost=Cost(
+            ranking.cost.encode_s,
+            ranking.cost.score_s,
+            ranking.cost.align_s,
+            sum(row.seconds for row in tried.rows),
+            sum(row.seconds for row in tried.rivals),
+            time.perf_counter() - started,
+            peak_rss_mb(),
+        ),
+        skipped=tuple(
+            dict.fromkeys([*dataset.skipped, *unreadable, *answers.skipped, *unheard, *tried.skipped, *ranking.skipped])
+        ),
+        notes=tuple(tried.notes),
+        options=_options(dataset, ranking, tuning, encoding, sequence, layers, seed),
+    )
+
+
+class _Tried:
+    """Trials of all models, and those of the rival."""
+
+    def __init__(
+        self,
+        split: Split,
+        answers: Answers,
+        options: TuningOptions,
+        setting: dict[str, Any],
+        store: TrialStore,
+        watcher: Progress,
+    ) -> None:
+        self._options, self._store, self._watcher = options, store, watcher
+        self._answers, self._setting = answers, setting
+        self._split = split
+        few = _tenth(split, answers)
+        self._rival_split = Split(few, split.validation, split.validation, split.by)
+        self.candidates: list[Candidate] = []
+        self.rows: list[Row] = []
+        self.rivals: list[Row] = []
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+        self._done = 0
+
+    def add(self, encoder: Encoder, layers: str) -> None:
+        """Tune a model."""
+        chosen = [layer.index for layer in parse_layers(layers, encoder.layers, encoder.spec)]
+        chosen = [index for index in chosen if index < len(encoder.layers)]
+        own = tunable_layers(encoder, chosen, self._options)
+        if not own:
+            self.notes.append(f"{encoder.spec} has no weights that can be tuned here, and is left out")
+            self._watcher.note(self.notes[-1])
+            return
+        setting = self._setting | {"weights": weights_digest(encoder)}
+        work = Work(self._split, self._answers, self._options, setting)
+        self._trials = len(own) * self._options.seeds
+        self._done = 0
+        found = try_model(encoder, own, work, self._store, heads=self._heads(), on_trial=self._told)
+        last = len(encoder.layers) - 1
+        self.candidates += [
+            Candidate(encoder.spec, layer, last, encoder.layers[layer].dim, encoder.parameters) for layer in own
+        ]
+        self.rows += found.rows
+        self.skipped += found.skipped
+        probe = replace(
+            self._options, strategy="probe", head="linear", head_at="layer", lora_rank=0, seeds=1, learning_rate=None
+        )
+        rival = Work(self._rival_split, self._answers, probe, setting, "rival")
+        read = chosen if self._options.strategy == "full" else own
+        self.rivals += try_model(encoder, read, rival, self._store, on_trial=lambda _: None).rows
+
+    def _heads(self) -> Heads:
+        if self._options.head != "transducer":
+            return plain_heads(self._options)
+        from voxrank.groundtruth.transducer_head import transducer_heads
+
+        return transducer_heads
+
+    def _told(self, row: Row) -> None:
+        self._done += 1
+        trial, metric = row.trial, self._answers.metric
+        what = f"{metric} {row.metric:.4f}" if row.metric is not None else f"failed: {row.reason}"
+        text = f"{trial.model}, layer {trial.layer}, seed {trial.seed}: {what} ({row.seconds:.1f} s)"
+        self._watcher.trial(text, self._done, self._trials)
+
+
+class _Judge:
+    """What fine-tuning gave, and how well each predictor foretold it."""
+
+    def __init__(self, tried: _Tried, answers: Answers, tuning: TuningOptions, ranking: Ranking, seed: int) -> None:
+        self._tried, self._tuning, self._ranking, self._seed = tried, tuning, ranking, seed
+        self._higher = answers.higher_is_better
+        by_candidate: dict[tuple[str, int], list[float | None]] = {}
+        for row in tried.rows:
+            by_candidate.setdefault((row.trial.model, row.trial.layer), []).append(row.metric)
+        names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
+        self.truth = tuple(
+            Truth(
+                c.model,
+                int(c.layer),
+                names.get((c.model, c.layer), ""),
+                c.dim,
+                c.parameters,
+                tuple(by_candidate[c.model, int(c.layer)]),
+                tuple(r.reason for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer) and r.reason),
+                sum(r.seconds for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer)),
+            )
+            for c in tried.candidates
+        )
+        self._values = np.array(
+            [[np.nan if value is None else value for value in one.values] for one in self.truth], dtype=np.float64
+        )
+
+    def all(self) -> tuple[Judged, ...]:
+        """Scores, then the rival, then rules."""
+        cost = self._ranking.cost
+        found = [
+            self._judged(
+                name,
+                "score",
+                self._by_score(name),
+                cost.encode_s + cost.align_s + cost.score_s,
+                higher=self._ranking.options["higher_is_better"][name],
+            )
+            for name in self._ranking.options["scores"]
+        ]
+        seconds = sum(row.seconds for row in self._tried.rivals)
+        found.append(self._judged(RIVAL, "rival", self._by_rival(), seconds, higher=self._higher))
+        for name in rule_names():
+            values = rule_values(name, self._tried.candidates)
+            if values is not None:
+                found.append(self._judged(name, "rule", values, 0.0, higher=True))
+        return tuple(found)
+
+    def _judged(self, name: str, kind: str, values: Any, seconds: Seconds, *, higher: bool) -> Judged:
+        values = np.asarray(values, dtype=np.float64)
+        found = agreement(
+            values,
+            self._values,
+            truth_higher_is_better=self._higher,
+            score_higher_is_better=higher,
+            seed=self._seed,
+        )
+        shown = tuple(None if np.isnan(value) else float(value) for value in values)
+        return Judged(name, kind, higher, shown, seconds, found)
+
+    def _by_score(self, name: str) -> list[float]:
+        """Of each candidate; of a whole model, that of its best layer."""
+        own: dict[tuple[str, Any], float] = {
+            (layer.model, layer.layer): layer.scores[name].value for layer in self._ranking.layers
+        }
+        if self._tuning.strategy != "full":
+            return [own.get((c.model, c.layer), np.nan) for c in self._tried.candidates]
+        best = max if self._ranking.options["higher_is_better"][name] else min
+        return [best(value for (model, _), value in own.items() if model == c.model) for c in self._tried.candidates]
+
+    def _by_rival(self) -> list[float]:
+        """The best validation metric of the probe; of a whole model, that of its best layer."""
+        best = max if self._higher else min
+        own: dict[tuple[str, int], float] = {}
+        for row in self._tried.rivals:
+            if row.status == "done":
+                metric = "accuracy" if self._higher else next(iter(row.metrics))
+                own[row.trial.model, row.trial.layer] = best(one[metric] for one in row.history["validation"])
+        if self._tuning.strategy != "full":
+            return [own.get((c.model, int(c.layer)), np.nan) for c in self._tried.candidates]
+        return [
+            best((value for (model, _), value in own.items() if model == c.model), default=np.nan)
+            for c in self._tried.candidates
+        ]
+
+
+def _tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
+    """A tenth of the training utterances, at least one of each class, or ten with transcripts."""
+    if answers.sequences:
+        return tuple(some(split.train, max(10, round(RIVAL_SHARE * len(split.train))), seed=0))
+    each = len(split.train) / len({item.utterance.label for item in split.train})
+    return tuple(some(split.train, max(1, round(RIVAL_SHARE * each)), seed=0))
+
+
+def weights_digest(encoder: Encoder) -> str:
+    """Hex digest of a model's weights; of its spec where it does not show them."""
+    digest = hashlib.sha256(encoder.spec.encode() if encoder.network() is None else b"")
+    network = encoder.network()
+    for name, value in sorted(network.state_dict().items()) if network is not None else ():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()[:32]
+
+
+def _setting(
+    dataset: Dataset,
+    split: Split,
+    answers: Answers,
+    tuning: TuningOptions,
+    encoding: EncoderOptions,
+    sequence: SequenceOptions,
+) -> dict[str, Any]:
+    """All that a trial's result depends on, beside model, layer and seed."""
+    parts = {name: [item.utterance.id for item in part] for name, part in split.parts().items()}
+    options = asdict(tuning)
+    for name in ("seeds", "metric", "validation", "test", "examples", "split_seed"):
+        del options[name]  # they are in the parts, or beside
+    return {
+        "data": dataset.fingerprint(),
+        "parts": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32],
+        "metric": answers.metric,
+        "units": hashlib.sha256(json.dumps(answers.names).encode()).hexdigest()[:32],
+        "unit": sequence.unit,
+        "language": sequence.language,
+        "tuning": options,
+        "whisper_window": encoding.whisper_window,
+        "window_s": encoding.window_s,
+        "dtype": encoding.dtype,
+    }
+
+
+def _options(
+    dataset: Dataset,
+    ranking: Ranking,
+    tuning: TuningOptions,
+    encoding: EncoderOptions,
+    sequence: SequenceOptions,
+    layers: str,
+    seed: int,
+) -> dict[str, Any]:
+    """What was asked for."""
+    return {
+        **{name: version(name) for name in ("voxrank", "torch", "transformers")},
+        "data": dataset.source,
+        "target": dataset.target,
+        "fingerprint": dataset.fingerprint(),
+        "layers": layers,
+        "seed": seed,
+        "sample": ranking.options["sample"],
+        "tuning": asdict(tuning),
+        "encoder": asdict(encoding),
+        "sequence": {"unit": sequence.unit, "language": sequence.language, "aligner": ranking.options.get("aligner")},
+    }
+
+
+def _seconds(items: Sequence[Item]) -> Seconds:
+    return sum(item.seconds for item in items)

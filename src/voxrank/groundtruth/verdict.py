@@ -1,0 +1,186 @@
+"""What a validation gives: frozen results that save and turn into tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+from voxrank.config import Seconds
+from voxrank.data.utterance import Skipped
+from voxrank.files import write_atomically
+from voxrank.groundtruth.agreement import Agreement
+from voxrank.results import check_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+"""Version of `validation.json`."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How the data were divided.
+
+    Attributes:
+        by: what was held apart: "split" (the manifest's own), "speaker" or "utterance".
+        train, validation, test: utterances.
+        train_s: audio of the training part.
+    """
+
+    by: str
+    train: int
+    validation: int
+    test: int
+    train_s: Seconds
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What fine-tuning a candidate gave.
+
+    Attributes:
+        model, layer, name, dim, parameters: the candidate.
+        values: the metric of each seed; None where the trial failed.
+        failures: why.
+        seconds: of all its trials.
+    """
+
+    model: str
+    layer: int
+    name: str
+    dim: int
+    parameters: int
+    values: tuple[float | None, ...]
+    failures: tuple[str, ...]
+    seconds: Seconds
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds that there are."""
+        known = [value for value in self.values if value is not None]
+        return fmean(known) if known else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A predictor beside the truth.
+
+    Attributes:
+        name: of the score, the rule or the rival.
+        kind: "score", "rival" or "rule".
+        higher_is_better: its direction.
+        values: of each candidate, in order of `Validation.truth`; None where it says nothing.
+        seconds: that it took for all candidates; scores share their forward passes.
+        agreement: with the truth.
+    """
+
+    name: str
+    kind: str
+    higher_is_better: bool
+    values: tuple[float | None, ...]
+    seconds: Seconds
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall seconds: forward passes, scoring and aligning for the scores; trials and the rival's; this run.
+
+    `tune_s` and `rival_s` count all trials of the result, also those of earlier runs. Highest resident memory of this
+    run in MB (10⁶ bytes).
+    """
+
+    encode_s: Seconds
+    score_s: Seconds
+    align_s: Seconds
+    tune_s: Seconds
+    rival_s: Seconds
+    total_s: Seconds
+    peak_rss_mb: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times cheaper the scores are than the fine-tuning that they stand for, forward passes counted."""
+        return self.tune_s / max(self.encode_s + self.score_s + self.align_s, 1e-9)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The result.
+
+    Attributes:
+        task: as in a ranking.
+        strategy: how models were tuned.
+        metric: of the test part: "accuracy", or an error rate ("cer", "wer", "per", "ter").
+        higher_is_better: of the metric.
+        parts: how the data were divided.
+        truth: what fine-tuning gave, a candidate each.
+        judged: scores, the rival and rules, each with its agreement.
+        cost: what it took.
+        skipped: utterances left out, with reasons.
+        notes: what else a user should know.
+        options: what was asked for.
+    """
+
+    task: str
+    strategy: Literal["probe", "layer", "full"]
+    metric: str
+    higher_is_better: bool
+    parts: Parts
+    truth: tuple[Truth, ...]
+    judged: tuple[Judged, ...]
+    cost: Cost
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def best(self) -> Truth:
+        """The candidate that fine-tuning found best."""
+        known = [one for one in self.truth if one.mean is not None]
+        sign = 1 if self.higher_is_better else -1
+        return max(known, key=lambda one: sign * (one.mean or 0.0))
+
+    @property
+    def failed(self) -> int:
+        """Trials that gave nothing."""
+        return sum(value is None for one in self.truth for value in one.values)
+
+    def judged_by(self, name: str) -> Judged:
+        """One predictor by its name."""
+        return next(one for one in self.judged if one.name == name)
+
+    def to_json(self) -> str:
+        """As `validation.json` holds it."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each candidate: model, layer, its metric by seed and on average, then every predictor."""
+        import pandas as pd
+
+        rows = []
+        for place, one in enumerate(self.truth):
+            row: dict[str, Any] = {"model": one.model, "layer": one.layer, "name": one.name, "dim": one.dim}
+            row |= {"parameters": one.parameters, self.metric: one.mean}
+            row |= {f"{self.metric}_seed{seed}": value for seed, value in enumerate(one.values)}
+            row |= {judged.name: judged.values[place] for judged in self.judged}
+            rows.append(row | {"seconds": one.seconds, "failures": "; ".join(one.failures)})
+        return pd.DataFrame(rows)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `validation.json` and `candidates.csv` into a folder, made if need be; each appears whole or not at all.
+
+        Raises:
+            OptionError: the folder cannot be written.
+        """
+        check_folder(path)
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "validation.json", self.to_json())
+        write_atomically(folder / "candidates.csv", self.to_pandas().to_csv(index=False, lineterminator="\n"))
