@@ -95,7 +95,9 @@ def few(utterances: tuple[Utterance, ...], split: str, most: int) -> tuple[Utter
     return tuple(one for one in utterances if one.split != split or one.id in kept)
 
 
-def _labelled(name: str, target: str, split_of: Callable[[Utterance], str], snr_db: float, few_of: dict[str, int]) -> Dataset:
+def _labelled(
+    name: str, target: str, split_of: Callable[[Utterance], str], snr_db: float, few_of: dict[str, int]
+) -> Dataset:
     dataset = read_dataset(DATA / name / "manifest.csv", target=target, split="all")
     chosen = tuple(replace(one, split=split_of(one)) for one in dataset.utterances)
     for split, most in few_of.items():
@@ -106,12 +108,16 @@ def _labelled(name: str, target: str, split_of: Callable[[Utterance], str], snr_
 def arabic_words() -> Dataset:
     """Twenty words, tested on speakers that training has not heard."""
     few_of = {"train": 5, "validation": 5, "test": HEARD_IN_TESTS // 20}
-    return _labelled("arabic-commands", "label", lambda u: "validation" if u.split == "val" else str(u.split), 5, few_of)
+    return _labelled(
+        "arabic-commands", "label", lambda u: "validation" if u.split == "val" else str(u.split), 5, few_of
+    )
 
 
 def arabic_speakers() -> Dataset:
     """Thirty speakers, tested on other words."""
-    return _labelled("arabic-commands", "speaker", _by_word, 5, {"train": 5, "validation": 3, "test": HEARD_IN_TESTS // 30})
+    return _labelled(
+        "arabic-commands", "speaker", _by_word, 5, {"train": 5, "validation": 3, "test": HEARD_IN_TESTS // 30}
+    )
 
 
 def _by_word(utterance: Utterance) -> str:
@@ -177,7 +183,9 @@ def _transcribed(source: str, utterances: tuple[Utterance, ...]) -> Dataset:
     return Dataset(source, "transcription", "text", utterances)
 
 
-ADAPT = TuningOptions(strategy="layer", head="transducer", head_at="top", epochs=12, patience=4, head_learning_rate=1e-3)
+ADAPT = TuningOptions(
+    strategy="layer", head="transducer", head_at="top", epochs=12, patience=4, head_learning_rate=1e-3
+)
 """One block of the Conformer and its transducer, as the paper adapts it."""
 ONE_LAYER = TuningOptions(strategy="layer", epochs=25, patience=4)
 """One block, with a head on it."""
@@ -203,7 +211,9 @@ CELLS = (
         )
         for code in LANGUAGES
     ),
-    Cell("hubert-en", "self-supervised", prompts, (HUBERT,), ONE_LAYER, SequenceOptions(unit="phone", language="en-us")),
+    Cell(
+        "hubert-en", "self-supervised", prompts, (HUBERT,), ONE_LAYER, SequenceOptions(unit="phone", language="en-us")
+    ),
     *(
         Cell(
             f"hubert-{code}",

@@ -10,9 +10,10 @@ Model: the plan of HuBERT base (twelve blocks, normalised after each residual su
 
 Objective: cross-entropy of the unit at masked frames plus half of it at the others. Units are clusters of MFCC with
 slopes at first, then clusters of the middle block's output; the second stage goes on from the weights of the first,
-with a new head. Spans of 10 frames begin at 8 % of the frames. A linear head stands where the paper has cosine similarity to
-embeddings of the units. Before the first stage the front end alone learns the units of MFCC for some cheap steps, with
-nothing masked: from a random one, twelve blocks normalised after each sum stay where they say the same of every frame.
+with a new head. Spans of 10 frames begin at 8 % of the frames. A linear head stands where the paper has cosine
+similarity to embeddings of the units. Before the first stage the front end alone learns the units of MFCC for some
+cheap steps, with nothing masked: on top of a random one, twelve blocks that normalise after each sum tend to stay where
+they say the same of every frame.
 
 At the end a linear probe for phones is trained on each layer of the model, and on each layer of the same model before
 training.
@@ -102,7 +103,7 @@ class Stage:
     learning_rate: float
 
 
-STAGES = (Stage("mfcc", 100, 1600, 5e-4), Stage(f"layer {MIDDLE_LAYER}", 200, 2400, 5e-4))
+STAGES = (Stage("mfcc", 100, 1600, 5e-4), Stage(f"layer {MIDDLE_LAYER}", 200, 3600, 5e-4))
 
 
 @dataclass(frozen=True)
@@ -468,9 +469,10 @@ def restore() -> dict[str, Any]:
     if not path.exists():
         return {"settings": settings, "stage": 0, "step": 0, "seconds": 0.0, "log": []}
     state: dict[str, Any] = torch.load(path, weights_only=True)
-    if state["settings"] != settings:
+    begun = state["stage"] + 1
+    if state["settings"][:begun] != settings[:begun]:
         raise SystemExit(f"{path} comes from a run with other stages; delete {MADE} to begin anew")
-    return state
+    return state | {"settings": settings}
 
 
 def pretrain() -> None:

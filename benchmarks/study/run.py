@@ -21,11 +21,11 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import DATA, RESULTS, provenance, save  # noqa: E402
-from study.cells import CELLS, MADE, Cell  # noqa: E402
-from voxrank.groundtruth.validation import validate  # noqa: E402
-from voxrank.groundtruth.verdict import Validation  # noqa: E402
-from voxrank.report.progress import watch  # noqa: E402
+from common import DATA, RESULTS, provenance, save
+from study.cells import CELLS, MADE, Cell
+from voxrank.groundtruth.validation import validate
+from voxrank.groundtruth.verdict import Validation
+from voxrank.report.progress import watch
 
 SCORES = ("combined", "logme", "knn", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
 TIMED_SCORES = ("logme", "hscore", "ridge", "cca", "pwcca", "cka", "rankme")

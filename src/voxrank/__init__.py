@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voxrank.alignment import AlignedData, align
-    from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
+    from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, TuningOptions
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import Dataset, Utterance
     from voxrank.errors import (
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         UtteranceError,
         VoxrankError,
     )
+    from voxrank.groundtruth.validation import validate
+    from voxrank.groundtruth.verdict import Validation
     from voxrank.ranking import rank
     from voxrank.results import Ranking
 
@@ -41,22 +43,27 @@ __all__ = [
     "RequestError",
     "RunError",
     "SequenceOptions",
+    "TuningOptions",
     "Utterance",
     "UtteranceError",
+    "Validation",
     "VoxrankError",
     "align",
     "rank",
     "read_dataset",
+    "validate",
 ]
 
 _HOMES = {
     "voxrank.alignment": ("AlignedData", "align"),
-    "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions"),
+    "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions", "TuningOptions"),
     "voxrank.data.read": ("read_dataset",),
     "voxrank.data.utterance": ("Dataset", "Utterance"),
     "voxrank.errors": (
         *("DataError", "ModelError", "OptionError", "RequestError", "RunError", "UtteranceError", "VoxrankError"),
     ),
+    "voxrank.groundtruth.validation": ("validate",),
+    "voxrank.groundtruth.verdict": ("Validation",),
     "voxrank.ranking": ("rank",),
     "voxrank.results": ("Ranking",),
 }

@@ -166,8 +166,8 @@ class TuningOptions:
         epochs: passes over the training data, at most.
         patience: epochs without a better validation metric after which training stops.
         batch: utterances in one step.
-        learning_rate: of the tuned part, at first; it rises over a tenth of the steps, then falls to 0. None: 5e-4 for a
-            block, 1e-4 for a whole model, 1e-3 for adapters.
+        learning_rate: of the tuned part, at first; it rises over a tenth of the steps, then falls to 0. None: 5e-4
+            for a block, 1e-4 for a whole model, 1e-3 for adapters.
         head_learning_rate: of the head.
         examples: training utterances at most, of each class, or in all for transcripts. None: all there are.
         validation: share of the training utterances that early stopping looks at, where the data name no such split.

@@ -145,7 +145,7 @@ class Encoder(ABC):
         return None
 
     def blocks(self) -> dict[int, torch.nn.Module]:
-        """Layer → the part of `network` that makes it from the layer below, for those that have weights of their own."""
+        """Layer → the part of `network` that makes it from the layer below, for those that have such weights."""
         return {}
 
     def stack(self) -> dict[int, torch.nn.Module]:
@@ -206,7 +206,7 @@ class _Cutting:
 
 
 def numbered(network: torch.nn.Module, count: int) -> dict[int, torch.nn.Module]:
-    """Layer, from 1, → its block: the members of the first list of `count` blocks in a network; none where it has none."""
+    """Layer, from 1, → its block: the members of the first list of `count` in a network; none where it has none."""
     lists = (part for part in network.modules() if isinstance(part, torch.nn.ModuleList))
     return next((dict(enumerate(part, start=1)) for part in lists if len(part) == count), {})
 

@@ -21,7 +21,7 @@ class AudioBatch:
 
     Attributes:
         ids: of the utterances.
-        windows: their audio, at the model's rate; padded with silence to one length where the model cannot tell padding.
+        windows: their audio, at the model's rate; padded with silence to one length where padding would leak.
         samples: how much of each is the utterance.
     """
 

@@ -59,7 +59,7 @@ class Backbone(nn.Module):
         return []
 
     def train(self, mode: bool = True) -> Backbone:  # noqa: FBT001, FBT002 as torch has it
-        """Only what is tuned leaves evaluation mode, and of that no batch norm: its statistics stay those of pre-training."""
+        """Only what is tuned leaves evaluation mode, but for batch norms: their statistics stay as they are."""
         super().train(mode=False)
         for part in self.tuned() if mode else ():
             for module in part.modules():
@@ -92,7 +92,7 @@ class FrozenLayer(Backbone):
 
 
 class StackedBlocks(Backbone):
-    """One block of a stack is tuned, on the frozen output of the block below; with `top`, the blocks above are run too."""
+    """One block of a stack is tuned, on the frozen output of the block below; with `top`, those above are run too."""
 
     def __init__(self, encoder: Encoder, layer: int, *, top: bool) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class WholeModel(Backbone):
 
 
 def keep_regular(module: nn.Module) -> None:
-    """Turn off what only long pre-training needs: blocks left out at random, and masks longer than a short utterance."""
+    """Turn off what only long training needs: blocks left out at random, and masks longer than a short utterance."""
     if isinstance(getattr(module, "layerdrop", None), float):
         module.layerdrop = 0.0  # type: ignore[assignment]
     config = getattr(module, "config", None)

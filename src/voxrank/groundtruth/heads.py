@@ -14,7 +14,7 @@ HIDDEN = 256
 """Of heads with a hidden layer."""
 
 BLANK_BIAS = 4.0
-"""Of the blank at first, when all weights are 0: heads that start at random may settle where units stand for silence."""
+"""Of the blank at first, when all weights are 0: heads that start at random may let units stand for silence."""
 
 
 class Head(nn.Module):
@@ -42,7 +42,7 @@ class Head(nn.Module):
 
 
 class Standardised(nn.Module):
-    """Takes off the mean and the spread that each feature had before training, so that models of any scale train alike."""
+    """Takes off the mean and spread that each feature had before training, so that models of any scale train alike."""
 
     mean: torch.Tensor
     spread: torch.Tensor

@@ -83,12 +83,17 @@ def _trained_for(train: list[Item], validation: list[Item], test: list[Item], by
     """Without the examples that are too many, and without what nothing is trained for."""
     train = some(train, options.examples, options.split_seed)
     known = {item.utterance.label for item in train}
-    left_out = [item for item in (*validation, *test) if item.utterance.label not in known]
-    parts = [tuple(item for item in part if item.utterance.label in known) for part in (validation, test)]
-    for name, part in zip(("validation", "test"), parts, strict=True):
+    found = Split(
+        tuple(train),
+        tuple(item for item in validation if item.utterance.label in known),
+        tuple(item for item in test if item.utterance.label in known),
+        by,
+        tuple(item for item in (*validation, *test) if item.utterance.label not in known),
+    )
+    for name, part in found.parts().items():
         if not part:
             raise DataError(f"expected a {name} part with classes of the training part, got none; give more data")
-    return Split(tuple(train), *parts, by, tuple(left_out))
+    return found
 
 
 def some(items: Sequence[Item], most: int | None, seed: int) -> list[Item]:

@@ -1,4 +1,4 @@
-"""Trials of one model: what is frozen is made once for all layers and seeds, and every trial that ends is kept at once."""
+"""Trials of one model: what is frozen is made once for all layers and seeds, and a trial that ends is kept at once."""
 
 from __future__ import annotations
 
@@ -122,9 +122,10 @@ def try_model(
         for backbone, parts, prepare_s in bench.prepared(sorted({trial.layer for trial in missing})):
             own = [one for one in missing if one.layer == backbone.layer]
             for trial in own:
-                found[trial.key] = row = bench.run(trial, backbone, parts, prepare_s / len(own))
-                store.put(row)
-                on_trial(row)
+                made = bench.run(trial, backbone, parts, prepare_s / len(own))
+                found[trial.key] = made
+                store.put(made)
+                on_trial(made)
     return Tried(tuple(row for trial in trials if (row := found[trial.key]) is not None), tuple(skipped))
 
 
@@ -217,9 +218,7 @@ class _Bench:
                 parts[name] = self._batches(name, own)
         return made
 
-    def _batches(
-        self, name: str, inputs: Sequence[Any], prepare: Callable[[AudioBatch], Any] | None = None
-    ) -> Batches:
+    def _batches(self, name: str, inputs: Sequence[Any], prepare: Callable[[AudioBatch], Any] | None = None) -> Batches:
         return Batches([batch.ids for batch in self._audio[name]], inputs, self._work.answers, prepare)
 
     def _bytes(self, backbone: Backbone) -> int:
@@ -242,8 +241,8 @@ class _Bench:
 def _inputs(encoder: Encoder, together: Sequence[Backbone], batch: AudioBatch) -> list[Any]:
     """What each backbone takes of a batch, from one forward pass."""
     if all(isinstance(backbone, StackedBlocks) for backbone in together):
-        calls, lengths = record_calls(encoder, batch)
-        return [backbone.of_calls(calls, lengths) for backbone in together if isinstance(backbone, StackedBlocks)]
+        calls, frames = record_calls(encoder, batch)
+        return [backbone.of_calls(calls, frames) for backbone in together if isinstance(backbone, StackedBlocks)]
     wanted = {backbone.layer: place for place, backbone in enumerate(together)}
     made: list[Any] = [None] * len(together)
     for layer, hidden, lengths in every_layer(encoder, batch):
@@ -272,7 +271,7 @@ class adapted:  # noqa: N801, used as a context manager
         config = peft.LoraConfig(r=self._rank, lora_alpha=2 * self._rank, target_modules=names)
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            self._wrapped = peft.get_peft_model(part, config)  # type: ignore[arg-type]
+            self._wrapped = peft.get_peft_model(part, config)
         self._backbone.replace(self._wrapped)
 
     def __exit__(self, *_: object) -> None:

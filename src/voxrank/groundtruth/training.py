@@ -181,14 +181,14 @@ def _kept(backbone: Backbone) -> Iterator[None]:
     asked = [[p.requires_grad for p in part.parameters()] for part in parts]
     for part, flags in zip(parts, asked, strict=True):
         if not any(flags):  # with adapters some are set already
-            part.requires_grad_(requires_grad=True)
+            part.requires_grad_(True)  # noqa: FBT003
     try:
         yield
     finally:
         for part, state, flags in zip(parts, before, asked, strict=True):
             part.load_state_dict(state)
             for parameter, flag in zip(part.parameters(), flags, strict=True):
-                parameter.requires_grad_(requires_grad=flag)
+                parameter.requires_grad_(flag)
                 parameter.grad = None
         backbone.train(mode=False)
 
@@ -235,7 +235,8 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, the head at its own rate, weights decaying but for vectors."""
         del model
-        if self.optimizer is None:
+        optimizer: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
+        if optimizer is None:
             tuned: Tuned = self.model
             groups = []
             for part, rate in (
@@ -249,8 +250,8 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
                 ):
                     if chosen:
                         groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-            self.optimizer = torch.optim.AdamW(groups)
-        return self.optimizer
+            self.optimizer = optimizer = torch.optim.AdamW(groups)
+        return optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Every metric of the validation part; the best weights so far are kept."""

@@ -110,8 +110,7 @@ def load_transducer(checkpoint: Checkpoint) -> Any:
 def _known(checkpoint: Checkpoint) -> dict[str, int]:
     """Unit → number, of the tokenizer."""
     vocabulary = load_vocabulary(checkpoint)
-    spaces = {SPACE: vocabulary[name] for name in SPACES if name in vocabulary}
-    return {name: number for name, number in vocabulary.items() if name not in SPACES} | spaces
+    return {SPACE if name in SPACES else name: number for name, number in vocabulary.items()}
 
 
 def _copy(module: nn.Module) -> Any:

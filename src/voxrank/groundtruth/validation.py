@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def validate(
         strategy=tuning.strategy,
         metric=answers.metric,
         higher_is_better=answers.higher_is_better,
-        parts=Parts(split.by, *(len(part) for part in split.parts().values()), _seconds(split.train)),
+        parts=Parts(split.by, len(split.train), len(split.validation), len(split.test), _seconds(split.train)),
         truth=judged.truth,
         judged=judged.all(),
         cost=Cost(
@@ -231,7 +231,9 @@ class _Judge:
                 c.dim,
                 c.parameters,
                 tuple(by_candidate[c.model, int(c.layer)]),
-                tuple(r.reason for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer) and r.reason),
+                tuple(
+                    r.reason for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer) and r.reason
+                ),
                 sum(r.seconds for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer)),
             )
             for c in tried.candidates
@@ -313,7 +315,7 @@ def weights_digest(encoder: Encoder) -> str:
     network = encoder.network()
     for name, value in sorted(network.state_dict().items()) if network is not None else ():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]
 
 

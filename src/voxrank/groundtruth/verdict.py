@@ -174,7 +174,7 @@ class Validation:
         return pd.DataFrame(rows)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `validation.json` and `candidates.csv` into a folder, made if need be; each appears whole or not at all.
+        """Write `validation.json` and `candidates.csv` into a folder, made if need be, each whole or not at all.
 
         Raises:
             OptionError: the folder cannot be written.

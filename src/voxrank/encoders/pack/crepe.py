@@ -56,7 +56,7 @@ class Crepe(FramewiseEncoder):
 
     def blocks(self) -> dict[int, nn.Module]:
         """Each convolution but the first, which is layer 0."""
-        return dict(enumerate(self._net[1:], start=1))
+        return {number: block for number, block in enumerate(self._net) if number}
 
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
         half = FRAME_SAMPLES // 2

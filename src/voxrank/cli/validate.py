@@ -1,0 +1,225 @@
+"""`voxrank validate`: fine-tune for real, and see what the scores are worth."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from voxrank.cli.common import (
+    AlignerOption,
+    DataArgument,
+    DeviceOption,
+    JsonOption,
+    LanguageOption,
+    TargetOption,
+    TrustOption,
+    UnitOption,
+    WindowOption,
+    err,
+    log_to,
+    out,
+    print_json,
+)
+from voxrank.config import (
+    EncoderOptions,
+    ExtractionOptions,
+    Head,
+    HeadPlace,
+    Sample,
+    SequenceOptions,
+    Strategy,
+    TuningOptions,
+    WhisperWindow,
+)
+from voxrank.errors import OptionError
+from voxrank.report.progress import watch
+from voxrank.results import check_folder
+
+PACKAGES = ("accelerate", "jiwer", "matplotlib", "peft", "sklearn")
+"""Of the extra `validate`."""
+EPILOG = """
+Examples:
+
+  voxrank validate commands.csv --model openai/whisper-tiny --model facebook/hubert-base-ls960 --out validated
+
+  voxrank validate commands.csv --model openai/whisper-tiny --strategy layer --seeds 5 --out validated
+
+  voxrank validate transcripts.csv --unit char --model ./my-parakeet --strategy layer --head transducer --head-at top
+
+The same command with the same --out goes on where it stopped.
+"""
+
+
+def validate(
+    data: DataArgument,
+    *,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="SPEC",
+            help="Hub id, local directory or scheme:rest, at least one (repeat).",
+            show_default=False,
+        ),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy",
+            help="probe (a head on a frozen layer), layer (one block and a head) or full (all of the model).",
+        ),
+    ] = "probe",
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write validation.json, candidates.csv, plots and trials here."),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--score",
+            metavar="NAME",
+            help="Scores to judge (repeat); see `voxrank rank --help`.",
+            show_default="what `rank` orders by",
+        ),
+    ] = None,
+    layers: Annotated[
+        str, typer.Option("--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1.")
+    ] = "all",
+    head: Annotated[str, typer.Option("--head", help="linear, mlp, or transducer (the model's own).")] = "linear",
+    head_at: Annotated[
+        str, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
+    ] = "layer",
+    lora: Annotated[
+        int, typer.Option("--lora", metavar="RANK", help="Train low-rank adapters in the tuned part instead; 0: no.")
+    ] = 0,
+    seeds: Annotated[int, typer.Option("--seeds", help="Trials of each candidate.")] = 3,
+    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the training data, at most.")] = 30,
+    patience: Annotated[int, typer.Option("--patience", help="Epochs without gain after which training stops.")] = 5,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Utterances in a training step.")] = 16,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            help="Of the tuned part.",
+            show_default="5e-4 for a block, 1e-4 for a model, 1e-3 for adapters",
+        ),
+    ] = None,
+    head_learning_rate: Annotated[float, typer.Option("--head-learning-rate", help="Of the head.")] = 3e-3,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples",
+            help="Training utterances of a class (of transcripts: in all), at most.",
+            show_default="all there are",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="accuracy; cer, wer, per or ter.", show_default="what suits the unit"),
+    ] = None,
+    target: TargetOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="DATA", help="Speech as in pre-training, for swd, frechet and tsne."),
+    ] = None,
+    unit: UnitOption = None,
+    language: LanguageOption = None,
+    aligner: AlignerOption = "flat",
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            "--sample",
+            help="What one sample is: utterance, segment, effective or frame.",
+            show_default="utterance; frame for transcripts",
+        ),
+    ] = None,
+    whisper_window: WindowOption = "full",
+    window: Annotated[
+        float, typer.Option("--window", metavar="SECONDS", help="Longer utterances are not trained on.")
+    ] = 60,
+    device: DeviceOption = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of splits and resamples.")] = 0,
+    trust_remote_code: TrustOption = None,
+    json_out: JsonOption = False,
+) -> None:
+    """Fine-tune models for real, and report how far the scores agree, beside rules that look at no data."""
+    check_packages()
+    tuning = TuningOptions(
+        strategy=cast("Strategy", strategy),
+        head=cast("Head", head),
+        head_at=cast("HeadPlace", head_at),
+        lora_rank=lora,
+        seeds=seeds,
+        epochs=epochs,
+        patience=patience,
+        batch=batch_size,
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        examples=examples,
+        metric=metric,
+        split_seed=seed,
+    )
+    encoder = EncoderOptions(
+        device=device,
+        whisper_window=cast("WhisperWindow", whisper_window),
+        window_s=window,
+        trust_remote_code=tuple(trust_remote_code or ()),
+    )
+    with ExitStack() as stack:
+        if out_dir is not None:
+            check_folder(out_dir)
+            stack.enter_context(log_to(out_dir))
+        from voxrank.groundtruth.validation import validate as run
+
+        try:
+            result = run(
+                data,
+                model or [],
+                tuning=tuning,
+                target=target,
+                source=source,
+                scores=score,
+                layers=layers,
+                encoder=encoder,
+                extraction=ExtractionOptions(sample=cast("Sample | None", sample)),
+                sequence=SequenceOptions(unit=unit, language=language, aligner=aligner),
+                folder=out_dir,
+                seed=seed,
+                progress=stack.enter_context(watch(err())),
+            )
+        except KeyboardInterrupt:
+            kept = "no trial is lost; the same command goes on" if out_dir is not None else "nothing was written"
+            raise KeyboardInterrupt(kept) from None
+    if out_dir is not None:
+        from voxrank.report.plots import save_plots
+
+        result.save(out_dir)
+        save_plots(result, out_dir)
+    if json_out:
+        print_json(result.to_json())
+        return
+    from voxrank.report.validation import show_validation
+
+    show_validation(out(), result)
+    if out_dir is not None:
+        files = "validation.json, candidates.csv, scatter.svg, ranks.svg, trials.sqlite, run.log"
+        out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)
+
+
+def check_packages() -> None:
+    """See that the extra is installed.
+
+    Raises:
+        OptionError: it is not.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise OptionError(
+            f"fine-tuning needs {', '.join(missing)}; install voxrank with the extra validate: "
+            "pip install 'voxrank[validate]'"
+        )

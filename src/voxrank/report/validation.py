@@ -1,0 +1,137 @@
+"""A validation as a table for the terminal, at most 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voxrank.groundtruth.agreement import Agreement, Correlation
+from voxrank.groundtruth.verdict import Judged, Truth, Validation
+from voxrank.report.terminal import plain, show_skipped
+
+SHOWN_CANDIDATES = 12
+KINDS = {"score": "scores", "rival": "a cheap rival", "rule": "rules that look at no data"}
+
+
+def show_validation(console: Console, validation: Validation) -> None:
+    """Print what fine-tuning gave, how well it was foretold, and what both took."""
+    console.print(truth_table(validation))
+    console.print(agreement_table(validation))
+    console.print(in_words(validation))
+    for note in validation.notes:
+        console.print(plain(note), style="yellow")
+    if validation.failed:
+        why = next(reason for one in validation.truth for reason in one.failures)
+        console.print(
+            Text(f"{validation.failed} trials failed and count for nothing; the first: ").append_text(plain(why)),
+            style="yellow",
+        )
+    show_skipped(console, validation.skipped)
+
+
+def truth_table(validation: Validation) -> Table:
+    """The candidates, best first by fine-tuning; each seed's figure beside the mean."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("model", "layer"):
+        table.add_column(heading)
+    for heading in (validation.metric, "by seed", validation.judged[0].name, "seconds"):
+        table.add_column(heading, justify="right")
+    first = validation.judged[0]
+    order = sorted(range(len(validation.truth)), key=lambda i: _badness(validation.truth[i], validation))
+    for place in order[:SHOWN_CANDIDATES]:
+        one, value = validation.truth[place], first.values[place]
+        seeds = " ".join("failed" if v is None else f"{v:.3f}" for v in one.values[:4])
+        table.add_row(
+            plain(one.model, width=24),
+            str(one.layer),
+            _figure(one.mean),
+            seeds + (" …" if len(one.values) > 4 else ""),
+            _figure(value),
+            f"{one.seconds:.0f}",
+        )
+    if len(order) > SHOWN_CANDIDATES:
+        table.add_row(f"and {len(order) - SHOWN_CANDIDATES} more", "", "", "", "", "")
+    return table
+
+
+def agreement_table(validation: Validation) -> Table:
+    """Each predictor's agreement with fine-tuning."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("agreement with fine-tuning")
+    for heading in ("Spearman", "p", "over seeds", "τ", "regret", "top 3", "s"):
+        table.add_column(heading, justify="right")
+    kind = ""
+    for judged in validation.judged:
+        if judged.kind != kind:
+            kind = judged.kind
+            table.add_row(Text(KINDS[kind], style="dim"))
+        table.add_row(Text("  ").append_text(plain(judged.name, width=20)), *_cells(judged))
+    return table
+
+
+def _cells(judged: Judged) -> list[str]:
+    found = judged.agreement
+    seeds = "-" if found.spearman_over_seeds is None else "{:.2f} {:.2f}".format(*found.spearman_over_seeds)
+    return [
+        _figure(found.spearman.value),
+        _p(found.spearman),
+        seeds,
+        _figure(found.kendall.value, 2),
+        "-" if found.regret is None else f"{found.regret.absolute:.3f}",
+        _figure(found.recall, 2),
+        f"{judged.seconds:.0f}" if judged.seconds >= 1 else "0" if not judged.seconds else "<1",
+    ]
+
+
+def in_words(validation: Validation) -> Text:
+    """What it comes to, in a few sentences."""
+    best, first = validation.best, validation.judged[0]
+    text = Text("Fine-tuned best: ").append_text(plain(best.model))
+    text.append(f" layer {best.layer}, {validation.metric} {best.mean:.4f}. ")
+    text.append_text(plain(first.name)).append(
+        f" agrees with fine-tuning by Spearman {_figure(first.agreement.spearman.value)}"
+    )
+    text.append(f" over {first.agreement.n} candidates{_ceiling(first.agreement)}")
+    text.append(_beaten(validation.judged))
+    text.append(f" The scores took {validation.cost.ratio:,.0f} times less than fine-tuning.")
+    return text
+
+
+def _ceiling(found: Agreement) -> str:
+    """How well the truth agrees with itself, without which no correlation can be read."""
+    if found.reliability is None:
+        return " (one seed: how far the truth is noise cannot be told)."
+    return f"; one seed agrees with another by {found.reliability.one_seed:.3f}."
+
+
+def _beaten(judged: Sequence[Judged]) -> str:
+    """Whether a rule that looks at no data does as well."""
+    own = judged[0].agreement.spearman.value
+    better = [
+        (one.agreement.spearman.value, one.name)
+        for one in judged
+        if one.kind == "rule" and one.agreement.spearman.value is not None
+    ]
+    if own is None or not better:
+        return ""
+    value, name = max(better)
+    verb = "does better" if value > own else "reaches less" if value < own else "does as well"
+    return f" The best rule that looks at no data, {name}, {verb}: {value:.3f}."
+
+
+def _badness(one: Truth, validation: Validation) -> float:
+    """Sorts candidates best first, failed ones last."""
+    if one.mean is None:
+        return float("inf")
+    return -one.mean if validation.higher_is_better else one.mean
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _p(found: Correlation) -> str:
+    return "-" if found.p is None else f"{found.p:.1g}" if found.p < 0.001 else f"{found.p:.3f}"
