@@ -13,7 +13,6 @@ Interspeech 2019; Rekesh et al., "Fast Conformer", 2023 (arXiv 2305.05084), as t
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import string
@@ -29,9 +28,17 @@ import jiwer
 import numpy as np
 import soundfile
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import ParakeetEncoderConfig, ParakeetFeatureExtractor, ParakeetForRNNT, ParakeetRNNTConfig
+from transformers import (
+    ParakeetEncoderConfig,
+    ParakeetFeatureExtractor,
+    ParakeetForRNNT,
+    ParakeetRNNTConfig,
+    PreTrainedTokenizerFast,
+)
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -43,6 +50,7 @@ RESULT = "study/conformer-pretraining"
 MADE = Path(__file__).parents[1] / ".made" / "study" / "conformer"
 CHARACTERS = (" ", "'", *string.ascii_lowercase)
 BLANK = len(CHARACTERS)
+BLANK_NAME = "<blank>"
 """The last symbol."""
 FRAMES_PER_S = 100
 LOG_STEPS = 20
@@ -369,14 +377,21 @@ def count_batches(examples: Sequence[Example], settings: Settings, epoch: int) -
 
 
 def write_model(model: ParakeetForRNNT, extractor: ParakeetFeatureExtractor, folder: Path) -> None:
-    """A directory of transformers with the characters beside it, all of it or nothing."""
+    """A directory of transformers with a tokenizer of characters, all of it or nothing."""
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     model.eval().save_pretrained(part)
     extractor.save_pretrained(part)
-    (part / "characters.json").write_text(json.dumps([*CHARACTERS, ""]) + "\n", encoding="utf-8")
+    write_tokenizer(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Characters by their numbers, the space as SentencePiece writes it, and the blank."""
+    numbers = {"▁" if character == " " else character: place for place, character in enumerate(CHARACTERS)}
+    model = WordLevel({**numbers, BLANK_NAME: len(CHARACTERS)}, unk_token=BLANK_NAME)
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), pad_token=BLANK_NAME).save_pretrained(folder)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Stage:
     learning_rate: float
 
 
-STAGES = (Stage("mfcc", 100, 1600, 5e-4), Stage(f"layer {MIDDLE_LAYER}", 200, 3600, 5e-4))
+STAGES = (Stage("mfcc", 100, 1600, 5e-4), Stage(f"layer {MIDDLE_LAYER}", 200, 2400, 5e-4))
 
 
 @dataclass(frozen=True)
