@@ -1,0 +1,258 @@
+"""The study's tables and pictures, from the JSON of its cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+Cell = dict[str, Any]
+
+ROOM = 0.03
+"""A cell whose best error is below this is shown apart."""
+LEAST = 6
+"""Candidates from which on a p-value can fall below 0.05 and means something."""
+RIVAL = "probe on 10 %"
+
+
+def cells(folder: Path) -> list[Cell]:
+    """All that there are, in order of name."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [cell for cell in found if "judged" in cell]
+
+
+def judged(cell: Cell, name: str) -> dict[str, Any] | None:
+    """One predictor's entry."""
+    return next((one for one in cell["judged"] if one["name"] == name), None)
+
+
+def rho(entry: dict[str, Any] | None) -> float | None:
+    """Its Spearman."""
+    return None if entry is None else entry["agreement"]["spearman"]["value"]
+
+
+def best_error(cell: Cell) -> float:
+    """Of the candidate that fine-tuning found best."""
+    means = [fmean(known) for one in cell["truth"] if (known := [v for v in one["values"] if v is not None])]
+    return 1 - max(means) if cell["higher_is_better"] else min(means)
+
+
+def has_room(cell: Cell) -> bool:
+    """Whether the truth is far enough from perfect to tell candidates apart."""
+    return best_error(cell) >= ROOM
+
+
+def best_rule(cell: Cell) -> tuple[str, float]:
+    """The rule that agrees best with the truth: with hindsight, so that it is an upper bound."""
+    known = [(rho(one), one["name"]) for one in cell["judged"] if one["kind"] == "rule" and rho(one) is not None]
+    value, name = max(known)
+    return name, value
+
+
+def cell_row(cell: Cell) -> list[str]:
+    """A line of the table of cells."""
+    first = cell["judged"][0]
+    found, spearman = first["agreement"], first["agreement"]["spearman"]
+    reliability, regret = found["reliability"], found["regret"]
+    means = sorted(fmean(known) for one in cell["truth"] if (known := [v for v in one["values"] if v is not None]))
+    name, value = best_rule(cell)
+    low_high = found["spearman_over_candidates"]
+    return [
+        cell["cell"],
+        str(found["n"]),
+        f"{cell['metric']} {means[0]:.3f} to {means[-1]:.3f}",
+        "-" if reliability is None else f"{reliability['one_seed']:.2f}",
+        f"**{spearman['value']:.3f}**",
+        "-" if low_high is None else f"{low_high[0]:.2f} to {low_high[1]:.2f}",
+        p_value(spearman["p"]),
+        f"{found['kendall']['value']:.2f}",
+        f"{regret['absolute']:.3f} ({100 * regret['relative']:.1f} %)",
+        f"{found['recall']:.2f}",
+        f"{name} {value:.2f}",
+        shown(rho(judged(cell, RIVAL))),
+    ]
+
+
+CELL_HEADER = (
+    *("cell", "n", "truth", "truth with itself", "Spearman", "95 % over candidates", "p", "τ", "regret", "top 3"),
+    *("best rule, with hindsight", "rival"),
+)
+
+
+def halves(found: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    """The cells by half, those without room last."""
+    for half in ("reporting", "development"):
+        yield half, [cell for cell in found if cell["half"] == half and has_room(cell)]
+    yield "without room", [cell for cell in found if not has_room(cell)]
+
+
+def summary(found: Sequence[Cell]) -> list[str]:
+    """Mean Spearman, share of p < 0.05, lowest, mean regret, against rules and the rival."""
+    values = [rho(cell["judged"][0]) or 0.0 for cell in found]
+    large = [cell for cell in found if cell["judged"][0]["agreement"]["n"] >= LEAST]
+    sure = sum((cell["judged"][0]["agreement"]["spearman"]["p"] or 1.0) < 0.05 for cell in large)
+    regrets = [cell["judged"][0]["agreement"]["regret"]["relative"] for cell in found]
+    return [
+        str(len(found)),
+        f"{fmean(values):.3f}",
+        f"{min(values):.3f}",
+        f"{sure} of {len(large)}",
+        f"{100 * fmean(regrets):.1f} %",
+        f"{sum(v > best_rule(cell)[1] for v, cell in zip(values, found, strict=True))}",
+        f"{sum(v > (rho(judged(cell, RIVAL)) or -1) for v, cell in zip(values, found, strict=True))}",
+    ]
+
+
+SUMMARY_HEADER = (
+    *("cells", "how many", "mean Spearman", "lowest", "p < 0.05 (n ≥ 6)", "mean regret"),
+    *("above the best rule", "above the rival"),
+)
+
+
+def predictor_rows(found: Sequence[Cell]) -> list[list[str]]:
+    """Every predictor on average over the cells where it says something; the default first, then the best."""
+    names = list(dict.fromkeys(["default", *(one["name"] for cell in found for one in cell["judged"])]))
+    rows = []
+    for name in names:
+        own = [(cell, cell["judged"][0] if name == "default" else judged(cell, name)) for cell in found]
+        own = [(cell, entry) for cell, entry in own if rho(entry) is not None]
+        if not own:
+            continue
+        kind = "default" if name == "default" else own[0][1]["kind"]
+        below = sum((rho(cell["judged"][0]) or 0) > (rho(entry) or 0) for cell, entry in own)
+        regret = fmean(entry["agreement"]["regret"]["relative"] for _, entry in own)
+        by_half = [
+            fmean(part) if (part := [rho(e) or 0.0 for c, e in own if c["half"] == half]) else None
+            for half in ("reporting", "development")
+        ]
+        mean = fmean(rho(entry) or 0.0 for _, entry in own)
+        rows.append(
+            (mean, [name, kind, f"{mean:.3f}", *map(shown, by_half), f"{100 * regret:.1f} %", f"{below} of {len(own)}"])
+        )
+    first, rest = rows[0], sorted(rows[1:], key=lambda row: -row[0])
+    return [row for _, row in (first, *rest)]
+
+
+PREDICTOR_HEADER = (
+    *("predictor", "kind", "mean Spearman", "reporting", "development", "mean regret", "default is above"),
+)
+
+
+def layer_table(found: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+    """In the paper's form: a line for each layer, with the metric and the ranks by fine-tuning and by each score."""
+    names = ["logme", *(["swd"] if judged(found[0], "swd") else [])]
+    header = ["layer"]
+    columns: list[list[str]] = [[str(one["layer"]) for one in found[0]["truth"]]]
+    for cell in found:
+        short = cell["cell"].rpartition("-")[2]
+        means = [fmean([v for v in one["values"] if v is not None]) for one in cell["truth"]]
+        header += [f"{short} {cell['metric']}", "FT", *names]
+        columns.append([f"{100 * value:.2f}" for value in means])
+        columns.append(places(means, higher=cell["higher_is_better"]))
+        columns += [places(e["values"], higher=e["higher_is_better"]) for n in names if (e := judged(cell, n))]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    last = ["Spearman"]
+    for cell in found:
+        last += ["", "", *(shown(rho(judged(cell, name))) for name in names)]
+    return header, [*rows, last]
+
+
+def model_table(cell: Cell) -> tuple[list[str], list[list[str]]]:
+    """In the paper's form: a line for each model."""
+    names = [cell["judged"][0]["name"], *(n for n in ("logme", "knn", "ridge") if judged(cell, n))]
+    means = [fmean([v for v in one["values"] if v is not None]) for one in cell["truth"]]
+    order = np.argsort(means)[:: -1 if cell["higher_is_better"] else 1]
+    ranks = [places(means, higher=cell["higher_is_better"])]
+    ranks += [places(e["values"], higher=e["higher_is_better"]) for n in names if (e := judged(cell, n))]
+    rows = [
+        [f"`{cell['truth'][i]['model']}`", f"{100 * means[i]:.2f}", *(column[i] for column in ranks)] for i in order
+    ]
+    return ["model", cell["metric"], "FT", *names], rows
+
+
+def cost_row(cell: Cell) -> list[str]:
+    """What fine-tuning and the scores took."""
+    cost, seeds = cell["cost"], len(cell["truth"][0]["values"])
+    trials = sum(len(one["values"]) for one in cell["truth"])
+    whole = cost["encode_s"] + cost["score_s"] + cost["align_s"]
+    return [
+        cell["cell"],
+        str(trials),
+        f"{cost['tune_s']:.0f}",
+        f"{cost['encode_s']:.1f}",
+        f"{cost['align_s']:.1f}",
+        f"{cost['score_s']:.2f}",
+        f"{cost['tune_s'] / seeds / whole:,.0f}",
+        f"{cost['tune_s'] / seeds / max(cost['score_s'], 1e-9):,.0f}",
+        f"{cost['rival_s']:.1f}",
+    ]
+
+
+COST_HEADER = (
+    *("cell", "trials", "fine-tuning, s", "forward passes, s", "aligning, s", "scoring, s"),
+    *("one seed / all of it", "one seed / scoring", "rival, s"),
+)
+
+
+def failures(found: Sequence[Cell]) -> list[list[str]]:
+    """Trials that gave nothing."""
+    return [
+        [cell["cell"], f"`{one['model']}`", str(one["layer"]), one["failures"][0]]
+        for cell in found
+        for one in cell["truth"]
+        if one["failures"]
+    ]
+
+
+def places(values: Sequence[float | None], *, higher: bool) -> list[str]:
+    """Ranks, 1 for the best; ties share the mean of theirs."""
+    known = np.array([np.nan if value is None else value for value in values], dtype=float)
+    ranks = rankdata(-known if higher else known, nan_policy="omit")
+    return ["-" if np.isnan(rank) else f"{rank:g}" for rank in ranks]
+
+
+def shown(value: float | None) -> str:
+    """A correlation."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def p_value(p: float | None) -> str:
+    """As readers compare it."""
+    return "-" if p is None else f"{p:.2f}" if p >= 0.01 else f"{p:.0e}"
+
+
+def picture(found: Sequence[Cell], columns: int = 4) -> Any:
+    """A panel for each cell: the default score against the metric, a colour for each model."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(3 * columns, 2.7 * rows), layout="constrained")
+    models = list(dict.fromkeys(one["model"] for cell in found for one in cell["truth"]))
+    for place, cell in enumerate(found, start=1):
+        axes, first = figure.add_subplot(rows, columns, place), cell["judged"][0]
+        for number, model in enumerate(models):
+            own = [i for i, one in enumerate(cell["truth"]) if one["model"] == model]
+            points = [
+                (first["values"][i], fmean(known))
+                for i in own
+                if (known := [v for v in cell["truth"][i]["values"] if v is not None])
+                and first["values"][i] is not None
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), "o", markersize=3, color=f"C{number % 10}", label=model)
+        axes.set_title(f"{cell['cell']}: ρ = {rho(first):.2f}", fontsize=8)
+        axes.set_xlabel(first["name"], fontsize=7)
+        axes.set_ylabel(cell["metric"], fontsize=7)
+        axes.tick_params(labelsize=6)
+        if not cell["higher_is_better"]:
+            axes.invert_yaxis()
+    handles = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=7, frameon=False)
+    return figure
