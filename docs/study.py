@@ -256,3 +256,44 @@ def picture(found: Sequence[Cell], columns: int = 4) -> Any:
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=7, frameon=False)
     return figure
+
+
+PUBLISHED_HEADER = (
+    "table",
+    "score or rule",
+    "Spearman",
+    "p",
+    "Kendall",
+    "weighted Kendall",
+    "regret, points",
+    "top 3 found",
+)
+
+
+def published_rows(content: dict[str, Any]) -> list[list[str]]:
+    """Lines of the published tables; the last of each is what chance reaches."""
+    found = []
+    for table in content["tables"]:
+        by_chance = table["chance"]
+        lost, recall = by_chance["regret"]["absolute"], by_chance["recall"]
+        own = [
+            *map(published_cells, table["rows"]),
+            ["chance", "0", "", "0", "0", f"{100 * lost:.2f}", f"{recall:.0%}"],
+        ]
+        titles = [f"{table['title']}, {table['metric']} (n = {table['n']})", *[""] * (len(own) - 1)]
+        found += [[title, *line] for title, line in zip(titles, own, strict=True)]
+    return found
+
+
+def published_cells(row: dict[str, Any]) -> list[str]:
+    """One score or rule."""
+    rho = row["spearman"]
+    return [
+        row["name"],
+        f"{rho['value']:.3f}",
+        f"{rho['p']:.1e}" + (" (exact)" if rho["exact"] else ""),
+        f"{row['kendall']['value']:.3f}",
+        f"{row['weighted_kendall']:.3f}",
+        f"{100 * row['regret']['absolute']:.2f}",
+        f"{row['recall']:.0%}",
+    ]

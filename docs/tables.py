@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parent))
+
+import study
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -323,6 +328,83 @@ README = ROOT / "README.md"
 README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
 
+def study_summary(found: list[dict[str, Any]]) -> str:
+    """The default ranking against its targets, by half."""
+    rows = [[half, *study.summary(own)] for half, own in study.halves(found) if own]
+    both = [cell for cell in found if study.has_room(cell)]
+    return table(study.SUMMARY_HEADER, [["all with room", *study.summary(both)], *rows]) + dates(found)
+
+
+def study_cells(half: str) -> Any:
+    """What makes the table of one half."""
+
+    def make(found: list[dict[str, Any]]) -> str:
+        own = dict(study.halves(found))[half]
+        return table(study.CELL_HEADER, [study.cell_row(cell) for cell in own]) if own else "None.\n"
+
+    return make
+
+
+def study_predictors(found: list[dict[str, Any]]) -> str:
+    """Every score, rule and the rival over the cells with room."""
+    return table(study.PREDICTOR_HEADER, study.predictor_rows([cell for cell in found if study.has_room(cell)]))
+
+
+def study_layers(prefix: str) -> Any:
+    """What makes the table of the layers of one model."""
+
+    def make(found: list[dict[str, Any]]) -> str:
+        own = [cell for cell in found if cell["cell"].startswith(prefix)]
+        return table(*study.layer_table(own))
+
+    return make
+
+
+def study_models(found: list[dict[str, Any]]) -> str:
+    """A table for each task of whole models."""
+    own = [cell for cell in found if cell["strategy"] == "full"]
+    return "\n".join(f"**{cell['cell']}**\n\n{table(*study.model_table(cell))}" for cell in own)
+
+
+def study_costs(found: list[dict[str, Any]]) -> str:
+    """Seconds."""
+    return table(study.COST_HEADER, [study.cost_row(cell) for cell in found])
+
+
+def study_failures(found: list[dict[str, Any]]) -> str:
+    """What gave nothing."""
+    rows = study.failures(found)
+    return table(["cell", "model", "layer", "reason"], rows) if rows else "No trial failed.\n"
+
+
+def study_training(result: dict[str, Any]) -> str:
+    """Losses and error rates of the Conformer's pre-training, an epoch a line."""
+    rows = []
+    for epoch in result["epochs"]:
+        spoken, recorded = epoch["spoken validation"], epoch["recorded validation"]
+        rows.append(
+            [epoch["epoch"], *(f"{part[name]:.3f}" for part in (spoken, recorded) for name in ("loss", "wer", "cer"))]
+        )
+    header = ["epoch", *(f"{part} {name}" for part in ("eSpeak", "recorded") for name in ("loss", "WER", "CER"))]
+    return table(header, rows)
+
+
+def published(result: dict[str, Any]) -> str:
+    """The paper's tables, and the rule beside them."""
+    return table(study.PUBLISHED_HEADER, study.published_rows(result)) + made(result)
+
+
+def dates(found: list[dict[str, Any]]) -> str:
+    """When and on what the cells were made."""
+    days = sorted({cell["made"]["date"] for cell in found})
+    commits = sorted({cell["made"]["commit"].removesuffix("+changes") for cell in found})
+    m = found[0]["made"]
+    return (
+        f"\nMade from {days[0]} to {days[-1]} at {', '.join(commits)}: {m['processor']}, {m['cores']} cores, one "
+        f"thread a process, Python {m['python']}, torch {m['torch']}, transformers {m['transformers']}.\n"
+    )
+
+
 def readme(text: str, result: dict[str, Any]) -> str:
     """The README with its rankings written anew, each between two comments that name it."""
     for name in README_RANKINGS:
@@ -345,6 +427,18 @@ TABLES = {
     "alignment-speed": ("alignment", alignment_speed),
     "stability": ("stability", stability),
     "policies": ("policies", policies),
+    "study-summary": ("study", study_summary),
+    "study-reporting": ("study", study_cells("reporting")),
+    "study-development": ("study", study_cells("development")),
+    "study-without-room": ("study", study_cells("without room")),
+    "study-predictors": ("study", study_predictors),
+    "study-conformer": ("study", study_layers("conformer")),
+    "study-hubert": ("study", study_layers("hubert")),
+    "study-models": ("study", study_models),
+    "study-costs": ("study", study_costs),
+    "study-failures": ("study", study_failures),
+    "study-training": ("study/conformer-pretraining", study_training),
+    "published": ("study/published", published),
 }
 
 
@@ -352,10 +446,26 @@ def main() -> None:
     """Write every table whose result is there."""
     GENERATED.mkdir(exist_ok=True)
     for name, (source, make) in TABLES.items():
-        result = json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
-        (GENERATED / f"{name}.md").write_text(make(result), encoding="utf-8")
-    ranked = json.loads((RESULTS / "rankings.json").read_text(encoding="utf-8"))
-    README.write_text(readme(README.read_text(encoding="utf-8"), ranked), encoding="utf-8")
+        (GENERATED / f"{name}.md").write_text(make(read(source)), encoding="utf-8")
+    draw(read("study"))
+    README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings")), encoding="utf-8")
+
+
+def read(source: str) -> Any:
+    """A result; of the study its cells."""
+    if source == "study":
+        return study.cells(RESULTS / source)
+    return json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
+
+
+def draw(found: list[dict[str, Any]]) -> None:
+    """The pictures of the study."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "voxrank"
+    figure = study.picture(found)
+    figure.savefig(GENERATED / "study.svg", format="svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def arabic_words() -> Dataset:
 def arabic_speakers() -> Dataset:
     """Thirty speakers, tested on other words."""
     return _labelled(
-        "arabic-commands", "speaker", _by_word, 5, {"train": 5, "validation": 3, "test": HEARD_IN_TESTS // 30}
+        "arabic-commands", "speaker", _by_word, 5, {"train": 8, "validation": 4, "test": HEARD_IN_TESTS // 30}
     )
 
 
@@ -135,8 +135,8 @@ def fsdd_digits() -> Dataset:
 def fsdd_speakers() -> Dataset:
     """Six speakers, tested on other digits."""
     parts = ("train", "validation", "test", "test", "train", "test", "validation", "train", "test", "train")
-    few_of = {"train": 6, "validation": 8, "test": HEARD_IN_TESTS // 6}
-    return _labelled("fsdd", "speaker", lambda u: parts[int(u.path.stem[0])], 5, few_of)
+    few_of = {"train": 20, "validation": 8, "test": HEARD_IN_TESTS // 6}
+    return _labelled("fsdd", "speaker", lambda u: parts[int(u.path.stem[0])], 0, few_of)
 
 
 def language(code: str) -> Dataset:

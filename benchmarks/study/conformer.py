@@ -76,7 +76,7 @@ class Settings:
         seed: of weights, order, dropout and stripes.
     """
 
-    epochs: int = 9
+    epochs: int = 13
     batch_frames: int = 2400
     longest: int = 1500
     peak: float = 1.5e-3

@@ -26,8 +26,6 @@ PUBLISHED = Path(__file__).parents[2] / "tests" / "data" / "published"
 NAME = "study/published"
 TABLES = ("conformer-layers", "hubert-layers", "models")
 RULE = "depth (rule)"
-HEADER = ("table", "score or rule", "Spearman", "p", "Kendall", "weighted Kendall", "regret, points", "top 3 found")
-
 Array = NDArray[np.float64]
 
 
@@ -87,43 +85,10 @@ def result() -> dict[str, Any]:
     }
 
 
-def rows(content: dict[str, Any]) -> list[list[str]]:
-    """Cells of the documentation's table, under `HEADER`; the last of each published table is what chance reaches."""
-    found = []
-    for table in content["tables"]:
-        by_chance = table["chance"]
-        lost, recall = by_chance["regret"]["absolute"], by_chance["recall"]
-        own = [*map(cells, table["rows"]), ["chance", "0", "", "0", "0", f"{100 * lost:.2f}", f"{recall:.0%}"]]
-        titles = [f"{table['title']}, {table['metric']} (n = {table['n']})", *[""] * (len(own) - 1)]
-        found += [[title, *line] for title, line in zip(titles, own, strict=True)]
-    return found
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    """One score or rule."""
-    rho = row["spearman"]
-    return [
-        row["name"],
-        f"{rho['value']:.3f}",
-        f"{rho['p']:.1e}" + (" (exact)" if rho["exact"] else ""),
-        f"{row['kendall']['value']:.3f}",
-        f"{row['weighted_kendall']:.3f}",
-        f"{100 * row['regret']['absolute']:.2f}",
-        f"{row['recall']:.0%}",
-    ]
-
-
-def markdown(content: dict[str, Any]) -> str:
-    """`docs/generated/published.md` without the line on what made it."""
-    lines = [list(HEADER), ["---"] * len(HEADER), *rows(content)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def main() -> None:
     content = result()
     (RESULTS / NAME).parent.mkdir(parents=True, exist_ok=True)
     save(NAME, content)
-    print(markdown(content))
 
 
 if __name__ == "__main__":
