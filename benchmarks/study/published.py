@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).parents[1]))
 
 from common import RESULTS, provenance, save
-from voxrank.groundtruth.agreement import chance, kendall, recall_at, regret, spearman, weighted_kendall
+from voxrank.groundtruth.agreement import chance, recall_at, regret
+from voxrank.groundtruth.correlation import kendall, spearman, weighted_kendall
 
 PUBLISHED = Path(__file__).parents[2] / "tests" / "data" / "published"
 NAME = "study/published"

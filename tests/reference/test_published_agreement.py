@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from voxrank.groundtruth.agreement import kendall, recall_at, regret, spearman, weighted_kendall
+from voxrank.groundtruth.agreement import recall_at, regret
+from voxrank.groundtruth.correlation import kendall, spearman, weighted_kendall
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "published"
 TABLES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(PUBLISHED.glob("*.json"))}

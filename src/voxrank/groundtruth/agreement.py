@@ -7,55 +7,38 @@ reliability says how well the truth agrees with itself, which no score can beat.
 In the single functions the scores are higher for better; `agreement` takes either direction. What cannot be told is
 None, never NaN. Missing truths are left out and counted, never filled in.
 
-Sources: Spearman, "The proof and measurement of association between two things", American J. of Psychology 15, 1904
-(also attenuation by noise); Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945; Vigna, "A
-weighted correlation index for rankings with ties", WWW 2015.
+Source of the attenuation by noise: Spearman, "The proof and measurement of association between two things", American J.
+of Psychology 15, 1904.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from math import factorial
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from voxrank.errors import OptionError
+from voxrank.groundtruth.correlation import (
+    DECIMALS,
+    Array,
+    Correlation,
+    bounded,
+    kendall,
+    paired,
+    rhos,
+    spearman,
+    undefined,
+    weighted_kendall,
+)
 from voxrank.scores.estimate import CONFIDENCE
 
-Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
-EXACT_SPEARMAN = 9
-"""Most candidates for which all permutations are counted: 362,880 of them."""
-EXACT_KENDALL = 33
-"""Most candidates without ties for which SciPy counts all permutations unasked."""
-FEWEST = 3
-"""Candidates below which no correlation is given: of two, it is always 1 or −1."""
 TOP = 3
 """Candidates whose recall `agreement` gives."""
-DECIMALS = 12
-"""Of mean truths and of correlations; equal ones, calculated in another order, differ further behind."""
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """A rank correlation, −1 to 1.
-
-    Attributes:
-        value: None where it is undefined: below three candidates, or one side all tied.
-        p: two-sided p-value of "no association"; None where undefined or not known.
-        n: candidates.
-        exact: whether `p` counts permutations; else it is an approximation for many candidates.
-    """
-
-    value: float | None
-    p: float | None
-    n: int
-    exact: bool
 
 
 @dataclass(frozen=True)
@@ -137,64 +120,6 @@ class Agreement:
     chance: Chance | None
 
 
-def spearman(a: ArrayLike, b: ArrayLike) -> Correlation:
-    """Spearman's ρ: Pearson's correlation of the ranks; ties take the mean of their ranks.
-
-    Up to nine candidates, p is the share of all n! orders of the observed ranks with |ρ| at least as large; beyond, it
-    is SciPy's approximation by Student's t, but no less than 2/n!, the share of the two extreme orders.
-
-    Args:
-        a: (n,) without NaN.
-        b: as `a`.
-
-    Returns:
-        Value and p None below three candidates and where one side is all tied.
-
-    Raises:
-        OptionError: the two are not lists of as many numbers.
-
-    Example:
-        >>> spearman([1, 2, 3, 4], [1, 3, 2, 4]).value
-        0.8
-    """
-    x, y = _pair(a, b)
-    n = len(x)
-    if _undefined(x, y):
-        return Correlation(None, None, n, exact=False)
-    if n > EXACT_SPEARMAN:
-        found = stats.spearmanr(x, y)
-        return Correlation(_bounded(found.statistic), max(float(found.pvalue), 2 / factorial(n)), n, exact=False)
-    first, second = _unit_ranks(x[None])[0], _unit_ranks(y[None])[0]
-    value = float(first @ second)
-    others = np.abs(second[_orders(n)] @ first)
-    return Correlation(_bounded(value), float((others >= abs(value) - 10.0**-DECIMALS).mean()), n, exact=True)
-
-
-def kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
-    """Kendall's τ-b: pairs in the same order minus pairs in the other one, over √(pairs untied in a · untied in b).
-
-    p is exact up to 33 candidates without ties. Arguments, undefined cases and errors as of `spearman`.
-    """
-    x, y = _pair(a, b)
-    if _undefined(x, y):
-        return Correlation(None, None, len(x), exact=False)
-    exact = len(x) <= EXACT_KENDALL and len(np.unique(x)) == len(np.unique(y)) == len(x)
-    found = stats.kendalltau(x, y, method="exact" if exact else "asymptotic")
-    return Correlation(_bounded(found.statistic), float(found.pvalue), len(x), exact)
-
-
-def weighted_kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
-    """Kendall's τ in which an exchange near the top counts for more; both are higher for better.
-
-    Candidates at ranks r and s, counted from 0 at the best, weigh 1/(r+1) + 1/(s+1) together: hyperbolic and additive,
-    SciPy's default and what papers on transferability report. It is symmetric: the mean of the τ with ranks by `a` and
-    of that with ranks by `b`. No distribution is known, so p is None. Other things as of `spearman`.
-    """
-    x, y = _pair(a, b)
-    value = None if _undefined(x, y) else _bounded(stats.weightedtau(x, y, rank=True, additive=True).statistic)
-    return Correlation(value, None, len(x), exact=False)
-
-
 def regret(scores: ArrayLike, truth: ArrayLike, *, truth_higher_is_better: bool = True) -> Regret:
     """What is lost by trusting the score.
 
@@ -216,7 +141,7 @@ def regret(scores: ArrayLike, truth: ArrayLike, *, truth_higher_is_better: bool 
         >>> regret([3, 1, 2], [0.8, 0.6, 0.9]).absolute.__round__(3)
         0.1
     """
-    x, y = _pair(scores, truth)
+    x, y = paired(scores, truth)
     _check_some(x)
     best = float(y.max() if truth_higher_is_better else y.min())
     behind = np.abs(y - best)
@@ -235,7 +160,7 @@ def recall_at(scores: ArrayLike, truth: ArrayLike, k: int = TOP, *, truth_higher
         >>> recall_at([5, 4, 3, 2], [0.9, 0.2, 0.8, 0.7], k=2)
         0.5
     """
-    x, y = _pair(scores, truth)
+    x, y = paired(scores, truth)
     _check_some(x)
     if k < 1:
         raise OptionError(f"expected k of at least 1, got {k}; name how many of the best count")
@@ -325,7 +250,7 @@ def chance(truth: ArrayLike, k: int = TOP, *, truth_higher_is_better: bool = Tru
     Spearman 0, recall k/n, and the regret of picking any candidate: best truth minus mean truth.
     Arguments and errors as of `regret` and `recall_at`.
     """
-    y, _ = _pair(truth, truth)
+    y, _ = paired(truth, truth)
     same = np.zeros(len(y))
     return Chance(
         0.0,
@@ -395,17 +320,6 @@ def agreement(
     )
 
 
-def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    """Both as float64 (n,)."""
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if x.ndim != 1 or x.shape != y.shape or np.isnan(x).any() or np.isnan(y).any():
-        raise OptionError(
-            f"expected two lists of as many numbers without NaN, got shapes {x.shape} and {y.shape}; "
-            "leave out candidates that miss one"
-        )
-    return x, y
-
-
 def _trials(values: ArrayLike) -> Array:
     """The truth as float64 (C, S)."""
     x = np.asarray(values, dtype=np.float64)
@@ -422,43 +336,11 @@ def _check_some(x: Array) -> None:
         raise OptionError("expected at least one candidate, got none; give scores and truths of some")
 
 
-def _undefined(x: Array, y: Array) -> bool:
-    return len(x) < FEWEST or bool((x == x[0]).all() or (y == y[0]).all())
-
-
-def _bounded(value: Any) -> float:
-    """A correlation without the rounding of its calculation."""
-    return float(np.clip(value, -1, 1).round(DECIMALS))
-
-
-def _orders(n: int) -> NDArray[np.int8]:
-    """(n!, n): all orders of 0 … n−1, each made from one of n−1 by putting the last one somewhere."""
-    orders = np.zeros((1, 0), dtype=np.int8)
-    for last in range(n):
-        orders = np.concatenate([np.insert(orders, place, last, axis=1) for place in range(last + 1)])
-    return orders
-
-
-def _unit_ranks(rows: Array) -> Array:
-    """(R, n): ranks within each row, centred and of length 1, so that ρ is a dot product; NaN where all are tied."""
-    ranks = stats.rankdata(rows, axis=1)
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    unit: Array = np.divide(centred, length, out=np.full_like(centred, np.nan), where=length > 0)
-    return unit
-
-
-def _rhos(a: Array, b: Array) -> Array:
-    """Spearman's ρ of each row of (R, n) with that of the other, or with a single one; NaN where undefined."""
-    rhos: Array = (_unit_ranks(a) * _unit_ranks(b)).sum(axis=1)
-    return rhos
-
-
 def _between(a: Array, b: Array) -> float | None:
     """ρ between two seeds (C,), over the candidates that both have."""
     both = ~(np.isnan(a) | np.isnan(b))
     x, y = a[both], b[both]
-    return None if _undefined(x, y) else _bounded(float(_rhos(x[None], y[None])[0]))
+    return None if undefined(x, y) else bounded(float(rhos(x[None], y[None])[0]))
 
 
 def _counts(trials: Array) -> NDArray[np.int64]:
@@ -491,10 +373,10 @@ def _intervals(
     rng = np.random.default_rng(seed)
     means = _resampled_means(trials, n_resamples, rng)
     drawn = rng.integers(len(goodness), size=(n_resamples, len(goodness)))
-    over_candidates = _middle(_rhos(goodness[drawn], np.take_along_axis(means, drawn, axis=1)), value)
+    over_candidates = _middle(rhos(goodness[drawn], np.take_along_axis(means, drawn, axis=1)), value)
     if (_counts(trials) < 2).all():
         return None, over_candidates
-    return _middle(_rhos(goodness[None], means), value), over_candidates
+    return _middle(rhos(goodness[None], means), value), over_candidates
 
 
 def _resampled_means(trials: Array, n_resamples: int, rng: np.random.Generator) -> Array:
@@ -514,4 +396,4 @@ def _middle(resampled: Array, value: float) -> Interval | None:
     if not len(known):
         return None
     low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
-    return min(_bounded(low), value), max(_bounded(high), value)
+    return min(bounded(low), value), max(bounded(high), value)

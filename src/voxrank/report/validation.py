@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voxrank.groundtruth.agreement import Agreement, Correlation
+from voxrank.groundtruth.agreement import Agreement
+from voxrank.groundtruth.correlation import Correlation
 from voxrank.groundtruth.verdict import Judged, Truth, Validation
 from voxrank.report.terminal import plain, show_skipped
 

@@ -12,19 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from voxrank.errors import OptionError
-from voxrank.groundtruth.agreement import (
-    Correlation,
-    Regret,
-    agreement,
-    chance,
-    kendall,
-    recall_at,
-    regret,
-    reliability,
-    spearman,
-    tied_truth,
-    weighted_kendall,
-)
+from voxrank.groundtruth.agreement import Regret, agreement, chance, recall_at, regret, reliability, tied_truth
+from voxrank.groundtruth.correlation import Correlation, kendall, spearman, weighted_kendall
 
 CORRELATIONS = (spearman, kendall, weighted_kendall)
 BOTH = st.integers(3, 12).flatmap(lambda n: st.tuples(*[st.lists(st.integers(-9, 9), min_size=n, max_size=n)] * 2))

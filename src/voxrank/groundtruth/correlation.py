@@ -1,0 +1,152 @@
+"""Rank correlations, with exact p-values for few candidates.
+
+Sources: Spearman, "The proof and measurement of association between two things", American J. of Psychology 15, 1904;
+Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945; Vigna, "A weighted correlation index for
+rankings with ties", WWW 2015.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import factorial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from voxrank.errors import OptionError
+
+Array = NDArray[np.float64]
+
+EXACT_SPEARMAN = 9
+"""Most candidates for which all permutations are counted: 362,880 of them."""
+EXACT_KENDALL = 33
+"""Most candidates without ties for which SciPy counts all permutations unasked."""
+FEWEST = 3
+"""Candidates below which no correlation is given: of two, it is always 1 or −1."""
+DECIMALS = 12
+"""Of mean truths and of correlations; equal ones, calculated in another order, differ further behind."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A rank correlation, −1 to 1.
+
+    Attributes:
+        value: None where it is undefined: below three candidates, or one side all tied.
+        p: two-sided p-value of "no association"; None where undefined or not known.
+        n: candidates.
+        exact: whether `p` counts permutations; else it is an approximation for many candidates.
+    """
+
+    value: float | None
+    p: float | None
+    n: int
+    exact: bool
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> Correlation:
+    """Spearman's ρ: Pearson's correlation of the ranks; ties take the mean of their ranks.
+
+    Up to nine candidates, p is the share of all n! orders of the observed ranks with |ρ| at least as large; beyond, it
+    is SciPy's approximation by Student's t, but no less than 2/n!, the share of the two extreme orders.
+
+    Args:
+        a: (n,) without NaN.
+        b: as `a`.
+
+    Returns:
+        Value and p None below three candidates and where one side is all tied.
+
+    Raises:
+        OptionError: the two are not lists of as many numbers.
+
+    Example:
+        >>> spearman([1, 2, 3, 4], [1, 3, 2, 4]).value
+        0.8
+    """
+    x, y = paired(a, b)
+    n = len(x)
+    if undefined(x, y):
+        return Correlation(None, None, n, exact=False)
+    if n > EXACT_SPEARMAN:
+        found = stats.spearmanr(x, y)
+        return Correlation(bounded(found.statistic), max(float(found.pvalue), 2 / factorial(n)), n, exact=False)
+    first, second = unit_ranks(x[None])[0], unit_ranks(y[None])[0]
+    value = float(first @ second)
+    others = np.abs(second[_orders(n)] @ first)
+    return Correlation(bounded(value), float((others >= abs(value) - 10.0**-DECIMALS).mean()), n, exact=True)
+
+
+def kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
+    """Kendall's τ-b: pairs in the same order minus pairs in the other one, over √(pairs untied in a · untied in b).
+
+    p is exact up to 33 candidates without ties. Arguments, undefined cases and errors as of `spearman`.
+    """
+    x, y = paired(a, b)
+    if undefined(x, y):
+        return Correlation(None, None, len(x), exact=False)
+    exact = len(x) <= EXACT_KENDALL and len(np.unique(x)) == len(np.unique(y)) == len(x)
+    found = stats.kendalltau(x, y, method="exact" if exact else "asymptotic")
+    return Correlation(bounded(found.statistic), float(found.pvalue), len(x), exact)
+
+
+def weighted_kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
+    """Kendall's τ in which an exchange near the top counts for more; both are higher for better.
+
+    Candidates at ranks r and s, counted from 0 at the best, weigh 1/(r+1) + 1/(s+1) together: hyperbolic and additive,
+    SciPy's default and what papers on transferability report. It is symmetric: the mean of the τ with ranks by `a` and
+    of that with ranks by `b`. No distribution is known, so p is None. Other things as of `spearman`.
+    """
+    x, y = paired(a, b)
+    value = None if undefined(x, y) else bounded(stats.weightedtau(x, y, rank=True, additive=True).statistic)
+    return Correlation(value, None, len(x), exact=False)
+
+
+def paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+    """Both as float64 (n,).
+
+    Raises:
+        OptionError: they are not.
+    """
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape or np.isnan(x).any() or np.isnan(y).any():
+        raise OptionError(
+            f"expected two lists of as many numbers without NaN, got shapes {x.shape} and {y.shape}; "
+            "leave out candidates that miss one"
+        )
+    return x, y
+
+
+def undefined(x: Array, y: Array) -> bool:
+    """Whether no correlation is given: too few candidates, or one side all tied."""
+    return len(x) < FEWEST or bool((x == x[0]).all() or (y == y[0]).all())
+
+
+def bounded(value: Any) -> float:
+    """A correlation without the rounding of its calculation."""
+    return float(np.clip(value, -1, 1).round(DECIMALS))
+
+
+def _orders(n: int) -> NDArray[np.int8]:
+    """(n!, n): all orders of 0 … n−1, each made from one of n−1 by putting the last one somewhere."""
+    orders = np.zeros((1, 0), dtype=np.int8)
+    for last in range(n):
+        orders = np.concatenate([np.insert(orders, place, last, axis=1) for place in range(last + 1)])
+    return orders
+
+
+def unit_ranks(rows: Array) -> Array:
+    """(R, n): ranks within each row, centred and of length 1, so that ρ is a dot product; NaN where all are tied."""
+    ranks = stats.rankdata(rows, axis=1)
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    unit: Array = np.divide(centred, length, out=np.full_like(centred, np.nan), where=length > 0)
+    return unit
+
+
+def rhos(a: Array, b: Array) -> Array:
+    """Spearman's ρ of each row of (R, n) with that of the other, or with a single one; NaN where undefined."""
+    found: Array = (unit_ranks(a) * unit_ranks(b)).sum(axis=1)
+    return found
