@@ -405,12 +405,13 @@ def dates(found: list[dict[str, Any]]) -> str:
     )
 
 
-def readme(text: str, result: dict[str, Any]) -> str:
-    """The README with its rankings written anew, each between two comments that name it."""
-    for name in README_RANKINGS:
+def readme(text: str, result: dict[str, Any], found: list[dict[str, Any]]) -> str:
+    """The README with its rankings and the study's summary written anew, each between two comments that name it."""
+    parts = {name: one_ranking(result["rankings"][name]) for name in README_RANKINGS}
+    for name, part in (parts | {"study": study_summary(found)}).items():
         begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
         before, _, rest = text.partition(begin)
-        text = before + begin + "\n" + one_ranking(result["rankings"][name]) + "\n" + end + rest.partition(end)[2]
+        text = before + begin + "\n" + part + "\n" + end + rest.partition(end)[2]
     return text
 
 
@@ -448,7 +449,7 @@ def main() -> None:
     for name, (source, make) in TABLES.items():
         (GENERATED / f"{name}.md").write_text(make(read(source)), encoding="utf-8")
     draw(read("study"))
-    README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings")), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings"), read("study")), encoding="utf-8")
 
 
 def read(source: str) -> Any:

@@ -36,7 +36,7 @@ def test_results_say_what_made_them(name):
 
 def test_readme_shows_the_recorded_ranking():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == tables.readme(text, result("rankings"))
+    assert text == tables.readme(text, result("rankings"), result("study"))
 
 
 def test_documents_named_by_others_are_there():
