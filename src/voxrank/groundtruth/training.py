@@ -323,8 +323,8 @@ class _Stop(tf.TrainerCallback):  # type: ignore[misc]
 
 
 def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:
-    """What the Trainer is told: nothing is written, and nothing reported to anyone."""
-    return tf.TrainingArguments(
+    """What the Trainer is told: nothing is written, nothing reported to anyone, one device used."""
+    arguments = tf.TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=1,
         num_train_epochs=fit.epochs,
@@ -342,6 +342,9 @@ def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:
         seed=fit.seed,
         use_cpu=device == "cpu",
     )
+    if arguments.n_gpu > 1:  # a batch is made for one
+        arguments._n_gpu = 1  # noqa: SLF001
+    return arguments
 
 
 def _only(batches: Sequence[Batch]) -> Batch:

@@ -93,6 +93,7 @@ def validate(
     started = time.perf_counter()
     tuning, sequence, watcher = tuning or TuningOptions(), sequence or SequenceOptions(), progress or Progress()
     encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
+    _check_encoding(encoding)
     if target is None and sequence.unit is not None and not isinstance(data, Dataset):
         target = "text"
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split="all")
@@ -145,6 +146,16 @@ def validate(
         notes=tuple(tried.notes),
         options=_options(dataset, ranking, tuning, encoding, sequence, layers, seed),
     )
+
+
+def _check_encoding(encoding: EncoderOptions) -> None:
+    """Models are tuned as they were trained, on the one device that the Trainer takes."""
+    if encoding.dtype != "float32":
+        raise OptionError(f"models are tuned in float32, got {encoding.dtype}; leave the dtype out")
+    if encoding.device[-2:-1] == ":" and encoding.device[-1] != "0":
+        raise OptionError(
+            f"models are tuned on the first device, got {encoding.device}; name another by CUDA_VISIBLE_DEVICES"
+        )
 
 
 class _Tried:
