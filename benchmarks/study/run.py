@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cells", nargs="+", default=[cell.name for cell in CELLS], metavar="NAME")
+    parser.add_argument("--draw", type=int, default=0, help="of the examples of labels; others than 0 are kept apart")
     parser.add_argument("--list", action="store_true", help="name the cells and their halves")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -44,19 +45,24 @@ def main() -> None:
             print(f"{cell.name}: {cell.half}, {cell.setting}")
             continue
         started = time.perf_counter()
-        result = run(cell, arguments.seeds)
-        save(f"study/{cell.name}", written(cell, result))
+        result = run(cell, arguments.seeds, arguments.draw)
+        save(
+            f"study/draws/{cell.name}-{arguments.draw}" if arguments.draw else f"study/{cell.name}",
+            written(cell, result),
+        )
         print(f"{cell.name}: done in {time.perf_counter() - started:.0f} s", flush=True)
 
 
-def run(cell: Cell, seeds: int) -> Validation:
+def run(cell: Cell, seeds: int, draw: int) -> Validation:
     """One cell."""
+    if draw and cell.sequence:
+        raise SystemExit(f"{cell.name} has no examples to draw")
     scores = list(TIMED_SCORES if cell.sequence else SCORES)
     if cell.source is not None:
         scores += OF_SOURCE
     with watch(Console(stderr=True)) as progress:
         return validate(
-            cell.data(),
+            cell.data(draw) if draw else cell.data(),
             made(cell.models),
             tuning=replace(cell.tuning, seeds=seeds),
             source=cell.source() if cell.source else None,
@@ -86,5 +92,5 @@ def written(cell: Cell, result: Validation) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "study" / "draws").mkdir(parents=True, exist_ok=True)
     main()
