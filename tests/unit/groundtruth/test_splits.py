@@ -1,6 +1,7 @@
 """Utterances are divided by the manifest, else by speaker, else one by one; no class is tested that is not trained."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,7 @@ LABELS = ("no", "yes", "stop")
 
 
 def item(number, label="yes", speaker=None, split=None, text=None):
-    utterance = Utterance(
-        f"u{number:03}", Path(f"u{number}.wav"), label=label, speaker=speaker, split=split, text=text
-    )
+    utterance = Utterance(f"u{number:03}", Path(f"u{number}.wav"), label=label, speaker=speaker, split=split, text=text)
     return Item(utterance, 1.0, number)
 
 
@@ -156,13 +155,15 @@ def test_classes_that_nothing_is_trained_for_are_left_out_and_listed():
 def test_a_part_of_strangers_only_is_refused():
     rows = [("yes", "train"), ("no", "train"), ("yes", "dev"), ("stop", "test")]
     items = [item(n, label, split=part) for n, (label, part) in enumerate(rows)]
-    with pytest.raises(DataError, match="^expected a test part with classes of the training part, got none; give more"):
+    with pytest.raises(
+        DataError, match=r"^expected a test part with classes of the training part, got none; give more"
+    ):
         split(items)
 
 
 def test_a_manifest_that_only_tests_is_refused():
     items = [item(n, split="test") for n in range(4)]
-    with pytest.raises(DataError, match="^expected utterances to train on, got none; name them train in the column"):
+    with pytest.raises(DataError, match=r"^expected utterances to train on, got none; name them train in the column"):
         split(items)
 
 
@@ -221,7 +222,7 @@ def test_a_smaller_draw_is_within_a_larger_one(seed):
     items = [item(n, LABELS[n % 3], f"s{n % 5}") for n in range(60)]
     drawn = [set(ids(some(items, most, seed))) for most in (1, 2, 5, 9, 20)]
     assert [len(draw) for draw in drawn] == [3, 6, 15, 27, 60]
-    for smaller, larger in zip(drawn, drawn[1:], strict=False):
+    for smaller, larger in pairwise(drawn):
         assert smaller < larger
 
 
