@@ -208,6 +208,6 @@ class TuningOptions:
         for name in ("validation", "test"):
             check_number(name, getattr(self, name), 0.02, 0.9)
         if self.strategy == "probe" and self.lora_rank:
-            raise OptionError("a probe tunes nothing but its head; take --strategy layer or full with --lora-rank")
+            raise OptionError("a probe tunes nothing but its head; take --strategy layer or full with --lora")
         if self.strategy != "layer" and self.head_at == "top":
             raise OptionError("--head-at top is for --strategy layer; a full model has its head there already")

@@ -206,9 +206,10 @@ class _Cutting:
 
 
 def numbered(network: torch.nn.Module, count: int) -> dict[int, torch.nn.Module]:
-    """Layer, from 1, → its block: the members of the first list of `count` in a network; none where it has none."""
-    lists = (part for part in network.modules() if isinstance(part, torch.nn.ModuleList))
-    return next((dict(enumerate(part, start=1)) for part in lists if len(part) == count), {})
+    """Layer, from 1, → its block: the members of the heaviest list of `count` in a network; none where it has none."""
+    lists = [part for part in network.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == count]
+    heaviest = max(lists, key=count_parameters, default=torch.nn.ModuleList())
+    return dict(enumerate(heaviest, start=1))
 
 
 def cut(waveform: Waveform, window_samples: int) -> list[Waveform]:

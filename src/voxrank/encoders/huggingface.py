@@ -92,7 +92,7 @@ class HiddenStates(Encoder):
         self._dtype = torch.float32
         self._lengths = TrueLengths()
         keep_padding_out(model, self._lengths)
-        with torch.inference_mode(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings():  # what models keep of these passes may be trained through
             warnings.simplefilter("ignore", RuntimeWarning)  # numpy, on audio too short to normalise
             self.min_samples = self._shortest()
             self.layers = self._measure_layers()
@@ -123,7 +123,8 @@ class HiddenStates(Encoder):
         """Convolutions inside the blocks are told where the padding begins."""
         before, self._lengths.frames = self._lengths.frames, list(lengths)
         try:
-            yield
+            with without_tf32(self.device), _without_mask_warning():
+                yield
         finally:
             self._lengths.frames = before
 
@@ -164,8 +165,7 @@ class HiddenStates(Encoder):
         """What the model makes of padded input (B, steps, …), as transformers returns it."""
         longest = values.shape[1]
         mask = valid(steps, longest, self.device).long() if min(steps) < longest else None
-        with without_tf32(self.device), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")  # torch, on WavLM's masks
+        with without_tf32(self.device), _without_mask_warning():
             return self._model(values, attention_mask=mask, output_hidden_states=True)
 
     def _shortest(self) -> int:
@@ -227,3 +227,11 @@ class HiddenStates(Encoder):
                 raise
             return False
         return not leaks([list(self._forward([window])) for window in windows], together)
+
+
+@contextmanager
+def _without_mask_warning() -> Iterator[None]:
+    """Keep to itself what torch says of WavLM's masks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        yield

@@ -20,6 +20,9 @@ from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.errors import OptionError
 from voxrank.groundtruth.audio import AudioBatch, own_frames
 
+TRAINING_ONLY = ("apply_spec_augment", "mask_time_prob", "mask_feature_prob", "layerdrop", "encoder_layerdrop")
+"""Settings of transformers that are turned off."""
+
 Hidden = tuple[torch.Tensor, torch.Tensor]
 """Frames (rows, T, D), padded with anything, and how many there are in each row (rows,)."""
 
@@ -147,6 +150,10 @@ class WholeModel(Backbone):
         """The model, or the block."""
         return [self._tuned]
 
+    def replace(self, part: nn.Module) -> None:
+        """Tune another part, which has changed the model where it stands."""
+        self._tuned = part
+
     def prepare(self, batch: AudioBatch) -> Any:
         """The audio."""
         return Opaque(batch)
@@ -161,9 +168,9 @@ def keep_regular(module: nn.Module) -> None:
     if isinstance(getattr(module, "layerdrop", None), float):
         module.layerdrop = 0.0  # type: ignore[assignment]
     config = getattr(module, "config", None)
-    for setting, off in (("apply_spec_augment", False), ("layerdrop", 0.0), ("encoder_layerdrop", 0.0)):
+    for setting in TRAINING_ONLY:
         if hasattr(config, setting):
-            setattr(config, setting, off)
+            setattr(config, setting, 0)
 
 
 def layer_frames(encoder: Encoder, batch: AudioBatch, layer: int) -> Hidden:

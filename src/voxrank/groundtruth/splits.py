@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,8 +47,8 @@ def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> S
     """Divide utterances.
 
     The manifest's own parts are taken where it has a test part; a validation part that it lacks is drawn from the
-    training part. Otherwise parts are drawn by speaker, where speakers are known and are not what is predicted, and by
-    utterance where they are not; classes are spread as evenly as that allows.
+    training part. Otherwise parts are drawn by speaker, where several are known and are not what is predicted, else by
+    utterance; classes are spread as evenly as that allows.
 
     Args:
         items: the utterances that can be used.
@@ -56,7 +56,7 @@ def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> S
         options: shares, examples, and the seed of what is drawn.
 
     Raises:
-        DataError: a part would be empty, or there is a single speaker.
+        DataError: a part would be empty, or rows are of other parts than these.
     """
     groups = _groups(items, dataset.target)
     by = "speaker" if len(set(groups)) < len(items) else "utterance"
@@ -64,6 +64,7 @@ def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> S
     named = [_part(item.utterance.split) for item in items]
     if "test" in named:
         by = "split"
+        _check_named(items, named)
         test = places[[name == "test" for name in named]]
         validation = places[[name == "validation" for name in named]]
         train = places[[name == "train" for name in named]]
@@ -128,6 +129,17 @@ def _part(name: str | None) -> str | None:
     return None
 
 
+def _check_named(items: Sequence[Item], named: Sequence[str | None]) -> None:
+    others = [item for item, part in zip(items, named, strict=True) if part is None]
+    unknown = Counter(item.utterance.split or "nothing" for item in others)
+    if unknown:
+        listed = ", ".join(f"{name!r} ({count})" for name, count in unknown.most_common(3))
+        raise DataError(
+            f"expected train, validation or test in the column 'split' of every row, got {listed}; name them so, "
+            "or leave them out"
+        )
+
+
 def _groups(items: Sequence[Item], target: str) -> list[str]:
     """What must not be divided: speakers, or single utterances."""
     known = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
@@ -146,20 +158,12 @@ def _hold_out(
             f"expected at least two speakers or utterances to hold some out, got {len(set(own))}; "
             "give more, or name the parts in a column 'split' (train, validation, test)"
         )
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer members than folds
         try:
-            dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(places, labels, own)
-            kept, held = next(iter(dealt))
+            dealt = list(dealer.split(places, labels, own))
         except ValueError:  # no class has as many members as there are folds
-            dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(places, [""] * len(own), own)
-            kept, held = next(iter(dealt))
+            dealt = list(dealer.split(places, [""] * len(own), own))
+    kept, held = min(dealt, key=lambda parts: abs(len(parts[1]) - share * len(places)))
     return places[kept], places[held]
-
-
-def counts(part: Sequence[Item]) -> dict[str, int]:
-    """Utterances of each class."""
-    found: dict[str, int] = defaultdict(int)
-    for item in part:
-        found[item.utterance.label or ""] += 1
-    return dict(found)

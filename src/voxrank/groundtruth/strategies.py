@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import nn
 
 from voxrank.config import Seconds, TuningOptions
@@ -98,7 +101,7 @@ def try_model(
     heads: Heads | None = None,
     on_trial: Callable[[Row], None] = lambda _: None,
 ) -> Tried:
-    """Run the trials that the store does not have.
+    """Run the trials that the store does not have, and those that failed.
 
     Args:
         encoder: the model, as it was loaded.
@@ -114,7 +117,7 @@ def try_model(
         for seed in range(work.options.seeds)
     ]
     found = {trial.key: store.get(trial) for trial in trials}
-    missing = [trial for trial in trials if found[trial.key] is None]
+    missing = [trial for trial in trials if (row := found[trial.key]) is None or row.status == "failed"]
     skipped: list[Skipped] = []
     if missing:
         bench = _Bench(encoder, work, heads or plain_heads(work.options))
@@ -186,10 +189,15 @@ class _Bench:
         if tuned is None:
             tuned = ADAPTER_LEARNING_RATE if options.lora_rank else LEARNING_RATES[options.strategy]
         fit = Fit(options.epochs, options.patience, tuned, options.head_learning_rate, trial.seed, answers.metric)
+        head = self._heads(self._encoder, backbone.dim, answers)
         started = time.perf_counter()
         try:
-            head = self._heads(self._encoder, backbone.dim, answers)
-            with adapted(backbone, options.lora_rank, trial.seed):
+            with adapted(
+                backbone,
+                options.lora_rank,
+                trial.seed,
+                send_to_device(parts["train"][0]["prepared"], self._encoder.device),
+            ):
                 outcome = train(backbone, head, parts, answers, fit, self._encoder.device.type)
         except (TrialError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
             seconds = time.perf_counter() - started + prepare_s
@@ -234,7 +242,23 @@ class _Bench:
             for part in self._audio.values()
             for batch in part
         )
-        return round(samples / encoder.sample_rate * layer.frame_rate * layer.dim * 4)
+        frames = samples / encoder.sample_rate * layer.frame_rate
+        beside = self._beside if isinstance(backbone, StackedBlocks) else 0.0
+        return round(frames * (layer.dim * 4 + beside))
+
+    @cached_property
+    def _beside(self) -> float:
+        """Bytes a frame that a block is called with beside its hidden states, as far as the first batch tells."""
+        calls, lengths = record_calls(self._encoder, self._audio["train"][0])
+        return max(_nbytes(call["rest"]) for call in calls.values()) / max(1, sum(lengths))
+
+
+def _nbytes(value: Any) -> int:
+    """Of the tensors inside."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return sum(_nbytes(part) for part in parts)
 
 
 @torch.no_grad()
@@ -252,31 +276,57 @@ def _inputs(encoder: Encoder, together: Sequence[Backbone], batch: AudioBatch) -
     return made
 
 
-class adapted:  # noqa: N801, used as a context manager
-    """The tuned part of a backbone has low-rank adapters here, where a rank is given (Hu et al., arXiv 2106.09685)."""
+@contextmanager
+def adapted(backbone: Backbone, rank: int, seed: int, prepared: Any) -> Iterator[None]:
+    """The tuned part of a backbone has low-rank adapters here (Hu et al., arXiv 2106.09685); with rank 0 none.
 
-    def __init__(self, backbone: Backbone, rank: int, seed: int) -> None:
-        self._backbone, self._rank, self._seed = backbone, rank, seed
-        self._wrapped: Any = None
+    Every linear map that runs takes one. Those whose weights the model reads by itself, as WavLM's attention does,
+    would learn nothing, and take none.
 
-    def __enter__(self) -> None:
-        if not self._rank:
-            return
-        import peft
+    Args:
+        backbone: whose weights are afterwards what they were.
+        rank: of the adapters.
+        seed: of their weights.
+        prepared: what the backbone takes, to see which maps run.
 
-        (part,) = self._backbone.tuned()
-        names = [name for name, module in part.named_modules() if isinstance(module, nn.Linear)]
-        if not names:
-            raise TrialError("there is no linear map in the tuned part that could take low-rank adapters")
-        config = peft.LoraConfig(r=self._rank, lora_alpha=2 * self._rank, target_modules=names)
-        with torch.random.fork_rng():
-            torch.manual_seed(self._seed)
-            self._wrapped = peft.get_peft_model(part, config)
-        self._backbone.replace(self._wrapped)
+    Raises:
+        TrialError: none does.
+    """
+    if not rank:
+        yield
+        return
+    import peft
 
-    def __exit__(self, *_: object) -> None:
-        if self._wrapped is not None:
-            self._backbone.replace(self._wrapped.unload())
+    (part,) = backbone.tuned()
+    names = _running_maps(backbone, part, prepared)
+    if not names:
+        raise TrialError("there is no linear map in the tuned part that could take low-rank adapters")
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
+    with torch.random.fork_rng(), warnings.catch_warnings(action="ignore"):  # peft, on models without a name
+        torch.manual_seed(seed)
+        wrapped: Any = peft.get_peft_model(part, config)
+    backbone.replace(wrapped)
+    try:
+        yield
+    finally:
+        backbone.replace(wrapped.unload())
+
+
+@torch.no_grad()
+def _running_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[str]:
+    """Names of the linear maps of a part that are called."""
+    ran: set[str] = set()
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: ran.add(name))
+        for name, module in part.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        backbone(prepared)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sorted(ran)
 
 
 def _history(outcome: Outcome) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import tempfile
 import time
 import warnings
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
@@ -160,7 +162,7 @@ def train(
         TrialError: the loss is not finite, or most utterances are too short for what they say.
     """
     started = time.perf_counter()
-    with torch.random.fork_rng(), _kept(backbone):
+    with torch.random.fork_rng(), _own_randomness(), _kept(backbone):
         torch.manual_seed(fit.seed)
         model = Tuned(backbone, head()).to(device)
         trainer = _Trainer(model, parts["train"], parts["validation"], answers, fit, device)
@@ -171,6 +173,17 @@ def train(
         trainer.back_to_best()
         metrics = trainer.metrics(parts["test"])
     return Outcome(metrics, trainer.validation, trainer.losses, len(trainer.losses), seconds)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """The Trainer seeds Python's and NumPy's global generators; what they were is put back."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
 
 
 @contextmanager
@@ -214,6 +227,7 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
                 callbacks=[_Stop(self)],
             )
             self.remove_callback(tf.PrinterCallback)
+        self.accelerator.free_memory = _nothing_to_free
 
     def settle(self, part: Batches) -> None:
         """Let the head learn the scale of the frames."""
@@ -345,6 +359,11 @@ def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:
     if arguments.n_gpu > 1:  # a batch is made for one
         arguments._n_gpu = 1  # noqa: SLF001
     return arguments
+
+
+def _nothing_to_free(*objects: Any) -> list[Any]:
+    """In place of accelerate's, which collects all garbage twice a trial: longer than a small trial itself takes."""
+    return list(objects)
 
 
 def _only(batches: Sequence[Batch]) -> Batch:

@@ -78,33 +78,36 @@ class TransducerHead(Head):
 
 
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
-    """What makes the transducer of an encoder's checkpoint.
+    """What makes the transducer of an encoder's checkpoint. Errors as `check_transducer`."""
+    checkpoint, kind, config = _find(encoder.spec)
+    model = load_weights(checkpoint, Architecture(kind, config, inner=False))
+    known = {name: number for name, number in _known(checkpoint).items() if number < config.vocab_size}
+    return partial(TransducerHead, model, known, answers.names, dim)
+
+
+def check_transducer(spec: str) -> None:
+    """See that a model has a transducer; its weights are not read.
 
     Raises:
-        ModelError: it has none.
+        ModelError: it has none, or there is no such model.
     """
-    scheme, rest = split_spec(encoder.spec)
+    _find(spec)
+
+
+def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
+    """Where a transducer is, its class and its configuration."""
+    scheme, rest = split_spec(spec)
     if scheme != HUB:
-        raise ModelError(f"{encoder.spec}: a transducer is found in checkpoints of transformers only")
+        raise ModelError(f"{spec}: a transducer is found in checkpoints of transformers only; take --head linear")
     checkpoint = find_checkpoint(rest, EncoderOptions())
-    model = load_transducer(checkpoint)
-    return partial(TransducerHead, model, _known(checkpoint), answers.names, dim)
-
-
-def load_transducer(checkpoint: Checkpoint) -> Any:
-    """A checkpoint with its transducer, frozen.
-
-    Raises:
-        ModelError: it has none, or its files are damaged or incomplete.
-    """
     config = load_config(checkpoint)
     kinds = tf.AutoModelForRNNT._model_mapping  # noqa: SLF001, what AutoModelForRNNT itself asks
     if type(config) not in kinds:
         raise ModelError(
-            f"{checkpoint.name}: a {config.model_type} has no transducer; name a checkpoint such as "
-            "nvidia/parakeet-rnnt-0.6b, or take --head linear"
+            f"{spec}: a {config.model_type} has no transducer; name a checkpoint such as nvidia/parakeet-rnnt-0.6b, "
+            "or take --head linear"
         )
-    return load_weights(checkpoint, Architecture(kinds[type(config)], config, inner=False))
+    return checkpoint, kinds[type(config)], config
 
 
 def _known(checkpoint: Checkpoint) -> dict[str, int]:

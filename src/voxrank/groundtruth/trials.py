@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,10 @@ VERSION = 1
 BUSY_S: Seconds = 60.0
 """How long one process waits for another that writes."""
 
+WAIT_S: Seconds = 0.05
+
+COLUMNS = ["key", "config", "status", "metric", "metrics", "history", "seconds", "finished", "reason"]
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS trials (
     key TEXT PRIMARY KEY, config TEXT NOT NULL, status TEXT NOT NULL, metric REAL, metrics TEXT NOT NULL,
@@ -41,7 +46,7 @@ class Trial:
         layer: that the head reads, or whose block is tuned.
         seed: of the training.
         part: "main", or what else it is for, such as "rival".
-        setting: everything else that the result depends on: data, options, versions.
+        setting: everything else that the result is said to depend on: data, weights, options.
     """
 
     model: str
@@ -82,6 +87,20 @@ class Row:
     finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let others read while one writes. SQLite does not wait for a lock here by itself."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAIT_S)
+        else:
+            return
+
+
 class TrialStore:
     """Rows of trials by key. Each is written whole and synced, or not at all; several processes may write at once.
 
@@ -97,7 +116,11 @@ class TrialStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._connected() as connection:
+                _write_ahead(connection)
                 connection.execute(_TABLE)
+                found = [name for _, name, *_ in connection.execute("PRAGMA table_info(trials)")]
+            if found != COLUMNS:
+                raise sqlite3.DatabaseError(f"a table of other columns: {', '.join(found)}")
         except (OSError, sqlite3.Error) as error:
             raise OptionError(
                 f"expected a file of trials that can be written at {self._path}, got: {reason(error)}; "
@@ -142,7 +165,6 @@ class TrialStore:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self._path, timeout=BUSY_S)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             with connection:
                 yield connection

@@ -29,13 +29,14 @@ from voxrank.groundtruth.answers import Answers, find_answers
 from voxrank.groundtruth.rules import Candidate, rule_names, rule_values
 from voxrank.groundtruth.splits import Split, divide, some
 from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, tunable_layers
+from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
 from voxrank.memory import peak_rss_mb
 from voxrank.preparation import readable_items
 from voxrank.progress import Progress
 from voxrank.ranking import rank
-from voxrank.results import Ranking
+from voxrank.results import Ranking, check_folder
 from voxrank.shards import Item
 from voxrank.stable import parse_layers
 
@@ -101,12 +102,15 @@ def validate(
     answers = find_answers(items, dataset, sequence, tuning)
     split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
     unheard = [Skipped(i.utterance.id, "nothing is trained for its class") for i in split.left_out]
+    if tuning.head == "transducer":
+        for spec in models:
+            check_transducer(spec)
     setting = _setting(dataset, split, answers, tuning, encoding, sequence)
     with ExitStack() as stack:
         place = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
-        store = TrialStore(Path(place) / TRIALS)
+        check_folder(place)
         ranking = rank(
-            replace(dataset, utterances=tuple(item.utterance for item in split.train), skipped=(), split="train"),
+            replace(dataset, utterances=tuple(item.utterance for item in split.train), skipped=(), split="all"),
             models,
             source=source,
             scores=scores,
@@ -117,6 +121,7 @@ def validate(
             seed=seed,
             progress=watcher,
         )
+        store = TrialStore(Path(place) / TRIALS)  # nothing is refused from here on
         tried = _Tried(split, answers, tuning, setting, store, watcher)
         for spec in models:
             tried.add(load_encoder(spec, encoding), layers)
@@ -212,8 +217,6 @@ class _Tried:
     def _heads(self) -> Heads:
         if self._options.head != "transducer":
             return plain_heads(self._options)
-        from voxrank.groundtruth.transducer_head import transducer_heads
-
         return transducer_heads
 
     def _told(self, row: Row) -> None:

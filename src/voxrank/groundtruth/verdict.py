@@ -140,11 +140,11 @@ class Validation:
     options: dict[str, Any]
 
     @property
-    def best(self) -> Truth:
-        """The candidate that fine-tuning found best."""
+    def best(self) -> Truth | None:
+        """The candidate that fine-tuning found best; None where every trial failed."""
         known = [one for one in self.truth if one.mean is not None]
         sign = 1 if self.higher_is_better else -1
-        return max(known, key=lambda one: sign * (one.mean or 0.0))
+        return max(known, key=lambda one: sign * (one.mean or 0.0), default=None)
 
     @property
     def failed(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def save_plots(validation: Validation, folder: Path) -> list[Path]:
     written = []
     for name, figure in (("scatter", scatter(validation)), ("ranks", ranks(validation))):
         path = folder / f"{name}.svg"
-        with replacing(path) as temporary:
+        with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):  # of letters that its font lacks
             figure.savefig(temporary, format="svg", bbox_inches="tight", metadata={"Date": None})
         written.append(path)
     return written

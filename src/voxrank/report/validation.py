@@ -21,13 +21,14 @@ def show_validation(console: Console, validation: Validation) -> None:
     """Print what fine-tuning gave, how well it was foretold, and what both took."""
     console.print(truth_table(validation))
     console.print(agreement_table(validation))
-    console.print(in_words(validation))
+    if validation.best is not None:
+        console.print(in_words(validation, validation.best))
     for note in validation.notes:
         console.print(plain(note), style="yellow")
     if validation.failed:
         why = next(reason for one in validation.truth for reason in one.failures)
         console.print(
-            Text(f"{validation.failed} trials failed and count for nothing; the first: ").append_text(plain(why)),
+            Text(f"Failed, and counting for nothing: {validation.failed}; the first: ").append_text(plain(why)),
             style="yellow",
         )
     show_skipped(console, validation.skipped)
@@ -87,9 +88,9 @@ def _cells(judged: Judged) -> list[str]:
     ]
 
 
-def in_words(validation: Validation) -> Text:
+def in_words(validation: Validation, best: Truth) -> Text:
     """What it comes to, in a few sentences."""
-    best, first = validation.best, validation.judged[0]
+    first = validation.judged[0]
     text = Text("Fine-tuned best: ").append_text(plain(best.model))
     text.append(f" layer {best.layer}, {validation.metric} {best.mean:.4f}. ")
     text.append_text(plain(first.name)).append(
@@ -104,7 +105,7 @@ def in_words(validation: Validation) -> Text:
 def _ceiling(found: Agreement) -> str:
     """How well the truth agrees with itself, without which no correlation can be read."""
     if found.reliability is None:
-        return " (one seed: how far the truth is noise cannot be told)."
+        return "; how far the truth is noise cannot be told from its seeds."
     return f"; one seed agrees with another by {found.reliability.one_seed:.3f}."
 
 
@@ -120,7 +121,7 @@ def _beaten(judged: Sequence[Judged]) -> str:
         return ""
     value, name = max(better)
     verb = "does better" if value > own else "reaches less" if value < own else "does as well"
-    return f" The best rule that looks at no data, {name}, {verb}: {value:.3f}."
+    return f" The best rule that looks at no data, {plain(name)}, {verb}: {value:.3f}."
 
 
 def _badness(one: Truth, validation: Validation) -> float:
@@ -131,7 +132,7 @@ def _badness(one: Truth, validation: Validation) -> float:
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value + 0.0 if round(value, digits) else 0.0:.{digits}f}"
 
 
 def _p(found: Correlation) -> str:
