@@ -216,8 +216,25 @@ CELLS = (
         )
         for code in LANGUAGES
     ),
+    *(
+        Cell(
+            f"conformer-cut-{code}",
+            "conformer",
+            lambda code=code: language(code),  # type: ignore[misc]
+            (CONFORMER,),
+            CUT,
+            SequenceOptions(unit="char", language=code),
+            english,
+        )
+        for code in LANGUAGES
+    ),
     Cell(
-        "hubert-en", "self-supervised", prompts, (HUBERT,), ONE_LAYER, SequenceOptions(unit="phone", language="en-us")
+        "hubert-en",
+        "self-supervised",
+        prompts,
+        (HUBERT,),
+        replace(OF_HUBERT, epochs=80),
+        SequenceOptions(unit="phone", language="en-us"),
     ),
     *(
         Cell(
