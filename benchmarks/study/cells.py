@@ -187,7 +187,7 @@ def _transcribed(source: str, utterances: tuple[Utterance, ...]) -> Dataset:
 ADAPT = TuningOptions(
     strategy="layer", head="transducer", head_at="top", epochs=10, patience=6, head_learning_rate=1e-3
 )
-"""One block of the Conformer and its transducer, all else frozen, as the paper adapts it. With a transducer that follows
+"""One block of the Conformer and its transducer, all else frozen, as the paper adapts it. With a transducer that learns
 at a tenth of this rate, French, of the development half, was left as it was by ten blocks of twelve."""
 ONE_LAYER = TuningOptions(strategy="layer", epochs=15, patience=4)
 """One block, with a head on it."""

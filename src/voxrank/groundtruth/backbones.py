@@ -170,7 +170,7 @@ def keep_regular(module: nn.Module) -> None:
     config = getattr(module, "config", None)
     for setting in TRAINING_ONLY:
         if hasattr(config, setting):
-            setattr(config, setting, 0)
+            setattr(config, setting, type(getattr(config, setting))())  # False or 0.0, as the setting is
 
 
 def layer_frames(encoder: Encoder, batch: AudioBatch, layer: int) -> Hidden:

@@ -79,10 +79,19 @@ class TransducerHead(Head):
 
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
     """What makes the transducer of an encoder's checkpoint. Errors as `check_transducer`."""
-    checkpoint, kind, config = _find(encoder.spec)
-    model = load_weights(checkpoint, Architecture(kind, config, inner=False))
+    checkpoint, _, config = _find(encoder.spec)
     known = {name: number for name, number in _known(checkpoint).items() if number < config.vocab_size}
-    return partial(TransducerHead, model, known, answers.names, dim)
+    return partial(TransducerHead, load_transducer(encoder.spec), known, answers.names, dim)
+
+
+def load_transducer(spec: str) -> Any:
+    """A model with its transducer, frozen.
+
+    Raises:
+        ModelError: it has none, or its files are damaged or incomplete.
+    """
+    checkpoint, kind, config = _find(spec)
+    return load_weights(checkpoint, Architecture(kind, config, inner=False))
 
 
 def check_transducer(spec: str) -> None:

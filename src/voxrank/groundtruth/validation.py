@@ -121,8 +121,7 @@ def validate(
             seed=seed,
             progress=watcher,
         )
-        store = TrialStore(Path(place) / TRIALS)  # nothing is refused from here on
-        tried = _Tried(split, answers, tuning, setting, store, watcher)
+        tried = _Tried(split, answers, tuning, setting, Path(place), watcher)
         for spec in models:
             tried.add(load_encoder(spec, encoding), layers)
     if not tried.candidates:
@@ -172,10 +171,10 @@ class _Tried:
         answers: Answers,
         options: TuningOptions,
         setting: dict[str, Any],
-        store: TrialStore,
+        folder: Path,
         watcher: Progress,
     ) -> None:
-        self._options, self._store, self._watcher = options, store, watcher
+        self._options, self._folder, self._watcher = options, folder, watcher
         self._answers, self._setting = answers, setting
         self._split = split
         few = _tenth(split, answers)
@@ -198,9 +197,10 @@ class _Tried:
             return
         setting = self._setting | {"weights": weights_digest(encoder)}
         work = Work(self._split, self._answers, self._options, setting)
+        store = TrialStore(self._folder / TRIALS)
         self._trials = len(own) * self._options.seeds
         self._done = 0
-        found = try_model(encoder, own, work, self._store, heads=self._heads(), on_trial=self._told)
+        found = try_model(encoder, own, work, store, heads=self._heads(), on_trial=self._told)
         last = len(encoder.layers) - 1
         self.candidates += [
             Candidate(encoder.spec, layer, last, encoder.layers[layer].dim, encoder.parameters) for layer in own
@@ -212,7 +212,7 @@ class _Tried:
         )
         rival = Work(self._rival_split, self._answers, probe, setting, "rival")
         read = chosen if self._options.strategy == "full" else own
-        self.rivals += try_model(encoder, read, rival, self._store, on_trial=lambda _: None).rows
+        self.rivals += try_model(encoder, read, rival, store, on_trial=lambda _: None).rows
 
     def _heads(self) -> Heads:
         if self._options.head != "transducer":

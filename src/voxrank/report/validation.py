@@ -21,14 +21,13 @@ def show_validation(console: Console, validation: Validation) -> None:
     """Print what fine-tuning gave, how well it was foretold, and what both took."""
     console.print(truth_table(validation))
     console.print(agreement_table(validation))
-    if validation.best is not None:
-        console.print(in_words(validation, validation.best))
+    console.print(in_words(validation))
     for note in validation.notes:
         console.print(plain(note), style="yellow")
     if validation.failed:
         why = next(reason for one in validation.truth for reason in one.failures)
         console.print(
-            Text(f"Failed, and counting for nothing: {validation.failed}; the first: ").append_text(plain(why)),
+            Text(f"Trials that failed and count for nothing: {validation.failed}; the first: ").append_text(plain(why)),
             style="yellow",
         )
     show_skipped(console, validation.skipped)
@@ -88,9 +87,11 @@ def _cells(judged: Judged) -> list[str]:
     ]
 
 
-def in_words(validation: Validation, best: Truth) -> Text:
+def in_words(validation: Validation) -> Text:
     """What it comes to, in a few sentences."""
-    first = validation.judged[0]
+    best, first = validation.best, validation.judged[0]
+    if best is None:
+        return Text("No trial came to an end.")
     text = Text("Fine-tuned best: ").append_text(plain(best.model))
     text.append(f" layer {best.layer}, {validation.metric} {best.mean:.4f}. ")
     text.append_text(plain(first.name)).append(
@@ -105,7 +106,7 @@ def in_words(validation: Validation, best: Truth) -> Text:
 def _ceiling(found: Agreement) -> str:
     """How well the truth agrees with itself, without which no correlation can be read."""
     if found.reliability is None:
-        return "; how far the truth is noise cannot be told from its seeds."
+        return "; how far the truth is noise cannot be told: it has one seed, or its seeds tell nothing apart."
     return f"; one seed agrees with another by {found.reliability.one_seed:.3f}."
 
 

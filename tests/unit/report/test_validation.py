@@ -102,7 +102,7 @@ def test_failed_trials_are_said_and_come_last():
     assert lines[1].split()[2:5] == ["0.500", "0.500", "failed"]
     assert lines[4].split()[2:5] == ["-", "failed", "failed"]
     text = " ".join(shown(made).split())
-    assert "3 trials failed and count for nothing; the first: it went wrong" in text
+    assert "Trials that failed and count for nothing: 3; the first: it went wrong" in text
     assert "over 3 candidates" in text
     assert made.failed == 3
     assert "failed" not in shown(validation(GOOD))
@@ -110,7 +110,7 @@ def test_failed_trials_are_said_and_come_last():
 
 def test_when_nothing_came_of_any_trial_that_is_all_that_is_said():
     text = " ".join(shown(validation([(None, None)] * 3)).split())
-    assert "6 trials failed and count for nothing; the first: it went wrong" in text
+    assert "Trials that failed and count for nothing: 6; the first: it went wrong" in text
     assert "Fine-tuned best" not in text
 
 
@@ -163,7 +163,7 @@ def test_a_score_that_says_nothing_of_a_candidate_is_a_dash_there():
 
 def test_one_seed_cannot_tell_the_noise():
     made = validation([row[:1] for row in GOOD])
-    assert "(one seed: how far the truth is noise cannot be told)" in words(made)
+    assert "how far the truth is noise cannot be told: it has one seed" in words(made)
     assert agreed(made)["logme"][2] == "-"
 
 
