@@ -25,6 +25,7 @@ from common import DATA, RESULTS, provenance, save
 from study.cells import CELLS, MADE, Cell
 from voxrank.groundtruth.validation import validate
 from voxrank.groundtruth.verdict import Validation
+from voxrank.ranking import default_score
 from voxrank.report.progress import watch
 
 SCORES = ("combined", "logme", "knn", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
@@ -57,12 +58,15 @@ def run(cell: Cell, seeds: int, draw: int) -> Validation:
     """One cell."""
     if draw and cell.sequence:
         raise SystemExit(f"{cell.name} has no examples to draw")
+    data = cell.data(draw) if draw else cell.data()
+    trained = replace(data, utterances=tuple(one for one in data.utterances if one.split == "train"))
     scores = list(TIMED_SCORES if cell.sequence else SCORES)
+    scores.sort(key=lambda name: name != default_score(trained))
     if cell.source is not None:
         scores += OF_SOURCE
     with watch(Console(stderr=True)) as progress:
         return validate(
-            cell.data(draw) if draw else cell.data(),
+            data,
             made(cell.models),
             tuning=replace(cell.tuning, seeds=seeds),
             source=cell.source() if cell.source else None,

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 Columns = dict[str, Column]
 """Score name → that score of every candidate; the first one orders the ranking."""
 
+LEAST_EXAMPLES = 20
+"""Of a class, on average, from which on nearest neighbours have a say in the default ranking."""
+
 N_DIRECTIONS = 50
 """Of the sliced Wasserstein distance."""
 
@@ -76,7 +79,7 @@ def rank(
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.
         scores: names; the first one orders the ranking. By default "combined", which averages the order by LogME and by
-            kNN; "logme" where labels are those of frames.
+            kNN; "logme" where labels are those of frames, or classes have fewer than 20 examples.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
@@ -108,8 +111,7 @@ def rank(
     check_sequence(sequence, extraction, dataset.task)
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
     if not named:
-        name = "logme" if dataset.task in TIMED else "combined"
-        named = {name: _parts(name)}
+        named = {name: _parts(name) for name in [default_score(dataset)]}
     ready = prepare(dataset, extraction, sequence)
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
@@ -172,6 +174,16 @@ def rank(
     )
     _log(ranking)
     return ranking
+
+
+def default_score(dataset: Dataset) -> str:
+    """The score that orders a ranking where none is named.
+
+    "combined"; "logme" where labels are those of frames, and where a class has few examples: their nearest neighbours
+    then say little (docs/study).
+    """
+    few = dataset.task == "classification" and len(dataset) < LEAST_EXAMPLES * len(dataset.classes)
+    return "logme" if dataset.task in TIMED or few else "combined"
 
 
 def _parts(name: str) -> list[Score]:

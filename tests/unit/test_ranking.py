@@ -1,6 +1,7 @@
 """A ranking orders models and layers by score, with intervals and shares that add up."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import torch
 
 import voxrank
 from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.data.utterance import Dataset, Utterance
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError, RunError
 from voxrank.progress import Progress
+from voxrank.ranking import default_score
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.stable import parse_layers
 from voxrank.testing.encoders import FakeEncoder
@@ -34,7 +37,7 @@ def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):
 
 
 def test_models_and_layers_come_best_first(fakes, tones):
-    ranking = voxrank.rank(tones, ["fake-b", "fake-a"])
+    ranking = voxrank.rank(tones, ["fake-b", "fake-a"], scores=["combined"])
     values = [layer.scores["combined"].value for layer in ranking.layers]
     assert values == sorted(values, reverse=True)
     assert len(values) == 5
@@ -49,6 +52,12 @@ def test_models_and_layers_come_best_first(fakes, tones):
         assert layer.scores["logme"].low < layer.scores["logme"].high
     assert ranking.cost.total_s > 0
     assert list(ranking.to_pandas()["model"]) == [layer.model for layer in ranking.layers]
+
+
+@pytest.mark.parametrize(("each", "name"), [(19, "logme"), (20, "combined")])
+def test_neighbours_have_no_say_where_classes_have_few_examples(each, name):
+    utterances = tuple(Utterance(f"u{n}", Path(f"u{n}.wav"), label="ab"[n % 2]) for n in range(2 * each))
+    assert default_score(Dataset("made up", "classification", "label", utterances)) == name
 
 
 def test_the_same_run_gives_the_same_ranking(fakes, tones):

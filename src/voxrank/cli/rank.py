@@ -71,7 +71,7 @@ def rank(
             "--score",
             metavar="NAME",
             help=f"One of {', '.join(SCORES)} (repeat).",
-            show_default="combined; logme for transcripts and segments",
+            show_default="combined; logme for few examples, transcripts and segments",
         ),
     ] = None,
     layers: Annotated[
