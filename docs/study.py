@@ -36,6 +36,11 @@ def rho(entry: dict[str, Any] | None) -> float | None:
     return None if entry is None else entry["agreement"]["spearman"]["value"]
 
 
+def lost(entry: dict[str, Any]) -> float:
+    """The regret of its first choice, as a share of what the best candidate gets right."""
+    return entry["agreement"]["regret"]["relative"] or 0.0
+
+
 def best_error(cell: Cell) -> float:
     """Of the candidate that fine-tuning found best."""
     means = [fmean(known) for one in cell["truth"] if (known := [v for v in one["values"] if v is not None])]
@@ -43,14 +48,14 @@ def best_error(cell: Cell) -> float:
 
 
 def has_room(cell: Cell) -> bool:
-    """Whether the truth is far enough from perfect to tell candidates apart."""
-    return best_error(cell) >= ROOM
+    """Whether the truth tells candidates apart: it is far enough from perfect, and not the same for all."""
+    return best_error(cell) >= ROOM and rho(cell["judged"][0]) is not None
 
 
 def best_rule(cell: Cell) -> tuple[str, float]:
     """The rule that agrees best with the truth: with hindsight, so that it is an upper bound."""
     known = [(rho(one), one["name"]) for one in cell["judged"] if one["kind"] == "rule" and rho(one) is not None]
-    value, name = max(known)
+    value, name = max(known, default=(float("nan"), "none"))
     return name, value
 
 
@@ -67,11 +72,11 @@ def cell_row(cell: Cell) -> list[str]:
         str(found["n"]),
         f"{cell['metric']} {means[0]:.3f} to {means[-1]:.3f}",
         "-" if reliability is None else f"{reliability['one_seed']:.2f}",
-        f"**{spearman['value']:.3f}**",
+        f"**{shown(spearman['value'])}**",
         "-" if low_high is None else f"{low_high[0]:.2f} to {low_high[1]:.2f}",
         p_value(spearman["p"]),
-        f"{found['kendall']['value']:.2f}",
-        f"{regret['absolute']:.3f} ({100 * regret['relative']:.1f} %)",
+        shown(found["kendall"]["value"]),
+        f"{regret['absolute']:.3f} ({100 * lost(first):.1f} %)",
         f"{found['recall']:.2f}",
         f"{name} {value:.2f}",
         shown(rho(judged(cell, RIVAL))),
@@ -96,7 +101,7 @@ def summary(found: Sequence[Cell]) -> list[str]:
     values = [rho(cell["judged"][0]) or 0.0 for cell in found]
     large = [cell for cell in found if cell["judged"][0]["agreement"]["n"] >= LEAST]
     sure = sum((cell["judged"][0]["agreement"]["spearman"]["p"] or 1.0) < 0.05 for cell in large)
-    regrets = [cell["judged"][0]["agreement"]["regret"]["relative"] for cell in found]
+    regrets = [lost(cell["judged"][0]) for cell in found]
     return [
         str(len(found)),
         f"{fmean(values):.3f}",
@@ -125,7 +130,7 @@ def predictor_rows(found: Sequence[Cell]) -> list[list[str]]:
             continue
         kind = "default" if name == "default" else own[0][1]["kind"]
         below = sum((rho(cell["judged"][0]) or 0) > (rho(entry) or 0) for cell, entry in own)
-        regret = fmean(entry["agreement"]["regret"]["relative"] for _, entry in own)
+        regret = fmean(lost(entry) for _, entry in own)
         by_half = [
             fmean(part) if (part := [rho(e) or 0.0 for c, e in own if c["half"] == half]) else None
             for half in ("reporting", "development")
