@@ -73,6 +73,7 @@ def cell_row(cell: Cell) -> list[str]:
         f"{cell['metric']} {means[0]:.3f} to {means[-1]:.3f}",
         "-" if reliability is None else f"{reliability['one_seed']:.2f}",
         f"**{shown(spearman['value'])}**",
+        shown(found["spearman_tied"]["value"]) if reliability is not None else "-",
         "-" if low_high is None else f"{low_high[0]:.2f} to {low_high[1]:.2f}",
         p_value(spearman["p"]),
         shown(found["kendall"]["value"]),
@@ -84,7 +85,19 @@ def cell_row(cell: Cell) -> list[str]:
 
 
 CELL_HEADER = (
-    *("cell", "n", "truth", "truth with itself", "Spearman", "95 % over candidates", "p", "τ", "regret", "top 3"),
+    *(
+        "cell",
+        "n",
+        "truth",
+        "truth with itself",
+        "Spearman",
+        "with ties",
+        "95 % over candidates",
+        "p",
+        "τ",
+        "regret",
+        "top 3",
+    ),
     *("best rule, with hindsight", "rival"),
 )
 

@@ -350,12 +350,12 @@ def study_predictors(found: list[dict[str, Any]]) -> str:
     return table(study.PREDICTOR_HEADER, study.predictor_rows([cell for cell in found if study.has_room(cell)]))
 
 
-def study_layers(prefix: str) -> Any:
-    """What makes the table of the layers of one model."""
+def study_layers(name: str) -> Any:
+    """What makes the table of the layers of one model, of the cells of this name and a language."""
 
     def make(found: list[dict[str, Any]]) -> str:
-        own = [cell for cell in found if cell["cell"].startswith(prefix)]
-        return table(*study.layer_table(own))
+        own = [cell for cell in found if cell["cell"].rpartition("-")[0] == name]
+        return table(*study.layer_table(own)) if own else "Not made yet.\n"
 
     return make
 
@@ -363,7 +363,7 @@ def study_layers(prefix: str) -> Any:
 def study_models(found: list[dict[str, Any]]) -> str:
     """A table for each task of whole models."""
     own = [cell for cell in found if cell["strategy"] == "full"]
-    return "\n".join(f"**{cell['cell']}**\n\n{table(*study.model_table(cell))}" for cell in own)
+    return "\n".join(f"**{cell['cell']}**\n\n{table(*study.model_table(cell))}" for cell in own) or "Not made yet.\n"
 
 
 def study_costs(found: list[dict[str, Any]]) -> str:
@@ -434,6 +434,7 @@ TABLES = {
     "study-without-room": ("study", study_cells("without room")),
     "study-predictors": ("study", study_predictors),
     "study-conformer": ("study", study_layers("conformer")),
+    "study-conformer-cut": ("study", study_layers("conformer-cut")),
     "study-hubert": ("study", study_layers("hubert")),
     "study-models": ("study", study_models),
     "study-costs": ("study", study_costs),
