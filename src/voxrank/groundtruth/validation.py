@@ -232,7 +232,7 @@ class _Judge:
 
     def __init__(self, tried: _Tried, answers: Answers, tuning: TuningOptions, ranking: Ranking, seed: int) -> None:
         self._tried, self._tuning, self._ranking, self._seed = tried, tuning, ranking, seed
-        self._higher = answers.higher_is_better
+        self._metric, self._higher = answers.metric, answers.higher_is_better
         by_candidate: dict[tuple[str, int], list[float | None]] = {}
         for row in tried.rows:
             by_candidate.setdefault((row.trial.model, row.trial.layer), []).append(row.metric)
@@ -305,8 +305,7 @@ class _Judge:
         own: dict[tuple[str, int], float] = {}
         for row in self._tried.rivals:
             if row.status == "done":
-                metric = "accuracy" if self._higher else next(iter(row.metrics))
-                own[row.trial.model, row.trial.layer] = best(one[metric] for one in row.history["validation"])
+                own[row.trial.model, row.trial.layer] = best(one[self._metric] for one in row.history["validation"])
         if self._tuning.strategy != "full":
             return [own.get((c.model, int(c.layer)), np.nan) for c in self._tried.candidates]
         return [
