@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,15 @@ ROOM = 0.03
 LEAST = 6
 """Candidates from which on a p-value can fall below 0.05 and means something."""
 RIVAL = "probe on 10 %"
+
+
+KINDS: dict[str, Callable[[Cell], bool]] = {
+    "models, and layers of several": lambda cell: len({one["model"] for one in cell["truth"]}) > 1,
+    "blocks of the Conformer, in place": lambda cell: cell["options"]["tuning"]["head_at"] == "top",
+    "blocks of the Conformer, cut behind": lambda cell: cell["cell"].startswith("conformer-cut"),
+    "layers of the small HuBERT": lambda cell: cell["cell"].startswith("hubert"),
+}
+"""What the cells ask, in kinds."""
 
 
 def cells(folder: Path) -> list[Cell]:

@@ -330,8 +330,11 @@ README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-windo
 
 def study_summary(found: list[dict[str, Any]]) -> str:
     """The default ranking against its targets, by half."""
-    rows = [[half, *study.summary(own)] for half, own in study.halves(found) if own]
+    rows = [[half, *study.summary(own)] for half, own in study.halves(found) if own and half != "without room"]
     both = [cell for cell in found if study.has_room(cell)]
+    for title, chosen in study.KINDS.items():
+        own = [cell for cell in both if chosen(cell)]
+        rows += [[title, *study.summary(own)]] if own else []
     return table(study.SUMMARY_HEADER, [["all with room", *study.summary(both)], *rows]) + dates(found)
 
 

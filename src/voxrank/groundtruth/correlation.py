@@ -49,7 +49,7 @@ class Correlation:
 def spearman(a: ArrayLike, b: ArrayLike) -> Correlation:
     """Spearman's ρ: Pearson's correlation of the ranks; ties take the mean of their ranks.
 
-    Up to nine candidates, p is the share of all n! orders of the observed ranks with |ρ| at least as large; beyond, it
+    Up to nine candidates, p is the share of all n! orders of the observed ranks with ρ as far from 0; beyond, it
     is SciPy's approximation by Student's t, but no less than 2/n!, the share of the two extreme orders.
 
     Args:
