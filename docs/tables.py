@@ -338,6 +338,17 @@ def study_summary(found: list[dict[str, Any]]) -> str:
     return table(study.SUMMARY_HEADER, [["all with room", *study.summary(both)], *rows]) + dates(found)
 
 
+def study_targets(found: list[dict[str, Any]]) -> str:
+    """What was aimed at, and what the cells with room reach."""
+    own = [cell for cell in found if study.has_room(cell)]
+    several = [cell for cell in own if study.KINDS["models, and layers of several"](cell)]
+    rows = [
+        [aim, *(show(part) for part in (own, [c for c in own if c["half"] == "reporting"], several))]
+        for aim, show in study.TARGETS.items()
+    ]
+    return table(["aim", "all cells", "reporting half", "models, and layers of several"], rows)
+
+
 def study_cells(half: str) -> Any:
     """What makes the table of one half."""
 
@@ -432,6 +443,7 @@ TABLES = {
     "stability": ("stability", stability),
     "policies": ("policies", policies),
     "study-summary": ("study", study_summary),
+    "study-targets": ("study", study_targets),
     "study-reporting": ("study", study_cells("reporting")),
     "study-development": ("study", study_cells("development")),
     "study-without-room": ("study", study_cells("without room")),

@@ -330,7 +330,7 @@ def pretrain(settings: Settings, folder: Path = MADE) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     training = Training(settings, folder.with_suffix(".pt"), steps)
     facts = {
-        "provenance": provenance(),
+        "made": provenance(),
         "settings": asdict(settings) | {"steps": steps},
         "parameters": sum(weight.numel() for weight in training.model.parameters()),
         "train": {"clips": len(train), "audio_s": round(sum(len(example.mels) for example in train) / FRAMES_PER_S)},

@@ -535,7 +535,7 @@ def report(facts: dict[str, Any], state: dict[str, Any]) -> None:
         "model": json.loads((MADE / "untrained" / "config.json").read_text(encoding="utf-8")),
     }
     progress = {"training_s": round(state["seconds"]), "log": state["log"]}
-    save(NAME, {"provenance": provenance(), "settings": settings} | facts | progress)
+    save(NAME, {"made": provenance(), "settings": settings} | facts | progress)
 
 
 def save_model(model: HubertModel, folder: Path) -> None:
