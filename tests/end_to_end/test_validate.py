@@ -517,3 +517,18 @@ def test_pictures_of_many_models_in_other_letters(tmp_path):
     names = [f"модель-{number}/語" for number in range(25)]
     save_plots(constructed(names, [(number / 25,) for number in range(25)]), tmp_path)
     assert files_in(tmp_path) == ["ranks.svg", "scatter.svg"]
+
+
+def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path):
+    code = (
+        "import importlib.util as u, sys; find = u.find_spec; "
+        "u.find_spec = lambda name, *rest: None if name == 'peft' else find(name, *rest); "
+        "from voxrank.cli.main import exit_code; sys.exit(exit_code(sys.argv[1:]))"
+    )
+    arguments = [sys.executable, "-c", code, "validate", str(tones), "--model", "logmel", "--out", str(tmp_path / "o")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert " ".join(done.stderr.split()) == (
+        "voxrank: fine-tuning needs peft; install voxrank with the extra validate: pip install 'voxrank[validate]'"
+    )
+    assert not (tmp_path / "o").exists()

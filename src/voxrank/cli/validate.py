@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -35,12 +34,9 @@ from voxrank.config import (
     TuningOptions,
     WhisperWindow,
 )
-from voxrank.errors import OptionError
 from voxrank.report.progress import watch
 from voxrank.results import check_folder
 
-PACKAGES = ("accelerate", "jiwer", "matplotlib", "peft", "sklearn")
-"""Of the extra `validate`."""
 EPILOG = """
 Examples:
 
@@ -148,7 +144,6 @@ def validate(
     json_out: JsonOption = False,
 ) -> None:
     """Fine-tune models for real, and report how far the scores agree, beside rules that look at no data."""
-    check_packages()
     tuning = TuningOptions(
         strategy=cast("Strategy", strategy),
         head=cast("Head", head),
@@ -209,17 +204,3 @@ def validate(
     if out_dir is not None:
         files = "validation.json, candidates.csv, scatter.svg, ranks.svg, trials.sqlite, run.log"
         out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)
-
-
-def check_packages() -> None:
-    """See that the extra is installed.
-
-    Raises:
-        OptionError: it is not.
-    """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise OptionError(
-            f"fine-tuning needs {', '.join(missing)}; install voxrank with the extra validate: "
-            "pip install 'voxrank[validate]'"
-        )
