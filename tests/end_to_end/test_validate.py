@@ -371,14 +371,6 @@ def test_no_model_at_all(run, tones):
     assert "expected at least one model, got none; name one with --model" in err
 
 
-def test_a_package_that_is_missing_is_named(run, tones, monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr("voxrank.cli.validate.find_spec", lambda name: None if name == "peft" else real(name))
-    code, _, err = run(tones, "-m", "logmel")
-    assert code == 2
-    assert "fine-tuning needs peft; install voxrank with the extra validate: pip install 'voxrank[validate]'" in err
-
-
 def test_bad_utterances_are_skipped_and_listed(run, tones):
     with tones.open("a") as file:
         file.write("clips/none.wav,low,s1\n")
