@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -209,62 +210,42 @@ TASKS = {
 CELLS = (
     *(
         Cell(
-            f"conformer-{code}",
+            f"{name}-{code}",
             "conformer",
-            lambda code=code: language(code),  # type: ignore[misc]
+            partial(language, code),
             (CONFORMER,),
-            ADAPT,
+            tuning,
             SequenceOptions(unit="char", language=code),
             english,
         )
+        for name, tuning in (("conformer", ADAPT), ("conformer-cut", CUT))
         for code in LANGUAGES
     ),
     *(
         Cell(
-            f"conformer-cut-{code}",
-            "conformer",
-            lambda code=code: language(code),  # type: ignore[misc]
-            (CONFORMER,),
-            CUT,
-            SequenceOptions(unit="char", language=code),
-            english,
-        )
-        for code in LANGUAGES
-    ),
-    Cell(
-        "hubert-en",
-        "self-supervised",
-        prompts,
-        (HUBERT,),
-        replace(OF_HUBERT, epochs=80),
-        SequenceOptions(unit="phone", language="en-us"),
-    ),
-    *(
-        Cell(
-            f"hubert-{code}",
+            f"hubert-{name}",
             "self-supervised",
-            lambda code=code: language(code),  # type: ignore[misc]
+            data,
             (HUBERT,),
-            OF_HUBERT,
+            tuning,
             SequenceOptions(unit="phone", language=code),
         )
-        for code in ("de", "ru")
+        for name, code, data, tuning in (
+            ("en", "en-us", prompts, replace(OF_HUBERT, epochs=80)),
+            ("de", "de", partial(language, "de"), OF_HUBERT),
+            ("ru", "ru", partial(language, "ru"), OF_HUBERT),
+        )
     ),
-    Cell(
-        "whisper-phones",
-        "self-supervised",
-        prompts,
-        WHISPERS,
-        replace(ONE_LAYER, epochs=8),
-        SequenceOptions(unit="phone", language="en-us"),
-    ),
-    Cell(
-        "whisper-characters",
-        "self-supervised",
-        prompts,
-        WHISPERS,
-        replace(ONE_LAYER, epochs=8),
-        SequenceOptions(unit="char", language="en-us"),
+    *(
+        Cell(
+            f"whisper-{name}",
+            "self-supervised",
+            prompts,
+            WHISPERS,
+            replace(ONE_LAYER, epochs=8),
+            SequenceOptions(unit=unit, language="en-us"),
+        )
+        for name, unit in (("phones", "phone"), ("characters", "char"))
     ),
     Cell("whisper-words", "self-supervised", arabic_words, WHISPERS, ONE_LAYER),
     *(Cell(f"probe-{name}", "cross-model", data, ALL_MODELS, PROBE) for name, data in TASKS.items()),

@@ -179,11 +179,20 @@ class Ranking:
         Raises:
             OptionError: the folder cannot be written.
         """
-        check_folder(path)
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "ranking.json", self.to_json())
-        write_atomically(folder / "layers.csv", self.to_pandas().to_csv(index=False, lineterminator="\n"))
+        save_tables(path, "ranking.json", self.to_json(), "layers.csv", self.to_pandas())
+
+
+def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
+    """Write a text and a table into a folder, made if need be; each file appears whole or not at all.
+
+    Raises:
+        OptionError: the folder cannot be written.
+    """
+    check_folder(path)
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / name, text)
+    write_atomically(folder / table_name, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _flat(layer: LayerScore) -> dict[str, Any]:

@@ -23,6 +23,20 @@ DataArgument = Annotated[
         metavar="DATA", help="CSV, TSV or JSONL manifest, or a folder of class folders.", show_default=False
     ),
 ]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="SPEC",
+        help="Hub id, local directory or scheme:rest, at least one (repeat).",
+        show_default=False,
+    ),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", metavar="DATA", help="Speech as in pre-training, for swd, frechet and tsne."),
+]
 TargetOption = Annotated[
     str | None,
     typer.Option("--target", metavar="COLUMN", help="Column to predict.", show_default="what the columns say"),

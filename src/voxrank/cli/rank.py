@@ -16,7 +16,9 @@ from voxrank.cli.common import (
     JsonOption,
     LanguageOption,
     LeakOption,
+    ModelsOption,
     SegmentsOption,
+    SourceOption,
     SplitOption,
     TargetOption,
     TierOption,
@@ -55,16 +57,7 @@ Examples:
 def rank(
     data: DataArgument,
     *,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="SPEC",
-            help="Hub id, local directory or scheme:rest, at least one (repeat).",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelsOption = None,
     score: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,10 +75,7 @@ def rank(
     ] = "all",
     target: TargetOption = None,
     split: SplitOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option("--source", metavar="DATA", help="Speech as in pre-training, for swd, frechet and tsne."),
-    ] = None,
+    source: SourceOption = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
     ] = None,

@@ -14,6 +14,8 @@ from voxrank.cli.common import (
     DeviceOption,
     JsonOption,
     LanguageOption,
+    ModelsOption,
+    SourceOption,
     TargetOption,
     TrustOption,
     UnitOption,
@@ -53,16 +55,7 @@ The same command with the same --out goes on where it stopped.
 def validate(
     data: DataArgument,
     *,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="SPEC",
-            help="Hub id, local directory or scheme:rest, at least one (repeat).",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelsOption = None,
     strategy: Annotated[
         str,
         typer.Option(
@@ -119,10 +112,7 @@ def validate(
         typer.Option("--metric", help="accuracy; cer, wer, per or ter.", show_default="what suits the unit"),
     ] = None,
     target: TargetOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option("--source", metavar="DATA", help="Speech as in pre-training, for swd, frechet and tsne."),
-    ] = None,
+    source: SourceOption = None,
     unit: UnitOption = None,
     language: LanguageOption = None,
     aligner: AlignerOption = "flat",

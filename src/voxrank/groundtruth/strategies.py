@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -148,7 +148,8 @@ class _Bench:
     """A model with the data at its rate."""
 
     def __init__(self, encoder: Encoder, work: Work, heads: Heads) -> None:
-        self._encoder, self._work, self._heads = encoder, work, heads
+        self._encoder, self._work = encoder, work
+        self._head = cache(lambda dim: heads(encoder, dim, work.answers))  # a transducer is read from its files
         self.skipped: list[Skipped] = []
         self._audio: dict[str, list[AudioBatch]] = {}
         for name, items in work.split.parts().items():
@@ -189,15 +190,11 @@ class _Bench:
         if tuned is None:
             tuned = ADAPTER_LEARNING_RATE if options.lora_rank else LEARNING_RATES[options.strategy]
         fit = Fit(options.epochs, options.patience, tuned, options.head_learning_rate, trial.seed, answers.metric)
-        head = self._heads(self._encoder, backbone.dim, answers)
+        head = self._head(backbone.dim)
+        sample = parts["train"][0]["prepared"] if options.lora_rank else None
         started = time.perf_counter()
         try:
-            with adapted(
-                backbone,
-                options.lora_rank,
-                trial.seed,
-                send_to_device(parts["train"][0]["prepared"], self._encoder.device),
-            ):
+            with adapted(backbone, options.lora_rank, trial.seed, send_to_device(sample, self._encoder.device)):
                 outcome = train(backbone, head, parts, answers, fit, self._encoder.device.type)
         except (TrialError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
             seconds = time.perf_counter() - started + prepare_s

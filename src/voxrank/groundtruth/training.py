@@ -232,16 +232,14 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
     def settle(self, part: Batches) -> None:
         """Let the head learn the scale of the frames."""
         model: Tuned = self.model.eval()
-        frames, missing = [], 0
+        frames, missing, seen = [], 0, 0
         with torch.no_grad():
-            for place in range(len(part)):
+            for place in range(min(len(part), SETTLING_BATCHES)):
                 batch = self._prepare_inputs(part[place])
-                if place >= SETTLING_BATCHES:
-                    break
                 hidden, lengths = model.backbone(batch["prepared"])
                 frames.append(torch.cat([row[:length] for row, length in zip(hidden, lengths, strict=True)]))
                 missing += int((lengths < batch["counts"]).sum()) if self._answers.sequences else 0
-        seen = sum(len(part[place]["counts"]) for place in range(min(len(part), SETTLING_BATCHES)))
+                seen += len(lengths)
         if missing > seen / 2:
             raise TrialError(f"{missing} of {seen} utterances have fewer frames than units: the frame rate is too low")
         model.head.settle(torch.cat(frames))

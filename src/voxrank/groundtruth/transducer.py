@@ -26,18 +26,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from voxrank.targets.ctc import compiled
+
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 State = tuple[Tensor, Tensor]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 MAX_SYMBOLS = 10
 """Labels that greedy decoding writes in one frame at most."""
@@ -172,22 +172,14 @@ class _Loss(torch.autograd.Function):
         return gradient.masked_fill_((visits == 0)[..., None], 0.0), None, None, None, None
 
 
-def _compiled(function: Function) -> Function:
-    """By numba, and kept for the next process where there is a folder for it."""
-    try:
-        return cast("Function", numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # nowhere to keep it
-        return cast("Function", numba.njit(nogil=True)(function))
-
-
-@_compiled
+@compiled
 def _add(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     high, low = max(a, b), min(a, b)
     return high if low == -np.inf else high + np.log1p(np.exp(low - high))
 
 
-@_compiled
+@compiled
 def _forward_backward(
     blanks: NDArray[Any], labels: NDArray[Any], frames: Ids, lengths: Ids
 ) -> tuple[Array, Array, Array]:

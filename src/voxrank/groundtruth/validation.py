@@ -233,9 +233,9 @@ class _Judge:
     def __init__(self, tried: _Tried, answers: Answers, tuning: TuningOptions, ranking: Ranking, seed: int) -> None:
         self._tried, self._tuning, self._ranking, self._seed = tried, tuning, ranking, seed
         self._metric, self._higher = answers.metric, answers.higher_is_better
-        by_candidate: dict[tuple[str, int], list[float | None]] = {}
+        rows: dict[tuple[str, int | str], list[Row]] = {}
         for row in tried.rows:
-            by_candidate.setdefault((row.trial.model, row.trial.layer), []).append(row.metric)
+            rows.setdefault((row.trial.model, row.trial.layer), []).append(row)
         names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
         self.truth = tuple(
             Truth(
@@ -244,11 +244,9 @@ class _Judge:
                 names.get((c.model, c.layer), ""),
                 c.dim,
                 c.parameters,
-                tuple(by_candidate[c.model, int(c.layer)]),
-                tuple(
-                    r.reason for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer) and r.reason
-                ),
-                sum(r.seconds for r in tried.rows if (r.trial.model, r.trial.layer) == (c.model, c.layer)),
+                tuple(row.metric for row in rows[c.model, c.layer]),
+                tuple(row.reason for row in rows[c.model, c.layer] if row.reason),
+                sum(row.seconds for row in rows[c.model, c.layer]),
             )
             for c in tried.candidates
         )

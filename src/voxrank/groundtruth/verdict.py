@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
-from voxrank.files import write_atomically
 from voxrank.groundtruth.agreement import Agreement
-from voxrank.results import check_folder
+from voxrank.results import save_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,8 +177,4 @@ class Validation:
         Raises:
             OptionError: the folder cannot be written.
         """
-        check_folder(path)
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "validation.json", self.to_json())
-        write_atomically(folder / "candidates.csv", self.to_pandas().to_csv(index=False, lineterminator="\n"))
+        save_tables(path, "validation.json", self.to_json(), "candidates.csv", self.to_pandas())

@@ -188,7 +188,7 @@ def _best_end(blanks: Array, own: Array, n_labels: int) -> tuple[int, float]:
     return 2 * n_labels, float(blanks[-1])
 
 
-def _compiled(function: Function) -> Function:
+def compiled(function: Function) -> Function:
     """By numba, and kept for the next process where there is a folder for it."""
     try:
         return cast("Function", numba.njit(cache=True, nogil=True)(function))
@@ -196,7 +196,7 @@ def _compiled(function: Function) -> Function:
         return cast("Function", numba.njit(nogil=True)(function))
 
 
-@_compiled
+@compiled
 def _advance(
     scores: NDArray[Any],
     labels: Ids,
@@ -243,7 +243,7 @@ def _advance(
         own[:] = next_own
 
 
-@_compiled
+@compiled
 def _trace(choices: NDArray[np.uint8], low: int, state: int, path: Ids) -> int:
     """Write the states (m,) of frames whose last is in `state`, and tell the state before the first.
 

@@ -190,4 +190,4 @@ def test_without_a_folder_for_compiled_code(monkeypatch):
         return lambda function: function
 
     monkeypatch.setattr(ctc.numba, "njit", refused)
-    assert ctc._compiled(len) is len
+    assert ctc.compiled(len) is len
