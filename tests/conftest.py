@@ -51,11 +51,11 @@ def tones(tmp_path, write_wav):
 
 @pytest.fixture
 def fakes(monkeypatch):
-    """Specs "fake-a", "fake-b": encoders that differ by their random weights; the second has two layers."""
+    """Specs "fake-a" of three layers, "fake-b" of two, "fake-c" of one: encoders of different random weights."""
     from voxrank.testing.encoders import FakeEncoder
 
     def load(spec, options):
-        encoder = FakeEncoder(seed=ord(spec[-1]), n_layers=2 if spec.endswith("b") else 3)
+        encoder = FakeEncoder(seed=ord(spec[-1]), n_layers={"b": 2, "c": 1}.get(spec[-1], 3))
         encoder.spec = spec
         return encoder
 

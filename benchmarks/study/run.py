@@ -61,7 +61,8 @@ def run(cell: Cell, seeds: int, draw: int) -> Validation:
     data = cell.data(draw) if draw else cell.data()
     trained = replace(data, utterances=tuple(one for one in data.utterances if one.split == "train"))
     scores = list(TIMED_SCORES if cell.sequence else SCORES)
-    scores.sort(key=lambda name: name != default_score(trained))
+    default = default_score(trained, cell.tuning.use)
+    scores = [default, *(name for name in scores if name != default)]
     if cell.source is not None:
         scores += OF_SOURCE
     with watch(Console(stderr=True)) as progress:

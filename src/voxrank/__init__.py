@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voxrank.alignment import AlignedData, align
-    from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, TuningOptions
+    from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, TuningOptions, UseOptions
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import Dataset, Utterance
     from voxrank.errors import (
@@ -44,6 +44,7 @@ __all__ = [
     "RunError",
     "SequenceOptions",
     "TuningOptions",
+    "UseOptions",
     "Utterance",
     "UtteranceError",
     "Validation",
@@ -56,7 +57,7 @@ __all__ = [
 
 _HOMES = {
     "voxrank.alignment": ("AlignedData", "align"),
-    "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions", "TuningOptions"),
+    "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions", "TuningOptions", "UseOptions"),
     "voxrank.data.read": ("read_dataset",),
     "voxrank.data.utterance": ("Dataset", "Utterance"),
     "voxrank.errors": (

@@ -152,6 +152,34 @@ class ExtractionOptions:
 
 
 @dataclass(frozen=True)
+class UseOptions:
+    """What layers are ranked for.
+
+    Attributes:
+        strategy: "probe": features as they are; "layer": the block that makes the layer will be tuned, all else frozen;
+            "full": the whole model will be, and its best layer speaks for it.
+        head_at: of "layer": the head will read the "layer" itself, or the "top" of the model, through the frozen blocks
+            above the tuned one.
+
+    Raises:
+        OptionError: a value that its option cannot take, or that does not fit the other.
+    """
+
+    strategy: Strategy = "probe"
+    head_at: HeadPlace = "layer"
+
+    def __post_init__(self) -> None:
+        check_choice("strategy", self.strategy, Strategy)
+        check_choice("head-at", self.head_at, HeadPlace)
+        if self.strategy != "layer" and self.head_at == "top":
+            raise OptionError("--head-at top is for --strategy layer; a full model has its head there already")
+
+    def head(self, block: int, last: int) -> int:
+        """Index of the layer that the head reads when a block is tuned in a model with this last layer."""
+        return last if self.head_at == "top" else block
+
+
+@dataclass(frozen=True)
 class TuningOptions:
     """How models are fine-tuned, to see what the scores are worth.
 
@@ -196,8 +224,8 @@ class TuningOptions:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("strategy", Strategy), ("head", Head), ("head-at", HeadPlace)):
-            check_choice(name, getattr(self, name.replace("-", "_")), known)
+        check_choice("head", self.head, Head)
+        UseOptions(self.strategy, self.head_at)
         for name, least in (("lora_rank", 0), ("seeds", 1), ("epochs", 1), ("patience", 1), ("batch", 1)):
             check_number(name.replace("_", "-"), getattr(self, name), least, whole=True)
         if self.examples is not None:
@@ -209,5 +237,8 @@ class TuningOptions:
             check_number(name, getattr(self, name), 0.02, 0.9)
         if self.strategy == "probe" and self.lora_rank:
             raise OptionError("a probe tunes nothing but its head; take --strategy layer or full with --lora")
-        if self.strategy != "layer" and self.head_at == "top":
-            raise OptionError("--head-at top is for --strategy layer; a full model has its head there already")
+
+    @property
+    def use(self) -> UseOptions:
+        """What the layers are for."""
+        return UseOptions(self.strategy, self.head_at)

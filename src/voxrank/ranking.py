@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from voxrank.aligning import Labelled, check_sequence, label
-from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, check_number
+from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, UseOptions, check_number
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
 from voxrank.encoders.base import Layer
@@ -38,6 +38,7 @@ from voxrank.sketches.projections import Quantiles
 from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import Targets, remarks
 from voxrank.targets.timeline import UNLABELLED
+from voxrank.tuned import TUNED, Asked, expected
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def rank(
     encoder: EncoderOptions | None = None,
     extraction: ExtractionOptions | None = None,
     sequence: SequenceOptions | None = None,
+    use: UseOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -79,12 +81,14 @@ def rank(
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.
         scores: names; the first one orders the ranking. By default "combined", which averages the order by LogME and by
-            kNN; "logme" where labels are those of frames, or classes have fewer than 20 examples.
+            kNN; "logme" where labels are those of frames, or classes have fewer than 20 examples; "tuned" where `use`
+            says that the block of a layer will be tuned.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
         extraction: what a sample is, blocks, threads.
         sequence: how transcripts and segments become labels of frames: units, aligner, silence.
+        use: what the layers are for: as they are, or one block tuned.
         seed: of the resamples behind `probability_best`.
         progress: told of each step.
 
@@ -101,7 +105,7 @@ def rank(
     started = time.perf_counter()
     keep_heap_small()
     encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
-    sequence, watcher = sequence or SequenceOptions(), progress or Progress()
+    sequence, use, watcher = sequence or SequenceOptions(), use or UseOptions(), progress or Progress()
     check_number("seed", seed, 0, whole=True)
     named = {} if scores is None else {name: _parts(name) for name in _distinct(scores, "score")}
     specs = _distinct(models, "model")
@@ -111,7 +115,9 @@ def rank(
     check_sequence(sequence, extraction, dataset.task)
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
     if not named:
-        named = {name: _parts(name) for name in [default_score(dataset)]}
+        named = {name: _parts(name) for name in [default_score(dataset, use)]}
+    if TUNED in named and use.strategy != "layer":
+        raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
     ready = prepare(dataset, extraction, sequence)
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
@@ -125,7 +131,9 @@ def rank(
     if origin is None and source is not None:
         left_out.append("no score reads the source data (swd, frechet and tsne do): they are not encoded")
     stable = Stable(specs, encoding, watcher)
-    wanted = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
+    expecting = use if TUNED in names else None
+    asked = _asked(specs, layers, stable, expecting)
+    left_out += [f"{spec} has no block to tune and is left out" for spec in specs if spec not in asked]
     labelled = label(ready, sequence, specs, stable, encoding, extraction.threads, watcher)
     prepared = labelled.prepared
     if labelled.record is not None:
@@ -134,19 +142,19 @@ def rank(
         logger.info(line)
         watcher.note(line)
     compared_by = _Versions(labelled.against, chosen[:1], prepared.targets)
-    tally = _Tally(chosen, prepared.targets, effective=extraction.sample == "effective")
-    for position, spec in enumerate(specs, start=1):
-        logger.info("%s: begins, model %d of %d", spec, position, len(specs))
+    tally = _Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
+    for position, (spec, wanted) in enumerate(asked.items(), start=1):
+        logger.info("%s: begins, model %d of %d", spec, position, len(asked))
         parts = [prepared] if origin is None else [prepared, origin]
-        watcher.start(spec, position, len(specs), sum(item.seconds for part in parts for item in part.items))
+        watcher.start(spec, position, len(asked), sum(item.seconds for part in parts for item in part.items))
         taken = stable.take(spec)
-        versions = compared_by.layers(wanted[spec])
+        versions = compared_by.layers(wanted.ranked)
         sketches = [
-            sketch_model(taken, part.shards, part.targets, asked, extraction, watcher.advance)
-            for part, asked in zip(parts, ([*wanted[spec], *versions], wanted[spec]), strict=False)
+            sketch_model(taken, part.shards, part.targets, read, extraction, watcher.advance)
+            for part, read in zip(parts, ([*wanted.read, *versions], wanted.read), strict=False)
         ]
         compared_by.add(versions, sketches[0])
-        tally.add(spec, stable.parameters[spec], wanted[spec], sketches)
+        tally.add(spec, stable.parameters[spec], wanted, len(stable.layers[spec]) - 1, sketches)
         watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
@@ -167,6 +175,7 @@ def rank(
         cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb(), labelled.seconds),
         skipped=skipped,
         options=_options(dataset, origin, columns, layers, seed)
+        | asdict(use)
         | asdict(encoding)
         | asdict(extraction)
         | _sequence_options(sequence, labelled),
@@ -176,12 +185,14 @@ def rank(
     return ranking
 
 
-def default_score(dataset: Dataset) -> str:
+def default_score(dataset: Dataset, use: UseOptions) -> str:
     """The score that orders a ranking where none is named.
 
-    "combined"; "logme" where labels are those of frames, and where a class has few examples: their nearest neighbours
-    then say little (docs/study).
+    "tuned" where a block will be tuned. Else "combined"; "logme" where labels are those of frames, and where a class
+    has few examples: their nearest neighbours then say little (docs/study).
     """
+    if use.strategy == "layer":
+        return TUNED
     few = dataset.task == "classification" and len(dataset) < LEAST_EXAMPLES * len(dataset.classes)
     return "logme" if dataset.task in TIMED or few else "combined"
 
@@ -189,6 +200,27 @@ def default_score(dataset: Dataset) -> str:
 def _parts(name: str) -> list[Score]:
     """The scores that a name stands for: one, or those of a combination."""
     return [get_score(part) for part in COMBINATIONS.get(name, (name,))]
+
+
+def _asked(specs: Sequence[str], layers: str, stable: Stable, use: UseOptions | None) -> dict[str, Asked]:
+    """The layers of every model that takes part.
+
+    Args:
+        specs: of the models.
+        layers: as the user names them.
+        stable: has the models.
+        use: of the layers, where that makes a difference; a model without a block then takes no part.
+
+    Raises:
+        OptionError: a model has no such layers, or no model takes part.
+    """
+    chosen = {spec: parse_layers(layers, stable.layers[spec], spec) for spec in specs}
+    if use is None:
+        return {spec: Asked(own, own) for spec, own in chosen.items()}
+    asked = {spec: Asked.of(own, stable.layers[spec], use) for spec, own in chosen.items()}
+    if not any(one.ranked for one in asked.values()):
+        raise OptionError(f"none of the layers {layers!r} is made by a block that can be tuned; leave --strategy out")
+    return {spec: one for spec, one in asked.items() if one.ranked}
 
 
 def _usable_names(named: dict[str, list[Score]], task: Task, *, with_source: bool) -> tuple[list[str], list[str]]:
@@ -293,19 +325,28 @@ class _Tally:
     Args:
         scores: of every layer.
         targets: of the data.
+        use: of the layers, where what is to be expected of it is asked for.
         effective: whether samples count for no more than the independent ones that they are worth.
     """
 
-    def __init__(self, scores: Sequence[Score], targets: Targets, *, effective: bool) -> None:
-        self._scores, self._targets, self._effective = scores, targets, effective
+    def __init__(self, scores: Sequence[Score], targets: Targets, use: UseOptions | None, *, effective: bool) -> None:
+        self._scores, self._targets, self._use, self._effective = scores, targets, use, effective
         self.candidates: list[_Candidate] = []
         self.skipped: list[Skipped] = []
         self.source_skipped: list[Skipped] = []
         self.encode_s = 0.0
         self.score_s = 0.0
 
-    def add(self, spec: str, parameters: int, layers: Sequence[Layer], sketches: Sequence[ModelSketch]) -> None:
-        """Score every layer of a model, from its sketch of the data and, where there are some, of the source data."""
+    def add(self, spec: str, parameters: int, asked: Asked, last: int, sketches: Sequence[ModelSketch]) -> None:
+        """Score the layers of a model, from its sketch of the data and, where there are some, of the source data.
+
+        Args:
+            spec: of the model.
+            parameters: of its encoder.
+            asked: its layers that are candidates, and those that are read.
+            last: index of its last layer.
+            sketches: of the data, and of the source data.
+        """
         started = time.perf_counter()
         sketch, origin = sketches[0], sketches[1] if len(sketches) > 1 else None
         self.skipped += sketch.skipped
@@ -316,9 +357,18 @@ class _Tally:
                 raise RunError(
                     f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"
                 )
-        for layer in layers:
-            view = _view(layer.index, sketch, origin, self._targets, effective=self._effective)
-            self.candidates.append(_Candidate(spec, parameters, layer, estimate_all(self._scores, view)))
+        found = {
+            layer.index: estimate_all(
+                self._scores, _view(layer.index, sketch, origin, self._targets, effective=self._effective)
+            )
+            for layer in asked.read
+        }
+        for layer in asked.ranked:
+            estimates = dict(found[layer.index])
+            if self._use is not None:
+                known = {index: one["logme"] for index, one in found.items()}
+                estimates[TUNED] = expected(known, layer.index, last, self._use)
+            self.candidates.append(_Candidate(spec, parameters, layer, estimates))
         self.score_s += time.perf_counter() - started
 
 
@@ -404,16 +454,15 @@ def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
 
 def _columns(candidates: Sequence[_Candidate], scores: Sequence[Score], names: Sequence[str], seed: int) -> Columns:
     """Every score asked for, in the order asked for; a combination is followed by what it is made of."""
+    direction = {score.name: score.higher_is_better for score in scores} | {TUNED: True}
     plain = {
-        score.name: Column.of(
-            [c.estimates[score.name] for c in candidates], higher_is_better=score.higher_is_better, seed=seed
-        )
-        for score in scores
+        name: Column.of([c.estimates[name] for c in candidates], higher_is_better=direction[name], seed=seed)
+        for name in candidates[0].estimates
     }
     columns: Columns = {}
     for name in names:
         parts = COMBINATIONS.get(name, ())
-        columns[name] = Column.combined([plain[part] for part in parts]) if parts else plain[name]
+        columns[name] = plain[name] if name in plain else Column.combined([plain[part] for part in parts])
         columns |= {part: plain[part] for part in parts if part not in columns}
     return columns
 

@@ -17,6 +17,8 @@ from voxrank.errors import RunError
 from voxrank.scores.registry import COMBINATIONS, score_names
 
 FULL = Path("/dev/full")
+PLAIN = tuple(name for name in SCORES if name != "tuned")
+"""Scores of layers as they are."""
 
 
 @pytest.fixture
@@ -307,7 +309,7 @@ def test_the_command_line_knows_every_score():
 
 @pytest.mark.parametrize("sample", ["utterance", "segment", "effective", "frame"])
 def test_every_score_in_one_run(run, tones, sample):
-    names = [name for name in SCORES if name != "tsne" or sample == "utterance"]  # embedding frames takes long
+    names = [name for name in PLAIN if name != "tsne" or sample == "utterance"]  # embedding frames takes long
     every = [word for name in names for word in ("--score", name)]
     options = ["--sample", sample, "--source", tones, "--json"]
     code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every, *options)
@@ -358,11 +360,11 @@ def test_a_source_needs_no_labels_and_is_recorded(run, tones):
 
 
 def test_several_scores_are_shown_side_by_side(run, tones):
-    every = [word for name in SCORES for word in ("--score", name)]
+    every = [word for name in PLAIN for word in ("--score", name)]
     code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every, "--source", tones)
     assert code == 0
     assert out.count("rank and layer by") == 4
-    assert all(name in out for name in SCORES)
+    assert all(name in out for name in PLAIN)
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
@@ -377,7 +379,12 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
 
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
-    for default in ("what the columns say", "train if there is one", "default: (combined;"):
+    for default in (
+        "what the columns say",
+        "train if there is one",
+        "default: (combined;",
+        "tuned for --strategy layer",
+    ):
         assert default in text
 
 

@@ -345,7 +345,7 @@ WRONG = {
     "a slip in a model": (["-m", "logmell"], "did you mean logmel?"),
     "unknown score": (["--score", "logm"], "unknown score 'logm'; did you mean logme?"),
     "no such layer": (["--layers", "7"], "logmel has layers 0 to 0, not 7"),
-    "nothing to tune": (["--strategy", "layer"], "none of the models can be tuned by the strategy layer"),
+    "nothing to tune": (["--strategy", "layer"], "none of the layers 'all' is made by a block that can be tuned"),
 }
 
 
@@ -524,3 +524,22 @@ def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path):
         "voxrank: fine-tuning needs peft; install voxrank with the extra validate: pip install 'voxrank[validate]'"
     )
     assert not (tmp_path / "o").exists()
+
+
+def test_blocks_are_ranked_for_being_tuned(capsys, tones, saved):
+    def run(*arguments):
+        code = exit_code([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    spec = saved("hubert-group")
+    code, out, err = run("rank", tones, "-m", spec, "--strategy", "layer", "--head-at", "top")
+    assert code == 0
+    assert "Fine-tune layer" in out
+    assert "tuned" in out
+    code, out, err = run("rank", tones, "-m", spec, "--head-at", "top")
+    assert (code, out) == (2, "")
+    assert "--head-at top is for --strategy layer" in err
+    code, out, err = run("rank", tones, "-m", spec, "--score", "tuned")
+    assert (code, out) == (2, "")
+    assert "tuned is for blocks that will be tuned; add --strategy layer" in err

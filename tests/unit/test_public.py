@@ -14,8 +14,8 @@ from voxrank.scores import Score, get_score, register_score, score_names
 def test_public_names():
     assert sorted(voxrank.__all__) == [
         *("AlignedData", "DataError", "Dataset", "EncoderOptions", "ExtractionOptions", "ModelError", "OptionError"),
-        *("Ranking", "RequestError", "RunError", "SequenceOptions", "TuningOptions", "Utterance", "UtteranceError"),
-        *("Validation", "VoxrankError", "align", "rank", "read_dataset", "validate"),
+        *("Ranking", "RequestError", "RunError", "SequenceOptions", "TuningOptions", "UseOptions"),
+        *("Utterance", "UtteranceError", "Validation", "VoxrankError", "align", "rank", "read_dataset", "validate"),
     ]
     assert all(hasattr(voxrank, name) for name in voxrank.__all__)
     assert all(hasattr(scores, name) for name in scores.__all__)

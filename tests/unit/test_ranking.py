@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import voxrank
-from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.config import EncoderOptions, ExtractionOptions, UseOptions
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError, RunError
@@ -57,7 +57,9 @@ def test_models_and_layers_come_best_first(fakes, tones):
 @pytest.mark.parametrize(("each", "name"), [(19, "logme"), (20, "combined")])
 def test_neighbours_have_no_say_where_classes_have_few_examples(each, name):
     utterances = tuple(Utterance(f"u{n}", Path(f"u{n}.wav"), label="ab"[n % 2]) for n in range(2 * each))
-    assert default_score(Dataset("made up", "classification", "label", utterances)) == name
+    dataset = Dataset("made up", "classification", "label", utterances)
+    assert default_score(dataset, UseOptions()) == name
+    assert default_score(dataset, UseOptions("layer")) == "tuned"
 
 
 def test_the_same_run_gives_the_same_ranking(fakes, tones):

@@ -86,6 +86,9 @@ SplitOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
+HeadAtOption = Annotated[
+    str, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
+]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option("--trust-remote-code", metavar="MODEL", help="Let this hub model run its own code (repeatable)."),

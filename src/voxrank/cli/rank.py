@@ -13,6 +13,7 @@ from voxrank.cli.common import (
     AlignerOption,
     DataArgument,
     DeviceOption,
+    HeadAtOption,
     JsonOption,
     LanguageOption,
     LeakOption,
@@ -30,14 +31,24 @@ from voxrank.cli.common import (
     out,
     print_json,
 )
-from voxrank.config import DTypeName, EncoderOptions, ExtractionOptions, Sample, SequenceOptions, WhisperWindow
+from voxrank.config import (
+    DTypeName,
+    EncoderOptions,
+    ExtractionOptions,
+    HeadPlace,
+    Sample,
+    SequenceOptions,
+    Strategy,
+    UseOptions,
+    WhisperWindow,
+)
 from voxrank.progress import Progress
 from voxrank.report.progress import watch
 from voxrank.report.terminal import show_ranking
 from voxrank.results import Ranking, check_folder
 
 SCORES = (
-    *("combined", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
+    *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
     *("knn", "ncm", "loo", "gbc", "transrate", "swd", "frechet", "tsne"),
 )
 """The names that are known without the seconds that importing the scores takes; the first one is the default."""
@@ -47,6 +58,8 @@ Examples:
   voxrank rank train.csv --model openai/whisper-tiny --model facebook/hubert-base-ls960
 
   voxrank rank commands/ --model pack:whisper-base --model logmel --out ranked
+
+  voxrank rank train.csv --model ./my-hubert --strategy layer --head-at top
 
   voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
 
@@ -64,9 +77,18 @@ def rank(
             "--score",
             metavar="NAME",
             help=f"One of {', '.join(SCORES)} (repeat).",
-            show_default="combined; logme for few examples, transcripts and segments",
+            show_default="combined; logme for few examples, transcripts and segments; tuned for --strategy layer",
         ),
     ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy",
+            help="What the layers are for: probe (as they are), layer (their block will be tuned) or full (all of the "
+            "model will be).",
+        ),
+    ] = "probe",
+    head_at: HeadAtOption = "layer",
     layers: Annotated[
         str,
         typer.Option(
@@ -150,6 +172,8 @@ def rank(
         against=tuple(against or ()),
     )
 
+    use = UseOptions(strategy=cast("Strategy", strategy), head_at=cast("HeadPlace", head_at))
+
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
 
@@ -165,6 +189,7 @@ def rank(
             encoder=encoder,
             extraction=extraction,
             sequence=sequence,
+            use=use,
             seed=seed,
             progress=progress,
         )

@@ -12,6 +12,7 @@ from voxrank.cli.common import (
     AlignerOption,
     DataArgument,
     DeviceOption,
+    HeadAtOption,
     JsonOption,
     LanguageOption,
     ModelsOption,
@@ -80,9 +81,7 @@ def validate(
         str, typer.Option("--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1.")
     ] = "all",
     head: Annotated[str, typer.Option("--head", help="linear, mlp, or transducer (the model's own).")] = "linear",
-    head_at: Annotated[
-        str, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
-    ] = "layer",
+    head_at: HeadAtOption = "layer",
     lora: Annotated[
         int, typer.Option("--lora", metavar="RANK", help="Train low-rank adapters in the tuned part instead; 0: no.")
     ] = 0,

@@ -118,6 +118,7 @@ def validate(
             encoder=encoding,
             extraction=extraction,
             sequence=sequence,
+            use=tuning.use,
             seed=seed,
             progress=watcher,
         )

@@ -114,10 +114,12 @@ def verdict(ranking: Ranking) -> Text:
     """What to fine-tune, in one sentence, with how sure that is."""
     best = ranking.best
     name = next(x.name for x in ranking.layers if (x.model, x.layer) == (best.model, best.layer))
-    text = (
-        Text("Fine-tune ").append_text(plain(best.model)).append(f" from layer {best.layer} (").append_text(plain(name))
-    )
-    text.append(")")
+    if ranking.options.get("strategy") == "layer":
+        text = Text(f"Fine-tune layer {best.layer} (").append_text(plain(name)).append(") of ")
+        text.append_text(plain(best.model))
+    else:
+        text = Text("Fine-tune ").append_text(plain(best.model)).append(f" from layer {best.layer} (")
+        text.append_text(plain(name)).append(")")
     if best.probability_best is not None and len(ranking.models) > 1:
         text.append(f": best of {len(ranking.models)} models in {_percent(best.probability_best)} of resamples")
         text.append(_rivals(ranking.models))

@@ -60,8 +60,9 @@ def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = Tr
 
 
 _SCORES: dict[str, Score] = {}
-COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn")}
-"""Name → scores whose order is averaged (`voxrank.ordering.Column.combined`)."""
+COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("logme",)}
+"""Name → the scores that it is made of: their order is averaged (`voxrank.ordering.Column.combined`), or layers of one
+model are taken together (`voxrank.tuned`)."""
 
 
 def register_score(score: Score) -> None:

@@ -1,0 +1,134 @@
+"""What is to be expected of a tuned block: the evidence at the head, less what the block had added by itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import voxrank
+from voxrank.config import UseOptions
+from voxrank.encoders.base import Layer
+from voxrank.errors import OptionError
+from voxrank.joint import JointLayer
+from voxrank.progress import Progress
+from voxrank.report.terminal import verdict
+from voxrank.scores.estimate import Estimate
+from voxrank.tuned import Asked, expected
+
+LAYERS = tuple(Layer(i, f"block {i}", 4, 50.0) for i in range(5))
+ON_BLOCK, ON_TOP = UseOptions("layer"), UseOptions("layer", "top")
+
+
+def scored(values, influences=None):
+    influences = np.zeros((len(values), 0)) if influences is None else influences
+    return {place: Estimate(float(v), u) for place, (v, u) in enumerate(zip(values, influences, strict=True))}
+
+
+def test_a_head_on_the_block_is_told_by_the_layer_below():
+    scores = scored([1, 5, 2, 9])
+    assert [expected(scores, block, 3, ON_BLOCK).value for block in (1, 2, 3)] == [1, 5, 2]
+
+
+def test_with_the_head_on_the_top_the_block_that_adds_least_comes_first():
+    scores = scored([0, 4, 6, 5])
+    assert [expected(scores, block, 3, ON_TOP).value for block in (1, 2, 3)] == [1, 3, 6]
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=12), st.data())
+def test_of_the_last_block_the_place_of_the_head_makes_no_difference(values, data):
+    last = len(values) - 1
+    assert expected(scored(values), last, last, ON_TOP).value == pytest.approx(
+        expected(scored(values), last, last, ON_BLOCK).value
+    )
+
+
+@given(st.lists(st.floats(-10, 10), min_size=3, max_size=12))
+def test_where_layers_gain_less_and_less_the_deeper_block_is_better_in_place(gains):
+    """The published rule of thumb for recognisers comes out as the special case that it is."""
+    gains = sorted(gains, reverse=True)
+    scores = scored(np.concatenate([[0], np.cumsum(gains)]))
+    found = [expected(scores, block, len(gains), ON_TOP).value for block in range(1, len(gains) + 1)]
+    assert found == pytest.approx(sorted(found))
+
+
+def test_intervals_are_those_of_the_sum():
+    rng = np.random.default_rng(0)
+    values, influences = rng.normal(size=4), rng.normal(size=(4, 6))
+    found = expected(scored(values, influences), 2, 3, ON_TOP)
+    weights = rng.normal(size=6)
+    moved = values + influences @ weights
+    assert found.value + found.influence @ weights == pytest.approx(moved[1] + moved[3] - moved[2])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "use", "ranked", "read"),
+    [
+        ((0, 1, 2, 3, 4), ON_BLOCK, [1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        ((3,), ON_BLOCK, [3], [2, 3]),
+        ((1, 2), ON_TOP, [1, 2], [0, 1, 2, 4]),
+        ((0,), ON_TOP, [], []),
+    ],
+)
+def test_only_what_is_needed_is_read(chosen, use, ranked, read):
+    asked = Asked.of([LAYERS[place] for place in chosen], LAYERS, use)
+    assert ([x.index for x in asked.ranked], [x.index for x in asked.read]) == (ranked, read)
+
+
+def test_no_block_makes_several_layers_together():
+    joint = JointLayer.of("mean", LAYERS[1:3], 5, "m")
+    with pytest.raises(OptionError, match="no single block makes the mean of layers 1 to 2; leave mean or --strategy"):
+        Asked.of([joint], LAYERS, ON_BLOCK)
+
+
+@pytest.mark.parametrize("head_at", ["layer", "top"])
+def test_a_ranking_of_blocks(fakes, tones, head_at):
+    plain = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["logme"])
+    found = voxrank.rank(tones, ["fake-a", "fake-b"], use=UseOptions("layer", head_at))
+    assert (found.options["strategy"], found.options["head_at"]) == ("layer", head_at)
+    assert list(found.best.scores) == ["tuned", "logme"]
+    frozen = {(x.model, x.layer): x.scores["logme"].value for x in plain.layers}
+    assert {(x.model, x.layer) for x in found.layers} == {key for key in frozen if key[1] > 0}
+    last = {model: max(layer for name, layer in frozen if name == model) for model, _ in frozen}
+    for x in found.layers:
+        head = last[x.model] if head_at == "top" else x.layer
+        wanted = frozen[x.model, x.layer - 1] + frozen[x.model, head] - frozen[x.model, x.layer]
+        assert x.scores["tuned"].value == pytest.approx(wanted)
+        assert x.scores["logme"].value == frozen[x.model, x.layer]
+        assert x.scores["tuned"].low < x.scores["tuned"].value < x.scores["tuned"].high
+
+
+def test_chosen_layers_give_what_all_of_them_give(fakes, tones):
+    use = UseOptions("layer", "top")
+    everything = voxrank.rank(tones, ["fake-a"], use=use)
+    one = voxrank.rank(tones, ["fake-a"], use=use, layers="1")
+    assert one.layers == tuple(x for x in everything.layers if x.layer == 1)
+
+
+def test_the_verdict_names_the_block(fakes, tones):
+    found = voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"))
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(verdict(found))
+    assert f"Fine-tune layer {found.best.layer} (" in captured.get()
+    assert ") of fake-a" in captured.get()
+
+
+def test_models_without_a_block_are_left_out(fakes, tones):
+    told = []
+    watcher = Progress()
+    watcher.note = told.append
+    found = voxrank.rank(tones, ["fake-c", "fake-a"], use=UseOptions("layer"), progress=watcher)
+    assert {x.model for x in found.layers} == {"fake-a"}
+    assert told[-1] == "fake-c has no block to tune and is left out"
+    with pytest.raises(OptionError, match="none of the layers '0' is made by a block that can be tuned"):
+        voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"), layers="0")
+
+
+def test_the_score_needs_to_know_what_is_tuned(fakes, tones):
+    with pytest.raises(OptionError, match="tuned is for blocks that will be tuned; add --strategy layer"):
+        voxrank.rank(tones, ["fake-a"], scores=["tuned"])
+    with pytest.raises(OptionError, match="expected strategy to be one of probe, layer, full, got 'some'"):
+        UseOptions("some")
+    with pytest.raises(OptionError, match="--head-at top is for --strategy layer"):
+        UseOptions("full", "top")
