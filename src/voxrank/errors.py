@@ -19,6 +19,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NAME_LIMIT = 80
+"""Characters of a name in a list of names."""
+
 
 class VoxrankError(Exception):
     """Base class of every error raised on purpose."""
@@ -61,8 +64,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=1)
-    listed = f"known: {', '.join(options)}"
-    return f"did you mean {near[0]}? ({listed})" if near else listed
+    known_ones = f"known: {listed(options)}"
+    return f"did you mean {near[0]}? ({known_ones})" if near else known_ones
+
+
+def listed(names: Iterable[str], limit: int = 40) -> str:
+    """Names parted by commas, those behind the first `limit` counted, so that a message stays one that can be read.
+
+    Example:
+        >>> listed(["a", "b", "c"], limit=2)
+        'a, b and 1 more'
+    """
+    every = list(names)
+    shown = [name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…" for name in every[:limit]]
+    return (", ".join(shown) or "none") + (f" and {len(every) - limit} more" if len(every) > limit else "")
 
 
 def reason(error: BaseException, limit: int = 160) -> str:

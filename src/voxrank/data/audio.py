@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
+from stat import S_ISDIR, S_ISREG
 
 import numpy as np
 import soundfile
@@ -17,6 +19,10 @@ from numpy.typing import NDArray
 from voxrank.config import Hertz, Seconds
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import UtteranceError
+
+_SIZES = re.compile(r"(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)")
+_FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
+"""What libsndfile writes into its log of WAV, AIFF, 8SVX, AU, W64 and RF64 files that were cut short."""
 
 Waveform = NDArray[np.float32]
 """Mono samples, shape (n,), about -1 to 1."""
@@ -29,6 +35,15 @@ MP3_LEAD_S: Seconds = 1.0
 """MP3 frames borrow bits from those before them: after a seek, this much is decoded and thrown away."""
 UNKNOWN_LENGTH = 2**63 - 1
 """What libsndfile says of a FLAC stream whose header leaves the length open."""
+MAX_UTTERANCE_S: Seconds = 6 * 3600
+MAX_NUMBERS = 1 << 30
+"""Samples of all channels in an utterance, 4 GiB once decoded: a small file can claim, or hold, any number of them."""
+RATES: tuple[Hertz, Hertz] = (1_000, 768_000)
+"""Sample rates that are believable: a few bytes at one sample a second would last for hours once resampled."""
+CUT_TOLERANCE_S: Seconds = 0.01
+"""How much less a file may hold than its header says: some writers count the header, or a byte of padding."""
+OPEN_ENDED_BYTES = 0x7FFF_0000
+"""Sizes from here on stand in headers that were written to a pipe, before the length was known."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,8 @@ def probe(utterance: Utterance) -> Probed:
     """Read the header only.
 
     Raises:
-        UtteranceError: no file, not audio, no samples, offsets outside the file, or too short.
+        UtteranceError: no file, not audio, no samples, fewer than its header says, offsets outside the file, a rate
+            that no speech has, too short or too long.
     """
     with _opened(utterance) as file:
         return _located(utterance, file)
@@ -102,19 +118,14 @@ def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
 def _read(file: soundfile.SoundFile, place: Probed) -> NDArray[np.float32]:
     """(samples, channels) of the stretch."""
     lead = min(place.start, round(MP3_LEAD_S * file.samplerate)) if file.format == "MP3" else 0
-    file.seek(place.start - lead)
+    if place.start > lead:  # else it is there, and a file that was cut short is said to be one
+        file.seek(place.start - lead)
     try:
         samples: NDArray[np.float32] = file.read(place.stop - place.start + lead, dtype="float32", always_2d=True)
     except (MemoryError, ValueError) as error:  # numpy refuses with either
-        raise UtteranceError(
-            f"expected audio that fits in memory, got {place.seconds:.0f} s as the header or the offsets say; "
-            "cut it with start and end, or write the file again"
-        ) from error
+        raise _too_long(place) from error
     if len(samples) - lead < place.stop - place.start:
-        got = max(0, len(samples) - lead) / file.samplerate
-        raise UtteranceError(
-            f"expected {place.seconds:.3f} s of audio as the header says, got {got:.3f} s; file cut short"
-        )
+        raise _cut_short(place.seconds, max(0, len(samples) - lead) / file.samplerate)
     return samples[lead:]
 
 
@@ -142,9 +153,10 @@ def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
     """The open file; every way of not being readable audio becomes an `UtteranceError`."""
     path = utterance.path
     try:
-        if path.is_dir():
-            raise UtteranceError("expected an audio file, got a folder")
-        if path.stat().st_size == 0:
+        about = path.stat()
+        if not S_ISREG(about.st_mode):  # a pipe would be waited for
+            raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
+        if about.st_size == 0:
             raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
         with path.open("rb", buffering=0) as raw, soundfile.SoundFile(_source(raw), closefd=False) as file:
             yield file
@@ -153,7 +165,9 @@ def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
     except OSError as error:
         raise UtteranceError(f"cannot read the file: {error.strerror or error}") from error
     except soundfile.SoundFileError as error:
-        raise UtteranceError(f"not audio that libsndfile can read ({_plain(error)})") from error
+        raise UtteranceError(
+            f"not audio that libsndfile can read ({_plain(error)}); copy the file again, or convert it to WAV or FLAC"
+        ) from error
 
 
 def _source(raw: FileIO) -> int | FileIO:
@@ -171,8 +185,16 @@ def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
     length = info.n_samples / info.sample_rate
     if info.n_samples == 0:
         raise UtteranceError("the file holds no samples")
+    if not RATES[0] <= info.sample_rate <= RATES[1]:
+        raise UtteranceError(
+            f"expected a sample rate of {RATES[0]:,} to {RATES[1]:,} Hz, got {info.sample_rate:,} Hz as the header "
+            "says; write the file again"
+        )
     if info.n_samples == UNKNOWN_LENGTH and utterance.end is None:
         raise UtteranceError("expected a header that says how long the file is, got none; write the file again")
+    claimed = length * _claimed(file.extra_info)
+    if claimed > length + CUT_TOLERANCE_S and (utterance.end or claimed) > length + END_TOLERANCE_S:
+        raise _cut_short(claimed, length)
     if utterance.start >= length:
         raise UtteranceError(f"starts at {utterance.start:g} s, past the end of the file ({length:.3f} s)")
     if utterance.end is not None and utterance.end > length + END_TOLERANCE_S:
@@ -182,7 +204,40 @@ def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
     placed = Probed(utterance, info, start, stop)
     if placed.seconds < MIN_UTTERANCE_S:
         raise UtteranceError(f"expected at least {MIN_UTTERANCE_S} s of audio, got {stop - start} samples; too short")
+    if placed.seconds > MAX_UTTERANCE_S or (stop - start) * info.channels > MAX_NUMBERS:
+        raise _too_long(placed)
     return placed
+
+
+def _claimed(log: str) -> float:
+    """How many times more audio the header says there is than the file holds, as libsndfile notes in its log.
+
+    Example:
+        >>> _claimed("data : 16000 (should be 4000)")
+        4.0
+    """
+    found = _SIZES.search(log)
+    if found is not None:
+        said, held = int(found[1]), int(found[2])
+    elif (found := _FRAMES.search(log)) is not None:
+        held, said = int(found[1]), int(found[2])
+    else:
+        return 1.0
+    return said / held if 0 < held < said < OPEN_ENDED_BYTES else 1.0
+
+
+def _cut_short(expected_s: Seconds, got_s: Seconds) -> UtteranceError:
+    return UtteranceError(
+        f"expected {expected_s:.3f} s of audio as the header says, got {got_s:.3f} s; file cut short, copy it again"
+    )
+
+
+def _too_long(place: Probed) -> UtteranceError:
+    return UtteranceError(
+        f"expected audio that fits in memory, at most {MAX_UTTERANCE_S / 3600:.0f} h, got {place.seconds:.0f} s of "
+        f"{place.info.channels} channel(s) as the header or the offsets say; cut it with start and end, or write the "
+        "file again"
+    )
 
 
 def _probe_or_skip(utterance: Utterance) -> Probed | Skipped:

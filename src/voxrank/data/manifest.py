@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,25 +16,61 @@ from voxrank.errors import DataError
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 UNCLOSED = "unexpected end of data"
 """What the csv module says when a quotation mark has swallowed the rest of the file."""
+TOO_MUCH = "field larger than field limit"
+"""How it begins to say that a cell is too long, which may be because a quotation mark has swallowed many lines."""
+MAX_LINE = 1 << 22
+"""Characters of a line: half a million segments, and what a machine of any size can hold."""
+TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; part it"
 
 
 def read_table(path: Path, request: Request) -> Dataset:
     """Read a CSV or TSV manifest with a header line. Errors as `read_dataset`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
+        text = _Lines(file)
+        reader = csv.reader(text, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
         header = _header(path, reader)
-        lines = list(_table_rows(path, reader, header))
+        lines = list(_table_rows(path, text, reader, header))
     return build_dataset(path, header, *_sorted_out(lines), request)
+
+
+class _Lines:
+    """The lines of a text, each with its end; one that is too long is passed over as a `_LongLineError`.
+
+    Attributes:
+        number: of the line that was given last, from 1.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) < MAX_LINE or line.endswith(("\n", "\r")):
+            return line
+        while line and not line.endswith(("\n", "\r")):
+            line = self._file.readline(MAX_LINE)
+        raise _LongLineError(TOO_LONG)
+
+
+class _LongLineError(Exception):
+    """A line is too long to be read."""
 
 
 def _header(path: Path, reader: Any) -> list[str]:
     try:
         header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
+    except (csv.Error, _LongLineError) as error:
         raise DataError(f"{path}: expected a header line with column names, got: {error}") from error
     if not any(header):
         raise DataError(f"{path}: expected a header line with column names, got an empty one")
-    twice = [name for name in header if name and header.count(name) > 1]
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise DataError(f"{path}: expected different column names, got {twice[0]!r} more than once; rename one")
     return header
@@ -43,15 +80,19 @@ def _sorted_out(lines: list[Row | Skipped]) -> tuple[list[Row], list[Skipped]]:
     return [x for x in lines if isinstance(x, Row)], [x for x in lines if isinstance(x, Skipped)]
 
 
-def _table_rows(path: Path, reader: Any, header: list[str]) -> Iterator[Row | Skipped]:
+def _table_rows(path: Path, text: _Lines, reader: Any, header: list[str]) -> Iterator[Row | Skipped]:
     while True:
-        where = f"line {reader.line_num + 1}"
+        first = text.number + 1
+        where = f"line {first}"
         try:
             cells = next(reader)
         except StopIteration:
             return
+        except _LongLineError as error:
+            yield Skipped(f"{path.name}, line {text.number}", str(error))
+            continue
         except csv.Error as error:
-            if str(error) == UNCLOSED:
+            if str(error) == UNCLOSED or (str(error).startswith(TOO_MUCH) and text.number > first):
                 raise DataError(f'{path}, {where}: a cell opens with " and nothing closes it; close it') from error
             yield Skipped(f"{path.name}, {where}", f"expected plain cells, or cells in closed quotes, got: {error}")
             continue
@@ -76,8 +117,16 @@ def read_json_lines(path: Path, request: Request) -> Dataset:
 
 
 def _json_rows(path: Path, file: TextIO) -> Iterator[Row | Skipped]:
-    for number, line in enumerate(file, start=1):
-        where = f"line {number}"
+    lines = _Lines(file)
+    while True:
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        except _LongLineError as error:
+            yield Skipped(f"{path.name}, line {lines.number}", str(error))
+            continue
+        where = f"line {lines.number}"
         if not line.strip():
             continue
         try:

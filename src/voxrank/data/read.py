@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ READERS: dict[str, Reader] = {
     ".ndjson": read_json_lines,
 }
 """File ending → reader; a folder goes to `read_folder`."""
+PIECE_BYTES = 1 << 20
 
 
 def read_dataset(
@@ -79,13 +81,15 @@ def _read(source: Path, request: Request) -> Dataset:
 
 def _first_line_not_utf8(source: Path) -> int:
     """Counted from 1; the decoder itself knows no more than its place in a buffer."""
+    decoder = getincrementaldecoder("utf-8")()
+    line = 1
     with source.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        while piece := file.read(PIECE_BYTES):
             try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 0
+                line += decoder.decode(piece).count("\n")
+            except UnicodeDecodeError as error:
+                return line + error.object[: error.start].count(b"\n")
+    return line
 
 
 def _reader(source: Path) -> Reader:
@@ -102,6 +106,8 @@ def _reader(source: Path) -> Reader:
             f"{source}: expected a folder of class folders or a file ending in {', '.join(READERS)}, "
             f"got {suffix or 'no ending'!r}"
         )
+    if not source.is_file():  # a pipe would be waited for
+        raise DataError(f"{source}: expected a manifest, got a device; give a file")
     if source.stat().st_size == 0:
         raise DataError(f"{source}: expected a manifest, got an empty file")
     return READERS[suffix]

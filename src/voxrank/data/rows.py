@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
+from voxrank.data.names import name_within
 from voxrank.data.timed import SegmentSource
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
-from voxrank.errors import DataError, UtteranceError, did_you_mean
+from voxrank.errors import DataError, UtteranceError, did_you_mean, listed
 
 PATH_COLUMNS = ("path", "audio_filepath", "file", "audio")
 """Names of the column with the audio file, the preferred one first; the second is NeMo's."""
@@ -99,9 +99,9 @@ def _path_column(source: Path, columns: Sequence[str]) -> str:
     for name in PATH_COLUMNS:
         if name in columns:
             return name
-    found = ", ".join(columns) or "none"
     raise DataError(
-        f"{source}: expected a column 'path' (or 'audio_filepath') with the audio files, found: {found}; rename one"
+        f"{source}: expected a column 'path' (or 'audio_filepath') with the audio files, "
+        f"found: {listed(columns)}; rename one"
     )
 
 
@@ -120,7 +120,7 @@ def _target(source: Path, columns: Sequence[str], request: Request) -> tuple[str
             return name, task
     raise DataError(
         f"{source}: expected a column 'label' (class), 'labels' (several), 'value' (number), 'segments' (times) or "
-        f"'text' (transcript), found: {', '.join(columns)}; rename one, or name it with --target"
+        f"'text' (transcript), found: {listed(columns)}; rename one, or name it with --target"
     )
 
 
@@ -157,7 +157,7 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
     content = None if separator or task == "segmentation" else _text(row, target)
     if content is None and labels is None and task != "segmentation":
         raise UtteranceError(f"the column {target!r} is empty")
-    name = _with_slashes(folder, name)
+    name = name_within(folder, name)
     return Utterance(
         id=name if end is None and not start else f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]",
         path=folder / name,
@@ -182,13 +182,6 @@ def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:
             return None
         cell = whole.split(separator)
     return tuple(sorted({name for part in cell if (name := _as_text(part, column))}))
-
-
-def _with_slashes(folder: Path, name: str) -> str:
-    """One spelling for each file; backslashes part folders, as in manifests from Windows, unless a file has them."""
-    if "\\" in name and not os.path.exists(folder / name):  # noqa: PTH110, pathlib's raises for odd names
-        name = name.replace("\\", "/")
-    return PurePath(name).as_posix()
 
 
 def _exact(seconds: float) -> str:

@@ -15,14 +15,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from reprlib import Repr
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from voxrank.data.utterance import Segment
-from voxrank.errors import UtteranceError, did_you_mean, reason
+from voxrank.errors import UtteranceError, did_you_mean, listed, reason
 
-MAX_BYTES = 256 << 20
+MAX_BYTES = {".textgrid": 32 << 20, ".json": 64 << 20}
+"""Of files that are parsed as a whole, which takes many times their size; the others are read line by line."""
+MAX_LINE = 1 << 16
+"""Characters of a line that holds one segment."""
 SHOWN_RECORDINGS = 3
 LABEL_NAMES = ("label", "text", "word", "phone", "name")
 DEFAULT_TIERS = ("phones", "phone")
@@ -56,7 +61,7 @@ class SegmentFiles:
         Raises:
             UtteranceError: the file cannot be read, is damaged, or says nothing of the recording.
         """
-        content = self._shared.get(path) or self._content(path)
+        content = self._shared[path] if path in self._shared else self._content(path)
         if not isinstance(content, tuple):
             self._shared[path] = content
         if isinstance(content, UtteranceError):
@@ -105,12 +110,16 @@ def _read(path: Path, tier: str | None) -> Content:
             f"expected a file of segments ending in {', '.join(SUFFIXES)}, got {path.name!r}; rename it"
         )
     try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise UtteranceError(f"expected a file of segments, got the folder {path.name}")
-        if not 0 < size <= MAX_BYTES:
-            got = "an empty one" if not size else f"{size / 1e6:,.0f} MB"
-            raise UtteranceError(f"expected a file of segments of up to {MAX_BYTES >> 20} MiB, got {got}: {path.name}")
+        about, most = path.stat(), MAX_BYTES.get(path.suffix.lower())
+        if not S_ISREG(about.st_mode):  # a pipe would be waited for
+            what = "folder" if S_ISDIR(about.st_mode) else "device"
+            raise UtteranceError(f"expected a file of segments, got the {what} {path.name}")
+        if not about.st_size:
+            raise UtteranceError(f"expected a file of segments, got an empty one: {path.name}")
+        if most is not None and about.st_size > most:
+            raise UtteranceError(
+                f"expected a file of segments of up to {most >> 20} MiB, got {about.st_size / 1e6:,.0f} MB: {path.name}"
+            )
         return reader(path, tier)
     except FileNotFoundError:
         raise UtteranceError(
@@ -159,15 +168,22 @@ def _tier_name(names: list[str], wanted: str | None, path: Path) -> str:
     phones = [name for name in names if name.lower().rpartition(" - ")[2] in DEFAULT_TIERS]
     found = phones or names
     if len(found) > 1:
-        listed = ", ".join(map(repr, found))
-        raise UtteranceError(f"expected one tier of intervals in {path.name}, found {listed}; name one with --tier")
+        several = listed(map(repr, found))
+        raise UtteranceError(f"expected one tier of intervals in {path.name}, found {several}; name one with --tier")
     return found[0]
 
 
-def _lines(path: Path) -> list[tuple[str, str]]:
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Where each line is that says something, and the line."""
-    text = path.read_text(encoding="utf-8-sig")
-    return [(f"{path.name}, line {n}", line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    with path.open(encoding="utf-8-sig") as file:
+        number = 0
+        while line := file.readline(MAX_LINE):
+            number += 1
+            where = f"{path.name}, line {number}"
+            if len(line) == MAX_LINE:
+                raise UtteranceError(f"{where}: expected a line of under {MAX_LINE:,} characters, got a longer one")
+            if line.strip():
+                yield where, line
 
 
 def _ctm(path: Path, _tier: str | None) -> ByRecording:
@@ -215,9 +231,10 @@ def _audacity(path: Path, _tier: str | None) -> Segments:
 
 
 def _json(path: Path, tier: str | None) -> Content:
+    text = path.read_text(encoding="utf-8-sig")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UtteranceError(f"{path.name} is no JSON that can be read ({reason(error)})") from error
     if isinstance(content, list):
         return tuple(_items(content, path.name))
@@ -245,7 +262,7 @@ def _item(item: Any, where: str) -> Segment:
         raise UtteranceError(f"{where}: expected an object, or [start, end, label], got {_short(item)}")
     name = next((name for name in LABEL_NAMES if name in item), None)
     if name is None or "start" not in item or not {"end", "duration"} & item.keys():
-        raise UtteranceError(f"{where}: expected start, end (or duration) and label, got {', '.join(map(str, item))}")
+        raise UtteranceError(f"{where}: expected start, end (or duration) and label, got {listed(map(str, item))}")
     start = _number(item["start"], where)
     end = _number(item["end"], where) if "end" in item else start + _number(item["duration"], where)
     return _segment(start, end, item[name], where)
@@ -258,7 +275,10 @@ def _segment(start: float, end: float, label: Any, where: str) -> Segment:
         raise UtteranceError(
             f"{where}: expected a segment from 0 s on that ends after its start, got {start:g}-{end:g} s"
         )
-    return Segment(str(label).strip(), float(start), float(end))
+    text = str(label).strip()
+    if text != text.encode(errors="ignore").decode():
+        raise UtteranceError(f"{where}: expected UTF-8 text for a label, got {_short(text)}")
+    return Segment(text, float(start), float(end))
 
 
 def _number(value: Any, where: str) -> float:
@@ -266,14 +286,17 @@ def _number(value: Any, where: str) -> float:
         if isinstance(value, bool):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UtteranceError(f"{where}: expected a time in seconds, got {_short(value)}") from None
 
 
 def _short(value: Any, limit: int = 60) -> str:
-    text = repr(value)
+    text = repr(value[: limit + 1]) if isinstance(value, str) else _SHORT.repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
+
+_SHORT = Repr()
+"""Looks a few levels deep: a list may be nested as far as it can be read."""
 
 _READERS: dict[str, Callable[[Path, str | None], Content]] = {
     ".textgrid": _textgrid,

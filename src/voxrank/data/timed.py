@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from voxrank.data.names import name_within
 from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_segments
 from voxrank.data.utterance import Segment
 from voxrank.errors import UtteranceError
@@ -50,7 +51,7 @@ class SegmentSource:
             raise UtteranceError(
                 f"expected a file or a JSON list in the column 'segments', got {type(cell).__name__} {cell!r}"
             )
-        return self._files.of(self._folder / cell.strip(), audio.stem)
+        return self._files.of(self._folder / name_within(self._folder, cell.strip()), audio.stem)
 
 
 def _beside(folder: Path, stem: str) -> Path:

@@ -4,6 +4,7 @@ Rows of the first table end a request (`DataError`); rows of the second cost one
 """
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -140,6 +141,15 @@ ROWS = {
         {"path": "\ud800.wav", "label": "x"},
         r"expected UTF-8 text in the column 'path', got '\ud800.wav'",
     ),
+    "path that leaves the folder": (
+        {"path": "clips/../../good.wav", "label": "x"},
+        "expected a file in the manifest's folder, got 'clips/../../good.wav', which leaves it; write an absolute path",
+    ),
+    "path that leaves the folder with backslashes": (
+        {"path": "..\\good.wav", "label": "x"},
+        "expected a file in the manifest's folder, got '../good.wav', which leaves it; write an absolute path",
+    ),
+    "duplicate by a way round": ({"path": "clips/../good.wav", "label": "x"}, "a duplicate of an earlier row"),
     "negative start": ({"path": "a.wav", "label": "x", "start": -1}, "expected a start of at least 0 s, got -1"),
     "end before start": (
         {"path": "a.wav", "label": "x", "start": 2, "end": 1},
@@ -194,6 +204,63 @@ def test_a_row_with_a_broken_cell_costs_that_row_only(tmp_path, row, reason):
     assert skipped.utterance == "m.csv, line 3"
     assert skipped.reason.startswith("expected plain cells, or cells in closed quotes, got: ")
     assert reason in skipped.reason
+
+
+def test_a_quote_that_is_never_closed_is_told_before_it_costs_more_rows_than_its_own(tmp_path):
+    rows = 'a.wav,x\n"b.wav,x\n' + 40_000 * "c.wav,y\n"
+    with pytest.raises(DataError, match=r"m\.csv, line 3: a cell opens with \" and nothing closes it; close it"):
+        read_dataset(manifest(tmp_path, f"path,label\n{rows}"))
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
+def test_a_line_too_long_to_be_read_costs_that_row_only(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("voxrank.data.manifest.MAX_LINE", 40)
+    rows = [{"path": "a.wav", "label": "x"}, {"path": 500 * "b", "label": "x"}, {"path": "c.wav", "label": "y"}]
+    lines = map(json.dumps, rows) if name == "m.jsonl" else ["path,label", *(f"{r['path']},{r['label']}" for r in rows)]
+    dataset = read_dataset(manifest(tmp_path, "\n".join(lines), name))
+    assert [u.id for u in dataset.utterances] == ["a.wav", "c.wav"]
+    (skipped,) = dataset.skipped
+    assert skipped.utterance == f"{name}, line {2 if name == 'm.jsonl' else 3}"
+    assert skipped.reason.startswith("expected a line of at most ")
+
+
+def test_a_manifest_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(DataError, match=r"m\.csv: expected a manifest, got a device; give a file"):
+        read_dataset(tmp_path / "m.csv")
+
+
+def test_names_of_many_columns_are_not_all_told(tmp_path):
+    path = manifest(tmp_path, ",".join(f"column{n}" for n in range(5000)) + "\nx\n")
+    with pytest.raises(DataError, match=r"column0, column1, .*column39 and 4960 more; rename one$"):
+        read_dataset(path)
+
+
+def test_a_file_outside_is_read_where_its_name_is_absolute_or_a_link_within_names_it(tmp_path):
+    audio(tmp_path, noise(RATE), name="outside.wav")
+    (tmp_path / "data" / "clips").mkdir(parents=True)
+    (tmp_path / "data" / "link.wav").symlink_to(tmp_path / "outside.wav")
+    rows = f"path,label\n{tmp_path / 'outside.wav'},x\nlink.wav,y\n"
+    dataset = read_dataset(manifest(tmp_path / "data", rows))
+    assert not dataset.skipped
+    assert len(probe_all(dataset, threads=1)[0]) == 2
+
+
+def test_a_name_cannot_climb_over_a_link(tmp_path):
+    (tmp_path / "elsewhere" / "inner").mkdir(parents=True)
+    audio(tmp_path / "elsewhere", noise(RATE), name="a.wav")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "elsewhere" / "inner")
+    (utterance,) = read_dataset(manifest(tmp_path / "data", "path,label\nlink/../a.wav,x\n")).utterances
+    assert utterance.path == tmp_path / "data" / "a.wav"
+
+
+def test_a_file_of_segments_outside_the_folder_is_not_read(tmp_path):
+    (tmp_path / "secret.json").write_text('[[0, 1, "secret"]]')
+    (tmp_path / "data").mkdir()
+    rows = "path,segments\na.wav,../secret.json\n"
+    with pytest.raises(DataError, match=r"got '\.\./secret\.json', which leaves it; write an absolute path"):
+        read_dataset(manifest(tmp_path / "data", rows))
 
 
 @pytest.mark.parametrize("labels", ["xx", "xxy"], ids=["one class", "a class with one example"])
@@ -267,7 +334,52 @@ def cut_short(folder):
     (folder / "a.wav").write_bytes(content[: len(content) // 2])
 
 
+def wav_with(**changes):
+    """A WAV of a second whose header is changed at places, as {offset: little-endian number of four bytes}."""
+
+    def make(folder):
+        audio(folder, noise(RATE))
+        content = bytearray((folder / "a.wav").read_bytes())
+        for place, number in changes.items():
+            at = {"channels": 22, "rate": 24, "size": 40}[place]
+            content[at : at + (2 if place == "channels" else 4)] = number.to_bytes(
+                2 if place == "channels" else 4, "little"
+            )
+        (folder / "a.wav").write_bytes(content)
+
+    return make
+
+
+def format_cut_short(kind):
+    def make(folder):
+        audio(folder, noise(RATE), name="whole", format=kind, subtype="PCM_16")
+        content = (folder / "whole").read_bytes()
+        (folder / "a.wav").write_bytes(content[: len(content) * 3 // 4])
+
+    return make
+
+
+def a_pipe(folder):
+    os.mkfifo(folder / "a.wav")
+
+
+CUT = r"expected 1\.000 s of audio as the header says, got 0\.7\d\d s; file cut short, copy it again"
 AUDIO = {
+    "a pipe": (a_pipe, {}, "expected an audio file, got a device"),
+    "no channels": (wav_with(channels=0), {}, "not audio that libsndfile can read"),
+    "a sample a second": (
+        wav_with(rate=1),
+        {},
+        "expected a sample rate of 1,000 to 768,000 Hz, got 1 Hz as the header",
+    ),
+    "header that claims ten hours": (
+        wav_with(size=36_000 * 2 * RATE),
+        {},
+        r"expected 36000\.000 s of audio as the header says, got 1\.000 s; file cut short, copy it again",
+    ),
+    **{f"{kind} cut short": (format_cut_short(kind), {}, CUT) for kind in ("WAV", "AIFF", "AU", "RF64", "SVX")},
+    "W64 cut short": (format_cut_short("W64"), {}, r"expected 0\.999 s of audio as the header says, got 0\.7\d+ s"),
+    "stretch over the end of what is there": (format_cut_short("WAV"), {"start": 0.5, "end": 1}, "file cut short"),
     "missing file": (no_file, {}, "no such file; a relative path starts at the manifest's folder"),
     "a folder": (a_folder, {}, "expected an audio file, got a folder"),
     "empty file": (empty_file, {}, r"expected an audio file, got an empty one \(0 bytes\)"),
@@ -283,9 +395,9 @@ AUDIO = {
     "absurd length": (
         flac_that_claims(2**36 - 1),
         {},
-        r"expected (audio that fits in memory, got 4294967 s as the header|4294967\.296 s .*file cut short)",
+        r"expected audio that fits in memory, at most 6 h, got 4294967 s of 1 channel\(s\) as the header or",
     ),
-    "absurd end": (flac_that_claims(0), {"end": 3e14}, "expected audio that fits in memory, got"),
+    "absurd end": (flac_that_claims(0), {"end": 3e14}, "expected audio that fits in memory, at most 6 h, got"),
     "one sample": (one_sample, {}, r"expected at least 0\.025 s of audio, got 1 samples; too short"),
     "cut short": (
         cut_short,
@@ -325,6 +437,20 @@ def test_bad_files_are_told_apart_from_good_ones_by_their_headers(tmp_path):
     probed, skipped = probe_all(dataset, threads=2)
     assert [p.utterance.id for p in probed] == ["good.wav"]
     assert [s.utterance for s in skipped] == ["a.wav"]
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000], ids=["ffmpeg", "sox"])
+def test_a_wav_written_to_a_pipe_has_no_length_in_its_header_and_is_good_input(tmp_path, size):
+    wav_with(size=size)(tmp_path)
+    (utterance,) = read_dataset(manifest(tmp_path, "path,label\na.wav,x\n")).utterances
+    assert len(decode(utterance, RATE)) == RATE
+
+
+def test_what_is_there_of_a_file_that_was_cut_short_can_be_named_with_offsets(tmp_path):
+    format_cut_short("WAV")(tmp_path)
+    row = {"path": "a.wav", "label": "x", "start": 0, "end": 0.5}
+    (utterance,) = read_dataset(manifest(tmp_path, json.dumps(row), "m.jsonl")).utterances
+    assert len(decode(utterance, RATE)) == RATE // 2
 
 
 def test_ninety_six_kilohertz_in_eight_channels_is_good_input(tmp_path):

@@ -10,7 +10,7 @@ from praatio import textgrid
 from praatio.data_classes.interval_tier import IntervalTier
 from praatio.data_classes.point_tier import PointTier
 
-from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_segments
+from voxrank.data.segments import MAX_BYTES, SUFFIXES, SegmentFiles, inline_segments
 from voxrank.data.utterance import Segment
 from voxrank.errors import UtteranceError
 
@@ -198,7 +198,7 @@ def test_what_is_no_file(tmp_path):
 
 
 def test_a_huge_file_is_not_parsed(tmp_path, monkeypatch):
-    monkeypatch.setattr("voxrank.data.segments.MAX_BYTES", 8)
+    monkeypatch.setitem(MAX_BYTES, ".ctm", 8)
     with pytest.raises(UtteranceError, match="up to 0 MiB, got 0 MB"):
         SegmentFiles().of(write(tmp_path, "a.ctm", CTM), "a")
 

@@ -1,0 +1,174 @@
+"""A thousand clips, a hundred of them damaged in every way that can be told: they are named, the rest is scored.
+
+Damage that still decodes to plausible samples (a flipped bit in a WAV, say) cannot be told and is not among it.
+"""
+
+import csv
+import os
+import struct
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from voxrank import rank
+from voxrank.config import ExtractionOptions
+
+RATE = 16_000
+N_CLIPS, N_DAMAGED = 1000, 100
+LABELS_HZ = {"low": 220.0, "middle": 500.0, "high": 1300.0, "top": 2900.0}
+N_SPEAKERS = 12
+
+
+def clip(number):
+    """A noisy tone of 0.2 to 0.4 s, int16."""
+    rng = np.random.default_rng(number)
+    time = np.arange(round(RATE * (0.2 + 0.02 * (number % 11)))) / RATE
+    frequency = list(LABELS_HZ.values())[number % len(LABELS_HZ)] * (1 + 0.02 * (number % N_SPEAKERS))
+    return (6000 * np.sin(2 * np.pi * frequency * time) + 1500 * rng.normal(size=len(time))).astype(np.int16)
+
+
+def wav(samples, *, rate=RATE, channels=1, claimed=None):
+    """The bytes of a WAV file of 16-bit samples, whose header may lie."""
+    data = samples.astype("<i2").tobytes()
+    size = len(data) if claimed is None else claimed
+    layout = struct.pack("<HHIIHH", 1, channels, rate, rate * 2, 2, 16)
+    header = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", size)
+    return b"RIFF" + struct.pack("<I", len(header) + size) + header + data
+
+
+def flac(path, samples):
+    """The bytes of a FLAC file."""
+    whole = path.with_suffix(".whole")
+    soundfile.write(whole, samples, RATE, format="FLAC")
+    content = bytearray(whole.read_bytes())
+    whole.unlink()
+    return content
+
+
+def flipped(content, place):
+    content[place] ^= 0x10
+    return content
+
+
+def claiming(content, n_samples):
+    """A FLAC whose header says so many samples: 36 bits of STREAMINFO (RFC 9639, 8.2)."""
+    content[18:26] = (int.from_bytes(content[18:26], "big") >> 36 << 36 | n_samples).to_bytes(8, "big")
+    return content
+
+
+def nan_samples(path, samples):
+    broken = samples / 32768.0
+    broken[len(broken) // 2] = np.nan
+    soundfile.write(path, broken, RATE, format="WAV", subtype="FLOAT")
+
+
+def ogg_without_its_end(path, samples):
+    soundfile.write(path, samples, RATE, format="OGG")
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def written(make):
+    return lambda path, samples: path.write_bytes(make(path, samples))
+
+
+def as_it_is(path, samples):
+    path.write_bytes(wav(samples))
+
+
+def forbidden(path, samples):
+    as_it_is(path, samples)
+    path.chmod(0)
+
+
+# What is done to the file, what the row says beside it, and a part of the reason that is given.
+DAMAGE = {
+    "empty file": (lambda path, samples: path.touch(), {}, "got an empty one (0 bytes)"),
+    "text": (written(lambda p, s: b"I am a text file with a misleading name." * 20), {}, "not audio that libsndfile"),
+    "header cut off": (written(lambda p, s: wav(s)[:30]), {}, "not audio that libsndfile"),
+    "header and no more": (written(lambda p, s: wav(s[:0])), {}, "the file holds no samples"),
+    "data cut short": (written(lambda p, s: wav(s)[: len(s)]), {}, "file cut short"),
+    "missing file": (lambda path, samples: None, {}, "no such file"),
+    "folder": (lambda path, samples: path.mkdir(), {}, "got a folder"),
+    "device": (lambda path, samples: os.mkfifo(path), {}, "got a device"),
+    "link to itself": (lambda path, samples: path.symlink_to(path.name), {}, "cannot read the file"),
+    "link to nothing": (lambda path, samples: path.symlink_to("gone.wav"), {}, "no such file"),
+    "NaN samples": (nan_samples, {}, "the samples hold NaN"),
+    "too short": (written(lambda p, s: wav(s[:300])), {}, "got 300 samples; too short"),
+    "FLAC cut in the middle": (written(lambda p, s: flac(p, s)[: len(s) // 2]), {}, "cut short|lost sync"),
+    "flipped bit in a FLAC": (written(lambda p, s: flipped(flac(p, s), -len(s) // 2)), {}, "not audio|cut short"),
+    "OGG without its end": (ogg_without_its_end, {}, "not audio|cut short|no samples"),
+    "WAV that claims ten hours": (written(lambda p, s: wav(s, claimed=36_000 * 2 * RATE)), {}, "file cut short"),
+    "FLAC that claims five hours": (
+        written(lambda p, s: claiming(flac(p, s), 5 * 3600 * RATE)),
+        {},
+        "cut short|not audio",
+    ),
+    "FLAC that claims ten hours": (written(lambda p, s: claiming(flac(p, s), 36_000 * RATE)), {}, "at most 6 h"),
+    "no channels": (written(lambda p, s: wav(s, channels=0)), {}, "not audio that libsndfile"),
+    "one sample a second": (written(lambda p, s: wav(s, rate=1)), {}, "expected a sample rate of 1,000 to"),
+    "rate beyond all reason": (written(lambda p, s: wav(s, rate=2**31 - 1)), {}, "expected a sample rate of|not audio"),
+    "noise": (written(lambda p, s: np.random.default_rng(0).bytes(4000)), {}, "not audio that libsndfile"),
+    "start behind the end": (as_it_is, {"start": "5"}, "past the end of the file"),
+    "end behind the end": (as_it_is, {"start": "0", "end": "9"}, "past the end of the file"),
+    "end before the start": (as_it_is, {"start": "0.2", "end": "0.1"}, "expected an end after the start"),
+    "offset that is not finite": (as_it_is, {"start": "nan"}, "expected a finite number"),
+    "negative start": (as_it_is, {"start": "-1"}, "expected a start of at least 0 s"),
+    "stretch too short": (as_it_is, {"start": "0", "end": "0.01"}, "too short"),
+    "name that leaves the folder": (as_it_is, {"path": "../../outside-{}.wav"}, "which leaves it"),
+    "name too long": (as_it_is, {"path": "x" * 300 + "{}.wav"}, "cannot read the file"),
+    "no label": (as_it_is, {"label": " "}, "the column 'label' is empty"),
+}
+UNLESS_ROOT = {
+    "no permission": (lambda path, samples: (as_it_is(path, samples), path.chmod(0)), {}, "Permission denied")
+}
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    """A folder with two manifests; the reasons of the damaged clips by name; the names by what is reported."""
+    root = tmp_path_factory.mktemp("volume")
+    kinds = list((DAMAGE if os.geteuid() == 0 else DAMAGE | UNLESS_ROOT).values())
+    rows, reasons = [], {}
+    for number in range(N_CLIPS):
+        name = f"{number:04d}.wav"
+        row = {"path": name, "label": list(LABELS_HZ)[number % 4], "speaker": f"s{number % N_SPEAKERS}"}
+        if number % (N_CLIPS // N_DAMAGED) == 7:
+            damage, said, reason = kinds[len(reasons) % len(kinds)]
+            damage(root / name, clip(number))
+            row |= {column: cell.format(number) for column, cell in said.items()}
+            reasons[name] = reason
+        else:
+            as_it_is(root / name, clip(number))
+        rows.append((name, row))
+    for file, kept in (("all.csv", rows), ("clean.csv", [(name, row) for name, row in rows if name not in reasons])):
+        with (root / file).open("w", newline="") as table:
+            writer = csv.DictWriter(table, ["path", "label", "speaker", "start", "end"])
+            writer.writeheader()
+            writer.writerows(row for _, row in kept)
+    names = {f"all.csv, line {place}": name for place, (name, _) in enumerate(rows, start=2)}
+    return root, reasons, names | {row["path"]: name for name, row in rows}
+
+
+def run(manifest):
+    return rank(manifest, ["logmel"], extraction=ExtractionOptions(threads=1, blocks=1))
+
+
+def test_a_run_names_the_damaged_hundred_of_a_thousand_clips_and_scores_the_rest_as_if_alone(
+    volume,
+):
+    root, reasons, names = volume
+    assert len(reasons) == N_DAMAGED
+    damaged, clean = run(root / "all.csv"), run(root / "clean.csv")
+    found = [(names[s.utterance.partition(" [")[0]], s.reason) for s in damaged.skipped]
+    assert Counter(name for name, _ in found) == Counter(reasons.keys())
+    for name, reason in found:
+        assert "\n" not in reason
+        assert any(part in reason for part in reasons[name].split("|")), (name, reason, reasons[name])
+    assert not clean.skipped
+    assert damaged.data.used == clean.data.used == N_CLIPS - N_DAMAGED
+    assert [x.layer for x in damaged.layers] == [x.layer for x in clean.layers]
+    for one, other in zip(damaged.layers, clean.layers, strict=True):
+        for name, score in one.scores.items():
+            assert score.value == pytest.approx(other.scores[name].value, rel=1e-9), name
