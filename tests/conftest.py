@@ -23,6 +23,14 @@ def tone(frequency_hz, seconds, seed):
     return (0.3 * np.sin(2 * np.pi * frequency_hz * t) + 0.05 * rng.normal(size=len(t))).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Commands keep their sketches apart from the user's, and from other tests'."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("VOXRANK_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def write_wav():
     def write(path, samples, rate=RATE, **options):

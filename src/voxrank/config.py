@@ -136,7 +136,7 @@ class ExtractionOptions:
     segment_s: Seconds = 0.2
     threads: int = 2
     blocks: int = 10
-    shard_s: Seconds = 600.0
+    shard_s: Seconds = 60.0
     kept_samples: int = 1024
     projections: int = 0
 
@@ -149,6 +149,25 @@ class ExtractionOptions:
         check_number("shard_s", self.shard_s, 0.1)
         check_number("kept_samples", self.kept_samples, 0, whole=True)
         check_number("projections", self.projections, 0, whole=True)
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """Where sketches are kept, so that nothing is encoded twice.
+
+    Attributes:
+        folder: made if need be; None: the one that `VOXRANK_CACHE` names, else voxrank in the user's cache folder.
+        size_gb: of all sketches (10⁹ bytes); those not used for the longest time go first.
+
+    Raises:
+        OptionError: a value that its option cannot take.
+    """
+
+    folder: str | None = None
+    size_gb: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_number("cache-size", self.size_gb, 0)
 
 
 @dataclass(frozen=True)

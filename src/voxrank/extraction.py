@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeVar
 
@@ -69,6 +69,46 @@ class ShardSketch:
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
 
+    def merge(self, other: ShardSketch) -> None:
+        """Take in another shard of the same model."""
+        for layer, moments in other.layers.items():
+            self.layers[layer].merge(moments)
+        for layer, sample in other.samples.items():
+            self.samples[layer].merge(sample)
+        for layer, values in other.projections.items():
+            self.projections[layer].merge(values)
+        self.skipped += other.skipped
+        self.used_s += other.used_s
+        self.encode_s += other.encode_s
+
+    def labelled(self, shard: Shard, targets: Targets) -> ShardSketch:
+        """The same with what is to be explained, from sums that tell utterances apart.
+
+        Args:
+            shard: whose utterances, in order, are the classes of these sums. Where frames have labels of their own the
+                sums hold them already.
+            targets: of all utterances.
+        """
+        places = np.array([item.row for item in shard.items], dtype=np.int64)
+        timed = targets.timed is not None
+        return replace(
+            self,
+            layers=self.layers
+            if timed
+            else {
+                layer: moments.relabelled(targets.rows[places], targets.count, values=targets.values)
+                for layer, moments in self.layers.items()
+            },
+            samples={
+                layer: replace(
+                    sample,
+                    rows=sample.rows if timed else places[sample.rows],
+                    blocks=np.full(len(sample), shard.block, dtype=np.int64),
+                )
+                for layer, sample in self.samples.items()
+            },
+        )
+
 
 register_kind(ShardSketch)
 
@@ -81,12 +121,28 @@ def sketch_shards(
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
-    """Encode shards and sum up each; decoding runs ahead across their bounds.
+    """As `encode_shards`, with the targets of all utterances in the sums."""
+    for shard, sketch in encode_shards(encoder, shards, targets, layers, options, on_audio):
+        yield shard, sketch.labelled(shard, targets)
+
+
+def encode_shards(
+    encoder: Encoder,
+    shards: Sequence[Shard],
+    targets: Targets,
+    layers: Sequence[Layer],
+    options: ExtractionOptions,
+    on_audio: OnAudio,
+) -> Iterator[tuple[Shard, ShardSketch]]:
+    """Encode shards and sum up each, its utterances apart; decoding runs ahead across their bounds.
+
+    In the sums every utterance is a class of its own, so that they serve any target. Where frames have labels of their
+    own, these are the classes.
 
     Args:
         encoder: the frozen model.
         shards: what to encode.
-        targets: one row for each utterance.
+        targets: when frames have labels of their own, they are read; others are not.
         layers: to keep, joint ones among them.
         options: what a sample is, and threads.
         on_audio: told of progress.
@@ -97,18 +153,27 @@ def sketch_shards(
     Raises:
         RunError: memory ran out on a single window.
     """
+    if not shards:
+        return
     offsets = encoder.offsets() if targets.timed is not None else {}
-    planned = ((shard, batch) for shard in shards for batch in plan_batches(shard.items, encoder))
+    planned = ((shard, batch) for shard in shards for batch in plan_batches(_placed(shard, targets), encoder))
     ready = prefetch(
         planned, lambda work: _decode(work[1], encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork(layers, shard.block, targets, options, offsets)
+            work = _ShardWork(layers, shard, targets, options, offsets)
             for (_, batch), decoded in batches:
                 work.take(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))
             yield shard, work.close()
+
+
+def _placed(shard: Shard, targets: Targets) -> Sequence[Item]:
+    """The items with their place in the shard as their row; timelines are found by the row among all."""
+    if targets.timed is not None:
+        return shard.items
+    return [replace(item, row=place) for place, item in enumerate(shard.items)]
 
 
 def plan_batches(items: Sequence[Item], encoder: Encoder) -> list[tuple[Item, ...]]:
@@ -146,18 +211,15 @@ class _ShardWork:
     def __init__(
         self,
         layers: Sequence[Layer],
-        block: int,
+        shard: Shard,
         targets: Targets,
         options: ExtractionOptions,
         offsets: Mapping[int, Seconds],
     ) -> None:
-        self._sketch = ShardSketch(
-            {layer.index: Moments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
-            {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
-            {layer.index: Quantiles(BLOCK_LIMIT) for layer in layers if options.projections},
-        )
-        self._directions = options.projections
-        self._layers, self._block, self._targets = layers, block, targets
+        classes = targets.count if targets.timed is not None else len(shard.items)
+        self._sketch = empty_sketch(layers, classes, options)
+        self._options, self._directions = options, options.projections
+        self._layers, self._block, self._targets = layers, shard.block, targets
         self._by_utterance = options.sample == "utterance" or (options.sample is None and targets.timed is None)
         self._segments: dict[int, int] = {}
         if options.sample == "segment":
@@ -225,7 +287,7 @@ class _ShardWork:
         for layer, part in sums.items():
             if isinstance(part, _SampleSums):
                 run_sums, counts, rows = part.runs()
-                self._sketch.layers[layer].add(part.products, run_sums, counts, self._targets.rows[rows])
+                self._sketch.layers[layer].add(part.products, run_sums, counts, rows)
                 if part.sampled is not None:
                     self._sketch.samples[layer].merge(part.sampled)
                 for values in part.projected:
@@ -244,21 +306,43 @@ class _ShardWork:
 
     def _add_means(self) -> None:
         """Utterance means enter the sketch some at a time: a product of few rows is mostly overhead."""
-        rows = np.array([item.row for item in self._waiting], dtype=np.int64)
-        names = np.array([utterance_key(item.utterance.id) for item in self._waiting], dtype=np.uint64)
-        keys = frame_keys(names, [1] * len(names))
-        for layer, means in self._means.items():
-            if means:
-                samples = torch.from_numpy(np.concatenate(means))
-                counts = np.ones(len(samples), dtype=np.int64)
-                products = self_products(samples)
-                self._sketch.layers[layer].add(products, samples.numpy(), counts, self._targets.rows[rows])
-                if layer in self._sketch.samples:
-                    self._sketch.samples[layer].update(samples, keys, rows, self._block)
-                if layer in self._sketch.projections:
-                    self._sketch.projections[layer].add(project(samples, self._directions))
-                means.clear()
+        waiting = {layer: np.concatenate(means) for layer, means in self._means.items() if means}
+        add_means(self._sketch, waiting, self._waiting, self._options)
+        for means in self._means.values():
+            means.clear()
         self._waiting.clear()
+
+
+def empty_sketch(layers: Sequence[Layer], classes: int, options: ExtractionOptions) -> ShardSketch:
+    """Of no audio, with room for all that the options ask for."""
+    return ShardSketch(
+        {layer.index: Moments.zeros(layer.dim, classes) for layer in layers},
+        {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
+        {layer.index: Quantiles(BLOCK_LIMIT) for layer in layers if options.projections},
+    )
+
+
+def add_means(
+    sketch: ShardSketch, means: Mapping[int, Array], items: Sequence[Item], options: ExtractionOptions
+) -> None:
+    """Add utterances whose means are the samples.
+
+    Args:
+        sketch: that they enter.
+        means: layer index → (U, D).
+        items: of the U utterances, whose row is their class in the sketch.
+        options: what is kept beside the sums.
+    """
+    rows = np.array([item.row for item in items], dtype=np.int64)
+    names = np.array([utterance_key(item.utterance.id) for item in items], dtype=np.uint64)
+    keys = frame_keys(names, [1] * len(names))
+    for layer, made in means.items():
+        samples = torch.from_numpy(made)
+        sketch.layers[layer].add(self_products(samples), made, np.ones(len(made), dtype=np.int64), rows)
+        if layer in sketch.samples:
+            sketch.samples[layer].update(samples, keys, rows, 0)  # the block is the shard's: `ShardSketch.labelled`
+        if layer in sketch.projections:
+            sketch.projections[layer].add(project(samples, options.projections))
 
 
 class _LayerSums:

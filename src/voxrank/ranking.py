@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from voxrank.aligning import Labelled, check_sequence, label
-from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, UseOptions, check_number
+from voxrank.cache.store import Cache
+from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, SequenceOptions, UseOptions, check_number
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
 from voxrank.encoders.base import Layer
@@ -66,6 +67,7 @@ def rank(
     extraction: ExtractionOptions | None = None,
     sequence: SequenceOptions | None = None,
     use: UseOptions | None = None,
+    cache: CacheOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -89,6 +91,8 @@ def rank(
         extraction: what a sample is, blocks, threads.
         sequence: how transcripts and segments become labels of frames: units, aligner, silence.
         use: what the layers are for: as they are, or one block tuned.
+        cache: where sketches are kept, so that nothing is encoded twice and a run that was stopped goes on; None:
+            nowhere.
         seed: of the resamples behind `probability_best`.
         progress: told of each step.
 
@@ -121,10 +125,12 @@ def rank(
     ready = prepare(dataset, extraction, sequence)
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
+    keep = cache is not None  # what any score may ask for later
+    store = None if cache is None else Cache(cache, watcher.note)
     extraction = replace(
         extraction,
-        kept_samples=extraction.kept_samples if any(score.sampled for score in chosen) else 0,
-        projections=(extraction.projections or N_DIRECTIONS) if any(score.projected for score in chosen) else 0,
+        kept_samples=extraction.kept_samples if keep or any(score.sampled for score in chosen) else 0,
+        projections=(extraction.projections or N_DIRECTIONS) if keep or any(score.projected for score in chosen) else 0,
     )
     compared = any(score.needs_source for score in chosen)
     origin = prepare_source(source, extraction) if compared and source is not None else None
@@ -150,7 +156,15 @@ def rank(
         taken = stable.take(spec)
         versions = compared_by.layers(wanted.ranked)
         sketches = [
-            sketch_model(taken, part.shards, part.targets, read, extraction, watcher.advance)
+            sketch_model(
+                taken,
+                part.shards,
+                part.targets,
+                read,
+                extraction,
+                watcher.advance,
+                None if store is None else store.of_model(taken, read, part.targets, encoding, extraction),
+            )
             for part, read in zip(parts, ([*wanted.read, *versions], wanted.read), strict=False)
         ]
         compared_by.add(versions, sketches[0])
@@ -172,7 +186,14 @@ def rank(
         models=_rank_models(tally.candidates, best, columns, probability_best(first, models)),
         beats=beats(first, models, [models[i] for i in best]),
         layers=tuple(_layer_score(tally.candidates[i], _values(columns, i)) for i in order),
-        cost=Cost(tally.encode_s, tally.score_s, time.perf_counter() - started, peak_rss_mb(), labelled.seconds),
+        cost=Cost(
+            tally.encode_s,
+            tally.score_s,
+            time.perf_counter() - started,
+            peak_rss_mb(),
+            labelled.seconds,
+            tally.cached_s,
+        ),
         skipped=skipped,
         options=_options(dataset, origin, columns, layers, seed)
         | asdict(use)
@@ -336,6 +357,7 @@ class _Tally:
         self.source_skipped: list[Skipped] = []
         self.encode_s = 0.0
         self.score_s = 0.0
+        self.cached_s = 0.0
 
     def add(self, spec: str, parameters: int, asked: Asked, last: int, sketches: Sequence[ModelSketch]) -> None:
         """Score the layers of a model, from its sketch of the data and, where there are some, of the source data.
@@ -353,6 +375,7 @@ class _Tally:
         self.source_skipped += origin.skipped if origin is not None else []
         for made, what in zip(sketches, ("", " of the source"), strict=False):
             self.encode_s += made.encode_s
+            self.cached_s += made.cached_s
             if not made.used_s:
                 raise RunError(
                     f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"

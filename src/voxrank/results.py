@@ -88,7 +88,8 @@ class DataSummary:
 class Cost:
     """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes).
 
-    Those of aligning transcripts, with the choice of features for it, are `align_s`.
+    Those of aligning transcripts, with the choice of features for it, are `align_s`. `cached_s` is audio, summed over
+    models, that was not encoded because the cache held what it came to.
     """
 
     encode_s: Seconds
@@ -96,6 +97,7 @@ class Cost:
     total_s: Seconds
     peak_rss_mb: float
     align_s: Seconds = 0.0
+    cached_s: Seconds = 0.0
 
 
 @dataclass(frozen=True)

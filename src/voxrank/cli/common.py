@@ -89,6 +89,19 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 HeadAtOption = Annotated[
     str, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
 ]
+CacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Where sketches are kept, so that nothing is encoded twice.",
+        show_default="VOXRANK_CACHE, or voxrank in your cache folder",
+    ),
+]
+CacheSizeOption = Annotated[
+    float, typer.Option("--cache-size", metavar="GB", help="Of all that is kept; what was not used for longest goes.")
+]
+NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep sketches.")]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option("--trust-remote-code", metavar="MODEL", help="Let this hub model run its own code (repeatable)."),

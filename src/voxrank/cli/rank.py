@@ -11,6 +11,8 @@ import typer
 
 from voxrank.cli.common import (
     AlignerOption,
+    CacheOption,
+    CacheSizeOption,
     DataArgument,
     DeviceOption,
     HeadAtOption,
@@ -18,6 +20,7 @@ from voxrank.cli.common import (
     LanguageOption,
     LeakOption,
     ModelsOption,
+    NoCacheOption,
     SegmentsOption,
     SourceOption,
     SplitOption,
@@ -32,6 +35,7 @@ from voxrank.cli.common import (
     print_json,
 )
 from voxrank.config import (
+    CacheOptions,
     DTypeName,
     EncoderOptions,
     ExtractionOptions,
@@ -147,6 +151,9 @@ def rank(
     threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
     blocks: Annotated[int, typer.Option("--blocks", help="Resampling blocks; 1: no intervals.")] = 10,
     seed: Annotated[int, typer.Option("--seed", help="Of the resamples.")] = 0,
+    cache: CacheOption = None,
+    cache_size: CacheSizeOption = 20.0,
+    no_cache: NoCacheOption = False,
     trust_remote_code: TrustOption = None,
     json_out: JsonOption = False,
 ) -> None:
@@ -174,6 +181,8 @@ def rank(
 
     use = UseOptions(strategy=cast("Strategy", strategy), head_at=cast("HeadPlace", head_at))
 
+    kept = CacheOptions(cache, cache_size)
+
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
 
@@ -190,6 +199,7 @@ def rank(
             extraction=extraction,
             sequence=sequence,
             use=use,
+            cache=None if no_cache else kept,
             seed=seed,
             progress=progress,
         )

@@ -137,7 +137,16 @@ class Encoder(ABC):
                 yield LayerFrames(piece.layer, piece.frames, tuple(lengths), tuple(windows))
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The model's parameters by name, where it has any that can be told; to see whether two models are related."""
+        """The model's weights by name, where they can be told; to see whether two models are the same, or related."""
+        network = self.network()
+        return {} if network is None else dict(network.state_dict())
+
+    def settings(self) -> dict[str, str]:
+        """What else its frames follow from, beside weights and the options that it was loaded with: name → text.
+
+        A configuration, a digest of the graph or of the code. A model with weights that tells neither them nor this is
+        never looked up in the cache.
+        """
         return {}
 
     def network(self) -> torch.nn.Module | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -283,3 +284,11 @@ def _quiet() -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
+
+
+def checkpoint_settings(config: Any, extractor: Any) -> dict[str, str]:
+    """A model's configuration and its feature extractor's, as text, without where they were found."""
+    content = {
+        key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "torch_dtype", "dtype")
+    }
+    return {"config": json.dumps(content, sort_keys=True, default=str), "extractor": extractor.to_json_string()}

@@ -28,6 +28,7 @@ from voxrank.encoders.base import (
 )
 from voxrank.encoders.checkpoints import (
     Checkpoint,
+    checkpoint_settings,
     find_architecture,
     find_checkpoint,
     load_config,
@@ -101,9 +102,9 @@ class HiddenStates(Encoder):
         self._dtype = pick_dtype(options)
         model.to(self._dtype)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Those of the encoder."""
-        return dict(self._model.named_parameters())
+    def settings(self) -> dict[str, str]:
+        """Those of the checkpoint."""
+        return checkpoint_settings(self._model.config, self._extractor)
 
     def network(self) -> torch.nn.Module:
         """The encoder."""

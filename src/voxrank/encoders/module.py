@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,7 @@ class TappedModule:
     Attributes:
         module: the module.
         places: name → submodule whose output is a layer.
+        settings: what its frames follow from beside its weights.
 
     Args:
         module: on `device`, in evaluation mode.
@@ -101,6 +104,7 @@ class TappedModule:
 
     def __init__(self, module: nn.Module, pattern: str, device: torch.device, dtype: torch.dtype) -> None:
         self.module = module
+        self.settings = {"module": repr(module), "code": _code_digest(module), "places": pattern}
         self._device = device
         self._dtype = dtype
         self.places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
@@ -132,6 +136,18 @@ class TappedModule:
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def _code_digest(module: nn.Module) -> str:
+    """Of the source files that the module's parts are defined in; another forward pass of the same weights differs."""
+    files = set()
+    for kind in {type(part) for part in module.modules()}:
+        with suppress(OSError, TypeError):  # made by a builder, or in a session
+            files.add(inspect.getsourcefile(kind))
+    digest = hashlib.sha256()
+    for file in sorted(filter(None, files)):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 def _chosen(module: nn.Module, pattern: str) -> dict[str, nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -93,6 +94,10 @@ def read_model(path: Path) -> Any:
 class Graph:
     """A session that gives chosen tensors of a graph, inner ones too.
 
+    Attributes:
+        names: of the tensors that it gives.
+        digest: of the graph with its weights.
+
     Args:
         model: the graph; it is not changed.
         names: the tensors; those that are not of floating point are left out.
@@ -115,8 +120,10 @@ class Graph:
         providers = ["CPUExecutionProvider"]
         if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
             providers.insert(0, "CUDAExecutionProvider")
+        content = copy.SerializeToString()
+        self.digest = hashlib.sha256(content).hexdigest()
         try:
-            self._session = runtime.InferenceSession(copy.SerializeToString(), options, providers=providers)
+            self._session = runtime.InferenceSession(content, options, providers=providers)
         except Exception as error:
             raise ModelError(f"onnxruntime cannot run it ({reason(error)}); export it again") from error
         floats = {output.name for output in self._session.get_outputs() if output.type in FLOATS}
@@ -272,12 +279,28 @@ class Feeder:
         return frames if time == 1 else frames.transpose(1, 2)
 
 
+class TappedGraph:
+    """A graph that takes waveforms.
+
+    Attributes:
+        settings: the graph's digest.
+    """
+
+    def __init__(self, graph: Graph, feed: Feeder) -> None:
+        self._graph, self._feed = graph, feed
+        self.settings = {"graph": graph.digest}
+
+    def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Run it."""
+        return self._graph.run(self._feed(waveforms))
+
+
 def _encoder(model: Any, names: Sequence[str], options: EncoderOptions, device: torch.device) -> Encoder:
     rate = _sample_rate(model)
     feed = Feeder(model.graph, rate, device)
 
     def tapped(graph: Graph) -> Tapped:
-        return lambda waveforms: graph.run(feed(waveforms))
+        return TappedGraph(graph, feed)
 
     graph = Graph(model, names, device)
     if not graph.names:

@@ -12,6 +12,7 @@ import torch
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
+from voxrank.encoders.checkpoints import checkpoint_settings
 from voxrank.encoders.padding import pack_layers, without_tf32
 from voxrank.errors import ModelError
 
@@ -63,6 +64,10 @@ class SpectrogramTransformer(Encoder):
         """Always the whole window."""
         del n_samples
         return self._full_samples
+
+    def settings(self) -> dict[str, str]:
+        """Those of the checkpoint."""
+        return checkpoint_settings(self._model.config, self._extractor)
 
     def network(self) -> torch.nn.Module:
         """The encoder."""

@@ -101,6 +101,10 @@ class TapEncoder(Encoder):
         if intake.pads:
             self._check_padding()
 
+    def settings(self) -> dict[str, str]:
+        """What the model tells."""
+        return dict(getattr(self._model, "settings", {}))
+
     def network(self) -> torch.nn.Module | None:
         """The user's module, where there is one."""
         return getattr(self._model, "module", None)

@@ -14,7 +14,7 @@ from torch import nn
 
 from voxrank.config import EncoderOptions, Seconds
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
-from voxrank.encoders.checkpoints import Checkpoint, load_extractor, tf
+from voxrank.encoders.checkpoints import Checkpoint, checkpoint_settings, load_extractor, tf
 from voxrank.encoders.padding import pack_layers, without_tf32
 from voxrank.errors import ModelError
 
@@ -60,9 +60,9 @@ class Whisper(Encoder):
         """0: spectrogram and convolutions are centred on the first sample of a hop."""
         return {layer.index: 0.0 for layer in self.layers}
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Those of the encoder."""
-        return dict(self._model.named_parameters())
+    def settings(self) -> dict[str, str]:
+        """Those of the checkpoint."""
+        return checkpoint_settings(self._model.config, self._extractor)
 
     def network(self) -> nn.Module:
         """The encoder."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
+from voxrank.cache.store import ModelCache
 from voxrank.config import ExtractionOptions, Seconds
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, Layer
-from voxrank.extraction import OnAudio, ShardSketch, sketch_shards
+from voxrank.extraction import OnAudio, ShardSketch, encode_shards
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
@@ -28,6 +31,7 @@ class ModelSketch:
         skipped: utterances that this model could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
+        cached_s: of `used_s` and what was skipped, audio that was not encoded, since the cache held what it came to.
     """
 
     layers: dict[int, BlockedMoments]
@@ -36,18 +40,42 @@ class ModelSketch:
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
+    cached_s: Seconds = 0.0
 
-    def merge(self, shard: ShardSketch, block: int) -> None:
-        """Take in a shard of that block."""
-        for layer, moments in shard.layers.items():
+    @classmethod
+    def empty(cls, layers: Sequence[Layer], targets: Targets, options: ExtractionOptions) -> ModelSketch:
+        """Of no shards, with room for all that the options ask for."""
+        return cls(
+            {layer.index: BlockedMoments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
+            {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
+            {layer.index: {} for layer in layers if options.projections},
+        )
+
+    def add(self, block: int, part: ShardSketch) -> None:
+        """Take in a shard of that block, or all of its shards."""
+        for layer, moments in part.layers.items():
             self.layers[layer].close_block(block, moments)
-        for layer, sample in shard.samples.items():
+        for layer, sample in part.samples.items():
             self.samples[layer].merge(sample)
-        for layer, values in shard.projections.items():
+        for layer, values in part.projections.items():
             self.projections[layer].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
-        self.skipped += shard.skipped
-        self.used_s += shard.used_s
-        self.encode_s += shard.encode_s
+        self.skipped += part.skipped
+        self.used_s += part.used_s
+        self.encode_s += part.encode_s
+
+    def merge(self, other: ModelSketch) -> None:
+        """Take in other shards of the same model, which is then of no more use."""
+        for layer, moments in other.layers.items():
+            self.layers[layer].merge(moments)
+        for layer, sample in other.samples.items():
+            self.samples[layer].merge(sample)
+        for layer, blocks in other.projections.items():
+            for block, values in blocks.items():
+                self.projections[layer].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
+        self.skipped += other.skipped
+        self.used_s += other.used_s
+        self.encode_s += other.encode_s
+        self.cached_s += other.cached_s
 
 
 register_kind(ModelSketch)
@@ -60,13 +88,68 @@ def sketch_model(
     layers: Sequence[Layer],
     options: ExtractionOptions,
     on_audio: OnAudio,
+    cache: ModelCache | None = None,
 ) -> ModelSketch:
-    """Sketch every shard with one encoder and merge. Arguments and errors as `extraction.sketch_shards`."""
-    sketch = ModelSketch(
-        {layer.index: BlockedMoments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
-        {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
-        {layer.index: {} for layer in layers if options.projections},
-    )
-    for shard, part in sketch_shards(encoder, shards, targets, layers, options, on_audio):
-        sketch.merge(part, shard.block)
-    return sketch
+    """Sketch every shard with one encoder and merge.
+
+    Args:
+        encoder: the frozen model.
+        shards: what to encode, in order of block.
+        targets: of all utterances.
+        layers: to keep.
+        options: of the extraction.
+        on_audio: told of progress.
+        cache: holds what need not be encoded, and keeps what is.
+
+    Raises:
+        RunError: memory ran out on a single window.
+    """
+    whole = ModelSketch.empty(layers, targets, options)
+    parts = _parts(encoder, shards, targets, layers, options, on_audio, cache)
+    for block, own in groupby(parts, key=lambda pair: pair[0].block):
+        total: ShardSketch | None = None
+        for shard, sketch in own:
+            labelled = sketch.labelled(shard, targets)
+            if total is None:
+                total = labelled
+            else:
+                total.merge(labelled)
+        if total is not None:
+            whole.add(block, total)
+    if cache is not None:
+        cache.close()
+        whole.cached_s = cache.found_s
+    return whole
+
+
+def _parts(
+    encoder: Encoder,
+    shards: Sequence[Shard],
+    targets: Targets,
+    layers: Sequence[Layer],
+    options: ExtractionOptions,
+    on_audio: OnAudio,
+    cache: ModelCache | None,
+) -> Iterator[tuple[Shard, ShardSketch]]:
+    """Sketches of all shards, in order of block: those that are kept, and those that are made."""
+
+    def encoded(wanted: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
+        for shard, sketch in encode_shards(encoder, wanted, targets, layers, options, on_audio):
+            if cache is not None:
+                cache.add(shard, sketch)
+            yield shard, sketch
+
+    if cache is None:
+        return encoded(shards)
+    held, rest = cache.cover(shards)
+
+    def found() -> Iterator[tuple[Shard, ShardSketch]]:
+        for shard, entry in held:
+            sketch = cache.load(shard, entry)
+            if sketch is None:
+                yield from encoded([shard])
+            else:
+                on_audio(shard.seconds)
+                yield shard, sketch
+
+    return heapq.merge(found(), encoded(rest), key=lambda pair: pair[0].block)

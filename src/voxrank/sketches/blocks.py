@@ -153,6 +153,17 @@ class BlockedMoments:
             moments.merge(self.blocks[block].unpack())
         self.blocks[block] = PackedMoments.pack(moments)
 
+    def merge(self, other: BlockedMoments) -> None:
+        """Add the samples of `other`, whose blocks are numbered alike."""
+        self.total.merge(other.total)
+        for block, packed in other.blocks.items():
+            if block in self.blocks:
+                both = self.blocks[block].unpack()
+                both.merge(packed.unpack())
+                self.blocks[block] = PackedMoments.pack(both)
+            else:
+                self.blocks[block] = packed
+
     def __iter__(self) -> Iterator[PackedMoments]:
         """The blocks one by one, in order of number."""
         for block in sorted(self.blocks):

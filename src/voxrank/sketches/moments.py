@@ -182,6 +182,22 @@ class Moments:
         together = self.runs.square - 2 * float(self.runs.total @ mean) + self.runs.count * float(mean @ mean)
         return max(together / spread, 1.0) if spread > 0 else 1.0
 
+    def relabelled(self, rows: Targets, n_targets: int, *, values: bool = False) -> Moments:
+        """The same samples with other targets, one for each class that they have now.
+
+        Args:
+            rows: (T,) class ids or (T, T') values: the new target of each present class.
+            n_targets: T', new classes or values.
+            values: whether the new targets are values.
+        """
+        made = Moments.zeros(self.dim, n_targets, values=values)
+        made._add_targets(rows, self.square.astype(np.int64))  # noqa: SLF001
+        if values:
+            made.cross += rows.T @ self.cross
+        else:
+            np.add.at(made.cross, rows, self.cross)
+        return replace(made, total=self.total, products=self.products, runs=self.runs)
+
     def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
         """The same samples among more classes: those known go to `places` of `n_targets`."""
         cross, counts = np.zeros((n_targets, self.dim)), np.zeros(n_targets)

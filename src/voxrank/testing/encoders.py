@@ -37,6 +37,10 @@ class FakeEncoder(Encoder):
         """A frame is centred on the samples that it is made of."""
         return {layer.index: HOP_SAMPLES / 2 / self.sample_rate for layer in self.layers}
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Projection and mixing matrices."""
+        return {"front": self._front, **{f"block {i}": block for i, block in enumerate(self._blocks, start=1)}}
+
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         framed = [torch.from_numpy(_frame(window)) @ self._front for window in windows]
         lengths = tuple(len(frames) for frames in framed)

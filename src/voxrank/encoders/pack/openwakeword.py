@@ -55,6 +55,10 @@ class SpeechEmbedding(FramewiseEncoder):
         self._embedding = Graph(embedding, [*STAGES, EMBEDDING], self.device)
         self.parameters = count_weights(embedding.graph)
 
+    def settings(self) -> dict[str, str]:
+        """Both graphs."""
+        return {"mel": self._mel.digest, "embedding": self._embedding.digest}
+
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
         pieces = [self._mel_windows(window) for window in windows]  # one by one: the loudest value must be its own
         lengths = [len(piece) for piece in pieces]

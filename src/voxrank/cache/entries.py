@@ -1,0 +1,166 @@
+"""What the cache keeps of some utterances in one model, in files whose names say what is in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from voxrank.config import Seconds
+from voxrank.sketches.moments import Moments, Runs
+from voxrank.sketches.products import Array, Products
+from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
+from voxrank.sketches.sample import Sample
+from voxrank.sketches.store import HEADER, register_kind
+
+SUFFIX = ".safetensors"
+
+
+@dataclass
+class StoredLayer:
+    """What is kept of a layer.
+
+    Attributes:
+        sums: (R, D) of each utterance, or of each class where frames have labels of their own.
+        counts: (R,) samples in each.
+        triangle: (D(D+1)/2,) of the samples' products; None where the sums are the samples.
+        cubic, quartic: of the samples; None likewise.
+        runs: of the samples; None likewise.
+        sample: some of them; None likewise, and where none are kept.
+        projected: along fixed directions; None likewise.
+    """
+
+    sums: Array
+    counts: NDArray[np.int64]
+    triangle: Array | None = None
+    cubic: Array | None = None
+    quartic: float | None = None
+    runs: Runs | None = None
+    sample: Sample | None = None
+    projected: Quantiles | None = None
+
+
+@dataclass
+class Stored:
+    """An entry.
+
+    Attributes:
+        items: what identifies each of its utterances.
+        layers: name → what is kept of it.
+        skipped: of `items`, what the model cannot use → why.
+        used_s: audio that entered the sums.
+        encode_s: that forward passes took.
+    """
+
+    items: list[str]
+    layers: dict[str, StoredLayer]
+    skipped: dict[str, str] = field(default_factory=dict)
+    used_s: Seconds = 0.0
+    encode_s: Seconds = 0.0
+
+
+register_kind(StoredLayer, sums="RD", counts="R", triangle="H", cubic="D")
+register_kind(Stored)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the cache.
+
+    Attributes:
+        path: the file.
+        items: what identifies its utterances.
+    """
+
+    path: Path
+    items: frozenset[str]
+
+
+def read_entries(folder: Path) -> Iterator[Entry]:
+    """Those in a folder whose header can be read."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        with suppress(OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+            with safe_open(path, framework="np") as file:
+                content = json.loads((file.metadata() or {})[HEADER])["content"]
+            yield Entry(path, frozenset(map(str, content["items"])))
+
+
+def moments_of(one: StoredLayer, places: NDArray[np.int64] | None) -> Moments:
+    """With the sums in this order."""
+    order = slice(None) if places is None else places
+    counts = one.counts[order].astype(np.float64)
+    dim = one.sums.shape[1]
+    if one.triangle is None or one.cubic is None or one.quartic is None:
+        raise ValueError("expected products of the samples")
+    gram = np.zeros((dim, dim))
+    gram[_upper(dim)] = one.triangle
+    gram = gram + np.triu(gram, 1).T
+    return Moments(
+        int(one.counts.sum()),
+        one.sums.sum(axis=0),
+        Products(gram, one.cubic, one.quartic),
+        one.sums[order],
+        counts,
+        counts.copy(),
+        runs=one.runs,
+    )
+
+
+@lru_cache(maxsize=4)
+def _upper(dim: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    rows, columns = np.triu_indices(dim)
+    return rows, columns
+
+
+def together(parts: Sequence[Stored], *, timed: bool) -> Stored:
+    """One entry of several whose utterances differ."""
+    names = parts[0].layers
+    return Stored(
+        [key for one in parts for key in one.items],
+        {name: _joined([one.layers[name] for one in parts], timed=timed) for name in names},
+        {key: why for one in parts for key, why in one.skipped.items()},
+        sum(one.used_s for one in parts),
+        sum(one.encode_s for one in parts),
+    )
+
+
+def _joined(parts: Sequence[StoredLayer], *, timed: bool) -> StoredLayer:
+    first = parts[0]
+    sums = np.sum([one.sums for one in parts], axis=0) if timed else np.concatenate([one.sums for one in parts])
+    counts = np.sum([one.counts for one in parts], axis=0) if timed else np.concatenate([one.counts for one in parts])
+    if first.triangle is None:
+        return StoredLayer(sums, counts)
+    sample, projected, runs = None, None, None
+    if first.sample is not None:
+        sample = Sample.empty(first.sample.size, first.sums.shape[1])
+        before = 0
+        for one in parts:
+            if one.sample is not None:
+                sample.merge(one.sample if timed else replace(one.sample, rows=one.sample.rows + before))
+            before += len(one.sums)
+    if first.projected is not None:
+        projected = Quantiles(BLOCK_LIMIT)
+        for one in parts:
+            if one.projected is not None:
+                projected.merge(one.projected)
+    for one in parts:
+        if one.runs is not None:
+            runs = runs or Runs.zeros(first.sums.shape[1])
+            runs.add(one.runs)
+    return StoredLayer(
+        sums,
+        counts,
+        np.sum([one.triangle for one in parts if one.triangle is not None], axis=0),
+        np.sum([one.cubic for one in parts if one.cubic is not None], axis=0),
+        float(sum(one.quartic or 0.0 for one in parts)),
+        runs,
+        sample,
+        projected,
+    )

@@ -1,0 +1,96 @@
+"""What sketches follow from → the names that they are found by: digests of content, never of places or times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.base import Encoder, Layer
+from voxrank.joint import JointLayer, LayerVersion
+from voxrank.targets.labels import Targets
+from voxrank.targets.timeline import Timeline
+
+KEY_LENGTH, CHECKSUM_LENGTH = 32, 16
+"""Hex digits."""
+
+
+def layer_name(layer: Layer) -> str:
+    """What identifies a layer within its model."""
+    if isinstance(layer, JointLayer):
+        return f"{layer.kind} of {'+'.join(map(str, layer.parts))}"
+    if isinstance(layer, LayerVersion):
+        return f"{layer.of} by labels {layer.version}"
+    return str(layer.index)
+
+
+def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
+    """A digest of all that an encoder's frames follow from; None where it has weights that it does not tell.
+
+    Args:
+        encoder: the model.
+        options: that it was loaded with.
+    """
+    weights, settings = encoder.weights(), encoder.settings()
+    if encoder.parameters and not weights and not settings:
+        return None
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        array = value.detach().cpu().contiguous()
+        digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    kind = type(encoder)
+    how = {
+        "kind": f"{kind.__module__}.{kind.__qualname__}",
+        "settings": settings,
+        "layers": [asdict(layer) for layer in encoder.layers],
+        "sample_rate": encoder.sample_rate,
+        "windows": [encoder.window_samples, encoder.min_samples],
+        "device": encoder.device.type,
+        "dtype": options.dtype,
+        "whisper_window": options.whisper_window,
+    }
+    return digest_of([how, digest.hexdigest()])
+
+
+@dataclass(frozen=True)
+class AudioDigest:
+    """Of a file's content, and what told it from a later one: size, time and place."""
+
+    content: str
+    stamp: tuple[int, int, int]
+
+
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """Size, time of change and place of a file: what is compared within a run, and never between runs."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def digest_of(content: Any) -> str:
+    """Of what JSON can say."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:KEY_LENGTH]
+
+
+def checksum_of(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:CHECKSUM_LENGTH]
+
+
+def classes_of(targets: Targets) -> Any:
+    """What the sums of labelled frames depend on beside the timelines."""
+    timed = targets.timed
+    return None if timed is None else [targets.names, timed.rest, timed.rest_share]
+
+
+def timeline_parts(timeline: Timeline) -> tuple[NDArray[Any], ...]:
+    """All that it is made of."""
+    return timeline.starts, timeline.ends, timeline.symbols

@@ -1,0 +1,459 @@
+"""Sketches on disk, found again by what they were made of.
+
+An entry holds what some utterances came to in one model: sums that tell utterances apart, so that they serve any label,
+also one that is added later. Of utterance means these are the means themselves, from which all else is made again. An
+entry is found by its content alone: the bytes of the audio with offsets and ids, weights and settings of the model, the
+options of extraction, labels where frames have labels of their own, and the versions of the libraries that compute.
+Paths and times of files decide nothing.
+
+    FOLDER/v1/MODEL/about.json                       what the folder is for, for people
+    FOLDER/v1/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
+
+ITEMS is a digest of the utterances, CHECKSUM one of the file. A file that is not what its name says is deleted and made
+again. Files appear whole or not at all, and two runs may use one folder at once: the same content gives the same file.
+A run writes an entry for each shard, and joins those of a block when there are several. What cannot be written is told
+once; the run goes on without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxrank.cache.entries import SUFFIX, Entry, Stored, StoredLayer, moments_of, read_entries, together
+from voxrank.cache.keys import (
+    AudioDigest,
+    checksum_of,
+    classes_of,
+    digest_of,
+    layer_name,
+    model_key,
+    stamp_of,
+    timeline_parts,
+)
+from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
+from voxrank.data.utterance import Skipped, Utterance
+from voxrank.encoders.base import Encoder, Layer
+from voxrank.errors import OptionError, SketchError, reason
+from voxrank.extraction import ShardSketch, add_means, empty_sketch
+from voxrank.files import write_atomically
+from voxrank.shards import Item, Shard
+from voxrank.sketches.blocks import upper
+from voxrank.sketches.store import load_sketches, save_sketches
+from voxrank.targets.labels import Targets
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Of entries, and of what their keys are made of."""
+LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
+"""Whose versions are part of a key: another version may give other frames."""
+JOINED_AT = 8
+"""Entries of a block from which on they are joined into one."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """All entries of one model with one set of options.
+
+    Attributes:
+        folder: where they are.
+        about: what they are of.
+        entries: how many.
+        utterances: in them.
+        size: bytes.
+        used: when one was last used, seconds since the epoch.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    entries: int
+    utterances: int
+    size: int
+    used: float
+
+
+def default_folder() -> Path:
+    """`VOXRANK_CACHE`, else voxrank in the user's cache folder."""
+    if named := os.environ.get("VOXRANK_CACHE"):
+        return Path(named)
+    if platform.system() == "Windows":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "voxrank" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voxrank"
+
+
+class Cache:
+    """Entries of all models in one folder.
+
+    Args:
+        options: the folder and its size.
+        note: told, once, of what went wrong without ending the run.
+    """
+
+    def __init__(self, options: CacheOptions, note: Note = logger.warning) -> None:
+        self.folder = Path(options.folder) if options.folder is not None else default_folder()
+        self._root = self.folder / f"v{SCHEMA}"
+        self._limit = options.size_gb * 1e9
+        self._note = note
+        self._told: set[str] = set()
+        self._digests: dict[Path, AudioDigest | None] = {}
+        if self.folder.exists() and not self.folder.is_dir():
+            raise OptionError(
+                f"expected a folder for the cache, got a file: {self.folder}; choose another with --cache"
+            )
+
+    def of_model(
+        self,
+        encoder: Encoder,
+        layers: Sequence[Layer],
+        targets: Targets,
+        encoding: EncoderOptions,
+        options: ExtractionOptions,
+    ) -> ModelCache | None:
+        """The entries that serve one model with these options; None where it does not tell its weights."""
+        known = model_key(encoder, encoding)
+        if known is None:
+            self.tell(f"{encoder.spec} does not show its weights, and is encoded anew each time")
+            return None
+        about = {
+            "model": encoder.spec,
+            "layers": [layer_name(layer) for layer in layers],
+            "sample": options.sample,
+            "made": {name: version(name) for name in LIBRARIES},
+        }
+        extracted = {"segment_s": options.segment_s, "kept": options.kept_samples, "projections": options.projections}
+        key = digest_of(
+            {"schema": SCHEMA, "known": known, "dims": [layer.dim for layer in layers], "classes": classes_of(targets)}
+            | {**{k: v for k, v in about.items() if k != "model"}, **extracted}
+        )
+        return ModelCache(self, self._root / key, about, encoder.spec, layers, targets, options)
+
+    def item_key(self, item: Item, targets: Targets) -> str | None:
+        """What identifies an utterance: audio, offsets, id, and its timelines; None where the audio cannot be read."""
+        utterance = item.utterance
+        digest = self._audio_digest(utterance.path)
+        if digest is None:
+            return None
+        timed = targets.timed
+        lines = () if timed is None else (timed.timelines, *timed.versions)
+        heard = [[part.tobytes().hex() for part in timeline_parts(every[item.row])] for every in lines]
+        return digest_of([digest.content, utterance.id, utterance.start, utterance.end, heard])
+
+    def unchanged(self, utterance: Utterance) -> bool:
+        """Whether the file is still the one that was looked at."""
+        known = self._digests.get(utterance.path)
+        with suppress(OSError):
+            return known is not None and known.stamp == stamp_of(utterance.path)
+        return False
+
+    def tell(self, text: str) -> None:
+        """Once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._note(text)
+
+    def holdings(self) -> list[Holding]:
+        """What there is, used last first."""
+        found = []
+        for folder in _folders(self._root):
+            entries = list(read_entries(folder))
+            sizes = [_size(entry.path) for entry in entries]
+            used = max((_used(entry.path) for entry in entries), default=0.0)
+            utterances = len(frozenset().union(*(entry.items for entry in entries)))
+            found.append(Holding(folder, _about(folder), len(entries), utterances, sum(sizes), used))
+        return sorted(found, key=lambda one: -one.used)
+
+    def prune(self, limit: float | None = None) -> tuple[int, int]:
+        """Delete what was not used for the longest time until the rest is no larger than the limit, and left-overs.
+
+        Args:
+            limit: bytes; None: the cache's own.
+
+        Returns:
+            Files and bytes that were deleted.
+        """
+        limit = self._limit if limit is None else limit
+        paths = [path for folder in _folders(self._root) for path in folder.glob(f"*{SUFFIX}")]
+        ages = sorted(((_used(path), _size(path), path) for path in paths), key=lambda one: one[:2])
+        total, count, freed = sum(size for _, size, _ in ages), 0, 0
+        for _, size, path in ages:
+            if total <= limit:
+                break
+            with suppress(OSError):
+                path.unlink()
+                total, count, freed = total - size, count + 1, freed + size
+        for folder in _folders(self._root):
+            _sweep(folder)
+        return count, freed
+
+    def _audio_digest(self, path: Path) -> AudioDigest | None:
+        if path not in self._digests:
+            self._digests[path] = None
+            with suppress(OSError):
+                stamp = stamp_of(path)
+                with path.open("rb") as file:
+                    self._digests[path] = AudioDigest(hashlib.file_digest(file, "sha256").hexdigest(), stamp)
+        return self._digests[path]
+
+
+class ModelCache:
+    """The entries of one model, for one run.
+
+    Args:
+        cache: that they belong to.
+        folder: where they are.
+        about: what they are of.
+        spec: the model, as it is named in this run.
+        layers: that are sketched.
+        targets: of all utterances.
+        options: of the extraction.
+
+    Attributes:
+        found_s: audio whose sketches were there.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        folder: Path,
+        about: Mapping[str, Any],
+        spec: str,
+        layers: Sequence[Layer],
+        targets: Targets,
+        options: ExtractionOptions,
+    ) -> None:
+        self._cache, self._folder, self._about, self._spec = cache, folder, about, spec
+        self._layers, self._targets, self._options = layers, targets, options
+        self._means = is_by_utterance(targets, options)
+        self._own: dict[int, list[Entry]] = {}
+        self._keys: dict[str, str | None] = {}
+        self._writable = True
+        self.found_s: Seconds = 0.0
+
+    def cover(self, shards: Sequence[Shard]) -> tuple[list[tuple[Shard, Entry]], list[Shard]]:
+        """What entries hold of these shards, and what is left to be encoded.
+
+        Returns:
+            Parts of blocks with the entry that has them, and the shards with all else, both in order of block.
+        """
+        known = sorted(read_entries(self._folder), key=lambda entry: -len(entry.items))
+        held: list[tuple[Shard, Entry]] = []
+        rest: list[Shard] = []
+        for block, own in _by_block(shards).items():
+            wanted = {key: item for shard in own for item in shard.items if (key := self._key(item)) is not None}
+            for entry in known:
+                found = entry.items & wanted.keys()
+                if found and (self._means or found == entry.items):
+                    held.append((Shard(block, tuple(wanted.pop(key) for key in sorted(found))), entry))
+                    if found == entry.items:
+                        self._own.setdefault(block, []).append(entry)
+            left = {item.utterance.id for item in wanted.values()}
+            for shard in own:
+                items = tuple(i for i in shard.items if self._key(i) is None or i.utterance.id in left)
+                if items:
+                    rest.append(replace(shard, items=items))
+        return held, rest
+
+    def load(self, shard: Shard, entry: Entry) -> ShardSketch | None:
+        """The part of an entry that these utterances are, as encoding them would give it; None where it is damaged."""
+        try:
+            stored = load_sketches(entry.path, Stored)
+            if not entry.path.name.endswith(f"-{checksum_of(entry.path)}{SUFFIX}"):
+                raise SketchError(f"{entry.path} is not what was written; delete it")
+            sketch = self._restored(shard, stored)
+        except (SketchError, OSError, KeyError, ValueError) as error:
+            if entry.path.exists():
+                self._cache.tell(f"the cache held a damaged file, which is made again ({reason(error)})")
+            with suppress(OSError):
+                entry.path.unlink(missing_ok=True)
+            self._own[shard.block] = [one for one in self._own.get(shard.block, []) if one != entry]
+            return None
+        with suppress(OSError):
+            os.utime(entry.path)
+        self.found_s += shard.seconds
+        return sketch
+
+    def add(self, shard: Shard, sketch: ShardSketch) -> None:
+        """Keep what a shard came to; without utterances whose audio could not be read, which may yet be mended."""
+        unread = {one.utterance for one in sketch.skipped if one.model is None}
+        read = [place for place, item in enumerate(shard.items) if item.utterance.id not in unread]
+        kept = [place for place in read if self._is_known(shard.items[place])]
+        if not kept or not self._writable or (len(kept) < len(read) and not self._means):
+            return  # what is in the products cannot be taken out of them
+        timed = self._targets.timed is not None
+        items = [str(self._key(shard.items[place])) for place in kept]
+        ids = {shard.items[place].utterance.id: key for place, key in zip(kept, items, strict=True)}
+        stored = Stored(
+            items,
+            {layer_name(layer): self._stored(layer, sketch, kept, timed=timed) for layer in self._layers},
+            {ids[one.utterance]: one.reason for one in sketch.skipped if one.utterance in ids},
+            sketch.used_s,
+            sketch.encode_s,
+        )
+        self._write(shard.block, stored)
+        if len(self._own.get(shard.block, ())) >= JOINED_AT:
+            self.join(shard.block)
+
+    def join(self, block: int) -> None:
+        """Make one file of those of a block that this run used or wrote."""
+        entries = list(dict.fromkeys(self._own.get(block, [])))
+        if len(entries) < 2 or not self._writable:
+            return
+        try:
+            stored = [load_sketches(entry.path, Stored) for entry in entries]
+        except SketchError:
+            return
+        seen = [key for one in stored for key in one.items]
+        if len(set(seen)) < len(seen):
+            return  # another run's entries overlap with these
+        self._own[block] = []
+        self._write(block, together(stored, timed=self._targets.timed is not None))
+        for entry in entries:
+            if self._own[block] and entry.path != self._own[block][0].path:
+                with suppress(OSError):
+                    entry.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """All shards are in."""
+        for block in list(self._own):
+            self.join(block)
+        self._cache.prune()
+
+    def _is_known(self, item: Item) -> bool:
+        """Whether it is the audio that was looked at that was encoded."""
+        return self._key(item) is not None and self._cache.unchanged(item.utterance)
+
+    def _key(self, item: Item) -> str | None:
+        if item.utterance.id not in self._keys:
+            self._keys[item.utterance.id] = self._cache.item_key(item, self._targets)
+        return self._keys[item.utterance.id]
+
+    def _stored(self, layer: Layer, sketch: ShardSketch, kept: list[int], *, timed: bool) -> StoredLayer:
+        moments = sketch.layers[layer.index]
+        rows = slice(None) if timed else kept
+        sums, counts = moments.cross[rows], moments.square[rows].astype(np.int64)
+        if self._means:
+            return StoredLayer(sums, counts)
+        sample = sketch.samples.get(layer.index)
+        if sample is not None and not timed:
+            places = np.full(len(moments.square), -1)
+            places[kept] = np.arange(len(kept))
+            sample = replace(sample, rows=places[sample.rows])
+        return StoredLayer(
+            sums,
+            counts,
+            upper(moments.gram),
+            moments.products.cubic,
+            moments.products.quartic,
+            moments.runs,
+            sample,
+            sketch.projections.get(layer.index),
+        )
+
+    def _restored(self, shard: Shard, stored: Stored) -> ShardSketch:
+        """The sketch of the shard's utterances, in their order."""
+        at = {key: place for place, key in enumerate(stored.items)}
+        keys = [str(self._key(item)) for item in shard.items]
+        places = np.array([at[key] for key in keys], dtype=np.int64)
+        timed = self._targets.timed is not None
+        sketch = empty_sketch(self._layers, self._targets.count if timed else len(keys), self._options)
+        named = {layer.index: stored.layers[layer_name(layer)] for layer in self._layers}
+        if self._means:
+            used = np.flatnonzero(next(iter(named.values())).counts[places])
+            items = [replace(shard.items[place], row=int(place)) for place in used]
+            add_means(sketch, {i: one.sums[places[used]] for i, one in named.items()}, items, self._options)
+        else:
+            for index, one in named.items():
+                sketch.layers[index] = moments_of(one, None if timed else places)
+                if index in sketch.samples and one.sample is not None:
+                    rows = one.sample.rows if timed else np.argsort(places)[one.sample.rows]
+                    sketch.samples[index] = replace(one.sample, rows=rows)
+                if index in sketch.projections and one.projected is not None:
+                    sketch.projections[index] = one.projected
+        for item, key in zip(shard.items, keys, strict=True):
+            if key in stored.skipped:
+                sketch.skipped.append(Skipped(item.utterance.id, stored.skipped[key], self._spec))
+            else:
+                sketch.used_s += item.seconds
+        return sketch
+
+    def _write(self, block: int, stored: Stored) -> None:
+        name = digest_of(sorted(stored.items))
+        entry = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            about = self._folder / "about.json"
+            if not about.exists():
+                write_atomically(about, json.dumps(self._about, indent=2) + "\n")
+            part = self._folder / f".{name}-{os.getpid()}-{time.monotonic_ns()}"
+            save_sketches(part, stored, Stored)
+            path = self._folder / f"{name}-{checksum_of(part)}{SUFFIX}"
+            part.replace(path)
+            entry = Entry(path, frozenset(stored.items))
+        except (OSError, SketchError) as error:
+            self._writable = False
+            self._cache.tell(f"the cache cannot be written, and the run goes on without ({reason(error)})")
+        if entry is not None:
+            self._own.setdefault(block, []).append(entry)
+
+
+def is_by_utterance(targets: Targets, options: ExtractionOptions) -> bool:
+    """Whether a sample is the mean of an utterance."""
+    return options.sample == "utterance" or (options.sample is None and targets.timed is None)
+
+
+def _folders(root: Path) -> list[Path]:
+    with suppress(OSError):
+        return [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.is_symlink()]
+    return []
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        content = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _used(path: Path) -> float:
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what a killed run left half-written an hour ago or earlier, and a folder without entries."""
+    for path in folder.glob(".*"):
+        if time.time() - _used(path) > 3600:
+            with suppress(OSError):
+                path.unlink()
+    if not any(folder.glob(f"*{SUFFIX}")) and not any(folder.glob(".*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_block(shards: Iterable[Shard]) -> dict[int, list[Shard]]:
+    found: dict[int, list[Shard]] = {}
+    for shard in shards:
+        found.setdefault(shard.block, []).append(shard)
+    return dict(sorted(found.items()))
