@@ -68,7 +68,7 @@ def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Sec
     shards = []
     many = len(groups) >= MANY_GROUPS * blocks
     for block, members in enumerate(_by_hash(groups, blocks) if many else _deal(list(groups.values()), blocks)):
-        shards += [Shard(block, part) for part in _cut(members, shard_s)]
+        shards += [Shard(block, part) for part in cut(members, shard_s)]
     return shards
 
 
@@ -93,8 +93,8 @@ def _seconds(items: Sequence[Item]) -> Seconds:
     return sum(item.seconds for item in items)
 
 
-def _cut(items: list[Item], shard_s: Seconds) -> list[tuple[Item, ...]]:
-    """Longest first, so that neighbours are of like length and memory is asked for early."""
+def cut(items: Sequence[Item], shard_s: Seconds) -> list[tuple[Item, ...]]:
+    """In parts of about so much audio, longest first: neighbours are of like length, and memory is asked for early."""
     parts: list[list[Item]] = []
     load = shard_s
     for item in sorted(items, key=lambda item: (-item.seconds, item.utterance.id)):

@@ -424,7 +424,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         content = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         return content if isinstance(content, dict) else {}
     return {}

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from rich.console import Console
 
-from voxrank.cli import align, demo, inspect, models, rank, validate
+from voxrank.cli import align, cache, demo, inspect, models, rank, validate
 from voxrank.errors import RequestError, VoxrankError
 from voxrank.report.terminal import plain
 
@@ -55,6 +55,7 @@ app.command("align", epilog=align.EPILOG)(_interruptible(align.align))
 app.command("inspect")(_interruptible(inspect.inspect))
 app.command("models")(_interruptible(models.models))
 app.command("demo")(_interruptible(demo.demo))
+app.add_typer(cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)

@@ -42,6 +42,10 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     if any(s.model for s in ranking.skipped):
         console.print("some were skipped by one model alone: models were scored on data that differ by those")
     data, cost = ranking.data, ranking.cost
+    if cost.cached_s:
+        console.print(
+            f"{_duration(cost.cached_s)} of audio, over all models, came from the cache", style="dim", highlight=False
+        )
     console.print(
         f"{data.used:,} of {data.utterances:,} utterances, {_duration(data.seconds)} of audio; "
         f"{_duration(cost.total_s)} in all, {_duration(cost.score_s)} of it scoring; "

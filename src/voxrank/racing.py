@@ -1,0 +1,127 @@
+"""Early stopping: models are encoded in rounds, and those that cannot be best any more are dropped after each.
+
+Every round brings all models that are left to the same share of the data, drawn at random from each group of each
+block. With S the score of a candidate (a layer of a model) and D = S − S' what it is above the leading one, the full
+data will give
+
+    D(N) = D(n) + what more data do to the score itself + the chance of the draw.
+
+The chance has the standard error s √(1 − n/N), where s is that of the difference over blocks (paired, `Estimate`):
+drawn without replacement, the part is nearer to the whole than to another sample. What more data do is taken from the
+last two rounds, where a score approaches its limit as 1/n, and is counted only in favour of the one behind. A model is
+dropped when for none of its layers
+
+    D(n) + max(0, trend) + t s √(1 − n/N)
+
+reaches 0, t being the quantile of Student's distribution for (1 − confidence) divided by the number of other models and
+of rounds (Bonferroni). Nothing is dropped after the first round, which shows no trend. That the model that all data
+would put first is kept as often as the confidence says is tested by simulation (tests/unit/test_racing).
+
+Sources: Maron and Moore, "Hoeffding races", NIPS 1993; Cochran, "Sampling Techniques", 1977 (the finite population).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+import numpy as np
+from scipy import stats
+
+from voxrank.config import Seconds
+from voxrank.scores.estimate import Estimate
+from voxrank.shards import Item, Shard, cut
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Of the data, at the end of each round."""
+
+
+def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> list[list[Shard]]:
+    """Deal the utterances of every block into rounds: each group of speakers or labels is spread over all of them.
+
+    Args:
+        shards: of all data.
+        shard_s: audio in one shard, about.
+        seed: of the draw.
+
+    Returns:
+        For each round its shards, in order of block; together they hold every utterance once.
+    """
+    blocks: dict[int, list[Item]] = defaultdict(list)
+    for shard in shards:
+        blocks[shard.block] += shard.items
+    rounds: list[list[Shard]] = [[] for _ in SHARES]
+    for block, items in sorted(blocks.items()):
+        drawn = _spread(items, seed)
+        ends = [0, *(round(share * len(drawn)) for share in SHARES)]
+        for place, shards_of_round in enumerate(rounds):
+            part = drawn[ends[place] : ends[place + 1]]
+            shards_of_round += [Shard(block, items) for items in cut(part, shard_s)]
+    return rounds
+
+
+def _spread(items: Sequence[Item], seed: int) -> list[Item]:
+    """In random order, with what is said and who says it taken in turn."""
+    piles: dict[tuple[str | None, str | None], list[Item]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: _chance(item.utterance.id, seed)):
+        piles[item.utterance.label, item.utterance.speaker].append(item)
+    turns = zip_longest(*sorted(piles.values(), key=lambda pile: _chance(pile[0].utterance.id, seed + 1)))
+    return [item for turn in turns for item in turn if item is not None]
+
+
+def _chance(name: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where models stand after a round.
+
+    Attributes:
+        share: of the data that they have seen.
+        scores: model → the score of each of its layers, higher for better.
+    """
+
+    share: float
+    scores: Mapping[str, Sequence[Estimate]]
+
+    @property
+    def leader(self) -> str:
+        """The model with the best layer."""
+        return max(self.scores, key=lambda model: max(one.value for one in self.scores[model]))
+
+
+def beaten(now: Standing, before: Standing | None, *, confidence: float, models: int) -> set[str]:
+    """The models that cannot be best any more.
+
+    Args:
+        now: after this round; models that were dropped are not in it.
+        before: after the round before it; None after the first, when nothing is dropped.
+        confidence: with which the best model of all data is kept.
+        models: how many there were at the start.
+    """
+    if before is None or now.share >= 1:
+        return set()
+    leader = now.leader
+    best = max(range(len(now.scores[leader])), key=lambda layer: now.scores[leader][layer].value)
+    first, first_before = now.scores[leader][best], before.scores[leader][best]
+    blocks = len(first.influence)
+    if blocks < 2:
+        return set()
+    rounds = len(SHARES) - 2
+    quantile = float(stats.t.ppf(1 - (1 - confidence) / (max(models - 1, 1) * rounds), blocks - 1))
+    ahead = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
+    gone = set()
+    for model, layers in now.scores.items():
+        bounds = []
+        for layer, own in enumerate(layers):
+            behind = own.value - first.value
+            trend = ahead * (behind - (before.scores[model][layer].value - first_before.value))
+            apart = replace(own, influence=own.influence - first.influence)
+            bounds.append(behind + max(0.0, trend) + quantile * apart.standard_error * np.sqrt(1 - now.share))
+        if model != leader and max(bounds) < 0:
+            gone.add(model)
+    return gone

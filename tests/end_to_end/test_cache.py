@@ -1,0 +1,151 @@
+"""`voxrank cache`, and the cache behind `voxrank rank`, as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from voxrank.cli.main import exit_code
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments):
+        code = exit_code([str(a) for a in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def cost(out):
+    return json.loads(out)["cost"]
+
+
+def test_a_second_run_of_the_command_encodes_nothing(run, tones, own_cache):
+    first, again, without = (run("rank", tones, "-m", "logmel", "--json", *more) for more in ((), (), ("--no-cache",)))
+    assert [code for code, _, _ in (first, again, without)] == [0, 0, 0]
+    assert cost(first[1])["cached_s"] == cost(without[1])["cached_s"] == 0
+    assert cost(again[1])["cached_s"] > 0
+    assert cost(again[1])["encode_s"] == 0
+    for name, score in json.loads(again[1])["models"][0]["scores"].items():
+        assert score == pytest.approx(json.loads(first[1])["models"][0]["scores"][name], rel=1e-9)
+    assert any(own_cache.iterdir())
+
+
+def test_the_table_says_what_came_from_the_cache(run, tones):
+    run("rank", tones, "-m", "logmel")
+    out = run("rank", tones, "-m", "logmel")[1]
+    assert "from the cache" in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_what_is_kept_is_listed_and_deleted(run, tones, own_cache):
+    assert f"0.0 MB in {own_cache}" in run("cache", "ls")[1].replace("\n", "")
+    run("rank", tones, "-m", "logmel", "-m", "mfcc")
+    code, out, _ = run("cache", "ls")
+    assert code == 0
+    assert "logmel" in out
+    assert "mfcc" in out
+    assert max(len(line) for line in out.splitlines()[:-1]) <= 80
+    listed = json.loads(run("cache", "ls", "--json")[1])
+    assert listed["folder"] == str(own_cache)
+    assert {one["about"]["model"] for one in listed["holdings"]} == {"logmel", "mfcc"}
+    assert all(one["utterances"] == 36 and one["size"] > 0 for one in listed["holdings"])
+    code, out, _ = run("cache", "prune", "--size", "100")
+    assert (code, out) == (0, "deleted 0 files, 0.0 MB\n")
+    freed = json.loads(run("cache", "prune", "--all", "--json")[1])
+    assert freed["bytes"] == sum(one["size"] for one in listed["holdings"])
+    assert json.loads(run("cache", "ls", "--json")[1])["holdings"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cache", "prune"), "expected either --size GB or --all"),
+        (("cache", "prune", "--size", "-1"), "expected cache-size to be a finite number of at least 0, got -1"),
+    ],
+)
+def test_wrong_requests(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_names_in_the_list_cannot_speak_to_the_terminal(run, tones, own_cache):
+    run("rank", tones, "-m", "logmel")
+    [about] = own_cache.glob("v1/*/about.json")
+    about.write_text(json.dumps({"model": "\x1b[2Jevil", "layers": 3, "sample": ["\x07"]}))
+    out = run("cache", "ls")[1]
+    assert "evil" in out
+    assert not {"\x1b", "\x07"} & set(out)
+    about.write_text("[" * 100_000)
+    assert run("cache", "ls")[0] == 0
+
+
+SLOW = """
+import sys, time
+import torch
+from torch import nn
+
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.front = nn.Conv1d(1, 8, 400, 160)
+
+    def forward(self, waveforms):
+        time.sleep(float({seconds}) * len(waveforms))
+        return self.front(waveforms[:, None]).transpose(1, 2)
+
+
+def make():
+    return Slow()
+"""
+
+
+def started(tmp_path, tones, seconds, *options):
+    (tmp_path / "slow_model.py").write_text(SLOW.format(seconds=seconds))
+    command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "py:slow_model:make", "--json", *options]
+    return subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=-1, stderr=-1, text=True
+    )
+
+
+def entries(folder):
+    return list(folder.glob("v1/*/*.safetensors"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, how):
+    """The code of the model is part of its key, so that the pace comes from a file beside it."""
+    pace = tmp_path / "pace"
+    pace.write_text("0.1")
+    seconds = "open('pace').read()"
+    begun = started(tmp_path, tones, seconds)
+    deadline = time.monotonic() + 60
+    while len(entries(own_cache)) < 2 and time.monotonic() < deadline and begun.poll() is None:
+        time.sleep(0.02)
+    begun.send_signal(how)
+    out, err = begun.communicate(timeout=60)
+    assert out == ""
+    if how == signal.SIGINT:
+        assert begun.returncode == 130
+        assert err.strip().splitlines()[-1] == "voxrank: stopped; no ranking was written"
+    left = len(entries(own_cache))
+    assert left >= 2
+    pace.write_text("0")
+    finished = started(tmp_path, tones, seconds).communicate(timeout=60)[0]
+    whole = started(tmp_path, tones, seconds, "--no-cache").communicate(timeout=60)[0]
+    assert 0 < cost(finished)["cached_s"] < json.loads(whole)["data"]["seconds"]
+    mine, theirs = (
+        {x["layer"]: x["scores"]["logme"]["value"] for x in json.loads(out)["layers"]} for out in (finished, whole)
+    )
+    assert mine == pytest.approx(theirs, rel=1e-9)
