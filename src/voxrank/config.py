@@ -15,6 +15,8 @@ WhisperWindow = Literal["full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Sample = Literal["utterance", "segment", "effective", "frame"]
 
+EngineName = Literal["local"]
+
 Strategy = Literal["probe", "layer", "full"]
 Head = Literal["linear", "mlp", "transducer"]
 HeadPlace = Literal["layer", "top"]
@@ -168,6 +170,23 @@ class CacheOptions:
 
     def __post_init__(self) -> None:
         check_number("cache-size", self.size_gb, 0)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where models run.
+
+    Attributes:
+        name: "local", this process.
+
+    Raises:
+        OptionError: a value that its option cannot take.
+    """
+
+    name: EngineName = "local"
+
+    def __post_init__(self) -> None:
+        check_choice("engine", self.name, EngineName)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -17,12 +18,21 @@ from scipy.stats import spearmanr
 
 from voxrank.aligning import Labelled, check_sequence, label
 from voxrank.cache.store import Cache
-from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, SequenceOptions, UseOptions, check_number
+from voxrank.config import (
+    CacheOptions,
+    EncoderOptions,
+    EngineOptions,
+    ExtractionOptions,
+    SequenceOptions,
+    UseOptions,
+    check_number,
+)
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
 from voxrank.encoders.base import Layer
 from voxrank.encoders.registry import split_spec
-from voxrank.engines.local import ModelSketch, sketch_model
+from voxrank.engines.base import engine_of
+from voxrank.engines.local import ModelSketch
 from voxrank.errors import OptionError, RunError
 from voxrank.joint import JointLayer, LayerVersion, layer_label
 from voxrank.memory import keep_heap_small, peak_rss_mb
@@ -68,6 +78,7 @@ def rank(
     sequence: SequenceOptions | None = None,
     use: UseOptions | None = None,
     cache: CacheOptions | None = None,
+    engine: EngineOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -93,6 +104,7 @@ def rank(
         use: what the layers are for: as they are, or one block tuned.
         cache: where sketches are kept, so that nothing is encoded twice and a run that was stopped goes on; None:
             nowhere.
+        engine: where models run: in this process, or on the workers of a cluster.
         seed: of the resamples behind `probability_best`.
         progress: told of each step.
 
@@ -110,6 +122,7 @@ def rank(
     keep_heap_small()
     encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
     sequence, use, watcher = sequence or SequenceOptions(), use or UseOptions(), progress or Progress()
+    running = engine_of(engine or EngineOptions(), encoding, watcher.note)
     check_number("seed", seed, 0, whole=True)
     named = {} if scores is None else {name: _parts(name) for name in _distinct(scores, "score")}
     specs = _distinct(models, "model")
@@ -149,27 +162,20 @@ def rank(
         watcher.note(line)
     compared_by = _Versions(labelled.against, chosen[:1], prepared.targets)
     tally = _Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
-    for position, (spec, wanted) in enumerate(asked.items(), start=1):
-        logger.info("%s: begins, model %d of %d", spec, position, len(asked))
-        parts = [prepared] if origin is None else [prepared, origin]
-        watcher.start(spec, position, len(asked), sum(item.seconds for part in parts for item in part.items))
-        taken = stable.take(spec)
-        versions = compared_by.layers(wanted.ranked)
-        sketches = [
-            sketch_model(
-                taken,
-                part.shards,
-                part.targets,
-                read,
-                extraction,
-                watcher.advance,
-                None if store is None else store.of_model(taken, read, part.targets, encoding, extraction),
-            )
-            for part, read in zip(parts, ([*wanted.read, *versions], wanted.read), strict=False)
-        ]
-        compared_by.add(versions, sketches[0])
-        tally.add(spec, stable.parameters[spec], wanted, len(stable.layers[spec]) - 1, sketches)
-        watcher.finish()
+    with running:
+        for position, (spec, wanted) in enumerate(asked.items(), start=1):
+            logger.info("%s: begins, model %d of %d", spec, position, len(asked))
+            parts = [prepared] if origin is None else [prepared, origin]
+            watcher.start(spec, position, len(asked), sum(item.seconds for part in parts for item in part.items))
+            runner = running.runner(spec, partial(stable.take, spec))
+            versions = compared_by.layers(wanted.ranked)
+            sketches = [
+                runner.sketch(part.shards, part.targets, read, extraction, watcher.advance, store)
+                for part, read in zip(parts, ([*wanted.read, *versions], wanted.read), strict=False)
+            ]
+            compared_by.add(versions, sketches[0])
+            tally.add(spec, stable.parameters[spec], wanted, len(stable.layers[spec]) - 1, sketches)
+            watcher.finish()
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
     used = _used(prepared.items, skipped)
     if origin is not None:

@@ -295,7 +295,7 @@ def test_a_failed_run_says_why_in_its_log(run, tones, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RunError("memory ran out")
 
-    monkeypatch.setattr("voxrank.ranking.sketch_model", fail)
+    monkeypatch.setattr("voxrank.engines.local.sketch_model", fail)
     code, _, err = run("rank", tones, "-m", "logmel", "--out", tmp_path / "o")
     assert code == 1
     assert "voxrank: memory ran out" in err

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import TracebackType
+from typing import Self
 
-from voxrank.cache.store import ModelCache
-from voxrank.config import ExtractionOptions, Seconds
+from voxrank.cache.store import Cache, ModelCache
+from voxrank.config import EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.extraction import OnAudio, ShardSketch, encode_shards
@@ -79,6 +81,55 @@ class ModelSketch:
 
 
 register_kind(ModelSketch)
+
+
+class LocalEngine:
+    """Models run in this process.
+
+    Args:
+        encoding: how encoders are loaded.
+    """
+
+    def __init__(self, encoding: EncoderOptions) -> None:
+        self._encoding = encoding
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def runner(self, spec: str, take: Callable[[], Encoder]) -> LocalRunner:
+        """The model as it is loaded."""
+        del spec
+        return LocalRunner(take(), self._encoding)
+
+
+class LocalRunner:
+    """An encoder of this process.
+
+    Args:
+        encoder: the frozen model.
+        encoding: that it was loaded with.
+    """
+
+    def __init__(self, encoder: Encoder, encoding: EncoderOptions) -> None:
+        self._encoder, self._encoding = encoder, encoding
+
+    def sketch(
+        self,
+        shards: Sequence[Shard],
+        targets: Targets,
+        layers: Sequence[Layer],
+        options: ExtractionOptions,
+        on_audio: OnAudio,
+        cache: Cache | None = None,
+    ) -> ModelSketch:
+        """As `engines.base.Runner`."""
+        kept = None if cache is None else cache.of_model(self._encoder, layers, targets, self._encoding, options)
+        return sketch_model(self._encoder, shards, targets, layers, options, on_audio, kept)
 
 
 def sketch_model(
