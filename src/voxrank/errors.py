@@ -17,6 +17,7 @@ A message says what was expected, what came, and what to do next, on one line.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 NAME_LIMIT = 80
@@ -24,7 +25,10 @@ NAME_LIMIT = 80
 
 
 class VoxrankError(Exception):
-    """Base class of every error raised on purpose."""
+    """Base class of every error raised on purpose. Its message is one line, whatever the names in it hold."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class RequestError(VoxrankError, ValueError):
@@ -76,8 +80,32 @@ def listed(names: Iterable[str], limit: int = 40) -> str:
         'a, b and 1 more'
     """
     every = list(names)
-    shown = [name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…" for name in every[:limit]]
+    shown = [shortened(name, NAME_LIMIT) for name in every[:limit]]
     return (", ".join(shown) or "none") + (f" and {len(every) - limit} more" if len(every) > limit else "")
+
+
+def one_line(text: str) -> str:
+    r"""Text that neither ends a line nor steers a terminal: control characters as Python writes them.
+
+    Example:
+        >>> print(one_line("a\nb"))
+        a\nb
+    """
+    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def shortened(text: str, limit: int = 400) -> str:
+    """A message that stays a line that can be read, whatever it quotes.
+
+    Example:
+        >>> shortened("abcdef", limit=4)
+        'abc…'
+    """
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def reason(error: BaseException, limit: int = 160) -> str:
@@ -89,4 +117,4 @@ def reason(error: BaseException, limit: int = 160) -> str:
     """
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     text = f"{type(error).__name__}: {line}" if line else type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return shortened(text, limit)

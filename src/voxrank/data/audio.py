@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
 from voxrank.data.utterance import Dataset, Skipped, Utterance
-from voxrank.errors import UtteranceError
+from voxrank.errors import UtteranceError, shortened
 
 _SIZES = re.compile(r"(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)")
 _FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
@@ -244,4 +244,4 @@ def _probe_or_skip(utterance: Utterance) -> Probed | Skipped:
     try:
         return probe(utterance)
     except UtteranceError as error:
-        return Skipped(utterance.id, str(error))
+        return Skipped(utterance.id, shortened(str(error)))

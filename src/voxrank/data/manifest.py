@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from voxrank.data.rows import Request, Row, build_dataset
 from voxrank.data.utterance import Dataset, Skipped
-from voxrank.errors import DataError
+from voxrank.errors import DataError, shortened
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 UNCLOSED = "unexpected end of data"
@@ -72,7 +72,9 @@ def _header(path: Path, reader: Any) -> list[str]:
         raise DataError(f"{path}: expected a header line with column names, got an empty one")
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
-        raise DataError(f"{path}: expected different column names, got {twice[0]!r} more than once; rename one")
+        raise DataError(
+            f"{path}: expected different column names, got {shortened(twice[0])!r} more than once; rename one"
+        )
     return header
 
 

@@ -8,6 +8,9 @@ from pathlib import Path, PurePath
 
 from voxrank.errors import UtteranceError
 
+MAX_NAME = 4096
+"""Characters: no system has longer paths."""
+
 
 def name_within(folder: Path, name: str) -> str:
     """The name of a file as `folder` / name finds it, in one spelling.
@@ -21,12 +24,14 @@ def name_within(folder: Path, name: str) -> str:
         name: as the manifest has it.
 
     Raises:
-        UtteranceError: a relative name leads out of the folder.
+        UtteranceError: the name is too long, or a relative one leads out of the folder.
 
     Example:
         >>> name_within(Path("data"), "./clips/../more/a.wav")
         'more/a.wav'
     """
+    if len(name) > MAX_NAME:
+        raise UtteranceError(f"expected a path of at most {MAX_NAME:,} characters, got {len(name):,}")
     if "\\" in name and not os.path.exists(folder / name):  # noqa: PTH110, pathlib's raises for odd names
         name = name.replace("\\", "/")
     pure = PurePath(name)

@@ -11,7 +11,7 @@ from typing import Any
 from voxrank.data.names import name_within
 from voxrank.data.timed import SegmentSource
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
-from voxrank.errors import DataError, UtteranceError, did_you_mean, listed
+from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shortened
 
 PATH_COLUMNS = ("path", "audio_filepath", "file", "audio")
 """Names of the column with the audio file, the preferred one first; the second is NeMo's."""
@@ -88,7 +88,7 @@ def build_dataset(
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
-            left_out.append(Skipped(f"{source.name}, {row.where}", str(error)))
+            left_out.append(Skipped(f"{source.name}, {row.where}", shortened(str(error))))
     if not utterances:
         first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")

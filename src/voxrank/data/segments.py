@@ -179,11 +179,12 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         number = 0
         while line := file.readline(MAX_LINE):
             number += 1
+            if line.isspace():
+                continue
             where = f"{path.name}, line {number}"
             if len(line) == MAX_LINE:
                 raise UtteranceError(f"{where}: expected a line of under {MAX_LINE:,} characters, got a longer one")
-            if line.strip():
-                yield where, line
+            yield where, line
 
 
 def _ctm(path: Path, _tier: str | None) -> ByRecording:

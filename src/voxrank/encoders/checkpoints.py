@@ -17,6 +17,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from voxrank.config import EncoderOptions
+from voxrank.encoders.plausible import check_config, check_extractor, check_rate, check_stored
 from voxrank.errors import ModelError, reason
 
 hub: Any = huggingface_hub  # Any: much of both packages is not annotated
@@ -93,6 +94,8 @@ def _check_directory(name: str, path: Path) -> Path:
         raise ModelError(
             f"{name} has no config.json; give the directory of a model saved by transformers (save_pretrained)"
         )
+    if (path / "adapter_config.json").exists():  # transformers would fetch the model that it names
+        raise ModelError(f"{name} holds adapters of another model; merge them into it, and give the merged model")
     return path
 
 
@@ -124,7 +127,9 @@ def load_config(checkpoint: Checkpoint) -> Any:
     Raises:
         ModelError: it cannot be read, or names a model that transformers does not know.
     """
-    with _reading(checkpoint, "config.json"):
+    with reading(checkpoint, "config.json"):
+        content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
+        check_config(checkpoint.name, content, trusted=checkpoint.trusted)
         config = tf.AutoConfig.from_pretrained(
             checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
@@ -141,15 +146,18 @@ def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
         ModelError: it takes no audio, or transformers cannot build it.
     """
     whole = getattr(config, "encoder_config", config)  # Parakeet's is a model of its own
-    with _reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
+    with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
         shell = tf.AutoModel.from_config(whole, trust_remote_code=checkpoint.trusted)
         if getattr(whole, "is_encoder_decoder", False):
             shell = shell.get_encoder()
-    if shell.main_input_name not in AUDIO_INPUTS:
+    takes = getattr(shell, "main_input_name", "something unknown")
+    if takes not in AUDIO_INPUTS:
         raise ModelError(
-            f"{checkpoint.name}: {type(shell).__name__} takes {shell.main_input_name}, not audio; "
+            f"{checkpoint.name}: {type(shell).__name__} takes {takes}, not audio; "
             "name a speech encoder such as facebook/hubert-base-ls960"
         )
+    if Path(checkpoint.place).is_dir():
+        check_stored(checkpoint.name, Path(checkpoint.place), sum(weight.numel() for weight in shell.parameters()))
     inner = whole is not config or getattr(whole, "is_encoder_decoder", False)
     return Architecture(type(shell), shell.config, inner=inner)
 
@@ -165,7 +173,11 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
         ModelError: it cannot be read, or there is none and no default.
     """
     try:
-        with _reading(checkpoint, "feature extractor"):
+        with reading(checkpoint, "feature extractor"):
+            content, _ = tf.FeatureExtractionMixin.get_feature_extractor_dict(
+                checkpoint.place, local_files_only=checkpoint.offline
+            )
+            check_extractor(checkpoint.name, content)
             extractor = tf.AutoFeatureExtractor.from_pretrained(
                 checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
             )
@@ -183,6 +195,7 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
             f"{checkpoint.name}: a {type(extractor).__name__} prepares no audio; use the preprocessor_config.json of a "
             "speech encoder"
         )
+    check_rate(f"{checkpoint.name}: preprocessor_config.json", extractor.sampling_rate)
     if getattr(extractor, "dither", 0.0):
         extractor.dither = 0.0  # random: the same audio must give the same frames
     return extractor
@@ -194,7 +207,7 @@ def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
     Raises:
         ModelError: the files are damaged, or lack weights of the encoder.
     """
-    with _reading(checkpoint, "weights"):
+    with reading(checkpoint, "weights"):
         model, info = architecture.kind.from_pretrained(
             checkpoint.place,
             config=architecture.config,
@@ -230,7 +243,7 @@ def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
     Raises:
         ModelError: it cannot be read.
     """
-    with _reading(checkpoint, "tokenizer"):
+    with reading(checkpoint, "tokenizer"):
         tokenizer = tf.AutoTokenizer.from_pretrained(
             checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
@@ -251,8 +264,12 @@ def _check_complete(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turn whatever transformers raises on a bad file into one line, and keep its own messages quiet."""
+def reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turn whatever transformers raises on a bad file into one line, and keep its own messages quiet.
+
+    Raises:
+        ModelError: `what` cannot be read or made.
+    """
     try:
         with _quiet():
             yield

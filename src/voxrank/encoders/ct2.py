@@ -19,6 +19,7 @@ from voxrank.config import EncoderOptions
 from voxrank.encoders.base import pick_device
 from voxrank.encoders.checkpoints import tf
 from voxrank.encoders.ct2_format import Buffer, Variable, Variables, read_variables
+from voxrank.encoders.plausible import MAX_LAYERS, MAX_MEL_BINS
 from voxrank.encoders.whisper import Whisper
 from voxrank.errors import ModelError, reason
 
@@ -47,6 +48,8 @@ def load(rest: str, options: EncoderOptions) -> Whisper:
     """
     path = Path(rest)
     path = path / "model.bin" if path.is_dir() else path
+    if path.is_fifo():  # it would be waited for
+        raise ModelError(f"ct2:{rest}: {path} is a pipe; give the directory that holds model.bin")
     try:
         with path.open("rb") as file:
             buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -110,6 +113,8 @@ def _build(kind: type[Model], config: Any, weights: dict[str, torch.Tensor]) -> 
 def _config(variables: Variables, *, with_decoder: bool = False) -> Any:
     """The shape of the model, from the shapes of its weights."""
     d_model, mel_bins, _ = _shape(variables, "encoder/conv1/weight", 3)
+    if mel_bins > MAX_MEL_BINS:
+        raise ModelError(f"model.bin takes {mel_bins:,} mel bins, and no Whisper has more than {MAX_MEL_BINS:,}")
     shape = {
         "d_model": d_model,
         "num_mel_bins": mel_bins,
@@ -127,9 +132,10 @@ def _config(variables: Variables, *, with_decoder: bool = False) -> Any:
 
 def _side_config(variables: Variables, side: str, d_model: int) -> dict[str, int]:
     stored = variables.get(f"{side}/num_heads")
-    heads = int(stored.float32().item()) if stored is not None and stored.shape == () else d_model // HEAD_DIM
-    if heads < 1 or d_model % heads:
-        raise ModelError(f"model.bin gives the {side} {heads} attention heads for width {d_model}; get it again")
+    said = float(stored.float32().item()) if stored is not None and stored.shape == () else d_model // HEAD_DIM
+    if not (1 <= said <= d_model) or said % 1 or d_model % said:
+        raise ModelError(f"model.bin gives the {side} {said:g} attention heads for width {d_model}; get it again")
+    heads = int(said)
     return {
         f"{side}_attention_heads": heads,
         f"{side}_layers": _blocks(variables, side),
@@ -141,6 +147,8 @@ def _blocks(variables: Variables, side: str) -> int:
     count = 0
     while f"{side}/layer_{count}/self_attention/linear_0/weight" in variables:
         count += 1
+    if count > MAX_LAYERS:
+        raise ModelError(f"model.bin holds {count:,} blocks, and no Whisper has more than {MAX_LAYERS}")
     return count
 
 

@@ -34,6 +34,7 @@ from voxrank.encoders.checkpoints import (
     load_config,
     load_extractor,
     load_weights,
+    reading,
 )
 from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, noise, pack_layers, valid, without_tf32
 from voxrank.encoders.patches import SpectrogramTransformer
@@ -71,12 +72,15 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     architecture = find_architecture(checkpoint, config)
     if config.model_type == "whisper":
         extractor = load_whisper_extractor(checkpoint, config)
-        return Whisper(load_weights(checkpoint, architecture).to(device), extractor, options)
-    extractor = load_extractor(checkpoint)
+    else:
+        extractor = load_extractor(checkpoint)
     model = load_weights(checkpoint, architecture).to(device)
-    if config.model_type == "audio-spectrogram-transformer":
-        return SpectrogramTransformer(model, extractor, options)
-    return HiddenStates(checkpoint, model, extractor, options)
+    with reading(checkpoint, "settings"):
+        if config.model_type == "whisper":
+            return Whisper(model, extractor, options)
+        if config.model_type == "audio-spectrogram-transformer":
+            return SpectrogramTransformer(model, extractor, options)
+        return HiddenStates(checkpoint, model, extractor, options)
 
 
 class HiddenStates(Encoder):

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.mel import MelBank
+from voxrank.encoders.plausible import check_rate
 from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest
-from voxrank.errors import ModelError, reason
+from voxrank.errors import ModelError, VoxrankError, reason, shortened
 from voxrank.memory import is_out_of_memory
 
 Arrays = dict[str, NDArray[Any]]
@@ -30,6 +31,10 @@ WINDOW_S, HOP_S = 0.025, 0.010
 FFT_SAMPLES = 512
 BANDS = range(8, 257)
 """Numbers of mel bands that are believable."""
+
+MAX_NODES = 50_000
+"""What a node is computed from is kept as a bit for each node before it."""
+MAX_DIGITS = 9
 
 LEARNED = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "Attention")
 """Parts of the names of operators that have weights."""
@@ -58,6 +63,10 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
         return _encoder(model, layer_names(model, pattern), options, device)
     except ModelError as error:
         raise ModelError(f"onnx:{rest}: {error}") from error
+    except Exception as error:
+        if isinstance(error, VoxrankError) or is_out_of_memory(error):
+            raise
+        raise ModelError(f"onnx:{rest}: its parts do not fit together ({reason(error)}); export it again") from error
 
 
 def libraries() -> tuple[Any, Any]:
@@ -81,6 +90,8 @@ def read_model(path: Path) -> Any:
         ModelError: not there, or damaged.
     """
     onnx, _ = libraries()
+    if path.is_fifo():  # it would be waited for
+        raise ModelError(f"{path} is a pipe; give the path of an .onnx file")
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
@@ -88,6 +99,8 @@ def read_model(path: Path) -> Any:
         raise ModelError(f"cannot read {path} ({error.strerror or error}); give the path of an .onnx file") from error
     except Exception as error:
         raise ModelError(f"not an ONNX graph that can be read ({reason(error)}); export it again") from error
+    if len(model.graph.node) > MAX_NODES:
+        raise ModelError(f"expected a graph of up to {MAX_NODES:,} nodes, got {len(model.graph.node):,}")
     return model
 
 
@@ -318,8 +331,9 @@ def _encoder(model: Any, names: Sequence[str], options: EncoderOptions, device: 
 def _sample_rate(model: Any) -> int:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     text = metadata.get("sample_rate", str(SAMPLE_RATE_HZ))
-    if not text.isdecimal() or not int(text):
-        raise ModelError(f"expected the metadata's sample_rate to be a whole number of Hz, got {text!r}")
+    if not text.isdecimal() or len(text) > MAX_DIGITS or not int(text):
+        raise ModelError(f"expected the metadata's sample_rate to be a whole number of Hz, got {shortened(text, 40)!r}")
+    check_rate("the metadata", int(text))
     return int(text)
 
 

@@ -88,8 +88,16 @@ def test_a_cached_model_loads_without_network(hub, monkeypatch, hubert):
 
         return classmethod(from_pretrained)
 
+    def files_from_cache(original):
+        return classmethod(lambda cls, place, **options: original(cls, str(directory), **options))
+
     for kind in (tf.AutoConfig, tf.AutoFeatureExtractor, tf.HubertModel):
         monkeypatch.setattr(kind, "from_pretrained", from_cache(kind))
+    for kind, name in (
+        (tf.PretrainedConfig, "get_config_dict"),
+        (tf.FeatureExtractionMixin, "get_feature_extractor_dict"),
+    ):
+        monkeypatch.setattr(kind, name, files_from_cache(getattr(kind, name).__func__))
     assert load_encoder("hubert").parameters == sum(p.numel() for p in model.parameters())
     assert asked == [("hubert", True)] * 3
 

@@ -1,0 +1,93 @@
+"""Whatever stands in an audio file: finite samples, or one line that says why not."""
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from voxrank.data.audio import decode, probe, resampled_length
+from voxrank.data.utterance import Utterance
+from voxrank.errors import UtteranceError
+
+pytestmark = pytest.mark.timeout(60)
+FUZZ = settings(
+    max_examples=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+RATE, SPEECH_RATE = 8_000, 16_000
+FORMATS = {
+    "WAV": "PCM_16",
+    "WAVEX": "FLOAT",
+    "RF64": "PCM_24",
+    "W64": "PCM_16",
+    "AIFF": "PCM_16",
+    "AU": "ULAW",
+    "CAF": "ALAC_16",
+    "FLAC": "PCM_16",
+    "OGG": "VORBIS",
+    "MP3": "MPEG_LAYER_III",
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of a tenth of a second in two channels, by format."""
+    folder = tmp_path_factory.mktemp("whole")
+    samples = 0.1 * np.random.default_rng(0).normal(size=(RATE // 10, 2))
+    contents = {}
+    for kind, subtype in FORMATS.items():
+        soundfile.write(folder / kind, samples, RATE, format=kind, subtype=subtype)
+        contents[kind] = (folder / kind).read_bytes()
+    return contents
+
+
+def check_line(message):
+    assert len(message.splitlines()) == 1
+
+
+def hear(path, start, end):
+    try:
+        utterance = Utterance("a", path, start, end)
+        place = probe(utterance)
+        samples = decode(utterance, SPEECH_RATE)
+    except UtteranceError as error:
+        check_line(str(error))
+        return
+    assert np.isfinite(samples).all()
+    assert len(samples) == resampled_length(place.stop - place.start, place.info.sample_rate, SPEECH_RATE)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@FUZZ
+@given(data=st.data())
+def test_audio_that_is_nearly_right(tmp_path, mutated, whole, kind, data):
+    path = tmp_path / "a"
+    path.write_bytes(data.draw(mutated(whole[kind])))
+    start = data.draw(st.sampled_from([0.0, 0.0, 0.02, 1e-9, 5.0, 1e300]))
+    hear(path, start, data.draw(st.sampled_from([None, None, start + 0.05, start + 3e4, 1.5e308])))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_headers_with_every_byte_wrong_in_turn(tmp_path, whole, kind):
+    path = tmp_path / "a"
+    for place in range(min(64, len(whole[kind]))):
+        for value in (0, 0xFF):
+            content = bytearray(whole[kind])
+            content[place] = value
+            path.write_bytes(content)
+            hear(path, 0.0, None)
+
+
+@settings(FUZZ, max_examples=100)
+@given(
+    magic=st.sampled_from([b"", b"RIFF", b"RIFX", b"FORM", b"fLaC", b"OggS", b".snd", b"caff", b"ID3"]),
+    rest=st.binary(max_size=80),
+)
+def test_audio_that_is_none(tmp_path, magic, rest):
+    path = tmp_path / "a"
+    path.write_bytes(magic + rest)
+    hear(path, 0.0, None)

@@ -1,0 +1,198 @@
+"""Whatever stands in the files of a model: an encoder, or one line that says why not."""
+
+import importlib.util
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import transformers as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import SketchError, VoxrankError
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.store import load_sketches, save_sketches
+
+
+def neighbour(name):
+    path = Path(__file__).parents[1] / "unit" / "encoders" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+models = neighbour("hf_models")
+one_thread = models.one_thread
+pytestmark = pytest.mark.timeout(60)
+FUZZ = settings(
+    max_examples=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def check_line(message):
+    assert len(message.splitlines()) == 1
+
+
+def load(spec):
+    try:
+        load_encoder(str(spec))
+    except VoxrankError as error:
+        check_line(str(error))
+
+
+@pytest.fixture(scope="module")
+def hubert(tmp_path_factory):
+    model, extractor = models.build("hubert-group")
+    return Path(models.save(tmp_path_factory.mktemp("whole") / "hubert", model, extractor))
+
+
+@pytest.fixture
+def copied(hubert, tmp_path):
+    """A function that gives a fresh copy with one file replaced."""
+
+    def copy(name, content):
+        folder = tmp_path / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(hubert, folder)
+        (folder / name).write_bytes(content)
+        return folder
+
+    return copy
+
+
+@FUZZ
+@given(data=st.data())
+def test_safetensors_that_are_nearly_right(copied, hubert, mutated, data):
+    whole = (hubert / "model.safetensors").read_bytes()
+    length = 8 + struct.unpack("<Q", whole[:8])[0]
+    header = data.draw(mutated(whole[:length], alphabet=[b'"F32"', b'"shape":[', b"99999999999", b"-1", b"{", b"]"]))
+    load(copied("model.safetensors", header + whole[length:]))
+
+
+SETTINGS = st.sampled_from([0, -1, 1, 2.5, 10**9, 10**12, 10**400, "x", "", None, True, [], [0], {}, {"": 1}, "a/b"])
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+@FUZZ
+@given(data=st.data())
+def test_settings_of_any_value(copied, hubert, name, data):
+    whole = json.loads((hubert / name).read_text())
+    more = [
+        "is_encoder_decoder",
+        "encoder_config",
+        "attn_implementation",
+        "auto_map",
+        "num_labels",
+        "n_fft",
+        "_name_or_path",
+    ]
+    keys = data.draw(st.lists(st.sampled_from([*whole, *more]), min_size=1, max_size=2))
+    load(copied(name, json.dumps(whole | {key: data.draw(SETTINGS) for key in keys}).encode()))
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+@FUZZ
+@given(data=st.data())
+def test_settings_that_are_nearly_json(copied, hubert, mutated, name, data):
+    load(copied(name, data.draw(mutated((hubert / name).read_bytes(), alphabet=[b"{", b"[", b'"', b"1e999", b"\xff"]))))
+
+
+@pytest.fixture(scope="module")
+def model_bin():
+    ct2 = neighbour("test_ct2")
+    model = tf.WhisperModel(models.whisper_config(max_source_positions=100)).eval()
+    return ct2.file_of(ct2.entries_of(model, "int8"))
+
+
+@settings(FUZZ, max_examples=80)
+@given(data=st.data())
+def test_ct2_files_that_are_nearly_right(tmp_path, model_bin, mutated, data):
+    path = tmp_path / "model.bin"
+    names = [b"encoder/num_heads", b"encoder/conv1/weight", b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f"]
+    path.write_bytes(data.draw(mutated(model_bin, most=3, alphabet=names)))
+    load(f"ct2:{tmp_path}")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """The bytes of an ONNX graph with a convolution, a residual connection and metadata."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "front": rng.normal(size=(4, 1, 320)).astype(np.float32),
+        "inner": rng.normal(size=(4, 4, 1)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["audio", "front"], ["a"], strides=[160]),
+        helper.make_node("Conv", ["a", "inner"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Transpose", ["c"], ["out"], perm=[0, 2, 1]),
+    ]
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [value("audio", TensorProto.FLOAT, ["batch", 1, "samples"])],
+        [value("out", TensorProto.FLOAT, ["batch", "time", 4])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model.metadata_props.add(key="sample_rate", value="16000")
+    return model.SerializeToString()
+
+
+@settings(FUZZ, max_examples=80)
+@given(data=st.data())
+def test_onnx_files_that_are_nearly_right(tmp_path, graph, mutated, data):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data.draw(mutated(graph, most=3, alphabet=[b"Loop", b"Add", b"sample_rate", b"16000"])))
+    load(f"onnx:{path}{data.draw(st.sampled_from(['', '#*', '#out']))}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.graph.initializer[0].dims.append(10**12),
+        lambda m: m.graph.initializer[0].ClearField("raw_data"),
+        lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"),
+        lambda m: m.graph.input[0].type.tensor_type.ClearField("elem_type"),
+        lambda m: m.graph.input[0].type.sequence_type.elem_type.tensor_type.SetInParent(),
+        lambda m: setattr(m.metadata_props[0], "value", "9" * 10),
+        lambda m: setattr(m.metadata_props[0], "value", "9" * 10_000),
+        lambda m: setattr(m.metadata_props[0], "value", "1"),
+        lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 10**15),
+        lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", -5),
+        lambda m: m.graph.ClearField("output"),
+        lambda m: m.graph.ClearField("node"),
+        lambda m: m.opset_import[0].__setattr__("version", 10**6),
+    ],
+)
+def test_onnx_graphs_that_contradict_themselves(tmp_path, graph, change):
+    model = onnx.load_model_from_string(graph)
+    change(model)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    load(f"onnx:{tmp_path / 'm.onnx'}")
+
+
+@settings(FUZZ, max_examples=100)
+@given(data=st.data())
+def test_sketches_that_are_nearly_right(tmp_path, mutated, data):
+    path = tmp_path / "s.safetensors"
+    sketches = {0: Moments.zeros(3, 2), 4: Moments.zeros(3, 2)}
+    save_sketches(path, sketches, dict[int, Moments])
+    alphabet = [b'"tensor"', b"null", b"[[[", b'"F64"', b"999999999999", b"NaN", b"1e999", b'\\"']
+    path.write_bytes(data.draw(mutated(path.read_bytes(), alphabet=alphabet)))
+    try:
+        load_sketches(path, dict[int, Moments])
+    except SketchError as error:
+        check_line(str(error))

@@ -1,0 +1,362 @@
+"""Small files that ask for much, and large ones that hold nothing: refused in little memory and time.
+
+Each case runs in a process of its own, forked from one that has imported what it needs; the kernel tells its peak.
+"""
+
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+MOST_MB = 300
+"""Above what the imports take."""
+MOST_S = 20
+ADDRESSES = 16 << 30
+"""So that a case that goes wrong fails, and does not take the machine with it."""
+LARGE = 60_000_000
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+def wav_header(rate, size):
+    return b"RIFF" + struct.pack("<I4s4sIHHIIHH4sI", 36, b"WAVE", b"fmt ", 16, 1, 1, rate, rate, 1, 8, b"data", size)
+
+
+def decoded(folder, content):
+    from voxrank.data.audio import decode
+    from voxrank.data.utterance import Utterance
+
+    (folder / "a").write_bytes(content)
+    decode(Utterance("a", folder / "a"), 16_000)
+
+
+def flac(folder, n_samples):
+    import numpy as np
+    import soundfile
+
+    soundfile.write(folder / "whole.flac", np.zeros(1000), 16_000)
+    content = bytearray((folder / "whole.flac").read_bytes())
+    content[18:26] = (int.from_bytes(content[18:26], "big") >> 36 << 36 | n_samples).to_bytes(8, "big")
+    return bytes(content)
+
+
+@case
+def wav_of_a_kilobyte_that_claims_ten_hours(folder):
+    decoded(folder, wav_header(8_000, 36_000 * 8_000) + bytes(1000))
+
+
+@case
+def wav_of_a_megabyte_at_a_sample_a_second(folder):
+    decoded(folder, wav_header(1, 1 << 20) + bytes(1 << 20))
+
+
+@case
+def flac_of_a_kilobyte_that_claims_five_hours(folder):
+    decoded(folder, flac(folder, 5 * 3600 * 16_000))
+
+
+@case
+def flac_of_a_kilobyte_that_claims_ten_hours(folder):
+    decoded(folder, flac(folder, 36_000 * 16_000))
+
+
+def rows(folder, name, *parts):
+    from voxrank.data.read import read_dataset
+    from voxrank.errors import DataError
+
+    with (folder / name).open("wb") as file:
+        for part in parts:
+            file.write(part)
+    dataset = read_dataset(folder / name)
+    assert dataset.skipped
+    raise DataError(dataset.skipped[0].reason)
+
+
+@case
+def table_with_a_cell_of_60_mb(folder):
+    rows(folder, "m.csv", b"path,label\na.wav,x\n", b"x" * LARGE, b",x\nb.wav,x\n")
+
+
+@case
+def table_with_a_row_of_30_million_cells(folder):
+    rows(folder, "m.csv", b"path,label\na.wav,x\n", b"x," * (LARGE // 2), b"\nb.wav,x\n")
+
+
+@case
+def table_with_a_header_of_half_a_million_columns(folder):
+    rows(folder, "m.csv", b",".join(b"%d" % n for n in range(500_000)), b"\na.wav,x\n")
+
+
+@case
+def table_with_a_quote_that_never_closes(folder):
+    rows(folder, "m.csv", b'path,label\n"a.wav,x\n', b"b.wav,y\n" * (LARGE // 8))
+
+
+@case
+def table_of_60_mb_that_is_not_text(folder):
+    rows(folder, "m.csv", b"path,label\n", b"x" * LARGE, b"\xff\n")
+
+
+@case
+def object_of_60_mb(folder):
+    rows(folder, "m.jsonl", b'{"path": "a.wav", "label": "x"}\n{"path": "', b"x" * LARGE, b'", "label": "x"}\n')
+
+
+@case
+def object_of_a_million_lists(folder):
+    rows(
+        folder,
+        "m.jsonl",
+        b'{"path": "a.wav", "label": "x"}\n{"path": "b.wav", "label": [',
+        b"[]," * 1_300_000,
+        b"0]}\n",
+    )
+
+
+@case
+def object_nested_100_000_deep(folder):
+    rows(folder, "m.jsonl", b'{"path": "a.wav", "label": "x"}\n', b'{"a":' * 100_000, b"1", b"}" * 100_000)
+
+
+def segments(folder, name, *parts):
+    from voxrank.data.segments import SegmentFiles
+
+    with (folder / name).open("wb") as file:
+        for part in parts:
+            file.write(part)
+    SegmentFiles().of(folder / name, "a")
+
+
+@case
+def ctm_with_a_line_of_60_mb(folder):
+    segments(folder, "s.ctm", b"x" * LARGE)
+
+
+@case
+def labels_of_12_mb_of_empty_lines(folder):
+    segments(folder, "s.txt", b"\n" * (LARGE // 5), b"x")
+
+
+@case
+def segments_nested_100_000_deep(folder):
+    segments(folder, "s.json", b"[" * 100_000, b"]" * 100_000)
+
+
+@case
+def segments_of_70_mb_of_json(folder):
+    segments(folder, "s.json", b"[", b"[]," * (LARGE * 2 // 5), b"0]")
+
+
+@case
+def textgrid_of_60_mb(folder):
+    segments(folder, "s.TextGrid", b'"' * LARGE)
+
+
+@case
+def textgrid_of_a_megabyte_of_quotes(folder):
+    segments(
+        folder, "s.TextGrid", b'File type = "ooTextFile"\nObject class = "TextGrid"\n', b'"IntervalTier"\n' * 70_000
+    )
+
+
+@case
+def textgrid_of_a_megabyte_of_tiers(folder):
+    head = b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\ntiers? <exists>\nsize = 1\n'
+    segments(folder, "s.TextGrid", head, b"item []:\n    item [1]:\n        intervals [1]:\n" * 20_000)
+
+
+def sketches(folder, header, size=None):
+    from voxrank.sketches.moments import Moments
+    from voxrank.sketches.store import load_sketches
+
+    content = json.dumps(header).encode() if isinstance(header, dict) else header
+    (folder / "s.safetensors").write_bytes(struct.pack("<Q", len(content) if size is None else size) + content)
+    load_sketches(folder / "s.safetensors", Moments)
+
+
+@case
+def sketches_with_a_header_of_an_exabyte(folder):
+    sketches(folder, b"{}", 10**18)
+
+
+@case
+def sketches_of_a_million_million_numbers(folder):
+    sketches(folder, {"total": {"dtype": "F64", "shape": [10**12], "data_offsets": [0, 8 * 10**12]}})
+
+
+@case
+def sketches_with_a_header_nested_100_000_deep(folder):
+    content = json.dumps({"schema": 1, "kind": "Moments", "content": 0})[:-2] + "[" * 100_000
+    sketches(folder, {"__metadata__": {"voxrank": content}})
+
+
+def model(spec):
+    from voxrank.encoders.registry import load_encoder
+
+    load_encoder(spec)
+
+
+def ct2_file(folder, rest):
+    name = b"WhisperSpec\0"
+    head = struct.pack("<IH", 6, len(name)) + name + struct.pack("<I", 3)
+    (folder / "model.bin").write_bytes(head + rest)
+    model(f"ct2:{folder}")
+
+
+@case
+def ct2_file_that_claims_four_thousand_million_variables(folder):
+    ct2_file(folder, struct.pack("<I", 2**32 - 1) + bytes(1000))
+
+
+@case
+def ct2_variable_that_claims_more_numbers_than_there_are_atoms(folder):
+    ct2_file(folder, struct.pack("<IH2sB", 1, 2, b"a\0", 255) + b"\xff" * 1020 + struct.pack("<BI", 0, 2**32 - 1))
+
+
+@case
+def onnx_graph_of_60_000_nodes(folder):
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("Add", [f"t{n}", f"t{n}"], [f"t{n + 1}"]) for n in range(60_000)]
+    value = helper.make_tensor_value_info
+    ends = [value(name, TensorProto.FLOAT, [1, "n"]) for name in ("t0", "t60000")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    (folder / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    model(f"onnx:{folder / 'm.onnx'}")
+
+
+@case
+def onnx_graph_of_a_million_million_weights(folder):
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[10**6, 10**6])
+    nodes = [helper.make_node("MatMul", ["audio", "w"], ["out"])]
+    audio, out = (value(name, TensorProto.FLOAT, ["b", "n"]) for name in ("audio", "out"))
+    graph = helper.make_graph(nodes, "g", [audio], [out], [weight])
+    (folder / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    model(f"onnx:{folder / 'm.onnx'}")
+
+
+def hubert(folder, name="config.json", **settings):
+    contents = {
+        "config.json": {"model_type": "hubert", "hidden_size": 48, "intermediate_size": 32, "num_hidden_layers": 1},
+        "preprocessor_config.json": {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16_000},
+    }
+    contents[name] |= settings
+    for file, content in contents.items():
+        (folder / file).write_text(json.dumps(content))
+    header = json.dumps({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    model(str(folder))
+
+
+@case
+def config_of_a_thousand_million_blocks(folder):
+    hubert(folder, num_hidden_layers=10**9)
+
+
+@case
+def config_of_a_thousand_million_labels(folder):
+    hubert(folder, num_labels=10**9)
+
+
+@case
+def config_of_a_million_million_weights(folder):
+    hubert(folder, hidden_size=12 * 10**5)
+
+
+@case
+def extractor_with_a_spectrum_of_100_million_bands(folder):
+    hubert(folder, "preprocessor_config.json", feature_extractor_type="WhisperFeatureExtractor", n_fft=10**8)
+
+
+@case
+def extractor_at_a_million_million_hertz(folder):
+    hubert(folder, "preprocessor_config.json", sampling_rate=10**12)
+
+
+@case
+def safetensors_that_claim_a_million_million_numbers(folder):
+    hubert(folder)
+    header = json.dumps({"x": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    model(str(folder))
+
+
+def run_alone(function, folder):
+    """Outcome, peak of memory above what was there before in MB, and processor seconds, of a case in a fork."""
+    from voxrank.errors import VoxrankError
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+        signal.alarm(3 * MOST_S)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        os.write(writing, f"{before} ".encode())
+        try:
+            function(folder)
+            outcome = "nothing was refused"
+        except VoxrankError as error:
+            outcome = f"refused: {error}"
+        except BaseException as error:  # noqa: BLE001, whatever comes is the outcome
+            outcome = f"{type(error).__name__}: {error}"
+        os.write(writing, outcome.encode(errors="replace")[:2000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, errors="replace") as pipe:
+        before, _, outcome = pipe.read().partition(" ")
+    _, status, used = os.wait4(child, 0)
+    return {
+        "outcome": outcome or f"killed by signal {status}",
+        "mb": (used.ru_maxrss - int(before)) / 1024,
+        "seconds": used.ru_utime + used.ru_stime,
+    }
+
+
+def main(folder):
+    import torch
+
+    torch.set_num_threads(1)
+    for name, function in CASES.items():
+        place = Path(folder) / name
+        place.mkdir()
+        print(json.dumps({name: run_alone(function, place)}), flush=True)
+        for file in place.iterdir():
+            file.unlink()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    command = [sys.executable, __file__, str(tmp_path_factory.mktemp("cases"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = {}
+    for line in done.stdout.splitlines():
+        found |= json.loads(line)
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux tells them")
+@pytest.mark.parametrize("name", CASES)
+def test_what_asks_for_much_is_refused_in_little_memory_and_time(results, name):
+    found = results[name]
+    assert found["outcome"].startswith("refused: "), found
+    assert found["mb"] < MOST_MB, found
+    assert found["seconds"] < MOST_S, found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
