@@ -15,7 +15,7 @@ WhisperWindow = Literal["full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Sample = Literal["utterance", "segment", "effective", "frame"]
 
-EngineName = Literal["local"]
+EngineName = Literal["local", "ray"]
 
 Strategy = Literal["probe", "layer", "full"]
 Head = Literal["linear", "mlp", "transducer"]
@@ -177,16 +177,53 @@ class EngineOptions:
     """Where models run.
 
     Attributes:
-        name: "local", this process.
+        name: "local", this process; or "ray", workers of a Ray cluster.
+        workers: of ray; None: as many as there is room for.
+        address: of a running cluster, "auto" for the one of this machine; None: one of this machine, for this run.
+        cpus_per_worker: cores of one worker, which its torch and BLAS use.
+        gpus_per_worker: of one worker, 0.5 for two on a GPU; None: 1 where there are GPUs, unless `device` is cpu.
+
+    Raises:
+        OptionError: a value that its option cannot take, or that the engine has no use for.
+    """
+
+    name: EngineName = "local"
+    workers: int | None = None
+    address: str | None = None
+    cpus_per_worker: int = 1
+    gpus_per_worker: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("engine", self.name, EngineName)
+        if self.workers is not None:
+            check_number("workers", self.workers, 1, whole=True)
+        check_number("cpus-per-worker", self.cpus_per_worker, 1, whole=True)
+        if self.gpus_per_worker is not None:
+            check_number("gpus-per-worker", self.gpus_per_worker, 0, 1)
+        given = (self.workers, self.address, self.cpus_per_worker, self.gpus_per_worker)
+        if self.name == "local" and given != (None, None, 1, None):
+            raise OptionError("workers, their cores and GPUs, and an address are for --engine ray; add it")
+
+
+@dataclass(frozen=True)
+class StoppingOptions:
+    """When to stop before all models have seen all data.
+
+    Attributes:
+        confidence: with which the model that all data would put first is kept.
+        budget_s: of wall time for forward passes and scores; no round begins after it.
 
     Raises:
         OptionError: a value that its option cannot take.
     """
 
-    name: EngineName = "local"
+    confidence: float = 0.95
+    budget_s: Seconds | None = None
 
     def __post_init__(self) -> None:
-        check_choice("engine", self.name, EngineName)
+        check_number("confidence", self.confidence, 0.5, 0.9999)
+        if self.budget_s is not None:
+            check_number("budget", self.budget_s, 0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ together (paired): a resample draws the same blocks for all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,13 @@ class Column:
     def resampled_goodness(self) -> Array | None:
         """(R, C) the resamples, higher for better."""
         return None if self.resampled is None else self._signed(self.resampled)
+
+    def put_last(self, candidates: NDArray[np.bool_]) -> Column:
+        """The same, with these candidates below all others in every resample."""
+        if not candidates.any() or self.resampled is None:
+            return self
+        worst = -np.inf if self.higher_is_better else np.inf
+        return replace(self, resampled=np.where(candidates, worst, self.resampled))
 
     def order(self) -> list[int]:
         """Candidates best first; equal ones keep their order."""

@@ -37,9 +37,24 @@ from voxrank.shards import Item, Shard, cut
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of the data, at the end of each round."""
+LEAST_UTTERANCES, LEAST_OF_A_CLASS = 60, 2
+"""At the end of a round, on average: of less, scores say too little."""
 
 
-def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> list[list[Shard]]:
+@dataclass(frozen=True)
+class Round:
+    """A part of the data.
+
+    Attributes:
+        share: of all data, together with the rounds before.
+        shards: the utterances, in order of block.
+    """
+
+    share: float
+    shards: list[Shard]
+
+
+def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> list[Round]:
     """Deal the utterances of every block into rounds: each group of speakers or labels is spread over all of them.
 
     Args:
@@ -48,19 +63,27 @@ def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> 
         seed: of the draw.
 
     Returns:
-        For each round its shards, in order of block; together they hold every utterance once.
+        The rounds; together they hold every utterance once. Little data are a single round.
     """
     blocks: dict[int, list[Item]] = defaultdict(list)
     for shard in shards:
         blocks[shard.block] += shard.items
-    rounds: list[list[Shard]] = [[] for _ in SHARES]
+    names = {item.utterance.label for items in blocks.values() for item in items}
+    least = max(LEAST_UTTERANCES, LEAST_OF_A_CLASS * len(names)) / sum(map(len, blocks.values()))
+    rounds = [Round(share, []) for share in SHARES if share >= min(least, 1)]
     for block, items in sorted(blocks.items()):
-        drawn = _spread(items, seed)
-        ends = [0, *(round(share * len(drawn)) for share in SHARES)]
-        for place, shards_of_round in enumerate(rounds):
-            part = drawn[ends[place] : ends[place + 1]]
-            shards_of_round += [Shard(block, items) for items in cut(part, shard_s)]
+        drawn, begin = _spread(items, seed), 0
+        for one in rounds:
+            end = round(one.share * len(drawn))
+            one.shards.extend(Shard(block, part) for part in cut(drawn[begin:end], shard_s))
+            begin = end
     return rounds
+
+
+def first_share(shards: Sequence[Shard], share: float) -> list[Item]:
+    """The utterances of the rounds up to this share of the data."""
+    rounds = plan_rounds(shards, shard_s=1.0)
+    return [item for one in rounds if one.share <= share for shard in one.shards for item in shard.items]
 
 
 def _spread(items: Sequence[Item], seed: int) -> list[Item]:
@@ -94,7 +117,7 @@ class Standing:
         return max(self.scores, key=lambda model: max(one.value for one in self.scores[model]))
 
 
-def beaten(now: Standing, before: Standing | None, *, confidence: float, models: int) -> set[str]:
+def beaten(now: Standing, before: Standing | None, *, confidence: float, models: int, rounds: int) -> set[str]:
     """The models that cannot be best any more.
 
     Args:
@@ -102,6 +125,7 @@ def beaten(now: Standing, before: Standing | None, *, confidence: float, models:
         before: after the round before it; None after the first, when nothing is dropped.
         confidence: with which the best model of all data is kept.
         models: how many there were at the start.
+        rounds: how many there are.
     """
     if before is None or now.share >= 1:
         return set()
@@ -111,8 +135,8 @@ def beaten(now: Standing, before: Standing | None, *, confidence: float, models:
     blocks = len(first.influence)
     if blocks < 2:
         return set()
-    rounds = len(SHARES) - 2
-    quantile = float(stats.t.ppf(1 - (1 - confidence) / (max(models - 1, 1) * rounds), blocks - 1))
+    chances = max(models - 1, 1) * (rounds - 2)  # nothing is dropped after the first round and the last
+    quantile = float(stats.t.ppf(1 - (1 - confidence) / chances, blocks - 1))
     ahead = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
     gone = set()
     for model, layers in now.scores.items():

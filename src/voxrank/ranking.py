@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from voxrank.config import (
     EngineOptions,
     ExtractionOptions,
     SequenceOptions,
+    StoppingOptions,
     UseOptions,
     check_number,
 )
@@ -31,7 +32,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
 from voxrank.encoders.base import Layer
 from voxrank.encoders.registry import split_spec
-from voxrank.engines.base import engine_of
+from voxrank.engines.base import Engine, engine_of
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import OptionError, RunError
 from voxrank.joint import JointLayer, LayerVersion, layer_label
@@ -39,12 +40,13 @@ from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.ordering import Column, beats, best_of_each, probability_best
 from voxrank.preparation import Origin, Prepared, prepare, prepare_source
 from voxrank.progress import Progress
+from voxrank.racing import Standing, beaten, first_share, plan_rounds
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS, estimate_all
 from voxrank.scores.view import LayerView, SourceView
-from voxrank.shards import Item
+from voxrank.shards import Item, Shard
 from voxrank.sketches.projections import Quantiles
 from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import Targets, remarks
@@ -79,6 +81,7 @@ def rank(
     use: UseOptions | None = None,
     cache: CacheOptions | None = None,
     engine: EngineOptions | None = None,
+    stopping: StoppingOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -105,6 +108,8 @@ def rank(
         cache: where sketches are kept, so that nothing is encoded twice and a run that was stopped goes on; None:
             nowhere.
         engine: where models run: in this process, or on the workers of a cluster.
+        stopping: stop early: models see the data in rounds, and those that cannot be best any more are dropped. None:
+            all models see all data.
         seed: of the resamples behind `probability_best`.
         progress: told of each step.
 
@@ -132,9 +137,10 @@ def rank(
     check_sequence(sequence, extraction, dataset.task)
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
     if not named:
-        named = {name: _parts(name) for name in [default_score(dataset, use)]}
+        named = {name: _parts(name) for name in [default_score(dataset, use, stopping)]}
     if TUNED in named and use.strategy != "layer":
         raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
+    _check_stopping(stopping, next(iter(named)), with_source=source is not None)
     ready = prepare(dataset, extraction, sequence)
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
@@ -162,34 +168,31 @@ def rank(
         watcher.note(line)
     compared_by = _Versions(labelled.against, chosen[:1], prepared.targets)
     tally = _Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
+    parts = [prepared] if origin is None else [prepared, origin]
+    shares = dict.fromkeys(asked, 1.0)
     with running:
-        for position, (spec, wanted) in enumerate(asked.items(), start=1):
-            logger.info("%s: begins, model %d of %d", spec, position, len(asked))
-            parts = [prepared] if origin is None else [prepared, origin]
-            watcher.start(spec, position, len(asked), sum(item.seconds for part in parts for item in part.items))
-            runner = running.runner(spec, partial(stable.take, spec))
-            versions = compared_by.layers(wanted.ranked)
-            sketches = [
-                runner.sketch(part.shards, part.targets, read, extraction, watcher.advance, store)
-                for part, read in zip(parts, ([*wanted.read, *versions], wanted.read), strict=False)
-            ]
-            compared_by.add(versions, sketches[0])
-            tally.add(spec, stable.parameters[spec], wanted, len(stable.layers[spec]) - 1, sketches)
-            watcher.finish()
+        run = _Run(running, stable, asked, compared_by, extraction, store, watcher)
+        made = run.raced(prepared, tally, names[0], stopping, shares) if stopping else run.all(parts)
+        for spec, sketches in made:
+            compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
+            tally.add(spec, stable.parameters[spec], asked[spec], len(stable.layers[spec]) - 1, sketches)
+    seen = max(shares.values())
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
-    used = _used(prepared.items, skipped)
+    used = _used(prepared.items if seen == 1 else first_share(prepared.shards, seen), skipped)
     if origin is not None:
         skipped = tuple(dict.fromkeys([*skipped, *_of_source([*origin.skipped, *tally.source_skipped])]))
     columns = _columns(tally.candidates, chosen, names, seed)
-    first = columns[names[0]]
-    order, models = first.order(), [c.model for c in tally.candidates]
+    models = [c.model for c in tally.candidates]
+    behind = np.array([shares[model] < seen for model in models])
+    first = columns[names[0]].put_last(behind)
+    order = sorted(first.order(), key=lambda candidate: -shares[models[candidate]])
     best = best_of_each(order, models)
     ranking = Ranking(
         task=dataset.task,
         data=DataSummary(
             len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
         ),
-        models=_rank_models(tally.candidates, best, columns, probability_best(first, models)),
+        models=_rank_models(tally.candidates, best, columns, probability_best(first, models), shares),
         beats=beats(first, models, [models[i] for i in best]),
         layers=tuple(_layer_score(tally.candidates[i], _values(columns, i)) for i in order),
         cost=Cost(
@@ -203,6 +206,7 @@ def rank(
         skipped=skipped,
         options=_options(dataset, origin, columns, layers, seed)
         | asdict(use)
+        | (asdict(stopping) if stopping else {})
         | asdict(encoding)
         | asdict(extraction)
         | _sequence_options(sequence, labelled),
@@ -212,16 +216,31 @@ def rank(
     return ranking
 
 
-def default_score(dataset: Dataset, use: UseOptions) -> str:
+def default_score(dataset: Dataset, use: UseOptions, stopping: StoppingOptions | None = None) -> str:
     """The score that orders a ranking where none is named.
 
     "tuned" where a block will be tuned. Else "combined"; "logme" where labels are those of frames, and where a class
-    has few examples: their nearest neighbours then say little (docs/study).
+    has few examples: their nearest neighbours then say little (docs/study); and where models may be dropped, since the
+    combined order is one of all models.
     """
     if use.strategy == "layer":
         return TUNED
     few = dataset.task == "classification" and len(dataset) < LEAST_EXAMPLES * len(dataset.classes)
-    return "logme" if dataset.task in TIMED or few else "combined"
+    return "logme" if dataset.task in TIMED or few or stopping else "combined"
+
+
+def _check_stopping(stopping: StoppingOptions | None, score: str, *, with_source: bool) -> None:
+    """Refuse a race that cannot be decided.
+
+    Raises:
+        OptionError: its score says nothing of one model alone, or source data would be encoded whole.
+    """
+    if stopping is None:
+        return
+    if COMBINATIONS.get(score, (score,)) != (score,) and score != TUNED:
+        raise OptionError(f"{score} is an order of all models, and some may be dropped; name --score logme, or another")
+    if with_source:
+        raise OptionError("models that may be dropped see no source data; leave --source or --confidence out")
 
 
 def _parts(name: str) -> list[Score]:
@@ -346,6 +365,108 @@ class _Candidate:
     estimates: dict[str, Estimate]
 
 
+class _Run:
+    """Models through an engine.
+
+    Args:
+        running: the engine.
+        stable: has the models.
+        asked: their layers.
+        compared_by: other labels, whose layers are sketched too.
+        extraction: what a sample is.
+        store: holds what need not be encoded.
+        watcher: told of each step.
+    """
+
+    def __init__(
+        self,
+        running: Engine,
+        stable: Stable,
+        asked: dict[str, Asked],
+        compared_by: _Versions,
+        extraction: ExtractionOptions,
+        store: Cache | None,
+        watcher: Progress,
+    ) -> None:
+        self._running, self._stable, self._asked, self._compared_by = running, stable, asked, compared_by
+        self._extraction, self._store, self._watcher = extraction, store, watcher
+
+    def all(self, parts: Sequence[Prepared]) -> Iterator[tuple[str, list[ModelSketch]]]:
+        """Each model with its sketches of the data and, where there are some, of the source data."""
+        for position, spec in enumerate(self._asked, start=1):
+            self._starts(spec, position, [shard for part in parts for shard in part.shards])
+            runner = self._running.runner(spec, partial(self._stable.take, spec))
+            layers = (self._layers(spec), self._asked[spec].read)
+            yield (
+                spec,
+                [
+                    runner.sketch(p.shards, p.targets, read, self._extraction, self._watcher.advance, self._store)
+                    for p, read in zip(parts, layers, strict=False)
+                ],
+            )
+            self._watcher.finish()
+
+    def raced(
+        self, prepared: Prepared, tally: _Tally, name: str, stopping: StoppingOptions, shares: dict[str, float]
+    ) -> Iterator[tuple[str, list[ModelSketch]]]:
+        """Each model with its sketch of as much of the data as it took to see that it cannot be best.
+
+        Args:
+            prepared: the data.
+            tally: reads scores off sketches.
+            name: of the score that decides.
+            stopping: when to stop.
+            shares: filled in with the share of the data that each model saw.
+        """
+        started, before = time.perf_counter(), None
+        sketches: dict[str, ModelSketch] = {}
+        left, rounds = list(self._asked), plan_rounds(prepared.shards, shard_s=self._extraction.shard_s)
+        for one in rounds:
+            share, shards = one.share, one.shards
+            for position, spec in enumerate(left, start=1):
+                self._starts(spec, position, shards)
+                runner = self._running.runner(spec, partial(self._stable.lend, spec))
+                made = runner.sketch(
+                    shards, prepared.targets, self._layers(spec), self._extraction, self._watcher.advance, self._store
+                )
+                if spec in sketches:
+                    sketches[spec].merge(made)
+                else:
+                    sketches[spec] = made
+                shares[spec] = share
+                self._watcher.finish()
+            last = {spec: len(self._stable.layers[spec]) - 1 for spec in left}
+            now = Standing(
+                share,
+                {spec: tally.goodness(name, self._asked[spec], last[spec], sketches[spec]) for spec in left},
+            )
+            gone = beaten(now, before, confidence=stopping.confidence, models=len(self._asked), rounds=len(rounds))
+            left, before = [spec for spec in left if spec not in gone], now
+            for spec in sorted(gone):
+                self._watcher.note(
+                    f"{spec} cannot be best any more, and is dropped after {100 * share:.0f} % of the data"
+                )
+            spent = stopping.budget_s is not None and time.perf_counter() - started > stopping.budget_s
+            if spent or len(left) == 1 < len(self._asked):
+                break
+        if spent and len(left) > 1:
+            self._watcher.note(
+                f"the budget is spent after {100 * share:.0f} % of the data, with {len(left)} models left"
+            )
+        encoded = sum(shares.values()) / len(shares)
+        self._watcher.note(f"{100 * encoded:.0f} % of what all models on all data would take was encoded")
+        for spec, sketch in sketches.items():
+            yield spec, [sketch]
+
+    def _layers(self, spec: str) -> list[Layer]:
+        """All that are sketched."""
+        return [*self._asked[spec].read, *self._compared_by.layers(self._asked[spec].ranked)]
+
+    def _starts(self, spec: str, position: int, shards: Sequence[Shard]) -> None:
+        logger.info("%s: begins, model %d of %d", spec, position, len(self._asked))
+        self._watcher.start(spec, position, len(self._asked), sum(shard.seconds for shard in shards))
+
+
 class _Tally:
     """Collects scored layers, skipped utterances and times as the models finish.
 
@@ -386,19 +507,37 @@ class _Tally:
                 raise RunError(
                     f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"
                 )
+        found = self._estimates(self._scores, asked, last, sketch, origin)
+        self.candidates += [
+            _Candidate(spec, parameters, layer, estimates) for layer, estimates in zip(asked.ranked, found, strict=True)
+        ]
+        self.score_s += time.perf_counter() - started
+
+    def goodness(self, name: str, asked: Asked, last: int, sketch: ModelSketch) -> list[Estimate]:
+        """Of each candidate layer by one score, higher for better."""
+        started = time.perf_counter()
+        scores = [score for score in self._scores if score.name in COMBINATIONS.get(name, (name,))]
+        sign = 1 if name == TUNED or get_score(name).higher_is_better else -1
+        found = [one[name] for one in self._estimates(scores, asked, last, sketch, None)]
+        self.score_s += time.perf_counter() - started
+        return [Estimate(sign * one.value, sign * one.influence) for one in found]
+
+    def _estimates(
+        self, scores: Sequence[Score], asked: Asked, last: int, sketch: ModelSketch, origin: ModelSketch | None
+    ) -> list[dict[str, Estimate]]:
+        """Of each candidate layer."""
         found = {
             layer.index: estimate_all(
-                self._scores, _view(layer.index, sketch, origin, self._targets, effective=self._effective)
+                scores, _view(layer.index, sketch, origin, self._targets, effective=self._effective)
             )
             for layer in asked.read
         }
-        for layer in asked.ranked:
-            estimates = dict(found[layer.index])
-            if self._use is not None:
-                known = {index: one["logme"] for index, one in found.items()}
+        made = [dict(found[layer.index]) for layer in asked.ranked]
+        if self._use is not None:
+            known = {index: one["logme"] for index, one in found.items()}
+            for layer, estimates in zip(asked.ranked, made, strict=True):
                 estimates[TUNED] = expected(known, layer.index, last, self._use)
-            self.candidates.append(_Candidate(spec, parameters, layer, estimates))
-        self.score_s += time.perf_counter() - started
+        return made
 
 
 class _Versions:
@@ -497,10 +636,22 @@ def _columns(candidates: Sequence[_Candidate], scores: Sequence[Score], names: S
 
 
 def _rank_models(
-    candidates: Sequence[_Candidate], best: Sequence[int], columns: Columns, probability: dict[str, float]
+    candidates: Sequence[_Candidate],
+    best: Sequence[int],
+    columns: Columns,
+    probability: dict[str, float],
+    shares: dict[str, float],
 ) -> tuple[ModelScore, ...]:
     return tuple(
-        ModelScore(c.model, layer_label(c.layer), position, probability.get(c.model), c.parameters, _values(columns, i))
+        ModelScore(
+            c.model,
+            layer_label(c.layer),
+            position,
+            probability.get(c.model),
+            c.parameters,
+            _values(columns, i),
+            shares[c.model],
+        )
         for position, (i, c) in enumerate(((i, candidates[i]) for i in best), start=1)
     )
 

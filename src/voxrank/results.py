@@ -64,6 +64,7 @@ class ModelScore:
         probability_best: share of resamples of the data in which this model is the best; None without resamples.
         parameters: weights of the encoder.
         scores: of the best layer.
+        share: of the data that it saw; below 1 where it was dropped early, or the run was stopped.
     """
 
     model: str
@@ -72,6 +73,7 @@ class ModelScore:
     probability_best: float | None
     parameters: int
     scores: dict[str, ScoreValue]
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

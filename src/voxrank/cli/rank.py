@@ -42,6 +42,7 @@ from voxrank.config import (
     HeadPlace,
     Sample,
     SequenceOptions,
+    StoppingOptions,
     Strategy,
     UseOptions,
     WhisperWindow,
@@ -151,6 +152,19 @@ def rank(
     threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
     blocks: Annotated[int, typer.Option("--blocks", help="Resampling blocks; 1: no intervals.")] = 10,
     seed: Annotated[int, typer.Option("--seed", help="Of the resamples.")] = 0,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--confidence",
+            metavar="P",
+            help="Stop early: drop models that cannot be best any more, and keep the best with this confidence.",
+            show_default="all models see all data; 0.95 with --budget",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", metavar="MINUTES", help="Stop early: no round of data begins after this time."),
+    ] = None,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 20.0,
     no_cache: NoCacheOption = False,
@@ -181,6 +195,10 @@ def rank(
 
     use = UseOptions(strategy=cast("Strategy", strategy), head_at=cast("HeadPlace", head_at))
 
+    stopping = None
+    if confidence is not None or budget is not None:
+        seconds = None if budget is None else 60 * budget
+        stopping = StoppingOptions(0.95 if confidence is None else confidence, seconds)
     kept = CacheOptions(cache, cache_size)
 
     def ranked(progress: Progress) -> Ranking:
@@ -199,6 +217,7 @@ def rank(
             extraction=extraction,
             sequence=sequence,
             use=use,
+            stopping=stopping,
             cache=None if no_cache else kept,
             seed=seed,
             progress=progress,
