@@ -1,0 +1,253 @@
+"""Early stopping: what is dropped could not have won, and the winner of all data is kept as often as is promised."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import voxrank
+from voxrank.config import CacheOptions, ExtractionOptions, StoppingOptions, UseOptions
+from voxrank.data.utterance import Utterance
+from voxrank.errors import OptionError
+from voxrank.progress import Progress
+from voxrank.racing import SHARES, Standing, beaten, first_share, plan_rounds
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.registry import estimate_all, get_score
+from voxrank.scores.view import LayerView
+from voxrank.shards import Item, plan_shards
+from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.moments import Moments
+from voxrank.testing.encoders import FakeEncoder
+
+
+def items_of(count, speakers=4, labels=3):
+    return [
+        Item(Utterance(f"u{n}", Path(f"u{n}.wav"), label=f"l{n % labels}", speaker=f"s{n % speakers}"), 1.0, n)
+        for n in range(count)
+    ]
+
+
+def test_rounds_hold_every_utterance_once_and_stay_in_their_block():
+    shards = plan_shards(items_of(2000), "label", blocks=4, shard_s=60)
+    homes = {item.row: shard.block for shard in shards for item in shard.items}
+    rounds = plan_rounds(shards, shard_s=60)
+    assert tuple(one.share for one in rounds) == SHARES
+    seen = [(item.row, shard.block) for one in rounds for shard in one.shards for item in shard.items]
+    assert sorted(seen) == sorted(homes.items())
+    assert first_share(shards, 1 / 8) == [i for one in rounds[:2] for shard in one.shards for i in shard.items]
+
+
+def test_every_round_has_its_share_of_each_speaker_and_label():
+    rounds = plan_rounds(plan_shards(items_of(2400), "label", blocks=4, shard_s=60), shard_s=60)
+    for one in rounds:
+        taken = [u for part in rounds[: rounds.index(one) + 1] for shard in part.shards for u in shard.items]
+        for names in ([i.utterance.speaker for i in taken], [i.utterance.label for i in taken]):
+            counts = np.unique(names, return_counts=True)[1]
+            assert counts.max() - counts.min() <= 4
+        assert len(taken) == pytest.approx(one.share * 2400, abs=4)
+
+
+def test_little_data_are_a_single_round():
+    assert [one.share for one in plan_rounds(plan_shards(items_of(40), "label", blocks=4, shard_s=60), shard_s=60)] == [
+        1
+    ]
+
+
+def test_the_draw_does_not_depend_on_the_order_of_the_rows():
+    items = items_of(600)
+    one, other = (
+        plan_rounds(plan_shards(rows, "label", blocks=4, shard_s=9), shard_s=9) for rows in (items, items[::-1])
+    )
+    assert one == other
+
+
+def standing(share, values, spread=0.01, blocks=10):
+    influence = np.random.default_rng(0).normal(size=(len(values), blocks)) * spread
+    return Standing(share, {f"m{n}": [Estimate(v, u)] for n, (v, u) in enumerate(zip(values, influence, strict=True))})
+
+
+def dropped(before, now, **options):
+    return beaten(now, before, **{"confidence": 0.95, "models": len(now.scores), "rounds": 5} | options)
+
+
+def test_one_far_behind_is_dropped_and_one_nearby_is_not():
+    before, now = standing(0.125, [1.0, 0.98, 0.5]), standing(0.25, [1.0, 0.98, 0.5])
+    assert dropped(before, now) == {"m2"}
+    assert dropped(None, now) == set()
+    assert dropped(before, standing(1.0, [1.0, 0.98, 0.5])) == set()
+    assert dropped(before, standing(0.25, [1.0, 0.98, 0.5], blocks=1)) == set()
+
+
+def test_one_that_catches_up_is_kept():
+    """With half of the data to come, half of what the last round brought is still to be expected."""
+    now = standing(0.5, [1.0, 0.8], spread=1e-6)
+    assert dropped(standing(0.25, [1.0, 0.39], spread=1e-6), now) == set()
+    assert dropped(standing(0.25, [1.0, 0.41], spread=1e-6), now) == {"m1"}
+    assert dropped(standing(0.25, [1.0, 0.95], spread=1e-6), now) == {"m1"}
+
+
+def test_more_confidence_drops_less():
+    before, now = standing(0.125, [1.0, 0.9], 0.02), standing(0.25, [1.0, 0.9], 0.02)
+    kept = [bool(dropped(before, now, confidence=c)) for c in (0.6, 0.99, 0.9999)]
+    assert kept == sorted(kept, reverse=True)
+    assert kept[0]
+    assert not kept[-1]
+
+
+def raced(seed, *, models, n, speakers, spread):
+    """Random models on random data: whether the one that all data put first was kept, and the share encoded."""
+    rng = np.random.default_rng(seed)
+    labels, speaker = rng.integers(8, size=n), rng.integers(speakers, size=n)
+    order, score, features = rng.permutation(n), get_score("logme"), {}
+    for model in range(models):
+        dim = int(rng.integers(6, 40))
+        centres = rng.normal(size=(8, dim)) * (0.8 + spread * rng.normal()) * 2 / np.sqrt(dim)
+        voices = rng.normal(size=(speakers, dim)) * 0.3
+        features[str(model)] = centres[labels] + voices[speaker] + rng.normal(size=(n, dim))
+
+    def estimate(made, chosen):
+        blocked = BlockedMoments.zeros(made.shape[1], 8)
+        for block in range(speakers):
+            own = chosen[speaker[chosen] == block]
+            if len(own):
+                moments = Moments.zeros(made.shape[1], 8)
+                moments.update(torch.from_numpy(made[own]), labels[own])
+                blocked.close_block(block, moments)
+        return estimate_all([score], LayerView(blocked, None, labels))["logme"]
+
+    left, before, encoded, last = list(features), None, 0.0, 0.0
+    for share in SHARES:
+        chosen = order[: round(share * n)]
+        now = Standing(share, {model: [estimate(features[model], chosen)] for model in left})
+        encoded += len(left) * (share - last) / models
+        gone = beaten(now, before, confidence=0.95, models=models, rounds=len(SHARES))
+        left, before, last = [model for model in left if model not in gone], now, share
+        if len(left) == 1:
+            break
+    full = {model: estimate(made, order).value for model, made in features.items()}
+    return max(full, key=full.get) in left, encoded
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"models": 5, "n": 800, "speakers": 10, "spread": 0.05},
+        {"models": 5, "n": 800, "speakers": 4, "spread": 0.15},
+        {"models": 3, "n": 1600, "speakers": 10, "spread": 0.3},
+    ],
+    ids=["models alike", "few speakers", "models apart"],
+)
+def test_the_winner_of_all_data_is_kept_in_95_of_100_runs(case):
+    runs = [raced(seed, **case) for seed in range(60)]
+    kept = sum(won for won, _ in runs)
+    assert kept >= 54  # of 60: were the chance 0.95, less would come in 3 of 100 such tests
+    if case["spread"] == 0.3:
+        assert np.mean([encoded for _, encoded in runs]) < 0.6
+
+
+@pytest.fixture
+def many(tmp_path, write_wav):
+    """480 short noises at two levels, told apart by their loudness."""
+    rng, rows = np.random.default_rng(0), [("path", "label", "speaker")]
+    for n in range(480):
+        level = 0.05 * (1 + n % 2)
+        write_wav(tmp_path / f"{n}.wav", (rng.normal(size=800) * level).astype(np.float32))
+        rows.append((f"{n}.wav", "ab"[n % 2], f"s{n // 2 % 6}"))
+    with (tmp_path / "many.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path / "many.csv"
+
+
+class Deaf(FakeEncoder):
+    """Features that say nothing of the audio."""
+
+    def _forward(self, windows):
+        for piece in super()._forward(windows):
+            piece.frames[:] = torch.randn(piece.frames.shape, generator=torch.Generator().manual_seed(len(windows)))
+            yield piece
+
+
+@pytest.fixture
+def models(monkeypatch):
+    def load(spec, options):
+        encoder = Deaf(seed=int(spec[-1])) if spec.startswith("deaf") else FakeEncoder(seed=int(spec[-1]))
+        encoder.spec = spec
+        return encoder
+
+    monkeypatch.setattr("voxrank.stable.load_encoder", load)
+    return ["deaf-1", "good-2", "deaf-3", "deaf-4"]
+
+
+def test_a_run_stops_when_one_is_left(many, models):
+    told, watcher = [], Progress()
+    watcher.note = told.append
+    found = voxrank.rank(many, models, stopping=StoppingOptions(), progress=watcher)
+    plain = voxrank.rank(many, models, scores=["logme"])
+    assert found.best.model == plain.best.model == "good-2"
+    assert list(found.best.scores) == ["logme"]
+    assert found.best.share < 1
+    assert {m.share for m in found.models[1:]} <= set(SHARES)
+    assert found.best.share == max(m.share for m in found.models)
+    assert found.data.used == pytest.approx(480 * found.best.share, abs=6)
+    assert found.best.probability_best == 1
+    assert found.beats[0][1:] == (1.0, 1.0, 1.0)
+    assert any("deaf-1 cannot be best any more, and is dropped after" in line for line in told)
+    assert any("of what all models on all data would take was encoded" in line for line in told)
+    assert found.options["confidence"] == 0.95
+
+
+def test_nothing_is_dropped_where_models_are_alike(many, models):
+    found = voxrank.rank(many, ["good-2", "good-2b2"], stopping=StoppingOptions())
+    plain = voxrank.rank(many, ["good-2", "good-2b2"], scores=["logme"])
+    assert [m.share for m in found.models] == [1, 1]
+    for mine, theirs in zip(found.layers, plain.layers, strict=True):
+        assert mine.scores["logme"].value == pytest.approx(theirs.scores["logme"].value, rel=1e-9)
+
+
+def test_a_budget_ends_the_run_after_a_round(many, models):
+    told, watcher = [], Progress()
+    watcher.note = told.append
+    found = voxrank.rank(many, ["good-2", "good-5"], stopping=StoppingOptions(budget_s=0), progress=watcher)
+    assert {m.share for m in found.models} == {1 / 8}
+    assert any(line == "the budget is spent after 12 % of the data, with 2 models left" for line in told)
+
+
+def test_blocks_to_tune_can_be_raced(many, models):
+    found = voxrank.rank(many, models, stopping=StoppingOptions(), use=UseOptions("layer"))
+    assert found.best.model == "good-2"
+    assert list(found.best.scores) == ["tuned", "logme"]
+
+
+def test_a_single_model_sees_all_data(many, models):
+    assert voxrank.rank(many, ["good-2"], stopping=StoppingOptions()).best.share == 1
+
+
+@pytest.mark.parametrize("sample", ["utterance", "frame"])
+def test_what_a_race_encoded_serves_the_full_run(many, models, tmp_path, sample):
+    kept, options = CacheOptions(str(tmp_path / "kept")), ExtractionOptions(sample=sample)
+    race = voxrank.rank(many, models, stopping=StoppingOptions(), cache=kept, extraction=options)
+    again = voxrank.rank(many, models, stopping=StoppingOptions(), cache=kept, extraction=options)
+    assert again.cost.encode_s == 0
+    assert [m.model for m in again.models] == [m.model for m in race.models]
+    full = voxrank.rank(many, models, cache=kept, scores=["logme"], extraction=options)
+    assert full.cost.cached_s == pytest.approx(
+        race.data.seconds / race.best.share * sum(m.share for m in race.models), rel=0.05
+    )
+    plain = voxrank.rank(many, models, scores=["logme"], extraction=options)
+    assert full.best.scores["logme"].value == pytest.approx(plain.best.scores["logme"].value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scores": ["combined"]}, "combined is an order of all models, and some may be dropped; name --score logme"),
+        ({"source": "many", "scores": ["logme"]}, "models that may be dropped see no source data"),
+    ],
+)
+def test_races_that_cannot_be_decided_are_refused(many, models, options, message):
+    with pytest.raises(OptionError, match=message):
+        voxrank.rank(many, models, stopping=StoppingOptions(), **options)
+    with pytest.raises(OptionError, match=r"expected confidence to be a finite number from 0.5 to 0.9999, got 1"):
+        StoppingOptions(1)
