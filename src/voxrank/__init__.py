@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voxrank.alignment import AlignedData, align
-    from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, TuningOptions, UseOptions
+    from voxrank.config import (
+        CacheOptions,
+        EncoderOptions,
+        EngineOptions,
+        ExtractionOptions,
+        SequenceOptions,
+        StoppingOptions,
+        TuningOptions,
+        UseOptions,
+    )
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import Dataset, Utterance
     from voxrank.errors import (
@@ -33,9 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlignedData",
+    "CacheOptions",
     "DataError",
     "Dataset",
     "EncoderOptions",
+    "EngineOptions",
     "ExtractionOptions",
     "ModelError",
     "OptionError",
@@ -43,6 +54,7 @@ __all__ = [
     "RequestError",
     "RunError",
     "SequenceOptions",
+    "StoppingOptions",
     "TuningOptions",
     "UseOptions",
     "Utterance",
@@ -57,7 +69,10 @@ __all__ = [
 
 _HOMES = {
     "voxrank.alignment": ("AlignedData", "align"),
-    "voxrank.config": ("EncoderOptions", "ExtractionOptions", "SequenceOptions", "TuningOptions", "UseOptions"),
+    "voxrank.config": (
+        *("CacheOptions", "EncoderOptions", "EngineOptions", "ExtractionOptions", "SequenceOptions"),
+        *("StoppingOptions", "TuningOptions", "UseOptions"),
+    ),
     "voxrank.data.read": ("read_dataset",),
     "voxrank.data.utterance": ("Dataset", "Utterance"),
     "voxrank.errors": (

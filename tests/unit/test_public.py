@@ -13,8 +13,9 @@ from voxrank.scores import Score, get_score, register_score, score_names
 
 def test_public_names():
     assert sorted(voxrank.__all__) == [
-        *("AlignedData", "DataError", "Dataset", "EncoderOptions", "ExtractionOptions", "ModelError", "OptionError"),
-        *("Ranking", "RequestError", "RunError", "SequenceOptions", "TuningOptions", "UseOptions"),
+        *("AlignedData", "CacheOptions", "DataError", "Dataset", "EncoderOptions", "EngineOptions"),
+        *("ExtractionOptions", "ModelError", "OptionError", "Ranking", "RequestError", "RunError"),
+        *("SequenceOptions", "StoppingOptions", "TuningOptions", "UseOptions"),
         *("Utterance", "UtteranceError", "Validation", "VoxrankError", "align", "rank", "read_dataset", "validate"),
     ]
     assert all(hasattr(voxrank, name) for name in voxrank.__all__)
