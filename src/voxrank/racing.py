@@ -80,9 +80,9 @@ def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> 
     return rounds
 
 
-def first_share(shards: Sequence[Shard], share: float) -> list[Item]:
+def first_share(shards: Sequence[Shard], share: float, *, seed: int = 0) -> list[Item]:
     """The utterances of the rounds up to this share of the data."""
-    rounds = plan_rounds(shards, shard_s=1.0)
+    rounds = plan_rounds(shards, shard_s=1.0, seed=seed)
     return [item for one in rounds if one.share <= share for shard in one.shards for item in shard.items]
 
 

@@ -110,7 +110,7 @@ def rank(
         engine: where models run: in this process, or on the workers of a cluster.
         stopping: stop early: models see the data in rounds, and those that cannot be best any more are dropped. None:
             all models see all data.
-        seed: of the resamples behind `probability_best`.
+        seed: of the resamples behind `probability_best`, and of the draw of rounds.
         progress: told of each step.
 
     Returns:
@@ -171,14 +171,14 @@ def rank(
     parts = [prepared] if origin is None else [prepared, origin]
     shares = dict.fromkeys(asked, 1.0)
     with running:
-        run = _Run(running, stable, asked, compared_by, extraction, store, watcher)
+        run = _Run(running, stable, asked, compared_by, extraction, store, watcher, seed)
         made = run.raced(prepared, tally, names[0], stopping, shares) if stopping else run.all(parts)
         for spec, sketches in made:
             compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
             tally.add(spec, stable.parameters[spec], asked[spec], len(stable.layers[spec]) - 1, sketches)
     seen = max(shares.values())
     skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
-    used = _used(prepared.items if seen == 1 else first_share(prepared.shards, seen), skipped)
+    used = _used(prepared.items if seen == 1 else first_share(prepared.shards, seen, seed=seed), skipped)
     if origin is not None:
         skipped = tuple(dict.fromkeys([*skipped, *_of_source([*origin.skipped, *tally.source_skipped])]))
     columns = _columns(tally.candidates, chosen, names, seed)
@@ -376,6 +376,7 @@ class _Run:
         extraction: what a sample is.
         store: holds what need not be encoded.
         watcher: told of each step.
+        seed: of the draw of rounds.
     """
 
     def __init__(
@@ -387,9 +388,10 @@ class _Run:
         extraction: ExtractionOptions,
         store: Cache | None,
         watcher: Progress,
+        seed: int,
     ) -> None:
         self._running, self._stable, self._asked, self._compared_by = running, stable, asked, compared_by
-        self._extraction, self._store, self._watcher = extraction, store, watcher
+        self._extraction, self._store, self._watcher, self._seed = extraction, store, watcher, seed
 
     def all(self, parts: Sequence[Prepared]) -> Iterator[tuple[str, list[ModelSketch]]]:
         """Each model with its sketches of the data and, where there are some, of the source data."""
@@ -420,7 +422,8 @@ class _Run:
         """
         started, before = time.perf_counter(), None
         sketches: dict[str, ModelSketch] = {}
-        left, rounds = list(self._asked), plan_rounds(prepared.shards, shard_s=self._extraction.shard_s)
+        rounds = plan_rounds(prepared.shards, shard_s=self._extraction.shard_s, seed=self._seed)
+        left = list(self._asked)
         for one in rounds:
             share, shards = one.share, one.shards
             for position, spec in enumerate(left, start=1):

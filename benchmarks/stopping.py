@@ -1,0 +1,106 @@
+"""Early stopping on real speech: how much is not encoded, and how often the model that all data put first is kept.
+
+Every model sees all data once, with the cache, and its forward passes are timed. Then races are run on what is kept,
+with other draws of the rounds and at several levels of confidence. What a race saves is counted in seconds of those
+forward passes, so that a large model counts for more than a small one.
+
+Run: python benchmarks/stopping.py [--draws 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import voxrank
+from common import DATA, MODELS, load, provenance, save
+from voxrank.config import CacheOptions, EncoderOptions, StoppingOptions
+
+NAME = "stopping"
+FOLDER = Path(__file__).parent / ".made" / "cache"
+SETS = (
+    ("arabic-commands", "label"),
+    ("arabic-commands", "speaker"),
+    ("fsdd", "label"),
+    ("fsdd", "speaker"),
+)
+CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
+ENCODER = EncoderOptions(device="cpu", whisper_window="fit")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=20)
+    draws = parser.parse_args().draws
+    result = load(NAME) or {"encode_s": {}, "sets": {}}
+    for name, target in SETS:
+        seconds = result["encode_s"].setdefault(name, {})
+        for model in MODELS:
+            found = ranked(name, target, [model])
+            if model not in seconds:
+                seconds[model] = round(found.cost.encode_s, 2)
+                save(NAME, result)
+                print(name, model, seconds[model], flush=True)
+        full = ranked(name, target, list(MODELS))
+        result["sets"][f"{name} {target}"] = {
+            "utterances": full.data.used,
+            "seconds": round(full.data.seconds, 1),
+            "order": [one.model for one in full.models],
+            "scores": [round(one.scores["logme"].value, 4) for one in full.models],
+            "confidence": {
+                str(level): summed(list(races(name, target, level, draws, seconds)), full) for level in CONFIDENCES
+            },
+        }
+        result["made"] = provenance()
+        save(NAME, result)
+        print(name, target, result["sets"][f"{name} {target}"]["confidence"], flush=True)
+
+
+def ranked(name: str, target: str, models: list[str], **options: Any) -> voxrank.Ranking:
+    """A ranking by LogME, of what the cache has."""
+    return voxrank.rank(
+        DATA / name / "manifest.csv",
+        models,
+        target=target,
+        split="all",
+        scores=["logme"],
+        encoder=ENCODER,
+        cache=CacheOptions(str(FOLDER), 100),
+        **options,
+    )
+
+
+def races(name: str, target: str, level: float, draws: int, seconds: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """Runs that stop early, each with another draw."""
+    whole = sum(seconds.values())
+    for draw in range(draws):
+        found = ranked(name, target, list(MODELS), stopping=StoppingOptions(level), seed=draw)
+        encoded = sum(one.share * seconds[one.model] for one in found.models)
+        yield {
+            "first": found.best.model,
+            "left": [one.model for one in found.models if one.share == found.best.share],
+            "share": found.best.share,
+            "saved": 1 - encoded / whole,
+        }
+
+
+def summed(runs: list[dict[str, Any]], full: voxrank.Ranking) -> dict[str, Any]:
+    """How often the winner of all data was kept, and what was saved, in the mean and at worst."""
+    winner = full.best.model
+    saved = np.array([one["saved"] for one in runs])
+    return {
+        "draws": len(runs),
+        "kept": sum(winner in one["left"] for one in runs),
+        "first": sum(winner == one["first"] for one in runs),
+        "saved": round(float(saved.mean()), 4),
+        "saved_least": round(float(saved.min()), 4),
+        "share": round(float(np.mean([one["share"] for one in runs])), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
