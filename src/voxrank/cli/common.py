@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from voxrank.errors import RequestError, VoxrankError
+from voxrank.errors import RequestError, VoxrankError, is_harmless, one_line
 from voxrank.files import write_atomically
 
 DataArgument = Annotated[
@@ -119,12 +119,28 @@ def err() -> Console:
 
 
 def print_json(text: str) -> None:
-    """Print JSON on standard output; in escapes where its encoding lacks a character."""
+    """Print JSON on standard output; in escapes where its encoding lacks a character, or where one steers terminals."""
+    text = "\n".join(line if line.isprintable() else _in_escapes(line) for line in text.split("\n"))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(json.loads(text), indent=2)
     typer.echo(text.rstrip("\n"))
+
+
+def _in_escapes(line: str) -> str:
+    return "".join(c if is_harmless(c) else json.dumps(c)[1:-1] for c in line)
+
+
+class _LineFormatter(logging.Formatter):
+    """One line for each message, whatever the names in it hold; the lines of a traceback are kept."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's own name
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(map(one_line, super().formatException(ei).split("\n")))
 
 
 @contextmanager
@@ -135,7 +151,7 @@ def log_to(folder: Path) -> Iterator[None]:
     """
     text = StringIO()
     handler = logging.StreamHandler(text)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("voxrank")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
