@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from voxrank.aligners.base import Aligned, Aligner, AlignerRecord
+from voxrank.aligners.base import AlignerRecord
+from voxrank.aligners.kept import Alignments, KnownAlignment
 from voxrank.aligners.registry import favoured, load_aligner, parse_aligner
+from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
 from voxrank.errors import OptionError
@@ -71,6 +73,7 @@ def label(
     watcher: Progress,
     *,
     ranked: bool = True,
+    store: Cache | None = None,
 ) -> Labelled:
     """Align what is to be aligned.
 
@@ -83,6 +86,7 @@ def label(
         threads: decoders that run ahead.
         watcher: told of progress.
         ranked: whether the candidates are ranked by the labels, which must not favour one of them then.
+        store: holds alignments of earlier runs, and keeps those that are made.
 
     Raises:
         OptionError: the labels would favour a candidate.
@@ -93,23 +97,33 @@ def label(
         record = None if prepared.targets.timed is None else AlignerRecord("segments")
         return Labelled(_jittered(prepared, options.against), record, options.against)
 
-    def made(text: str) -> tuple[Aligner, Aligned]:
+    transcripts, names = prepared.transcripts, prepared.names
+    kept = None if store is None else Alignments(store, candidates, stable.lend, transcripts, names, encoding)
+
+    def made(text: str) -> KnownAlignment:
         spec = parse_aligner(text)
         watcher.align(text, prepared.seconds)
-        aligner = load_aligner(spec, candidates, stable.lend, prepared.transcripts, prepared.names, encoding, threads)
-        if ranked:
-            _check_leaks(aligner, options, candidates, stable, watcher)
-        aligned = aligner.align(prepared.transcripts, prepared.names, watcher.advance)
+        known = None if kept is None else kept.load(text)
+        if known is None:
+            aligner = load_aligner(spec, candidates, stable.lend, transcripts, names, encoding, threads)
+            favours = favoured(aligner, candidates, stable.lend)
+            _check_leaks(aligner.record, favours if ranked else (), options, watcher)
+            aligned = aligner.align(transcripts, names, watcher.advance)
+            known = KnownAlignment(aligned, aligner.record, favours, aligner.notes)
+            if kept is not None:
+                kept.keep(text, known)
+        else:
+            _check_leaks(known.record, known.favoured if ranked else (), options, watcher)
         watcher.finish()
-        for line in aligner.notes:
+        for line in known.notes:
             watcher.note(line)
             logger.info(line)
-        return aligner, aligned
+        return known
 
-    aligner, found = made(options.aligner)
-    others = [made(name)[1] for name in options.against if name != JITTER]
-    ready = _jittered(prepared.aligned(found, others), options.against)
-    return Labelled(ready, aligner.record, options.against, time.perf_counter() - started)
+    first = made(options.aligner)
+    others = [made(name).aligned for name in options.against if name != JITTER]
+    ready = _jittered(prepared.aligned(first.aligned, others), options.against)
+    return Labelled(ready, first.record, options.against, time.perf_counter() - started)
 
 
 def _jittered(prepared: Prepared, against: Sequence[str]) -> Prepared:
@@ -124,11 +138,9 @@ def _jittered(prepared: Prepared, against: Sequence[str]) -> Prepared:
     return replace(prepared, targets=replace(targets, timed=replace(targets.timed, versions=versions)))
 
 
-def _check_leaks(
-    aligner: Aligner, options: SequenceOptions, candidates: Sequence[str], stable: Stable, watcher: Progress
-) -> None:
-    for candidate in favoured(aligner, candidates, stable.lend):
-        line = f"the aligner {aligner.record} was trained on {candidate} or from the same weights"
+def _check_leaks(record: AlignerRecord, favours: Sequence[str], options: SequenceOptions, watcher: Progress) -> None:
+    for candidate in favours:
+        line = f"the aligner {record} was trained on {candidate} or from the same weights"
         if not options.allow_leak:
             raise OptionError(
                 f"{line}: its labels would favour that candidate; take --aligner flat or another model, leave the "

@@ -159,7 +159,7 @@ def rank(
     expecting = use if TUNED in names else None
     asked = _asked(specs, layers, stable, expecting)
     left_out += [f"{spec} has no block to tune and is left out" for spec in specs if spec not in asked]
-    labelled = label(ready, sequence, specs, stable, encoding, extraction.threads, watcher)
+    labelled = label(ready, sequence, specs, stable, encoding, extraction.threads, watcher, store=store)
     prepared = labelled.prepared
     if labelled.record is not None:
         left_out.insert(0, f"times: {labelled.record}")

@@ -103,15 +103,20 @@ class Cache:
     Args:
         options: the folder and its size.
         note: told, once, of what went wrong without ending the run.
+
+    Attributes:
+        folder: as the user names it.
+        root: of the entries of this version.
     """
 
     def __init__(self, options: CacheOptions, note: Note = logger.warning) -> None:
         self.folder = Path(options.folder) if options.folder is not None else default_folder()
-        self._root = self.folder / f"v{SCHEMA}"
+        self.root = self.folder / f"v{SCHEMA}"
         self._limit = options.size_gb * 1e9
         self._note = note
         self._told: set[str] = set()
         self._digests: dict[Path, AudioDigest | None] = {}
+        self._models: dict[tuple[str, EncoderOptions], str | None] = {}
         if self.folder.exists() and not self.folder.is_dir():
             raise OptionError(
                 f"expected a folder for the cache, got a file: {self.folder}; choose another with --cache"
@@ -126,12 +131,23 @@ class Cache:
         options: ExtractionOptions,
     ) -> ModelCache | None:
         """The entries that serve one model with these options; None where it does not tell its weights."""
-        known = model_key(encoder, encoding)
+        return self.of_key(self.model_key(encoder, encoding), encoder.spec, layers, targets, options)
+
+    def model_key(self, encoder: Encoder, options: EncoderOptions) -> str | None:
+        """A digest of all that an encoder's frames follow from (`keys.model_key`), made once a run."""
+        if (encoder.spec, options) not in self._models:
+            self._models[encoder.spec, options] = model_key(encoder, options)
+        return self._models[encoder.spec, options]
+
+    def of_key(
+        self, known: str | None, spec: str, layers: Sequence[Layer], targets: Targets, options: ExtractionOptions
+    ) -> ModelCache | None:
+        """The same for a model that is loaded elsewhere, by its `model_key`."""
         if known is None:
-            self.tell(f"{encoder.spec} does not show its weights, and is encoded anew each time")
+            self.tell(f"{spec} does not show its weights, and is encoded anew each time")
             return None
         about = {
-            "model": encoder.spec,
+            "model": spec,
             "layers": [layer_name(layer) for layer in layers],
             "sample": options.sample,
             "made": {name: version(name) for name in LIBRARIES},
@@ -141,15 +157,28 @@ class Cache:
             {"schema": SCHEMA, "known": known, "dims": [layer.dim for layer in layers], "classes": classes_of(targets)}
             | {**{k: v for k, v in about.items() if k != "model"}, **extracted}
         )
-        return ModelCache(self, self._root / key, about, encoder.spec, layers, targets, options)
+        return ModelCache(self, self.root / key, about, spec, layers, targets, options)
 
-    def item_key(self, item: Item, targets: Targets) -> str | None:
+    def digests(self, items: Iterable[Item]) -> dict[Path, AudioDigest]:
+        """What is known so far of the audio of these utterances."""
+        known = {item.utterance.path: self._digests.get(item.utterance.path) for item in items}
+        return {path: digest for path, digest in known.items() if digest is not None}
+
+    def take_over(self, digests: Mapping[Path, AudioDigest]) -> None:
+        """Believe another process of its audio, before it is decoded here, where the files have that size and time."""
+        for path, theirs in digests.items():
+            with suppress(OSError):
+                stamp = stamp_of(path)
+                if stamp[:2] == theirs.stamp[:2]:  # the place differs from machine to machine
+                    self._digests[path] = AudioDigest(theirs.content, stamp)
+
+    def item_key(self, item: Item, targets: Targets | None = None) -> str | None:
         """What identifies an utterance: audio, offsets, id, and its timelines; None where the audio cannot be read."""
         utterance = item.utterance
         digest = self._audio_digest(utterance.path)
         if digest is None:
             return None
-        timed = targets.timed
+        timed = None if targets is None else targets.timed
         lines = () if timed is None else (timed.timelines, *timed.versions)
         heard = [[part.tobytes().hex() for part in timeline_parts(every[item.row])] for every in lines]
         return digest_of([digest.content, utterance.id, utterance.start, utterance.end, heard])
@@ -167,15 +196,18 @@ class Cache:
             self._told.add(text)
             self._note(text)
 
+    def tell_unwritable(self, error: Exception) -> None:
+        """Once: nothing more can be kept."""
+        self.tell(f"the cache cannot be written, and the run goes on without ({reason(error)})")
+
     def holdings(self) -> list[Holding]:
         """What there is, used last first."""
         found = []
-        for folder in _folders(self._root):
-            entries = list(read_entries(folder))
-            sizes = [_size(entry.path) for entry in entries]
-            used = max((_used(entry.path) for entry in entries), default=0.0)
-            utterances = len(frozenset().union(*(entry.items for entry in entries)))
-            found.append(Holding(folder, _about(folder), len(entries), utterances, sum(sizes), used))
+        for folder in _folders(self.root):
+            paths = list(folder.glob(f"*{SUFFIX}"))
+            items = frozenset().union(*(entry.items for entry in read_entries(folder)))
+            used = max(map(_used, paths), default=0.0)
+            found.append(Holding(folder, _about(folder), len(paths), len(items), sum(map(_size, paths)), used))
         return sorted(found, key=lambda one: -one.used)
 
     def prune(self, limit: float | None = None) -> tuple[int, int]:
@@ -188,7 +220,7 @@ class Cache:
             Files and bytes that were deleted.
         """
         limit = self._limit if limit is None else limit
-        paths = [path for folder in _folders(self._root) for path in folder.glob(f"*{SUFFIX}")]
+        paths = [path for folder in _folders(self.root) for path in folder.glob(f"*{SUFFIX}")]
         ages = sorted(((_used(path), _size(path), path) for path in paths), key=lambda one: one[:2])
         total, count, freed = sum(size for _, size, _ in ages), 0, 0
         for _, size, path in ages:
@@ -197,7 +229,7 @@ class Cache:
             with suppress(OSError):
                 path.unlink()
                 total, count, freed = total - size, count + 1, freed + size
-        for folder in _folders(self._root):
+        for folder in _folders(self.root):
             _sweep(folder)
         return count, freed
 
@@ -407,7 +439,7 @@ class ModelCache:
             entry = Entry(path, frozenset(stored.items))
         except (OSError, SketchError) as error:
             self._writable = False
-            self._cache.tell(f"the cache cannot be written, and the run goes on without ({reason(error)})")
+            self._cache.tell_unwritable(error)
         if entry is not None:
             self._own.setdefault(block, []).append(entry)
 

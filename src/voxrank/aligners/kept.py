@@ -1,0 +1,174 @@
+"""Alignments on disk: when the units of transcripts are heard, found again by what they were made of."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.aligners.base import Aligned, AlignerRecord, Transcript
+from voxrank.cache.entries import SUFFIX
+from voxrank.cache.keys import checksum_of, digest_of
+from voxrank.cache.store import LIBRARIES, SCHEMA, Cache
+from voxrank.config import EncoderOptions
+from voxrank.encoders.base import Encoder
+from voxrank.errors import SketchError, UtteranceError
+from voxrank.files import write_atomically
+from voxrank.sketches.store import load_sketches, register_kind, save_sketches
+from voxrank.targets.timeline import Timeline
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class StoredAlignment:
+    """What one aligner said of all transcripts.
+
+    Attributes:
+        counts: (U,) stretches of each utterance; -1 where it could not be aligned.
+        starts, ends: (S,) seconds, of all stretches.
+        symbols: (S,) numbers of units.
+        errors: place of an utterance → why it could not be aligned.
+        aligner: the kind.
+        candidate: place of the model among the candidates; None where it is none of them, or there is none.
+        model: the model that was named, where it is no candidate.
+        layer: of the model.
+        trained: whether it was trained to tell units apart.
+        favoured: places of candidates that its labels would favour.
+        notes: what the user should know.
+    """
+
+    counts: NDArray[np.int64]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    symbols: NDArray[np.int64]
+    errors: dict[int, str]
+    aligner: str
+    candidate: int | None = None
+    model: str | None = None
+    layer: int | None = None
+    trained: bool = False
+    favoured: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+register_kind(StoredAlignment, counts="U", starts="S", ends="S", symbols="S")
+
+
+@dataclass(frozen=True)
+class KnownAlignment:
+    """The same, as a run takes it.
+
+    Attributes:
+        aligned: of each transcript.
+        record: what made it.
+        favoured: candidates that its labels would favour.
+        notes: what the user should know.
+    """
+
+    aligned: Aligned
+    record: AlignerRecord
+    favoured: list[str]
+    notes: tuple[str, ...]
+
+
+class Alignments:
+    """Alignments of one set of transcripts, with the models that may be listened to.
+
+    Args:
+        cache: that they are part of.
+        candidates: specs of the models that are ranked.
+        lend: gives their encoders.
+        transcripts: of the data.
+        names: of the units.
+        options: of the encoders.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        candidates: Sequence[str],
+        lend: Callable[[str], Encoder],
+        transcripts: Sequence[Transcript],
+        names: Sequence[str],
+        options: EncoderOptions,
+    ) -> None:
+        self._cache, self._folder, self._candidates = cache, cache.root / "alignments", list(candidates)
+        audio = [cache.item_key(transcript.item) for transcript in transcripts]
+        models = [cache.model_key(lend(spec), options) for spec in candidates]
+        said = [[t.labels.tolist(), np.flatnonzero(t.pauses).tolist()] for t in transcripts]
+        self._known = None not in audio and None not in models
+        self._key = digest_of(
+            [SCHEMA, audio, models, said, list(names), asdict(options), {name: version(name) for name in LIBRARIES}]
+        )
+
+    def load(self, text: str) -> KnownAlignment | None:
+        """What an aligner said before; None where it is not known, or the file is damaged."""
+        if not self._known:
+            return None
+        for path in sorted(self._folder.glob(f"{self._name(text)}-*{SUFFIX}")):
+            with suppress(OSError, SketchError, UtteranceError, IndexError):
+                if path.name.endswith(f"-{checksum_of(path)}{SUFFIX}"):
+                    found = self._built(load_sketches(path, StoredAlignment))
+                    os.utime(path)
+                    return found
+            self._cache.tell("the cache held a damaged alignment, which is made again")
+            with suppress(OSError):
+                path.unlink()
+        return None
+
+    def keep(self, text: str, known: KnownAlignment) -> None:
+        """Keep what an aligner said; where that cannot be, it is told once."""
+        if not self._known:
+            return
+        lines = [one if isinstance(one, Timeline) else None for one in known.aligned]
+        heard = [line for line in lines if line is not None]
+        empty: list[NDArray[np.float64]] = [np.empty(0)]
+        record, places = known.record, {spec: place for place, spec in enumerate(self._candidates)}
+        stored = StoredAlignment(
+            np.array([-1 if line is None else len(line.starts) for line in lines], dtype=np.int64),
+            np.concatenate([line.starts for line in heard] or empty),
+            np.concatenate([line.ends for line in heard] or empty),
+            np.concatenate([line.symbols for line in heard] or [np.empty(0, dtype=np.int64)]),
+            {place: str(one) for place, one in enumerate(known.aligned) if isinstance(one, UtteranceError)},
+            record.aligner,
+            places.get(record.model) if record.model is not None else None,
+            None if record.model in places else record.model,
+            record.layer,
+            record.trained,
+            [places[spec] for spec in known.favoured],
+            list(known.notes),
+        )
+        part = self._folder / f".{self._name(text)}-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            about = self._folder / "about.json"
+            if not about.exists():
+                write_atomically(about, '{"model": "alignments of transcripts"}\n')
+            save_sketches(part, stored, StoredAlignment)
+            part.replace(self._folder / f"{self._name(text)}-{checksum_of(part)}{SUFFIX}")
+        except (OSError, SketchError) as error:
+            self._cache.tell_unwritable(error)
+
+    def _name(self, text: str) -> str:
+        return digest_of([self._key, text])
+
+    def _built(self, stored: StoredAlignment) -> KnownAlignment:
+        ends = np.cumsum(np.maximum(stored.counts, 0))
+        aligned: Aligned = []
+        for place, (count, end) in enumerate(zip(stored.counts.tolist(), ends.tolist(), strict=True)):
+            if count < 0:
+                aligned.append(UtteranceError(stored.errors[place]))
+            else:
+                own = slice(end - count, end)
+                aligned.append(Timeline(stored.starts[own], stored.ends[own], stored.symbols[own]))
+        model = stored.model if stored.candidate is None else self._candidates[stored.candidate]
+        record = AlignerRecord(stored.aligner, model, stored.layer, stored.trained)
+        return KnownAlignment(aligned, record, [self._candidates[n] for n in stored.favoured], tuple(stored.notes))
