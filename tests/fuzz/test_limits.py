@@ -10,9 +10,12 @@ import signal
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from voxrank.config import EncoderOptions
 
 pytestmark = pytest.mark.timeout(120)
 MOST_MB = 300
@@ -328,8 +331,16 @@ def run_alone(function, folder):
 
 def main(folder):
     import torch
+    import transformers as tf
+
+    from voxrank.encoders.ct2 import encoder_from_buffer
+    from voxrank.errors import ModelError
 
     torch.set_num_threads(1)
+    with torch.device("meta"):
+        tf.AutoModel.from_config(tf.HubertConfig(num_hidden_layers=1))
+    with suppress(ModelError):
+        encoder_from_buffer(b"", EncoderOptions())
     for name, function in CASES.items():
         place = Path(folder) / name
         place.mkdir()
