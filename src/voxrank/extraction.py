@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank.config import ExtractionOptions, Hertz, Seconds
-from voxrank.data.audio import decode
+from voxrank.data.audio import decode, in_time
 from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
@@ -200,7 +200,7 @@ def _decode(batch: Sequence[Item], sample_rate: int) -> _Decoded:
 def decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
     """An utterance's audio, or why it cannot be had."""
     try:
-        return decode(item.utterance, sample_rate)
+        return in_time(lambda: decode(item.utterance, sample_rate))
     except UtteranceError as error:
         return error
 

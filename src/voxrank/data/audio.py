@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from stat import S_ISDIR, S_ISREG
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
+from voxrank.data.patience import within
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import UtteranceError, shortened
 
@@ -24,6 +26,7 @@ _SIZES = re.compile(r"(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d
 _FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
 """What libsndfile writes into its log of WAV, AIFF, 8SVX, AU, W64 and RF64 files that were cut short."""
 
+Result = TypeVar("Result")
 Waveform = NDArray[np.float32]
 """Mono samples, shape (n,), about -1 to 1."""
 
@@ -33,6 +36,8 @@ END_TOLERANCE_S: Seconds = 0.05
 """How far an `end` may lie past the end of the file: manifests round."""
 MP3_LEAD_S: Seconds = 1.0
 """MP3 frames borrow bits from those before them: after a seek, this much is decoded and thrown away."""
+PATIENCE_S: Seconds = 120.0
+"""How long one file may take to be opened, or one utterance to be decoded: a disk that does not answer ends no run."""
 UNKNOWN_LENGTH = 2**63 - 1
 """What libsndfile says of a FLAC stream whose header leaves the length open."""
 MAX_UTTERANCE_S: Seconds = 6 * 3600
@@ -240,8 +245,20 @@ def _too_long(place: Probed) -> UtteranceError:
     )
 
 
+def in_time(function: Callable[[], Result]) -> Result:
+    """What a function that reads audio returns, if it does so within `PATIENCE_S`.
+
+    Raises:
+        UtteranceError: it does not.
+    """
+    try:
+        return within(PATIENCE_S, function)
+    except TimeoutError as error:
+        raise UtteranceError(f"expected audio, got {error}; check the disk or the file") from error
+
+
 def _probe_or_skip(utterance: Utterance) -> Probed | Skipped:
     try:
-        return probe(utterance)
+        return in_time(lambda: probe(utterance))
     except UtteranceError as error:
         return Skipped(utterance.id, shortened(str(error)))

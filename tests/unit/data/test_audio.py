@@ -1,6 +1,7 @@
 """What is decoded is what was recorded, at any rate, in any form."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import voxrank
+from voxrank.data import audio
 from voxrank.data.audio import decode, probe, resampled_length
+from voxrank.data.patience import within
 from voxrank.data.utterance import Utterance
 
 
@@ -106,3 +110,38 @@ def test_silence_is_audio(tmp_path):
 @given(n=st.integers(1, 10**7), rate=st.integers(8_000, 192_000), new=st.integers(8_000, 48_000))
 def test_length_is_rounded_to_the_nearest(n, rate, new):
     assert abs(resampled_length(n, rate, new) - n * new / rate) <= 0.5
+
+
+def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch):
+    """The decoder of one clip sleeps; the run goes on, and the process can end."""
+    slow = voxrank.read_dataset(tones).utterances[0].path
+    monkeypatch.setattr(audio, "PATIENCE_S", 0.3)
+
+    def sleeping(utterance, rate):
+        if utterance.path == slow:
+            time.sleep(30)
+        return audio.decode(utterance, rate)
+
+    monkeypatch.setattr("voxrank.extraction.decode", sleeping)
+    started = time.monotonic()
+    found = voxrank.rank(tones, ["logmel"])
+    assert time.monotonic() - started < 25
+    [skipped] = found.skipped
+    assert skipped.reason == "expected audio, got no answer in 0.3 s; check the disk or the file"
+    assert found.data.used == 35
+
+
+def test_a_header_that_does_not_come_costs_one_utterance(tones, monkeypatch):
+    slow = voxrank.read_dataset(tones).utterances[3].path
+    probe = audio.probe
+    monkeypatch.setattr(audio, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(audio, "probe", lambda u: time.sleep(30) if u.path == slow else probe(u))
+    assert [one.reason for one in voxrank.rank(tones, ["logmel"]).skipped] == [
+        "expected audio, got no answer in 0.3 s; check the disk or the file"
+    ]
+
+
+def test_errors_and_results_pass_through_the_wait():
+    assert within(1, lambda: 3) == 3
+    with pytest.raises(KeyError, match="gone"):
+        within(1, lambda: {}["gone"])
