@@ -28,7 +28,7 @@ SETS = (
     ("fsdd", "label"),
     ("fsdd", "speaker"),
 )
-CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
+CONFIDENCES = (0.9, 0.95, 0.99)
 ENCODER = EncoderOptions(device="cpu", whisper_window="fit")
 
 

@@ -403,6 +403,43 @@ def study_training(result: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def cache(result: dict[str, Any]) -> str:
+    """Time with the cache over time without, and its size."""
+    rows = [
+        [
+            f"`{row['model']}`",
+            row["sample"],
+            row["layers"],
+            row["dim"],
+            f"{row['empty']:.2f}",
+            f"{row['filled']:.2f}",
+            f"{row['mb_an_hour']:,.0f}",
+        ]
+        for row in result["rows"]
+    ]
+    header = ["model", "a sample is", "layers", "dim", "empty / no cache", "filled / no cache", "MB by hour of audio"]
+    return table(header, rows) + f"\n{result['data']}; medians of {result['rounds']} rounds.\n" + made(result)
+
+
+def stopping(result: dict[str, Any]) -> str:
+    """What races saved, and whether they kept the winner, by confidence."""
+    rows = [
+        [
+            name,
+            f"{one['utterances']:,}",
+            level,
+            f"{race['kept']} of {race['draws']}",
+            f"{race['first']} of {race['draws']}",
+            f"{100 * race['saved']:.0f} %",
+            f"{100 * race['saved_least']:.0f} %",
+        ]
+        for name, one in result["sets"].items()
+        for level, race in one["confidence"].items()
+    ]
+    header = ["data", "utterances", "confidence", "winner kept", "winner first", "encoding saved", "at least"]
+    return table(header, rows) + made(result)
+
+
 def published(result: dict[str, Any]) -> str:
     """The paper's tables, and the rule beside them."""
     return table(study.PUBLISHED_HEADER, study.published_rows(result)) + made(result)
@@ -442,6 +479,8 @@ TABLES = {
     "alignment-speed": ("alignment", alignment_speed),
     "stability": ("stability", stability),
     "policies": ("policies", policies),
+    "cache": ("cache", cache),
+    "stopping": ("stopping", stopping),
     "study-summary": ("study", study_summary),
     "study-targets": ("study", study_targets),
     "study-reporting": ("study", study_cells("reporting")),

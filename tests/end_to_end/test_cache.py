@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from voxrank.cli.main import exit_code
@@ -149,3 +151,23 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, h
         {x["layer"]: x["scores"]["logme"]["value"] for x in json.loads(out)["layers"]} for out in (finished, whole)
     )
     assert mine == pytest.approx(theirs, rel=1e-9)
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="names of files are text there")
+def test_names_that_are_no_text_and_links_in_circles_cost_their_own_files(run, tmp_path, write_wav):
+    rng = np.random.default_rng(0)
+    root = tmp_path / "classes"
+    for label, level in (("quiet", 0.05), ("loud", 0.2)):
+        for n in range(6):
+            write_wav(root / label / f"{n}.wav", (rng.normal(size=4000) * level).astype(np.float32))
+    shutil.copy(root / "loud" / "0.wav", os.fsencode(root / "loud") + b"/caf\xe9.wav")
+    (root / "loud" / "circle").symlink_to(root)
+    (root / "loud" / "itself.wav").symlink_to(root / "loud" / "itself.wav")
+    code, out, _ = run("rank", root, "-m", "logmel", "--json", "--out", tmp_path / "out")
+    assert code == 0
+    found = json.loads(out)
+    assert found["data"]["used"] == 12
+    assert len(found["skipped"]) == 2
+    reasons = " ".join(one["reason"] for one in found["skipped"])
+    assert "expected UTF-8 text" in reasons
+    assert "symbolic link" in reasons

@@ -417,3 +417,14 @@ def test_transcripts_in_shards_of_any_length(fakes, spelled, passes, kept):
     passes.clear()
     assert_same(voxrank.rank(spelled, ["fake-a"], sequence=sequence, cache=kept), first)
     assert not passes
+
+
+@pytest.mark.parametrize("now", [0.0, 4e9], ids=["back to 1970", "on to 2096"])
+def test_a_clock_that_was_changed_changes_nothing(fakes, tones, passes, kept, monkeypatch, now):
+    first = voxrank.rank(tones, ["fake-a"], cache=kept)
+    for path in entry_paths(kept):
+        os.utime(path, (now + 100, now + 100))
+    monkeypatch.setattr(cache_module.time, "time", lambda: now)
+    passes.clear()
+    assert_same(voxrank.rank(tones, ["fake-a"], cache=kept), first)
+    assert not passes

@@ -1,6 +1,7 @@
 """The documentation's figures are those of the committed results."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,14 @@ def test_documents_named_by_others_are_there():
     names = {path.stem for path in (ROOT / "docs").glob("*.md")}
     toctree = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").partition("{toctree}\n")[2].partition("```")[0]
     assert set(toctree.split()) <= names
+
+
+def test_every_fault_of_the_table_is_injected_by_a_test_that_there_is():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 15
+    assert named <= there
