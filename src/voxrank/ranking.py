@@ -51,7 +51,7 @@ from voxrank.sketches.projections import Quantiles
 from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import Targets, remarks
 from voxrank.targets.timeline import UNLABELLED
-from voxrank.tuned import TUNED, Asked, expected
+from voxrank.tuned import TUNED, Asked, expected, mean_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,9 @@ Columns = dict[str, Column]
 
 LEAST_EXAMPLES = 20
 """Of a class, on average, from which on nearest neighbours have a say in the default ranking."""
+
+FRAMES_FOR_TUNED = 4
+"""How many times the usual samples are kept for it: accuracies of neighbouring layers are near to each other."""
 
 N_DIRECTIONS = 50
 """Of the sliced Wasserstein distance."""
@@ -138,6 +141,8 @@ def rank(
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
     if not named:
         named = {name: _parts(name) for name in [default_score(dataset, use, stopping)]}
+    if TUNED in named:
+        named[TUNED] = [score for score in named[TUNED] if dataset.task in score.tasks]
     if TUNED in named and use.strategy != "layer":
         raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
     _check_stopping(stopping, next(iter(named)), with_source=source is not None)
@@ -145,10 +150,11 @@ def rank(
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
     keep = cache is not None  # what any score may ask for later
+    many = FRAMES_FOR_TUNED if TUNED in names and extraction.sample != "utterance" else 1
     store = None if cache is None else Cache(cache, watcher.note)
     extraction = replace(
         extraction,
-        kept_samples=extraction.kept_samples if keep or any(score.sampled for score in chosen) else 0,
+        kept_samples=many * extraction.kept_samples if keep or any(score.sampled for score in chosen) else 0,
         projections=(extraction.projections or N_DIRECTIONS) if keep or any(score.projected for score in chosen) else 0,
     )
     compared = any(score.needs_source for score in chosen)
@@ -537,7 +543,8 @@ class _Tally:
         }
         made = [dict(found[layer.index]) for layer in asked.ranked]
         if self._use is not None:
-            known = {index: one["logme"] for index, one in found.items()}
+            parts = [name for name in COMBINATIONS[TUNED] if name in made[0]]
+            known = {index: mean_of([one[name] for name in parts]) for index, one in found.items()}
             for layer, estimates in zip(asked.ranked, made, strict=True):
                 estimates[TUNED] = expected(known, layer.index, last, self._use)
         return made
@@ -632,7 +639,7 @@ def _columns(candidates: Sequence[_Candidate], scores: Sequence[Score], names: S
     }
     columns: Columns = {}
     for name in names:
-        parts = COMBINATIONS.get(name, ())
+        parts = [part for part in COMBINATIONS.get(name, ()) if part in plain]
         columns[name] = plain[name] if name in plain else Column.combined([plain[part] for part in parts])
         columns |= {part: plain[part] for part in parts if part not in columns}
     return columns

@@ -129,7 +129,7 @@ def entries(folder):
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, how):
     """The code of the model is part of its key, so that the pace comes from a file beside it."""
     pace = tmp_path / "pace"
-    pace.write_text("0.1")
+    pace.write_text("0.4")
     seconds = "open('pace').read()"
     begun = started(tmp_path, tones, seconds)
     deadline = time.monotonic() + 60

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import voxrank
-from voxrank.config import UseOptions
+from voxrank.config import ExtractionOptions, UseOptions
 from voxrank.encoders.base import Layer
+from voxrank.engines.local import LocalRunner
 from voxrank.errors import OptionError
 from voxrank.joint import JointLayer
 from voxrank.progress import Progress
@@ -17,6 +18,7 @@ from voxrank.scores.estimate import Estimate
 from voxrank.tuned import Asked, expected
 
 LAYERS = tuple(Layer(i, f"block {i}", 4, 50.0) for i in range(5))
+PARTS = ("loo", "ncm", "knn")
 ON_BLOCK, ON_TOP = UseOptions("layer"), UseOptions("layer", "top")
 
 
@@ -83,19 +85,40 @@ def test_no_block_makes_several_layers_together():
 
 @pytest.mark.parametrize("head_at", ["layer", "top"])
 def test_a_ranking_of_blocks(fakes, tones, head_at):
-    plain = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["logme"])
+    plain = voxrank.rank(tones, ["fake-a", "fake-b"], scores=list(PARTS))
     found = voxrank.rank(tones, ["fake-a", "fake-b"], use=UseOptions("layer", head_at))
     assert (found.options["strategy"], found.options["head_at"]) == ("layer", head_at)
-    assert list(found.best.scores) == ["tuned", "logme"]
-    frozen = {(x.model, x.layer): x.scores["logme"].value for x in plain.layers}
+    assert list(found.best.scores) == ["tuned", *PARTS]
+    frozen = {(x.model, x.layer): np.mean([x.scores[name].value for name in PARTS]) for x in plain.layers}
     assert {(x.model, x.layer) for x in found.layers} == {key for key in frozen if key[1] > 0}
     last = {model: max(layer for name, layer in frozen if name == model) for model, _ in frozen}
     for x in found.layers:
         head = last[x.model] if head_at == "top" else x.layer
         wanted = frozen[x.model, x.layer - 1] + frozen[x.model, head] - frozen[x.model, x.layer]
         assert x.scores["tuned"].value == pytest.approx(wanted)
-        assert x.scores["logme"].value == frozen[x.model, x.layer]
-        assert x.scores["tuned"].low < x.scores["tuned"].value < x.scores["tuned"].high
+        assert np.mean([x.scores[name].value for name in PARTS]) == pytest.approx(frozen[x.model, x.layer])
+        assert x.scores["tuned"].low <= x.scores["tuned"].value <= x.scores["tuned"].high
+
+
+def test_of_values_the_parts_that_serve_them_are_averaged(fakes, tones):
+    pitch = {"low": "200", "middle": "500", "high": "1400"}
+    rows = [line.split(",") for line in tones.read_text().splitlines()[1:]]
+    manifest = tones.with_name("pitch.csv")
+    lines = [f"{path},{pitch[label]},{speaker}" for path, label, speaker in rows]
+    manifest.write_text("\n".join(["path,value,speaker", *lines]))
+    found = voxrank.rank(manifest, ["fake-a"], use=UseOptions("layer"))
+    assert list(found.best.scores) == ["tuned", "loo", "knn"]
+
+
+def test_frames_are_kept_four_times_as_many(fakes, tones, monkeypatch):
+    seen = []
+    sketch = LocalRunner.sketch
+    monkeypatch.setattr(LocalRunner, "sketch", lambda self, *a, **k: seen.append(a[3]) or sketch(self, *a, **k))
+    frames = ExtractionOptions(sample="frame", kept_samples=10)
+    voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"), extraction=frames)
+    voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"))
+    voxrank.rank(tones, ["fake-a"], scores=["knn"], extraction=frames)
+    assert [options.kept_samples for options in seen] == [40, 1024, 10]
 
 
 def test_chosen_layers_give_what_all_of_them_give(fakes, tones):

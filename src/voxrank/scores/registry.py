@@ -60,9 +60,9 @@ def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = Tr
 
 
 _SCORES: dict[str, Score] = {}
-COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("logme",)}
-"""Name → the scores that it is made of: their order is averaged (`voxrank.ordering.Column.combined`), or layers of one
-model are taken together (`voxrank.tuned`)."""
+COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("loo", "ncm", "knn")}
+"""Name → the scores that it is made of, as far as they serve the task: their order is averaged
+(`voxrank.ordering.Column.combined`), or they are, over the layers of one model (`voxrank.tuned`)."""
 
 
 def register_score(score: Score) -> None:
