@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from voxrank.aligning import Labelled, check_sequence, label
 from voxrank.cache.store import Cache
@@ -30,28 +27,25 @@ from voxrank.config import (
 )
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
-from voxrank.encoders.base import Layer
 from voxrank.encoders.registry import split_spec
-from voxrank.engines.base import Engine, engine_of
-from voxrank.engines.local import ModelSketch
-from voxrank.errors import OptionError, RunError
-from voxrank.joint import JointLayer, LayerVersion, layer_label
+from voxrank.engines.base import engine_of
+from voxrank.errors import OptionError
+from voxrank.joint import layer_label
 from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.ordering import Column, beats, best_of_each, probability_best
 from voxrank.preparation import Origin, Prepared, prepare, prepare_source
 from voxrank.progress import Progress
-from voxrank.racing import Standing, beaten, first_share, plan_rounds
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+from voxrank.racing import first_share
+from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.running import Run
 from voxrank.scores import Score, get_score
-from voxrank.scores.estimate import Estimate
-from voxrank.scores.registry import COMBINATIONS, estimate_all
-from voxrank.scores.view import LayerView, SourceView
-from voxrank.shards import Item, Shard
-from voxrank.sketches.projections import Quantiles
+from voxrank.scores.registry import COMBINATIONS
+from voxrank.scoring import Candidate, Tally, Versions
+from voxrank.shards import Item
 from voxrank.stable import Stable, parse_layers
-from voxrank.targets.labels import Targets, remarks
+from voxrank.targets.labels import remarks
 from voxrank.targets.timeline import UNLABELLED
-from voxrank.tuned import TUNED, Asked, expected, mean_of
+from voxrank.tuned import TUNED, Asked
 
 logger = logging.getLogger(__name__)
 
@@ -172,12 +166,12 @@ def rank(
     for line in (_introduction(dataset, prepared), *prepared.notes, *remarks(prepared.targets), *left_out):
         logger.info(line)
         watcher.note(line)
-    compared_by = _Versions(labelled.against, chosen[:1], prepared.targets)
-    tally = _Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
+    compared_by = Versions(labelled.against, chosen[:1], prepared.targets)
+    tally = Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
     parts = [prepared] if origin is None else [prepared, origin]
     shares = dict.fromkeys(asked, 1.0)
     with running:
-        run = _Run(running, stable, asked, compared_by, extraction, store, watcher, seed)
+        run = Run(running, stable, asked, compared_by, extraction, store, watcher, seed)
         made = run.raced(prepared, tally, names[0], stopping, shares) if stopping else run.all(parts)
         for spec, sketches in made:
             compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
@@ -361,265 +355,6 @@ def _distinct(names: Sequence[str], what: str) -> list[str]:
     return list(names)
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """One layer of one model, scored."""
-
-    model: str
-    parameters: int
-    layer: Layer
-    estimates: dict[str, Estimate]
-
-
-class _Run:
-    """Models through an engine.
-
-    Args:
-        running: the engine.
-        stable: has the models.
-        asked: their layers.
-        compared_by: other labels, whose layers are sketched too.
-        extraction: what a sample is.
-        store: holds what need not be encoded.
-        watcher: told of each step.
-        seed: of the draw of rounds.
-    """
-
-    def __init__(
-        self,
-        running: Engine,
-        stable: Stable,
-        asked: dict[str, Asked],
-        compared_by: _Versions,
-        extraction: ExtractionOptions,
-        store: Cache | None,
-        watcher: Progress,
-        seed: int,
-    ) -> None:
-        self._running, self._stable, self._asked, self._compared_by = running, stable, asked, compared_by
-        self._extraction, self._store, self._watcher, self._seed = extraction, store, watcher, seed
-
-    def all(self, parts: Sequence[Prepared]) -> Iterator[tuple[str, list[ModelSketch]]]:
-        """Each model with its sketches of the data and, where there are some, of the source data."""
-        for position, spec in enumerate(self._asked, start=1):
-            self._starts(spec, position, [shard for part in parts for shard in part.shards])
-            runner = self._running.runner(spec, partial(self._stable.take, spec))
-            layers = (self._layers(spec), self._asked[spec].read)
-            yield (
-                spec,
-                [
-                    runner.sketch(p.shards, p.targets, read, self._extraction, self._watcher.advance, self._store)
-                    for p, read in zip(parts, layers, strict=False)
-                ],
-            )
-            self._watcher.finish()
-
-    def raced(
-        self, prepared: Prepared, tally: _Tally, name: str, stopping: StoppingOptions, shares: dict[str, float]
-    ) -> Iterator[tuple[str, list[ModelSketch]]]:
-        """Each model with its sketch of as much of the data as it took to see that it cannot be best.
-
-        Args:
-            prepared: the data.
-            tally: reads scores off sketches.
-            name: of the score that decides.
-            stopping: when to stop.
-            shares: filled in with the share of the data that each model saw.
-        """
-        started, before = time.perf_counter(), None
-        sketches: dict[str, ModelSketch] = {}
-        rounds = plan_rounds(prepared.shards, shard_s=self._extraction.shard_s, seed=self._seed)
-        left = list(self._asked)
-        for one in rounds:
-            share, shards = one.share, one.shards
-            for position, spec in enumerate(left, start=1):
-                self._starts(spec, position, shards)
-                runner = self._running.runner(spec, partial(self._stable.lend, spec))
-                made = runner.sketch(
-                    shards, prepared.targets, self._layers(spec), self._extraction, self._watcher.advance, self._store
-                )
-                if spec in sketches:
-                    sketches[spec].merge(made)
-                else:
-                    sketches[spec] = made
-                shares[spec] = share
-                self._watcher.finish()
-            last = {spec: len(self._stable.layers[spec]) - 1 for spec in left}
-            now = Standing(
-                share,
-                {spec: tally.goodness(name, self._asked[spec], last[spec], sketches[spec]) for spec in left},
-            )
-            gone = beaten(now, before, confidence=stopping.confidence, models=len(self._asked), rounds=len(rounds))
-            left, before = [spec for spec in left if spec not in gone], now
-            for spec in sorted(gone):
-                self._watcher.note(
-                    f"{spec} cannot be best any more, and is dropped after {100 * share:.0f} % of the data"
-                )
-            spent = stopping.budget_s is not None and time.perf_counter() - started > stopping.budget_s
-            if spent or len(left) == 1 < len(self._asked):
-                break
-        if spent and len(left) > 1:
-            self._watcher.note(
-                f"the budget is spent after {100 * share:.0f} % of the data, with {len(left)} models left"
-            )
-        encoded = sum(shares.values()) / len(shares)
-        self._watcher.note(f"{100 * encoded:.0f} % of what all models on all data would take was encoded")
-        for spec, sketch in sketches.items():
-            yield spec, [sketch]
-
-    def _layers(self, spec: str) -> list[Layer]:
-        """All that are sketched."""
-        return [*self._asked[spec].read, *self._compared_by.layers(self._asked[spec].ranked)]
-
-    def _starts(self, spec: str, position: int, shards: Sequence[Shard]) -> None:
-        logger.info("%s: begins, model %d of %d", spec, position, len(self._asked))
-        self._watcher.start(spec, position, len(self._asked), sum(shard.seconds for shard in shards))
-
-
-class _Tally:
-    """Collects scored layers, skipped utterances and times as the models finish.
-
-    Args:
-        scores: of every layer.
-        targets: of the data.
-        use: of the layers, where what is to be expected of it is asked for.
-        effective: whether samples count for no more than the independent ones that they are worth.
-    """
-
-    def __init__(self, scores: Sequence[Score], targets: Targets, use: UseOptions | None, *, effective: bool) -> None:
-        self._scores, self._targets, self._use, self._effective = scores, targets, use, effective
-        self.candidates: list[_Candidate] = []
-        self.skipped: list[Skipped] = []
-        self.source_skipped: list[Skipped] = []
-        self.encode_s = 0.0
-        self.score_s = 0.0
-        self.cached_s = 0.0
-
-    def add(self, spec: str, parameters: int, asked: Asked, last: int, sketches: Sequence[ModelSketch]) -> None:
-        """Score the layers of a model, from its sketch of the data and, where there are some, of the source data.
-
-        Args:
-            spec: of the model.
-            parameters: of its encoder.
-            asked: its layers that are candidates, and those that are read.
-            last: index of its last layer.
-            sketches: of the data, and of the source data.
-        """
-        started = time.perf_counter()
-        sketch, origin = sketches[0], sketches[1] if len(sketches) > 1 else None
-        self.skipped += sketch.skipped
-        self.source_skipped += origin.skipped if origin is not None else []
-        for made, what in zip(sketches, ("", " of the source"), strict=False):
-            self.encode_s += made.encode_s
-            self.cached_s += made.cached_s
-            if not made.used_s:
-                raise RunError(
-                    f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"
-                )
-        found = self._estimates(self._scores, asked, last, sketch, origin)
-        self.candidates += [
-            _Candidate(spec, parameters, layer, estimates) for layer, estimates in zip(asked.ranked, found, strict=True)
-        ]
-        self.score_s += time.perf_counter() - started
-
-    def goodness(self, name: str, asked: Asked, last: int, sketch: ModelSketch) -> list[Estimate]:
-        """Of each candidate layer by one score, higher for better."""
-        started = time.perf_counter()
-        scores = [score for score in self._scores if score.name in COMBINATIONS.get(name, (name,))]
-        sign = 1 if name == TUNED or get_score(name).higher_is_better else -1
-        found = [one[name] for one in self._estimates(scores, asked, last, sketch, None)]
-        self.score_s += time.perf_counter() - started
-        return [Estimate(sign * one.value, sign * one.influence) for one in found]
-
-    def _estimates(
-        self, scores: Sequence[Score], asked: Asked, last: int, sketch: ModelSketch, origin: ModelSketch | None
-    ) -> list[dict[str, Estimate]]:
-        """Of each candidate layer."""
-        found = {
-            layer.index: estimate_all(
-                scores, _view(layer.index, sketch, origin, self._targets, effective=self._effective)
-            )
-            for layer in asked.read
-        }
-        made = [dict(found[layer.index]) for layer in asked.ranked]
-        if self._use is not None:
-            parts = [name for name in COMBINATIONS[TUNED] if name in made[0]]
-            known = {index: mean_of([one[name] for name in parts]) for index, one in found.items()}
-            for layer, estimates in zip(asked.ranked, made, strict=True):
-                estimates[TUNED] = expected(known, layer.index, last, self._use)
-        return made
-
-
-class _Versions:
-    """The ranking by other labels of the same frames.
-
-    Args:
-        names: of the labels, in order of `Timed.versions`.
-        scores: the first one orders the ranking.
-        targets: of the data.
-    """
-
-    def __init__(self, names: Sequence[str], scores: Sequence[Score], targets: Targets) -> None:
-        self._names, self._score, self._targets = names, scores[0], targets
-        self._values: dict[str, list[float]] = {name: [] for name in names}
-
-    def layers(self, layers: Sequence[Layer]) -> list[LayerVersion]:
-        """Every layer once for each kind of labels."""
-        first = max(layer.index for layer in layers) + 1
-        made = itertools.product(
-            range(len(self._names)), (layer for layer in layers if not isinstance(layer, JointLayer))
-        )
-        return [
-            LayerVersion(first + place, layer.name, layer.dim, layer.frame_rate, layer.index, version)
-            for place, (version, layer) in enumerate(made)
-        ]
-
-    def add(self, layers: Sequence[LayerVersion], sketch: ModelSketch) -> None:
-        """Score the layers of a model."""
-        for layer in layers:
-            view = _view(layer.index, sketch, None, self._targets, effective=False)
-            self._values[self._names[layer.version]].append(estimate_all([self._score], view)[self._score.name].value)
-
-    def compared(self, candidates: Sequence[_Candidate]) -> tuple[Sensitivity, ...]:
-        """Each with the ranking itself."""
-        plain = [c for c in candidates if not isinstance(c.layer, JointLayer)]
-        own = [c.estimates[self._score.name].value for c in plain]
-        sign = 1 if self._score.higher_is_better else -1
-        found = []
-        for name, values in self._values.items():
-            best = plain[int(np.argmax(sign * np.array(values)))]
-            same = spearmanr(own, values) if len(own) > 2 else None
-            found.append(
-                Sensitivity(
-                    name,
-                    None if same is None else float(same.statistic),
-                    None if same is None else float(same.pvalue),
-                    best.model,
-                    layer_label(best.layer),
-                )
-            )
-        return tuple(found)
-
-
-def _view(
-    layer: int, sketch: ModelSketch, origin: ModelSketch | None, targets: Targets, *, effective: bool
-) -> LayerView:
-    """What scores read of a layer."""
-    moments = sketch.layers[layer]
-    source = None
-    if origin is not None:
-        projected = Quantiles.together(origin.projections.get(layer, {}).values())
-        source = SourceView(origin.layers[layer].total, origin.samples.get(layer), projected)
-    return LayerView(
-        moments,
-        sketch.samples.get(layer),
-        targets.rows,
-        weight=1 / moments.total.inflation() if effective else 1.0,
-        projections=sketch.projections.get(layer),
-        source=source,
-    )
-
-
 def _of_source(skipped: Sequence[Skipped]) -> list[Skipped]:
     """The same, said to be of the source data."""
     return [replace(one, reason=f"source data: {one.reason}") for one in skipped]
@@ -630,7 +365,7 @@ def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
     return [item for item in items if item.utterance.id not in gone]
 
 
-def _columns(candidates: Sequence[_Candidate], scores: Sequence[Score], names: Sequence[str], seed: int) -> Columns:
+def _columns(candidates: Sequence[Candidate], scores: Sequence[Score], names: Sequence[str], seed: int) -> Columns:
     """Every score asked for, in the order asked for; a combination is followed by what it is made of."""
     direction = {score.name: score.higher_is_better for score in scores} | {TUNED: True}
     plain = {
@@ -646,7 +381,7 @@ def _columns(candidates: Sequence[_Candidate], scores: Sequence[Score], names: S
 
 
 def _rank_models(
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     best: Sequence[int],
     columns: Columns,
     probability: dict[str, float],
@@ -670,7 +405,7 @@ def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:
     return {name: column.values[candidate] for name, column in columns.items()}
 
 
-def _layer_score(c: _Candidate, values: dict[str, ScoreValue]) -> LayerScore:
+def _layer_score(c: Candidate, values: dict[str, ScoreValue]) -> LayerScore:
     return LayerScore(c.model, layer_label(c.layer), c.layer.name, c.layer.dim, values)
 
 
