@@ -102,6 +102,33 @@ CacheSizeOption = Annotated[
     float, typer.Option("--cache-size", metavar="GB", help="Of all that is kept; what was not used for longest goes.")
 ]
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep sketches.")]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="Where models run: local (this process), or ray (workers of a Ray cluster).")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="Of a running cluster; auto for the one of this machine.",
+        show_default="a cluster of this machine, for this run",
+    ),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Of --engine ray.", show_default="as many as there is room")
+]
+WorkerCpusOption = Annotated[
+    int, typer.Option("--cpus-per-worker", metavar="N", help="Cores of one worker of --engine ray.")
+]
+WorkerGpusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-worker",
+        metavar="SHARE",
+        help="Of one worker of --engine ray, such as 0.5 for two on a GPU.",
+        show_default="1 where there are GPUs",
+    ),
+]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option("--trust-remote-code", metavar="MODEL", help="Let this hub model run its own code (repeatable)."),

@@ -10,11 +10,13 @@ from typing import Annotated, cast
 import typer
 
 from voxrank.cli.common import (
+    AddressOption,
     AlignerOption,
     CacheOption,
     CacheSizeOption,
     DataArgument,
     DeviceOption,
+    EngineOption,
     HeadAtOption,
     JsonOption,
     LanguageOption,
@@ -29,6 +31,9 @@ from voxrank.cli.common import (
     TrustOption,
     UnitOption,
     WindowOption,
+    WorkerCpusOption,
+    WorkerGpusOption,
+    WorkersOption,
     err,
     log_to,
     out,
@@ -38,6 +43,8 @@ from voxrank.config import (
     CacheOptions,
     DTypeName,
     EncoderOptions,
+    EngineName,
+    EngineOptions,
     ExtractionOptions,
     HeadPlace,
     Sample,
@@ -69,6 +76,8 @@ Examples:
   voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
 
   voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
+
+  voxrank rank train.csv --model openai/whisper-base --model logmel --engine ray --gpus-per-worker 0.5
 """
 
 
@@ -168,6 +177,11 @@ def rank(
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 20.0,
     no_cache: NoCacheOption = False,
+    engine: EngineOption = "local",
+    ray_address: AddressOption = None,
+    workers: WorkersOption = None,
+    cpus_per_worker: WorkerCpusOption = 1,
+    gpus_per_worker: WorkerGpusOption = None,
     trust_remote_code: TrustOption = None,
     json_out: JsonOption = False,
 ) -> None:
@@ -200,6 +214,7 @@ def rank(
         seconds = None if budget is None else 60 * budget
         stopping = StoppingOptions(0.95 if confidence is None else confidence, seconds)
     kept = CacheOptions(cache, cache_size)
+    where = EngineOptions(cast("EngineName", engine), workers, ray_address, cpus_per_worker, gpus_per_worker)
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
@@ -219,6 +234,7 @@ def rank(
             use=use,
             stopping=stopping,
             cache=None if no_cache else kept,
+            engine=where,
             seed=seed,
             progress=progress,
         )

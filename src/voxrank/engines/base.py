@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -10,6 +11,7 @@ from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.engines.local import LocalEngine, ModelSketch
+from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio
 from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
@@ -38,7 +40,7 @@ class Runner(Protocol):
             cache: holds what need not be encoded, and keeps what is.
 
         Raises:
-            RunError: memory ran out on a single window.
+            RunError: memory ran out on a single window, or workers were lost again and again.
         """
 
 
@@ -69,6 +71,14 @@ def engine_of(options: EngineOptions, encoding: EncoderOptions, note: Callable[[
         options: which, and its size.
         encoding: how encoders are loaded.
         note: told, in one line, what the user should know.
+
+    Raises:
+        OptionError: its package is not installed, or it does not suit the other options.
     """
-    del options, note
-    return LocalEngine(encoding)
+    if options.name == "local":
+        return LocalEngine(encoding)
+    if find_spec("ray") is None:
+        raise OptionError("--engine ray needs the extra ray; run: pip install 'voxrank[ray]'")
+    from voxrank.engines.ray.engine import RayEngine
+
+    return RayEngine(options, encoding, note)

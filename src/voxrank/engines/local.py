@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import TracebackType
@@ -157,6 +157,20 @@ def sketch_model(
     """
     whole = ModelSketch.empty(layers, targets, options)
     parts = _parts(encoder, shards, targets, layers, options, on_audio, cache)
+    for _ in taken_in(whole, parts, targets):
+        pass
+    if cache is not None:
+        cache.close()
+        whole.cached_s = cache.found_s
+    return whole
+
+
+def taken_in(whole: ModelSketch, parts: Iterable[tuple[Shard, ShardSketch]], targets: Targets) -> Iterator[Shard]:
+    """Add shards, which come in order of block, to their model's sketch; a block enters once, when all of it is there.
+
+    Yields:
+        Each shard when it is summed.
+    """
     for block, own in groupby(parts, key=lambda pair: pair[0].block):
         total: ShardSketch | None = None
         for shard, sketch in own:
@@ -165,12 +179,9 @@ def sketch_model(
                 total = labelled
             else:
                 total.merge(labelled)
+            yield shard
         if total is not None:
             whole.add(block, total)
-    if cache is not None:
-        cache.close()
-        whole.cached_s = cache.found_s
-    return whole
 
 
 def _parts(

@@ -1,0 +1,141 @@
+"""The engine that ranking asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from voxrank.cache.entries import Entry
+from voxrank.cache.store import Cache, ModelCache
+from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
+from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.registry import load_encoder
+from voxrank.engines.local import ModelSketch, taken_in
+from voxrank.engines.ray.cluster import Cluster
+from voxrank.engines.ray.crew import Crew
+from voxrank.engines.ray.gathering import Gathering, lean
+from voxrank.engines.ray.worker import Assignment, Load
+from voxrank.errors import OptionError
+from voxrank.extraction import OnAudio, ShardSketch
+from voxrank.shards import Shard
+from voxrank.targets.labels import Targets
+
+Note = Callable[[str], None]
+
+
+class RayEngine:
+    """Models run on the workers of a cluster, which is started for the run where none is named.
+
+    Args:
+        options: the cluster, and the number and size of the workers.
+        encoding: how encoders are loaded.
+        note: told what the user should know.
+        load: loads an encoder, on the worker.
+
+    Raises:
+        OptionError: the options do not suit each other.
+    """
+
+    def __init__(self, options: EngineOptions, encoding: EncoderOptions, note: Note, load: Load = load_encoder) -> None:
+        if (options.address or "").startswith("ray://"):
+            raise OptionError(
+                f"expected the address of a cluster that this machine is part of, got {options.address!r}; "
+                "run voxrank on one of its nodes, with --ray-address auto"
+            )
+        if encoding.device.startswith("cuda:"):
+            raise OptionError(f"Ray gives each worker its GPU; write --device cuda instead of {encoding.device}")
+        self._options, self._encoding, self._note, self._load = options, encoding, note, load
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start a cluster, or join one.
+
+        Raises:
+            OptionError: there is none at the address, or no room in it.
+            RunError: none can be started.
+        """
+        with ExitStack() as stack:
+            cluster = stack.enter_context(Cluster(self._options))
+            self._crew = Crew(self._options, self._encoding, self._load, self._note, own=cluster.own)
+            stack.callback(self._crew.dismiss)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the workers go, and stop the cluster if it was started here."""
+        self._open.close()
+
+    def runner(self, spec: str, take: Callable[[], Encoder]) -> RayRunner:
+        """The model, loaded by each worker when it is first needed there."""
+        del take
+        return RayRunner(spec, self._crew, self._note)
+
+
+class RayRunner:
+    """A model on the workers.
+
+    Args:
+        spec: the model.
+        crew: the workers.
+        note: told what the user should know.
+    """
+
+    def __init__(self, spec: str, crew: Crew, note: Note) -> None:
+        self._spec, self._crew, self._note = spec, crew, note
+
+    def sketch(
+        self,
+        shards: Sequence[Shard],
+        targets: Targets,
+        layers: Sequence[Layer],
+        options: ExtractionOptions,
+        on_audio: OnAudio,
+        cache: Cache | None = None,
+    ) -> ModelSketch:
+        """As `engines.base.Runner`."""
+        shards = [lean(shard) for shard in shards]
+        paths = (item.utterance.path for shard in shards for item in shard.items)
+        seen = next((path for path in paths if path.exists()), None)
+        assignment = Assignment(self._spec, tuple(layers), targets, options, seen=seen)
+        kept = None
+        if cache is not None:
+            key = self._crew.key(self._spec)
+            kept = cache.of_key(key, self._spec, layers, targets, options)
+            if kept is not None:
+                assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
+        held, rest = ([], shards) if kept is None else kept.cover(shards)
+        work = Gathering(self._crew, assignment, on_audio, self._note, cache)
+        work.add(rest)
+        whole = ModelSketch.empty(layers, targets, options)
+        try:
+            if kept is not None:
+                for _ in taken_in(whole, _found(kept, held, work, on_audio), targets):
+                    work.turn(0)
+            made = work.run()
+        except BaseException:
+            work.abandon()
+            raise
+        if made is not None:
+            whole.merge(made)
+        if kept is not None:
+            kept.close()
+            whole.cached_s = kept.found_s
+        return whole
+
+
+def _found(
+    kept: ModelCache, held: Iterable[tuple[Shard, Entry]], work: Gathering, on_audio: OnAudio
+) -> Iterator[tuple[Shard, ShardSketch]]:
+    """What the cache holds; what turns out damaged there is encoded."""
+    for shard, entry in held:
+        sketch = kept.load(shard, entry)
+        if sketch is None:
+            work.add([shard])
+        else:
+            on_audio(shard.seconds)
+            yield shard, sketch

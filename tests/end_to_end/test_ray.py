@@ -1,0 +1,174 @@
+"""`--engine ray` from outside: the same ranking, nothing left behind however it ends, and little lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import voxrank
+from voxrank.cache.store import Cache
+from voxrank.cli.main import exit_code
+from voxrank.config import CacheOptions
+
+MODULE = """
+import time
+from torch import nn
+
+class Slow(nn.Module):
+    sample_rate, min_samples = 16_000, 400
+
+    def __init__(self):
+        super().__init__()
+        self.front = nn.Conv1d(1, 8, 400, 160)
+        nn.init.constant_(self.front.weight, 0.01)
+        nn.init.constant_(self.front.bias, 0.1)
+
+    def forward(self, waveforms):
+        time.sleep(0.15)
+        return self.front(waveforms[:, None]).transpose(1, 2)
+"""
+MODEL = "py:slow:Slow"
+NOTHING_LEFT_S = 20
+
+
+@pytest.fixture
+def folder(tones):
+    """Where the tones are, with a model that takes its time."""
+    (tones.parent / "slow.py").write_text(MODULE)
+    return tones.parent
+
+
+def processes_of(folder):
+    """Those that were started with this in their environment, however far from it they have come."""
+    mark, found = f"VOXRANK_CACHE={folder / 'kept'}".encode(), []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                mark in (one / "environ").read_bytes().split(b"\0")
+                and b"State:\tZ" not in (one / "status").read_bytes()
+            ):
+                found.append((one / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+def begin(folder, *arguments):
+    """A ranking in a process group of its own, as a shell starts it, in a temporary folder for its cluster."""
+    command = [sys.executable, "-m", "voxrank", "rank", "tones.csv", "-m", MODEL, "--engine", "ray", "--workers", "2"]
+    environment = {**os.environ, "VOXRANK_CACHE": str(folder / "kept")}
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(what, seconds):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def utterances_kept(folder):
+    return sum(one.utterances for one in Cache(CacheOptions(str(folder / "kept"))).holdings())
+
+
+def assert_same(found, expected):
+    assert found["models"][0]["model"] == expected["models"][0]["model"]
+    for mine, theirs in zip(found["layers"], expected["layers"], strict=True):
+        assert mine["layer"] == theirs["layer"]
+        for name, score in mine["scores"].items():
+            assert score["value"] == pytest.approx(theirs["scores"][name]["value"], rel=1e-9)
+            assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
+
+
+def locally(folder, monkeypatch, **options):
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "slow", raising=False)
+    return json.loads(voxrank.rank("tones.csv", [MODEL], **options).to_json())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_ranking_is_that_of_one_process_and_nothing_is_left(folder, monkeypatch):
+    started = begin(folder, "--json")
+    printed, told = started.communicate(timeout=200)
+    assert started.returncode == 0, told
+    assert_same(json.loads(printed), locally(folder, monkeypatch))
+    assert "done in" in told
+    assert "ray" not in told.lower().replace("--engine ray", "")
+    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(folder, monkeypatch):
+    started = begin(folder)
+    wait_for(lambda: utterances_kept(folder) >= 9, 200)
+    assert started.poll() is None
+    started.kill()
+    started.communicate()
+    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
+    kept = utterances_kept(folder)
+    assert 9 <= kept < 36
+    cache = CacheOptions(str(folder / "kept"))
+    again = locally(folder, monkeypatch, cache=cache)
+    assert again["cost"]["cached_s"] == pytest.approx(again["data"]["seconds"] * kept / 36, rel=0.1)
+    assert_same(again, locally(folder, monkeypatch))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_interrupt_is_one_line_and_leaves_nothing(folder):
+    started = begin(folder)
+    wait_for(lambda: utterances_kept(folder) >= 1, 200)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does
+    _, told = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert told.splitlines()[-1] == "voxrank: stopped; no ranking was written"
+    assert "Traceback" not in told
+    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
+    assert not list(Path("/tmp").glob(f"voxrank-ray-{started.pid}-*"))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
+def test_a_cluster_that_runs_already_is_joined_and_left_running(tones):
+    from voxrank.engines.ray.cluster import QUIET, ray
+
+    with ray.init(num_cpus=1, **QUIET) as cluster:
+        address = cluster.address_info["gcs_address"]
+        command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel", "--engine", "ray", "--json"]
+        options = ["--ray-address", address, "--workers", "1"]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ray.cluster_resources()["CPU"] == 1
+    assert_same(json.loads(done.stdout), json.loads(voxrank.rank(tones, ["logmel"]).to_json()))
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "localhost:port"])
+def test_an_address_without_a_cluster_is_one_line(tones, capsys, address):
+    arguments = ["rank", str(tones), "-m", "logmel", "--engine", "ray", "--ray-address", address]
+    assert exit_code(arguments) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"expected a Ray cluster at '{address}' with a node on this machine" in told
+
+
+def test_options_of_workers_without_their_engine_are_one_line(tones, capsys):
+    assert exit_code(["rank", str(tones), "-m", "logmel", "--workers", "2"]) == 2
+    assert "are for --engine ray; add it" in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_the_extra_one_line_says_which(tones, capsys, monkeypatch):
+    monkeypatch.setattr("voxrank.engines.base.find_spec", lambda name: None)
+    assert exit_code(["rank", str(tones), "-m", "logmel", "--engine", "ray"]) == 2
+    assert "--engine ray needs the extra ray; run: pip install 'voxrank[ray]'" in capsys.readouterr().err.replace(
+        "\n", ""
+    )

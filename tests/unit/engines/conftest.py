@@ -1,0 +1,45 @@
+"""Encoders that a worker can be told to load: they travel by value, since no worker can import a test."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def load():
+    """Specs "fake", "choosy" (NaN for some utterances), "missing", "broken", and "kills:FILE" and "deadly" for Ray."""
+
+    def load(spec, options):
+        import os
+        import signal
+        from pathlib import Path
+
+        from voxrank.errors import ModelError
+        from voxrank.testing.encoders import FakeEncoder
+
+        kind, _, rest = spec.partition(":")
+
+        class Encoder(FakeEncoder):
+            def _forward(self, windows):
+                if kind == "kills" and self.seen >= 2 and not Path(rest).exists():
+                    Path(rest).touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if kind == "deadly":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if kind == "broken":
+                    raise KeyError("no such tensor")
+                self.seen += 1
+                for piece in super()._forward(windows):
+                    if kind == "choosy" and abs(windows[0][0]) > 0.05:
+                        piece.frames[: piece.lengths[0]] = float("nan")
+                    yield piece
+
+        if kind == "missing":
+            raise ModelError("no such model; name another")
+        if kind == "told":
+            import torch
+
+            Path(rest).write_text(f"{torch.get_num_threads()} {options.device}")
+        encoder = Encoder()
+        encoder.spec, encoder.seen, encoder.budget_samples = spec, 0, 16_000
+        return encoder
+
+    return load

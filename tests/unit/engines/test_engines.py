@@ -1,0 +1,278 @@
+"""Every engine gives the sketch of the local one, tells of the same progress and ends with the same errors."""
+
+import numpy as np
+import pytest
+
+from voxrank.cache.store import Cache
+from voxrank.config import CacheOptions, EncoderOptions, EngineOptions, ExtractionOptions, SequenceOptions
+from voxrank.data.read import read_dataset
+from voxrank.engines.base import engine_of
+from voxrank.engines.local import LocalEngine, sketch_model
+from voxrank.engines.ray import crew, gathering
+from voxrank.engines.ray.cluster import Cluster
+from voxrank.engines.ray.engine import RayEngine
+from voxrank.errors import ModelError, OptionError, RunError
+from voxrank.preparation import prepare
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
+SAMPLES = ("utterance", "segment", "effective", "frame")
+CPU = EncoderOptions(device="cpu")
+
+
+def options_for(sample="utterance"):
+    return ExtractionOptions(sample=sample, shard_s=0.5, kept_samples=16, projections=4)
+
+
+@pytest.fixture(scope="module")
+def local(load):
+    with LocalEngine(CPU) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def notes():
+    return []
+
+
+@pytest.fixture(scope="module")
+def ray(load, notes):
+    two = EngineOptions("ray", workers=2)
+    with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def sketch(load):
+    """Sketches prepared data with an engine; gives the sketch and the seconds that it told of."""
+
+    def sketch(engine, prepared, spec="fake", cache=None, sample="utterance"):
+        runner = engine.runner(spec, lambda: load(spec, CPU))
+        told = []
+        layers = load("fake", CPU).layers
+        made = runner.sketch(prepared.shards, prepared.targets, layers, options_for(sample), told.append, cache)
+        return made, sum(told)
+
+    return sketch
+
+
+@pytest.fixture
+def prepared(tones):
+    return prepared_of(tones)
+
+
+def prepared_of(manifest, sample="utterance"):
+    return prepare(read_dataset(manifest), options_for(sample), SequenceOptions())
+
+
+def assert_same(found, expected):
+    for layer, theirs in expected.layers.items():
+        mine = found.layers[layer]
+        assert mine.total.n == theirs.total.n
+        for name in ("total", "cross", "target_total", "square"):
+            np.testing.assert_allclose(getattr(mine.total, name), getattr(theirs.total, name), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(mine.total.gram, theirs.total.gram, rtol=1e-9, atol=1e-9)
+        assert mine.blocks.keys() == theirs.blocks.keys()
+        for block, packed in theirs.blocks.items():
+            np.testing.assert_allclose(mine.blocks[block].triangle, packed.triangle, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(found.samples[layer].keys, expected.samples[layer].keys)
+        np.testing.assert_array_equal(found.samples[layer].rows, expected.samples[layer].rows)
+        for block, values in expected.projections[layer].items():
+            other = found.projections[layer][block]
+            np.testing.assert_allclose(np.sort(other.levels[0]), np.sort(values.levels[0]), rtol=1e-5, atol=1e-6)
+    assert sorted(found.skipped, key=str) == sorted(expected.skipped, key=str)
+    assert found.used_s == pytest.approx(expected.used_s)
+
+
+def expected_of(load, prepared, spec="fake", sample="utterance"):
+    encoder = load(spec, CPU)
+    return sketch_model(encoder, prepared.shards, prepared.targets, encoder.layers, options_for(sample), lambda _: None)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_the_sketch_is_that_of_one_process(engine, load, prepared, sketch, sample):
+    found, told = sketch(engine, prepared, sample=sample)
+    assert_same(found, expected_of(load, prepared, sample=sample))
+    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+    assert found.encode_s > 0
+
+
+def test_labels_of_frames_too(engine, load, spelled, sketch):
+    prepared = prepare(read_dataset(spelled, target="segments"), options_for("frame"), SequenceOptions())
+    found, _ = sketch(engine, prepared, sample="frame")
+    assert_same(found, expected_of(load, prepared, sample="frame"))
+
+
+def test_what_a_model_cannot_use_is_listed(engine, load, prepared, sketch):
+    found, told = sketch(engine, prepared, "choosy")
+    assert found.skipped
+    assert_same(found, expected_of(load, prepared, "choosy"))
+    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+
+
+@pytest.mark.parametrize("sample", ["utterance", "frame"])
+def test_what_any_engine_kept_no_engine_encodes_again(engine, local, load, tones, tmp_path, sketch, sample):
+    prepared, cache = prepared_of(tones, sample), CacheOptions(str(tmp_path / "kept"))
+    first, _ = sketch(engine, prepared, cache=Cache(cache), sample=sample)
+    assert first.cached_s == 0
+    for again_by in (engine, local):
+        again, told = sketch(again_by, prepared, cache=Cache(cache), sample=sample)
+        assert again.encode_s == 0
+        assert again.cached_s == told == pytest.approx(sum(item.seconds for item in prepared.items))
+        assert_same(again, expected_of(load, prepared, sample=sample))
+
+
+def test_what_is_not_kept_yet_is_encoded(engine, local, load, prepared, tmp_path, sketch):
+    cache = CacheOptions(str(tmp_path / "kept"))
+    every = prepared.shards
+    half = type(prepared)(prepared.items, (), prepared.targets, every[::2])
+    sketch(local, half, cache=Cache(cache))
+    found, told = sketch(engine, prepared, cache=Cache(cache))
+    assert_same(found, expected_of(load, prepared))
+    assert found.cached_s == pytest.approx(sum(shard.seconds for shard in every[::2]))
+    assert told == pytest.approx(sum(shard.seconds for shard in every))
+
+
+def test_an_error_is_the_same_wherever_the_model_is_loaded(engine, prepared, sketch):
+    with pytest.raises(ModelError, match="no such model; name another"):
+        sketch(engine, prepared, "missing")
+
+
+def test_no_shards_are_an_empty_sketch(engine, prepared, sketch):
+    found, told = sketch(engine, type(prepared)([], (), prepared.targets, []))
+    assert found.used_s == told == 0
+
+
+def test_a_surprise_on_a_worker_is_a_failed_run(ray, prepared, sketch):
+    with pytest.raises(RunError, match=r"the work failed on a worker \(KeyError: 'no such tensor'\)"):
+        sketch(ray, prepared, "broken")
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_shard_changes_nothing(
+    ray, load, prepared, sketch, tmp_path, notes, capfd
+):
+    spec = f"kills:{tmp_path / 'killed'}"
+    notes.clear()
+    found, told = sketch(ray, prepared, spec)
+    assert (tmp_path / "killed").exists()
+    assert_same(found, expected_of(load, prepared))
+    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+    assert notes == [f"{spec}: a worker was lost, and another does again what it had in hand"]
+    assert capfd.readouterr().out == ""
+
+
+def test_audio_that_costs_one_worker_after_another_ends_the_run(ray, prepared, sketch, monkeypatch):
+    monkeypatch.setattr(gathering, "ATTEMPTS", 2)
+    with pytest.raises(RunError, match="deadly: 2 workers were lost on the same audio, which begins with"):
+        sketch(ray, prepared, "deadly")
+
+
+@pytest.mark.filterwarnings("ignore:`free` is a deprecated API")
+def test_a_sketch_that_is_lost_with_its_machine_is_made_again(ray, load, prepared, sketch, monkeypatch):
+    from ray._private.internal_api import free
+
+    done, lost = gathering.Gathering._done, []
+
+    def losing(self, job, lines):
+        if not lost:
+            lost.append(job)
+            free([job.sketch])
+        done(self, job, lines)
+
+    monkeypatch.setattr(gathering.Gathering, "_done", losing)
+    found, told = sketch(ray, prepared)
+    assert lost
+    assert_same(found, expected_of(load, prepared))
+    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+
+
+def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, prepared, sketch, monkeypatch):
+    parts = []
+    done = gathering.Gathering._done
+
+    def noting(self, job, lines):
+        done(self, job, lines)
+        parts.append(self._parts[-1])
+
+    monkeypatch.setattr(gathering.Gathering, "_done", noting)
+    sketch(ray, prepared)
+    leaves = [part for part in parts if part.level == 0]
+    assert len(parts) == 2 * len(leaves) - 1
+    assert sorted(number for leaf in leaves for number in leaf.shards) == list(range(len(prepared.shards)))
+    assert sorted(parts[-1].shards) == list(range(len(prepared.shards)))
+    sizes = [len(leaf.shards) for leaf in leaves]
+    assert max(sizes) > min(sizes) == 1  # large chunks at first, single shards at the end
+
+
+def test_a_worker_computes_on_the_cores_that_it_was_given(ray, prepared, sketch, tmp_path):
+    sketch(ray, prepared, f"told:{tmp_path / 'told'}")
+    assert (tmp_path / "told").read_text() == "1 cpu"
+
+
+def test_audio_that_workers_do_not_see_ends_the_run(ray, prepared, sketch, monkeypatch):
+    hidden = prepared.items[0].utterance.path.parent
+    monkeypatch.setattr(type(hidden), "exists", lambda self: True)
+    moved = hidden.rename(hidden.with_name("elsewhere"))
+    with pytest.raises(RunError, match=r"a worker does not see .*; put the audio in a folder that all nodes share"):
+        sketch(ray, prepared)
+    moved.rename(hidden)
+
+
+def test_a_cluster_without_room_is_a_wrong_request(ray, load):
+    big = EngineOptions("ray", cpus_per_worker=64)
+    with pytest.raises(OptionError, match="expected room for a worker of 64 CPUs and 0 GPUs in a cluster of 2 and 0"):
+        RayEngine(big, EncoderOptions(), print, load).__enter__()
+    halves = EngineOptions("ray", gpus_per_worker=0.5)
+    with pytest.raises(OptionError, match=r"expected room for a worker of 1 CPUs and 0\.5 GPUs"):
+        RayEngine(halves, EncoderOptions(), print, load).__enter__()
+
+
+@pytest.mark.parametrize(("gpus", "share", "cpus", "workers"), [(2, 0.5, 8, 4), (2, 0.3, 8, 6), (4, None, 3, 3)])
+def test_workers_share_gpus(monkeypatch, load, gpus, share, cpus, workers):
+    monkeypatch.setattr(crew.ray, "cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
+    options = EngineOptions("ray", gpus_per_worker=share)
+    assert crew.Crew(options, EncoderOptions(), load, print, own=True).size == workers
+    assert crew.Crew(options, EncoderOptions(device="cpu"), load, print, own=True).size == (
+        cpus if share is None else workers
+    )
+
+
+def test_somebody_waits_in_vain_is_told(ray, monkeypatch):
+    told = []
+    options = EngineOptions("ray", workers=1, cpus_per_worker=64)
+    waiting = crew.Crew(options, EncoderOptions(), print, told.append, own=False)
+    monkeypatch.setattr(crew, "PATIENCE_S", 0.0)
+    waiting.hire(1)
+    assert waiting.news([], 0.01) == []
+    waiting.dismiss()
+    assert len(told) == 1
+    assert told[0].startswith("no worker has started yet, for which the cluster has ")
+
+
+def test_requests_that_ray_cannot_serve():
+    with pytest.raises(
+        OptionError, match=r"this machine is part of, got 'ray://head:10001'; run voxrank on one of its"
+    ):
+        engine_of(EngineOptions("ray", address="ray://head:10001"), EncoderOptions(), print)
+    with pytest.raises(OptionError, match="write --device cuda instead of cuda:1"):
+        engine_of(EngineOptions("ray"), EncoderOptions(device="cuda:1"), print)
+
+
+def test_options_of_workers_need_ray():
+    for options in ({"workers": 2}, {"address": "auto"}, {"gpus_per_worker": 0.5}, {"cpus_per_worker": 2}):
+        with pytest.raises(OptionError, match="are for --engine ray; add it"):
+            EngineOptions(**options)
+    with pytest.raises(OptionError, match="expected engine to be one of local, ray, got 'spark'"):
+        EngineOptions("spark")
+    with pytest.raises(OptionError, match="expected gpus-per-worker to be a finite number from 0 to 1, got 2"):
+        EngineOptions("ray", gpus_per_worker=2)
+
+
+def test_without_the_extra_one_line_says_which(monkeypatch):
+    monkeypatch.setattr("voxrank.engines.base.find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"--engine ray needs the extra ray; run: pip install 'voxrank\[ray\]'"):
+        engine_of(EngineOptions("ray"), EncoderOptions(), print)
