@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
@@ -30,6 +31,8 @@ from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
 NEIGHBOURS = 5
+ROWS = 512
+"""Samples whose distances to all others are in memory at once."""
 
 
 def estimate_knn(view: LayerView) -> Estimate:
@@ -37,11 +40,7 @@ def estimate_knn(view: LayerView) -> Estimate:
     frames = view.sampled
     x = frames.features - view.moments.total.total / view.moments.total.n
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    likeness = x @ x.T
-    likeness[_together(frames.blocks)] = -np.inf
-    k = min(NEIGHBOURS, len(x) - 1)
-    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
-    near = np.isfinite(np.take_along_axis(likeness, nearest, axis=1))
+    nearest, near = _neighbours(x, frames.blocks, min(NEIGHBOURS, len(x) - 1))
     weights = near / np.maximum(near.sum(axis=1, keepdims=True), 1)
     votes = (frames.targets[nearest] * weights[:, :, None]).sum(axis=1)
     first = frames.targets[nearest[:, 0]] * near[:, :1]
@@ -123,11 +122,37 @@ def estimate_loo(view: LayerView) -> Estimate:
     return _judged(view, frames, frames.targets - (frames.targets - fitted) / left)
 
 
-def _together(blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Pairs that may not predict each other: of one block, or, where there is one block only, a sample and itself."""
-    if len(np.unique(blocks)) < 2:
-        return np.eye(len(blocks), dtype=bool)
-    return np.asarray(blocks[:, None] == blocks[None, :])
+def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The k nearest of each of m samples, nearest first, and whether they may predict it.
+
+    Samples of one block may not predict each other; where there is one block only, a sample may not predict itself.
+    Of equally near ones the first counts.
+
+    Args:
+        x: (m, D) of length 1.
+        blocks: (m,)
+        k: at most m − 1.
+
+    Returns:
+        (m, k) places, and (m, k).
+    """
+    own = blocks if len(np.unique(blocks)) > 1 else np.arange(len(blocks))
+    nearest, near = np.empty((len(x), k), dtype=np.intp), np.empty((len(x), k), dtype=bool)
+    if not k:
+        return nearest, near
+    for begin in range(0, len(x), ROWS):
+        rows = slice(begin, begin + ROWS)
+        distance = -(x[rows] @ x.T)
+        distance[own[rows, None] == own[None, :]] = np.inf
+        values, places = torch.topk(torch.from_numpy(distance), k + 1, dim=1, largest=False)
+        tied = (values[:, k - 1] == values[:, k]).numpy()  # which of them counts is left to chance
+        chosen = np.sort(places[:, :k].numpy(), axis=1)
+        chosen[tied] = np.argsort(distance[tied], axis=1, kind="stable")[:, :k]
+        found = np.take_along_axis(distance, chosen, axis=1)
+        order = np.argsort(found, axis=1, kind="stable")
+        nearest[rows] = np.take_along_axis(chosen, order, axis=1)
+        near[rows] = np.isfinite(np.take_along_axis(found, order, axis=1))
+    return nearest, near
 
 
 def _judged(view: LayerView, frames: SampledFrames, predicted: Array) -> Estimate:
