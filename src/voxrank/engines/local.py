@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from types import TracebackType
 from typing import Self
 
@@ -83,6 +82,33 @@ class ModelSketch:
 register_kind(ModelSketch)
 
 
+class BlockSum:
+    """Shards on their way into their model's sketch; a block enters whole, when another one begins.
+
+    Args:
+        whole: the sketch.
+        targets: of all utterances.
+    """
+
+    def __init__(self, whole: ModelSketch, targets: Targets) -> None:
+        self._whole, self._targets = whole, targets
+        self._block, self._total = -1, ShardSketch({})
+
+    def add(self, shard: Shard, sketch: ShardSketch) -> None:
+        """One more; shards that come in order of block are summed with the least work."""
+        labelled = sketch.labelled(shard, self._targets)
+        if shard.block == self._block:
+            self._total.merge(labelled)
+            return
+        self.close()
+        self._block, self._total = shard.block, labelled
+
+    def close(self) -> None:
+        """All are in."""
+        self._whole.add(self._block, self._total)
+        self._block, self._total = -1, ShardSketch({})
+
+
 class LocalEngine:
     """Models run in this process.
 
@@ -157,31 +183,14 @@ def sketch_model(
     """
     whole = ModelSketch.empty(layers, targets, options)
     parts = _parts(encoder, shards, targets, layers, options, on_audio, cache)
-    for _ in taken_in(whole, parts, targets):
-        pass
+    total = BlockSum(whole, targets)
+    for shard, sketch in parts:
+        total.add(shard, sketch)
+    total.close()
     if cache is not None:
         cache.close()
         whole.cached_s = cache.found_s
     return whole
-
-
-def taken_in(whole: ModelSketch, parts: Iterable[tuple[Shard, ShardSketch]], targets: Targets) -> Iterator[Shard]:
-    """Add shards, which come in order of block, to their model's sketch; a block enters once, when all of it is there.
-
-    Yields:
-        Each shard when it is summed.
-    """
-    for block, own in groupby(parts, key=lambda pair: pair[0].block):
-        total: ShardSketch | None = None
-        for shard, sketch in own:
-            labelled = sketch.labelled(shard, targets)
-            if total is None:
-                total = labelled
-            else:
-                total.merge(labelled)
-            yield shard
-        if total is not None:
-            whole.add(block, total)
 
 
 def _parts(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import sspmv
 
 from voxrank.sketches.moments import Moments
-from voxrank.sketches.products import Array, Products
+from voxrank.sketches.products import Array, Products, moved_sums
 
 Number = TypeVar("Number", np.float32, np.float64)
 
@@ -95,6 +95,45 @@ class PackedMoments:
         product: Array = sspmv(self.dim, 1.0, self.triangle, vector.astype(np.float32), lower=1).astype(np.float64)
         return product
 
+    def joined(self, other: PackedMoments) -> PackedMoments:
+        """Those of both sets of samples, about the mean of all.
+
+        S = S₁ + S₂ + n₁ n₂ / (n₁ + n₂) δ δᵀ,  δ = μ₁ − μ₂
+        """
+        n, total = self.n + other.n, self.total + other.total
+        gap = self.mean - other.mean
+        pulled = self.n * other.n / max(n, 1) * gap
+        triangle = self.triangle + other.triangle
+        triangle += np.concatenate([pulled[i] * gap[i:] for i in range(self.dim)])
+        cubic, quartic, cross = np.zeros(self.dim), 0.0, self.cross + other.cross
+        for part in (self, other):
+            shift = part.mean - total / max(n, 1)
+            moved = moved_sums(
+                part.cubic,
+                part.quartic,
+                part.n,
+                np.zeros(self.dim),
+                shift,
+                trace=part.trace,
+                pull=part.scatter_times(shift),
+            )
+            cubic, quartic = cubic + moved[0], quartic + moved[1]
+            cross += np.outer(part.target_total, shift)
+        gram = None
+        if self.target_gram is not None and other.target_gram is not None:
+            gram = self.target_gram + other.target_gram
+        return PackedMoments(
+            n,
+            total,
+            triangle,
+            cubic,
+            quartic,
+            cross,
+            self.target_total + other.target_total,
+            self.square + other.square,
+            gram,
+        )
+
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
         half = np.zeros((self.dim, self.dim))
@@ -149,20 +188,16 @@ class BlockedMoments:
     def close_block(self, block: int, moments: Moments) -> None:
         """Add a whole block (or one more part of it) to the total, and keep it apart too."""
         self.total.merge(moments)
-        if block in self.blocks:
-            moments.merge(self.blocks[block].unpack())
-        self.blocks[block] = PackedMoments.pack(moments)
+        self._keep(block, PackedMoments.pack(moments))
 
     def merge(self, other: BlockedMoments) -> None:
         """Add the samples of `other`, whose blocks are numbered alike."""
         self.total.merge(other.total)
         for block, packed in other.blocks.items():
-            if block in self.blocks:
-                both = self.blocks[block].unpack()
-                both.merge(packed.unpack())
-                self.blocks[block] = PackedMoments.pack(both)
-            else:
-                self.blocks[block] = packed
+            self._keep(block, packed)
+
+    def _keep(self, block: int, packed: PackedMoments) -> None:
+        self.blocks[block] = self.blocks[block].joined(packed) if block in self.blocks else packed
 
     def __iter__(self) -> Iterator[PackedMoments]:
         """The blocks one by one, in order of number."""

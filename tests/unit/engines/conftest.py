@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def load():
-    """Specs "fake", "choosy" (NaN for some utterances), "missing", "broken", and "kills:FILE" and "deadly" for Ray."""
+    """Specs "fake", "choosy" (NaN for some audio), "missing", "broken", "told:FILE", "kills:AFTER:FILE", "deadly"."""
 
     def load(spec, options):
         import os
@@ -19,8 +19,9 @@ def load():
 
         class Encoder(FakeEncoder):
             def _forward(self, windows):
-                if kind == "kills" and self.seen >= 2 and not Path(rest).exists():
-                    Path(rest).touch()
+                after, _, mark = rest.partition(":")
+                if kind == "kills" and self.seen >= int(after) and not Path(mark).exists():
+                    Path(mark).touch()
                     os.kill(os.getpid(), signal.SIGKILL)
                 if kind == "deadly":
                     os.kill(os.getpid(), signal.SIGKILL)

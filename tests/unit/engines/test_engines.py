@@ -152,10 +152,11 @@ def test_a_surprise_on_a_worker_is_a_failed_run(ray, prepared, sketch):
         sketch(ray, prepared, "broken")
 
 
+@pytest.mark.parametrize("after", [0, 2, 9])
 def test_a_worker_that_is_killed_in_the_middle_of_a_shard_changes_nothing(
-    ray, load, prepared, sketch, tmp_path, notes, capfd
+    ray, load, prepared, sketch, tmp_path, notes, capfd, after
 ):
-    spec = f"kills:{tmp_path / 'killed'}"
+    spec = f"kills:{after}:{tmp_path / 'killed'}"
     notes.clear()
     found, told = sketch(ray, prepared, spec)
     assert (tmp_path / "killed").exists()
@@ -175,36 +176,41 @@ def test_audio_that_costs_one_worker_after_another_ends_the_run(ray, prepared, s
 def test_a_sketch_that_is_lost_with_its_machine_is_made_again(ray, load, prepared, sketch, monkeypatch):
     from ray._private.internal_api import free
 
-    done, lost = gathering.Gathering._done, []
+    finish, lost = gathering.Gathering._finish, []
 
     def losing(self, job, lines):
-        if not lost:
+        if job.gives_sketch and not lost:
             lost.append(job)
             free([job.sketch])
-        done(self, job, lines)
+        finish(self, job, lines)
 
-    monkeypatch.setattr(gathering.Gathering, "_done", losing)
+    monkeypatch.setattr(gathering.Gathering, "_finish", losing)
     found, told = sketch(ray, prepared)
     assert lost
     assert_same(found, expected_of(load, prepared))
     assert told == pytest.approx(sum(item.seconds for item in prepared.items))
 
 
-def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, prepared, sketch, monkeypatch):
-    parts = []
-    done = gathering.Gathering._done
+def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, load, prepared, sketch, monkeypatch):
+    parts, chunks = [], []
+    finish = gathering.Gathering._finish
 
     def noting(self, job, lines):
-        done(self, job, lines)
-        parts.append(self._parts[-1])
+        finish(self, job, lines)
+        if job.gives_sketch:
+            parts.append(self._parts[-1])
+        else:
+            chunks.append(job.shards)
 
-    monkeypatch.setattr(gathering.Gathering, "_done", noting)
-    sketch(ray, prepared)
+    monkeypatch.setattr(gathering.Gathering, "_finish", noting)
+    monkeypatch.setattr(gathering, "HAND_OVER_S", 0.0)
+    every = list(range(len(prepared.shards)))
+    assert_same(sketch(ray, prepared)[0], expected_of(load, prepared))
     leaves = [part for part in parts if part.level == 0]
-    assert len(parts) == 2 * len(leaves) - 1
-    assert sorted(number for leaf in leaves for number in leaf.shards) == list(range(len(prepared.shards)))
-    assert sorted(parts[-1].shards) == list(range(len(prepared.shards)))
-    sizes = [len(leaf.shards) for leaf in leaves]
+    assert len(parts) == 2 * len(leaves) - 1 > 7
+    assert sorted(number for leaf in leaves for number in leaf.shards) == every == sorted(parts[-1].shards)
+    assert max(part.level for part in parts) < len(leaves) - 1
+    sizes = [len(chunk) for chunk in chunks]
     assert max(sizes) > min(sizes) == 1  # large chunks at first, single shards at the end
 
 

@@ -140,6 +140,20 @@ def test_packed_moments_come_back_to_single_precision():
     assert_equal(PackedMoments.pack(moments).unpack(), moments, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("cut", [0, 12, 30])
+def test_packed_moments_join_as_their_samples_do(cut):
+    features, labels = samples(9)
+    features[:cut] += 5
+    parts = [PackedMoments.pack(moments_of(features[rows], labels[rows])) for rows in (slice(cut), slice(cut, None))]
+    joined, whole = parts[0].joined(parts[1]), PackedMoments.pack(moments_of(features, labels))
+    assert joined.n == whole.n
+    assert joined.quartic == pytest.approx(whole.quartic, rel=1e-5)
+    for name in ("total", "triangle", "cubic", "cross", "target_total", "square"):
+        found, expected = getattr(joined, name), getattr(whole, name)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
 def test_folding_gives_the_inner_product_with_a_packed_block():
     features, labels = samples(8)
     packed = PackedMoments.pack(moments_of(features, labels))

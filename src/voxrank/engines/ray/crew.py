@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,12 +42,16 @@ class Member:
         hello: its first word; None once that was heard.
         begun: the assignment that it was told of.
         busy: with a stream.
+        held: numbers of the shards that it has summed and not handed over.
+        since: when it began to hold them, by `time.monotonic`.
     """
 
     actor: Any
     hello: Any
     begun: Any = None
     busy: bool = False
+    held: list[int] = field(default_factory=list)
+    since: float = 0.0
 
 
 class Crew:

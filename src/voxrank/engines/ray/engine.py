@@ -13,7 +13,7 @@ from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder
-from voxrank.engines.local import ModelSketch, taken_in
+from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.crew import Crew
 from voxrank.engines.ray.gathering import Gathering, lean
@@ -114,8 +114,11 @@ class RayRunner:
         whole = ModelSketch.empty(layers, targets, options)
         try:
             if kept is not None:
-                for _ in taken_in(whole, _found(kept, held, work, on_audio), targets):
+                total = BlockSum(whole, targets)
+                for shard, sketch in _found(kept, held, work, on_audio):
+                    total.add(shard, sketch)
                     work.turn(0)
+                total.close()
             made = work.run()
         except BaseException:
             work.abandon()

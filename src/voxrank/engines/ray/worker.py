@@ -6,6 +6,7 @@ Results come as streams, so that whoever waits for one is told how far it is; of
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from voxrank.cache.keys import AudioDigest, model_key
 from voxrank.cache.store import Cache, ModelCache
-from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions
+from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.encoders.base import Encoder, Layer
-from voxrank.engines.local import ModelSketch, taken_in
+from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.errors import RunError
-from voxrank.extraction import ShardSketch, encode_shards
+from voxrank.extraction import encode_shards
 from voxrank.memory import keep_heap_small
 from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
@@ -28,6 +29,8 @@ from voxrank.targets.labels import Targets
 Load = Callable[[str, EncoderOptions], Encoder]
 Stream = Iterator[Any]
 
+SAY_EVERY_S: Seconds = 0.25
+"""How far it is: the driver hears all workers."""
 KEPT_PARAMETERS = 500_000_000
 """Encoders stay loaded up to this many weights in all; beyond, the one in use alone."""
 
@@ -80,27 +83,28 @@ class Worker:
         return os.getpid()
 
     def begin(self, assignment: Assignment) -> None:
-        """Shards that follow are of this."""
+        """Shards that follow are of this; what was held before is let go."""
         now = self._now = assignment
         self._cache: Cache | None = None
         self._kept: ModelCache | None = None
         if now.cache is not None:
             self._cache = Cache(CacheOptions(str(now.cache)), self._notes.append)
             self._kept = self._cache.of_key(now.key, now.spec, now.layers, now.targets, now.options)
+        self._start()
 
     def key(self, spec: str) -> str | None:
         """What a model's frames follow from: see `cache.keys.model_key`."""
         return model_key(self._encoder(spec), self._encoding)
 
     def encode(self, shards: Sequence[Shard], digests: Mapping[Path, AudioDigest]) -> Stream:
-        """Encode shards and sum them up.
+        """Encode shards and add them to what is held.
 
         Args:
             shards: in order of block.
             digests: what is known of their audio.
 
         Yields:
-            For each shard None, when it is done; then their sketch; then lines that the user should know.
+            Now and then how many are done, and at last that all are; then lines that the user should know.
 
         Raises:
             RunError: the audio is not here, or memory ran out on a single window.
@@ -111,9 +115,27 @@ class Worker:
         encoder = self._encoder(now.spec)
         if self._cache is not None:
             self._cache.take_over(digests)
-        whole = ModelSketch.empty(now.layers, now.targets, now.options)
-        for _ in taken_in(whole, self._encoded(encoder, shards), now.targets):
-            yield None
+        said = time.monotonic()
+        encoded = encode_shards(encoder, shards, now.targets, now.layers, now.options, lambda _: None)
+        for done, (shard, sketch) in enumerate(encoded, start=1):
+            if self._kept is not None:
+                self._kept.add(shard, sketch)
+            self._sum.add(shard, sketch)
+            if done < len(shards) and time.monotonic() - said > SAY_EVERY_S:
+                said = time.monotonic()
+                yield done
+        yield len(shards)
+        yield self._told()
+
+    def hand_over(self) -> Stream:
+        """Give away the sketch of all that was encoded since the last time.
+
+        Yields:
+            The sketch; then lines that the user should know.
+        """
+        self._sum.close()
+        whole = self._whole
+        self._start()
         yield whole
         yield self._told()
 
@@ -130,12 +152,9 @@ class Worker:
         yield whole
         yield self._told()
 
-    def _encoded(self, encoder: Encoder, shards: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
-        now = self._now
-        for shard, sketch in encode_shards(encoder, shards, now.targets, now.layers, now.options, lambda _: None):
-            if self._kept is not None:
-                self._kept.add(shard, sketch)
-            yield shard, sketch
+    def _start(self) -> None:
+        self._whole = ModelSketch.empty(self._now.layers, self._now.targets, self._now.options)
+        self._sum = BlockSum(self._whole, self._now.targets)
 
     def _encoder(self, spec: str) -> Encoder:
         """The model, loaded when it is first asked for."""
