@@ -30,9 +30,10 @@ test: $(VENV)/.dev $(VENV)/.pack  ## run the tests
 demo: $(VENV)/.demo $(VENV)/.pack  ## rank the embedded models on embedded speech
 	@$(BIN)/voxrank demo
 
-bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, windows, rankings, alignment; writes benchmarks/results
+bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, workers, windows, rankings, alignment; writes benchmarks/results
 	$(BIN)/python benchmarks/scores.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/rankings.py
 	$(BIN)/python benchmarks/alignment.py

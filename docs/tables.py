@@ -11,6 +11,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 
+import scaling
 import study
 
 ROOT = Path(__file__).parents[1]
@@ -385,6 +386,27 @@ def study_costs(found: list[dict[str, Any]]) -> str:
     return table(study.COST_HEADER, [study.cost_row(cell) for cell in found])
 
 
+def study_default_costs(result: dict[str, Any]) -> str:
+    """Seconds of the default ranking by itself, and what part they are of the fine-tuning that they stand for."""
+    tuned = {cell["cell"]: cell["cost"]["tune_s"] / len(cell["truth"][0]["values"]) for cell in read("study")}
+    rows = [
+        [
+            name,
+            cost["score"],
+            f"{tuned[name]:.0f}",
+            f"{cost['encode_s']:.1f}",
+            f"{cost['align_s']:.1f}",
+            f"{cost['score_s']:.2f}",
+            f"{tuned[name] / (cost['encode_s'] + cost['align_s'] + cost['score_s']):,.0f}",
+            f"{tuned[name] / cost['score_s']:,.0f}",
+        ]
+        for name, cost in sorted(result["cells"].items())
+        if name in tuned
+    ]
+    header = ["cell", "score", "fine-tuning, one seed, s", "forward passes, s", "aligning, s", "scoring, s"]
+    return table([*header, "ratio, all of it", "ratio, scoring"], rows) + made(result)
+
+
 def study_failures(found: list[dict[str, Any]]) -> str:
     """What gave nothing."""
     rows = study.failures(found)
@@ -413,12 +435,14 @@ def cache(result: dict[str, Any]) -> str:
             row["dim"],
             f"{row['empty']:.2f}",
             f"{row['filled']:.2f}",
-            f"{row['mb_an_hour']:,.0f}",
+            f"{row['mb_an_hour'] * row['seconds'] / 3600:,.1f}",
         ]
         for row in result["rows"]
     ]
-    header = ["model", "a sample is", "layers", "dim", "empty / no cache", "filled / no cache", "MB by hour of audio"]
-    return table(header, rows) + f"\n{result['data']}; medians of {result['rounds']} rounds.\n" + made(result)
+    header = ["model", "a sample is", "layers", "dim", "empty / no cache", "filled / no cache", "MB"]
+    minutes = result["rows"][0]["seconds"] / 60
+    data = f"\n{result['data']} in {minutes:.1f} minutes; medians of {result['rounds']} rounds.\n"
+    return table(header, rows) + data + made(result)
 
 
 def stopping(result: dict[str, Any]) -> str:
@@ -466,6 +490,16 @@ def readme(text: str, result: dict[str, Any], found: list[dict[str, Any]]) -> st
     return text
 
 
+def scaling_part(part: str, header: Sequence[str], rows: Any) -> Any:
+    """What was measured of workers, of one part."""
+    return lambda result: table(header, rows(result[part])) + made(result[part])
+
+
+def scaling_plan(result: dict[str, Any]) -> str:
+    """What many hours, models and GPUs come to."""
+    return table(scaling.PLAN_HEADER, scaling.plan_rows(result))
+
+
 TABLES = {
     "agreement": ("agreement", agreement),
     "dependence": ("agreement", dependence),
@@ -478,6 +512,10 @@ TABLES = {
     "alignment": ("alignment", alignment),
     "alignment-speed": ("alignment", alignment_speed),
     "stability": ("stability", stability),
+    "scaling-speed": ("scaling", scaling_part("speed", scaling.SPEED_HEADER, scaling.speed_rows)),
+    "scaling-cost": ("scaling", scaling_part("cost", scaling.COST_HEADER, scaling.cost_rows)),
+    "scaling-bytes": ("scaling", scaling_part("bytes", scaling.BYTES_HEADER, scaling.bytes_rows)),
+    "scaling-plan": ("scaling", scaling_plan),
     "policies": ("policies", policies),
     "cache": ("cache", cache),
     "stopping": ("stopping", stopping),
@@ -492,6 +530,7 @@ TABLES = {
     "study-hubert": ("study", study_layers("hubert")),
     "study-models": ("study", study_models),
     "study-costs": ("study", study_costs),
+    "study-default-costs": ("study/costs", study_default_costs),
     "study-failures": ("study", study_failures),
     "study-training": ("study/conformer-pretraining", study_training),
     "published": ("study/published", published),

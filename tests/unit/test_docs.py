@@ -29,8 +29,9 @@ def test_results_say_what_made_them(name):
     if name == "study":
         content = {"rankings": {cell["cell"]: cell for cell in content}}
     parts = content.get("rankings") or {"whole": content}
-    if name == "overhead":
-        parts = {part: content[part] for part in ("time", "memory")}
+    parted = {"overhead": ("time", "memory"), "scaling": ("speed", "cost", "bytes")}
+    if name in parted:
+        parts = {part: content[part] for part in parted[name]}
     for part in parts.values():
         assert {"date", "commit", "processor", "cores", "torch"} <= set(part["made"])
 
