@@ -16,6 +16,7 @@ from voxrank.cli.main import exit_code
 from voxrank.config import CacheOptions
 
 MODULE = """
+import os
 import time
 from torch import nn
 
@@ -29,7 +30,8 @@ class Slow(nn.Module):
         nn.init.constant_(self.front.bias, 0.1)
 
     def forward(self, waveforms):
-        time.sleep(0.15)
+        if "SLOWLY" in os.environ and len(waveforms) > 4:
+            time.sleep(3)
         return self.front(waveforms[:, None]).transpose(1, 2)
 """
 MODEL = "py:slow:Slow"
@@ -58,10 +60,10 @@ def processes_of(folder):
     return found
 
 
-def begin(folder, *arguments):
-    """A ranking in a process group of its own, as a shell starts it, in a temporary folder for its cluster."""
+def begin(folder, *arguments, **variables):
+    """A ranking in a process group of its own, as a shell starts it."""
     command = [sys.executable, "-m", "voxrank", "rank", "tones.csv", "-m", MODEL, "--engine", "ray", "--workers", "2"]
-    environment = {**os.environ, "VOXRANK_CACHE": str(folder / "kept")}
+    environment = {**os.environ, "VOXRANK_CACHE": str(folder / "kept"), **variables}
     return subprocess.Popen(
         [*command, *arguments],
         cwd=folder,
@@ -93,42 +95,31 @@ def assert_same(found, expected):
             assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
 
 
-def locally(folder, monkeypatch, **options):
-    monkeypatch.chdir(folder)
-    monkeypatch.delitem(sys.modules, "slow", raising=False)
-    return json.loads(voxrank.rank("tones.csv", [MODEL], **options).to_json())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_ranking_is_that_of_one_process_and_nothing_is_left(folder, monkeypatch):
-    started = begin(folder, "--json")
-    printed, told = started.communicate(timeout=200)
-    assert started.returncode == 0, told
-    assert_same(json.loads(printed), locally(folder, monkeypatch))
-    assert "done in" in told
-    assert "ray" not in told.lower().replace("--engine ray", "")
-    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(folder, monkeypatch):
-    started = begin(folder)
+    started = begin(folder, SLOWLY="yes")
     wait_for(lambda: utterances_kept(folder) >= 9, 200)
     assert started.poll() is None
     started.kill()
     started.communicate()
-    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
+    wait_for(lambda: not any(name.startswith(b"ray::") for name in processes_of(folder)), NOTHING_LEFT_S)
     kept = utterances_kept(folder)
     assert 9 <= kept < 36
-    cache = CacheOptions(str(folder / "kept"))
-    again = locally(folder, monkeypatch, cache=cache)
-    assert again["cost"]["cached_s"] == pytest.approx(again["data"]["seconds"] * kept / 36, rel=0.1)
-    assert_same(again, locally(folder, monkeypatch))
+    again = begin(folder, "--json")
+    printed, told = again.communicate(timeout=200)
+    assert again.returncode == 0, told
+    found = json.loads(printed)
+    assert found["cost"]["cached_s"] == pytest.approx(found["data"]["seconds"] * kept / 36, rel=0.1)
+    monkeypatch.chdir(folder)
+    assert_same(found, json.loads(voxrank.rank("tones.csv", [MODEL]).to_json()))
+    assert "done in" in told
+    assert "ray" not in told.lower()
+    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_an_interrupt_is_one_line_and_leaves_nothing(folder):
-    started = begin(folder)
+    started = begin(folder, SLOWLY="yes")
     wait_for(lambda: utterances_kept(folder) >= 1, 200)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
     _, told = started.communicate(timeout=60)
@@ -139,18 +130,29 @@ def test_an_interrupt_is_one_line_and_leaves_nothing(folder):
     assert not list(Path("/tmp").glob(f"voxrank-ray-{started.pid}-*"))
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
-def test_a_cluster_that_runs_already_is_joined_and_left_running(tones):
-    from voxrank.engines.ray.cluster import QUIET, ray
+CLUSTER = """
+import ray
+with ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR") as cluster:
+    print(cluster.address_info["gcs_address"], flush=True)
+    input()
+    print(ray.cluster_resources()["CPU"], flush=True)
+"""
 
-    with ray.init(num_cpus=1, **QUIET) as cluster:
-        address = cluster.address_info["gcs_address"]
-        command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel", "--engine", "ray", "--json"]
-        options = ["--ray-address", address, "--workers", "1"]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert ray.cluster_resources()["CPU"] == 1
-    assert_same(json.loads(done.stdout), json.loads(voxrank.rank(tones, ["logmel"]).to_json()))
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the collector
+def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, capsys):
+    environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as cluster:
+        address = cluster.stdout.readline().strip()
+        arguments = ["rank", str(tones), "-m", "logmel", "--engine", "ray", "--ray-address", address, "--workers", "1"]
+        assert exit_code([*arguments, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        left, _ = cluster.communicate("\n", timeout=60)
+    assert left.strip() == "1.0"
+    assert_same(found, json.loads(voxrank.rank(tones, ["logmel"]).to_json()))
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "localhost:port"])
