@@ -542,7 +542,7 @@ def main() -> None:
     GENERATED.mkdir(exist_ok=True)
     for name, (source, make) in TABLES.items():
         (GENERATED / f"{name}.md").write_text(make(read(source)), encoding="utf-8")
-    draw(read("study"))
+    draw(read("study"), read("stopping"))
     README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings"), read("study")), encoding="utf-8")
 
 
@@ -553,14 +553,24 @@ def read(source: str) -> Any:
     return json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
 
 
-def draw(found: list[dict[str, Any]]) -> None:
-    """The pictures of the study."""
+def draw(found: list[dict[str, Any]], races: dict[str, Any]) -> None:
+    """The pictures of the study and of early stopping."""
     import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "voxrank"
     figure = study.picture(found)
     figure.savefig(GENERATED / "study.svg", format="svg", metadata={"Date": None})
+    curve = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = curve.subplots()
+    for name, one in races["sets"].items():
+        levels = [float(level) for level in one["confidence"]]
+        saved = [100 * race["saved"] for race in one["confidence"].values()]
+        axes.plot(levels, saved, marker="o", label=name)
+    axes.set(xlabel="confidence", ylabel="encoding saved, %", ylim=(0, 100))
+    axes.legend(fontsize=8, loc="lower left")
+    curve.savefig(GENERATED / "stopping.svg", format="svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
