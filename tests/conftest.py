@@ -70,6 +70,30 @@ def fakes(monkeypatch):
     monkeypatch.setattr("voxrank.stable.load_encoder", load)
 
 
+@pytest.fixture
+def passes(monkeypatch):
+    """Counts the windows that go through a forward pass of a fake encoder."""
+    from voxrank.testing.encoders import FakeEncoder
+
+    counted = []
+    forward = FakeEncoder._forward
+
+    def counting(self, windows):
+        counted.extend(windows)
+        yield from forward(self, windows)
+
+    monkeypatch.setattr(FakeEncoder, "_forward", counting)
+    return counted
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A cache in a folder of its own."""
+    from voxrank.config import CacheOptions
+
+    return CacheOptions(str(tmp_path / "kept"))
+
+
 LETTERS_HZ = {"a": 300.0, "b": 620.0, "c": 1150.0, "d": 2000.0, "e": 3400.0}
 
 

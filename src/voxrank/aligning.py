@@ -86,7 +86,7 @@ def label(
         threads: decoders that run ahead.
         watcher: told of progress.
         ranked: whether the candidates are ranked by the labels, which must not favour one of them then.
-        store: holds alignments of earlier runs, and keeps those that are made.
+        store: holds alignments of earlier rankings, and keeps those that are made.
 
     Raises:
         OptionError: the labels would favour a candidate.
@@ -106,14 +106,14 @@ def label(
         known = None if kept is None else kept.load(text)
         if known is None:
             aligner = load_aligner(spec, candidates, stable.lend, transcripts, names, encoding, threads)
-            favours = favoured(aligner, candidates, stable.lend)
-            _check_leaks(aligner.record, favours if ranked else (), options, watcher)
+            favours = favoured(aligner, candidates, stable.lend) if ranked else []
+            _check_leaks(aligner.record, favours, options, watcher)
             aligned = aligner.align(transcripts, names, watcher.advance)
             known = KnownAlignment(aligned, aligner.record, favours, aligner.notes)
             if kept is not None:
                 kept.keep(text, known)
         else:
-            _check_leaks(known.record, known.favoured if ranked else (), options, watcher)
+            _check_leaks(known.record, known.favoured, options, watcher)
         watcher.finish()
         for line in known.notes:
             watcher.note(line)

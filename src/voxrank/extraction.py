@@ -220,7 +220,7 @@ class _ShardWork:
         self._sketch = empty_sketch(layers, classes, options)
         self._options, self._directions = options, options.projections
         self._layers, self._block, self._targets = layers, shard.block, targets
-        self._by_utterance = options.sample == "utterance" or (options.sample is None and targets.timed is None)
+        self._by_utterance = is_by_utterance(targets, options)
         self._segments: dict[int, int] = {}
         if options.sample == "segment":
             self._segments = {layer.index: segment_frames(options.segment_s, layer.frame_rate) for layer in layers}
@@ -311,6 +311,11 @@ class _ShardWork:
         for means in self._means.values():
             means.clear()
         self._waiting.clear()
+
+
+def is_by_utterance(targets: Targets, options: ExtractionOptions) -> bool:
+    """Whether a sample is the mean of an utterance."""
+    return options.sample == "utterance" or (options.sample is None and targets.timed is None)
 
 
 def empty_sketch(layers: Sequence[Layer], classes: int, options: ExtractionOptions) -> ShardSketch:

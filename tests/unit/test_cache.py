@@ -26,25 +26,6 @@ from voxrank.testing.encoders import FakeEncoder
 SAMPLES = ("utterance", "segment", "effective", "frame")
 
 
-@pytest.fixture
-def passes(monkeypatch):
-    """Counts utterances that go through a forward pass."""
-    counted = []
-    forward = FakeEncoder._forward
-
-    def counting(self, windows):
-        counted.extend(windows)
-        yield from forward(self, windows)
-
-    monkeypatch.setattr(FakeEncoder, "_forward", counting)
-    return counted
-
-
-@pytest.fixture
-def kept(tmp_path):
-    return CacheOptions(str(tmp_path / "kept"))
-
-
 def rows_of(manifest):
     return list(csv.reader(manifest.read_text().splitlines()))
 
@@ -266,7 +247,7 @@ def test_a_full_disk_is_told_once_and_costs_nothing_else(fakes, tones, kept, mon
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "save_sketches", full)
+    monkeypatch.setattr("voxrank.cache.files.save_sketches", full)
     told, watcher = [], Progress()
     watcher.note = told.append
     options = ExtractionOptions(shard_s=1.0)
@@ -284,7 +265,7 @@ def test_a_cache_that_cannot_be_written_is_read(fakes, tones, passes, kept, monk
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(cache_module, "save_sketches", refused)
+    monkeypatch.setattr("voxrank.cache.files.save_sketches", refused)
     monkeypatch.setattr(cache_module.os, "utime", refused)
     passes.clear()
     found = voxrank.rank(tones, ["fake-a"], cache=kept)

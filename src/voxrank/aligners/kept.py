@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.aligners.base import Aligned, AlignerRecord, Transcript
-from voxrank.cache.entries import SUFFIX
-from voxrank.cache.keys import checksum_of, digest_of
+from voxrank.cache.files import SUFFIX, read_checked, write_checked
+from voxrank.cache.keys import digest_of
 from voxrank.cache.store import LIBRARIES, SCHEMA, Cache
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
 from voxrank.errors import SketchError, UtteranceError
-from voxrank.files import write_atomically
-from voxrank.sketches.store import load_sketches, register_kind, save_sketches
+from voxrank.sketches.store import register_kind
 from voxrank.targets.timeline import Timeline
 
-logger = logging.getLogger(__name__)
+ABOUT = {"model": "alignments of transcripts"}
 
 
 @dataclass
@@ -115,10 +111,7 @@ class Alignments:
             return None
         for path in sorted(self._folder.glob(f"{self._name(text)}-*{SUFFIX}")):
             with suppress(OSError, SketchError, UtteranceError, IndexError):
-                if path.name.endswith(f"-{checksum_of(path)}{SUFFIX}"):
-                    found = self._built(load_sketches(path, StoredAlignment))
-                    os.utime(path)
-                    return found
+                return self._built(read_checked(path, StoredAlignment))
             self._cache.tell("the cache held a damaged alignment, which is made again")
             with suppress(OSError):
                 path.unlink()
@@ -146,14 +139,10 @@ class Alignments:
             [places[spec] for spec in known.favoured],
             list(known.notes),
         )
-        part = self._folder / f".{self._name(text)}-{os.getpid()}-{time.monotonic_ns()}"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            about = self._folder / "about.json"
-            if not about.exists():
-                write_atomically(about, '{"model": "alignments of transcripts"}\n')
-            save_sketches(part, stored, StoredAlignment)
-            part.replace(self._folder / f"{self._name(text)}-{checksum_of(part)}{SUFFIX}")
+            write_checked(
+                self._folder, self._name(text), stored, StoredAlignment, {"model": "alignments of transcripts"}
+            )
         except (OSError, SketchError) as error:
             self._cache.tell_unwritable(error)
 

@@ -6,21 +6,20 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from voxrank.cache.files import SUFFIX
 from voxrank.config import Seconds
+from voxrank.sketches.blocks import whole
 from voxrank.sketches.moments import Moments, Runs
 from voxrank.sketches.products import Array, Products
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
 from voxrank.sketches.sample import Sample
 from voxrank.sketches.store import HEADER, register_kind
-
-SUFFIX = ".safetensors"
 
 
 @dataclass
@@ -99,24 +98,15 @@ def moments_of(one: StoredLayer, places: NDArray[np.int64] | None) -> Moments:
     dim = one.sums.shape[1]
     if one.triangle is None or one.cubic is None or one.quartic is None:
         raise ValueError("expected products of the samples")
-    gram = np.zeros((dim, dim))
-    gram[_upper(dim)] = one.triangle
-    gram = gram + np.triu(gram, 1).T
     return Moments(
         int(one.counts.sum()),
         one.sums.sum(axis=0),
-        Products(gram, one.cubic, one.quartic),
+        Products(whole(one.triangle, dim), one.cubic, one.quartic),
         one.sums[order],
         counts,
         counts.copy(),
         runs=one.runs,
     )
-
-
-@lru_cache(maxsize=4)
-def _upper(dim: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    rows, columns = np.triu_indices(dim)
-    return rows, columns
 
 
 def together(parts: Sequence[Stored], *, timed: bool) -> Stored:

@@ -33,10 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from voxrank.cache.entries import SUFFIX, Entry, Stored, StoredLayer, moments_of, read_entries, together
+from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_entries, together
+from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import (
     AudioDigest,
-    checksum_of,
     classes_of,
     digest_of,
     layer_name,
@@ -48,11 +48,10 @@ from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seco
 from voxrank.data.utterance import Skipped, Utterance
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.errors import OptionError, SketchError, reason
-from voxrank.extraction import ShardSketch, add_means, empty_sketch
-from voxrank.files import write_atomically
+from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
 from voxrank.shards import Item, Shard
 from voxrank.sketches.blocks import upper
-from voxrank.sketches.store import load_sketches, save_sketches
+from voxrank.sketches.store import load_sketches
 from voxrank.targets.labels import Targets
 
 logger = logging.getLogger(__name__)
@@ -304,10 +303,7 @@ class ModelCache:
     def load(self, shard: Shard, entry: Entry) -> ShardSketch | None:
         """The part of an entry that these utterances are, as encoding them would give it; None where it is damaged."""
         try:
-            stored = load_sketches(entry.path, Stored)
-            if not entry.path.name.endswith(f"-{checksum_of(entry.path)}{SUFFIX}"):
-                raise SketchError(f"{entry.path} is not what was written; delete it")
-            sketch = self._restored(shard, stored)
+            sketch = self._restored(shard, read_checked(entry.path, Stored))
         except (SketchError, OSError, KeyError, ValueError) as error:
             if entry.path.exists():
                 self._cache.tell(f"the cache held a damaged file, which is made again ({reason(error)})")
@@ -315,8 +311,6 @@ class ModelCache:
                 entry.path.unlink(missing_ok=True)
             self._own[shard.block] = [one for one in self._own.get(shard.block, []) if one != entry]
             return None
-        with suppress(OSError):
-            os.utime(entry.path)
         self.found_s += shard.seconds
         return sketch
 
@@ -425,28 +419,13 @@ class ModelCache:
         return sketch
 
     def _write(self, block: int, stored: Stored) -> None:
-        name = digest_of(sorted(stored.items))
-        entry = None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            about = self._folder / "about.json"
-            if not about.exists():
-                write_atomically(about, json.dumps(self._about, indent=2) + "\n")
-            part = self._folder / f".{name}-{os.getpid()}-{time.monotonic_ns()}"
-            save_sketches(part, stored, Stored)
-            path = self._folder / f"{name}-{checksum_of(part)}{SUFFIX}"
-            part.replace(path)
-            entry = Entry(path, frozenset(stored.items))
+            path = write_checked(self._folder, digest_of(sorted(stored.items)), stored, Stored, self._about)
         except (OSError, SketchError) as error:
             self._writable = False
             self._cache.tell_unwritable(error)
-        if entry is not None:
-            self._own.setdefault(block, []).append(entry)
-
-
-def is_by_utterance(targets: Targets, options: ExtractionOptions) -> bool:
-    """Whether a sample is the mean of an utterance."""
-    return options.sample == "utterance" or (options.sample is None and targets.timed is None)
+        else:
+            self._own.setdefault(block, []).append(Entry(path, frozenset(stored.items)))
 
 
 def _folders(root: Path) -> list[Path]:

@@ -136,9 +136,7 @@ class PackedMoments:
 
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
-        half = np.zeros((self.dim, self.dim))
-        half[_upper_half(self.dim)] = self.triangle
-        centred = Products(half + np.triu(half, 1).T, self.cubic, self.quartic)
+        centred = Products(whole(self.triangle, self.dim), self.cubic, self.quartic)
         return Moments(
             n=self.n,
             total=self.total.copy(),
@@ -154,6 +152,14 @@ def upper(matrix: Array) -> Array:
     """The upper triangle, by rows: (D, D) → (D(D+1)/2,)."""
     triangle: Array = matrix[_upper_half(len(matrix))]
     return triangle
+
+
+def whole(triangle: NDArray[Number], dim: int) -> Array:
+    """The symmetric matrix (D, D) of which there is the upper triangle, by rows."""
+    half = np.zeros((dim, dim))
+    half[_upper_half(dim)] = triangle
+    matrix: Array = half + np.triu(half, 1).T
+    return matrix
 
 
 def diagonal(triangle: NDArray[Number], dim: int) -> NDArray[Number]:

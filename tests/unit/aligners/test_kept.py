@@ -5,28 +5,9 @@ import pytest
 
 import voxrank
 from voxrank.cache.store import Cache
-from voxrank.config import CacheOptions, SequenceOptions
+from voxrank.config import SequenceOptions
 from voxrank.errors import OptionError
 from voxrank.progress import Progress
-from voxrank.testing.encoders import FakeEncoder
-
-
-@pytest.fixture
-def passes(monkeypatch):
-    counted = []
-    forward = FakeEncoder._forward
-
-    def counting(self, windows):
-        counted.extend(windows)
-        yield from forward(self, windows)
-
-    monkeypatch.setattr(FakeEncoder, "_forward", counting)
-    return counted
-
-
-@pytest.fixture
-def kept(tmp_path):
-    return CacheOptions(str(tmp_path / "kept"))
 
 
 def ranked(spelled, kept, notes=(), **options):
