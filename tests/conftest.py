@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 
 # Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,6 +22,16 @@ def tone(frequency_hz, seconds, seed):
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * RATE)) / RATE
     return (0.3 * np.sin(2 * np.pi * frequency_hz * t) + 0.05 * rng.normal(size=len(t))).astype(np.float32)
+
+
+def _hear_interrupts():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def hear_interrupts():
+    """For `preexec_fn`: shells have what they start in the background ignore SIGINT, and that is inherited."""
+    return _hear_interrupts
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
+from voxrank.details import Details
 from voxrank.errors import OptionError, one_line
 from voxrank.files import write_atomically
 
@@ -67,6 +68,7 @@ class ModelScore:
         parameters: weights of the encoder.
         scores: of the best layer.
         share: of the data that it saw; below 1 where it was dropped early, or the run was stopped.
+        speed: seconds of audio encoded in a second of forward passes; None where the cache held all.
     """
 
     model: str
@@ -76,6 +78,7 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
+    speed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ class Ranking:
         skipped: utterances left out, with reasons.
         options: what was asked for, to run it again.
         sensitivity: the ranking by other labels, where any were asked for.
+        details: what else was found of its layers; kept beside `ranking.json`, in `details.json`.
     """
 
     task: str
@@ -149,6 +153,7 @@ class Ranking:
     skipped: tuple[Skipped, ...]
     options: dict[str, Any]
     sensitivity: tuple[Sensitivity, ...] = ()
+    details: Details = field(default_factory=Details)
 
     @property
     def best(self) -> ModelScore:
@@ -171,6 +176,7 @@ class Ranking:
     def to_json(self) -> str:
         """The ranking as `ranking.json` holds it."""
         content = {"schema": SCHEMA, **asdict(self)}
+        del content["details"]
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_pandas(self) -> pd.DataFrame:

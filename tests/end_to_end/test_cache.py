@@ -113,11 +113,17 @@ def make():
 """
 
 
-def started(tmp_path, tones, seconds, *options):
+def started(tmp_path, tones, seconds, *options, preexec_fn=None):
     (tmp_path / "slow_model.py").write_text(SLOW.format(seconds=seconds))
     command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "py:slow_model:make", "--json", *options]
     return subprocess.Popen(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=-1, stderr=-1, text=True
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        preexec_fn=preexec_fn,
     )
 
 
@@ -126,12 +132,12 @@ def entries(folder):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, how):
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, hear_interrupts, how):
     """The code of the model is part of its key, so that the pace comes from a file beside it."""
     pace = tmp_path / "pace"
     pace.write_text("0.4")
     seconds = "open('pace').read()"
-    begun = started(tmp_path, tones, seconds)
+    begun = started(tmp_path, tones, seconds, preexec_fn=hear_interrupts)
     deadline = time.monotonic() + 60
     while len(entries(own_cache)) < 2 and time.monotonic() < deadline and begun.poll() is None:
         time.sleep(0.02)

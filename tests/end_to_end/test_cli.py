@@ -220,12 +220,7 @@ def build(): return Slow()
 """
 
 
-def hear_interrupts():
-    """Shells have what they start in the background ignore SIGINT, and that is inherited."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
+def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, hear_interrupts):
     (tmp_path / "slow_speech_net.py").write_text(SLOW_MODEL)
     command = [sys.executable, "-m", "voxrank", "rank", str(tones)]
     command += ["-m", "py:slow_speech_net:build", "--out", "o", "--batch", "1"]
@@ -249,7 +244,7 @@ def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-def test_interrupt_while_packages_are_imported_is_one_line(tmp_path):
+def test_interrupt_while_packages_are_imported_is_one_line(tmp_path, hear_interrupts):
     command = "import sys, signal, voxrank.__main__ as m\n"
     command += "class Finder:\n  def find_spec(self, *a): signal.raise_signal(signal.SIGINT)\n"
     command += "sys.meta_path.insert(0, Finder())\nm.run()"

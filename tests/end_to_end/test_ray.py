@@ -60,7 +60,7 @@ def processes_of(folder):
     return found
 
 
-def begin(folder, *arguments, **variables):
+def begin(folder, *arguments, preexec_fn=None, **variables):
     """A ranking in a process group of its own, as a shell starts it."""
     command = [sys.executable, "-m", "voxrank", "rank", "tones.csv", "-m", MODEL, "--engine", "ray", "--workers", "2"]
     environment = {**os.environ, "VOXRANK_CACHE": str(folder / "kept"), **variables}
@@ -72,6 +72,7 @@ def begin(folder, *arguments, **variables):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=preexec_fn,
     )
 
 
@@ -118,8 +119,8 @@ def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(fo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_interrupt_is_one_line_and_leaves_nothing(folder):
-    started = begin(folder, SLOWLY="yes")
+def test_an_interrupt_is_one_line_and_leaves_nothing(folder, hear_interrupts):
+    started = begin(folder, preexec_fn=hear_interrupts, SLOWLY="yes")
     wait_for(lambda: utterances_kept(folder) >= 1, 200)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
     _, told = started.communicate(timeout=60)

@@ -1,0 +1,118 @@
+"""What a ranking tells besides its order: classes, pictures, other columns, and how much data it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from voxrank.config import Seconds
+
+
+@dataclass(frozen=True)
+class ClassView:
+    """How well one class is told from the others, by samples that were held out.
+
+    Attributes:
+        name: of the class.
+        samples: that were judged.
+        recall: share of them that was taken for this class.
+        confused_with: other classes that they were taken for, and the share of `samples`, most first.
+    """
+
+    name: str
+    samples: int
+    recall: float
+    confused_with: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class LayerClasses:
+    """The classes by one layer, the hardest first."""
+
+    model: str
+    layer: int | str
+    classes: tuple[ClassView, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Sampled features of one layer in two dimensions.
+
+    Attributes:
+        model, layer: whose they are.
+        method: "pca" or "t-sne".
+        place: whether the layer is the "best" or the "worst" of the ranking.
+        classes: their names; empty where the targets are values.
+        points: (x, y, number of the class, or value) of each sample.
+        explained: share of the variance that is in the picture; None where that is not defined.
+    """
+
+    model: str
+    layer: int | str
+    method: Literal["pca", "t-sne"]
+    place: Literal["best", "worst"]
+    classes: tuple[str, ...]
+    points: tuple[tuple[float, float, float], ...]
+    explained: float | None = None
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """How much a layer knows of another column of the data.
+
+    Attributes:
+        column: of the data.
+        model, layer: whose features they are.
+        accuracy: share of held-out samples whose cell is told rightly by a linear head.
+        chance: the same, by always naming the commonest.
+        classes: different cells.
+        samples: that were judged.
+    """
+
+    column: str
+    model: str
+    layer: int | str
+    accuracy: float
+    chance: float
+    classes: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class ModelCurve:
+    """A model's score at its best layer, at each step of the data."""
+
+    model: str
+    layer: int | str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Scores against the amount of data.
+
+    Attributes:
+        score: its name.
+        higher_is_better: its direction.
+        seconds: of audio at each step, ascending; the last one is all.
+        models: best first.
+        spearman: rank correlation of the models' order at each step with the last one; None for fewer than three.
+        held_from_s: audio from which on the same model came first in every step.
+    """
+
+    score: str
+    higher_is_better: bool
+    seconds: tuple[Seconds, ...]
+    models: tuple[ModelCurve, ...]
+    spearman: tuple[float | None, ...]
+    held_from_s: Seconds
+
+
+@dataclass(frozen=True)
+class Details:
+    """All of these; each is empty where it was not asked for or cannot be had."""
+
+    classes: tuple[LayerClasses, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    knowledge: tuple[Knowledge, ...] = ()
+    curve: LearningCurve | None = None
