@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
 from voxrank.details import Details
-from voxrank.errors import OptionError, one_line
+from voxrank.errors import DataError, OptionError, one_line
 from voxrank.files import write_atomically
+from voxrank.fromjson import built, read_object
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
 """Version of `ranking.json`."""
-
+DETAILS_SCHEMA = 1
+"""Version of `details.json`."""
+RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.json"
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
 """What a cell begins with that a spreadsheet may run."""
@@ -175,9 +178,9 @@ class Ranking:
 
     def to_json(self) -> str:
         """The ranking as `ranking.json` holds it."""
-        content = {"schema": SCHEMA, **asdict(self)}
+        content = asdict(replace(self, details=Details()))
         del content["details"]
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return _json_of(SCHEMA, content)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each layer, best first; columns model, layer, name, dim, then each score, its low and high."""
@@ -188,10 +191,62 @@ class Ranking:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `ranking.json` and `layers.csv` into a folder, made if need be; each file appears whole or not at all.
 
+        `details.json` is written beside them where there are details; an older one goes.
+
         Raises:
             OptionError: the folder cannot be written.
         """
-        save_tables(path, "ranking.json", self.to_json(), "layers.csv", self.to_pandas())
+        check_folder(path)
+        details = Path(path) / DETAILS_FILE
+        details.unlink(missing_ok=True)  # those of another ranking
+        save_tables(path, RANKING_FILE, self.to_json(), TABLE_FILE, self.to_pandas())
+        if self.details != Details():
+            write_atomically(details, _json_of(DETAILS_SCHEMA, asdict(self.details)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ranking:
+        """Read what `save` wrote: a folder, or its `ranking.json`; with the details that lie beside it.
+
+        Raises:
+            DataError: there is no ranking, or a file is damaged or of another kind or version.
+        """
+        file = Path(path)
+        file = file / RANKING_FILE if file.is_dir() else file
+        ranking = read_object(file, SCHEMA, cls, "a ranking")
+        if fault := _fault(ranking):
+            raise DataError(f"{file} does not hold a ranking of voxrank ({fault}); make the file again")
+        beside = file.with_name(DETAILS_FILE)
+        if not beside.exists():
+            return ranking
+        return replace(ranking, details=read_object(beside, DETAILS_SCHEMA, Details, "the details of a ranking"))
+
+
+def _json_of(schema: int, content: dict[str, Any]) -> str:
+    return json.dumps({"schema": schema, **content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _fault(ranking: Ranking) -> str:
+    """What in a ranking does not fit together; empty where all does."""
+    try:
+        names = built(ranking.options.get("scores"), tuple[str, ...], "options.scores")
+        directions = built(ranking.options.get("higher_is_better"), dict[str, bool], "options.higher_is_better")
+    except ValueError as error:
+        return str(error)
+    of_models = [(model.model, model.layer) for model in ranking.models]
+    of_layers = {(layer.model, layer.layer) for layer in ranking.layers}
+    scored = [model.scores.keys() for model in ranking.models] + [layer.scores.keys() for layer in ranking.layers]
+    size = len(of_models)
+    faults = {
+        "there are no models in it": not of_models,
+        "there are no scores in it": not names,
+        "a score has no direction": set(names) - directions.keys(),
+        "a score is missing": any(set(names) - own for own in scored),
+        "a model is in it twice": len({name for name, _ in of_models}) < size,
+        "a model's best layer is none of the layers": set(of_models) - of_layers,
+        "the shares of resamples do not fit the models": ranking.beats is not None
+        and [len(row) for row in ranking.beats] != [size] * size,
+    }
+    return next((fault for fault, found in faults.items() if found), "")
 
 
 def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
