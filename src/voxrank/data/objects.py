@@ -40,7 +40,8 @@ def read_object(data: Any, request: Request) -> Dataset:
     for module, names, read in _KINDS:
         if any(isinstance(data, kind) for kind in _loaded(module, names)):
             return read(data, request)
-    if isinstance(data, str | bytes | Mapping) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+    unnumbered = (bytes, Mapping, *_loaded("torch.utils.data", ("IterableDataset",)))
+    if isinstance(data, unnumbered) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise DataError(
             "expected a path, a table, or a data set with a length and numbered items, got "
             f"{type(data).__name__}; make a list of what it gives"
@@ -55,8 +56,12 @@ def _loaded(module: str, names: tuple[str, ...]) -> list[type]:
 
 
 def _read_table(table: Any, request: Request) -> Dataset:
+    if not table.columns.is_unique:
+        raise DataError("DataFrame: expected different column names, got one more than once; rename it")
+    columns = {str(name): table[name].array for name in table.columns}
+
     def cells(index: int) -> dict[str, Any]:
-        return {str(name): table[name].iat[index] for name in table.columns}
+        return {name: column[index] for name, column in columns.items()}
 
     return _assembled("DataFrame", len(table), cells, None, request, "pandas table")
 
