@@ -244,10 +244,12 @@ def _audio_cells(column: Any) -> tuple[list[str | None], list[bool]]:
     names: list[str | None] = []
     held: list[bool] = []
     for chunk in column.chunks:
-        fields = {field.name for field in chunk.type} if pa.types.is_struct(chunk.type) else set()
-        if {"bytes", "path"} <= fields:
-            names += chunk.field("path").to_pylist()
-            held += chunk.field("bytes").is_valid().to_pylist()
+        fields = {}
+        if pa.types.is_struct(chunk.type):  # flattened, an empty row empties its fields
+            fields = dict(zip((field.name for field in chunk.type), chunk.flatten(), strict=True))
+        if {"bytes", "path"} <= fields.keys():
+            names += fields["path"].to_pylist()
+            held += fields["bytes"].is_valid().to_pylist()
         elif pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
             names += chunk.to_pylist()
             held += [False] * len(chunk)
