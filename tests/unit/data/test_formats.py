@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +120,16 @@ def test_a_note_says_what_was_taken():
     assert note == (
         "label is the column 'emotion', text is the column 'sentence' (also there: genre, text; --target names another)"
     )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_examples_of_the_page_run_one_after_another(own_formats, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks:
+        exec(compile(block, "docs/data.md", "exec"), names)
+    printed = capsys.readouterr().out.split()
+    assert len(printed) == "\n".join(blocks).count("print(") > 7
+    assert len(set(printed)) == 1  # every form of the same speech has the same best model
