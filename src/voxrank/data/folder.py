@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import soundfile
@@ -12,6 +13,7 @@ from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError
 
 
+@cache
 def audio_suffixes() -> frozenset[str]:
     """Endings of audio files, lower case, with the dot; those libsndfile cannot read are then skipped by name."""
     formats = {f".{name.lower()}" for name in soundfile.available_formats()}

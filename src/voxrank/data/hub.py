@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,7 @@ SCHEME = "hf://"
 ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#(?P<config>[\w.-]+))?", re.ASCII)
 FILES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".tar", ".txt", ".parquet", ".wav", ".flac", ".zip")
 """Endings of what is meant as a file, also where there is none."""
+HUB_TIMEOUT_S = 5.0
 BATCH = 64
 """Rows that are looked at together."""
 
@@ -104,7 +106,31 @@ class _Hub:
     revision: str | None
 
     def load(self, datasets: Any) -> Any:
-        return datasets.load_dataset(self.name, self.config, revision=self.revision)
+        with _asked_once(datasets, self.name):
+            return datasets.load_dataset(self.name, self.config, revision=self.revision)
+
+
+@contextmanager
+def _asked_once(datasets: Any, name: str) -> Iterator[None]:
+    """Where the hub does not answer, what was downloaded before is looked for at once; the library asks for minutes."""
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    switches: tuple[Any, ...] = ()
+    try:
+        huggingface_hub.dataset_info(name, timeout=HUB_TIMEOUT_S)
+    except RepositoryNotFoundError:
+        raise
+    except Exception:  # noqa: BLE001  the HTTP client, and with it the exception, differs between versions
+        switches = (datasets.config, huggingface_hub.constants)
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    for switch in switches:
+        switch.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = value
 
 
 def _splits(found: Any) -> dict[str | None, Any]:

@@ -235,7 +235,8 @@ def test_ids_of_the_hub_without_a_network(tmp_path, tones_set):
 
     def inspect(name):
         command = [sys.executable, "-W", "error", "-m", "voxrank", "inspect", name, "--json"]
-        own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
+        nowhere = "http://127.0.0.1:9"  # the hub is asked once, and does not answer
+        own = {"HF_ENDPOINT": nowhere, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | own, check=False)
 
     found = inspect("owner/name")
