@@ -30,8 +30,8 @@ from voxrank.errors import DataError, UtteranceError, reason
 SAVED = "Hugging Face data set (saved folder)"
 HUB = "Hugging Face data set (hub)"
 OBJECT = "Hugging Face data set"
-MARKS = ("dataset_dict.json", "state.json")
-"""Files that `save_to_disk` leaves."""
+MARKS = (("dataset_dict.json",), ("state.json", "dataset_info.json"))
+"""Files that `save_to_disk` leaves, of several splits or of one."""
 SCHEME = "hf://"
 ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#(?P<config>[\w.-]+))?", re.ASCII)
 FILES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".tar", ".txt", ".parquet", ".wav", ".flac", ".zip")
@@ -43,7 +43,7 @@ BATCH = 64
 
 def is_saved(source: str) -> bool:
     """Whether it is a folder that `save_to_disk` wrote."""
-    return any((Path(source) / mark).is_file() for mark in MARKS)
+    return any(all((Path(source) / name).is_file() for name in marks) for marks in MARKS)
 
 
 def is_hub_id(source: str) -> bool:

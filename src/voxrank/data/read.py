@@ -124,7 +124,7 @@ def _unknown(source: Path) -> DataError:
 
 
 def _ends(*suffixes: str) -> Callable[[str], bool]:
-    return lambda source: source.lower().endswith(suffixes) and Path(source).exists()
+    return lambda source: source.lower().endswith(suffixes) and Path(source).exists() and not Path(source).is_dir()
 
 
 def _is_json(source: str) -> bool:
@@ -136,9 +136,7 @@ def _manifest(read: Callable[[Path, Request], Dataset]) -> Callable[[str, Reques
     def checked(source: str, request: Request) -> Dataset:
         path = Path(source)
         if not path.is_file():  # a pipe would be waited for
-            raise DataError(
-                f"{source}: expected a manifest, got a {'folder' if path.is_dir() else 'device'}; give a file"
-            )
+            raise DataError(f"{source}: expected a manifest, got a device; give a file")
         if path.stat().st_size == 0:
             raise DataError(f"{source}: expected a manifest, got an empty file")
         return read(path, request)

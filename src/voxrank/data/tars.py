@@ -41,10 +41,11 @@ BLOCK = 512
 
 
 def is_tar(source: str) -> bool:
-    """Whether it is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder with tars in it."""
+    """Whether it is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder with tars, and no audio, in it."""
     path = Path(source)
     if path.is_dir():
-        return any(path.glob(f"*{SUFFIX}")) or any(path.glob(f"*/*{SUFFIX}"))
+        tars = any(path.glob(f"*{SUFFIX}")) or any(path.glob(f"*/*{SUFFIX}"))
+        return tars and not any(file.suffix.lower() in audio_suffixes() for file in path.glob("*/*"))
     return source.lower().endswith((SUFFIX, *COMPRESSED))
 
 

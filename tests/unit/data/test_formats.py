@@ -51,6 +51,8 @@ def test_what_is_registered_last_is_asked_first(own_formats, tmp_path):
         ({"d/train/a-0.tar": ""}, "d", "tar shards"),
         ({"a-0.tar": "", "a-1.tar": ""}, "a-{0..1}.tar", "tar shards"),
         ({"d/yes/a.wav": ""}, "d", "folder of class folders"),
+        ({"d/yes/a.wav": "", "d/left-over.tar": "", "d/state.json": "{}"}, "d", "folder of class folders"),
+        ({"d.csv/yes/a.wav": ""}, "d.csv", "folder of class folders"),
     ],
 )
 def test_what_is_there_says_the_format(tmp_path, monkeypatch, files, name, form):
