@@ -11,6 +11,8 @@ from rich.table import Table
 
 from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, out, print_json
 from voxrank.config import EncoderOptions
+from voxrank.plugins import KINDS as KINDS_OF_PLUGINS
+from voxrank.plugins import Plugin, plugins
 from voxrank.report.terminal import plain
 
 KINDS = (
@@ -45,7 +47,8 @@ def _show_kinds(*, json_out: bool) -> None:
     here = installed()
     if json_out:
         pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
-        print_json(json.dumps({"kinds": dict(KINDS), "pack": pack}, indent=2, ensure_ascii=False))
+        added = {kind: [_facts(plugin) for plugin in plugins(kind)] for kind in KINDS_OF_PLUGINS}
+        print_json(json.dumps({"kinds": dict(KINDS), "pack": pack, "plugins": added}, indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("spec", style="cyan", no_wrap=True)
@@ -55,7 +58,18 @@ def _show_kinds(*, json_out: bool) -> None:
     for name in PACK:
         state = "offline pack, installed" if name in here else "offline pack; `voxrank demo --install` fetches it"
         table.add_row(f"pack:{name}", state)
+    for plugin in plugins("encoders"):
+        table.add_row(plain(f"{plugin.name}:…", width=28), plain(f"plug-in of {plugin.origin}"))
     out().print(table)
+    for kind in ("scores", "readers"):
+        for plugin in plugins(kind):
+            what = f"{kind.removesuffix('s')} {plugin.name}: plug-in of {plugin.origin}"
+            out().print(plain(what), soft_wrap=True)
+
+
+def _facts(plugin: Plugin) -> dict[str, str]:
+    name = "scheme" if plugin.kind == "encoders" else "name"
+    return {name: plugin.name, "package": plugin.package, "version": plugin.version}
 
 
 def _show_model(spec: str, options: EncoderOptions, *, json_out: bool) -> None:
