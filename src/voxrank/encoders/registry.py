@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from typing import cast
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
+from voxrank.encoders.known import nearest_model
 from voxrank.errors import ModelError, RunError, VoxrankError, did_you_mean, reason
 from voxrank.memory import is_out_of_memory
 from voxrank.plugins import find_plugin, plugin_names
@@ -16,7 +16,6 @@ from voxrank.plugins import find_plugin, plugin_names
 Loader = Callable[[str, EncoderOptions], Encoder]
 """Takes what follows ``scheme:`` ("" when nothing does) and the options; raises ModelError."""
 
-UNTRAINED = ("logmel", "mfcc")
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
@@ -95,9 +94,9 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
     except (ModelError, MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):  # a ModelError names its cause
             raise RunError(f"{spec}: memory ran out while the model was loaded; take a smaller one") from error
-        near = get_close_matches(spec, UNTRAINED, n=1) if scheme == HUB else []
-        if near and isinstance(error, ModelError):
-            raise ModelError(f"{error}; did you mean {near[0]}?") from error
+        near = nearest_model(spec) if scheme == HUB and isinstance(error, ModelError) else None
+        if near is not None and "did you mean" not in str(error):
+            raise ModelError(f"{error}; did you mean {near}?") from error
         raise
     encoder.spec = spec
     encoder.origin = origin
