@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
+from voxrank.data.sources import AudioSource, Stamp
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.code import code_digest
 from voxrank.joint import JointLayer, LayerVersion
 from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline
 
+Place = Path | AudioSource
+"""Where audio is."""
 KEY_LENGTH, CHECKSUM_LENGTH = 32, 16
 """Hex digits."""
 
@@ -74,13 +77,7 @@ class AudioDigest:
     """Of a file's content, and what told it from a later one: size, time and place."""
 
     content: str
-    stamp: tuple[int, int, int]
-
-
-def stamp_of(path: Path) -> tuple[int, int, int]:
-    """Size, time of change and place of a file: what is compared within a run, and never between runs."""
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    stamp: Stamp
 
 
 def digest_of(content: Any) -> str:

@@ -100,5 +100,7 @@ def align(
         f"{found.record}: {len(found.units)} {found.tier}"
     )
     out().print(line, soft_wrap=True)
-    text = f"Saved in {out_dir}: alignment.ctm, textgrids, manifest.csv (for voxrank rank), alignment.json, run.log"
+    in_files = all(one.utterance.audio is None for one in found.utterances)
+    further = ", manifest.csv (for voxrank rank)" if in_files else " (for voxrank rank, as --segments)"
+    text = f"Saved in {out_dir}: alignment.ctm, textgrids{further}, alignment.json, run.log"
     out().print(text, soft_wrap=True, markup=False)

@@ -46,7 +46,9 @@ def checked_json(where: str | None) -> str | None:
 DataArgument = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="CSV, TSV or JSONL manifest, or a folder of class folders.", show_default=False
+        metavar="DATA",
+        help="CSV, TSV or JSONL manifest, folder of class folders, or Kaldi, Lhotse, WebDataset or Hugging Face data.",
+        show_default=False,
     ),
 ]
 ModelsOption = Annotated[

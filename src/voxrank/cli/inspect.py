@@ -65,6 +65,7 @@ def inspect(
     else:
         classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
         notes = problems(dataset, probed)
+    notes = [*dataset.notes, *notes]
     facts = summary(dataset, probed) | {
         "classes": classes,
         "problems": notes,
@@ -75,7 +76,9 @@ def inspect(
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    for key in ("data", "task", "target", "split", "utterances", "minutes", "shortest_s", "longest_s", "speakers"):
+    for key in ("data", "format", "task", "target", "split"):
+        table.add_row(key, plain(str(facts[key])))
+    for key in ("utterances", "minutes", "shortest_s", "longest_s", "speakers"):
         table.add_row(key.replace("_s", ", s"), plain(str(facts[key])))
     table.add_row("rates, Hz", ", ".join(f"{rate} ({count:,})" for rate, count in facts["sample_rates"].items()))
     counts = facts["classes"]
@@ -94,6 +97,7 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
     seconds = [p.seconds for p in probed]
     return {
         "data": dataset.source,
+        "format": dataset.format,
         "task": dataset.task,
         "target": dataset.target,
         "split": dataset.split,

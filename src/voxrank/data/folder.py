@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import soundfile
@@ -45,4 +46,4 @@ def read_folder(path: Path, request: Request) -> Dataset:
         raise DataError(f"{path}: expected audio files in it, found none")
     if not rows:
         raise DataError(f"{path}: expected folders named after classes with audio files in them, found none")
-    return build_dataset(path, ["path", "label"], rows, [], request)
+    return replace(build_dataset(path, ["path", "label"], rows, [], request), format="folder of class folders")

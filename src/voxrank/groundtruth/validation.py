@@ -50,7 +50,7 @@ TRIALS = "trials.sqlite"
 
 
 def validate(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     models: Sequence[str],
     *,
     tuning: TuningOptions | None = None,
