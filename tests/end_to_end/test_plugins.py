@@ -72,7 +72,31 @@ def test_models_lists_it_without_importing_it(example, run):
     assert "plug-in of voxrank-example 0.1.0" in " ".join(out.split())
     listed = json.loads(run("models", "--json")[1])["plugins"]
     assert {"scheme": "example", "package": "voxrank-example", "version": "0.1.0"} in listed["encoders"]
+    assert {"name": "spoken", "package": "voxrank-example", "version": "0.1.0"} in listed["readers"]
     assert {"name": "fisher", "package": "voxrank-example", "version": "0.1.0"} in listed["scores"]
+
+
+def test_its_reader_by_ending_and_by_name(example, run, tones):
+    """The same data as the manifest has, so that the ranking is the same."""
+    lines, speaker = [], None
+    for row in tones.read_text().splitlines()[1:]:
+        path, label, who = row.split(",")
+        lines += [] if who == speaker else [f"# {who}"]
+        lines.append(f"{label} {path}")
+        speaker = who
+    ending, other = tones.with_name("tones.spoken"), tones.with_name("tones.txt")
+    for path in (ending, other):
+        path.write_text("\n".join(lines), encoding="utf-8")
+    expected = json.loads(run("rank", tones, "-m", "logmel", "--json")[1])
+    for data in (ending, f"spoken:{other}"):
+        code, out, err = run("rank", data, "-m", "logmel", "--json")
+        assert code == 0, err
+        assert json.loads(out)["layers"][0]["scores"]["logme"] == pytest.approx(
+            expected["layers"][0]["scores"]["logme"], rel=1e-6
+        )
+    code, out, err = run("rank", other, "-m", "logmel")
+    assert code == 2
+    assert "expected a folder of class folders" in err
 
 
 def test_its_layers_are_listed(example, run):

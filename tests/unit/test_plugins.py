@@ -7,8 +7,9 @@ import pytest
 
 from voxrank.cache.keys import model_key
 from voxrank.config import EncoderOptions
+from voxrank.data.read import read_dataset
 from voxrank.encoders.registry import load_encoder, schemes, split_spec
-from voxrank.errors import ModelError, OptionError, RunError
+from voxrank.errors import DataError, ModelError, OptionError, RunError
 from voxrank.plugins import KINDS, PluginError, find_plugin, plugin_names, plugins
 from voxrank.scores import get_score, score_names
 from voxrank.scores.registry import known_scores
@@ -159,6 +160,49 @@ def test_a_project_is_announced_for_a_while(tmp_path):
     assert "Mixed" not in plugin_names("scores")
     with pytest.raises(OptionError, match=r"expected a pyproject\.toml with a name and a version in"), announced("/"):
         pass
+
+
+READER = """
+from voxrank.data.formats import Format
+def read(source, request):
+    {body}
+FORMAT = Format("mine", lambda source: {matches}, read)
+"""
+
+
+def test_a_broken_reader_is_named_to_those_whose_data_no_reader_knows(plugin, tones, tmp_path):
+    plugin("readers", "broken", "import no_such_package", "FORMAT")
+    plugin("readers", "hasty", READER.format(body="return 3", matches="1 / 0"), "FORMAT", package="other-plugin")
+    assert read_dataset(tones).task == "classification"
+    unknown = tmp_path / "data.xyz"
+    unknown.write_text("x")
+    for source in (unknown, tmp_path / "nowhere.xyz"):
+        with pytest.raises(
+            DataError, match=r"'broken' of some-plugin 1\.2 .*; the plug-in 'hasty' of other-plugin 1\.2 "
+        ):
+            read_dataset(source)
+    with pytest.raises(PluginError, match="the plug-in 'broken' of some-plugin"):
+        read_dataset(f"broken:{unknown}")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("return 3", PluginError, "to be a reader that returns a Dataset, got int"),
+        ("raise KeyError(source)", DataError, r"some-plugin 1\.2 cannot read .*data\.xyz \(KeyError"),
+        ("open('/no/such/file')", DataError, "cannot read mine:.*No such file"),
+    ],
+)
+def test_what_a_reader_does_wrong_is_one_line(plugin, tmp_path, body, kind, message):
+    plugin("readers", "mine", READER.format(body=body, matches="True"), "FORMAT")
+    with pytest.raises(kind, match=message):
+        read_dataset(f"mine:{tmp_path / 'data.xyz'}")
+
+
+def test_what_is_no_format_is_refused(plugin):
+    plugin("readers", "mine", "FORMAT = print", "FORMAT")
+    with pytest.raises(PluginError, match=r"to be a voxrank\.data\.formats\.Format, got builtin_function_or_method"):
+        read_dataset("mine:x")
 
 
 OPTIONS = EncoderOptions(device="cpu")
