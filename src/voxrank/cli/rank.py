@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -35,24 +35,22 @@ from voxrank.cli.common import (
     WorkerGpusOption,
     WorkersOption,
     err,
+    give_json,
     log_to,
     out,
-    print_json,
 )
+from voxrank.cli.completion import complete_labels, complete_layers, complete_score
 from voxrank.config import (
     CacheOptions,
     DTypeName,
     EncoderOptions,
-    EngineName,
     EngineOptions,
     ExtractionOptions,
-    HeadPlace,
     Sample,
     SequenceOptions,
     StoppingOptions,
     Strategy,
     UseOptions,
-    WhisperWindow,
 )
 from voxrank.progress import Progress
 from voxrank.report.progress import watch
@@ -67,17 +65,22 @@ SCORES = (
 EPILOG = """
 Examples:
 
-  voxrank rank train.csv --model openai/whisper-tiny --model facebook/hubert-base-ls960
+  voxrank rank train.csv --model openai/whisper-tiny \\
+      --model facebook/hubert-base-ls960
 
-  voxrank rank commands/ --model pack:whisper-base --model logmel --out ranked
+  voxrank rank commands/ --model pack:whisper-base --model logmel \\
+      --out ranked
 
   voxrank rank train.csv --model ./my-hubert --strategy layer --head-at top
 
-  voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
+  voxrank rank train.csv --target speaker --model ./my-wav2vec2 \\
+      --layers 0,6,12
 
-  voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
+  voxrank rank transcripts.csv --unit phone --language en-us \\
+      --model openai/whisper-base --against uniform
 
-  voxrank rank train.csv --model openai/whisper-base --model logmel --engine ray --gpus-per-worker 0.5
+  voxrank rank train.csv --model openai/whisper-base --model logmel \\
+      --engine ray --gpus-per-worker 0.5
 """
 
 
@@ -90,12 +93,13 @@ def rank(
         typer.Option(
             "--score",
             metavar="NAME",
+            autocompletion=complete_score,
             help=f"One of {', '.join(SCORES)} (repeat).",
             show_default="combined; logme for few examples, transcripts and segments; tuned for --strategy layer",
         ),
     ] = None,
     strategy: Annotated[
-        str,
+        Strategy,
         typer.Option(
             "--strategy",
             help="What the layers are for: probe (as they are), layer (their block will be tuned) or full (all of the "
@@ -106,7 +110,10 @@ def rank(
     layers: Annotated[
         str,
         typer.Option(
-            "--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1; with mean or concat, also together."
+            "--layers",
+            metavar="LIST",
+            autocompletion=complete_layers,
+            help="all, or indices such as 0,3,6 or -1; with mean or concat, also together.",
         ),
     ] = "all",
     target: TargetOption = None,
@@ -134,14 +141,16 @@ def rank(
         typer.Option(
             "--against",
             metavar="LABELS",
+            autocompletion=complete_labels,
             help="Compare with the ranking by other labels: uniform, jitter, flat:SPEC, ctc:SPEC (repeat).",
         ),
     ] = None,
     allow_leak: LeakOption = False,
     sample: Annotated[
-        str | None,
+        Sample | None,
         typer.Option(
             "--sample",
+            metavar="KIND",
             help="What one sample is: utterance (the mean), segment, effective or frame.",
             show_default="utterance; frame for transcripts and segments",
         ),
@@ -156,11 +165,11 @@ def rank(
     batch: Annotated[float, typer.Option("--batch", metavar="SECONDS", help="Audio in one forward pass.")] = 60,
     device: DeviceOption = "auto",
     dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, float16 or bfloat16, of the forward pass.")
+        DTypeName, typer.Option("--dtype", metavar="KIND", help="float32, float16 or bfloat16, of the forward pass.")
     ] = "float32",
-    threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
-    blocks: Annotated[int, typer.Option("--blocks", help="Resampling blocks; 1: no intervals.")] = 10,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resamples.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Decoders that run ahead.")] = 2,
+    blocks: Annotated[int, typer.Option("--blocks", metavar="N", help="Resampling blocks; 1: no intervals.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the resamples.")] = 0,
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -183,20 +192,18 @@ def rank(
     cpus_per_worker: WorkerCpusOption = 1,
     gpus_per_worker: WorkerGpusOption = None,
     trust_remote_code: TrustOption = None,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Rank pre-trained models, and their layers, for your labelled speech."""
     encoder = EncoderOptions(
         device=device,
-        dtype=cast("DTypeName", dtype),
-        whisper_window=cast("WhisperWindow", whisper_window),
+        dtype=dtype,
+        whisper_window=whisper_window,
         window_s=window,
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(
-        sample=cast("Sample | None", sample), segment_s=segment, threads=threads, blocks=blocks
-    )
+    extraction = ExtractionOptions(sample=sample, segment_s=segment, threads=threads, blocks=blocks)
     sequence = SequenceOptions(
         unit=unit,
         language=language,
@@ -207,14 +214,14 @@ def rank(
         against=tuple(against or ()),
     )
 
-    use = UseOptions(strategy=cast("Strategy", strategy), head_at=cast("HeadPlace", head_at))
+    use = UseOptions(strategy=strategy, head_at=head_at)
 
     stopping = None
     if confidence is not None or budget is not None:
         seconds = None if budget is None else 60 * budget
         stopping = StoppingOptions(0.95 if confidence is None else confidence, seconds)
     kept = CacheOptions(cache, cache_size)
-    where = EngineOptions(cast("EngineName", engine), workers, ray_address, cpus_per_worker, gpus_per_worker)
+    where = EngineOptions(engine, workers, ray_address, cpus_per_worker, gpus_per_worker)
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
@@ -242,7 +249,7 @@ def rank(
     run_and_show(ranked, out_dir=out_dir, json_out=json_out)
 
 
-def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: bool) -> None:
+def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: str | None) -> None:
     """Run a ranking under a progress bar, save it if asked, and print it."""
     with ExitStack() as stack:
         if out_dir is not None:
@@ -254,8 +261,7 @@ def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None,
             raise KeyboardInterrupt("no ranking was written") from None
     if out_dir is not None:
         ranking.save(out_dir)
-    if json_out:
-        print_json(ranking.to_json())
+    if give_json(json_out, ranking.to_json()):
         return
     show_ranking(out(), ranking)
     if out_dir is not None:

@@ -15,6 +15,7 @@ from voxrank.data.formats import format_names, format_of, register_reader
 from voxrank.data.hub import is_hub_id, is_saved, read_hub, read_saved
 from voxrank.data.kaldi import is_kaldi, read_kaldi
 from voxrank.data.manifest import first_object, read_json_lines, read_table
+from voxrank.data.plugged import named_format, plugged_format
 from voxrank.data.rows import ALL, Request
 from voxrank.data.tars import is_tar, read_tars
 from voxrank.data.utterance import Dataset
@@ -81,10 +82,13 @@ def _read(data: Any, request: Request) -> Dataset:
         return read_object(data, request)
     source = os.fspath(data)
     try:
-        form = format_of(source)
+        form, place = named_format(source) or (format_of(source), source)
+        faults = ""
         if form is None:
-            raise _unknown(Path(source))
-        return form.read(source, request)
+            form, faults = plugged_format(source)
+        if form is None:
+            raise _unknown(Path(source), faults)
+        return form.read(place, request)
     except UnicodeDecodeError as error:
         line = _first_line_not_utf8(Path(source))
         where = f" in line {line}" if line else ""
@@ -110,16 +114,23 @@ def _first_line_not_utf8(source: Path) -> int:
     return line
 
 
-def _unknown(source: Path) -> DataError:
+def _unknown(source: Path, faults: str) -> DataError:
+    """What to say of data that no reader knows.
+
+    Args:
+        source: its name.
+        faults: what kept plug-ins from being asked.
+    """
+    more = f"; {faults}" if faults else ""
     if not source.exists():
         siblings = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
         near = did_you_mean(source.name, siblings).partition(" (known")[0] if siblings else ""
         hint = near if near.startswith("did you mean") else "check the path"
-        return DataError(f"no such data set: {source}; {hint}")
+        return DataError(f"no such data set: {source}; {hint}{more}")
     endings = ", ".join((*TABLES, *LINES, ".tar"))
     return DataError(
         f"{source}: expected a folder of class folders or a file ending in {endings}, "
-        f"got {source.suffix.lower() or 'no ending'!r}"
+        f"got {source.suffix.lower() or 'no ending'!r}{more}"
     )
 
 
