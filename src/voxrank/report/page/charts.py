@@ -26,16 +26,16 @@ from voxrank.report.page.drawing import (
 )
 from voxrank.report.page.parts import Spec
 
+SHOWN = "shown"
+"""The parameter of layer curves: number of the model in front."""
 
-def layer_curve(
-    number: int, title: str, domain: tuple[float, float], last: int, *, reverse: bool, banded: bool
-) -> Spec:
-    """One model's layers before those of all others, which stay in the background.
+
+def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: bool, banded: bool) -> Spec:
+    """The first model's layers before those of all others, which stay in the background.
 
     The data set "curves" has a row for each layer: m (number of the model), name, layer, x, y, low, high, best.
 
     Args:
-        number: of the model.
         title: of the score.
         domain: of the scores of all models.
         last: the highest x of all models.
@@ -46,7 +46,7 @@ def layer_curve(
     scale = alt.Scale(domain=list(domain), reverse=reverse, nice=False, zero=False)
     y = alt.Y("y:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
     base = alt.Chart(alt.NamedData("curves"))
-    mine = base.transform_filter(alt.FieldEqualPredicate(field="m", equal=number))
+    mine = base.transform_filter(f"datum.m == {SHOWN}")
     told = tips(("name:N", "model"), ("layer:N", "layer"), ("y:Q", title), *INTERVAL_TIPS[: 2 if banded else 0])
     parts: list[alt.Chart] = [
         base.transform_filter("datum.line").mark_line(strokeWidth=1, stroke=FAINT).encode(x=x, y=y, detail="m:N"),
@@ -61,7 +61,12 @@ def layer_curve(
     if banded:
         band = mine.transform_filter("datum.line").mark_area(fill=ACCENT, fillOpacity=0.16)
         parts.insert(1, band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
-    return spec(alt.layer(*parts), "small")
+    return spec(alt.layer(*parts).add_params(alt.param(SHOWN, value=0)), "small")
+
+
+def with_model(curve: Spec, number: int) -> Spec:
+    """The same curves with another model in front."""
+    return curve | {"params": [{"name": SHOWN, "value": number}]}
 
 
 def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse: bool, falls: bool) -> Spec:
@@ -83,25 +88,26 @@ def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse
     )
     scale = alt.Scale(zero=False, reverse=reverse, padding=16)
     y = alt.Y("y:Q", title=score, scale=scale, axis=alt.Axis(tickCount=6))
-    base = chart_of(rows)
-    front, others = base.transform_filter("datum.front"), base.transform_filter("!datum.front")
     told = tips(("name:N", "model"), ("layer:N", "layer"), ("told:N", title), ("y:Q", score))
     step: Literal["step-before", "step-after"] = "step-before" if falls else "step-after"
-    return spec(
-        alt.layer(
-            base.mark_rule(stroke=FAINT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
-            front.mark_line(stroke=ACCENT, strokeWidth=1.5, interpolate=step, strokeDash=[4, 3]).encode(x=x, y=y),
-            others.mark_point(size=70, color=MUTED, filled=False, fill=PAPER, opacity=1).encode(x=x, y=y, tooltip=told),
-            front.mark_point(size=110, filled=True, color=ACCENT, opacity=1).encode(x=x, y=y, tooltip=told),
-            *(
-                front.transform_filter("datum.left" if left else "!datum.left")
-                .mark_text(align="right" if left else "left", dx=-10 if left else 10, dy=-9, limit=170, fontWeight=600)
-                .encode(x=x, y=y, text="name:N")
-                for left in (False, True)
-            ),
-        ),
-        "medium",
-    )
+    front = [row for row in rows if row["front"]]
+    others = [row for row in rows if not row["front"]]
+    layers = [
+        chart_of(front).mark_line(stroke=ACCENT, strokeWidth=1.5, interpolate=step, strokeDash=[4, 3]).encode(x=x, y=y),
+        chart_of(front).mark_point(size=110, filled=True, color=ACCENT, opacity=1).encode(x=x, y=y, tooltip=told),
+    ]
+    if others:
+        hollow = chart_of(others).mark_point(size=70, color=MUTED, filled=False, fill=PAPER, opacity=1)
+        layers.insert(1, hollow.encode(x=x, y=y, tooltip=told))
+    if known := [row for row in rows if row["low"] is not None]:
+        whiskers = chart_of(known).mark_rule(stroke=FAINT, strokeWidth=2)
+        layers.insert(0, whiskers.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
+    for left in (False, True):
+        if named := [row for row in front if row["left"] == left]:
+            side: Literal["left", "right"] = "right" if left else "left"
+            names = chart_of(named).mark_text(align=side, dx=-10 if left else 10, dy=-9, limit=170, fontWeight=600)
+            layers.append(names.encode(x=x, y=y, text="name:N"))
+    return spec(alt.layer(*layers), "medium")
 
 
 def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
@@ -113,9 +119,13 @@ def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
     """
     axis = alt.Axis(grid=False, domain=False, labelColor=TEXT)
     x = alt.X(
-        "a:N", sort=list(names), title=None, axis=alt.Axis(grid=False, domain=False, labelColor=TEXT, labelAngle=-40)
+        "a:N",
+        sort=list(names),
+        title=None,
+        scale=alt.Scale(padding=0.04),
+        axis=alt.Axis(grid=False, domain=False, labelColor=TEXT, labelAngle=-40),
     )
-    y = alt.Y("b:N", sort=list(names), title=None, axis=axis)
+    y = alt.Y("b:N", title=None, scale=alt.Scale(domain=list(names), padding=0.04), axis=axis)
     base = chart_of(rows)
     return spec(
         alt.layer(

@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import vl_convert
 
 from voxrank.errors import OptionError
 from voxrank.files import write_atomically
-from voxrank.groundtruth.verdict import Validation
 from voxrank.report.page import looks, models, run, scores, trade_off, truth
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part
 from voxrank.report.page.words import Verdict, count, duration, shown, verdict
 from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.groundtruth.verdict import Validation
 
 TEMPLATES = "voxrank.report.page"
 BUNDLE = "window.vegaEmbed = vegaEmbed;"

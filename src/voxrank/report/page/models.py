@@ -89,17 +89,17 @@ def layers_part(ranking: Ranking) -> Part:
     pad = (max(values) - min(values) or 1.0) * MARGIN
     last = max(row["x"] for row in rows)
     banded = any(row["low"] is not None for row in rows)
+    curve = charts.layer_curve(
+        titled(ranking, score),
+        (min(values) - pad, max(values) + pad),
+        last,
+        reverse=not higher_is_better(ranking, score),
+        banded=banded,
+    )
     made = tuple(
         Chart(
             f"layers-{number}",
-            charts.layer_curve(
-                number,
-                titled(ranking, score),
-                (min(values) - pad, max(values) + pad),
-                last,
-                reverse=not higher_is_better(ranking, score),
-                banded=banded,
-            ),
+            charts.with_model(curve, number),
             _curve_in_words(ranking, model, layers[model.model]),
             title=shown(model.model),
             tall="small",
@@ -109,16 +109,15 @@ def layers_part(ranking: Ranking) -> Part:
     band = " The band is the 95 % interval." if banded else ""
     joint = any(isinstance(layer.layer, str) for layer in ranking.layers)
     together = " Points to the right of a curve are layers taken together." if joint else ""
+    says = (
+        f"“{titled(ranking, score)}” of every layer; the large point is the best one.{band} "
+        f"Grey lines are the other models, for comparison.{together}"
+    )
     return Part(
         "layers",
         "Layer by layer",
         "Layers",
-        (
-            (
-                f"“{titled(ranking, score)}” of every layer; the large point is the best one.{band} "
-                f"Grey lines are the other models, for comparison.{together}"
-            ),
-        ),
+        (says,),
         charts=made,
         beside=True,
         folded=(Folded("All layers as a table", layers_table(ranking)),),

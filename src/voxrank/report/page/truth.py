@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from voxrank.groundtruth.verdict import Judged, Validation
 from voxrank.report.page import charts
 from voxrank.report.page.drawing import Row
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import count, figure, percent, shown
-from voxrank.report.validation import KINDS
+
+if TYPE_CHECKING:
+    from voxrank.groundtruth.verdict import Judged, Validation
+
+KINDS = {"score": "score", "rival": "cheap rival", "rule": "rule that looks at no data"}
 
 SCATTERS = 4
 """Scores and rivals that are drawn."""

@@ -34,7 +34,7 @@ def class_bars(rows: Sequence[Row]) -> Spec:
     """
     base = chart_of(rows)
     names = [row["name"] for row in rows]
-    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelColor=TEXT, domain=False))
+    y = alt.Y("name:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labelColor=TEXT, domain=False))
     x = alt.X(
         "recall:Q",
         title="told rightly",

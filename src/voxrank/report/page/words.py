@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voxrank.config import Seconds
-from voxrank.report.terminal import plain
+from voxrank.errors import is_harmless
 from voxrank.results import ModelScore, Ranking, ScoreValue
 
 MINUS = "\N{MINUS SIGN}"
@@ -16,8 +16,13 @@ SI_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
 def shown(name: object) -> str:
-    """A name without what steers a terminal, hides text or turns its direction."""
-    return plain(str(name)).plain
+    r"""A name without what ends a line, hides text or turns its direction.
+
+    Example:
+        >>> shown("a\u202eb\u2028c")
+        'a�b�c'
+    """
+    return "".join(c if is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in str(name))
 
 
 def figure(value: float | None, digits: int = 3) -> str:
