@@ -1,6 +1,7 @@
 """A headless Chromium with the network off, and what it complained of."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -24,10 +25,14 @@ def chromium():
         browser.close()
 
 
+def _on_disk(request):
+    return request.url.startswith("file:")
+
+
 class Visit:
     """A page in the browser, with all that it asked for and complained of."""
 
-    def __init__(self, browser, *, allowed=(), offline=True, **options):
+    def __init__(self, browser, *, offline=True, **options):
         self.context = browser.new_context(**options)
         self.complaints, self.requests, self.dialogs = [], [], []
         self.context.set_offline(offline)
@@ -40,9 +45,8 @@ class Visit:
         self.refused = {}
         self.page.on("requestfailed", lambda request: self.refused.update({request.url: request.failure}))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.route(
-            "**/*", lambda route: route.continue_() if route.request.url.startswith(allowed) else route.abort()
-        )
+        if offline:  # else its requests would wait for the test, which may wait for them
+            self.page.route("**/*", lambda route: route.continue_() if _on_disk(route.request) else route.abort())
 
     def open(self, file):
         """A report from disk; waits until its charts are drawn."""
@@ -57,7 +61,7 @@ def visit(chromium):
     visits = []
 
     def begin(file, **options):
-        one = Visit(chromium, allowed=("file:",), **options)
+        one = Visit(chromium, **options)
         visits.append(one)
         one.open(file)
         return one
@@ -73,19 +77,21 @@ def visit(chromium):
 
 @pytest.fixture
 def visit_live(chromium):
-    """Opens a page that a run serves; only that address can be reached."""
+    """Opens a page that a run serves; at the end nothing else may have been asked for."""
     visits = []
 
     def begin(url, **options):
-        one = Visit(chromium, allowed=(url,), offline=False, **options)
+        one = Visit(chromium, offline=False, **options)
         visits.append(one)
         one.page.goto(url)
+        one.home = url
         return one
 
     yield begin
     for one in visits:
         one.context.close()
         assert one.dialogs == []
+        assert {re.sub(r"state.*", "state", request) for request in one.requests} <= {one.home, f"{one.home}state"}
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,11 @@ from voxrank.results import Ranking
 
 HOST = "127.0.0.1"
 LARGEST_PORT = 65535
-HERE_S: Seconds = 4.0
+HERE_S: Seconds = 5.0
 """A page that asked so long ago is still open; it asks every second."""
-PATIENCE_S: Seconds = 8.0
+PATIENCE_S: Seconds = 10.0
 """For pages that are open, to hear the end of a run that is done; until all did."""
-HURRY_S: Seconds = 1.5
+HURRY_S: Seconds = 3.0
 """The same for a run that failed or was stopped."""
 EVERY_S: Seconds = 0.1
 """Between looks at whether all have heard."""

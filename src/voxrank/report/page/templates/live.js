@@ -7,6 +7,7 @@
   const shown = new Map(); // id of a section → its HTML as it came
   let have = 0;
   let unanswered = 0;
+  let drawing = Promise.resolve();
 
   const byId = (id) => document.getElementById(id);
   const time = (s) => (s < 100 ? `${s.toFixed(0)} s` : s < 6000 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(1)} h`);
@@ -151,7 +152,7 @@
     if (state.page) {
       keepingPlace(() => takeOver(state.page));
       have = state.page.version;
-      await voxrank.drawAll();
+      drawing = drawing.then(voxrank.drawAll); // questions go on meanwhile
     }
     say(state.run.step, state.run.state);
     if (state.run.state === "running") setTimeout(ask, EVERY_MS);
