@@ -71,7 +71,8 @@ class ModelScore:
         parameters: weights of the encoder.
         scores: of the best layer.
         share: of the data that it saw; below 1 where it was dropped early, or the run was stopped.
-        speed: seconds of audio encoded in a second of forward passes; None where the cache held all.
+        speed: seconds of audio in a wall second of forward passes and the sums taken of them; of one worker where there
+            are several. What the cache held counts as it was timed when it was encoded. None where nothing was timed.
     """
 
     model: str
@@ -81,7 +82,7 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
-    speed: float | None = None
+    speed: float | None = field(default=None, compare=False)  # a time, not a finding
 
 
 @dataclass(frozen=True)

