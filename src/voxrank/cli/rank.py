@@ -39,6 +39,7 @@ from voxrank.cli.common import (
     out,
     print_json,
 )
+from voxrank.cli.outputs import NOTHING, Outputs
 from voxrank.config import (
     CacheOptions,
     DTypeName,
@@ -78,6 +79,8 @@ Examples:
   voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
 
   voxrank rank train.csv --model openai/whisper-base --model logmel --engine ray --gpus-per-worker 0.5
+
+  voxrank rank train.csv --model ./my-hubert --model ./my-wav2vec2 --strategy layer --then finetune.py
 """
 
 
@@ -183,6 +186,20 @@ def rank(
     cpus_per_worker: WorkerCpusOption = 1,
     gpus_per_worker: WorkerGpusOption = None,
     trust_remote_code: TrustOption = None,
+    then: Annotated[
+        Path | None,
+        typer.Option(
+            "--then", metavar="FILE", help="Write a script here that fine-tunes the winner with transformers' Trainer."
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            "--mlflow",
+            metavar="WHERE",
+            help="Log to MLflow: the name of an experiment, or the URI of a tracking server.",
+        ),
+    ] = None,
     json_out: JsonOption = False,
 ) -> None:
     """Rank pre-trained models, and their layers, for your labelled speech."""
@@ -239,11 +256,15 @@ def rank(
             progress=progress,
         )
 
-    run_and_show(ranked, out_dir=out_dir, json_out=json_out)
+    outputs = Outputs(then, mlflow)
+    outputs.check(model or [])
+    run_and_show(ranked, out_dir=out_dir, json_out=json_out, outputs=outputs)
 
 
-def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: bool) -> None:
-    """Run a ranking under a progress bar, save it if asked, and print it."""
+def run_and_show(
+    ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: bool, outputs: Outputs = NOTHING
+) -> None:
+    """Run a ranking under a progress bar, save it if asked, print it, and make what else was asked for."""
     with ExitStack() as stack:
         if out_dir is not None:
             check_folder(out_dir)
@@ -256,7 +277,8 @@ def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None,
         ranking.save(out_dir)
     if json_out:
         print_json(ranking.to_json())
-        return
-    show_ranking(out(), ranking)
-    if out_dir is not None:
+    else:
+        show_ranking(out(), ranking)
+    if out_dir is not None and not json_out:
         out().print(f"Saved in {out_dir}: ranking.json, layers.csv, run.log", soft_wrap=True, markup=False)
+    outputs.make(ranking, out_dir)
