@@ -212,7 +212,7 @@ def valid_name(text: str) -> str:
 
     Example:
         >>> valid_name("../models/my hubert:2")
-        '_/models/my hubert_2'
+        '__/models/my hubert_2'
     """
-    clean = _FORBIDDEN.sub("_", text)[: MAX_NAME // 2 - 1]  # "_" between any slashes may double it
+    clean = _FORBIDDEN.sub("_", text).replace("..", "__")[: MAX_NAME // 2 - 1]  # "_" between slashes may double it
     return "/".join(part if part.strip(". ") else "_" for part in clean.split("/"))

@@ -55,7 +55,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a saved ranking as a table, a model card or a script that fine-tunes the winner."""
-    check_choice("to", to, Form)
+    check_choice("form", to, Form)
     if table is not None and to in ("json", "card", "finetune"):
         raise OptionError(f"--table is for markdown, latex, csv and parquet; leave it out with --to {to}")
     if to == "finetune" and out_file is not None:
