@@ -85,11 +85,15 @@ class Assembly:
         first = columns[self.names[0]].put_last(behind)
         order = sorted(first.order(), key=lambda candidate: -shares[models[candidate]])
         best = best_of_each(order, models)
+        probability = probability_best(first, models)
         unusable = (*self.dataset.skipped, *self.prepared.skipped, *tally.skipped)
         return Ranking(
             task=self.dataset.task,
             data=self._summary(seen, unusable),
-            models=_rank_models(candidates, best, columns, probability_best(first, models), shares),
+            models=tuple(
+                _model_score(candidates[i], position, _values(columns, i), probability, shares, tally.speeds)
+                for position, i in enumerate(best, start=1)
+            ),
             beats=beats(first, models, [models[i] for i in best]),
             layers=tuple(_layer_score(candidates[i], _values(columns, i)) for i in order),
             cost=self._cost(tally),
@@ -158,25 +162,18 @@ def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
     return [item for item in items if item.utterance.id not in gone]
 
 
-def _rank_models(
-    candidates: Sequence[Candidate],
-    best: Sequence[int],
-    columns: Columns,
+def _model_score(
+    c: Candidate,
+    rank: int,
+    values: dict[str, ScoreValue],
     probability: Mapping[str, float],
     shares: Mapping[str, float],
-) -> tuple[ModelScore, ...]:
-    return tuple(
-        ModelScore(
-            c.model,
-            layer_label(c.layer),
-            position,
-            probability.get(c.model),
-            c.parameters,
-            _values(columns, i),
-            shares[c.model],
-        )
-        for position, (i, c) in enumerate(((i, candidates[i]) for i in best), start=1)
-    )
+    speeds: Mapping[str, float | None],
+) -> ModelScore:
+    """A model at its best layer."""
+    name = c.model
+    label = layer_label(c.layer)
+    return ModelScore(name, label, rank, probability.get(name), c.parameters, values, shares[name], speeds[name])
 
 
 def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:

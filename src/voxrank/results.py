@@ -35,6 +35,8 @@ RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.
 
 TOLD_APART = 0.95
 """Share of resamples from which on one model is said to be above another."""
+NOT_RULED_OUT = 0.05
+"""Share of resamples from which on a model may still be the best."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class ModelScore:
         parameters: weights of the encoder.
         scores: of the best layer.
         share: of the data that it saw; below 1 where it was dropped early, or the run was stopped.
-        speed: seconds of audio encoded in a second of forward passes; None where the cache held all.
+        speed: seconds of audio in a wall second of forward passes and the sums taken of them; of one worker where there
+            are several. What the cache held counts as it was timed when it was encoded. None where nothing was timed.
     """
 
     model: str
@@ -87,7 +90,7 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
-    speed: float | None = None
+    speed: float | None = field(default=None, compare=False)  # a time, not a finding
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class Ranking:
             said = f"Fine-tune {best.model} from layer {best.layer} ({name})"
         if best.probability_best is None or len(self.models) < 2:
             return f"{said}."
-        close = sum((m.probability_best or 0.0) >= 1 - TOLD_APART for m in self.models[1:])
+        close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
         rivals = f"; {close} other(s) cannot be ruled out" if close else ""
         return f"{said}: best of {len(self.models)} models in {100 * best.probability_best:.0f} % of resamples{rivals}."
 

@@ -275,6 +275,12 @@ def test_a_ranking_of_the_models_so_far_is_told_after_each(fakes, tones, scores)
         assert {n: s.value for n, s in model.scores.items()} == {n: s.value for n, s in same.scores.items()}
 
 
+def test_speed_is_that_of_the_forward_passes(fakes, tones, kept):
+    first = voxrank.rank(tones, ["fake-a"], cache=kept)
+    assert first.best.speed == pytest.approx(first.data.seconds / first.cost.encode_s)
+    assert voxrank.rank(tones, ["fake-a"], cache=kept).best.speed == pytest.approx(first.best.speed)
+
+
 def test_a_ranking_is_loaded_as_it_was(fakes, tones, tmp_path):
     ranking = voxrank.rank(tones, ["fake-a", "fake-b"])
     ranking.save(tmp_path)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from rich.console import Console
 
-from voxrank.cli import align, cache, demo, export, inspect, models, rank, validate
+from voxrank.cli import align, cache, demo, export, inspect, models, rank, report, validate
 from voxrank.errors import RequestError, VoxrankError
 from voxrank.report.terminal import plain
 
@@ -51,6 +51,7 @@ def _interruptible(command: Command) -> Command:
 
 app.command("rank", epilog=rank.EPILOG)(_interruptible(rank.rank))
 app.command("validate", epilog=validate.EPILOG)(_interruptible(validate.validate))
+app.command("report", epilog=report.EPILOG)(_interruptible(report.report))
 app.command("export", epilog=export.EPILOG)(_interruptible(export.export))
 app.command("align", epilog=align.EPILOG)(_interruptible(align.align))
 app.command("inspect")(_interruptible(inspect.inspect))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -56,9 +56,15 @@ from voxrank.config import (
     WhisperWindow,
 )
 from voxrank.progress import Progress
-from voxrank.report.progress import watch
+from voxrank.report.progress import Together
+from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
 from voxrank.results import Ranking, check_folder
+
+if TYPE_CHECKING:
+    from voxrank.report.live import LiveView
+
+REPORT = "report.html"
 
 SCORES = (
     *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
@@ -116,7 +122,8 @@ def rank(
     split: SplitOption = None,
     source: SourceOption = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write report.html, ranking.json, layers.csv and run.log here."),
     ] = None,
     unit: UnitOption = None,
     language: LanguageOption = None,
@@ -186,6 +193,12 @@ def rank(
     cpus_per_worker: WorkerCpusOption = 1,
     gpus_per_worker: WorkerGpusOption = None,
     trust_remote_code: TrustOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the report in a browser of this machine while it grows.")
+    ] = False,
+    watch_port: Annotated[
+        int, typer.Option("--watch-port", metavar="N", help="Of --watch.", show_default="any that is free")
+    ] = 0,
     then: Annotated[
         Path | None,
         typer.Option(
@@ -258,27 +271,67 @@ def rank(
 
     outputs = Outputs(then, mlflow)
     outputs.check(model or [])
-    run_and_show(ranked, out_dir=out_dir, json_out=json_out, outputs=outputs)
+    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=watch_port if watch else None, outputs=outputs)
 
 
 def run_and_show(
-    ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: bool, outputs: Outputs = NOTHING
+    ranked: Callable[[Progress], Ranking],
+    *,
+    out_dir: Path | None,
+    json_out: bool,
+    watch_port: int | None = None,
+    outputs: Outputs = NOTHING,
 ) -> None:
-    """Run a ranking under a progress bar, save it if asked, print it, and make what else was asked for."""
-    with ExitStack() as stack:
-        if out_dir is not None:
-            check_folder(out_dir)
-            stack.enter_context(log_to(out_dir))
-        try:
-            ranking = ranked(stack.enter_context(watch(err())))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("no ranking was written") from None
+    """Run a ranking under a progress bar, save it if asked, print it, and make what else was asked for.
+
+    Args:
+        ranked: runs it.
+        out_dir: where it is saved.
+        json_out: print JSON.
+        watch_port: of the page that shows it while it grows, 0 for any; None: there is none.
+        outputs: what else.
+    """
     if out_dir is not None:
+        check_folder(out_dir)
+    with ExitStack() as stack:
+        live = _live(stack, watch_port)
+        with log_to(out_dir) if out_dir is not None else nullcontext():
+            ranking = _watched(ranked, live)
+        if live is not None:
+            live.complete(ranking)
+        _save_and_print(ranking, out_dir, json_out=json_out)
+        outputs.make(ranking, out_dir)
+
+
+def _watched(ranked: Callable[[Progress], Ranking], live: LiveView | None) -> Ranking:
+    try:
+        with watch_in(err()) as terminal:
+            return ranked(terminal if live is None else Together(terminal, live.recorder))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("no ranking was written") from None
+
+
+def _live(stack: ExitStack, port: int | None) -> LiveView | None:
+    """A page that is served until the stack ends; its address is told on standard error."""
+    if port is None:
+        return None
+    from voxrank.report.live import LiveView
+
+    live = stack.enter_context(LiveView(port))
+    err().print(f"Watch at {live.url}", soft_wrap=True, markup=False)
+    return live
+
+
+def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: bool) -> None:
+    if out_dir is not None:
+        from voxrank.report.page import write_page
+
         ranking.save(out_dir)
+        write_page(out_dir / REPORT, ranking)
     if json_out:
         print_json(ranking.to_json())
-    else:
-        show_ranking(out(), ranking)
-    if out_dir is not None and not json_out:
-        out().print(f"Saved in {out_dir}: ranking.json, layers.csv, run.log", soft_wrap=True, markup=False)
-    outputs.make(ranking, out_dir)
+        return
+    show_ranking(out(), ranking)
+    if out_dir is not None:
+        files = f"{REPORT}, ranking.json, layers.csv, run.log"
+        out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)

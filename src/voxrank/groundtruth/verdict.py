@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
+from voxrank.fromjson import read_object
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.results import save_tables
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of `validation.json`."""
+FILE = "validation.json"
 
 
 @dataclass(frozen=True)
@@ -171,10 +174,20 @@ class Validation:
             rows.append(row | {"seconds": one.seconds, "failures": "; ".join(one.failures)})
         return pd.DataFrame(rows)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Validation:
+        """Read what `save` wrote: a folder, or its `validation.json`.
+
+        Raises:
+            DataError: there is no validation, or the file is damaged or of another kind or version.
+        """
+        file = Path(path)
+        return read_object(file / FILE if file.is_dir() else file, SCHEMA, cls, "a validation")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `validation.json` and `candidates.csv` into a folder, made if need be, each whole or not at all.
 
         Raises:
             OptionError: the folder cannot be written.
         """
-        save_tables(path, "validation.json", self.to_json(), "candidates.csv", self.to_pandas())
+        save_tables(path, FILE, self.to_json(), "candidates.csv", self.to_pandas())

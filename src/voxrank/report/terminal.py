@@ -66,7 +66,7 @@ def models_table(ranking: Ranking, score: str) -> Table:
     table.add_column("best in", justify="right")
     table.add_column("layers", overflow="ellipsis", no_wrap=True)
     curves = {m.model: _curve(ranking.layers, m.model, score) for m in ranking.models}
-    places = {model.model: _place(group) for group in ranking.groups for model in group}
+    places = {model.model: place(group) for group in ranking.groups for model in group}
     for model in ranking.models:
         value = model.scores[score]
         table.add_row(
@@ -151,7 +151,7 @@ def _curve(layers: Sequence[LayerScore], model: str, score: str) -> str:
     return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
 
 
-def _place(group: Sequence[ModelScore]) -> str:
+def place(group: Sequence[ModelScore]) -> str:
     """The ranks of a group that cannot be told apart, such as "1-3"."""
     first, last = group[0].rank, group[-1].rank
     return str(first) if first == last else f"{first}-{last}"
