@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from rich.console import Console
 
-from voxrank.cli import align, cache, demo, inspect, models, rank, report, validate
+from voxrank.cli import align, cache, demo, export, inspect, models, rank, report, validate
 from voxrank.cli.commands import CONTEXT, Command, Group
 from voxrank.cli.completion import colons_joined
 from voxrank.cli.usage import usage_line
@@ -72,6 +72,7 @@ def _add(name: str, command: Callable[..., None], epilog: str) -> None:
 _add("rank", rank.rank, rank.EPILOG)
 _add("validate", validate.validate, validate.EPILOG)
 _add("report", report.report, report.EPILOG)
+_add("export", export.export, export.EPILOG)
 _add("align", align.align, align.EPILOG)
 _add("inspect", inspect.inspect, inspect.EPILOG)
 _add("models", models.models, models.EPILOG)

@@ -40,6 +40,7 @@ from voxrank.cli.common import (
     out,
 )
 from voxrank.cli.completion import complete_labels, complete_layers, complete_score
+from voxrank.cli.outputs import NOTHING, Outputs
 from voxrank.config import (
     CacheOptions,
     DTypeName,
@@ -87,6 +88,9 @@ Examples:
 
   voxrank rank train.csv --model openai/whisper-base --model logmel \\
       --engine ray --gpus-per-worker 0.5
+
+  voxrank rank train.csv --model ./my-hubert --model ./my-wav2vec2 \\
+      --strategy layer --then finetune.py
 """
 
 
@@ -205,6 +209,20 @@ def rank(
     watch_port: Annotated[
         int, typer.Option("--watch-port", metavar="N", help="Of --watch.", show_default="any that is free")
     ] = 0,
+    then: Annotated[
+        Path | None,
+        typer.Option(
+            "--then", metavar="FILE", help="Write a script here that fine-tunes the winner with transformers' Trainer."
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            "--mlflow",
+            metavar="WHERE",
+            help="Log to MLflow: the name of an experiment, or the URI of a tracking server.",
+        ),
+    ] = None,
     json_out: JsonOption = None,
 ) -> None:
     """Rank pre-trained models, and their layers, for your labelled speech."""
@@ -259,19 +277,27 @@ def rank(
             progress=progress,
         )
 
-    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=watch_port if watch else None)
+    outputs = Outputs(then, mlflow)
+    outputs.check(model or [])
+    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=watch_port if watch else None, outputs=outputs)
 
 
 def run_and_show(
-    ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: str | None, watch_port: int | None = None
+    ranked: Callable[[Progress], Ranking],
+    *,
+    out_dir: Path | None,
+    json_out: str | None,
+    watch_port: int | None = None,
+    outputs: Outputs = NOTHING,
 ) -> None:
-    """Run a ranking under a progress bar, save it if asked, and print it.
+    """Run a ranking under a progress bar, save it if asked, print it, and make what else was asked for.
 
     Args:
         ranked: runs it.
         out_dir: where it is saved.
         json_out: where it goes as JSON.
         watch_port: of the page that shows it while it grows, 0 for any; None: there is none.
+        outputs: what else.
     """
     if out_dir is not None:
         check_folder(out_dir)
@@ -282,6 +308,7 @@ def run_and_show(
         if live is not None:
             live.complete(ranking)
         _save_and_print(ranking, out_dir, json_out=json_out)
+        outputs.make(ranking, out_dir)
 
 
 def _watched(ranked: Callable[[Progress], Ranking], live: LiveView | None) -> Ranking:

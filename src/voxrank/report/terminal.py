@@ -162,18 +162,7 @@ def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
 
 def verdict(ranking: Ranking) -> Text:
     """What to fine-tune, in one sentence, with how sure that is."""
-    best = ranking.best
-    name = next(x.name for x in ranking.layers if (x.model, x.layer) == (best.model, best.layer))
-    if ranking.options.get("strategy") == "layer":
-        text = Text(f"Fine-tune layer {best.layer} (").append_text(plain(name)).append(") of ")
-        text.append_text(plain(best.model))
-    else:
-        text = Text("Fine-tune ").append_text(plain(best.model)).append(f" from layer {best.layer} (")
-        text.append_text(plain(name)).append(")")
-    if best.probability_best is not None and len(ranking.models) > 1:
-        text.append(f": best of {len(ranking.models)} models in {_percent(best.probability_best)} of resamples")
-        text.append(_rivals(ranking.models))
-    return text.append(".")
+    return plain(ranking.verdict)
 
 
 def sensitivity(found: Sensitivity) -> Text:
@@ -196,12 +185,6 @@ def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
         console.print(line)
     if len(reasons) > SHOWN_REASONS:
         console.print(f"  and {len(reasons) - SHOWN_REASONS} other reasons: --json or --out lists them all")
-
-
-def _rivals(models: Sequence[ModelScore]) -> str:
-    """Names no winner where the data leave one in twenty or more to another model."""
-    close = [m.model for m in models[1:] if (m.probability_best or 0.0) >= 0.05]
-    return f"; {len(close)} other(s) cannot be ruled out" if close else ""
 
 
 def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> str:
