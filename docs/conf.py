@@ -15,6 +15,9 @@ version = release = version_of("voxrank")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "voxrank"
+html_show_copyright = False
+html_copy_source = False  # of some pages the source is not what is shown
+highlight_language = "sh"
 exclude_patterns = ["_build", "generated/*.md"]
 nitpicky = False
 autodoc_member_order = "bysource"

@@ -60,7 +60,7 @@ def one_command(command: Any, name: str) -> str:
 
 
 def _options_table(options: list[Any]) -> str:
-    rows = [f"| {_names(option)} | {_cell(option.help or '')} | {_default(option)} |" for option in options]
+    rows = [f"| {_names(option)} | {_helped(option.help or '')} | {_default(option)} |" for option in options]
     return "\n".join(["| option | what it says | default |", "|---|---|---|", *rows])
 
 
@@ -81,7 +81,7 @@ def _default(option: Any) -> str:
     if option.required:
         return "must be given"
     if isinstance(option.show_default, str):
-        return _cell(option.show_default)
+        return _helped(option.show_default)
     if option.default is None or option.default is False or callable(option.default):
         return ""
     return f"`{option.default}`"
@@ -181,6 +181,11 @@ def attributes(doc: str) -> dict[str, str]:
 
 def _prose(text: str | None) -> str:
     return " ".join((text or "").split())
+
+
+def _helped(text: str) -> str:
+    """A cell in which options are set as code, so that no hyphen of theirs is made a dash."""
+    return re.sub(r"(?<![`\w-])(--[a-z][\w-]*)", r"`\1`", _cell(text))
 
 
 def _cell(text: str) -> str:

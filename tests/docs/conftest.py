@@ -4,6 +4,7 @@ A model spec that is a folder is loaded from there, so that `openai/whisper-tiny
 """
 
 import csv
+import gc
 import importlib.util
 import io
 import json
@@ -45,6 +46,7 @@ _spec = importlib.util.spec_from_file_location(
 )
 models = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(models)
+one_thread = models.one_thread
 
 
 def tone(name, seconds, seed):
@@ -169,8 +171,21 @@ def kept_between_pages(tmp_path_factory):
     return tmp_path_factory.mktemp("sketches")
 
 
+@pytest.fixture(scope="module")
+def little_garbage():
+    """The Trainer collects garbage twice in every run, and all that was imported takes it longer than these trials."""
+    import accelerate  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import transformers.trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
-def quick(monkeypatch, kept_between_pages):
+def quick(little_garbage, monkeypatch, kept_between_pages):
     """What would take minutes is cut short: little training, a demo of few words, stand-ins for the offline pack.
 
     Pages share a cache, since they rank the same models on the same speech.
@@ -185,7 +200,7 @@ def quick(monkeypatch, kept_between_pages):
 
     def little(data, models, *, tuning=None, **options):
         asked = tuning or TuningOptions()
-        return validate(data, models, tuning=replace(asked, epochs=1, seeds=min(asked.seeds, 2)), **options)
+        return validate(data, models, tuning=replace(asked, epochs=1, seeds=1), **options)
 
     def stand_in(rest, options):
         return FakeEncoder(seed=zlib.crc32(rest.encode()), n_layers=3)
