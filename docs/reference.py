@@ -65,7 +65,7 @@ def _options_table(options: list[Any]) -> str:
 
 
 def _names(option: Any) -> str:
-    value = "" if _is_flag(option) else f" {_metavar(option)}"
+    value = "" if _is_flag(option) else f" {_cell(_metavar(option))}"
     return ", ".join(f"`{name}{value}`" for name in sorted([*option.opts, *option.secondary_opts], key=len)[::-1])
 
 
@@ -74,7 +74,9 @@ def _is_flag(option: Any) -> bool:
 
 
 def _metavar(param: Any) -> str:
-    return str(param.metavar or "…")
+    descriptor = getattr(param, "type_descriptor", None)
+    choices = [one for one in _parts(getattr(descriptor, "annotation", None)) if get_origin(one) is Literal]
+    return str(param.metavar or "|".join(get_args(choices[0]) if choices else ()) or "…")
 
 
 def _default(option: Any) -> str:
@@ -89,7 +91,8 @@ def _default(option: Any) -> str:
 
 def _examples(epilog: str) -> str:
     """The command lines of an epilog as a block, what else it says as text."""
-    lines = [line.strip() for line in epilog.split("\n") if line.strip()]
+    joined = re.sub(r"\\\n\s*", "", epilog)
+    lines = [line.strip() for line in joined.split("\n") if line.strip()]
     shown = [line for line in lines if line.startswith("voxrank ")]
     said = [line for line in lines if line not in shown and line != "Examples:"]
     return "\n\n".join(["```sh\n" + "\n".join(shown) + "\n```", *said])
