@@ -58,13 +58,13 @@ N_DIRECTIONS = 50
 
 
 def rank(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     models: Sequence[str],
     *,
     target: str | None = None,
     split: str | None = None,
     segments: str | os.PathLike[str] | None = None,
-    source: str | os.PathLike[str] | Dataset | None = None,
+    source: Any = None,
     scores: Sequence[str] | None = None,
     layers: str = "all",
     encoder: EncoderOptions | None = None,
@@ -80,7 +80,8 @@ def rank(
     """Rank pre-trained speech models, and their layers, for labelled speech, without fine-tuning any of them.
 
     Args:
-        data: a manifest (CSV, TSV, JSONL), a folder of class folders, or a `Dataset`.
+        data: a manifest, a folder, or another data set that `read_dataset` reads, by its path, hub id or as an object
+            (pandas, PyTorch, `datasets`, lhotse); or a `Dataset`.
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
         target: column to predict; by default label, else labels, value, segments or text, the first that is there; text
             where `sequence` names a unit.
@@ -158,7 +159,8 @@ def rank(
     prepared = labelled.prepared
     if labelled.record is not None:
         left_out.insert(0, f"times: {labelled.record}")
-    for line in (_introduction(dataset, prepared), *prepared.notes, *remarks(prepared.targets), *left_out):
+    said = (*dataset.notes, *prepared.notes, *remarks(prepared.targets), *left_out)
+    for line in (_introduction(dataset, prepared), *said):
         logger.info(line)
         watcher.note(line)
     compared_by = Versions(labelled.against, chosen[:1], prepared.targets)
@@ -286,7 +288,7 @@ def _log(ranking: Ranking) -> None:
 
 
 def _dataset(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     target: str | None,
     split: str | None,
     segments: str | os.PathLike[str] | None,

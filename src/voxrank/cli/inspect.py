@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,8 +18,8 @@ from voxrank.cli.common import (
     TargetOption,
     TierOption,
     UnitOption,
+    give_json,
     out,
-    print_json,
 )
 from voxrank.config import ExtractionOptions, SequenceOptions
 from voxrank.data.audio import Probed, probe_all
@@ -33,6 +32,15 @@ from voxrank.targets.timeline import UNLABELLED
 
 SHOWN_CLASSES = 12
 THREADS = 4
+EPILOG = """
+Examples:
+
+  voxrank inspect train.csv
+
+  voxrank inspect transcripts.csv --unit phone --language en-us
+
+  voxrank inspect train.csv --target speaker --json | jq .classes
+"""
 
 
 def inspect(
@@ -44,7 +52,7 @@ def inspect(
     language: LanguageOption = None,
     segments: SegmentsOption = None,
     tier: TierOption = None,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Read a data set's rows and audio headers: counts, durations, problems."""
     column = "text" if target is None and segments is None and unit is not None else target
@@ -57,18 +65,20 @@ def inspect(
     else:
         classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
         notes = problems(dataset, probed)
+    notes = [*dataset.notes, *notes]
     facts = summary(dataset, probed) | {
         "classes": classes,
         "problems": notes,
         "skipped": [asdict(s) for s in dict.fromkeys(skipped)],
     }
-    if json_out:
-        print_json(json.dumps(facts, indent=2, ensure_ascii=False))
+    if give_json(json_out, facts):
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    for key in ("data", "task", "target", "split", "utterances", "minutes", "shortest_s", "longest_s", "speakers"):
+    for key in ("data", "format", "task", "target", "split"):
+        table.add_row(key, plain(str(facts[key])))
+    for key in ("utterances", "minutes", "shortest_s", "longest_s", "speakers"):
         table.add_row(key.replace("_s", ", s"), plain(str(facts[key])))
     table.add_row("rates, Hz", ", ".join(f"{rate} ({count:,})" for rate, count in facts["sample_rates"].items()))
     counts = facts["classes"]
@@ -87,6 +97,7 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
     seconds = [p.seconds for p in probed]
     return {
         "data": dataset.source,
+        "format": dataset.format,
         "task": dataset.task,
         "target": dataset.target,
         "split": dataset.split,

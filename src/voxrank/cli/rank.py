@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,25 +35,23 @@ from voxrank.cli.common import (
     WorkerGpusOption,
     WorkersOption,
     err,
+    give_json,
     log_to,
     out,
-    print_json,
 )
+from voxrank.cli.completion import complete_labels, complete_layers, complete_score
 from voxrank.cli.outputs import NOTHING, Outputs
 from voxrank.config import (
     CacheOptions,
     DTypeName,
     EncoderOptions,
-    EngineName,
     EngineOptions,
     ExtractionOptions,
-    HeadPlace,
     Sample,
     SequenceOptions,
     StoppingOptions,
     Strategy,
     UseOptions,
-    WhisperWindow,
 )
 from voxrank.progress import Progress
 from voxrank.report.progress import Together
@@ -74,19 +72,25 @@ SCORES = (
 EPILOG = """
 Examples:
 
-  voxrank rank train.csv --model openai/whisper-tiny --model facebook/hubert-base-ls960
+  voxrank rank train.csv --model openai/whisper-tiny \\
+      --model facebook/hubert-base-ls960
 
-  voxrank rank commands/ --model pack:whisper-base --model logmel --out ranked
+  voxrank rank commands/ --model pack:whisper-base --model logmel \\
+      --out ranked
 
   voxrank rank train.csv --model ./my-hubert --strategy layer --head-at top
 
-  voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
+  voxrank rank train.csv --target speaker --model ./my-wav2vec2 \\
+      --layers 0,6,12
 
-  voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
+  voxrank rank transcripts.csv --unit phone --language en-us \\
+      --model openai/whisper-base --against uniform
 
-  voxrank rank train.csv --model openai/whisper-base --model logmel --engine ray --gpus-per-worker 0.5
+  voxrank rank train.csv --model openai/whisper-base --model logmel \\
+      --engine ray --gpus-per-worker 0.5
 
-  voxrank rank train.csv --model ./my-hubert --model ./my-wav2vec2 --strategy layer --then finetune.py
+  voxrank rank train.csv --model ./my-hubert --model ./my-wav2vec2 \\
+      --strategy layer --then finetune.py
 """
 
 
@@ -99,12 +103,13 @@ def rank(
         typer.Option(
             "--score",
             metavar="NAME",
+            autocompletion=complete_score,
             help=f"One of {', '.join(SCORES)} (repeat).",
             show_default="combined; logme for few examples, transcripts and segments; tuned for --strategy layer",
         ),
     ] = None,
     strategy: Annotated[
-        str,
+        Strategy,
         typer.Option(
             "--strategy",
             help="What the layers are for: probe (as they are), layer (their block will be tuned) or full (all of the "
@@ -115,7 +120,10 @@ def rank(
     layers: Annotated[
         str,
         typer.Option(
-            "--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1; with mean or concat, also together."
+            "--layers",
+            metavar="LIST",
+            autocompletion=complete_layers,
+            help="all, or indices such as 0,3,6 or -1; with mean or concat, also together.",
         ),
     ] = "all",
     target: TargetOption = None,
@@ -144,14 +152,16 @@ def rank(
         typer.Option(
             "--against",
             metavar="LABELS",
+            autocompletion=complete_labels,
             help="Compare with the ranking by other labels: uniform, jitter, flat:SPEC, ctc:SPEC (repeat).",
         ),
     ] = None,
     allow_leak: LeakOption = False,
     sample: Annotated[
-        str | None,
+        Sample | None,
         typer.Option(
             "--sample",
+            metavar="KIND",
             help="What one sample is: utterance (the mean), segment, effective or frame.",
             show_default="utterance; frame for transcripts and segments",
         ),
@@ -166,11 +176,11 @@ def rank(
     batch: Annotated[float, typer.Option("--batch", metavar="SECONDS", help="Audio in one forward pass.")] = 60,
     device: DeviceOption = "auto",
     dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, float16 or bfloat16, of the forward pass.")
+        DTypeName, typer.Option("--dtype", metavar="KIND", help="float32, float16 or bfloat16, of the forward pass.")
     ] = "float32",
-    threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
-    blocks: Annotated[int, typer.Option("--blocks", help="Resampling blocks; 1: no intervals.")] = 10,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resamples.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Decoders that run ahead.")] = 2,
+    blocks: Annotated[int, typer.Option("--blocks", metavar="N", help="Resampling blocks; 1: no intervals.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the resamples.")] = 0,
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -213,20 +223,18 @@ def rank(
             help="Log to MLflow: the name of an experiment, or the URI of a tracking server.",
         ),
     ] = None,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Rank pre-trained models, and their layers, for your labelled speech."""
     encoder = EncoderOptions(
         device=device,
-        dtype=cast("DTypeName", dtype),
-        whisper_window=cast("WhisperWindow", whisper_window),
+        dtype=dtype,
+        whisper_window=whisper_window,
         window_s=window,
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(
-        sample=cast("Sample | None", sample), segment_s=segment, threads=threads, blocks=blocks
-    )
+    extraction = ExtractionOptions(sample=sample, segment_s=segment, threads=threads, blocks=blocks)
     sequence = SequenceOptions(
         unit=unit,
         language=language,
@@ -237,14 +245,14 @@ def rank(
         against=tuple(against or ()),
     )
 
-    use = UseOptions(strategy=cast("Strategy", strategy), head_at=cast("HeadPlace", head_at))
+    use = UseOptions(strategy=strategy, head_at=head_at)
 
     stopping = None
     if confidence is not None or budget is not None:
         seconds = None if budget is None else 60 * budget
         stopping = StoppingOptions(0.95 if confidence is None else confidence, seconds)
     kept = CacheOptions(cache, cache_size)
-    where = EngineOptions(cast("EngineName", engine), workers, ray_address, cpus_per_worker, gpus_per_worker)
+    where = EngineOptions(engine, workers, ray_address, cpus_per_worker, gpus_per_worker)
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
@@ -278,7 +286,7 @@ def run_and_show(
     ranked: Callable[[Progress], Ranking],
     *,
     out_dir: Path | None,
-    json_out: bool,
+    json_out: str | None,
     watch_port: int | None = None,
     outputs: Outputs = NOTHING,
 ) -> None:
@@ -287,7 +295,7 @@ def run_and_show(
     Args:
         ranked: runs it.
         out_dir: where it is saved.
-        json_out: print JSON.
+        json_out: where it goes as JSON.
         watch_port: of the page that shows it while it grows, 0 for any; None: there is none.
         outputs: what else.
     """
@@ -322,14 +330,13 @@ def _live(stack: ExitStack, port: int | None) -> LiveView | None:
     return live
 
 
-def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: bool) -> None:
+def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: str | None) -> None:
     if out_dir is not None:
         from voxrank.report.page import write_page
 
         ranking.save(out_dir)
         write_page(out_dir / REPORT, ranking)
-    if json_out:
-        print_json(ranking.to_json())
+    if give_json(json_out, ranking.to_json()):
         return
     show_ranking(out(), ranking)
     if out_dir is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from voxrank.data.names import name_within
+from voxrank.data.sources import AudioSource
 from voxrank.data.timed import SegmentSource
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
 from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shortened
@@ -33,10 +34,19 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a manifest: where it stands ("line 7"), and its columns as text, numbers or None."""
+    """One row of a manifest.
+
+    Attributes:
+        where: it stands, such as "line 7".
+        columns: as text, numbers or None.
+        id: of the utterance; None: its path, with its offsets when it has any.
+        audio: where the audio is, when it is no file of its own; the path is then a name for it.
+    """
 
     where: str
     columns: Mapping[str, Any]
+    id: str | None = None
+    audio: AudioSource | None = None
 
 
 @dataclass(frozen=True)
@@ -153,13 +163,13 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
     if name is None:
         raise UtteranceError(f"the column {path_column!r} is empty")
     start, end = _offsets(row)
+    name = name if row.audio else name_within(folder, name)
     labels = _labels(row, target, separator) if separator else None
     content = None if separator or task == "segmentation" else _text(row, target)
     if content is None and labels is None and task != "segmentation":
         raise UtteranceError(f"the column {target!r} is empty")
-    name = name_within(folder, name)
     return Utterance(
-        id=name if end is None and not start else f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]",
+        id=row.id or (name if end is None and not start else _stretch(name, start, end)),
         path=folder / name,
         start=start,
         end=end,
@@ -170,7 +180,12 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
         split=_text(row, "split"),
         labels=labels,
         language=_text(row, "language"),
+        audio=row.audio,
     )
+
+
+def _stretch(name: str, start: float, end: float | None) -> str:
+    return f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]"
 
 
 def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from voxrank.config import Seconds
+from voxrank.data.sources import AudioSource
 
 Task = Literal["classification", "multilabel", "regression", "segmentation", "transcription"]
 TIMED: tuple[Task, ...] = ("segmentation", "transcription")
@@ -53,7 +54,7 @@ class Utterance:
 
     Attributes:
         id: unique in its data set; the path, with its offsets when it has any.
-        path: the audio file.
+        path: the audio file; a name for it where `audio` says where it is.
         start, end: seconds from the beginning of the file; `end` None means the end of the file.
         label: class name, for classification.
         value: number to predict, for regression.
@@ -63,6 +64,7 @@ class Utterance:
         labels: names of all that it shows, sorted, for tasks where that may be any number; () for none of them.
         language: that it is in, when the manifest says.
         segments: what is heard when, in seconds of the file.
+        audio: where the audio is, when it is no file of its own.
     """
 
     id: str
@@ -77,6 +79,12 @@ class Utterance:
     labels: tuple[str, ...] | None = None
     language: str | None = None
     segments: tuple[Segment, ...] | None = None
+    audio: AudioSource | None = None
+
+    @property
+    def place(self) -> Path | AudioSource:
+        """Where its audio is; utterances of one file share it."""
+        return self.audio or self.path
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,6 +103,8 @@ class Dataset:
         utterances: the usable rows.
         skipped: the rows that are not, with reasons.
         split: the part of the data that was taken; "all" for every row.
+        format: what it was read as, for people.
+        notes: what the reader took for what, a line each.
     """
 
     source: str
@@ -103,6 +113,8 @@ class Dataset:
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...] = ()
     split: str = "all"
+    format: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -119,7 +131,7 @@ class Dataset:
         """
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
-            identity, _, *fields = astuple(utterance)  # without the machine's own path
+            identity, _, *fields = astuple(replace(utterance, audio=None))  # without the machine's own paths
             always, where_given = fields[:NAMED_ALWAYS], fields[NAMED_ALWAYS:]
             given = [field for field in where_given if field is not None]
             digest.update(repr((identity, *always, *given)).encode())

@@ -2,13 +2,15 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from voxrank.data.utterance import Skipped
 from voxrank.report.progress import BarProgress, LineProgress, watch
-from voxrank.report.terminal import layers_table, plain, show_ranking
+from voxrank.report.terminal import _curve, layers_table, models_table, plain, short_name, show_ranking
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 
 
@@ -39,6 +41,64 @@ def test_ranking_fits_eighty_columns_and_names_the_best():
     assert max(map(len, text.splitlines())) <= 80
     assert "Fine-tune facebook/wav2vec2-large-xlsr-53-and-more from layer 1" in " ".join(text.split())
     assert "1 other(s) cannot be ruled out" in " ".join(text.split())
+
+
+LONG = (
+    "an-organisation-with-a-long-name/a-model-with-an-even-longer-name-xlsr-53",
+    "組織/とても長い名前のモデル-とても長い名前",
+    "logmel",
+)
+MANY = ("combined", "logme", "hscore", "ridge", "knn", "transrate", "a-plug-in-with-a-very-very-long-name-indeed")
+
+
+@pytest.mark.parametrize("value", [0.5, -0.123456, -1234.56789, 6.02e23])
+@pytest.mark.parametrize("layer", [3, 47, "concat"])
+@pytest.mark.parametrize("n_layers", [1, 4, 13, 48])
+def test_tables_fit_eighty_columns_and_keep_their_rows_on_one_line(value, layer, n_layers):
+    scores = {name: ScoreValue(value, value - abs(value) / 3, value + abs(value) / 3) for name in MANY}
+    models = tuple(ModelScore(n, layer, i, 1 / 3, 10**8, scores) for i, n in enumerate(LONG, start=1))
+    places = [*range(n_layers), *([layer] if layer not in range(n_layers) else [])]
+    layers = tuple(
+        LayerScore(n, k, "encoder.layers.last.intermediate_dense", 1024, scores) for n in LONG for k in places
+    )
+    made = replace(
+        ranking(LONG),
+        models=models,
+        layers=layers,
+        options={"scores": list(MANY), "higher_is_better": dict.fromkeys(MANY, True)},
+    )
+    for name in MANY:
+        for table in (models_table(made, name), layers_table(layers, name)):
+            lines = printed(lambda c, table=table: c.print(table)).splitlines()
+            assert max(map(cell_len, lines)) <= 80
+            assert len(lines) == 1 + table.row_count
+            assert not re.search(r"\d…", "".join(lines)), "a number was cut"
+    text = printed(lambda c: show_ranking(c, made))
+    assert max(map(cell_len, text.splitlines())) <= 80
+
+
+def test_names_are_cut_in_their_middle_since_owners_are_alike():
+    cut = [short_name(f"facebook/wav2vec2-large-{end}", 20).plain for end in ("robust", "xlsr-53")]
+    assert len(set(cut)) == 2
+    assert max(map(cell_len, cut)) <= 20
+    assert short_name("short", 20).plain == "short"
+    assert cell_len(short_name(LONG[1], 15).plain) <= 15
+
+
+def test_a_curve_of_many_layers_keeps_its_shape():
+    values = {k: ScoreValue(float(k), None, None) for k in range(48)}
+    layers = [LayerScore("m", k, "x", 8, {"logme": v}) for k, v in values.items()]
+    assert _curve(layers, "m", "logme", 8) == "▁▂▃▄▅▆▇█"
+    assert len(_curve(layers, "m", "logme", 100)) == 48
+
+
+def test_models_that_cannot_be_told_apart_share_a_place():
+    made = ranking(["a", "b", "c"])
+    lines = printed(lambda c: c.print(models_table(made, "logme"))).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["1-3", "1-3", "1-3"]
+    beats = ((0.5, 0.99, 0.99), (0.01, 0.5, 0.6), (0.01, 0.4, 0.5))
+    lines = printed(lambda c: c.print(models_table(replace(made, beats=beats), "logme"))).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2-3", "2-3"]
 
 
 def test_names_are_neither_markup_nor_control_codes():
