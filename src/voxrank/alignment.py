@@ -106,6 +106,9 @@ def align(
         threads: decoders that run ahead.
         progress: told of each step.
 
+    Returns:
+        Every utterance with its units and their times, and what made them.
+
     Raises:
         DataError, ModelError, OptionError: the request was wrong.
         RunError: the run failed.

@@ -41,7 +41,12 @@ NOT_RULED_OUT = 0.05
 
 @dataclass(frozen=True)
 class ScoreValue:
-    """A score and its 95 % interval; low and high are None where the data form a single group."""
+    """A score and its 95 % interval.
+
+    Attributes:
+        value: of all data.
+        low, high: ends of the interval; None where the data form a single group, or the score has no interval.
+    """
 
     value: float
     low: float | None
@@ -95,7 +100,14 @@ class ModelScore:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What was scored: utterances asked for and used by every model, seconds of audio used, fingerprint."""
+    """What was scored.
+
+    Attributes:
+        utterances: asked for.
+        used: by every model.
+        seconds: of audio used.
+        fingerprint: hex digest of task, ids, offsets and labels, in order; the audio is not read for it.
+    """
 
     utterances: int
     used: int
@@ -105,10 +117,15 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes).
+    """What a ranking took, in wall seconds.
 
-    Those of aligning transcripts, with the choice of features for it, are `align_s`. `cached_s` is audio, summed over
-    models, that was not encoded because the cache held what it came to.
+    Attributes:
+        encode_s: of forward passes.
+        score_s: of scoring.
+        total_s: in all.
+        peak_rss_mb: highest resident memory, in MB (10⁶ bytes).
+        align_s: of aligning transcripts, with the choice of features for it.
+        cached_s: seconds of audio, summed over models, that were not encoded because the cache held what they came to.
     """
 
     encode_s: Seconds

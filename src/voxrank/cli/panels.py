@@ -19,7 +19,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Certainty and time": ("--blocks", "--seed", "--confidence", "--budget"),
     "Cache": ("--cache", "--cache-size", "--no-cache", "--size", "--all"),
     "Workers": ("--engine", "--ray-address", "--workers", "--cpus-per-worker", "--gpus-per-worker"),
-    "Output": ("--to", "--table", "--out", "--watch", "--watch-port", "--truth", "--then", "--mlflow", "--json"),
+    "Output": ("--out", "--watch", "--watch-port", "--truth", "--then", "--mlflow", "--to", "--table", "--json"),
     "This command": ("--install", "--install-completion", "--show-completion", "--version", "--help"),
 }
 """Panel → options, both in the order in which they are shown."""

@@ -87,6 +87,9 @@ def validate(
         seed: of resamples.
         progress: told of each step.
 
+    Returns:
+        The metric of every candidate and seed, and the agreement of every score, rule and the rival with it.
+
     Raises:
         DataError, ModelError, OptionError: the request was wrong; nothing was trained.
         RunError: the run failed. A single trial that fails is reported in the result.

@@ -90,10 +90,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall seconds: forward passes, scoring and aligning for the scores; trials and the rival's; this run.
+    """What a validation took, in wall seconds.
 
-    `tune_s` and `rival_s` count all trials of the result, also those of earlier runs. Highest resident memory of this
-    run in MB (10⁶ bytes).
+    Attributes:
+        encode_s, score_s, align_s: of forward passes, scoring and aligning for the scores.
+        tune_s, rival_s: of all trials of the result, and of the rival's, also those of earlier runs.
+        total_s: of this run.
+        peak_rss_mb: highest resident memory of this run, in MB (10⁶ bytes).
     """
 
     encode_s: Seconds

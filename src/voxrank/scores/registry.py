@@ -58,7 +58,18 @@ class Score:
 def of_moments(
     name: str, title: str, read: Read, *, higher_is_better: bool = True, tasks: tuple[Task, ...] = get_args(Task)
 ) -> Score:
-    """A score that is read from the moments alone."""
+    """A score that is read from the moments alone.
+
+    Args:
+        name: as `register_score` and `--score` take it.
+        title: as tables show it.
+        read: a `Spectrum` → its `Reading`: the value, and how its interval is found.
+        higher_is_better: its direction.
+        tasks: what it can score.
+
+    Returns:
+        The score, not registered yet.
+    """
     return Score(name, title, higher_is_better, lambda view: view.estimate(read), tasks=tasks)
 
 
