@@ -59,6 +59,8 @@ def test_saved_rankings_are_exported_in_every_form(run, ranked, tmp_path):
     assert r"\toprule" in out
     code, out, _ = run("export", ranked, "--to", "json")
     assert json.loads(out) == json.loads((ranked / "ranking.json").read_text())
+    code, out, _ = run("export", ranked, "--json", "-")
+    assert json.loads(out) == json.loads((ranked / "ranking.json").read_text())
     code, out, _ = run("export", ranked, "--to", "card")
     assert yaml.safe_load(out.split("---\n")[1])["tags"] == ["voxrank", "speech"]
     code, out, err = run("export", ranked / "ranking.json", "--out", tmp_path / "t.md")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from voxrank.cli.common import err, print_json
+from voxrank.cli.common import JsonOption, err, give_json, print_json
 from voxrank.cli.outputs import check_new_file, write_text
 from voxrank.config import check_choice
 from voxrank.errors import OptionError
@@ -53,6 +53,7 @@ def export(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write here.", show_default="standard output"),
     ] = None,
+    json_out: JsonOption = None,
 ) -> None:
     """Write a saved ranking as a table, a model card or a script that fine-tunes the winner."""
     check_choice("form", to, Form)
@@ -65,6 +66,8 @@ def export(
     from voxrank.results import Ranking
 
     ranking = Ranking.load(folder)
+    if give_json(json_out, ranking.to_json()):
+        return
     chosen = cast("TableName", table or ("layers" if to in ("csv", "parquet") else "models"))
     if out_file is None:
         _print(to, _text(ranking, to, chosen))
