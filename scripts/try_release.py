@@ -18,7 +18,19 @@ from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
 
-HEAVY = ("torch", "transformers", "scipy", "pandas", "numba", "altair", "matplotlib", "sklearn", "ray", "datasets")
+HEAVY = (
+    "numpy",
+    "torch",
+    "transformers",
+    "scipy",
+    "pandas",
+    "numba",
+    "altair",
+    "matplotlib",
+    "sklearn",
+    "ray",
+    "datasets",
+)
 """What neither `import voxrank` nor `voxrank --help` may wait for."""
 TIMES = 7
 """That something is timed, of which the quickest counts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,7 +55,9 @@ from voxrank.config import (
 from voxrank.progress import Progress
 from voxrank.report.progress import watch
 from voxrank.report.terminal import show_ranking
-from voxrank.results import Ranking, check_folder
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
 
 SCORES = (
     *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
@@ -253,6 +255,8 @@ def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None,
     """Run a ranking under a progress bar, save it if asked, and print it."""
     with ExitStack() as stack:
         if out_dir is not None:
+            from voxrank.results import check_folder
+
             check_folder(out_dir)
             stack.enter_context(log_to(out_dir))
         try:
