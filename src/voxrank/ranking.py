@@ -259,7 +259,7 @@ def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
     if score.needs_source and not with_source:
         return "needs source data (--source)"
     if score.package and find_spec(score.package) is None:
-        return f"needs {score.package} (the extra study)"
+        return f"needs {score.package} (pip install 'voxrank[validate]')"
     return ""
 
 

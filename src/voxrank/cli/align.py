@@ -26,7 +26,6 @@ from voxrank.cli.completion import complete_model
 from voxrank.config import EncoderOptions, SequenceOptions
 from voxrank.report.progress import watch
 from voxrank.report.terminal import plain, show_skipped
-from voxrank.results import check_folder
 
 EPILOG = """
 Examples:
@@ -72,6 +71,8 @@ def align(
     json_out: JsonOption = None,
 ) -> None:
     """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
+    from voxrank.results import check_folder
+
     check_folder(out_dir)
     encoder = EncoderOptions(
         device=device,

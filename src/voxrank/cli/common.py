@@ -26,7 +26,6 @@ from voxrank.cli.completion import (
 from voxrank.config import EngineName, HeadPlace, WhisperWindow
 from voxrank.errors import OptionError, RequestError, VoxrankError, is_harmless, one_line
 from voxrank.files import write_atomically
-from voxrank.results import check_folder
 
 
 def checked_json(where: str | None) -> str | None:
@@ -39,6 +38,8 @@ def checked_json(where: str | None) -> str | None:
         if not where or Path(where).is_dir():
             got = repr(where) if where else "nothing"
             raise OptionError(f"expected --json to be a file or -, got {got}; name one ending in .json")
+        from voxrank.results import check_folder
+
         check_folder(Path(where).parent)
     return where
 

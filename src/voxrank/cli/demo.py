@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,9 @@ from voxrank.config import EncoderOptions
 from voxrank.errors import ModelError
 from voxrank.progress import Progress
 from voxrank.report.terminal import plain
-from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
 
 SEED = 0
 BASELINES = ("logmel", "mfcc")

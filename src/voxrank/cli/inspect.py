@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -22,13 +22,13 @@ from voxrank.cli.common import (
     out,
 )
 from voxrank.config import ExtractionOptions, SequenceOptions
-from voxrank.data.audio import Probed, probe_all
-from voxrank.data.read import read_dataset
-from voxrank.data.utterance import TIMED, Dataset, Skipped
 from voxrank.errors import DataError
 from voxrank.report.terminal import plain, show_skipped
-from voxrank.targets.labels import Targets, remarks, utterance_targets
-from voxrank.targets.timeline import UNLABELLED
+
+if TYPE_CHECKING:
+    from voxrank.data.audio import Probed
+    from voxrank.data.utterance import Dataset, Skipped
+    from voxrank.targets.labels import Targets
 
 SHOWN_CLASSES = 12
 THREADS = 4
@@ -55,6 +55,10 @@ def inspect(
     json_out: JsonOption = None,
 ) -> None:
     """Read a data set's rows and audio headers: counts, durations, problems."""
+    from voxrank.data.audio import probe_all
+    from voxrank.data.read import read_dataset
+    from voxrank.data.utterance import TIMED
+
     column = "text" if target is None and segments is None and unit is not None else target
     dataset = read_dataset(data, target=column, split=split, segments=segments, tier=tier)
     probed, unreadable = probe_all(dataset, THREADS)
@@ -116,6 +120,7 @@ def sequence_facts(
 ) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
     """Of transcripts or segments: how often each class is said, what `voxrank rank` would remark on, what it skips."""
     from voxrank.preparation import Prepared, prepare
+    from voxrank.targets.labels import remarks
 
     try:
         ready = prepare(dataset, ExtractionOptions(), options)
@@ -128,6 +133,8 @@ def sequence_facts(
 
 def said(targets: Targets) -> dict[str, int]:
     """How many segments each class has."""
+    from voxrank.targets.timeline import UNLABELLED
+
     timelines = () if targets.timed is None else targets.timed.timelines
     counts = Counter(targets.names[n] for t in timelines for n in t.symbols.tolist() if n != UNLABELLED)
     return dict(sorted(counts.items()))
@@ -135,6 +142,8 @@ def said(targets: Targets) -> dict[str, int]:
 
 def problems(dataset: Dataset, probed: Sequence[Probed]) -> list[str]:
     """What `voxrank rank` would refuse, or remark on, a line each."""
+    from voxrank.targets.labels import remarks, utterance_targets
+
     try:
         targets = utterance_targets([p.utterance for p in probed], dataset.task)
     except DataError as error:

@@ -57,10 +57,10 @@ from voxrank.progress import Progress
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
-from voxrank.results import Ranking, check_folder
 
 if TYPE_CHECKING:
     from voxrank.report.live import LiveView
+    from voxrank.results import Ranking
 
 REPORT = "report.html"
 
@@ -300,6 +300,8 @@ def run_and_show(
         outputs: what else.
     """
     if out_dir is not None:
+        from voxrank.results import check_folder
+
         check_folder(out_dir)
     with ExitStack() as stack:
         live = _live(stack, watch_port)

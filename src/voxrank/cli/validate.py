@@ -37,7 +37,6 @@ from voxrank.config import (
     TuningOptions,
 )
 from voxrank.report.progress import watch
-from voxrank.results import check_folder
 
 EPILOG = """
 Examples:
@@ -171,6 +170,8 @@ def validate(
     )
     with ExitStack() as stack:
         if out_dir is not None:
+            from voxrank.results import check_folder
+
             check_folder(out_dir)
             stack.enter_context(log_to(out_dir))
         from voxrank.groundtruth.validation import validate as run

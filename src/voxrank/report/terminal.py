@@ -6,14 +6,16 @@ import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voxrank.data.utterance import Skipped
-from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+if TYPE_CHECKING:  # numbers and their packages are not needed to show a help text
+    from voxrank.data.utterance import Skipped
+    from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 WIDTH_COLUMNS = 80
 GAP_COLUMNS = 2
