@@ -29,7 +29,7 @@ from voxrank.scores.registry import COMBINATIONS
 from voxrank.scores.spectrum import Spectrum
 from voxrank.scoring import Candidate
 from voxrank.sketches.sample import Sample
-from voxrank.threads import one_blas_thread
+from voxrank.threads import one_thread
 from voxrank.tuned import TUNED
 
 
@@ -110,18 +110,18 @@ class Detailing:
         if self._level == "none":
             return
         started = time.perf_counter()
-        layers = [(c, self._standing(c, sketch, share)) for c in candidates]
-        own = _best_of([standing for _, standing in layers])
-        for candidate, standing in layers:
-            with one_blas_thread(candidate.layer.dim):
+        standings = [self._standing(c, sketch, share) for c in candidates]
+        own = _best_of(standings)
+        with one_thread(max(c.layer.dim for c in candidates)):
+            for candidate, standing in zip(candidates, standings, strict=True):
                 if standing in own:
                     self._look_at_classes(candidate, sketch)
                 if standing.sample is not None:
                     found = known_besides(standing.model, standing.layer, standing.sample, self._columns)
                     self._knowledge.extend(found)
-        self._grow(candidates, own[0].layer, sketch)
+            self._grow(candidates, own[0].layer, sketch)
         self._best = _best_of([*self._best, *own])
-        self._worst = _worst_of([*self._worst, *(standing for _, standing in layers)])
+        self._worst = _worst_of([*self._worst, *standings])
         self.seconds += time.perf_counter() - started
 
     def complete(self, ranking: Ranking, audio: Mapping[int, Seconds]) -> Ranking:
@@ -186,10 +186,8 @@ class Detailing:
         def value(spectrum: Spectrum) -> float:
             return read(spectrum).value
 
-        with one_blas_thread(chosen.layer.dim):
-            parts = values_of_parts(moments, self._blocks, value, weight)
-            known = chosen.estimates.get(name)
-            whole = known.value if known is not None else value(Spectrum.of(moments.total).thinned(weight))
+        parts, known = values_of_parts(moments, self._blocks, value, weight), chosen.estimates.get(name)
+        whole = known.value if known is not None else value(Spectrum.of(moments.total).thinned(weight))
         self._grown[chosen.model] = Grown(chosen.model, layer_label(chosen.layer), tuple(parts), whole)
 
     def _pictures(self, place: Place, model: str, layer: int | str) -> tuple[Picture, ...]:
@@ -197,10 +195,10 @@ class Detailing:
         (sample,) = (one.sample for one in kept if (one.model, one.layer) == (model, layer))
         if sample is None or not len(sample):
             return ()
-        rows, near = self._targets.rows[sample.rows], self._level == "full"
-        if not self._targets.values:
-            return pictures(model, layer, place, sample.features, rows, self._targets.names, near=near)
-        return pictures(model, layer, place, sample.features, rows.sum(axis=1), (), near=near)
+        rows, values = self._targets.rows[sample.rows], self._targets.values
+        targets, names = (rows.sum(axis=1), ()) if values else (rows, self._targets.names)
+        with one_thread(sample.features.shape[1]):
+            return pictures(model, layer, place, sample.features, targets, names, near=self._level == "full")
 
 
 def _best_of(standings: Sequence[_Standing]) -> list[_Standing]:
