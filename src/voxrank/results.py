@@ -126,6 +126,7 @@ class Cost:
         peak_rss_mb: highest resident memory, in MB (10⁶ bytes).
         align_s: of aligning transcripts, with the choice of features for it.
         cached_s: seconds of audio, summed over models, that were not encoded because the cache held what they came to.
+        detail_s: of what `Ranking.details` holds.
     """
 
     encode_s: Seconds
@@ -134,6 +135,7 @@ class Cost:
     peak_rss_mb: float
     align_s: Seconds = 0.0
     cached_s: Seconds = 0.0
+    detail_s: Seconds = 0.0
 
 
 @dataclass(frozen=True)

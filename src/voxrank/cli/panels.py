@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Models and scores": ("--model", "--score", "--layers", "--strategy", "--head-at"),
-    "Data": ("--target", "--split", "--source"),
+    "Data": ("--target", "--split", "--source", "--besides"),
     "Transcripts and segments": (
         *("--unit", "--language", "--aligner", "--segments", "--tier", "--silence", "--against", "--allow-leak"),
     ),
@@ -19,7 +19,18 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Certainty and time": ("--blocks", "--seed", "--confidence", "--budget"),
     "Cache": ("--cache", "--cache-size", "--no-cache", "--size", "--all"),
     "Workers": ("--engine", "--ray-address", "--workers", "--cpus-per-worker", "--gpus-per-worker"),
-    "Output": ("--out", "--watch", "--watch-port", "--truth", "--then", "--mlflow", "--to", "--table", "--json"),
+    "Output": (
+        "--out",
+        "--details",
+        "--watch",
+        "--watch-port",
+        "--truth",
+        "--then",
+        "--mlflow",
+        "--to",
+        "--table",
+        "--json",
+    ),
     "This command": ("--install", "--install-completion", "--show-completion", "--version", "--help"),
 }
 """Panel → options, both in the order in which they are shown."""

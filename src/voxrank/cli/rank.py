@@ -43,6 +43,7 @@ from voxrank.cli.completion import complete_labels, complete_layers, complete_sc
 from voxrank.cli.outputs import NOTHING, Outputs
 from voxrank.config import (
     CacheOptions,
+    DetailLevel,
     DTypeName,
     EncoderOptions,
     EngineOptions,
@@ -53,6 +54,7 @@ from voxrank.config import (
     Strategy,
     UseOptions,
 )
+from voxrank.details import Details
 from voxrank.progress import Progress
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
@@ -82,6 +84,9 @@ Examples:
 
   voxrank rank train.csv --target speaker --model ./my-wav2vec2 \\
       --layers 0,6,12
+
+  voxrank rank train.csv --model openai/whisper-base \\
+      --besides speaker --besides gender
 
   voxrank rank transcripts.csv --unit phone --language en-us \\
       --model openai/whisper-base --against uniform
@@ -194,6 +199,20 @@ def rank(
         float | None,
         typer.Option("--budget", metavar="MINUTES", help="Stop early: no round of data begins after this time."),
     ] = None,
+    besides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--besides", metavar="COLUMN", help="Another column, such as speaker: how much layers know of it (repeat)."
+        ),
+    ] = None,
+    details: Annotated[
+        str | None,
+        typer.Option(
+            "--details",
+            help="Classes, pictures, learning curve: none, quick, or full (t-SNE pictures too).",
+            show_default="full with --out, else quick",
+        ),
+    ] = None,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 20.0,
     no_cache: NoCacheOption = False,
@@ -271,6 +290,8 @@ def rank(
             sequence=sequence,
             use=use,
             stopping=stopping,
+            details=cast("DetailLevel", details or ("quick" if out_dir is None else "full")),
+            besides=besides or (),
             cache=None if no_cache else kept,
             engine=where,
             seed=seed,
@@ -342,5 +363,6 @@ def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: str | N
         return
     show_ranking(out(), ranking)
     if out_dir is not None:
-        files = f"{REPORT}, ranking.json, layers.csv, run.log"
+        more = "details.json, " if ranking.details != Details() else ""
+        files = f"{REPORT}, ranking.json, layers.csv, {more}run.log"
         out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)

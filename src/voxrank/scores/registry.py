@@ -42,6 +42,7 @@ class Score:
         needs_source: whether it compares with source data.
         projected: whether it reads projections.
         package: that it needs beside voxrank's own dependencies; empty for none.
+        read: how it reads the moments, where it reads nothing else.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Score:
     needs_source: bool = False
     projected: bool = False
     package: str = ""
+    read: Read | None = None
 
 
 def of_moments(
@@ -70,7 +72,7 @@ def of_moments(
     Returns:
         The score, not registered yet.
     """
-    return Score(name, title, higher_is_better, lambda view: view.estimate(read), tasks=tasks)
+    return Score(name, title, higher_is_better, lambda view: view.estimate(read), tasks=tasks, read=read)
 
 
 _SCORES: dict[str, Score] = {}
