@@ -102,6 +102,15 @@ class Assembly:
             sensitivity=tuple(sensitivity),
         )
 
+    def audio(self, tally: Tally, shares: Mapping[str, float]) -> dict[int, Seconds]:
+        """Block → seconds of it that the models saw which saw most."""
+        blocks = {item.row: shard.block for shard in self.prepared.shards for item in shard.items}
+        found = dict.fromkeys(sorted(set(blocks.values())), 0.0)
+        unusable = (*self.prepared.skipped, *tally.skipped)
+        for item in self._items(max(shares.values()), unusable):
+            found[blocks[item.row]] += item.seconds
+        return found
+
     def _columns(self, candidates: Sequence[Candidate], n_resamples: int) -> Columns:
         """Every score asked for, in the order asked for; a combination is followed by what it is made of."""
         direction = {score.name: score.higher_is_better for score in self.scores} | {TUNED: True}
@@ -125,10 +134,15 @@ class Assembly:
         return [] if self.origin is None else _of_source([*self.origin.skipped, *tally.source_skipped])
 
     def _summary(self, seen: float, unusable: Sequence[Skipped]) -> DataSummary:
-        items = self.prepared.items if seen == 1 else first_share(self.prepared.shards, seen, seed=self.seed)
-        used = _used(items, unusable)
+        used = self._items(seen, unusable)
         asked = len(self.dataset) + len(self.dataset.skipped)
         return DataSummary(asked, len(used), sum(i.seconds for i in used), self._fingerprint)
+
+    def _items(self, seen: float, unusable: Sequence[Skipped]) -> list[Item]:
+        """Utterances that every model could use, of this share of the data."""
+        items = self.prepared.items if seen == 1 else first_share(self.prepared.shards, seen, seed=self.seed)
+        gone = {one.utterance for one in unusable}
+        return [item for item in items if item.utterance.id not in gone]
 
     def _cost(self, tally: Tally) -> Cost:
         taken = time.perf_counter() - self.started
@@ -155,11 +169,6 @@ class Assembly:
 def _of_source(skipped: Sequence[Skipped]) -> list[Skipped]:
     """The same, said to be of the source data."""
     return [replace(one, reason=f"source data: {one.reason}") for one in skipped]
-
-
-def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
-    gone = {s.utterance for s in skipped}
-    return [item for item in items if item.utterance.id not in gone]
 
 
 def _model_score(

@@ -15,6 +15,8 @@ from voxrank.assembly import Assembly
 from voxrank.cache.store import Cache
 from voxrank.config import (
     CacheOptions,
+    DetailLevel,
+    DetailOptions,
     EncoderOptions,
     EngineOptions,
     ExtractionOptions,
@@ -25,6 +27,7 @@ from voxrank.config import (
 )
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import TIMED, Dataset, Task
+from voxrank.detailing import Detailing
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
@@ -74,6 +77,8 @@ def rank(
     cache: CacheOptions | None = None,
     engine: EngineOptions | None = None,
     stopping: StoppingOptions | None = None,
+    details: DetailLevel = "quick",
+    besides: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -102,6 +107,9 @@ def rank(
         engine: where models run: in this process, or on the workers of a cluster.
         stopping: stop early: models see the data in rounds, and those that cannot be best any more are dropped. None:
             all models see all data.
+        details: what else is found of layers (`Ranking.details`): "quick" has classes, pictures and a learning curve,
+            "full" pictures by t-SNE too; "none".
+        besides: other columns of the data, such as "speaker": how much every layer knows of them is among the details.
         seed: of the resamples behind `probability_best`, and of the draw of rounds.
         progress: told of each step.
 
@@ -125,7 +133,8 @@ def rank(
     specs = _distinct(models, "model")
     if target is None and segments is None and sequence.unit is not None and not isinstance(data, Dataset):
         target = "text"
-    dataset = _dataset(data, target, split, segments, sequence.tier)
+    wished = DetailOptions(details, tuple(besides))
+    dataset = _dataset(data, target, split, segments, sequence.tier, wished.besides)
     check_sequence(sequence, extraction, dataset.task)
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
     if not named:
@@ -139,11 +148,12 @@ def rank(
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
     keep = cache is not None  # what any score may ask for later
+    sampled = keep or details != "none" or any(score.sampled for score in chosen)
     many = FRAMES_FOR_TUNED if TUNED in names and extraction.sample != "utterance" else 1
     store = None if cache is None else Cache(cache, watcher.note)
     extraction = replace(
         extraction,
-        kept_samples=many * extraction.kept_samples if keep or any(score.sampled for score in chosen) else 0,
+        kept_samples=many * extraction.kept_samples if sampled else 0,
         projections=(extraction.projections or N_DIRECTIONS) if keep or any(score.projected for score in chosen) else 0,
     )
     compared = any(score.needs_source for score in chosen)
@@ -162,11 +172,13 @@ def rank(
         logger.info(line)
         watcher.note(line)
     compared_by = Versions(labelled.against, chosen[:1], prepared.targets)
-    tally = Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
+    effective = extraction.sample == "effective"
+    tally = Tally(chosen, prepared.targets, expecting, effective=effective)
+    detailing = Detailing(wished, dataset, prepared, names, chosen, effective=effective)
     parts = [prepared] if origin is None else [prepared, origin]
     shares = dict.fromkeys(asked, 1.0)
     wanted = {"layers": layers, "seed": seed} | asdict(use) | (asdict(stopping) if stopping else {})
-    wanted |= asdict(encoding) | asdict(extraction) | _sequence_options(sequence, labelled)
+    wanted |= asdict(encoding) | asdict(extraction) | asdict(wished) | _sequence_options(sequence, labelled)
     assembly = Assembly(dataset, prepared, origin, names, chosen, wanted, seed, labelled.seconds, started)
     with running:
         run = Run(running, stable, asked, compared_by, extraction, store, watcher, seed)
@@ -175,7 +187,9 @@ def rank(
             compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
             tally.add(spec, stable.parameters[spec], asked[spec], len(stable.layers[spec]) - 1, sketches)
             watcher.ranked(assembly.so_far(tally, shares))
+            detailing.add(tally.candidates[-len(asked[spec].ranked) :], sketches[0], shares[spec])
     ranking = assembly.ranking(tally, shares, compared_by.compared(tally.candidates))
+    ranking = detailing.complete(ranking, assembly.audio(tally, shares))
     _log(ranking)
     return ranking
 
@@ -291,13 +305,16 @@ def _dataset(
     split: str | None,
     segments: str | os.PathLike[str] | None,
     tier: str | None,
+    besides: Sequence[str],
 ) -> Dataset:
     if not isinstance(data, Dataset):
-        return read_dataset(data, target=target, split=split, segments=segments, tier=tier)
+        return read_dataset(data, target=target, split=split, segments=segments, tier=tier, besides=besides)
     if any(option is not None for option in (target, split, segments, tier)):
         raise OptionError(
             "target, split, segments and tier are for read_dataset, and a Dataset was given; read it with them instead"
         )
+    for column in besides:
+        data.cells(column)
     return data
 
 

@@ -99,8 +99,8 @@ class DataSummary:
 class Cost:
     """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes).
 
-    Those of aligning transcripts, with the choice of features for it, are `align_s`. `cached_s` is audio, summed over
-    models, that was not encoded because the cache held what it came to.
+    Those of aligning transcripts, with the choice of features for it, are `align_s`; those of `Ranking.details` are
+    `detail_s`. `cached_s` is audio, summed over models, that was not encoded because the cache held what it came to.
     """
 
     encode_s: Seconds
@@ -109,6 +109,7 @@ class Cost:
     peak_rss_mb: float
     align_s: Seconds = 0.0
     cached_s: Seconds = 0.0
+    detail_s: Seconds = 0.0
 
 
 @dataclass(frozen=True)

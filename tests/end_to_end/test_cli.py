@@ -14,6 +14,7 @@ from voxrank.cli.main import exit_code
 from voxrank.cli.rank import SCORES
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
+from voxrank.results import Ranking
 from voxrank.scores.registry import COMBINATIONS, score_names
 
 FULL = Path("/dev/full")
@@ -40,12 +41,8 @@ def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):
     assert "best of 2 models" in " ".join(out.split())
     assert max(len(line) for line in out.splitlines() if not line.startswith("Saved in")) <= 80
     assert "[2/2] mfcc: done in" in err
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == [
-        "layers.csv",
-        "ranking.json",
-        "report.html",
-        "run.log",
-    ]
+    names = ["details.json", "layers.csv", "ranking.json", "report.html", "run.log"]
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == names
     content = json.loads((tmp_path / "o" / "ranking.json").read_text())
     assert content["data"]["used"] == 36
     assert {m["model"] for m in content["models"]} == {"logmel", "mfcc"}
@@ -54,6 +51,21 @@ def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):
     log = (tmp_path / "o" / "run.log").read_text()
     assert "logmel" in log
     assert "36 of 36 utterances" in log
+
+
+def test_what_layers_know_besides_is_printed_and_kept(run, tones, tmp_path):
+    asked = ("rank", tones, "-m", "logmel", "-m", "mfcc", "--besides", "speaker")
+    code, out, _ = run(*asked, "--details", "quick", "--out", tmp_path / "o")
+    assert code == 0
+    assert max(len(line) for line in out.splitlines() if not line.startswith("Saved in")) <= 80
+    (row,) = (line for line in out.splitlines() if line.startswith("speaker "))
+    ranking = Ranking.load(tmp_path / "o")
+    (told,) = (one for one in ranking.details.knowledge if one.model == ranking.best.model)
+    assert row.split()[1:5] == [f"{100 * told.accuracy:.0f}", "%", f"{100 * told.chance:.0f}", "%"]
+    assert ("Hardest: " in out) == any(view.recall < 1 for view in ranking.details.classes[0].classes)
+    assert "came first" in out
+    assert run("rank", tones, "-m", "logmel", "--details", "none", "--out", tmp_path / "n")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "n").iterdir()) == ["layers.csv", "ranking.json", "run.log"]
 
 
 def test_json_is_the_only_thing_on_standard_output(run, tones):

@@ -47,7 +47,7 @@ def test_json_holds_the_schema():
         "speed": None,
     }
     assert content["layers"][1]["name"] == "input"
-    times = {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "align_s": 0.0, "cached_s": 0.0}
+    times = {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "align_s": 0.0, "cached_s": 0.0, "detail_s": 0.0}
     assert content["cost"] == times | {"peak_rss_mb": 200.0}
 
 

@@ -41,6 +41,7 @@ from voxrank.cli.common import (
 )
 from voxrank.config import (
     CacheOptions,
+    DetailLevel,
     DTypeName,
     EncoderOptions,
     EngineName,
@@ -54,6 +55,7 @@ from voxrank.config import (
     UseOptions,
     WhisperWindow,
 )
+from voxrank.details import Details
 from voxrank.progress import Progress
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
@@ -80,6 +82,8 @@ Examples:
   voxrank rank train.csv --model ./my-hubert --strategy layer --head-at top
 
   voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
+
+  voxrank rank train.csv --model openai/whisper-base --besides speaker --besides gender
 
   voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
 
@@ -181,6 +185,20 @@ def rank(
         float | None,
         typer.Option("--budget", metavar="MINUTES", help="Stop early: no round of data begins after this time."),
     ] = None,
+    besides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--besides", metavar="COLUMN", help="Another column, such as speaker: how much layers know of it (repeat)."
+        ),
+    ] = None,
+    details: Annotated[
+        str | None,
+        typer.Option(
+            "--details",
+            help="Classes, pictures, learning curve: none, quick, or full (t-SNE pictures too).",
+            show_default="full with --out, else quick",
+        ),
+    ] = None,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 20.0,
     no_cache: NoCacheOption = False,
@@ -246,6 +264,8 @@ def rank(
             sequence=sequence,
             use=use,
             stopping=stopping,
+            details=cast("DetailLevel", details or ("quick" if out_dir is None else "full")),
+            besides=besides or (),
             cache=None if no_cache else kept,
             engine=where,
             seed=seed,
@@ -307,5 +327,6 @@ def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: bool) -
         return
     show_ranking(out(), ranking)
     if out_dir is not None:
-        files = f"{REPORT}, ranking.json, layers.csv, run.log"
+        more = "details.json, " if ranking.details != Details() else ""
+        files = f"{REPORT}, ranking.json, layers.csv, {more}run.log"
         out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)

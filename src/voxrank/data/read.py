@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from codecs import getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from voxrank.data.folder import read_folder
@@ -32,6 +32,7 @@ def read_dataset(
     split: str | None = None,
     segments: str | os.PathLike[str] | None = None,
     tier: str | None = None,
+    besides: Sequence[str] = (),
 ) -> Dataset:
     """Read labelled speech: rows and labels only, no audio.
 
@@ -47,6 +48,7 @@ def read_dataset(
         segments: a file that says what is heard when in all recordings, or a folder with a file for each, named like
             the audio; in place of a column.
         tier: of TextGrid files; by default "phones", or the only one.
+        besides: other columns to keep, such as "speaker" and "gender" (`Utterance.others`).
 
     Returns:
         The usable utterances; the others are in `Dataset.skipped` with reasons.
@@ -57,7 +59,7 @@ def read_dataset(
     given = None if segments is None else Path(segments)
     if given is not None and not given.exists():
         raise DataError(f"no such file or folder of segments: {given}; check the path")
-    return _read(Path(path), Request(target, split, segments=given, tier=tier))
+    return _read(Path(path), Request(target, split, segments=given, tier=tier, besides=tuple(besides)))
 
 
 def read_unlabelled(path: str | os.PathLike[str]) -> Dataset:

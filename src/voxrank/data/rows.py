@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Request:
         labelled: whether labels matter; else each utterance is labelled with its own file.
         segments: a file, or a folder of files, that tells what is heard when in place of a column.
         tier: of TextGrid files.
+        besides: other columns that are wanted.
     """
 
     target: str | None = None
@@ -56,6 +58,7 @@ class Request:
     labelled: bool = True
     segments: Path | None = None
     tier: str | None = None
+    besides: tuple[str, ...] = ()
 
 
 def build_dataset(
@@ -74,6 +77,9 @@ def build_dataset(
         DataError: a column is missing, the split is unknown, or nothing usable is left.
     """
     path_column = _path_column(source, columns)
+    for name in request.besides:
+        if name not in columns:
+            raise DataError(f"{source}: there is no column {name!r} to look at; {did_you_mean(name, columns)}")
     target, task = _target(source, columns, request if request.labelled else Request(path_column))
     split, kept = _of_split(source, list(rows), request.split)
     separator = _separator(kept, target) if task == "multilabel" else None
@@ -85,6 +91,8 @@ def build_dataset(
             utterance = _utterance(row, source.parent, path_column, target, task, separator)
             if timed is not None:
                 utterance = replace(utterance, segments=timed.of(row.columns.get(target), utterance.path))
+            if request.besides:
+                utterance = replace(utterance, others=_others(row, request.besides))
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
@@ -171,6 +179,16 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
         labels=labels,
         language=_text(row, "language"),
     )
+
+
+def _others(row: Row, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Cells of other columns; one that no text or number stands in counts as empty, and costs no utterance."""
+    found = []
+    for column in columns:
+        with suppress(UtteranceError):
+            if (cell := _text(row, column)) is not None:
+                found.append((column, cell))
+    return tuple(found)
 
 
 def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:

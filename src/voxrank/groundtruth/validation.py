@@ -119,6 +119,7 @@ def validate(
             extraction=extraction,
             sequence=sequence,
             use=tuning.use,
+            details="none",
             seed=seed,
             progress=watcher,
         )

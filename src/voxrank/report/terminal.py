@@ -11,11 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from voxrank.data.utterance import Skipped
+from voxrank.details import ClassView, Details, Knowledge, LearningCurve
 from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 WIDTH_COLUMNS = 80
 SHOWN_REASONS = 5
 SCORES_ABREAST = 5
+HARDEST, CONFUSED = 3, 2
+"""Classes shown, and others that each is taken for."""
+FEW = 5
+"""Samples of a class from which on its share is shown."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -38,6 +43,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     console.print(verdict(ranking))
     for found in ranking.sensitivity:
         console.print(sensitivity(found))
+    show_details(console, ranking)
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
         console.print("some were skipped by one model alone: models were scored on data that differ by those")
@@ -136,6 +142,59 @@ def sensitivity(found: Sensitivity) -> Text:
     if found.spearman is not None:
         text.append(f"Spearman {found.spearman:.3f}, ")
     return text.append("best is ").append_text(plain(found.model)).append(f", layer {found.layer}.")
+
+
+def show_details(console: Console, ranking: Ranking) -> None:
+    """Print what else was found: the hardest classes, how much data it took, what layers know besides."""
+    details = ranking.details
+    for line in hardest(details):
+        console.print(line)
+    if details.curve is not None and len(details.curve.models) > 1:
+        console.print(held_from(details.curve))
+    if details.knowledge:
+        console.print(knowledge_table(ranking))
+
+
+def hardest(details: Details) -> list[Text]:
+    """Classes that the best layer misses most, a line each with what it takes them for; none where it misses few."""
+    shown = details.classes[0].classes if details.classes else ()
+    worst = [view for view in shown if view.samples >= FEW and view.recall < 1][:HARDEST]
+    return [Text("Hardest:" if place == 0 else "        ").append_text(_missed(v)) for place, v in enumerate(worst)]
+
+
+def _missed(view: ClassView) -> Text:
+    text = Text(" ").append_text(plain(view.name, width=16)).append(f" ({_percent(view.recall)} right)")
+    for place, (name, share) in enumerate(view.confused_with[:CONFUSED]):
+        text.append(", " if place else ", taken for ").append_text(plain(name, width=12)).append(f" {_percent(share)}")
+    return text
+
+
+def held_from(curve: LearningCurve) -> Text:
+    """How much data it took until the model that is first by the curve's score came first, and whether it held."""
+    whole = _duration(curve.seconds[-1])
+    text = Text(f"By {curve.score} ").append_text(plain(curve.models[0].model, width=28))
+    if curve.held_from_s < curve.seconds[-1]:
+        return text.append(f" came first from {_duration(curve.held_from_s)} of audio on, of {whole}.")
+    return text.append(f" came first with all {whole} only: more may change that.")
+
+
+def knowledge_table(ranking: Ranking) -> Table:
+    """For each other column, how well the best layer tells it, and which layer of that model does least."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("knows besides")
+    for heading in (f"layer {ranking.best.layer}", "by chance", "layer that knows least"):
+        table.add_column(heading, justify="right")
+    own = [one for one in ranking.details.knowledge if one.model == ranking.best.model]
+    for column in dict.fromkeys(one.column for one in own):
+        layers = [one for one in own if one.column == column]
+        best = next(one for one in layers if one.layer == ranking.best.layer)
+        table.add_row(plain(column, width=24), _percent(best.accuracy), _percent(best.chance), _least(layers))
+    return table
+
+
+def _least(layers: Sequence[Knowledge]) -> str:
+    least = min(layers, key=lambda one: one.accuracy)
+    return f"{least.layer}: {_percent(least.accuracy)}"
 
 
 def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:

@@ -41,6 +41,7 @@ class Score:
         needs_source: whether it compares with source data.
         projected: whether it reads projections.
         package: that it needs beside voxrank's own dependencies; empty for none.
+        read: how it reads the moments, where it reads nothing else.
     """
 
     name: str
@@ -52,11 +53,12 @@ class Score:
     needs_source: bool = False
     projected: bool = False
     package: str = ""
+    read: Read | None = None
 
 
 def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = True) -> Score:
     """A score that is read from the moments alone."""
-    return Score(name, title, higher_is_better, lambda view: view.estimate(read))
+    return Score(name, title, higher_is_better, lambda view: view.estimate(read), read=read)
 
 
 _SCORES: dict[str, Score] = {}

@@ -94,6 +94,14 @@ class Sample:
         """The largest key kept, which others must stay below; None while there is room."""
         return None if len(self) < self.size else self.keys[-1]
 
+    def first(self, size: int) -> Sample:
+        """The sample that would have been kept with room for so many; itself where that is all."""
+        if len(self) <= size:
+            return self
+        made = Sample.empty(size, self.features.shape[1])
+        made.merge(self)
+        return made
+
     def update(
         self,
         features: torch.Tensor,

@@ -2,11 +2,13 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from voxrank.data.utterance import Skipped
+from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve
 from voxrank.report.progress import BarProgress, LineProgress, watch
 from voxrank.report.terminal import layers_table, plain, show_ranking
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
@@ -124,3 +126,45 @@ def test_lines_tell_how_far_it_is(monkeypatch):
         "[1/1] model: 100%, 2.5 × real time, 0 s left",
         "[1/1] model: done in 40.0 s, 2.5 × real time",
     ]
+
+
+EVIL = "[red]" + "x" * 60 + "\x1b[31m\n"
+
+
+def detailed(**changes):
+    views = (
+        ClassView("rare", 4, 0.0, (("b", 1.0),)),
+        ClassView(EVIL, 40, 0.5, ((EVIL, 0.25), ("b", 0.15), ("c", 0.1))),
+        *(ClassView(name, 40, recall, (("c", 1 - recall),)) for name, recall in (("b", 0.6), ("c", 0.7), ("d", 0.8))),
+    )
+    known = [Knowledge(EVIL, "m", layer, accuracy, 0.25, 4, 99) for layer, accuracy in ((1, 0.9), (7, 0.4), (9, 0.6))]
+    grown = tuple(ModelCurve(name, 1, (0.0, 0.1, 0.2)) for name in "mn")
+    curve = LearningCurve("logme", True, (300.0, 600.0, 1200.0), grown, (None,) * 3, 600.0)
+    details = Details((LayerClasses("m", 1, views),), (), tuple(known), curve)
+    return replace(ranking(["m", "n"]), details=replace(details, **changes))
+
+
+def test_details_are_a_few_short_lines():
+    text = printed(lambda c: show_ranking(c, detailed()))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in text
+    plain_lines = printed(lambda c: show_ranking(c, ranking(["m", "n"]))).splitlines()
+    added = [line.rstrip() for line in lines if line not in plain_lines]
+    assert added == [
+        "Hardest: [red]xxxxxxxxxx… (50 % right), taken for [red]xxxxxx… 25 %, b 15 %",
+        "         b (60 % right), taken for c 40 %",
+        "         c (70 % right), taken for c 30 %",
+        "By logme m came first from 10.0 min of audio on, of 20.0 min.",
+        "knows besides             layer 1  by chance  layer that knows least",
+        "[red]xxxxxxxxxxxxxxxxxx…     90 %       25 %                 7: 40 %",
+    ]
+
+
+def test_a_ranking_that_did_not_hold_and_classes_that_are_all_told():
+    curve = replace(detailed().details.curve, held_from_s=1200.0)
+    easy = LayerClasses("m", 1, (ClassView("a", 40, 1.0, ()), ClassView("b", 3, 0.5, (("a", 0.5),))))
+    text = printed(lambda c: show_ranking(c, detailed(classes=(easy,), curve=curve, knowledge=())))
+    assert "By logme m came first with all 20.0 min only: more may change that." in text
+    assert "Hardest" not in text
+    assert "knows besides" not in text
