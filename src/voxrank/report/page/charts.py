@@ -157,9 +157,10 @@ def truth(
         reversed_axes: whether the better end of x, and of y, is the lower one.
     """
     base = chart_of(rows)
-    x = alt.X("x:Q", title=score, scale=alt.Scale(zero=False, padding=16, reverse=reversed_axes[0]))
+    horizontal = alt.Scale(zero=False, padding=16, reverse=reversed_axes[0])
+    x = alt.X("x:Q", title=score, scale=horizontal, axis=alt.Axis(tickCount=6, grid=False))
     scale = alt.Scale(zero=False, padding=16, reverse=reversed_axes[1])
-    y = alt.Y("y:Q", title=metric, scale=scale)
+    y = alt.Y("y:Q", title=metric, scale=scale, axis=alt.Axis(tickCount=6))
     return spec(
         alt.layer(
             base.mark_rule(stroke=FAINT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),

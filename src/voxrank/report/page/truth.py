@@ -47,7 +47,7 @@ def judged_table(judged: Sequence[Judged]) -> Table:
     """Each predictor's agreement with fine-tuning."""
     return Table(
         "Agreement with fine-tuning: scores, a cheap rival, and rules that look at no data",
-        ("predictor", "kind", "Spearman", "p", "Kendall", "regret", "top 3"),
+        ("predictor", "kind", "Spearman", "p", "Kendall", "regret", "of the top 3"),
         rows_of(
             [
                 text_cell(shown(one.name)),
