@@ -17,8 +17,8 @@ heard in testing, with few and with many training rows, and in each
 Advice by a predictor: the set with the highest value of it, in place of the single layer with the highest value.
 
 The criterion, written down before the reporting half was read. One predictor is chosen by the development half: the log
-evidence of standardised layers (`advised.CHOSEN`). Advice is shown to users only if on the reporting half, a cell being
-the mean over splits of a (task, model, number of rows),
+evidence of standardised layers (`advised.CHOSEN`), where its gain is above `voxrank.advice.LEAST_GAIN`. Advice is shown
+to users only if on the reporting half, a cell being the mean over splits of a (task, model, number of rows),
 
 1. following it is no worse than the predictor's single layer, by half a point of accuracy, in at least 90 % of cells;
 2. its mean gain over that layer is above 0, with p < .05 by a one-sided signed-rank test over (task, model), and the

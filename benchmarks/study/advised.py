@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr, wilcoxon
 
+from voxrank.advice import LEAST_GAIN
+
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
@@ -22,7 +24,7 @@ MENUS = {
 }
 """Kinds of sets that advice may choose from."""
 CHOSEN = "logme"
-"""The predictor, by the development half: log evidence of standardised layers; without a margin."""
+"""The predictor, by the development half: log evidence of standardised layers."""
 SHOWN = ("whole", "ends", "sums")
 """Menus that advice would be shown from: all kinds, and by themselves neighbours end to end, and sums."""
 RULES = ("all", "mean", "sum, trained", "last three", "best and neighbours")
@@ -252,7 +254,11 @@ def summed_up(cells: Sequence[Cell]) -> Row:
         "known_best_set": mean_of(cell.known(whole) for cell in cells),
         "truth_with_itself": [mean_of(one and one[place] for one in itself) for place in (0, 1)],
         "rules": [by_rule(cells, name) for name in (*RULES, *BY_EVIDENCE)],
-        "predictors": [by_predictor(cells, name, menu) for menu in MENUS for name in cells[0].scores],
+        "predictors": [
+            by_predictor(cells, name, menu, LEAST_GAIN if name == CHOSEN else 0.0)
+            for menu in MENUS
+            for name in cells[0].scores
+        ],
         "by_task": by_task(cells),
     }
 
@@ -262,7 +268,9 @@ def by_task(cells: Sequence[Cell]) -> list[Row]:
     found = []
     for task, size in dict.fromkeys((cell.task, cell.size) for cell in cells):
         own = [cell for cell in cells if (cell.task, cell.size) == (task, size)]
-        menus = {menu: mean_of(cell.reached(cell.chosen(CHOSEN, MENUS[menu])) for cell in own) for menu in SHOWN}
+        menus = {
+            menu: mean_of(cell.reached(cell.chosen(CHOSEN, MENUS[menu], LEAST_GAIN)) for cell in own) for menu in SHOWN
+        }
         found.append(
             {
                 "task": task,
