@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from voxrank.scores.gram import (
     sum_weights,
 )
 from voxrank.sketches.products import Array
+from voxrank.sketches.sample import Sample
 from voxrank.threads import one_blas_thread
 
 WIDEST = 3
@@ -82,6 +84,27 @@ def advise(
             for evidence, one in best.values()
         ]
     return tuple(sorted(found, key=lambda one: -one.gain))
+
+
+def advise_sampled(model: str, samples: Mapping[int, Sample], classes: Labels) -> tuple[Advice, ...]:
+    """The same from the samples that a run keeps of each layer: those that all layers have, by their keys.
+
+    Args:
+        model: its name.
+        samples: layer → its sample.
+        classes: (U,) class id of each of `Sample.rows`.
+
+    Returns:
+        Empty where fewer than two classes are among them.
+    """
+    shared = reduce(np.intersect1d, [sample.keys for sample in samples.values()])
+    places = {index: np.searchsorted(sample.keys, shared) for index, sample in samples.items()}
+    first = next(iter(samples))
+    labels = classes[samples[first].rows[places[first]]]
+    if len(np.unique(labels[:MOST_SAMPLES])) < 2:
+        return ()
+    layers = {index: sample.features[places[index]] for index, sample in samples.items()}
+    return advise(model, layers, labels, samples[first].blocks[places[first]])
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from voxrank import advice
-from voxrank.advice import LEAST_GAIN, advise
+from voxrank.advice import LEAST_GAIN, advise, advise_sampled
 from voxrank.errors import OptionError
 from voxrank.scores.gram import held_out_accuracy, one_hot, standardised
 from voxrank.scores.logme import maximise_evidence
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments
+from voxrank.sketches.sample import Sample, frame_keys, utterance_key
 
 CLASSES = 6
 RNG = np.random.default_rng(0)
@@ -114,6 +115,33 @@ def test_labels_may_have_gaps_and_samples_beyond_the_limit_are_left_out(monkeypa
     first = advise("m", {i: rows[:80] for i, rows in APART.items()}, LABELS[:80], BLOCKS[:80])
     assert found == first
     assert found[0].samples == 80
+
+
+def kept(rows: np.ndarray, places: np.ndarray) -> Sample:
+    """Some of the rows, as a run keeps them."""
+    keys = frame_keys(np.array([utterance_key(f"u{place}") for place in range(len(rows))]), [1] * len(rows))
+    sample = Sample.empty(200, rows.shape[1])
+    for start in (0, 60):  # in batches
+        part = places[(places >= start) & (places < start + 60)]
+        sample.update(torch.from_numpy(rows[part]), keys[part], part, BLOCKS[part])
+    return sample
+
+
+def test_samples_of_a_run_are_those_that_all_layers_have():
+    everywhere, but_ten = np.arange(120), np.arange(10, 120)
+    samples = {0: kept(APART[0], everywhere), 1: kept(APART[1], but_ten), 2: kept(APART[2], everywhere)}
+    found = advise_sampled("m", samples, LABELS)
+    expected = advise("m", {i: rows[but_ten] for i, rows in APART.items()}, LABELS[but_ten], BLOCKS[but_ten])
+    assert [(one.kind, one.layers, one.samples) for one in found] == [
+        (one.kind, one.layers, one.samples) for one in expected
+    ]
+    assert [one.gain for one in found] == pytest.approx([one.gain for one in expected], abs=1e-6)
+    assert [one.accuracy for one in found] == [pytest.approx(one.accuracy) for one in expected]
+
+
+def test_samples_of_one_class_give_no_advice():
+    one_class = np.flatnonzero(LABELS == 2)
+    assert advise_sampled("m", {i: kept(rows, one_class) for i, rows in APART.items()}, LABELS) == ()
 
 
 @pytest.mark.parametrize(
