@@ -45,6 +45,7 @@ study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hou
 	$(BIN)/python benchmarks/study/conformer.py pretrain
 	$(BIN)/python benchmarks/study/hubert.py pretrain
 	$(BIN)/python benchmarks/study/run.py
+	$(BIN)/python benchmarks/study/advice.py
 
 audit: $(VENV)/.audit  ## look the pinned versions up among known vulnerabilities; needs the network
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
