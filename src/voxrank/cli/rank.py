@@ -206,7 +206,7 @@ def rank(
         ),
     ] = None,
     details: Annotated[
-        str | None,
+        DetailLevel | None,
         typer.Option(
             "--details",
             help="Classes, pictures, learning curve: none, quick, or full (t-SNE pictures too).",
@@ -290,7 +290,7 @@ def rank(
             sequence=sequence,
             use=use,
             stopping=stopping,
-            details=cast("DetailLevel", details or ("quick" if out_dir is None else "full")),
+            details=details or ("quick" if out_dir is None else "full"),
             besides=besides or (),
             cache=None if no_cache else kept,
             engine=where,
