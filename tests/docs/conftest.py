@@ -17,6 +17,8 @@ import pytest
 import soundfile
 import transformers as tf
 
+from voxrank.data import formats
+
 RATE = 16_000
 WORDS = ("yes", "no", "stop", "go")
 SPEAKERS = 6
@@ -47,6 +49,12 @@ _spec = importlib.util.spec_from_file_location(
 models = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(models)
 one_thread = models.one_thread
+
+
+@pytest.fixture(autouse=True)
+def own_readers(monkeypatch):
+    """What a page registers is gone when it ends."""
+    monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
 
 
 def tone(name, seconds, seed):

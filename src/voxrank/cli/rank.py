@@ -85,8 +85,7 @@ Examples:
   voxrank rank train.csv --target speaker --model ./my-wav2vec2 \\
       --layers 0,6,12
 
-  voxrank rank train.csv --model openai/whisper-base \\
-      --besides speaker --besides gender
+  voxrank rank train.csv --model openai/whisper-base --besides speaker
 
   voxrank rank transcripts.csv --unit phone --language en-us \\
       --model openai/whisper-base --against uniform

@@ -275,5 +275,5 @@ def lean(shard: Shard) -> Shard:
 
 
 def _lean(item: Item) -> Item:
-    utterance = replace(item.utterance, path=item.utterance.path.absolute(), text=None, segments=None)
+    utterance = replace(item.utterance, path=item.utterance.path.absolute(), text=None, segments=None, others=None)
     return replace(item, utterance=utterance)

@@ -56,6 +56,7 @@ def command(ranking: Ranking) -> str:
     if options.get("budget_s") is not None:
         words += ["--budget", _plain(options["budget_s"] / 60)]
     words += _aligner(options)
+    words += _each("--besides", dict.fromkeys(one.column for one in ranking.details.knowledge))
     words += _each("--against", options.get("against", ()))
     words += ["--allow-leak"] * bool(options.get("allow_leak"))
     words += _each("--trust-remote-code", options.get("trust_remote_code", ()))

@@ -48,6 +48,11 @@ def test_options_are_written(made, options, words):
     assert said(made, **options) == f"voxrank rank train.csv --model a --score logme {words}"
 
 
+def test_other_columns_are_asked_for_again(made):
+    line = command(made.make_ranking(("a",), columns=("speaker", "room 1")))
+    assert line.endswith("--besides speaker --besides 'room 1'")
+
+
 def test_names_are_quoted(made):
     ranking = made.make_ranking(("a; rm -rf ~", "$(b)\n"), details=False)
     ranking = replace(ranking, options=ranking.options | {"data": "my data's.csv"})
@@ -65,4 +70,14 @@ def test_every_flag_is_one_of_the_command():
     app.command("rank")(cli.rank)
     known = {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
     assert set(FLAGS.values()) <= known
-    assert {"--model", "--score", "--target", "--split", "--budget", "--aligner", "--against", "--allow-leak"} <= known
+    assert {
+        "--model",
+        "--score",
+        "--target",
+        "--split",
+        "--budget",
+        "--aligner",
+        "--against",
+        "--besides",
+        "--allow-leak",
+    } <= known
