@@ -25,7 +25,7 @@ Examples:
 
   voxrank export ranked --to parquet --table layers --out layers.parquet
 
-  voxrank export ranked --to finetune --out finetune.py
+  voxrank export ranked --to finetune --out tune_winner.py
 """
 
 

@@ -75,10 +75,9 @@ EPILOG = """
 Examples:
 
   voxrank rank train.csv --model openai/whisper-tiny \\
-      --model facebook/hubert-base-ls960
+      --model facebook/hubert-base-ls960 --out ranked
 
-  voxrank rank commands/ --model pack:whisper-base --model logmel \\
-      --out ranked
+  voxrank rank commands/ --model pack:whisper-base --model logmel
 
   voxrank rank train.csv --model ./my-hubert --strategy layer --head-at top
 
