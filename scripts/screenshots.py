@@ -59,11 +59,19 @@ def report(browser: Browser, file: Path) -> None:
         for section in page.locator("main section").all():
             name = section.get_attribute("id")
             if name in SHOWN[scheme]:
-                picture(f"report-{name}", section.screenshot())
+                section.scroll_into_view_if_needed()
+                box = section.evaluate(BOX)
+                picture(f"report-{name}", page.screenshot(full_page=True, clip=box))
         page.close()
 
 
-SHOWN = {"light": ("trade-off", "classes", "pictures", "knowledge", "data"), "dark": ("layers",)}
+MARGIN_PX = 24
+BOX = f"""one => {{
+  const box = one.getBoundingClientRect();
+  return {{ x: box.left + scrollX - {MARGIN_PX}, y: box.top + scrollY - {MARGIN_PX},
+           width: box.width + 2 * {MARGIN_PX}, height: box.height + 2 * {MARGIN_PX} }};
+}}"""
+SHOWN = {"light": ("trade-off", "pictures", "data"), "dark": ("layers",)}
 
 
 def opened(browser: Browser, address: str, scheme: Any) -> Page:

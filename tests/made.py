@@ -108,7 +108,8 @@ def make_details(names, n_layers, classes, columns, rng):
         ModelCurve(name, 2, tuple(1 - 0.2 * i - 0.3 / (s + 1) for s in range(4))) for i, name in enumerate(names)
     )
     curve = LearningCurve("logme", True, seconds, curves, (None, 0.6, 1.0, 1.0), 240.0)
-    return Details((LayerClasses(names[0], 2, views),), pictures, knowledge, curve)
+    layers = tuple(LayerClasses(name, 2, views[: len(views) - place % 2]) for place, name in enumerate(names))
+    return Details(layers, pictures, knowledge, curve)
 
 
 def _points(rng, classes, spread):

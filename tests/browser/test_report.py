@@ -30,7 +30,7 @@ def test_every_section_and_every_chart_is_there(visit, whole):
     page = visit(whole).page
     assert page.eval_on_selector_all("main section", "all => all.map(one => one.id)") == SECTIONS
     assert page.inner_text("h1") == "Fine-tune openai/whisper-base from layer 2"
-    assert "best of 4 models in 100 % of resamples" in page.inner_text(".lead").lower()
+    assert "best of 4 models in 100\xa0% of resamples" in page.inner_text(".lead").lower()
     charts = page.eval_on_selector_all(
         ".drawing", "all => all.map(one => one.querySelectorAll('svg path, svg rect').length)"
     )

@@ -66,7 +66,12 @@ def test_what_layers_know_besides_is_printed_and_kept(run, tones, tmp_path):
     assert ("Hardest: " in out) == any(view.recall < 1 for view in ranking.details.classes[0].classes)
     assert "came first" in out
     assert run("rank", tones, "-m", "logmel", "--details", "none", "--out", tmp_path / "n")[0] == 0
-    assert sorted(p.name for p in (tmp_path / "n").iterdir()) == ["layers.csv", "ranking.json", "run.log"]
+    assert sorted(p.name for p in (tmp_path / "n").iterdir()) == [
+        "layers.csv",
+        "ranking.json",
+        "report.html",
+        "run.log",
+    ]
 
 
 def test_json_is_the_only_thing_on_standard_output(run, tones):

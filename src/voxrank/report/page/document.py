@@ -17,7 +17,7 @@ import vl_convert
 
 from voxrank.errors import OptionError
 from voxrank.files import write_atomically
-from voxrank.report.page import looks, models, run, scores, trade_off, truth
+from voxrank.report.page import classes, looks, models, run, scores, trade_off, truth
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part
 from voxrank.report.page.words import Verdict, count, duration, shown, verdict
@@ -67,7 +67,7 @@ def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
         models.layers_part(ranking),
         trade_off.trade_off_part(ranking),
         scores.agreement_part(ranking),
-        looks.classes_part(ranking),
+        classes.classes_part(ranking),
         looks.pictures_part(ranking),
         looks.knowledge_part(ranking),
         looks.learning_part(ranking),

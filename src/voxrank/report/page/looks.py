@@ -1,4 +1,4 @@
-"""What layers look like: classes, pictures, what they know besides, and how much data the order took."""
+"""What layers look like: pictures, what they know besides, and how much data the order took."""
 
 from __future__ import annotations
 
@@ -8,77 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.details import ClassView, Knowledge, LayerClasses, LearningCurve, Picture
+from voxrank.details import Knowledge, LearningCurve, Picture
 from voxrank.report.page import views
-from voxrank.report.page.drawing import FEW_BARS, STEPS, Row
+from voxrank.report.page.drawing import STEPS, Row
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
-from voxrank.report.page.words import count, duration, figure, listed, of_layer, percent, shown
+from voxrank.report.page.words import count, duration, figure, of_layer, percent, shown
 from voxrank.results import Ranking
 
-BARS = 12
-"""Classes in the chart, of the hardest."""
 ROWS = 100
-"""Classes in the table."""
+"""Classes in a table."""
 POINTS = 1500
 """Of one picture."""
-CONFUSIONS = 3
-"""Named for each class."""
 Numbers = NDArray[np.float64] | NDArray[np.int64]
-METHODS = {"pca": "PCA", "t-sne": "t-SNE"}
-
-
-def classes_part(ranking: Ranking) -> Part | None:
-    """The hardest classes of each layer that was looked at; None without any."""
-    made = tuple(_classes_chart(number, one) for number, one in enumerate(ranking.details.classes) if one.classes)
-    if not made:
-        return None
-    says = (
-        "Samples that were held out, by a linear head on the layer: how many of each class are told rightly, and what "
-        "the others are taken for. A class that no layer tells is one that fine-tuning has to teach, or one whose "
-        "labels deserve a look."
-    )
-    return Part("classes", "Hardest classes", "Classes", (says,), charts=made)
-
-
-def _classes_chart(number: int, one: LayerClasses) -> Chart:
-    hardest = one.classes[:BARS]
-    rows = [
-        {
-            "name": shown(view.name),
-            "recall": view.recall,
-            "told": percent(view.recall),
-            "samples": view.samples,
-            "taken": _taken_for(view) or "nothing else",
-        }
-        for view in hardest
-    ]
-    first = one.classes[0]
-    taken = _taken_for(first)
-    text = f"The hardest of {count(len(one.classes), 'class', 'classes')} is {shown(first.name)}: told rightly in "
-    text += percent(first.recall)
-    text += f", else taken for {taken}." if taken else "."
-    left_out = len(one.classes) - ROWS
-    table = Table(
-        "Classes, the hardest first" + (f"; {left_out:,} easier ones are left out" if left_out > 0 else ""),
-        ("class", "samples", "told rightly", "else taken for"),
-        rows_of(
-            [
-                text_cell(shown(view.name)),
-                number_cell(view.samples, f"{view.samples:,}"),
-                number_cell(view.recall, percent(view.recall)),
-                text_cell(_taken_for(view) or "–"),
-            ]
-            for view in one.classes[:ROWS]
-        ),
-        sorted_by=(2, True),
-    )
-    title = f"{shown(one.model)}, {of_layer(one.layer)}"
-    tall = "large" if len(hardest) > FEW_BARS else "medium"
-    return Chart(f"classes-{number}", views.class_bars(rows), text, table, title=title, tall=tall)
-
-
-def _taken_for(view: ClassView) -> str:
-    return listed([f"{shown(name)} ({percent(share)})" for name, share in view.confused_with[:CONFUSIONS]])
+METHODS = {"pca": "PCA", "t-sne": "t\N{NON-BREAKING HYPHEN}SNE"}
 
 
 def pictures_part(ranking: Ranking) -> Part | None:
@@ -88,8 +30,8 @@ def pictures_part(ranking: Ranking) -> Part | None:
         return None
     says = (
         "Each point is a sample of the data, as a layer hears it, brought to two dimensions. Where colours lie apart, "
-        "the layer tells the labels apart by itself. PCA keeps distances, t-SNE neighbours: do not read sizes of, or "
-        "distances between, its islands."
+        f"the layer tells the labels apart by itself. PCA keeps distances, {METHODS['t-sne']} neighbours: do not read "
+        "sizes of, or distances between, its islands."
     )
     made = tuple(_picture(number, one) for number, one in enumerate(drawn))
     return Part("pictures", "The best and the worst layer, seen", "Pictures", (says,), charts=made, beside=True)

@@ -16,6 +16,8 @@ WITHOUT_WEIGHTS = 0.3
 """Of the smallest model that has weights: where those without any stand on a logarithmic axis."""
 LOGARITHMIC = 5
 """Ratio of the largest to the smallest from which on an axis is."""
+ROOM = 0.3
+"""Share of the axis that a name may take; it stands on the side where the front does not run, if there is room."""
 
 
 def trade_off_part(ranking: Ranking) -> Part | None:
@@ -96,7 +98,8 @@ def _trade_off(
     higher = higher_is_better(ranking, score)
     values = [model.scores[score] for model in models]
     on_front = front([v.value if higher else -v.value for v in values], cheapness)
-    middle = math.sqrt(min(places) * max(places))
+    log = max(places) / min(places) > LOGARITHMIC
+    rises = what == "parameters"
     rows = [
         {
             "name": shown(model.model),
@@ -107,7 +110,7 @@ def _trade_off(
             "low": short(value.low),
             "high": short(value.high),
             "front": ahead,
-            "left": x > middle,
+            "left": _along(x, places, log=log) > (ROOM if rises else 1 - ROOM),
         }
         for model, value, x, ahead in zip(models, values, places, on_front, strict=True)
     ]
@@ -128,19 +131,24 @@ def _trade_off(
         ),
         marked=tuple(i for i, is_ahead in enumerate(on_front) if is_ahead),
     )
-    ratio = max(places) / min(places)
     return Chart(
         f"by-{what}",
         charts.trade_off(
             rows,
             title or what,
             titled(ranking, score),
-            log=ratio > LOGARITHMIC,
+            log=log,
             reverse=not higher,
-            falls=what == "speed",
+            falls=not rises,
         ),
         f"Score against {what}{note}. On the front: {names}.",
         table,
         title=f"Against {what}",
         tall="medium",
     )
+
+
+def _along(x: float, places: Sequence[float], *, log: bool) -> float:
+    """Where on the axis a value stands, from 0 to 1."""
+    low, high, at = (math.log(v) if log else v for v in (min(places), max(places), x))
+    return (at - low) / (high - low) if high > low else 0.5

@@ -10,6 +10,7 @@ from voxrank.errors import is_harmless
 from voxrank.results import ModelScore, Ranking, ScoreValue
 
 MINUS = "\N{MINUS SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 NAMED_RIVALS = 3
 """Models that the verdict names one by one."""
 SI_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
@@ -45,17 +46,17 @@ def interval(value: ScoreValue) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent, none of it rounded up to all.
+    r"""A share in percent, none of it rounded up to all, which no line ends within.
 
     Example:
         >>> percent(0.97), percent(0.9996), percent(0.0004)
-        ('97 %', '99.9 %', '0.1 %')
+        ('97\xa0%', '99.9\xa0%', '0.1\xa0%')
     """
     if share is None:
         return "–"
     if 0 < share < 0.01 or 0.99 < share < 1:
-        return f"{100 * min(max(share, 0.001), 0.999):.1f} %"
-    return f"{100 * share:.0f} %"
+        return f"{100 * min(max(share, 0.001), 0.999):.1f}{NO_BREAK}%"
+    return f"{100 * share:.0f}{NO_BREAK}%"
 
 
 def duration(seconds: Seconds) -> str:
@@ -200,7 +201,7 @@ def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
 
 
 def _at_least(share: float) -> str:
-    return "100 %" if share == 1 else f"at least {percent(share)}"
+    return percent(1) if share == 1 else f"at least {percent(share)}"
 
 
 def _tied(ranking: Ranking) -> str:

@@ -160,6 +160,22 @@ def test_details_of_values(made):
     assert [row[0].text for row in part.charts[1].table.rows] == ["3.000"]
 
 
+def test_classes_of_the_best_model_and_of_all(made):
+    page = page_of(made.make_ranking(("a", "b", "c"), classes=("x", "y", "z")))
+    (part,) = [part for part in page.parts if part.id == "classes"]
+    assert part.charts[0].title == "a, layer 2"
+    assert (
+        part.charts[0].says
+        == "The hardest of 3 classes is x: told rightly in 50\xa0%, else taken for z (30\xa0%) and y (10\xa0%)."
+    )
+    assert part.says[1] == "Hardest for all models together: x, which none tells in more than 50\xa0%."
+    table = part.folded[0].table
+    assert table.headings == ("class", "a, layer 2", "b, layer 2", "c, layer 2")
+    assert [[cell.text for cell in row] for row in table.rows][2] == ["z", "77\xa0%", "–", "77\xa0%"]
+    (alone,) = [part for part in page_of(made.make_ranking(("a",))).parts if part.id == "classes"]
+    assert not alone.folded
+
+
 def test_when_the_first_place_held(made):
     def caption(held, models=("a", "b")):
         curves = tuple(ModelCurve(name, 0, (0.1, 0.2)) for name in models)

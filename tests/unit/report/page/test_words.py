@@ -19,8 +19,8 @@ def test_the_verdict_with_its_confidence(made):
     ranking = made.make_ranking(("a", "b", "c"), lead=0.97)
     said = verdict(ranking)
     assert said.sentence == (
-        "Fine-tune a from layer 2: best of 3 models in 97 % of resamples of the data; "
-        "it beats each of the 2 others in 97 %."
+        "Fine-tune a from layer 2: best of 3 models in 97\xa0% of resamples of the data; "
+        "it beats each of the 2 others in 97\xa0%."
     )
 
 
@@ -28,13 +28,15 @@ def test_rivals_are_named_where_they_differ(made):
     names = tuple("abcdefg")
     beats = ((0, 0.96, 0.99, 1, 1, 0.999, 1), *([0.0] * 7 for _ in range(6)))
     said = verdict(made.make_ranking(names, lead=0.97, beats=beats)).confidence
-    assert said.endswith("it beats b in 96 %, c in 99 %, d in 100 % and each of the 3 others in at least 99.9 %.")
+    assert said.endswith(
+        "it beats b in 96\xa0%, c in 99\xa0%, d in 100\xa0% and each of the 3 others in at least 99.9\xa0%."
+    )
 
 
 def test_ties_are_said_as_ties(made):
     two = verdict(made.make_ranking(("a", "b", "c"), beats=((0, 0.6, 0.99), (0.4, 0, 0.9), (0.01, 0.1, 0))))
     assert two.tied == "b is tied with it: more data, or another consideration, has to decide."
-    assert "b in 60 % and c in 99 %" in two.confidence
+    assert "b in 60\xa0% and c in 99\xa0%" in two.confidence
     all_of_six = verdict(made.make_ranking(tuple("abcdef"), lead=0.5)).tied
     assert all_of_six.startswith("b, c, d and 2 others are tied with it")
 
@@ -72,7 +74,8 @@ def test_figures(value, said):
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0, "0 %"), (1e-9, "0.1 %"), (0.5, "50 %"), (0.994, "99.4 %"), (1, "100 %"), (None, "–")]
+    ("share", "said"),
+    [(0, "0\xa0%"), (1e-9, "0.1\xa0%"), (0.5, "50\xa0%"), (0.994, "99.4\xa0%"), (1, "100\xa0%"), (None, "–")],
 )
 def test_shares(share, said):
     assert percent(share) == said
