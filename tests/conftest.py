@@ -1,9 +1,11 @@
 """Small speech-like data that every test may use: no network, no pre-trained weights."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
+from pathlib import Path
 
 # Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -144,3 +146,12 @@ def spelled(tmp_path, write_wav):
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("path", "text", "segments", "speaker"), *rows])
     return manifest
+
+
+@pytest.fixture(scope="session")
+def made():
+    """Rankings and validations for tests of reports: `make_ranking`, `make_validation`."""
+    spec = importlib.util.spec_from_file_location("made", Path(__file__).with_name("made.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from voxrank.groundtruth.validation import validate
     from voxrank.groundtruth.verdict import Validation
     from voxrank.ranking import rank
+    from voxrank.report.page import write_page
     from voxrank.results import Ranking
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "rank",
     "read_dataset",
     "validate",
+    "write_page",
 ]
 
 _HOMES = {
@@ -81,6 +83,7 @@ _HOMES = {
     "voxrank.groundtruth.validation": ("validate",),
     "voxrank.groundtruth.verdict": ("Validation",),
     "voxrank.ranking": ("rank",),
+    "voxrank.report.page": ("write_page",),
     "voxrank.results": ("Ranking",),
 }
 

@@ -76,6 +76,8 @@ class AlignedData:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `alignment.ctm`, `textgrids/`, `manifest.csv` (for `voxrank rank`) and `alignment.json`.
 
+        A manifest names files; there is none where audio is in archives or tables. Rank such data by `--segments`.
+
         Raises:
             OptionError: the folder cannot be written.
         """
@@ -84,7 +86,7 @@ class AlignedData:
 
 
 def align(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     *,
     models: Sequence[str] = (),
     sequence: SequenceOptions | None = None,
@@ -96,13 +98,16 @@ def align(
     """Tell when each unit of transcripts is said.
 
     Args:
-        data: a manifest with a column text, or a `Dataset` of transcripts.
+        data: transcripts, as `read_dataset` reads them, or a `Dataset` of them.
         models: specs whose features the flat start may choose from, where the aligner names none.
         sequence: units, language and aligner.
         split: rows to use, as `rank`.
         encoder: device, precision, windows.
         threads: decoders that run ahead.
         progress: told of each step.
+
+    Returns:
+        Every utterance with its units and their times, and what made them.
 
     Raises:
         DataError, ModelError, OptionError: the request was wrong.

@@ -104,10 +104,14 @@ def manifest(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str], tex
 
 
 def save_alignment(folder: Path, aligned: Sequence[AlignedUtterance], tier: str, about: str) -> None:
-    """Write `alignment.ctm` (of one tier), `textgrids/`, `manifest.csv` and `alignment.json` into a folder."""
+    """Write `alignment.ctm` (of one tier), `textgrids/` and `alignment.json` into a folder.
+
+    Beside them `manifest.csv`, where all audio is in files that it can name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names = recording_names([one.utterance for one in aligned])
     write_textgrids(folder / "textgrids", aligned, names)
     write_atomically(folder / "alignment.ctm", ctm(aligned, tier, names))
-    write_atomically(folder / "manifest.csv", manifest(aligned, names, "textgrids"))
+    if all(one.utterance.audio is None for one in aligned):
+        write_atomically(folder / "manifest.csv", manifest(aligned, names, "textgrids"))
     write_atomically(folder / "alignment.json", about)

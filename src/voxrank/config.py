@@ -15,6 +15,7 @@ WhisperWindow = Literal["full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Sample = Literal["utterance", "segment", "effective", "frame"]
 
+DetailLevel = Literal["none", "quick", "full"]
 EngineName = Literal["local", "ray"]
 
 Strategy = Literal["probe", "layer", "full"]
@@ -151,6 +152,30 @@ class ExtractionOptions:
         check_number("shard_s", self.shard_s, 0.1)
         check_number("kept_samples", self.kept_samples, 0, whole=True)
         check_number("projections", self.projections, 0, whole=True)
+
+
+@dataclass(frozen=True)
+class DetailOptions:
+    """What else is found of layers, from the same sketches.
+
+    Attributes:
+        details: "none"; "quick": classes, pictures by principal components, a learning curve, and `besides`; "full":
+            the pictures by t-SNE too, where scikit-learn is installed, which take some seconds.
+        besides: other columns of the data: how much every layer knows of them.
+
+    Raises:
+        OptionError: a value that its option cannot take, or that does not fit the other.
+    """
+
+    details: DetailLevel = "quick"
+    besides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("details", self.details, DetailLevel)
+        if self.besides and self.details == "none":
+            raise OptionError("what layers know besides is a detail, and none are wanted; leave --details none out")
+        if len(set(self.besides)) < len(self.besides):
+            raise OptionError(f"expected each column besides once, got {', '.join(self.besides)}; name each once")
 
 
 @dataclass(frozen=True)

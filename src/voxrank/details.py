@@ -27,7 +27,12 @@ class ClassView:
 
 @dataclass(frozen=True)
 class LayerClasses:
-    """The classes by one layer, the hardest first."""
+    """The classes by one layer.
+
+    Attributes:
+        model, layer: whose features they are told by.
+        classes: the hardest first.
+    """
 
     model: str
     layer: int | str
@@ -80,7 +85,12 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class ModelCurve:
-    """A model's score at its best layer, at each step of the data."""
+    """A model's score at each step of the data.
+
+    Attributes:
+        model, layer: whose it is; the layer is the best by this score of all data.
+        values: one for each step.
+    """
 
     model: str
     layer: int | str
@@ -137,7 +147,14 @@ class Advice:
 
 @dataclass(frozen=True)
 class Details:
-    """All of these; each is empty where it was not asked for or cannot be had."""
+    """All of these; each is empty where it was not asked for or cannot be had.
+
+    Attributes:
+        classes: how well each class is told, by the best layer of each model.
+        pictures: of the best and the worst layer.
+        knowledge: of other columns, of every layer.
+        curve: scores against the amount of data.
+    """
 
     classes: tuple[LayerClasses, ...] = ()
     pictures: tuple[Picture, ...] = ()

@@ -60,6 +60,7 @@ class ShardSketch:
         skipped: utterances that this encoder could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
+        before_s: the same of what came from the cache, when it was encoded.
     """
 
     layers: dict[int, Moments]
@@ -68,6 +69,7 @@ class ShardSketch:
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
+    before_s: Seconds = 0.0
 
     def merge(self, other: ShardSketch) -> None:
         """Take in another shard of the same model."""
@@ -80,6 +82,7 @@ class ShardSketch:
         self.skipped += other.skipped
         self.used_s += other.used_s
         self.encode_s += other.encode_s
+        self.before_s += other.before_s
 
     def labelled(self, shard: Shard, targets: Targets) -> ShardSketch:
         """The same with what is to be explained, from sums that tell utterances apart.
@@ -345,7 +348,8 @@ def add_means(
         samples = torch.from_numpy(made)
         sketch.layers[layer].add(self_products(samples), made, np.ones(len(made), dtype=np.int64), rows)
         if layer in sketch.samples:
-            sketch.samples[layer].update(samples, keys, rows, 0)  # the block is the shard's: `ShardSketch.labelled`
+            sample = sketch.samples[layer]
+            sample.update(samples, keys, rows, 0, utterances=names)  # the block is the shard's: `ShardSketch.labelled`
         if layer in sketch.projections:
             sketch.projections[layer].add(project(samples, options.projections))
 
@@ -419,7 +423,8 @@ class _SampleSums(_LayerSums):
         """
         if self.sampled is not None:
             keys = frame_keys(self._keys, lengths, self.counts)
-            self.sampled.update(samples, keys, rows, self._keep.block, limit=self._limit)
+            owners = np.repeat(self._keys, lengths)
+            self.sampled.update(samples, keys, rows, self._keep.block, utterances=owners, limit=self._limit)
         if self._keep.directions:
             self.projected.append(project(samples, self._keep.directions))
         self._waiting.append(samples)

@@ -36,10 +36,12 @@ class Column:
     resampled: Array | None
 
     @classmethod
-    def of(cls, estimates: Sequence[Estimate], *, higher_is_better: bool, seed: int) -> Column:
+    def of(
+        cls, estimates: Sequence[Estimate], *, higher_is_better: bool, seed: int, n_resamples: int = N_RESAMPLES
+    ) -> Column:
         """From the estimates of the candidates."""
         values = tuple(ScoreValue(e.value, *(e.interval() or (None, None))) for e in estimates)
-        return cls(values, higher_is_better, resample(list(estimates), n_resamples=N_RESAMPLES, seed=seed))
+        return cls(values, higher_is_better, resample(list(estimates), n_resamples=n_resamples, seed=seed))
 
     @classmethod
     def combined(cls, columns: Sequence[Column]) -> Column:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -239,7 +238,7 @@ class Origin(Prepared):
     dataset: Dataset
 
 
-def prepare_source(source: str | os.PathLike[str] | Dataset, options: ExtractionOptions) -> Origin:
+def prepare_source(source: Any, options: ExtractionOptions) -> Origin:
     """The same of source data, whose labels are not read. Errors as `prepare` and `read_unlabelled`."""
     dataset = source if isinstance(source, Dataset) else read_unlabelled(source)
     items, skipped = readable_items(dataset, f"the source {dataset.source}", options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from voxrank.config import Seconds
+from voxrank.results import Ranking
 
 
 class Progress:
@@ -24,7 +25,10 @@ class Progress:
         """This much audio was dealt with."""
 
     def finish(self) -> None:
-        """The model's sketches are complete and scored."""
+        """The model's sketches are complete."""
+
+    def ranked(self, ranking: Ranking) -> None:
+        """A model is scored: the ranking of those that are, so far."""
 
     def trial(self, text: str, position: int, trials: int) -> None:
         """A model was fine-tuned: the `position`-th of so many trials."""

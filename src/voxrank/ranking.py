@@ -7,16 +7,16 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
 from voxrank.aligning import Labelled, check_sequence, label
+from voxrank.assembly import Assembly
 from voxrank.cache.store import Cache
 from voxrank.config import (
     CacheOptions,
+    DetailLevel,
+    DetailOptions,
     EncoderOptions,
     EngineOptions,
     ExtractionOptions,
@@ -26,22 +26,20 @@ from voxrank.config import (
     check_number,
 )
 from voxrank.data.read import read_dataset
-from voxrank.data.utterance import TIMED, Dataset, Skipped, Task
+from voxrank.data.utterance import TIMED, Dataset, Task
+from voxrank.detailing import Detailing
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
-from voxrank.joint import layer_label
-from voxrank.memory import keep_heap_small, peak_rss_mb
-from voxrank.ordering import Column, beats, best_of_each, probability_best
-from voxrank.preparation import Origin, Prepared, prepare, prepare_source
+from voxrank.memory import keep_heap_small
+from voxrank.ordering import Column
+from voxrank.preparation import Prepared, prepare, prepare_source
 from voxrank.progress import Progress
-from voxrank.racing import first_share
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results import Ranking
 from voxrank.running import Run
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS
-from voxrank.scoring import Candidate, Tally, Versions
-from voxrank.shards import Item
+from voxrank.scoring import Tally, Versions
 from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import remarks
 from voxrank.targets.timeline import UNLABELLED
@@ -63,13 +61,13 @@ N_DIRECTIONS = 50
 
 
 def rank(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     models: Sequence[str],
     *,
     target: str | None = None,
     split: str | None = None,
     segments: str | os.PathLike[str] | None = None,
-    source: str | os.PathLike[str] | Dataset | None = None,
+    source: Any = None,
     scores: Sequence[str] | None = None,
     layers: str = "all",
     encoder: EncoderOptions | None = None,
@@ -79,13 +77,16 @@ def rank(
     cache: CacheOptions | None = None,
     engine: EngineOptions | None = None,
     stopping: StoppingOptions | None = None,
+    details: DetailLevel = "quick",
+    besides: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
     """Rank pre-trained speech models, and their layers, for labelled speech, without fine-tuning any of them.
 
     Args:
-        data: a manifest (CSV, TSV, JSONL), a folder of class folders, or a `Dataset`.
+        data: a manifest, a folder, or another data set that `read_dataset` reads, by its path, hub id or as an object
+            (pandas, PyTorch, `datasets`, lhotse); or a `Dataset`.
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
         target: column to predict; by default label, else labels, value, segments or text, the first that is there; text
             where `sequence` names a unit.
@@ -107,6 +108,9 @@ def rank(
         engine: where models run: in this process, or on the workers of a cluster.
         stopping: stop early: models see the data in rounds, and those that cannot be best any more are dropped. None:
             all models see all data.
+        details: what else is found of layers (`Ranking.details`): "quick" has classes, pictures and a learning curve,
+            "full" pictures by t-SNE too; "none".
+        besides: other columns of the data, such as "speaker": how much every layer knows of them is among the details.
         seed: of the resamples behind `probability_best`, and of the draw of rounds.
         progress: told of each step.
 
@@ -130,7 +134,8 @@ def rank(
     specs = _distinct(models, "model")
     if target is None and segments is None and sequence.unit is not None and not isinstance(data, Dataset):
         target = "text"
-    dataset = _dataset(data, target, split, segments, sequence.tier)
+    wished = DetailOptions(details, tuple(besides))
+    dataset = _dataset(data, target, split, segments, sequence.tier, wished.besides)
     check_sequence(sequence, extraction, dataset.task)
     extraction = replace(extraction, sample=extraction.sample or ("frame" if dataset.task in TIMED else "utterance"))
     if not named:
@@ -144,11 +149,12 @@ def rank(
     names, left_out = _usable_names(named, dataset.task, with_source=source is not None)
     chosen = list({score.name: score for name in names for score in named[name]}.values())
     keep = cache is not None  # what any score may ask for later
+    sampled = keep or details != "none" or any(score.sampled for score in chosen)
     many = FRAMES_FOR_TUNED if TUNED in names and extraction.sample != "utterance" else 1
     store = None if cache is None else Cache(cache, watcher.note)
     extraction = replace(
         extraction,
-        kept_samples=many * extraction.kept_samples if keep or any(score.sampled for score in chosen) else 0,
+        kept_samples=many * extraction.kept_samples if sampled else 0,
         projections=(extraction.projections or N_DIRECTIONS) if keep or any(score.projected for score in chosen) else 0,
     )
     compared = any(score.needs_source for score in chosen)
@@ -163,55 +169,29 @@ def rank(
     prepared = labelled.prepared
     if labelled.record is not None:
         left_out.insert(0, f"times: {labelled.record}")
-    for line in (_introduction(dataset, prepared), *prepared.notes, *remarks(prepared.targets), *left_out):
+    said = (*dataset.notes, *prepared.notes, *remarks(prepared.targets), *left_out)
+    for line in (_introduction(dataset, prepared), *said):
         logger.info(line)
         watcher.note(line)
     compared_by = Versions(labelled.against, chosen[:1], prepared.targets)
-    tally = Tally(chosen, prepared.targets, expecting, effective=extraction.sample == "effective")
+    effective = extraction.sample == "effective"
+    tally = Tally(chosen, prepared.targets, expecting, effective=effective)
+    detailing = Detailing(wished, dataset, prepared, names, chosen, effective=effective)
     parts = [prepared] if origin is None else [prepared, origin]
     shares = dict.fromkeys(asked, 1.0)
+    wanted = {"layers": layers, "seed": seed} | asdict(use) | (asdict(stopping) if stopping else {})
+    wanted |= asdict(encoding) | asdict(extraction) | asdict(wished) | _sequence_options(sequence, labelled)
+    assembly = Assembly(dataset, prepared, origin, names, chosen, wanted, seed, labelled.seconds, started)
     with running:
         run = Run(running, stable, asked, compared_by, extraction, store, watcher, seed)
         made = run.raced(prepared, tally, names[0], stopping, shares) if stopping else run.all(parts)
         for spec, sketches in made:
             compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
             tally.add(spec, stable.parameters[spec], asked[spec], len(stable.layers[spec]) - 1, sketches)
-    seen = max(shares.values())
-    skipped = tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped, *tally.skipped]))
-    used = _used(prepared.items if seen == 1 else first_share(prepared.shards, seen, seed=seed), skipped)
-    if origin is not None:
-        skipped = tuple(dict.fromkeys([*skipped, *_of_source([*origin.skipped, *tally.source_skipped])]))
-    columns = _columns(tally.candidates, chosen, names, seed)
-    models = [c.model for c in tally.candidates]
-    behind = np.array([shares[model] < seen for model in models])
-    first = columns[names[0]].put_last(behind)
-    order = sorted(first.order(), key=lambda candidate: -shares[models[candidate]])
-    best = best_of_each(order, models)
-    ranking = Ranking(
-        task=dataset.task,
-        data=DataSummary(
-            len(dataset) + len(dataset.skipped), len(used), sum(i.seconds for i in used), dataset.fingerprint()
-        ),
-        models=_rank_models(tally.candidates, best, columns, probability_best(first, models), shares),
-        beats=beats(first, models, [models[i] for i in best]),
-        layers=tuple(_layer_score(tally.candidates[i], _values(columns, i)) for i in order),
-        cost=Cost(
-            tally.encode_s,
-            tally.score_s,
-            time.perf_counter() - started,
-            peak_rss_mb(),
-            labelled.seconds,
-            tally.cached_s,
-        ),
-        skipped=skipped,
-        options=_options(dataset, origin, columns, layers, seed)
-        | asdict(use)
-        | (asdict(stopping) if stopping else {})
-        | asdict(encoding)
-        | asdict(extraction)
-        | _sequence_options(sequence, labelled),
-        sensitivity=compared_by.compared(tally.candidates),
-    )
+            watcher.ranked(assembly.so_far(tally, shares))
+            detailing.add(tally.candidates[-len(asked[spec].ranked) :], sketches[0], shares[spec])
+    ranking = assembly.ranking(tally, shares, compared_by.compared(tally.candidates))
+    ranking = detailing.complete(ranking, assembly.audio(tally, shares))
     _log(ranking)
     return ranking
 
@@ -293,7 +273,7 @@ def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
     if score.needs_source and not with_source:
         return "needs source data (--source)"
     if score.package and find_spec(score.package) is None:
-        return f"needs {score.package} (the extra study)"
+        return f"needs {score.package} (pip install 'voxrank[validate]')"
     return ""
 
 
@@ -322,18 +302,21 @@ def _log(ranking: Ranking) -> None:
 
 
 def _dataset(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     target: str | None,
     split: str | None,
     segments: str | os.PathLike[str] | None,
     tier: str | None,
+    besides: Sequence[str],
 ) -> Dataset:
     if not isinstance(data, Dataset):
-        return read_dataset(data, target=target, split=split, segments=segments, tier=tier)
+        return read_dataset(data, target=target, split=split, segments=segments, tier=tier, besides=besides)
     if any(option is not None for option in (target, split, segments, tier)):
         raise OptionError(
             "target, split, segments and tier are for read_dataset, and a Dataset was given; read it with them instead"
         )
+    for column in besides:
+        data.cells(column)
     return data
 
 
@@ -355,77 +338,8 @@ def _distinct(names: Sequence[str], what: str) -> list[str]:
     return list(names)
 
 
-def _of_source(skipped: Sequence[Skipped]) -> list[Skipped]:
-    """The same, said to be of the source data."""
-    return [replace(one, reason=f"source data: {one.reason}") for one in skipped]
-
-
-def _used(items: Sequence[Item], skipped: Sequence[Skipped]) -> list[Item]:
-    gone = {s.utterance for s in skipped}
-    return [item for item in items if item.utterance.id not in gone]
-
-
-def _columns(candidates: Sequence[Candidate], scores: Sequence[Score], names: Sequence[str], seed: int) -> Columns:
-    """Every score asked for, in the order asked for; a combination is followed by what it is made of."""
-    direction = {score.name: score.higher_is_better for score in scores} | {TUNED: True}
-    plain = {
-        name: Column.of([c.estimates[name] for c in candidates], higher_is_better=direction[name], seed=seed)
-        for name in candidates[0].estimates
-    }
-    columns: Columns = {}
-    for name in names:
-        parts = [part for part in COMBINATIONS.get(name, ()) if part in plain]
-        columns[name] = plain[name] if name in plain else Column.combined([plain[part] for part in parts])
-        columns |= {part: plain[part] for part in parts if part not in columns}
-    return columns
-
-
-def _rank_models(
-    candidates: Sequence[Candidate],
-    best: Sequence[int],
-    columns: Columns,
-    probability: dict[str, float],
-    shares: dict[str, float],
-) -> tuple[ModelScore, ...]:
-    return tuple(
-        ModelScore(
-            c.model,
-            layer_label(c.layer),
-            position,
-            probability.get(c.model),
-            c.parameters,
-            _values(columns, i),
-            shares[c.model],
-        )
-        for position, (i, c) in enumerate(((i, candidates[i]) for i in best), start=1)
-    )
-
-
-def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:
-    return {name: column.values[candidate] for name, column in columns.items()}
-
-
-def _layer_score(c: Candidate, values: dict[str, ScoreValue]) -> LayerScore:
-    return LayerScore(c.model, layer_label(c.layer), c.layer.name, c.layer.dim, values)
-
-
 def _sequence_options(sequence: SequenceOptions, labelled: Labelled) -> dict[str, Any]:
     """How frames got their labels, where they have labels of their own."""
     if labelled.record is None:
         return {}
     return asdict(sequence) | {"aligner": asdict(labelled.record)}
-
-
-def _options(dataset: Dataset, origin: Origin | None, columns: Columns, layers: str, seed: int) -> dict[str, Any]:
-    return {
-        "voxrank": version("voxrank"),
-        "data": dataset.source,
-        "target": dataset.target,
-        "split": dataset.split,
-        "source": None if origin is None else origin.dataset.source,
-        "source_fingerprint": None if origin is None else origin.dataset.fingerprint(),
-        "scores": list(columns),
-        "higher_is_better": {name: column.higher_is_better for name, column in columns.items()},
-        "layers": layers,
-        "seed": seed,
-    }

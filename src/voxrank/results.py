@@ -5,32 +5,48 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from voxrank.config import Seconds
+from voxrank.config import Seconds, check_choice
 from voxrank.data.utterance import Skipped
 from voxrank.details import Details
-from voxrank.errors import OptionError, one_line
+from voxrank.errors import DataError, OptionError, did_you_mean
+from voxrank.exports.tables import csv_text, latex, markdown
 from voxrank.files import write_atomically
+from voxrank.fromjson import built, read_object
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from voxrank.exports.curves import Curve
+
+TableName = Literal["models", "layers"]
+"""Which rows: models at their best layers, or all layers."""
 
 SCHEMA = 1
 """Version of `ranking.json`."""
+DETAILS_SCHEMA = 1
+"""Version of `details.json`."""
+RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.json"
 
-
-FORMULA_SIGNS = ("=", "+", "-", "@")
-"""What a cell begins with that a spreadsheet may run."""
 TOLD_APART = 0.95
 """Share of resamples from which on one model is said to be above another."""
+NOT_RULED_OUT = 0.05
+"""Share of resamples from which on a model may still be the best."""
 
 
 @dataclass(frozen=True)
 class ScoreValue:
-    """A score and its 95 % interval; low and high are None where the data form a single group."""
+    """A score and its 95 % interval.
+
+    Attributes:
+        value: of all data.
+        low, high: ends of the interval; None where the data form a single group, or the score has no interval.
+    """
 
     value: float
     low: float | None
@@ -68,7 +84,8 @@ class ModelScore:
         parameters: weights of the encoder.
         scores: of the best layer.
         share: of the data that it saw; below 1 where it was dropped early, or the run was stopped.
-        speed: seconds of audio encoded in a second of forward passes; None where the cache held all.
+        speed: seconds of audio in a wall second of forward passes and the sums taken of them; of one worker where there
+            are several. What the cache held counts as it was timed when it was encoded. None where nothing was timed.
     """
 
     model: str
@@ -78,12 +95,19 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
-    speed: float | None = None
+    speed: float | None = field(default=None, compare=False)  # a time, not a finding
 
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What was scored: utterances asked for and used by every model, seconds of audio used, fingerprint."""
+    """What was scored.
+
+    Attributes:
+        utterances: asked for.
+        used: by every model.
+        seconds: of audio used.
+        fingerprint: hex digest of task, ids, offsets and labels, in order; the audio is not read for it.
+    """
 
     utterances: int
     used: int
@@ -93,10 +117,16 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall seconds of forward passes, of scoring, and in all; highest resident memory in MB (10⁶ bytes).
+    """What a ranking took, in wall seconds.
 
-    Those of aligning transcripts, with the choice of features for it, are `align_s`. `cached_s` is audio, summed over
-    models, that was not encoded because the cache held what it came to.
+    Attributes:
+        encode_s: of forward passes.
+        score_s: of scoring.
+        total_s: in all.
+        peak_rss_mb: highest resident memory, in MB (10⁶ bytes).
+        align_s: of aligning transcripts, with the choice of features for it.
+        cached_s: seconds of audio, summed over models, that were not encoded because the cache held what they came to.
+        detail_s: of what `Ranking.details` holds.
     """
 
     encode_s: Seconds
@@ -105,6 +135,7 @@ class Cost:
     peak_rss_mb: float
     align_s: Seconds = 0.0
     cached_s: Seconds = 0.0
+    detail_s: Seconds = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,23 +206,173 @@ class Ranking:
 
     def to_json(self) -> str:
         """The ranking as `ranking.json` holds it."""
-        content = {"schema": SCHEMA, **asdict(self)}
+        content = asdict(replace(self, details=Details()))
         del content["details"]
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return _json_of(SCHEMA, content)
 
-    def to_pandas(self) -> pd.DataFrame:
-        """One row for each layer, best first; columns model, layer, name, dim, then each score, its low and high."""
+    @property
+    def verdict(self) -> str:
+        """What to fine-tune, in one sentence, with how sure that is. Names are in it as they are: escape it."""
+        best = self.best
+        name = next(x.name for x in self.layers if (x.model, x.layer) == (best.model, best.layer))
+        if self.options.get("strategy") == "layer":
+            said = f"Fine-tune layer {best.layer} ({name}) of {best.model}"
+        else:
+            said = f"Fine-tune {best.model} from layer {best.layer} ({name})"
+        if best.probability_best is None or len(self.models) < 2:
+            return f"{said}."
+        close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
+        rivals = f"; {close} other(s) cannot be ruled out" if close else ""
+        return f"{said}: best of {len(self.models)} models in {100 * best.probability_best:.0f} % of resamples{rivals}."
+
+    def to_pandas(self, table: TableName = "layers") -> pd.DataFrame:
+        """One row for each layer, or for each model at its best layer, best first.
+
+        Columns of layers: model, layer, name, dim, then each score, its low and its high. Those of models: rank,
+        tied_from and tied_to (ranks of those that it cannot be told apart from), model, layer, then each score, its low
+        and its high, then probability_best, parameters, share, speed.
+
+        Raises:
+            OptionError: there is no such table.
+        """
+        check_choice("table", table, TableName)
         import pandas as pd
 
-        return pd.DataFrame([_flat(layer) for layer in self.layers])
+        if table == "layers":
+            return pd.DataFrame([_flat(layer) for layer in self.layers])
+        return pd.DataFrame([_flat_model(model, group) for group in self.groups for model in group])
+
+    def to_csv(self, table: TableName = "layers") -> str:
+        """CSV, safe to open in a spreadsheet; columns as `to_pandas`."""
+        return csv_text(self.to_pandas(table))
+
+    def to_markdown(self, table: TableName = "models") -> str:
+        """A Markdown table for people; names in it are nothing but text."""
+        return markdown(self.to_pandas(table))
+
+    def to_latex(self, table: TableName = "models") -> str:
+        """A LaTeX table for people, with the rules of booktabs; names in it are nothing but text."""
+        return latex(self.to_pandas(table))
+
+    def to_parquet(self, path: str | os.PathLike[str], table: TableName = "layers") -> None:
+        """Write a Parquet file, with the options and the fingerprint of the data in its metadata (extra `parquet`).
+
+        Raises:
+            OptionError: the extra is not installed, or the file cannot be written.
+        """
+        from voxrank.exports.parquet import write_parquet
+
+        about = {"schema": SCHEMA, "task": self.task, "data": asdict(self.data), "options": self.options}
+        write_parquet(self.to_pandas(table), path, about)
+
+    def plot(self, score: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw a score over the layers of each model, with its intervals and the best layers marked (extra `plot`).
+
+        Args:
+            score: its name; None: the one that orders the ranking.
+            ax: to draw on; None: a figure of its own, which notebooks show and pyplot does not know.
+
+        Raises:
+            OptionError: no such score, or matplotlib is not installed.
+        """
+        from voxrank.exports.curves import draw
+
+        name = self.options["scores"][0] if score is None else score
+        return draw(self._curves(name), name, ax, higher_is_better=self.options["higher_is_better"][name])
+
+    def _curves(self, score: str) -> list[Curve]:
+        from voxrank.exports.curves import curves
+
+        known = self.options["higher_is_better"]
+        if score not in known:
+            raise OptionError(f"there is no score {score!r} in this ranking; {did_you_mean(score, known)}")
+        models = [model.model for model in self.models]
+        return curves(self.to_pandas(), score, models, higher_is_better=known[score])
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        from voxrank.exports.notebook import html
+
+        about = f"{self.task}, {self.data.used:,} utterances, {self.data.seconds / 60:,.1f} min of audio"
+        return html(self.to_pandas("models"), self._curves(self.options["scores"][0]), self.verdict, about)
+
+    def model_card(self, base_model: str | None = None) -> str:
+        """A snippet for the model card of what is tuned: front matter, and how its base was chosen.
+
+        Args:
+            base_model: hub id of the base; None: the best model's spec, where that is a hub id.
+        """
+        from voxrank.exports.card import Facts, hub_id, model_card
+
+        scores = ", ".join(self.options["scores"])
+        method = (
+            f"Task: {self.task}, {self.data.used:,} utterances, {self.data.seconds / 3600:.2f} h of audio. Order by "
+            f"{self.options['scores'][0]} (scores: {scores}), for the strategy {self.options.get('strategy', 'probe')}."
+        )
+        base = hub_id(self.best.model) if base_model is None else base_model
+        version = str(self.options.get("voxrank", "of an unknown version"))
+        models = self.to_pandas("models")
+        return model_card(Facts(base, self.task, self.verdict, models, method, version, self.data.fingerprint))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `ranking.json` and `layers.csv` into a folder, made if need be; each file appears whole or not at all.
 
+        `details.json` is written beside them where there are details; an older one goes.
+
         Raises:
             OptionError: the folder cannot be written.
         """
-        save_tables(path, "ranking.json", self.to_json(), "layers.csv", self.to_pandas())
+        check_folder(path)
+        details = Path(path) / DETAILS_FILE
+        details.unlink(missing_ok=True)  # those of another ranking
+        save_tables(path, RANKING_FILE, self.to_json(), TABLE_FILE, self.to_pandas())
+        if self.details != Details():
+            write_atomically(details, _json_of(DETAILS_SCHEMA, asdict(self.details)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ranking:
+        """Read what `save` wrote: a folder, or its `ranking.json`; with the details that lie beside it.
+
+        Raises:
+            DataError: there is no ranking, or a file is damaged or of another kind or version.
+        """
+        file = Path(path)
+        file = file / RANKING_FILE if file.is_dir() else file
+        ranking = read_object(file, SCHEMA, cls, "a ranking")
+        if fault := _fault(ranking):
+            raise DataError(f"{file} does not hold a ranking of voxrank ({fault}); make the file again")
+        beside = file.with_name(DETAILS_FILE)
+        if not beside.exists():
+            return ranking
+        return replace(ranking, details=read_object(beside, DETAILS_SCHEMA, Details, "the details of a ranking"))
+
+
+def _json_of(schema: int, content: dict[str, Any]) -> str:
+    return json.dumps({"schema": schema, **content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _fault(ranking: Ranking) -> str:
+    """What in a ranking does not fit together; empty where all does."""
+    try:
+        names = built(ranking.options.get("scores"), tuple[str, ...], "options.scores")
+        directions = built(ranking.options.get("higher_is_better"), dict[str, bool], "options.higher_is_better")
+    except ValueError as error:
+        return str(error)
+    of_models = [(model.model, model.layer) for model in ranking.models]
+    of_layers = {(layer.model, layer.layer) for layer in ranking.layers}
+    scored = [model.scores.keys() for model in ranking.models] + [layer.scores.keys() for layer in ranking.layers]
+    size = len(of_models)
+    faults = {
+        "there are no models in it": not of_models,
+        "there are no scores in it": not names,
+        "a score has no direction": set(names) - directions.keys(),
+        "a score is missing": any(set(names) - own for own in scored),
+        "a model is in it twice": len({name for name, _ in of_models}) < size,
+        "a model's best layer is none of the layers": set(of_models) - of_layers,
+        "the shares of resamples do not fit the models": ranking.beats is not None
+        and [len(row) for row in ranking.beats] != [size] * size,
+    }
+    return next((fault for fault, found in faults.items() if found), "")
 
 
 def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
@@ -207,24 +388,23 @@ def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: 
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / name, text)
-    write_atomically(folder / table_name, _for_spreadsheets(table).to_csv(index=False, lineterminator="\n"))
-
-
-def _for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy whose text is one line in each cell, and no formula to a spreadsheet; numbers stay as they are."""
-    return table.map(_no_formula).rename(columns=_no_formula)
-
-
-def _no_formula(cell: Any) -> Any:
-    if not isinstance(cell, str):
-        return cell
-    text = one_line(cell)  # a carriage return would begin a row
-    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
+    write_atomically(folder / table_name, csv_text(table))
 
 
 def _flat(layer: LayerScore) -> dict[str, Any]:
-    row: dict[str, Any] = {"model": layer.model, "layer": layer.layer, "name": layer.name, "dim": layer.dim}
-    for name, score in layer.scores.items():
+    row = {"model": layer.model, "layer": layer.layer, "name": layer.name, "dim": layer.dim}
+    return row | _flat_scores(layer.scores)
+
+
+def _flat_model(model: ModelScore, tied: Sequence[ModelScore]) -> dict[str, Any]:
+    ranks = {"rank": model.rank, "tied_from": tied[0].rank, "tied_to": tied[-1].rank}
+    rest = {name: getattr(model, name) for name in ("probability_best", "parameters", "share", "speed")}
+    return ranks | {"model": model.model, "layer": model.layer} | _flat_scores(model.scores) | rest
+
+
+def _flat_scores(scores: dict[str, ScoreValue]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, score in scores.items():
         row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
     return row
 

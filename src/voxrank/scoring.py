@@ -54,6 +54,7 @@ class Tally:
         self.encode_s = 0.0
         self.score_s = 0.0
         self.cached_s = 0.0
+        self.speeds: dict[str, float | None] = {}
 
     def add(self, spec: str, parameters: int, asked: Asked, last: int, sketches: Sequence[ModelSketch]) -> None:
         """Score the layers of a model, from its sketch of the data and, where there are some, of the source data.
@@ -68,6 +69,7 @@ class Tally:
         started = time.perf_counter()
         sketch, origin = sketches[0], sketches[1] if len(sketches) > 1 else None
         self.skipped += sketch.skipped
+        self.speeds[spec] = sketch.speed
         self.source_skipped += origin.skipped if origin is not None else []
         for made, what in zip(sketches, ("", " of the source"), strict=False):
             self.encode_s += made.encode_s

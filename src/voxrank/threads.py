@@ -20,6 +20,14 @@ def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
     return _blas_libraries().limit(limits=1, user_api="blas") if dim <= SMALL_DIM else nullcontext()
 
 
+def one_thread(dim: int = 0) -> AbstractContextManager[Any]:
+    """The same of BLAS and OpenMP: threads of torch's decompositions wait ten times longer than they work."""
+    if dim > SMALL_DIM:
+        return nullcontext()
+    limited: AbstractContextManager[Any] = ThreadpoolController().limit(limits=1)  # with what was loaded meanwhile
+    return limited
+
+
 @lru_cache(maxsize=1)
 def _blas_libraries() -> ThreadpoolController:
     return ThreadpoolController()

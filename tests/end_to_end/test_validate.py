@@ -334,12 +334,12 @@ def test_a_model_that_has_no_transducer_is_a_wrong_request(run, spelled, saved):
 
 
 WRONG = {
-    "unknown strategy": (["--strategy", "half"], "expected strategy to be one of probe, layer, full, got 'half'"),
+    "unknown strategy": (["--strategy", "half"], "expected --strategy to be one of probe, layer, full, got 'half'"),
     "adapters of a probe": (["--lora", "4"], "a probe tunes nothing but its head; take --strategy layer or full"),
     "a probe at the top": (["--head-at", "top"], "--head-at top is for --strategy layer"),
     "a transducer of labels": (["--head", "transducer"], "a transducer writes transcripts, and these are labels"),
     "characters of labels": (["--metric", "cer"], "expected the metric accuracy for labels, got 'cer'"),
-    "unknown head": (["--head", "deep"], "expected head to be one of linear, mlp, transducer, got 'deep'"),
+    "unknown head": (["--head", "deep"], "expected --head to be one of linear, mlp, transducer, got 'deep'"),
     "no seeds": (["--seeds", "0"], "expected seeds to be a whole number of at least 1, got 0"),
     "unknown model": (["-m", "no-such-org/no-such-model"], "no-such-org/no-such-model"),
     "a slip in a model": (["-m", "logmell"], "did you mean logmel?"),

@@ -16,7 +16,17 @@ def test_public_names():
         *("AlignedData", "CacheOptions", "DataError", "Dataset", "EncoderOptions", "EngineOptions"),
         *("ExtractionOptions", "ModelError", "OptionError", "Ranking", "RequestError", "RunError"),
         *("SequenceOptions", "StoppingOptions", "TuningOptions", "UseOptions"),
-        *("Utterance", "UtteranceError", "Validation", "VoxrankError", "align", "rank", "read_dataset", "validate"),
+        *(
+            "Utterance",
+            "UtteranceError",
+            "Validation",
+            "VoxrankError",
+            "align",
+            "rank",
+            "read_dataset",
+            "validate",
+            "write_page",
+        ),
     ]
     assert all(hasattr(voxrank, name) for name in voxrank.__all__)
     assert all(hasattr(scores, name) for name in scores.__all__)

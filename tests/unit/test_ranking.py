@@ -251,3 +251,39 @@ def test_several_labels_are_scored_as_columns(fakes, tones, tmp_path):
         assert list(one.scores) == ["logme", "hscore", "cka"]  # the class means need classes
         for name, score in one.scores.items():
             assert score.value == pytest.approx(other.scores[name].value, rel=1e-9)
+
+
+@pytest.mark.parametrize("scores", [["combined"], ["knn", "logme"]])
+def test_a_ranking_of_the_models_so_far_is_told_after_each(fakes, tones, scores):
+    told = []
+
+    class Watcher(Progress):
+        def ranked(self, ranking):
+            told.append(ranking)
+
+    names = ["fake-a", "fake-b", "fake-c"]
+    whole = voxrank.rank(tones, names, scores=scores, progress=Watcher())
+    assert [{model.model for model in ranking.models} for ranking in told] == [set(names[:n]) for n in (1, 2, 3)]
+    assert [layer.model for layer in told[-1].layers] == [layer.model for layer in whole.layers]
+    assert told[-1].options == whole.options
+    assert told[-1].data == whole.data
+    for model, same in zip(told[-1].models, whole.models, strict=True):
+        assert model.scores[scores[0]].value == same.scores[scores[0]].value
+        assert model.probability_best == pytest.approx(same.probability_best, abs=0.05)
+    alone = voxrank.rank(tones, names[:1], scores=scores)
+    for model, same in zip(told[0].models, alone.models, strict=True):
+        assert {n: s.value for n, s in model.scores.items()} == {n: s.value for n, s in same.scores.items()}
+
+
+def test_speed_is_that_of_the_forward_passes(fakes, tones, kept):
+    first = voxrank.rank(tones, ["fake-a"], cache=kept)
+    assert first.best.speed == pytest.approx(first.data.seconds / first.cost.encode_s)
+    assert voxrank.rank(tones, ["fake-a"], cache=kept).best.speed == pytest.approx(first.best.speed)
+
+
+def test_a_ranking_is_loaded_as_it_was(fakes, tones, tmp_path):
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"])
+    ranking.save(tmp_path)
+    loaded = voxrank.Ranking.load(tmp_path)
+    assert loaded.to_json() == ranking.to_json()
+    assert (loaded.models, loaded.layers, loaded.beats) == (ranking.models, ranking.layers, ranking.beats)

@@ -1,12 +1,23 @@
 """Results save whole, and refuse folders they cannot write."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from voxrank.data.utterance import Skipped
-from voxrank.errors import OptionError
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, check_folder
+from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve, Picture
+from voxrank.errors import DataError, OptionError
+from voxrank.results import (
+    Cost,
+    DataSummary,
+    LayerScore,
+    ModelScore,
+    Ranking,
+    ScoreValue,
+    Sensitivity,
+    check_folder,
+)
 
 SCORES = {"logme": ScoreValue(0.5, 0.4, 0.6)}
 RANKING = Ranking(
@@ -17,7 +28,7 @@ RANKING = Ranking(
     beats=None,
     cost=Cost(1.0, 0.1, 1.5, 200.0),
     skipped=(Skipped("u1", "too short"),),
-    options={"scores": ["logme"]},
+    options={"scores": ["logme"], "higher_is_better": {"logme": True}, "layers": "all"},
 )
 
 
@@ -36,7 +47,7 @@ def test_json_holds_the_schema():
         "speed": None,
     }
     assert content["layers"][1]["name"] == "input"
-    times = {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "align_s": 0.0, "cached_s": 0.0}
+    times = {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "align_s": 0.0, "cached_s": 0.0, "detail_s": 0.0}
     assert content["cost"] == times | {"peak_rss_mb": 200.0}
 
 
@@ -86,3 +97,87 @@ def test_pandas_table():
     table = RANKING.to_pandas()
     assert list(table.columns) == ["model", "layer", "name", "dim", "logme", "logme_low", "logme_high"]
     assert RANKING.best.model == "m, with comma"
+
+
+DETAILS = Details(
+    classes=(LayerClasses("m", 0, (ClassView("<b>", 4, 0.25, (("a", 0.75),)), ClassView("a", 3, 1.0, ()))),),
+    pictures=(Picture("m", "mean", "pca", "best", ("a", "<b>"), ((0.5, -1.0, 1.0),), 0.5),),
+    knowledge=(Knowledge("speaker", "m", 0, 0.9, 0.5, 2, 40),),
+    curve=LearningCurve("logme", True, (1.0, 2.0), (ModelCurve("m", 0, (0.1, 0.2)),), (None, None), 1.0),
+)
+
+
+@pytest.mark.parametrize("details", [Details(), DETAILS], ids=["plain", "details"])
+def test_what_is_saved_is_loaded(tmp_path, details):
+    saved = replace(RANKING, beats=((0.5,),), sensitivity=(Sensitivity("jitter", None, 0.1, "m", "mean"),))
+    saved = replace(saved, details=details)
+    saved.save(tmp_path)
+    assert (tmp_path / "details.json").exists() == (details != Details())
+    for place in (tmp_path, tmp_path / "ranking.json"):
+        loaded = Ranking.load(place)
+        assert loaded == replace(saved, options=loaded.options)
+        assert loaded.to_json() == saved.to_json()
+    loaded.save(tmp_path / "again")
+    for file in tmp_path.glob("*.*"):
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_details_of_an_older_ranking_go(tmp_path):
+    replace(RANKING, details=DETAILS).save(tmp_path)
+    RANKING.save(tmp_path)
+    assert Ranking.load(tmp_path).details == Details()
+
+
+def test_no_ranking_there(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read a ranking at .*ranking.json: No such file"):
+        Ranking.load(tmp_path)
+    with pytest.raises(DataError, match=r"cannot read a ranking at .*elsewhere: No such file"):
+        Ranking.load(tmp_path / "elsewhere")
+
+
+def _drop_layers(content):
+    content["layers"] = content["layers"][1:]
+
+
+def _set(place, value):
+    def change(content):
+        for key in place[:-1]:
+            content = content[key]
+        content[place[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_drop_layers, "a model's best layer is none of the layers"),
+        (_set(["models"], []), "there are no models"),
+        (_set(["options", "scores"], []), "there are no scores"),
+        (_set(["options", "scores"], ["knn"]), "a score has no direction"),
+        (_set(["options", "scores"], "logme"), 'options.scores: expected a list, got "logme"'),
+        (_set(["options", "higher_is_better"], None), "options.higher_is_better: expected an object, got null"),
+        (_set(["layers", 1, "scores"], {}), "a score is missing"),
+        (_set(["beats"], [[0.5, 0.5]]), "the shares of resamples do not fit the models"),
+        (_set(["models", 0, "rank"], "1"), r'models\[0\].rank: expected a whole number, got "1"'),
+        (_set(["schema"], 2), "its schema is 2, and this version of voxrank reads 1"),
+        (_set(["new"], 2), "does not know 'new'"),
+        (lambda content: content.pop("task"), "'task' is missing"),
+    ],
+)
+def test_rankings_that_are_damaged_are_refused(tmp_path, change, message):
+    RANKING.save(tmp_path)
+    content = json.loads((tmp_path / "ranking.json").read_text())
+    change(content)
+    (tmp_path / "ranking.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message) as refused:
+        Ranking.load(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_damaged_details_are_refused(tmp_path):
+    replace(RANKING, details=DETAILS).save(tmp_path)
+    text = (tmp_path / "details.json").read_text()
+    (tmp_path / "details.json").write_text(text.replace('"pca"', '"umap"'))
+    with pytest.raises(DataError, match=r"pictures\[0\].method: expected one of pca, t-sne, got"):
+        Ranking.load(tmp_path)

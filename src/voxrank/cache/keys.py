@@ -12,11 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
+from voxrank.data.sources import AudioSource, Stamp
 from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.code import code_digest
 from voxrank.joint import JointLayer, LayerVersion
 from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline
 
+Place = Path | AudioSource
+"""Where audio is."""
 KEY_LENGTH, CHECKSUM_LENGTH = 32, 16
 """Hex digits."""
 
@@ -31,21 +35,24 @@ def layer_name(layer: Layer) -> str:
 
 
 def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
-    """A digest of all that an encoder's frames follow from; None where it has weights that it does not tell.
+    """A digest of all that an encoder's frames follow from; None where it does not tell what that is.
+
+    Encoders that are not voxrank's own tell weights or settings, and are known by their package's version and their
+    code besides; voxrank's own without weights need tell nothing.
 
     Args:
         encoder: the model.
         options: that it was loaded with.
     """
-    weights, settings = encoder.weights(), encoder.settings()
-    if encoder.parameters and not weights and not settings:
+    weights, settings, kind = encoder.weights(), encoder.settings(), type(encoder)
+    own = _is_own(kind)
+    if not weights and not settings and (encoder.parameters or not own):
         return None
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         array = value.detach().cpu().contiguous()
         digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
         digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
-    kind = type(encoder)
     how = {
         "kind": f"{kind.__module__}.{kind.__qualname__}",
         "settings": settings,
@@ -56,7 +63,13 @@ def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
         "dtype": options.dtype,
         "whisper_window": options.whisper_window,
     }
+    if not own:
+        how["by"] = [encoder.origin, code_digest(x for x in kind.__mro__ if issubclass(x, Encoder) and not _is_own(x))]
     return digest_of([how, digest.hexdigest()])
+
+
+def _is_own(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "voxrank"
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,7 @@ class AudioDigest:
     """Of a file's content, and what told it from a later one: size, time and place."""
 
     content: str
-    stamp: tuple[int, int, int]
-
-
-def stamp_of(path: Path) -> tuple[int, int, int]:
-    """Size, time of change and place of a file: what is compared within a run, and never between runs."""
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    stamp: Stamp
 
 
 def digest_of(content: Any) -> str:

@@ -6,8 +6,8 @@ entry is found by its content alone: the bytes of the audio with offsets and ids
 options of extraction, labels where frames have labels of their own, and the versions of the libraries that compute.
 Paths and times of files decide nothing.
 
-    FOLDER/v1/MODEL/about.json                       what the folder is for, for people
-    FOLDER/v1/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
+    FOLDER/v2/MODEL/about.json                       what the folder is for, for people
+    FOLDER/v2/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
 
 ITEMS is a digest of the utterances, CHECKSUM one of the file. A file that is not what its name says is deleted and made
 again. Files appear whole or not at all, and two runs may use one folder at once: the same content gives the same file.
@@ -17,7 +17,6 @@ once; the run goes on without.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -37,17 +36,18 @@ from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_e
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import (
     AudioDigest,
+    Place,
     classes_of,
     digest_of,
     layer_name,
     model_key,
-    stamp_of,
     timeline_parts,
 )
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
+from voxrank.data.sources import UNCHANGING, digest_of_audio, stamp_of
 from voxrank.data.utterance import Skipped, Utterance
 from voxrank.encoders.base import Encoder, Layer
-from voxrank.errors import OptionError, SketchError, reason
+from voxrank.errors import OptionError, SketchError, UtteranceError, reason
 from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
 from voxrank.shards import Item, Shard
 from voxrank.sketches.blocks import upper
@@ -56,7 +56,7 @@ from voxrank.targets.labels import Targets
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 """Of entries, and of what their keys are made of."""
 LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
 """Whose versions are part of a key: another version may give other frames."""
@@ -114,7 +114,7 @@ class Cache:
         self._limit = options.size_gb * 1e9
         self._note = note
         self._told: set[str] = set()
-        self._digests: dict[Path, AudioDigest | None] = {}
+        self._digests: dict[Place, AudioDigest | None] = {}
         self._models: dict[tuple[str, EncoderOptions], str | None] = {}
         if self.folder.exists() and not self.folder.is_dir():
             raise OptionError(
@@ -158,23 +158,23 @@ class Cache:
         )
         return ModelCache(self, self.root / key, about, spec, layers, targets, options)
 
-    def digests(self, items: Iterable[Item]) -> dict[Path, AudioDigest]:
-        """What is known so far of the audio of these utterances."""
-        known = {item.utterance.path: self._digests.get(item.utterance.path) for item in items}
-        return {path: digest for path, digest in known.items() if digest is not None}
+    def digests(self, items: Iterable[Item]) -> dict[Place, AudioDigest]:
+        """What is known so far of the audio of these utterances; not of what objects hold, which travels whole."""
+        known = {item.utterance.place: self._digests.get(item.utterance.place) for item in items}
+        return {place: digest for place, digest in known.items() if digest and digest.stamp != UNCHANGING}
 
-    def take_over(self, digests: Mapping[Path, AudioDigest]) -> None:
+    def take_over(self, digests: Mapping[Place, AudioDigest]) -> None:
         """Believe another process of its audio, before it is decoded here, where the files have that size and time."""
-        for path, theirs in digests.items():
-            with suppress(OSError):
-                stamp = stamp_of(path)
-                if stamp[:2] == theirs.stamp[:2]:  # the place differs from machine to machine
-                    self._digests[path] = AudioDigest(theirs.content, stamp)
+        for place, theirs in digests.items():
+            with suppress(OSError, UtteranceError):
+                stamp = stamp_of(place)
+                if stamp[:2] == theirs.stamp[:2]:  # the inode differs from machine to machine
+                    self._digests[place] = AudioDigest(theirs.content, stamp)
 
     def item_key(self, item: Item, targets: Targets | None = None) -> str | None:
         """What identifies an utterance: audio, offsets, id, and its timelines; None where the audio cannot be read."""
         utterance = item.utterance
-        digest = self._audio_digest(utterance.path)
+        digest = self._audio_digest(utterance.place)
         if digest is None:
             return None
         timed = None if targets is None else targets.timed
@@ -184,9 +184,9 @@ class Cache:
 
     def unchanged(self, utterance: Utterance) -> bool:
         """Whether the file is still the one that was looked at."""
-        known = self._digests.get(utterance.path)
-        with suppress(OSError):
-            return known is not None and known.stamp == stamp_of(utterance.path)
+        known = self._digests.get(utterance.place)
+        with suppress(OSError, UtteranceError):
+            return known is not None and known.stamp == stamp_of(utterance.place)
         return False
 
     def tell(self, text: str) -> None:
@@ -232,14 +232,13 @@ class Cache:
             _sweep(folder)
         return count, freed
 
-    def _audio_digest(self, path: Path) -> AudioDigest | None:
-        if path not in self._digests:
-            self._digests[path] = None
-            with suppress(OSError):
-                stamp = stamp_of(path)
-                with path.open("rb") as file:
-                    self._digests[path] = AudioDigest(hashlib.file_digest(file, "sha256").hexdigest(), stamp)
-        return self._digests[path]
+    def _audio_digest(self, place: Place) -> AudioDigest | None:
+        if place not in self._digests:
+            self._digests[place] = None
+            with suppress(OSError, UtteranceError):
+                stamp = stamp_of(place)
+                self._digests[place] = AudioDigest(digest_of_audio(place), stamp)
+        return self._digests[place]
 
 
 class ModelCache:
@@ -416,6 +415,8 @@ class ModelCache:
                 sketch.skipped.append(Skipped(item.utterance.id, stored.skipped[key], self._spec))
             else:
                 sketch.used_s += item.seconds
+        if stored.used_s > 0:
+            sketch.before_s = stored.encode_s * sketch.used_s / stored.used_s
         return sketch
 
     def _write(self, block: int, stored: Stored) -> None:

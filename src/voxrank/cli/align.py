@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -18,23 +18,25 @@ from voxrank.cli.common import (
     UnitOption,
     WindowOption,
     err,
+    give_json,
     log_to,
     out,
-    print_json,
 )
-from voxrank.config import EncoderOptions, SequenceOptions, WhisperWindow
+from voxrank.cli.completion import complete_model
+from voxrank.config import EncoderOptions, SequenceOptions
 from voxrank.report.progress import watch
 from voxrank.report.terminal import plain, show_skipped
-from voxrank.results import check_folder
 
 EPILOG = """
 Examples:
 
   voxrank align transcripts.csv --model pack:whisper-base --out aligned
 
-  voxrank align transcripts.csv --unit phone --language de --aligner flat:openai/whisper-base@3 --out aligned
+  voxrank align transcripts.csv --unit phone --language de \\
+      --aligner flat:openai/whisper-base@3 --out aligned
 
-  voxrank align transcripts.csv --aligner ctc:facebook/wav2vec2-base-960h --out aligned
+  voxrank align transcripts.csv \\
+      --aligner ctc:facebook/wav2vec2-base-960h --out aligned
 """
 
 
@@ -53,6 +55,7 @@ def align(
             "--model",
             "-m",
             metavar="SPEC",
+            autocompletion=complete_model,
             help="Whose features the flat start may choose from (repeat).",
             show_default=False,
         ),
@@ -63,15 +66,17 @@ def align(
     split: SplitOption = None,
     whisper_window: WindowOption = "full",
     device: DeviceOption = "auto",
-    threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Decoders that run ahead.")] = 2,
     trust_remote_code: TrustOption = None,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
+    from voxrank.results import check_folder
+
     check_folder(out_dir)
     encoder = EncoderOptions(
         device=device,
-        whisper_window=cast("WhisperWindow", whisper_window),
+        whisper_window=whisper_window,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
     sequence = SequenceOptions(unit=unit, language=language, aligner=aligner)
@@ -88,8 +93,7 @@ def align(
             progress=progress,
         )
         found.save(out_dir)
-    if json_out:
-        print_json(found.to_json())
+    if give_json(json_out, found.to_json()):
         return
     show_skipped(out(), found.skipped)
     line = plain(
@@ -97,5 +101,7 @@ def align(
         f"{found.record}: {len(found.units)} {found.tier}"
     )
     out().print(line, soft_wrap=True)
-    text = f"Saved in {out_dir}: alignment.ctm, textgrids, manifest.csv (for voxrank rank), alignment.json, run.log"
+    in_files = all(one.utterance.audio is None for one in found.utterances)
+    further = ", manifest.csv (for voxrank rank)" if in_files else " (for voxrank rank, as --segments)"
+    text = f"Saved in {out_dir}: alignment.ctm, textgrids{further}, alignment.json, run.log"
     out().print(text, soft_wrap=True, markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,17 +9,27 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from voxrank.cli.common import CacheOption, JsonOption, out, print_json
+from voxrank.cli.commands import CONTEXT, Command, Group
+from voxrank.cli.common import CacheOption, JsonOption, give_json, out
 from voxrank.config import CacheOptions
 from voxrank.errors import OptionError
 from voxrank.report.terminal import plain
 
-app = typer.Typer(help="Sketches that are kept so that nothing is encoded twice: list them, or delete some.")
+app = typer.Typer(
+    cls=Group,
+    help="Sketches that are kept so that nothing is encoded twice: list them, or delete some.",
+    context_settings=CONTEXT,
+)
 
 LS_EPILOG = """
 Examples:
 
   voxrank cache ls
+
+  voxrank cache ls --json | jq .holdings
+"""
+PRUNE_EPILOG = """
+Examples:
 
   voxrank cache prune --size 5
 
@@ -28,16 +37,15 @@ Examples:
 """
 
 
-@app.command("ls", epilog=LS_EPILOG)
-def ls(*, cache: CacheOption = None, json_out: JsonOption = False) -> None:
+@app.command("ls", cls=Command, epilog=LS_EPILOG, context_settings=CONTEXT)
+def ls(*, cache: CacheOption = None, json_out: JsonOption = None) -> None:
     """List what is kept, by model and options, used last first."""
     from voxrank.cache.store import Cache
 
     store = Cache(CacheOptions(cache))
     found = store.holdings()
-    if json_out:
-        rows = [{**asdict(one), "folder": str(one.folder)} for one in found]
-        print_json(json.dumps({"folder": str(store.folder), "holdings": rows}, indent=2, ensure_ascii=False))
+    rows = [{**asdict(one), "folder": str(one.folder)} for one in found]
+    if give_json(json_out, {"folder": str(store.folder), "holdings": rows}):
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model")
@@ -61,7 +69,7 @@ def ls(*, cache: CacheOption = None, json_out: JsonOption = False) -> None:
     out().print(plain(f"{total / 1e6:,.1f} MB in {store.folder}"), soft_wrap=True, highlight=False)
 
 
-@app.command("prune")
+@app.command("prune", cls=Command, epilog=PRUNE_EPILOG, context_settings=CONTEXT)
 def prune(
     *,
     cache: CacheOption = None,
@@ -70,7 +78,7 @@ def prune(
         typer.Option("--size", metavar="GB", help="Delete what was not used for longest, until no more is left."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Delete all.")] = False,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Delete sketches; nothing is lost but the time to make them again."""
     from voxrank.cache.store import Cache
@@ -79,7 +87,6 @@ def prune(
         raise OptionError("expected either --size GB or --all; what is there: `voxrank cache ls`")
     options = CacheOptions(cache, size_gb=0.0 if size is None else size)
     files, freed = Cache(options).prune()
-    if json_out:
-        print_json(json.dumps({"files": files, "bytes": freed}))
+    if give_json(json_out, {"files": files, "bytes": freed}):
         return
     out().print(f"deleted {files:,} files, {freed / 1e6:,.1f} MB", highlight=False)

@@ -14,13 +14,42 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from voxrank.errors import RequestError, VoxrankError, is_harmless, one_line
+from voxrank.cli.commands import STANDARD_OUTPUT
+from voxrank.cli.completion import (
+    complete_aligner,
+    complete_column,
+    complete_device,
+    complete_hub_model,
+    complete_model,
+    complete_unit,
+)
+from voxrank.config import EngineName, HeadPlace, WhisperWindow
+from voxrank.errors import OptionError, RequestError, VoxrankError, is_harmless, one_line
 from voxrank.files import write_atomically
+
+
+def checked_json(where: str | None) -> str | None:
+    """The value of `--json`, refused before anything is done where it cannot be written.
+
+    Raises:
+        OptionError: it is no file that can be written.
+    """
+    if where is not None and where != STANDARD_OUTPUT:
+        if not where or Path(where).is_dir():
+            got = repr(where) if where else "nothing"
+            raise OptionError(f"expected --json to be a file or -, got {got}; name one ending in .json")
+        from voxrank.results import check_folder
+
+        check_folder(Path(where).parent)
+    return where
+
 
 DataArgument = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="CSV, TSV or JSONL manifest, or a folder of class folders.", show_default=False
+        metavar="DATA",
+        help="CSV, TSV or JSONL manifest, folder of class folders, or Kaldi, Lhotse, WebDataset or Hugging Face data.",
+        show_default=False,
     ),
 ]
 ModelsOption = Annotated[
@@ -29,6 +58,7 @@ ModelsOption = Annotated[
         "--model",
         "-m",
         metavar="SPEC",
+        autocompletion=complete_model,
         help="Hub id, local directory or scheme:rest, at least one (repeat).",
         show_default=False,
     ),
@@ -39,13 +69,20 @@ SourceOption = Annotated[
 ]
 TargetOption = Annotated[
     str | None,
-    typer.Option("--target", metavar="COLUMN", help="Column to predict.", show_default="what the columns say"),
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        autocompletion=complete_column,
+        help="Column to predict.",
+        show_default="what the columns say",
+    ),
 ]
 UnitOption = Annotated[
     str | None,
     typer.Option(
         "--unit",
         metavar="UNIT",
+        autocompletion=complete_unit,
         help="Of transcripts: char, phone, word or tokens:SPEC (a tokenizer).",
         show_default="char",
     ),
@@ -59,6 +96,7 @@ AlignerOption = Annotated[
     typer.Option(
         "--aligner",
         metavar="SPEC",
+        autocompletion=complete_aligner,
         help="flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
     ),
 ]
@@ -76,7 +114,8 @@ TierOption = Annotated[
 ]
 LeakOption = Annotated[bool, typer.Option("--allow-leak", help="Take labels from a model trained on a candidate.")]
 WindowOption = Annotated[
-    str, typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker).")
+    WhisperWindow,
+    typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker)."),
 ]
 SplitOption = Annotated[
     str | None,
@@ -84,10 +123,22 @@ SplitOption = Annotated[
         "--split", metavar="NAME", help="Rows to use; 'all' for every row.", show_default="train if there is one"
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="[FILE]",
+        callback=checked_json,
+        help="Print JSON on standard output, and nothing else there; or write it to a FILE that ends in .json.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps …", autocompletion=complete_device),
+]
 HeadAtOption = Annotated[
-    str, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
+    HeadPlace, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
 ]
 CacheOption = Annotated[
     str | None,
@@ -103,7 +154,8 @@ CacheSizeOption = Annotated[
 ]
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep sketches.")]
 EngineOption = Annotated[
-    str, typer.Option("--engine", help="Where models run: local (this process), or ray (workers of a Ray cluster).")
+    EngineName,
+    typer.Option("--engine", help="Where models run: local (this process), or ray (workers of a Ray cluster)."),
 ]
 AddressOption = Annotated[
     str | None,
@@ -131,7 +183,12 @@ WorkerGpusOption = Annotated[
 ]
 TrustOption = Annotated[
     list[str] | None,
-    typer.Option("--trust-remote-code", metavar="MODEL", help="Let this hub model run its own code (repeatable)."),
+    typer.Option(
+        "--trust-remote-code",
+        metavar="MODEL",
+        autocompletion=complete_hub_model,
+        help="Let this hub model run its own code (repeatable).",
+    ),
 ]
 
 
@@ -143,6 +200,25 @@ def out() -> Console:
 def err() -> Console:
     """Standard error: progress and notes."""
     return Console(stderr=True, highlight=False)
+
+
+def give_json(where: str | None, content: str | dict[str, Any]) -> bool:
+    """Print JSON, or write it to a file, as `--json` says; whether standard output is taken by it.
+
+    Args:
+        where: the option's value: "-" for standard output, a file, or None for neither.
+        content: to say; JSON already where it is text.
+    """
+    if where is None:
+        return False
+    text = content if isinstance(content, str) else json.dumps(content, indent=2, ensure_ascii=False)
+    if where == STANDARD_OUTPUT:
+        print_json(text)
+        return True
+    file = Path(where)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, text.rstrip("\n") + "\n")
+    return False
 
 
 def print_json(text: str) -> None:

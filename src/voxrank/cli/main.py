@@ -15,10 +15,24 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from rich.console import Console
 
-from voxrank.cli import align, cache, demo, inspect, models, rank, validate
+from voxrank.cli import align, cache, demo, export, inspect, models, rank, report, validate
+from voxrank.cli.commands import CONTEXT, Command, Group
+from voxrank.cli.completion import colons_joined
+from voxrank.cli.usage import usage_line
 from voxrank.errors import RequestError, VoxrankError
 from voxrank.report.terminal import plain
 
+EPILOG = """
+Examples:
+
+  voxrank demo
+
+  voxrank inspect train.csv
+
+  voxrank rank train.csv --model openai/whisper-tiny --model logmel --out ranked
+
+  voxrank rank --help
+"""
 EXIT_FAILED = 1
 EXIT_WRONG_REQUEST = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -26,19 +40,21 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="voxrank",
+    cls=Group,
     help="Which pre-trained speech model, and which layer of it, should you fine-tune? Ranked without fine-tuning any.",
-    no_args_is_help=True,
+    epilog=EPILOG,
+    context_settings=CONTEXT,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-Command = TypeVar("Command", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., None])
 
 
 class _InterruptedError(Exception):
     """Ctrl-C, told apart before typer answers it in its own way."""
 
 
-def _interruptible(command: Command) -> Command:
+def _interruptible(command: Function) -> Function:
     @wraps(command)
     def run_command(*args: Any, **kwargs: Any) -> None:
         try:
@@ -46,21 +62,29 @@ def _interruptible(command: Command) -> Command:
         except KeyboardInterrupt as interrupt:
             raise _InterruptedError(*interrupt.args) from interrupt
 
-    return cast("Command", run_command)
+    return cast("Function", run_command)
 
 
-app.command("rank", epilog=rank.EPILOG)(_interruptible(rank.rank))
-app.command("validate", epilog=validate.EPILOG)(_interruptible(validate.validate))
-app.command("align", epilog=align.EPILOG)(_interruptible(align.align))
-app.command("inspect")(_interruptible(inspect.inspect))
-app.command("models")(_interruptible(models.models))
-app.command("demo")(_interruptible(demo.demo))
+def _add(name: str, command: Callable[..., None], epilog: str) -> None:
+    app.command(name, cls=Command, epilog=epilog, context_settings=CONTEXT)(_interruptible(command))
+
+
+_add("rank", rank.rank, rank.EPILOG)
+_add("validate", validate.validate, validate.EPILOG)
+_add("report", report.report, report.EPILOG)
+_add("export", export.export, export.EPILOG)
+_add("align", align.align, align.EPILOG)
+_add("inspect", inspect.inspect, inspect.EPILOG)
+_add("models", models.models, models.EPILOG)
+_add("demo", demo.demo, demo.EPILOG)
 app.add_typer(cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)
 def main(
-    *, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False
+    ctx: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     """Take the options that stand before a command."""
     if version:
@@ -68,6 +92,9 @@ def main(
 
         typer.echo(version_of("voxrank"))
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        ctx.get_help()  # prints it
+        raise typer.Exit(EXIT_WRONG_REQUEST)
 
 
 def exit_code(arguments: list[str] | None = None) -> int:
@@ -89,17 +116,22 @@ def exit_code(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments)
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(done.code is not None)
+        with colons_joined():
+            done = app(args=typed, prog_name="voxrank", standalone_mode=False)
+        return done if isinstance(done, int) else 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except typer.TyperException as error:
+        _complain(usage_line(error, typed))
+        return error.exit_code
     except VoxrankError as error:
         _complain(str(error))
         return EXIT_WRONG_REQUEST if isinstance(error, RequestError) else EXIT_FAILED
     except _InterruptedError as interrupt:
         _complain("; ".join(["stopped", *map(str, interrupt.args)]))
         return EXIT_INTERRUPTED
-    return 0
 
 
 def _turn_off_standard_output() -> None:

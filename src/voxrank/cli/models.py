@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, out, print_json
+from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, give_json, out
+from voxrank.cli.completion import complete_model
 from voxrank.config import EncoderOptions
+from voxrank.plugins import KINDS as KINDS_OF_PLUGINS
+from voxrank.plugins import Plugin, plugins
 from voxrank.report.terminal import plain
 
 KINDS = (
@@ -21,14 +23,26 @@ KINDS = (
     ("py:MODULE:FACTORY#PATTERN", "your own torch module; PATTERN picks submodules"),
     ("logmel, mfcc", "untrained baselines that a model should beat"),
 )
+EPILOG = """
+Examples:
+
+  voxrank models
+
+  voxrank models pack:whisper-base
+
+  voxrank models ./my-hubert --json layers.json
+"""
 
 
 def models(
-    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="Load this model and list its layers.")] = None,
+    spec: Annotated[
+        str | None,
+        typer.Argument(metavar="SPEC", autocompletion=complete_model, help="Load this model and list its layers."),
+    ] = None,
     *,
     device: DeviceOption = "auto",
     trust_remote_code: TrustOption = None,
-    json_out: JsonOption = False,
+    json_out: JsonOption = None,
 ) -> None:
     """List the kinds of model that can be ranked, or the layers of one."""
     if spec is None:
@@ -39,13 +53,13 @@ def models(
         )
 
 
-def _show_kinds(*, json_out: bool) -> None:
+def _show_kinds(*, json_out: str | None) -> None:
     from voxrank.encoders.pack import PACK, installed
 
     here = installed()
-    if json_out:
-        pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
-        print_json(json.dumps({"kinds": dict(KINDS), "pack": pack}, indent=2, ensure_ascii=False))
+    pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
+    added = {kind: [_facts(plugin) for plugin in plugins(kind)] for kind in KINDS_OF_PLUGINS}
+    if give_json(json_out, {"kinds": dict(KINDS), "pack": pack, "plugins": added}):
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("spec", style="cyan", no_wrap=True)
@@ -55,10 +69,21 @@ def _show_kinds(*, json_out: bool) -> None:
     for name in PACK:
         state = "offline pack, installed" if name in here else "offline pack; `voxrank demo --install` fetches it"
         table.add_row(f"pack:{name}", state)
+    for plugin in plugins("encoders"):
+        table.add_row(plain(f"{plugin.name}:…", width=28), plain(f"plug-in of {plugin.origin}"))
     out().print(table)
+    for kind in ("scores", "readers"):
+        for plugin in plugins(kind):
+            what = f"{kind.removesuffix('s')} {plugin.name}: plug-in of {plugin.origin}"
+            out().print(plain(what), soft_wrap=True)
 
 
-def _show_model(spec: str, options: EncoderOptions, *, json_out: bool) -> None:
+def _facts(plugin: Plugin) -> dict[str, str]:
+    name = "scheme" if plugin.kind == "encoders" else "name"
+    return {name: plugin.name, "package": plugin.package, "version": plugin.version}
+
+
+def _show_model(spec: str, options: EncoderOptions, *, json_out: str | None) -> None:
     from voxrank.encoders.registry import load_encoder
 
     encoder = load_encoder(spec, options)
@@ -69,8 +94,7 @@ def _show_model(spec: str, options: EncoderOptions, *, json_out: bool) -> None:
         "mixed_lengths_share_a_batch": encoder.pads,
         "layers": [asdict(layer) for layer in encoder.layers],
     }
-    if json_out:
-        print_json(json.dumps(facts, indent=2, ensure_ascii=False))
+    if give_json(json_out, facts):
         return
     out().print(plain(spec).append(f": {encoder.parameters:,} parameters, {encoder.sample_rate:,} Hz"))
     table = Table(box=None, pad_edge=False, header_style="bold")

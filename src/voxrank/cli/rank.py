@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,29 +35,36 @@ from voxrank.cli.common import (
     WorkerGpusOption,
     WorkersOption,
     err,
+    give_json,
     log_to,
     out,
-    print_json,
 )
+from voxrank.cli.completion import complete_labels, complete_layers, complete_score
+from voxrank.cli.outputs import NOTHING, Outputs
 from voxrank.config import (
     CacheOptions,
+    DetailLevel,
     DTypeName,
     EncoderOptions,
-    EngineName,
     EngineOptions,
     ExtractionOptions,
-    HeadPlace,
     Sample,
     SequenceOptions,
     StoppingOptions,
     Strategy,
     UseOptions,
-    WhisperWindow,
 )
+from voxrank.details import Details
 from voxrank.progress import Progress
-from voxrank.report.progress import watch
+from voxrank.report.progress import Together
+from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
-from voxrank.results import Ranking, check_folder
+
+if TYPE_CHECKING:
+    from voxrank.report.live import LiveView
+    from voxrank.results import Ranking
+
+REPORT = "report.html"
 
 SCORES = (
     *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
@@ -67,17 +74,26 @@ SCORES = (
 EPILOG = """
 Examples:
 
-  voxrank rank train.csv --model openai/whisper-tiny --model facebook/hubert-base-ls960
+  voxrank rank train.csv --model openai/whisper-tiny \\
+      --model facebook/hubert-base-ls960 --out ranked
 
-  voxrank rank commands/ --model pack:whisper-base --model logmel --out ranked
+  voxrank rank commands/ --model pack:whisper-base --model logmel
 
   voxrank rank train.csv --model ./my-hubert --strategy layer --head-at top
 
-  voxrank rank train.csv --target speaker --model ./my-wav2vec2 --layers 0,6,12
+  voxrank rank train.csv --target speaker --model ./my-wav2vec2 \\
+      --layers 0,6,12
 
-  voxrank rank transcripts.csv --unit phone --language en-us --model openai/whisper-base --against uniform
+  voxrank rank train.csv --model openai/whisper-base --besides speaker
 
-  voxrank rank train.csv --model openai/whisper-base --model logmel --engine ray --gpus-per-worker 0.5
+  voxrank rank transcripts.csv --unit phone --language en-us \\
+      --model openai/whisper-base --against uniform
+
+  voxrank rank train.csv --model openai/whisper-base --model logmel \\
+      --engine ray --gpus-per-worker 0.5
+
+  voxrank rank train.csv --model ./my-hubert --model ./my-wav2vec2 \\
+      --strategy layer --then finetune.py
 """
 
 
@@ -90,12 +106,13 @@ def rank(
         typer.Option(
             "--score",
             metavar="NAME",
+            autocompletion=complete_score,
             help=f"One of {', '.join(SCORES)} (repeat).",
             show_default="combined; logme for few examples, transcripts and segments; tuned for --strategy layer",
         ),
     ] = None,
     strategy: Annotated[
-        str,
+        Strategy,
         typer.Option(
             "--strategy",
             help="What the layers are for: probe (as they are), layer (their block will be tuned) or full (all of the "
@@ -106,14 +123,18 @@ def rank(
     layers: Annotated[
         str,
         typer.Option(
-            "--layers", metavar="LIST", help="all, or indices such as 0,3,6 or -1; with mean or concat, also together."
+            "--layers",
+            metavar="LIST",
+            autocompletion=complete_layers,
+            help="all, or indices such as 0,3,6 or -1; with mean or concat, also together.",
         ),
     ] = "all",
     target: TargetOption = None,
     split: SplitOption = None,
     source: SourceOption = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write ranking.json, layers.csv and run.log here.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write report.html, ranking.json, layers.csv and run.log here."),
     ] = None,
     unit: UnitOption = None,
     language: LanguageOption = None,
@@ -134,14 +155,16 @@ def rank(
         typer.Option(
             "--against",
             metavar="LABELS",
+            autocompletion=complete_labels,
             help="Compare with the ranking by other labels: uniform, jitter, flat:SPEC, ctc:SPEC (repeat).",
         ),
     ] = None,
     allow_leak: LeakOption = False,
     sample: Annotated[
-        str | None,
+        Sample | None,
         typer.Option(
             "--sample",
+            metavar="KIND",
             help="What one sample is: utterance (the mean), segment, effective or frame.",
             show_default="utterance; frame for transcripts and segments",
         ),
@@ -156,11 +179,11 @@ def rank(
     batch: Annotated[float, typer.Option("--batch", metavar="SECONDS", help="Audio in one forward pass.")] = 60,
     device: DeviceOption = "auto",
     dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, float16 or bfloat16, of the forward pass.")
+        DTypeName, typer.Option("--dtype", metavar="KIND", help="float32, float16 or bfloat16, of the forward pass.")
     ] = "float32",
-    threads: Annotated[int, typer.Option("--threads", help="Decoders that run ahead.")] = 2,
-    blocks: Annotated[int, typer.Option("--blocks", help="Resampling blocks; 1: no intervals.")] = 10,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resamples.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Decoders that run ahead.")] = 2,
+    blocks: Annotated[int, typer.Option("--blocks", metavar="N", help="Resampling blocks; 1: no intervals.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the resamples.")] = 0,
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -174,6 +197,20 @@ def rank(
         float | None,
         typer.Option("--budget", metavar="MINUTES", help="Stop early: no round of data begins after this time."),
     ] = None,
+    besides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--besides", metavar="COLUMN", help="Another column, such as speaker: how much layers know of it (repeat)."
+        ),
+    ] = None,
+    details: Annotated[
+        DetailLevel | None,
+        typer.Option(
+            "--details",
+            help="Classes, pictures, learning curve: none, quick, or full (t-SNE pictures too).",
+            show_default="full with --out, else quick",
+        ),
+    ] = None,
     cache: CacheOption = None,
     cache_size: CacheSizeOption = 20.0,
     no_cache: NoCacheOption = False,
@@ -183,20 +220,38 @@ def rank(
     cpus_per_worker: WorkerCpusOption = 1,
     gpus_per_worker: WorkerGpusOption = None,
     trust_remote_code: TrustOption = None,
-    json_out: JsonOption = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the report in a browser of this machine while it grows.")
+    ] = False,
+    watch_port: Annotated[
+        int, typer.Option("--watch-port", metavar="N", help="Of --watch.", show_default="any that is free")
+    ] = 0,
+    then: Annotated[
+        Path | None,
+        typer.Option(
+            "--then", metavar="FILE", help="Write a script here that fine-tunes the winner with transformers' Trainer."
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            "--mlflow",
+            metavar="WHERE",
+            help="Log to MLflow: the name of an experiment, or the URI of a tracking server.",
+        ),
+    ] = None,
+    json_out: JsonOption = None,
 ) -> None:
     """Rank pre-trained models, and their layers, for your labelled speech."""
     encoder = EncoderOptions(
         device=device,
-        dtype=cast("DTypeName", dtype),
-        whisper_window=cast("WhisperWindow", whisper_window),
+        dtype=dtype,
+        whisper_window=whisper_window,
         window_s=window,
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(
-        sample=cast("Sample | None", sample), segment_s=segment, threads=threads, blocks=blocks
-    )
+    extraction = ExtractionOptions(sample=sample, segment_s=segment, threads=threads, blocks=blocks)
     sequence = SequenceOptions(
         unit=unit,
         language=language,
@@ -207,14 +262,14 @@ def rank(
         against=tuple(against or ()),
     )
 
-    use = UseOptions(strategy=cast("Strategy", strategy), head_at=cast("HeadPlace", head_at))
+    use = UseOptions(strategy=strategy, head_at=head_at)
 
     stopping = None
     if confidence is not None or budget is not None:
         seconds = None if budget is None else 60 * budget
         stopping = StoppingOptions(0.95 if confidence is None else confidence, seconds)
     kept = CacheOptions(cache, cache_size)
-    where = EngineOptions(cast("EngineName", engine), workers, ray_address, cpus_per_worker, gpus_per_worker)
+    where = EngineOptions(engine, workers, ray_address, cpus_per_worker, gpus_per_worker)
 
     def ranked(progress: Progress) -> Ranking:
         from voxrank.ranking import rank as run
@@ -233,30 +288,79 @@ def rank(
             sequence=sequence,
             use=use,
             stopping=stopping,
+            details=details or ("quick" if out_dir is None else "full"),
+            besides=besides or (),
             cache=None if no_cache else kept,
             engine=where,
             seed=seed,
             progress=progress,
         )
 
-    run_and_show(ranked, out_dir=out_dir, json_out=json_out)
+    outputs = Outputs(then, mlflow)
+    outputs.check(model or [])
+    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=watch_port if watch else None, outputs=outputs)
 
 
-def run_and_show(ranked: Callable[[Progress], Ranking], *, out_dir: Path | None, json_out: bool) -> None:
-    """Run a ranking under a progress bar, save it if asked, and print it."""
-    with ExitStack() as stack:
-        if out_dir is not None:
-            check_folder(out_dir)
-            stack.enter_context(log_to(out_dir))
-        try:
-            ranking = ranked(stack.enter_context(watch(err())))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("no ranking was written") from None
+def run_and_show(
+    ranked: Callable[[Progress], Ranking],
+    *,
+    out_dir: Path | None,
+    json_out: str | None,
+    watch_port: int | None = None,
+    outputs: Outputs = NOTHING,
+) -> None:
+    """Run a ranking under a progress bar, save it if asked, print it, and make what else was asked for.
+
+    Args:
+        ranked: runs it.
+        out_dir: where it is saved.
+        json_out: where it goes as JSON.
+        watch_port: of the page that shows it while it grows, 0 for any; None: there is none.
+        outputs: what else.
+    """
     if out_dir is not None:
+        from voxrank.results import check_folder
+
+        check_folder(out_dir)
+    with ExitStack() as stack:
+        live = _live(stack, watch_port)
+        with log_to(out_dir) if out_dir is not None else nullcontext():
+            ranking = _watched(ranked, live)
+        if live is not None:
+            live.complete(ranking)
+        _save_and_print(ranking, out_dir, json_out=json_out)
+        outputs.make(ranking, out_dir)
+
+
+def _watched(ranked: Callable[[Progress], Ranking], live: LiveView | None) -> Ranking:
+    try:
+        with watch_in(err()) as terminal:
+            return ranked(terminal if live is None else Together(terminal, live.recorder))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("no ranking was written") from None
+
+
+def _live(stack: ExitStack, port: int | None) -> LiveView | None:
+    """A page that is served until the stack ends; its address is told on standard error."""
+    if port is None:
+        return None
+    from voxrank.report.live import LiveView
+
+    live = stack.enter_context(LiveView(port))
+    err().print(f"Watch at {live.url}", soft_wrap=True, markup=False)
+    return live
+
+
+def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: str | None) -> None:
+    if out_dir is not None:
+        from voxrank.report.page import write_page
+
         ranking.save(out_dir)
-    if json_out:
-        print_json(ranking.to_json())
+        write_page(out_dir / REPORT, ranking)
+    if give_json(json_out, ranking.to_json()):
         return
     show_ranking(out(), ranking)
     if out_dir is not None:
-        out().print(f"Saved in {out_dir}: ranking.json, layers.csv, run.log", soft_wrap=True, markup=False)
+        more = "details.json, " if ranking.details != Details() else ""
+        files = f"{REPORT}, ranking.json, layers.csv, {more}run.log"
+        out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
 from voxrank.data.patience import within
+from voxrank.data.sources import AudioSource
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import UtteranceError, shortened
 
@@ -156,23 +158,67 @@ def _resample(samples: Waveform, rate: int, new_rate: int) -> Waveform:
 @contextmanager
 def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
     """The open file; every way of not being readable audio becomes an `UtteranceError`."""
-    path = utterance.path
     try:
-        about = path.stat()
-        if not S_ISREG(about.st_mode):  # a pipe would be waited for
-            raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
-        if about.st_size == 0:
-            raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
-        with path.open("rb", buffering=0) as raw, soundfile.SoundFile(_source(raw), closefd=False) as file:
+        with _plain_file(utterance.path) if utterance.audio is None else _from_source(utterance.audio) as file:
             yield file
-    except FileNotFoundError:
-        raise UtteranceError("no such file; a relative path starts at the manifest's folder") from None
+    except FileNotFoundError as error:
+        hint = f": {error.filename}" if utterance.audio else "; a relative path starts at the manifest's folder"
+        raise UtteranceError(f"no such file{hint}") from None
     except OSError as error:
         raise UtteranceError(f"cannot read the file: {error.strerror or error}") from error
     except soundfile.SoundFileError as error:
         raise UtteranceError(
             f"not audio that libsndfile can read ({_plain(error)}); copy the file again, or convert it to WAV or FLAC"
         ) from error
+
+
+@contextmanager
+def _plain_file(path: Path) -> Iterator[soundfile.SoundFile]:
+    about = path.stat()
+    if not S_ISREG(about.st_mode):  # a pipe would be waited for
+        raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
+    if about.st_size == 0:
+        raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
+    with path.open("rb", buffering=0) as raw, soundfile.SoundFile(_source(raw), closefd=False) as file:
+        yield file
+
+
+@contextmanager
+def _from_source(source: AudioSource) -> Iterator[soundfile.SoundFile]:
+    with source.open() as stream:
+        heard = _Stream(stream)
+        try:
+            with soundfile.SoundFile(heard, closefd=False) as file:
+                yield file
+        except Exception:
+            heard.refuse()
+            raise
+        heard.refuse()
+
+
+class _Stream:
+    """What libsndfile calls to read a stream: an error cannot pass through it, and is kept until it returns."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except OSError as error:
+            self._error = self._error or error
+            return b""
+
+    def write(self, _data: bytes) -> int:
+        """Never called: files are opened to be read."""
+        return 0
+
+    def refuse(self) -> None:
+        """Raise what went wrong."""
+        if self._error is not None:
+            raise self._error
 
 
 def _source(raw: FileIO) -> int | FileIO:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import soundfile
@@ -11,6 +13,7 @@ from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError
 
 
+@cache
 def audio_suffixes() -> frozenset[str]:
     """Endings of audio files, lower case, with the dot; those libsndfile cannot read are then skipped by name."""
     formats = {f".{name.lower()}" for name in soundfile.available_formats()}
@@ -45,4 +48,4 @@ def read_folder(path: Path, request: Request) -> Dataset:
         raise DataError(f"{path}: expected audio files in it, found none")
     if not rows:
         raise DataError(f"{path}: expected folders named after classes with audio files in them, found none")
-    return build_dataset(path, ["path", "label"], rows, [], request)
+    return replace(build_dataset(path, ["path", "label"], rows, [], request), format="folder of class folders")

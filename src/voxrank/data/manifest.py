@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +16,7 @@ from voxrank.data.rows import Request, Row, build_dataset
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, shortened
 
+NEMO = "NeMo manifest"
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 UNCLOSED = "unexpected end of data"
 """What the csv module says when a quotation mark has swallowed the rest of the file."""
@@ -30,7 +34,8 @@ def read_table(path: Path, request: Request) -> Dataset:
         reader = csv.reader(text, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
         header = _header(path, reader)
         lines = list(_table_rows(path, text, reader, header))
-    return build_dataset(path, header, *_sorted_out(lines), request)
+    dataset = build_dataset(path, header, *_sorted_out(lines), request)
+    return replace(dataset, format=path.suffix[1:].upper())
 
 
 class _Lines:
@@ -109,13 +114,36 @@ def _table_rows(path: Path, text: _Lines, reader: Any, header: list[str]) -> Ite
 
 def read_json_lines(path: Path, request: Request) -> Dataset:
     """Read a manifest with one JSON object a line. Errors as `read_dataset`."""
-    with path.open(encoding="utf-8-sig") as file:
-        rows, skipped = _sorted_out(list(_json_rows(path, file)))
+    rows, skipped = _sorted_out(list(json_rows(path)))
     columns = list(dict.fromkeys(name for row in rows for name in row.columns))
     if not rows:
         first = f"; {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{path}: expected one JSON object a line, found none{first}")
-    return build_dataset(path, columns, rows, skipped, request)
+    form = NEMO if "audio_filepath" in columns else "JSON lines"
+    return replace(build_dataset(path, columns, rows, skipped, request), format=form)
+
+
+def open_text(path: Path) -> TextIO:
+    """A text in UTF-8, perhaps compressed by gzip."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
+
+
+def first_object(path: Path) -> dict[str, Any]:
+    """The first line of a file as a JSON object; empty where it is none, or cannot be read."""
+    try:
+        with open_text(path) as file:
+            content = json.loads(file.readline(MAX_LINE))
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def json_rows(path: Path) -> Iterator[Row | Skipped]:
+    """The objects of a file, one a line."""
+    with open_text(path) as file:
+        yield from _json_rows(path, file)
 
 
 def _json_rows(path: Path, file: TextIO) -> Iterator[Row | Skipped]:

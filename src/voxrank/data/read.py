@@ -1,86 +1,110 @@
-"""A path → `Dataset`: picks the reader for its format."""
+"""A path, a name or an object → `Dataset`: picks the reader for its format."""
 
 from __future__ import annotations
 
 import os
+import zlib
 from codecs import getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from voxrank.data.cuts import is_cuts, read_cuts
 from voxrank.data.folder import read_folder
-from voxrank.data.manifest import read_json_lines, read_table
+from voxrank.data.formats import format_names, format_of, register_reader
+from voxrank.data.hub import is_hub_id, is_saved, read_hub, read_saved
+from voxrank.data.kaldi import is_kaldi, read_kaldi
+from voxrank.data.manifest import first_object, read_json_lines, read_table
+from voxrank.data.plugged import named_format, plugged_format
 from voxrank.data.rows import ALL, Request
+from voxrank.data.tars import is_tar, read_tars
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, did_you_mean
 
-Reader = Callable[[Path, Request], Dataset]
+__all__ = ["format_names", "read_dataset", "read_unlabelled", "register_reader"]
 
-READERS: dict[str, Reader] = {
-    ".csv": read_table,
-    ".tsv": read_table,
-    ".jsonl": read_json_lines,
-    ".ndjson": read_json_lines,
-}
-"""File ending → reader; a folder goes to `read_folder`."""
+TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".jsonl.gz")
 PIECE_BYTES = 1 << 20
 
 
 def read_dataset(
-    path: str | os.PathLike[str],
+    data: Any,
     *,
     target: str | None = None,
     split: str | None = None,
     segments: str | os.PathLike[str] | None = None,
     tier: str | None = None,
+    besides: Sequence[str] = (),
 ) -> Dataset:
     """Read labelled speech: rows and labels only, no audio.
 
     Columns: ``path`` (or ``audio_filepath``, ``file``, ``audio``), relative to the manifest's folder; ``label``
     (class), ``labels`` (any number of them), ``value`` (number), ``segments`` (a TextGrid, CTM, RTTM, Audacity or JSON
     file, or a JSON list) or ``text`` (transcript), the first of these that is there; optionally ``start`` (or
-    ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``language``, ``split``.
+    ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``language``, ``split``. In data
+    that other tools wrote, columns with other usual names stand for these (`voxrank.data.columns`), and
+    `Dataset.notes` says which.
 
     Args:
-        path: a .csv, .tsv, .jsonl or .ndjson manifest, or a folder of class folders.
+        data: a manifest (.csv, .tsv, .jsonl, .ndjson, .jsonl.gz, NeMo's .json), a folder of class folders, a Kaldi
+            data folder, a file of Lhotse cuts, tar shards (WebDataset), a Hugging Face data set (saved folder or hub
+            id); or an object: a pandas DataFrame, a PyTorch data set, a `datasets.Dataset`, a `lhotse.CutSet`.
         target: another column to predict: ``value`` as numbers, any other as classes.
         split: rows to take; by default those of ``train`` where there are any, else all; "all" for every row.
         segments: a file that says what is heard when in all recordings, or a folder with a file for each, named like
             the audio; in place of a column.
-        tier: of TextGrid files; by default "phones", or the only one.
+        tier: of TextGrid files and of Lhotse's alignments; by default "phones", or the only one.
+        besides: other columns to keep, such as "speaker" and "gender" (`Utterance.others`).
 
     Returns:
         The usable utterances; the others are in `Dataset.skipped` with reasons.
 
     Raises:
-        DataError: the path, its format, its columns or all of its rows are unusable.
+        DataError: the data, its format, its columns or all of its rows are unusable.
     """
     given = None if segments is None else Path(segments)
     if given is not None and not given.exists():
         raise DataError(f"no such file or folder of segments: {given}; check the path")
-    return _read(Path(path), Request(target, split, segments=given, tier=tier))
+    return _read(data, Request(target, split, segments=given, tier=tier, besides=tuple(besides)))
 
 
-def read_unlabelled(path: str | os.PathLike[str]) -> Dataset:
-    """Read speech whose labels do not matter, all of its rows: a manifest with or without them, or a folder.
+def read_unlabelled(data: Any) -> Dataset:
+    """Read speech whose labels do not matter, all of its rows: as `read_dataset`, with or without labels.
 
     Raises:
         DataError: as `read_dataset`.
     """
-    return _read(Path(path), Request(split=ALL, labelled=False))
+    return _read(data, Request(split=ALL, labelled=False))
 
 
-def _read(source: Path, request: Request) -> Dataset:
+def _read(data: Any, request: Request) -> Dataset:
+    if not isinstance(data, str | os.PathLike):
+        from voxrank.data.objects import read_object
+
+        return read_object(data, request)
+    source = os.fspath(data)
     try:
-        return _reader(source)(source, request)
+        form, place = named_format(source) or (format_of(source), source)
+        faults = ""
+        if form is None:
+            form, faults = plugged_format(source)
+        if form is None:
+            raise _unknown(Path(source), faults)
+        return form.read(place, request)
     except UnicodeDecodeError as error:
-        line = _first_line_not_utf8(source)
-        raise DataError(f"{source}: expected UTF-8 text, got other bytes in line {line}; save it as UTF-8") from error
+        line = _first_line_not_utf8(Path(source))
+        where = f" in line {line}" if line else ""
+        raise DataError(f"{source}: expected UTF-8 text, got other bytes{where}; save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {source}: {error}; the file was cut short or damaged, copy it again") from error
 
 
 def _first_line_not_utf8(source: Path) -> int:
-    """Counted from 1; the decoder itself knows no more than its place in a buffer."""
+    """Counted from 1; the decoder itself knows no more than its place in a buffer. 0 where it is not one plain file."""
+    if not source.is_file() or source.suffix.lower() == ".gz":
+        return 0
     decoder = getincrementaldecoder("utf-8")()
     line = 1
     with source.open("rb") as file:
@@ -92,22 +116,53 @@ def _first_line_not_utf8(source: Path) -> int:
     return line
 
 
-def _reader(source: Path) -> Reader:
-    if source.is_dir():
-        return read_folder
+def _unknown(source: Path, faults: str) -> DataError:
+    """What to say of data that no reader knows.
+
+    Args:
+        source: its name.
+        faults: what kept plug-ins from being asked.
+    """
+    more = f"; {faults}" if faults else ""
     if not source.exists():
         siblings = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
         near = did_you_mean(source.name, siblings).partition(" (known")[0] if siblings else ""
         hint = near if near.startswith("did you mean") else "check the path"
-        raise DataError(f"no such data set: {source}; {hint}")
-    suffix = source.suffix.lower()
-    if suffix not in READERS:
-        raise DataError(
-            f"{source}: expected a folder of class folders or a file ending in {', '.join(READERS)}, "
-            f"got {suffix or 'no ending'!r}"
-        )
-    if not source.is_file():  # a pipe would be waited for
-        raise DataError(f"{source}: expected a manifest, got a device; give a file")
-    if source.stat().st_size == 0:
-        raise DataError(f"{source}: expected a manifest, got an empty file")
-    return READERS[suffix]
+        return DataError(f"no such data set: {source}; {hint}{more}")
+    endings = ", ".join((*TABLES, *LINES, ".tar"))
+    return DataError(
+        f"{source}: expected a folder of class folders or a file ending in {endings}, "
+        f"got {source.suffix.lower() or 'no ending'!r}{more}"
+    )
+
+
+def _ends(*suffixes: str) -> Callable[[str], bool]:
+    return lambda source: source.lower().endswith(suffixes) and Path(source).exists() and not Path(source).is_dir()
+
+
+def _is_json(source: str) -> bool:
+    """NeMo's manifests are lines of JSON, whatever they are called."""
+    return source.lower().endswith(".json") and bool(first_object(Path(source)))
+
+
+def _manifest(read: Callable[[Path, Request], Dataset]) -> Callable[[str, Request], Dataset]:
+    def checked(source: str, request: Request) -> Dataset:
+        path = Path(source)
+        if not path.is_file():  # a pipe would be waited for
+            raise DataError(f"{source}: expected a manifest, got a device; give a file")
+        if path.stat().st_size == 0:
+            raise DataError(f"{source}: expected a manifest, got an empty file")
+        return read(path, request)
+
+    return checked
+
+
+register_reader("folder of class folders", os.path.isdir, lambda source, request: read_folder(Path(source), request))
+register_reader("table", _ends(*TABLES), _manifest(read_table))
+register_reader("JSON lines", _ends(*LINES), _manifest(read_json_lines))
+register_reader("NeMo manifest", _is_json, _manifest(read_json_lines))
+register_reader("Lhotse cuts", is_cuts, read_cuts)
+register_reader("tar shards", is_tar, read_tars)
+register_reader("Kaldi data folder", is_kaldi, read_kaldi)
+register_reader("Hugging Face data set (hub)", is_hub_id, read_hub)
+register_reader("Hugging Face data set (saved)", is_saved, read_saved)

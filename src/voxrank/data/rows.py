@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from voxrank.data.names import name_within
+from voxrank.data.sources import AudioSource
 from voxrank.data.timed import SegmentSource
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
 from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shortened
@@ -33,10 +35,19 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a manifest: where it stands ("line 7"), and its columns as text, numbers or None."""
+    """One row of a manifest.
+
+    Attributes:
+        where: it stands, such as "line 7".
+        columns: as text, numbers or None.
+        id: of the utterance; None: its path, with its offsets when it has any.
+        audio: where the audio is, when it is no file of its own; the path is then a name for it.
+    """
 
     where: str
     columns: Mapping[str, Any]
+    id: str | None = None
+    audio: AudioSource | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Request:
         labelled: whether labels matter; else each utterance is labelled with its own file.
         segments: a file, or a folder of files, that tells what is heard when in place of a column.
         tier: of TextGrid files.
+        besides: other columns that are wanted.
     """
 
     target: str | None = None
@@ -56,6 +68,7 @@ class Request:
     labelled: bool = True
     segments: Path | None = None
     tier: str | None = None
+    besides: tuple[str, ...] = ()
 
 
 def build_dataset(
@@ -74,6 +87,9 @@ def build_dataset(
         DataError: a column is missing, the split is unknown, or nothing usable is left.
     """
     path_column = _path_column(source, columns)
+    for name in request.besides:
+        if name not in columns:
+            raise DataError(f"{source}: there is no column {name!r} to look at; {did_you_mean(name, columns)}")
     target, task = _target(source, columns, request if request.labelled else Request(path_column))
     split, kept = _of_split(source, list(rows), request.split)
     separator = _separator(kept, target) if task == "multilabel" else None
@@ -85,6 +101,8 @@ def build_dataset(
             utterance = _utterance(row, source.parent, path_column, target, task, separator)
             if timed is not None:
                 utterance = replace(utterance, segments=timed.of(row.columns.get(target), utterance.path))
+            if request.besides:
+                utterance = replace(utterance, others=_others(row, request.besides))
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
@@ -153,13 +171,13 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
     if name is None:
         raise UtteranceError(f"the column {path_column!r} is empty")
     start, end = _offsets(row)
+    name = name if row.audio else name_within(folder, name)
     labels = _labels(row, target, separator) if separator else None
     content = None if separator or task == "segmentation" else _text(row, target)
     if content is None and labels is None and task != "segmentation":
         raise UtteranceError(f"the column {target!r} is empty")
-    name = name_within(folder, name)
     return Utterance(
-        id=name if end is None and not start else f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]",
+        id=row.id or (name if end is None and not start else _stretch(name, start, end)),
         path=folder / name,
         start=start,
         end=end,
@@ -170,7 +188,22 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
         split=_text(row, "split"),
         labels=labels,
         language=_text(row, "language"),
+        audio=row.audio,
     )
+
+
+def _stretch(name: str, start: float, end: float | None) -> str:
+    return f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]"
+
+
+def _others(row: Row, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Cells of other columns; one that no text or number stands in counts as empty, and costs no utterance."""
+    found = []
+    for column in columns:
+        with suppress(UtteranceError):
+            if (cell := _text(row, column)) is not None:
+                found.append((column, cell))
+    return tuple(found)
 
 
 def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:

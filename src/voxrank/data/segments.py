@@ -154,22 +154,27 @@ def _textgrid(path: Path, tier: str | None) -> Segments:
     except Exception as error:  # praatio raises what its parsers meet: index, key, value and its own errors
         raise UtteranceError(f"{path.name} is no TextGrid that can be read ({reason(error)}); save it again") from error
     tiers = {own.name: own for own in grid.tiers if isinstance(own, IntervalTier)}
-    chosen = tiers[_tier_name(list(tiers), tier, path)]
+    chosen = tiers[tier_name(list(tiers), tier, path.name)]
     return tuple(_segment(e.start, e.end, e.label, f"{path.name}") for e in chosen.entries)
 
 
-def _tier_name(names: list[str], wanted: str | None, path: Path) -> str:
+def tier_name(names: list[str], wanted: str | None, where: str) -> str:
+    """The tier that is read: the one that is wanted, else one named phones, or the only one.
+
+    Raises:
+        UtteranceError: there is none of that name, or none that can be told from the others.
+    """
     if not names:
-        raise UtteranceError(f"expected a tier of intervals in {path.name}, found none")
+        raise UtteranceError(f"expected a tier of intervals in {where}, found none")
     if wanted is not None:
         if wanted not in names:
-            raise UtteranceError(f"there is no tier {wanted!r} in {path.name}; {did_you_mean(wanted, names)}")
+            raise UtteranceError(f"there is no tier {wanted!r} in {where}; {did_you_mean(wanted, names)}")
         return wanted
     phones = [name for name in names if name.lower().rpartition(" - ")[2] in DEFAULT_TIERS]
     found = phones or names
     if len(found) > 1:
         several = listed(map(repr, found))
-        raise UtteranceError(f"expected one tier of intervals in {path.name}, found {several}; name one with --tier")
+        raise UtteranceError(f"expected one tier of intervals in {where}, found {several}; name one with --tier")
     return found[0]
 
 
@@ -241,7 +246,7 @@ def _json(path: Path, tier: str | None) -> Content:
         return tuple(_items(content, path.name))
     if isinstance(content, dict) and isinstance(content.get("tiers"), dict):
         tiers = {str(name): own for name, own in content["tiers"].items() if isinstance(own, dict)}
-        entries = tiers[_tier_name(list(tiers), tier, path)].get("entries")
+        entries = tiers[tier_name(list(tiers), tier, path.name)].get("entries")
         return tuple(_items(entries, path.name))
     if isinstance(content, dict) and "segments" in content:
         return tuple(_items(content["segments"], path.name))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from voxrank.config import Seconds
+from voxrank.data.sources import AudioSource
+from voxrank.errors import DataError, did_you_mean
 
 Task = Literal["classification", "multilabel", "regression", "segmentation", "transcription"]
 TIMED: tuple[Task, ...] = ("segmentation", "transcription")
 """Tasks whose labels belong to frames rather than to utterances."""
 
-
+ALWAYS = ("speaker", "language", "split", "label")
+"""Columns that every utterance has, if only empty."""
 NAMED_ALWAYS = 7
 """Of an utterance's fields behind its path, those that are in every fingerprint; others are where they are given."""
 
@@ -53,7 +56,7 @@ class Utterance:
 
     Attributes:
         id: unique in its data set; the path, with its offsets when it has any.
-        path: the audio file.
+        path: the audio file; a name for it where `audio` says where it is.
         start, end: seconds from the beginning of the file; `end` None means the end of the file.
         label: class name, for classification.
         value: number to predict, for regression.
@@ -63,6 +66,8 @@ class Utterance:
         labels: names of all that it shows, sorted, for tasks where that may be any number; () for none of them.
         language: that it is in, when the manifest says.
         segments: what is heard when, in seconds of the file.
+        audio: where the audio is, when it is no file of its own.
+        others: (column, cell) of what else was asked for; columns without a cell are not in it.
     """
 
     id: str
@@ -77,6 +82,13 @@ class Utterance:
     labels: tuple[str, ...] | None = None
     language: str | None = None
     segments: tuple[Segment, ...] | None = None
+    audio: AudioSource | None = None
+    others: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def place(self) -> Path | AudioSource:
+        """Where its audio is; utterances of one file share it."""
+        return self.audio or self.path
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,6 +107,8 @@ class Dataset:
         utterances: the usable rows.
         skipped: the rows that are not, with reasons.
         split: the part of the data that was taken; "all" for every row.
+        format: what it was read as, for people.
+        notes: what the reader took for what, a line each.
     """
 
     source: str
@@ -103,6 +117,8 @@ class Dataset:
     utterances: tuple[Utterance, ...]
     skipped: tuple[Skipped, ...] = ()
     split: str = "all"
+    format: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -112,6 +128,21 @@ class Dataset:
         """The distinct labels, sorted."""
         return tuple(sorted({name for u in self.utterances for name in u.names}))
 
+    def cells(self, column: str) -> list[str | None]:
+        """What a column says of each utterance: one that was asked for, or speaker, language, split or label.
+
+        Raises:
+            DataError: there is no such column, or it is empty.
+        """
+        known = {name for utterance in self.utterances for name, _ in utterance.others or ()}
+        if column in known:
+            return [dict(utterance.others or ()).get(column) for utterance in self.utterances]
+        always = {name for name in ALWAYS if any(getattr(one, name) is not None for one in self.utterances)}
+        if column not in always:
+            names = did_you_mean(column, known | always)
+            raise DataError(f"{self.source}: no utterance has a cell in a column {column!r}; {names}")
+        return [getattr(utterance, column) for utterance in self.utterances]
+
     def fingerprint(self) -> str:
         """Hex digest of what is asked: task, ids, offsets and labels of all utterances, in order.
 
@@ -119,7 +150,9 @@ class Dataset:
         """
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
-            identity, _, *fields = astuple(utterance)  # without the machine's own path
+            identity, _, *fields = astuple(
+                replace(utterance, audio=None, others=None)
+            )  # without the machine's own paths
             always, where_given = fields[:NAMED_ALWAYS], fields[NAMED_ALWAYS:]
             given = [field for field in where_given if field is not None]
             digest.update(repr((identity, *always, *given)).encode())

@@ -94,6 +94,7 @@ class Encoder(ABC):
         min_samples: the shortest; shorter audio is padded with zeros to it.
         budget_samples: padded samples in one forward pass.
         device: where it runs.
+        origin: the package that brings it and its version, where that is a plug-in; the registry says it.
     """
 
     spec: str
@@ -105,6 +106,7 @@ class Encoder(ABC):
     min_samples: int
     budget_samples: int
     device: torch.device
+    origin: str = ""
     _offsets: dict[int, Seconds] | None = None
 
     def cost_samples(self, n_samples: int) -> int:
@@ -144,8 +146,8 @@ class Encoder(ABC):
     def settings(self) -> dict[str, str]:
         """What else its frames follow from, beside weights and the options that it was loaded with: name → text.
 
-        A configuration, a digest of the graph or of the code. A model with weights that tells neither them nor this is
-        never looked up in the cache.
+        A configuration, a digest of the graph or of the code. A model that tells neither weights nor this is never
+        looked up in the cache, unless it is one of voxrank's own that has no weights.
         """
         return {}
 

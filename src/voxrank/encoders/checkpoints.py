@@ -139,6 +139,18 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return config
 
 
+def read_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the checkpoint's own config.json says.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    with reading(checkpoint, "config.json"):
+        content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
+    said: dict[str, Any] = content
+    return said
+
+
 def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
     """What to build: the model, or the encoder of a model that has more.
 

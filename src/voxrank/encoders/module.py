@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import nn
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, count_parameters, pick_device, pick_dtype
+from voxrank.encoders.code import code_digest
 from voxrank.encoders.padding import without_tf32
 from voxrank.encoders.taps import Intake, TapEncoder, matches, nearest
 from voxrank.errors import ModelError, did_you_mean, reason
@@ -104,7 +103,8 @@ class TappedModule:
 
     def __init__(self, module: nn.Module, pattern: str, device: torch.device, dtype: torch.dtype) -> None:
         self.module = module
-        self.settings = {"module": repr(module), "code": _code_digest(module), "places": pattern}
+        code = code_digest(type(part) for part in module.modules())
+        self.settings = {"module": repr(module), "code": code, "places": pattern}
         self._device = device
         self._dtype = dtype
         self.places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
@@ -136,18 +136,6 @@ class TappedModule:
         finally:
             for hook in hooks:
                 hook.remove()
-
-
-def _code_digest(module: nn.Module) -> str:
-    """Of the source files that the module's parts are defined in; another forward pass of the same weights differs."""
-    files = set()
-    for kind in {type(part) for part in module.modules()}:
-        with suppress(OSError, TypeError):  # made by a builder, or in a session
-            files.add(inspect.getsourcefile(kind))
-    digest = hashlib.sha256()
-    for file in sorted(filter(None, files)):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
 
 
 def _chosen(module: nn.Module, pattern: str) -> dict[str, nn.Module]:

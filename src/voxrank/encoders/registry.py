@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
+from typing import cast
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
-from voxrank.errors import ModelError, RunError, did_you_mean
+from voxrank.encoders.known import nearest_model
+from voxrank.errors import ModelError, RunError, VoxrankError, did_you_mean, reason
 from voxrank.memory import is_out_of_memory
+from voxrank.plugins import find_plugin, plugin_names
 
 Loader = Callable[[str, EncoderOptions], Encoder]
 """Takes what follows ``scheme:`` ("" when nothing does) and the options; raises ModelError."""
 
-UNTRAINED = ("logmel", "mfcc")
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
@@ -42,8 +43,8 @@ def register_scheme(scheme: str, loader: Loader) -> None:
 
 
 def schemes() -> tuple[str, ...]:
-    """The registered schemes, sorted."""
-    return tuple(sorted(_LOADERS))
+    """The registered schemes and those of plug-ins, sorted; no plug-in is imported."""
+    return tuple(sorted({*_LOADERS, *plugin_names("encoders")}))
 
 
 def split_spec(spec: str) -> tuple[str, str]:
@@ -57,6 +58,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 
     Raises:
         ModelError: the spec is empty, or its scheme is unknown.
+        PluginError: several plug-ins claim the scheme.
     """
     if not spec.strip():
         raise ModelError(
@@ -65,8 +67,11 @@ def split_spec(spec: str) -> tuple[str, str]:
     scheme, colon, rest = spec.partition(":")
     if scheme in _LOADERS:
         return scheme, rest
-    if colon and "/" not in scheme and len(scheme) > 1:  # one letter is a Windows drive
-        raise ModelError(f"unknown model scheme {scheme!r} in {spec!r}; {did_you_mean(scheme, _LOADERS)}")
+    if "/" not in scheme and len(scheme) > 1 and "\\" not in scheme:  # one letter is a Windows drive
+        if find_plugin("encoders", scheme) is not None:
+            return scheme, rest
+        if colon:
+            raise ModelError(f"unknown model scheme {scheme!r} in {spec!r}; {did_you_mean(scheme, schemes())}")
     return HUB, spec
 
 
@@ -79,21 +84,55 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
 
     Raises:
         ModelError: unknown or damaged, in one line with what to do.
+        PluginError: a plug-in cannot be used.
         RunError: memory ran out.
     """
     scheme, rest = split_spec(spec)
-    loader = _LOADERS[scheme]
-    if isinstance(loader, str):
-        module, _, function = loader.partition(":")
-        loader = getattr(import_module(module), function)
+    loader, origin = _loader(scheme)
     try:
         encoder: Encoder = loader(rest, options or EncoderOptions())
     except (ModelError, MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):  # a ModelError names its cause
             raise RunError(f"{spec}: memory ran out while the model was loaded; take a smaller one") from error
-        near = get_close_matches(spec, UNTRAINED, n=1) if scheme == HUB else []
-        if near and isinstance(error, ModelError):
-            raise ModelError(f"{error}; did you mean {near[0]}?") from error
+        near = nearest_model(spec) if scheme == HUB and isinstance(error, ModelError) else None
+        if near is not None and "did you mean" not in str(error):
+            raise ModelError(f"{error}; did you mean {near}?") from error
         raise
     encoder.spec = spec
+    encoder.origin = origin
     return encoder
+
+
+def _loader(scheme: str) -> tuple[Loader, str]:
+    """What loads a scheme that `split_spec` knows, and the package that brings it; "" for one that is registered."""
+    known = _LOADERS.get(scheme)
+    if known is None:
+        return _plugged(scheme)
+    if isinstance(known, str):
+        module, _, function = known.partition(":")
+        known = cast("Loader", getattr(import_module(module), function))
+    return known, ""
+
+
+def _plugged(scheme: str) -> tuple[Loader, str]:
+    plugin = find_plugin("encoders", scheme)
+    if plugin is None:  # its package went between two looks
+        raise ModelError(f"unknown model scheme {scheme!r}; {did_you_mean(scheme, schemes())}")
+    load = plugin.load()
+    if not callable(load):
+        raise plugin.refuse("a function of (rest, options)", load)
+
+    def loader(rest: str, options: EncoderOptions) -> Encoder:
+        try:
+            made = load(rest, options)
+        except (VoxrankError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise ModelError(f"{plugin.origin} cannot load {scheme}:{rest} ({reason(error)})") from error
+        if not isinstance(made, Encoder):
+            raise plugin.refuse("a function that returns a voxrank.encoders.base.Encoder", made)
+        return made
+
+    return loader, plugin.origin

@@ -32,6 +32,7 @@ class ModelSketch:
         skipped: utterances that this model could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
+        before_s: the same of what came from the cache, when it was encoded.
         cached_s: of `used_s` and what was skipped, audio that was not encoded, since the cache held what it came to.
     """
 
@@ -41,7 +42,14 @@ class ModelSketch:
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
+    before_s: Seconds = 0.0
     cached_s: Seconds = 0.0
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of audio in a second of forward passes, each timed when it was made; None where none was timed."""
+        taken = self.encode_s + self.before_s
+        return self.used_s / taken if taken > 0 else None
 
     @classmethod
     def empty(cls, layers: Sequence[Layer], targets: Targets, options: ExtractionOptions) -> ModelSketch:
@@ -63,6 +71,7 @@ class ModelSketch:
         self.skipped += part.skipped
         self.used_s += part.used_s
         self.encode_s += part.encode_s
+        self.before_s += part.before_s
 
     def merge(self, other: ModelSketch) -> None:
         """Take in other shards of the same model, which is then of no more use."""
@@ -76,6 +85,7 @@ class ModelSketch:
         self.skipped += other.skipped
         self.used_s += other.used_s
         self.encode_s += other.encode_s
+        self.before_s += other.before_s
         self.cached_s += other.cached_s
 
 

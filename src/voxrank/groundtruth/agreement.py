@@ -77,7 +77,11 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Chance:
-    """What a random order is expected to reach."""
+    """What a random order is expected to reach.
+
+    Attributes:
+        spearman, recall, regret: as those of `Agreement`.
+    """
 
     spearman: float
     recall: float

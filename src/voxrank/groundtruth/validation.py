@@ -50,7 +50,7 @@ TRIALS = "trials.sqlite"
 
 
 def validate(
-    data: str | os.PathLike[str] | Dataset,
+    data: Any,
     models: Sequence[str],
     *,
     tuning: TuningOptions | None = None,
@@ -87,6 +87,9 @@ def validate(
         seed: of resamples.
         progress: told of each step.
 
+    Returns:
+        The metric of every candidate and seed, and the agreement of every score, rule and the rival with it.
+
     Raises:
         DataError, ModelError, OptionError: the request was wrong; nothing was trained.
         RunError: the run failed. A single trial that fails is reported in the result.
@@ -119,6 +122,7 @@ def validate(
             extraction=extraction,
             sequence=sequence,
             use=tuning.use,
+            details="none",
             seed=seed,
             progress=watcher,
         )
@@ -322,8 +326,8 @@ def _tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
 
 
 def weights_digest(encoder: Encoder) -> str:
-    """Hex digest of a model's weights; of its spec where it does not show them."""
-    digest = hashlib.sha256(encoder.spec.encode() if encoder.network() is None else b"")
+    """Hex digest of a model's weights; of its spec, and its plug-in's version, where it does not show them."""
+    digest = hashlib.sha256(f"{encoder.spec}{encoder.origin}".encode() if encoder.network() is None else b"")
     network = encoder.network()
     for name, value in sorted(network.state_dict().items()) if network is not None else ():
         digest.update(name.encode())

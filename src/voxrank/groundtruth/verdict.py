@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Skipped
+from voxrank.fromjson import read_object
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.results import save_tables
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of `validation.json`."""
+FILE = "validation.json"
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall seconds: forward passes, scoring and aligning for the scores; trials and the rival's; this run.
+    """What a validation took, in wall seconds.
 
-    `tune_s` and `rival_s` count all trials of the result, also those of earlier runs. Highest resident memory of this
-    run in MB (10⁶ bytes).
+    Attributes:
+        encode_s, score_s, align_s: of forward passes, scoring and aligning for the scores.
+        tune_s, rival_s: of all trials of the result, and of the rival's, also those of earlier runs.
+        total_s: of this run.
+        peak_rss_mb: highest resident memory of this run, in MB (10⁶ bytes).
     """
 
     encode_s: Seconds
@@ -171,10 +177,20 @@ class Validation:
             rows.append(row | {"seconds": one.seconds, "failures": "; ".join(one.failures)})
         return pd.DataFrame(rows)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Validation:
+        """Read what `save` wrote: a folder, or its `validation.json`.
+
+        Raises:
+            DataError: there is no validation, or the file is damaged or of another kind or version.
+        """
+        file = Path(path)
+        return read_object(file / FILE if file.is_dir() else file, SCHEMA, cls, "a validation")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `validation.json` and `candidates.csv` into a folder, made if need be, each whole or not at all.
 
         Raises:
             OptionError: the folder cannot be written.
         """
-        save_tables(path, "validation.json", self.to_json(), "candidates.csv", self.to_pandas())
+        save_tables(path, FILE, self.to_json(), "candidates.csv", self.to_pandas())

@@ -14,6 +14,7 @@ from rich.text import Text
 from voxrank.config import Seconds
 from voxrank.progress import Progress
 from voxrank.report.terminal import plain
+from voxrank.results import Ranking
 
 LINE_EVERY_S: Seconds = 15.0
 NAME_COLUMNS = 18
@@ -154,6 +155,57 @@ class LineProgress(Progress):
 
     def _say(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)
+
+
+class Together(Progress):
+    """Tells several of the same run.
+
+    Args:
+        told: who is told, in order.
+    """
+
+    def __init__(self, *told: Progress) -> None:
+        self._told = told
+
+    def note(self, text: str) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.note(text)
+
+    def load(self, model: str, position: int, models: int) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.load(model, position, models)
+
+    def align(self, aligner: str, seconds: Seconds) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.align(aligner, seconds)
+
+    def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.start(model, position, models, seconds)
+
+    def advance(self, seconds: Seconds) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.advance(seconds)
+
+    def finish(self) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.finish()
+
+    def ranked(self, ranking: Ranking) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.ranked(ranking)
+
+    def trial(self, text: str, position: int, trials: int) -> None:
+        """Tell all."""
+        for one in self._told:
+            one.trial(text, position, trials)
 
 
 def watch(console: Console) -> BarProgress | LineProgress:

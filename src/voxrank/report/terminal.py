@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voxrank.data.utterance import Skipped
-from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+if TYPE_CHECKING:  # numbers and their packages are not needed to show a help text
+    from voxrank.data.utterance import Skipped
+    from voxrank.details import ClassView, Details, Knowledge, LearningCurve
+    from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 WIDTH_COLUMNS = 80
+GAP_COLUMNS = 2
+"""Between two columns of a table."""
+NAME_COLUMNS, LEAST_NAME_COLUMNS = 28, 8
+"""Of a model's name, cut to that."""
+SCORE_COLUMNS, ABREAST_COLUMNS = 14, 10
+"""Of a score's name, alone and among others."""
+CURVE_COLUMNS = 13
+"""Of the curve, for which names are cut shorter."""
 SHOWN_REASONS = 5
 SCORES_ABREAST = 5
+HARDEST, CONFUSED = 3, 2
+"""Classes shown, and others that each is taken for."""
+FEW = 5
+"""Samples of a class from which on its share is shown."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -28,6 +45,24 @@ def plain(name: str, width: int | None = None) -> Text:
     return text
 
 
+def short_name(name: str, width: int) -> Text:
+    """A model's name cut to `width` columns in its middle: names of one owner differ at their ends.
+
+    Example:
+        >>> short_name("facebook/wav2vec2-large-xlsr-53", 20).plain
+        'facebo…large-xlsr-53'
+    """
+    text = plain(name)
+    if text.cell_len <= width:
+        return text
+    head, tail = set_cell_size(text.plain, (width - 1) // 3).rstrip(), ""
+    for character in reversed(text.plain):
+        if cell_len(head) + cell_len(tail) + cell_len(character) + 1 > width:
+            break
+        tail = character + tail
+    return Text(f"{head}…{tail}")
+
+
 def show_ranking(console: Console, ranking: Ranking) -> None:
     """Print the models, best first, what to fine-tune, what was skipped and what it took."""
     names = ranking.options["scores"]
@@ -38,6 +73,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     console.print(verdict(ranking))
     for found in ranking.sensitivity:
         console.print(sensitivity(found))
+    show_details(console, ranking)
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
         console.print("some were skipped by one model alone: models were scored on data that differ by those")
@@ -57,26 +93,37 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
 
 def models_table(ranking: Ranking, score: str) -> Table:
     """One row for each model at its best layer, with a curve of its layers."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", justify="right")
-    table.add_column("model")
-    table.add_column("layer", justify="right")
-    table.add_column(score, justify="right")
-    table.add_column("95 % interval", justify="right")
-    table.add_column("best in", justify="right")
-    table.add_column("layers", overflow="ellipsis", no_wrap=True)
-    curves = {m.model: _curve(ranking.layers, m.model, score) for m in ranking.models}
-    places = {model.model: _place(group) for group in ranking.groups for model in group}
-    for model in ranking.models:
-        value = model.scores[score]
-        table.add_row(
+    places = {model.model: place(group) for group in ranking.groups for model in group}
+    headings: tuple[str | Text, ...] = ("", plain(score, width=SCORE_COLUMNS), "layer", "95 % interval", "best in")
+    rows: list[tuple[str | Text, ...]] = [
+        (
             places[model.model],
-            plain(model.model, width=28),
+            _number(model.scores[score].value),
             str(model.layer),
-            f"{value.value:.4f}",
-            _interval(value),
+            _interval(model.scores[score]),
             _percent(model.probability_best) if len(ranking.models) > 1 else "-",
-            curves[model.model],
+        )
+        for model in ranking.models
+    ]
+    room = _room([headings, *rows])
+    most_layers = max(Counter(layer.model for layer in ranking.layers).values())
+    wide = max(len("model"), *(min(_cells(plain(m.model)), NAME_COLUMNS) for m in ranking.models))
+    names = max(min(wide, room - max(len("layers"), min(most_layers, CURVE_COLUMNS))), LEAST_NAME_COLUMNS)
+    table = _table()
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True)
+    for heading in ("layer", headings[1], *headings[3:]):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("layers", no_wrap=True)
+    for model, (rank, value, layer, interval, best) in zip(ranking.models, rows, strict=True):
+        table.add_row(
+            rank,
+            short_name(model.model, names),
+            layer,
+            value,
+            interval,
+            best,
+            _curve(ranking.layers, model.model, score, max(room - names, 1)),
             style="bold green" if model.rank == 1 else None,
         )
     return table
@@ -84,11 +131,11 @@ def models_table(ranking: Ranking, score: str) -> Table:
 
 def scores_table(ranking: Ranking, names: Sequence[str]) -> Table:
     """Where each of these scores puts each model, and at which layer."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("rank and layer by")
+    table = _table()
+    table.add_column("rank and layer by", no_wrap=True)
     cells: dict[str, list[str]] = {model.model: [] for model in ranking.models}
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(plain(name, width=ABREAST_COLUMNS), justify="right", no_wrap=True)
         sign = -1 if ranking.options["higher_is_better"][name] else 1
         best: dict[str, LayerScore] = {}
         for layer in sorted(ranking.layers, key=lambda x: sign * x.scores[name].value):
@@ -96,38 +143,34 @@ def scores_table(ranking: Ranking, names: Sequence[str]) -> Table:
         for place, layer in enumerate(best.values(), start=1):
             cells[layer.model].append(f"{place} · {layer.layer}")
     for model, row in cells.items():
-        table.add_row(plain(model, width=20), *row)
+        table.add_row(short_name(model, 20), *row)
     return table
 
 
 def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
     """One row for each layer, in the order given."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "layer"):
-        table.add_column(heading)
-    for heading in ("dim", score, "95 % interval"):
-        table.add_column(heading, justify="right")
-    for layer in layers:
-        value = layer.scores[score]
-        where = Text(f"{layer.layer} ").append_text(plain(layer.name, width=16))
-        table.add_row(plain(layer.model, width=28), where, str(layer.dim), f"{value.value:.4f}", _interval(value))
+    heading = plain(score, width=SCORE_COLUMNS)
+    rows: list[tuple[str | Text, ...]] = [
+        (str(x.dim), _number(x.scores[score].value), _interval(x.scores[score])) for x in layers
+    ]
+    headings: tuple[str | Text, ...] = ("dim", heading, "95 % interval")
+    room = _room([headings, *rows])
+    table = _table()
+    for name in ("model", "layer"):
+        table.add_column(name, no_wrap=True)
+    for one in headings:
+        table.add_column(one, justify="right", no_wrap=True)
+    names = min(room * 3 // 5, NAME_COLUMNS)
+    for layer, row in zip(layers, rows, strict=True):
+        where = Text(f"{layer.layer} ").append_text(plain(layer.name))
+        where.truncate(room - names, overflow="ellipsis")
+        table.add_row(short_name(layer.model, names), where, *row)
     return table
 
 
 def verdict(ranking: Ranking) -> Text:
     """What to fine-tune, in one sentence, with how sure that is."""
-    best = ranking.best
-    name = next(x.name for x in ranking.layers if (x.model, x.layer) == (best.model, best.layer))
-    if ranking.options.get("strategy") == "layer":
-        text = Text(f"Fine-tune layer {best.layer} (").append_text(plain(name)).append(") of ")
-        text.append_text(plain(best.model))
-    else:
-        text = Text("Fine-tune ").append_text(plain(best.model)).append(f" from layer {best.layer} (")
-        text.append_text(plain(name)).append(")")
-    if best.probability_best is not None and len(ranking.models) > 1:
-        text.append(f": best of {len(ranking.models)} models in {_percent(best.probability_best)} of resamples")
-        text.append(_rivals(ranking.models))
-    return text.append(".")
+    return plain(ranking.verdict)
 
 
 def sensitivity(found: Sensitivity) -> Text:
@@ -136,6 +179,59 @@ def sensitivity(found: Sensitivity) -> Text:
     if found.spearman is not None:
         text.append(f"Spearman {found.spearman:.3f}, ")
     return text.append("best is ").append_text(plain(found.model)).append(f", layer {found.layer}.")
+
+
+def show_details(console: Console, ranking: Ranking) -> None:
+    """Print what else was found: the hardest classes, how much data it took, what layers know besides."""
+    details = ranking.details
+    for line in hardest(details):
+        console.print(line)
+    if details.curve is not None and len(details.curve.models) > 1:
+        console.print(held_from(details.curve))
+    if details.knowledge:
+        console.print(knowledge_table(ranking))
+
+
+def hardest(details: Details) -> list[Text]:
+    """Classes that the best layer misses most, a line each with what it takes them for; none where it misses few."""
+    shown = details.classes[0].classes if details.classes else ()
+    worst = [view for view in shown if view.samples >= FEW and view.recall < 1][:HARDEST]
+    return [Text("Hardest:" if place == 0 else "        ").append_text(_missed(v)) for place, v in enumerate(worst)]
+
+
+def _missed(view: ClassView) -> Text:
+    text = Text(" ").append_text(plain(view.name, width=16)).append(f" ({_percent(view.recall)} right)")
+    for place, (name, share) in enumerate(view.confused_with[:CONFUSED]):
+        text.append(", " if place else ", taken for ").append_text(plain(name, width=12)).append(f" {_percent(share)}")
+    return text
+
+
+def held_from(curve: LearningCurve) -> Text:
+    """How much data it took until the model that is first by the curve's score came first, and whether it held."""
+    whole = _duration(curve.seconds[-1])
+    text = Text(f"By {curve.score} ").append_text(plain(curve.models[0].model, width=28))
+    if curve.held_from_s < curve.seconds[-1]:
+        return text.append(f" came first from {_duration(curve.held_from_s)} of audio on, of {whole}.")
+    return text.append(f" came first with all {whole} only: more may change that.")
+
+
+def knowledge_table(ranking: Ranking) -> Table:
+    """For each other column, how well the best layer tells it, and which layer of that model does least."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("knows besides")
+    for heading in (f"layer {ranking.best.layer}", "by chance", "layer that knows least"):
+        table.add_column(heading, justify="right")
+    own = [one for one in ranking.details.knowledge if one.model == ranking.best.model]
+    for column in dict.fromkeys(one.column for one in own):
+        layers = [one for one in own if one.column == column]
+        best = next(one for one in layers if one.layer == ranking.best.layer)
+        table.add_row(plain(column, width=24), _percent(best.accuracy), _percent(best.chance), _least(layers))
+    return table
+
+
+def _least(layers: Sequence[Knowledge]) -> str:
+    least = min(layers, key=lambda one: one.accuracy)
+    return f"{least.layer}: {_percent(least.accuracy)}"
 
 
 def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
@@ -152,30 +248,49 @@ def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
         console.print(f"  and {len(reasons) - SHOWN_REASONS} other reasons: --json or --out lists them all")
 
 
-def _rivals(models: Sequence[ModelScore]) -> str:
-    """Names no winner where the data leave one in twenty or more to another model."""
-    close = [m.model for m in models[1:] if (m.probability_best or 0.0) >= 0.05]
-    return f"; {len(close)} other(s) cannot be ruled out" if close else ""
+def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> str:
+    """A bar for each layer of a model, in order of layer, joint ones last, from its lowest score to its highest.
 
-
-def _curve(layers: Sequence[LayerScore], model: str, score: str) -> str:
-    """A bar for each layer of a model, in order of layer, joint ones last, from its lowest score to its highest."""
+    Where there are more layers than `width`, neighbours share a bar, which is that of their mean.
+    """
     own = sorted((x for x in layers if x.model == model), key=lambda x: (isinstance(x.layer, str), x.layer))
     values = [x.scores[score].value for x in own]
+    if len(values) > width:
+        cuts = [round(i * len(values) / width) for i in range(width + 1)]
+        values = [sum(values[i:j]) / (j - i) for i, j in itertools.pairwise(cuts)]
     low, high = min(values), max(values)
     if high == low:
         return BARS[-1] * len(values)
     return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
 
 
-def _place(group: Sequence[ModelScore]) -> str:
+def place(group: Sequence[ModelScore]) -> str:
     """The ranks of a group that cannot be told apart, such as "1-3"."""
     first, last = group[0].rank, group[-1].rank
     return str(first) if first == last else f"{first}-{last}"
 
 
 def _interval(value: ScoreValue) -> str:
-    return "-" if value.low is None or value.high is None else f"{value.low:.4f} {value.high:.4f}"
+    return "-" if value.low is None or value.high is None else f"{_number(value.low)} {_number(value.high)}"
+
+
+def _number(value: float) -> str:
+    """Four decimals, or six digits where it is large."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.6g}"
+
+
+def _room(rows: Sequence[Sequence[str | Text]]) -> int:
+    """Columns that these cells leave to two more, with the gap between those."""
+    wide = (max(map(_cells, column)) for column in zip(*rows, strict=True))
+    return WIDTH_COLUMNS - sum(cells + GAP_COLUMNS for cells in wide) - GAP_COLUMNS
+
+
+def _cells(text: str | Text) -> int:
+    return cell_len(text if isinstance(text, str) else text.plain)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold")
 
 
 def _percent(share: float | None) -> str:

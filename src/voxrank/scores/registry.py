@@ -8,6 +8,7 @@ from typing import get_args
 
 from voxrank.data.utterance import TIMED, Task
 from voxrank.errors import OptionError, did_you_mean
+from voxrank.plugins import PluginError, find_plugin, plugin_names
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
 from voxrank.scores.cka import read_cka
 from voxrank.scores.estimate import Estimate
@@ -41,6 +42,7 @@ class Score:
         needs_source: whether it compares with source data.
         projected: whether it reads projections.
         package: that it needs beside voxrank's own dependencies; empty for none.
+        read: how it reads the moments, where it reads nothing else.
     """
 
     name: str
@@ -52,11 +54,25 @@ class Score:
     needs_source: bool = False
     projected: bool = False
     package: str = ""
+    read: Read | None = None
 
 
-def of_moments(name: str, title: str, read: Read, *, higher_is_better: bool = True) -> Score:
-    """A score that is read from the moments alone."""
-    return Score(name, title, higher_is_better, lambda view: view.estimate(read))
+def of_moments(
+    name: str, title: str, read: Read, *, higher_is_better: bool = True, tasks: tuple[Task, ...] = get_args(Task)
+) -> Score:
+    """A score that is read from the moments alone.
+
+    Args:
+        name: as `register_score` and `--score` take it.
+        title: as tables show it.
+        read: a `Spectrum` → its `Reading`: the value, and how its interval is found.
+        higher_is_better: its direction.
+        tasks: what it can score.
+
+    Returns:
+        The score, not registered yet.
+    """
+    return Score(name, title, higher_is_better, lambda view: view.estimate(read), tasks=tasks, read=read)
 
 
 _SCORES: dict[str, Score] = {}
@@ -77,14 +93,27 @@ def register_score(score: Score) -> None:
 
 
 def get_score(name: str) -> Score:
-    """The score of that name.
+    """The score of that name: a registered one, or else a plug-in's, which is then imported.
 
     Raises:
         OptionError: unknown; the known ones are listed.
+        PluginError: a plug-in cannot be used.
     """
-    if name not in _SCORES:
-        raise OptionError(f"unknown score {name!r}; {did_you_mean(name, [*COMBINATIONS, *_SCORES])}")
-    return _SCORES[name]
+    return _SCORES[name] if name in _SCORES else _plugged(name)
+
+
+def _plugged(name: str) -> Score:
+    plugin = find_plugin("scores", name)
+    if plugin is None:
+        raise OptionError(f"unknown score {name!r}; {did_you_mean(name, known_scores())}")
+    score = plugin.load()
+    if not isinstance(score, Score):
+        raise plugin.refuse("a voxrank.scores.Score", score)
+    if score.name != name:
+        raise PluginError(
+            f"the plug-in {name!r} of {plugin.origin} is a score named {score.name!r}; give both one name"
+        )
+    return score
 
 
 def estimate_all(scores: Iterable[Score], view: LayerView) -> dict[str, Estimate]:
@@ -96,6 +125,11 @@ def estimate_all(scores: Iterable[Score], view: LayerView) -> dict[str, Estimate
 def score_names() -> tuple[str, ...]:
     """The registered names, sorted."""
     return tuple(sorted(_SCORES))
+
+
+def known_scores() -> tuple[str, ...]:
+    """All that may be asked for, sorted: registered ones, combinations, and plug-ins, of which none is imported."""
+    return tuple(sorted({*_SCORES, *COMBINATIONS, *plugin_names("scores")}))
 
 
 for _score in (

@@ -18,6 +18,7 @@ from voxrank.scores.estimate import Estimate
 from voxrank.scores.sliced import paired_steps
 from voxrank.scores.view import LayerView
 from voxrank.sketches.projections import Values
+from voxrank.threads import one_thread
 
 
 class TSNEDistance:
@@ -53,8 +54,7 @@ class TSNEDistance:
         if (joint == joint[0]).all():
             self.score_ = 0.0
             return self
-        embedded = _embed(joint, self.seed)
-        medians = [np.median(part, axis=0) for part in np.split(embedded, [len(parts[0])])]
+        medians = [np.median(part, axis=0) for part in np.split(embedded(joint, self.seed), [len(parts[0])])]
         self.score_ = float(np.linalg.norm(medians[0] - medians[1]))
         return self
 
@@ -71,13 +71,20 @@ def estimate_tsne(view: LayerView) -> Estimate:
     return Estimate(value, np.zeros(0))
 
 
-def _embed(joint: Values, seed: int) -> NDArray[Any]:
+def embedded(points: Values, seed: int, steps: int = 1000) -> NDArray[Any]:
+    """(n, 2) the t-SNE embedding of points (n, D), n at least 4 and not all alike.
+
+    Raises:
+        OptionError: scikit-learn is not installed.
+    """
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise OptionError(f"the t-SNE distance needs scikit-learn ({error}); run: pip install scikit-learn") from error
-    if joint.shape[1] == 1:  # the plane it starts from takes two; a zero moves no point from another
-        joint = np.pad(joint, ((0, 0), (0, 1)))
-    perplexity = min(30.0, (len(joint) - 1) / 3)
-    embedded: NDArray[Any] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(joint)
-    return embedded
+    if points.shape[1] == 1:  # the plane it starts from takes two; a zero moves no point from another
+        points = np.pad(points, ((0, 0), (0, 1)))
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    embedding = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=steps)
+    with one_thread():
+        found: NDArray[Any] = embedding.fit_transform(points)
+    return found

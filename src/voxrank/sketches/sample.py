@@ -70,6 +70,7 @@ class Sample:
         features: (m, D) float32.
         rows: (m,) the row in `Targets.rows` that each belongs to.
         blocks: (m,) the resampling block that each belongs to.
+        utterances: (m,) the key of each one's utterance; 0 where samples have none.
     """
 
     size: int
@@ -77,12 +78,13 @@ class Sample:
     features: NDArray[np.float32]
     rows: NDArray[np.int64]
     blocks: NDArray[np.int64]
+    utterances: Keys
 
     @classmethod
     def empty(cls, size: int, dim: int) -> Self:
         """None kept, room for `size`."""
-        none = np.empty(0, dtype=np.int64)
-        return cls(size, np.empty(0, dtype=np.uint64), np.empty((0, dim), dtype=np.float32), none, none)
+        none, no_keys = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
+        return cls(size, no_keys, np.empty((0, dim), dtype=np.float32), none, none, no_keys)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -92,6 +94,14 @@ class Sample:
         """The largest key kept, which others must stay below; None while there is room."""
         return None if len(self) < self.size else self.keys[-1]
 
+    def first(self, size: int) -> Sample:
+        """The sample that would have been kept with room for so many; itself where that is all."""
+        if len(self) <= size:
+            return self
+        made = Sample.empty(size, self.features.shape[1])
+        made.merge(self)
+        return made
+
     def update(
         self,
         features: torch.Tensor,
@@ -99,6 +109,7 @@ class Sample:
         rows: NDArray[np.int64],
         block: int | NDArray[np.int64],
         *,
+        utterances: Keys | None = None,
         limit: np.uint64 | None = None,
     ) -> None:
         """Offer samples; only those that are kept leave their device.
@@ -108,6 +119,7 @@ class Sample:
             keys: (n,).
             rows: (n,) in `Targets.rows`.
             block: that all of them belong to, or (n,) each.
+            utterances: (n,) their keys; None where samples have no utterance.
             limit: another bound that keys must stay below.
         """
         chosen = self._below(keys)
@@ -116,11 +128,13 @@ class Sample:
         if len(chosen):
             wanted = torch.from_numpy(chosen).to(features.device)
             kept = features.index_select(0, wanted).float().cpu().numpy()
-            self._take(keys[chosen], kept, rows[chosen], np.broadcast_to(block, len(keys))[chosen])
+            owners = np.zeros(len(keys), dtype=np.uint64) if utterances is None else utterances
+            blocks = np.broadcast_to(block, len(keys))
+            self._take(keys[chosen], kept, rows[chosen], blocks[chosen], owners[chosen])
 
     def merge(self, other: Sample) -> None:
         """Offer what `other` keeps."""
-        self._take(other.keys, other.features, other.rows, other.blocks)
+        self._take(other.keys, other.features, other.rows, other.blocks, other.utterances)
 
     def _below(self, keys: Keys) -> NDArray[np.int64]:
         """Places of the keys that may be among the k smallest."""
@@ -132,7 +146,12 @@ class Sample:
         return chosen if self.limit is None else chosen[keys[chosen] < self.limit]
 
     def _take(
-        self, keys: Keys, features: NDArray[np.float32], rows: NDArray[np.int64], blocks: NDArray[np.int64]
+        self,
+        keys: Keys,
+        features: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        blocks: NDArray[np.int64],
+        utterances: Keys,
     ) -> None:
         joined = np.concatenate([self.keys, keys])
         order = np.argsort(joined, kind="stable")[: self.size]
@@ -140,3 +159,4 @@ class Sample:
         self.features = np.concatenate([self.features, features])[order]
         self.rows = np.concatenate([self.rows, rows])[order]
         self.blocks = np.concatenate([self.blocks, blocks])[order]
+        self.utterances = np.concatenate([self.utterances, utterances])[order]

@@ -52,7 +52,7 @@ _AXES: dict[type, dict[str, str]] = {
     Moments: {"total": "D", **_TARGETS},
     PackedMoments: {"total": "D", "triangle": "H", "cubic": "D", **_TARGETS},
     BlockedMoments: {"blocks": "*"},
-    Sample: {"keys": "m", "features": "mD", "rows": "m", "blocks": "m"},
+    Sample: {"keys": "m", "features": "mD", "rows": "m", "blocks": "m", "utterances": "m"},
     GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p"},
     Quantiles: {"levels": "LP*", "offsets": "L"},
 }

@@ -1,19 +1,41 @@
-"""An encoder whose features follow from the audio in closed form, for tests that need no pre-trained model."""
+"""An encoder for tests that need no pre-trained model, and what every encoder keeps.
+
+Call `check_encoder` in the tests of your own::
+
+    from voxrank.testing.encoders import check_encoder
+
+    def test_my_encoder():
+        check_encoder(lambda: load("", EncoderOptions(device="cpu")))
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
 
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
+from voxrank.encoders.padding import LEAK_TOLERANCE
+from voxrank.encoders.timing import measure_offsets
+from voxrank.errors import reason
+
+Make = Callable[[], Encoder]
+Frames = list[list[torch.Tensor]]
+"""By layer, then by waveform: (frames, dim)."""
 
 HOP_SAMPLES = 160
+NORM_TOLERANCE = 1e-3
+"""Relative to the largest frame; in float32 rounding stays far below."""
+FRAMES_OFF = 2.0
+"""By which a count of frames may miss what the frame rate says."""
 
 
 class FakeEncoder(Encoder):
-    """Frames of 10 ms, each a fixed random projection of the samples in it; deeper layers square and mix them.
+    """An encoder whose features follow from the audio in closed form.
+
+    Frames of 10 ms, each a fixed random projection of the samples in it; deeper layers square and mix them.
 
     An utterance's frames do not depend on the batch, so mixed lengths may share a pass.
     """
@@ -55,3 +77,195 @@ def _frame(window: Waveform) -> Waveform:
     count = len(window) // HOP_SAMPLES
     framed: Waveform = np.ascontiguousarray(window[: count * HOP_SAMPLES]).reshape(count, HOP_SAMPLES)
     return framed
+
+
+def check_encoder(make: Make, *, seed: int = 0) -> None:
+    """Run the battery: what the model says of itself, shapes, lengths, batches, repetition, short and silent audio.
+
+    Args:
+        make: loads a fresh encoder.
+        seed: of the noise that it is given.
+
+    Raises:
+        AssertionError: which habit is broken.
+    """
+    encoder = make()
+    _check_attributes(encoder)
+    noise = _noise(encoder, seed)
+    _check_input(encoder, noise)
+    alone = [_frames(encoder, f"{len(one):,} samples alone", [one]) for one in noise]
+    _check_rate(encoder, noise, alone)
+    _same("a second time", _frames(encoder, "a second time", noise[:1]), alone[0])
+    _same("loaded again", _frames(make(), "loaded again", noise[:1]), alone[0])
+    _check_batches(encoder, noise, alone)
+    _check_short_and_silent(encoder, noise[0])
+    _check_told(encoder, make())
+
+
+def _noise(encoder: Encoder, seed: int) -> list[Waveform]:
+    """Three waveforms of different lengths, the last one two seconds longer than the first where a window allows it."""
+    rng = np.random.default_rng(seed)
+    least = max(encoder.min_samples, min(encoder.sample_rate, encoder.window_samples))
+    most = min(least + 2 * encoder.sample_rate, encoder.window_samples)
+    lengths = (least, (least + most) // 2 + 7 if most > least + 14 else least, most)
+    return [(0.1 * rng.standard_normal(n)).astype(np.float32) for n in lengths]
+
+
+def _check_attributes(encoder: Encoder) -> None:
+    for name in ("sample_rate", "window_samples", "min_samples", "budget_samples"):
+        value = getattr(encoder, name, None)
+        _need(isinstance(value, Integral) and int(value) > 0, f"{name}: expected a whole number above 0, got {value!r}")
+    parameters = getattr(encoder, "parameters", None)
+    _need(
+        isinstance(parameters, Integral) and int(parameters) >= 0,
+        f"parameters: expected a whole number, got {parameters!r}",
+    )
+    _need(
+        encoder.min_samples <= encoder.window_samples,
+        f"expected min_samples within window_samples, got {encoder.min_samples:,} and {encoder.window_samples:,}",
+    )
+    _need(isinstance(encoder.pads, bool), f"pads: expected True or False, got {encoder.pads!r}")
+    _need(isinstance(encoder.device, torch.device), f"device: expected a torch.device, got {encoder.device!r}")
+    _need(len(encoder.layers) > 0, "layers: expected at least one, got none")
+    indices = [layer.index for layer in encoder.layers]
+    _need(indices == list(range(len(indices))), f"layers: expected indices 0, 1, 2 … in order, got {indices}")
+    for layer in encoder.layers:
+        _need(bool(layer.name), f"layer {layer.index}: expected a name, got none")
+        _need(layer.dim > 0, f"layer {layer.index}: expected frames of at least one number, got {layer.dim}")
+        _need(layer.frame_rate > 0, f"layer {layer.index}: expected a frame rate above 0, got {layer.frame_rate}")
+
+
+def _frames(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> Frames:
+    """All frames, checked one by one."""
+    found: Frames = [[torch.zeros(0, layer.dim) for _ in waveforms] for layer in encoder.layers]
+    order = []
+    for piece in _encoded(encoder, what, waveforms):
+        _check_piece(encoder, what, piece, len(waveforms))
+        order.append(piece.layer)
+        for owner, own in enumerate(piece.frames.cpu().split(list(piece.lengths))):
+            found[piece.layer][owner] = torch.cat([found[piece.layer][owner], own])
+    every = list(range(len(encoder.layers)))
+    passes = max(1, len(order) // len(every))
+    _need(order == every * passes, f"{what}: expected layers {every} in order from each pass, got {order}")
+    for layer, own in enumerate(found):
+        for owner, frames in enumerate(own):
+            _need(len(frames) > 0, f"{what}: expected frames of layer {layer} of waveform {owner}, got none")
+    return found
+
+
+def _encoded(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> list[LayerFrames]:
+    try:
+        return list(encoder.encode(waveforms))
+    except Exception as error:
+        raise AssertionError(f"{what}: expected frames, got {reason(error)}") from error
+
+
+def _check_piece(encoder: Encoder, what: str, piece: LayerFrames, waveforms: int) -> None:
+    where = f"{what}, layer {piece.layer}"
+    _need(0 <= piece.layer < len(encoder.layers), f"{where}: expected a layer up to {len(encoder.layers) - 1}")
+    frames, dim = piece.frames, encoder.layers[piece.layer].dim
+    _need(frames.dtype == torch.float32, f"{where}: expected float32, got {frames.dtype}")
+    _need(not frames.requires_grad, f"{where}: expected frames without gradient; encode runs in inference mode")
+    _need(len(piece.lengths) == waveforms, f"{where}: expected {waveforms} lengths, got {len(piece.lengths)}")
+    expected = (sum(piece.lengths), dim)
+    _need(tuple(frames.shape) == expected, f"{where}: expected frames of shape {expected}, got {tuple(frames.shape)}")
+    _need(
+        frames.device.type == encoder.device.type,
+        f"{where}: expected frames on {encoder.device}, got them on {frames.device}",
+    )
+    _need(bool(torch.isfinite(frames).all()), f"{where}: expected finite frames, got NaN or infinite ones")
+
+
+def _check_rate(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Frames]) -> None:
+    """Frames that longer audio has more, against the frame rate: what edges take is the same for both."""
+    more_s = (len(noise[-1]) - len(noise[0])) / encoder.sample_rate
+    for layer in encoder.layers:
+        got = len(alone[-1][layer.index][0]) - len(alone[0][layer.index][0])
+        expected = more_s * layer.frame_rate
+        _need(
+            abs(got - expected) <= FRAMES_OFF,
+            f"layer {layer.index}: at {layer.frame_rate:g} frames a second expected {expected:.1f} more frames "
+            f"of {more_s:.2f} s more audio, got {got}",
+        )
+
+
+def _check_batches(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Frames]) -> None:
+    """No waveform's frames depend on what else is in the batch: neither through padding nor through its place."""
+    orders = {"one batch of several lengths": [0, 1, 2], "the same in another order": [2, 0, 1]}
+    for what, order in orders.items():
+        together = _frames(encoder, what, [noise[place] for place in order])
+        for position, place in enumerate(order):
+            own = [[layer[position]] for layer in together]
+            _same(f"{what}, against {len(noise[place]):,} samples alone", own, alone[place])
+
+
+def _check_short_and_silent(encoder: Encoder, waveform: Waveform) -> None:
+    for n in sorted({1, encoder.min_samples - 1, encoder.min_samples, encoder.min_samples + 1} - {0}):
+        if n <= encoder.window_samples:
+            _frames(encoder, f"{n:,} samples", [np.resize(waveform, n)])
+    _frames(encoder, "silence", [np.zeros_like(waveform)])
+
+
+def _check_input(encoder: Encoder, noise: Sequence[Waveform]) -> None:
+    given = [one.copy() for one in noise]
+    _encoded(encoder, "one batch of several lengths", given)
+    for one, copy in zip(noise, given, strict=True):
+        _need(np.array_equal(one, copy), "expected waveforms to be left as they were, got changed ones")
+
+
+def _check_told(encoder: Encoder, again: Encoder) -> None:
+    """What the cache, the alignment and fine-tuning go by."""
+    weights, settings = encoder.weights(), encoder.settings()
+    _need(
+        all(isinstance(value, torch.Tensor) for value in weights.values()),
+        "weights(): expected name → tensor, got else",
+    )
+    _need(
+        all(isinstance(text, str) for text in (*settings, *settings.values())),
+        "settings(): expected text → text, got else",
+    )
+    _need(
+        settings == again.settings() and list(weights) == list(again.weights()),
+        "expected weights() and settings() to say the same of the same model, got something else",
+    )
+    strange = set(encoder.blocks()) - {layer.index for layer in encoder.layers}
+    _need(not strange, f"blocks(): expected numbers of layers, got {sorted(strange)}")
+    _check_offsets(encoder)
+
+
+def _check_offsets(encoder: Encoder) -> None:
+    """Where the first frame is centred, against what is measured."""
+    if type(encoder).offsets is Encoder.offsets:
+        return
+    said = encoder.offsets()
+    for index, measured in measure_offsets(encoder).items():
+        _need(index in said, f"offsets(): expected one of layer {index}, got none")
+        rate = encoder.layers[index].frame_rate
+        _need(
+            abs(said[index] - measured) * rate <= FRAMES_OFF,
+            f"offsets(): layer {index} hears audio around {measured:.4f} s first, and {said[index]:.4f} s is said",
+        )
+
+
+def _same(what: str, got: Frames, expected: Frames) -> None:
+    for layer, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
+        for a, b in zip(mine, theirs, strict=True):
+            _need(len(a) == len(b), f"{what}: expected {len(b)} frames of layer {layer}, got {len(a)}")
+            median, norm = _difference(a, b)
+            _need(
+                median <= LEAK_TOLERANCE and norm <= NORM_TOLERANCE,
+                f"{what}: expected the same frames of layer {layer}, got others (they differ by {norm:.1e})",
+            )
+
+
+def _difference(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
+    """Relative: of the median feature, and of the frame that differs most, against the largest frame."""
+    tiny = torch.finfo(torch.float32).tiny
+    by_feature = (a - b).abs().amax(0) / b.abs().amax(0).clamp_min(tiny)
+    norm = (a - b).norm(dim=1).amax() / b.norm(dim=1).amax().clamp_min(tiny)
+    return float(by_feature.median()), float(norm)
+
+
+def _need(condition: bool, otherwise: str) -> None:  # noqa: FBT001
+    if not condition:
+        raise AssertionError(otherwise)

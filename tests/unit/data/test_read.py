@@ -219,3 +219,27 @@ def test_lists_of_labels(tmp_path):
     assert [s.reason for s in dataset.skipped] == ["expected text or a number in the column 'labels', got list"]
     other = read_dataset(write(tmp_path, "\n".join(map(json.dumps, rows[:1])), "m.jsonl"))
     assert dataset.fingerprint() != other.fingerprint()
+
+
+def test_other_columns_are_kept_where_they_are_asked_for(tmp_path):
+    path = write(tmp_path, "path,label,speaker,gender,age\na,x,s, f ,30\nb,y,t,,\n")
+    plain, dataset = read_dataset(path), read_dataset(path, besides=["gender", "age", "speaker"])
+    assert [u.others for u in plain.utterances] == [None, None]
+    assert [u.others for u in dataset.utterances] == [
+        (("gender", "f"), ("age", "30"), ("speaker", "s")),
+        (("speaker", "t"),),
+    ]
+    assert dataset.fingerprint() == plain.fingerprint()
+    assert dataset.cells("gender") == ["f", None]
+    assert plain.cells("speaker") == ["s", "t"]
+    with pytest.raises(DataError, match=r"m.csv: there is no column 'gendr' to look at; did you mean gender\?"):
+        read_dataset(path, besides=["gendr"])
+    with pytest.raises(DataError, match="no utterance has a cell in a column 'gender'; known: label, speaker"):
+        plain.cells("gender")
+
+
+def test_a_cell_that_is_no_text_costs_no_utterance(tmp_path):
+    rows = [{"path": "a", "label": "x", "noise": [1]}, {"path": "b", "label": "y", "noise": 3}]
+    path = write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
+    dataset = read_dataset(path, besides=["noise"])
+    assert dataset.cells("noise") == [None, "3"]

@@ -13,6 +13,7 @@ from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError, OptionError, RunError
 from voxrank.preparation import prepare
+from voxrank.sketches.sample import utterance_key
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
 SAMPLES = ("utterance", "segment", "effective", "frame")
@@ -81,6 +82,7 @@ def assert_same(found, expected):
             np.testing.assert_allclose(mine.blocks[block].triangle, packed.triangle, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(found.samples[layer].keys, expected.samples[layer].keys)
         np.testing.assert_array_equal(found.samples[layer].rows, expected.samples[layer].rows)
+        np.testing.assert_array_equal(found.samples[layer].utterances, expected.samples[layer].utterances)
         for block, values in expected.projections[layer].items():
             other = found.projections[layer][block]
             np.testing.assert_allclose(np.sort(other.levels[0]), np.sort(values.levels[0]), rtol=1e-5, atol=1e-6)
@@ -99,6 +101,10 @@ def test_the_sketch_is_that_of_one_process(engine, load, prepared, sketch, sampl
     assert_same(found, expected_of(load, prepared, sample=sample))
     assert told == pytest.approx(sum(item.seconds for item in prepared.items))
     assert found.encode_s > 0
+    assert found.speed == found.used_s / found.encode_s
+    owners = {utterance_key(item.utterance.id) for item in prepared.items}
+    for kept in found.samples.values():
+        assert owners.issuperset(kept.utterances.tolist())
 
 
 def test_labels_of_frames_too(engine, load, spelled, sketch):
@@ -122,6 +128,7 @@ def test_what_any_engine_kept_no_engine_encodes_again(engine, local, load, tones
     for again_by in (engine, local):
         again, told = sketch(again_by, prepared, cache=Cache(cache), sample=sample)
         assert again.encode_s == 0
+        assert again.speed == pytest.approx(first.speed)  # as it was timed then
         assert again.cached_s == told == pytest.approx(sum(item.seconds for item in prepared.items))
         assert_same(again, expected_of(load, prepared, sample=sample))
 

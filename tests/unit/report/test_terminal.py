@@ -2,13 +2,16 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from voxrank.data.utterance import Skipped
+from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve
 from voxrank.report.progress import BarProgress, LineProgress, watch
-from voxrank.report.terminal import layers_table, plain, show_ranking
+from voxrank.report.terminal import _curve, layers_table, models_table, plain, short_name, show_ranking
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 
 
@@ -39,6 +42,64 @@ def test_ranking_fits_eighty_columns_and_names_the_best():
     assert max(map(len, text.splitlines())) <= 80
     assert "Fine-tune facebook/wav2vec2-large-xlsr-53-and-more from layer 1" in " ".join(text.split())
     assert "1 other(s) cannot be ruled out" in " ".join(text.split())
+
+
+LONG = (
+    "an-organisation-with-a-long-name/a-model-with-an-even-longer-name-xlsr-53",
+    "組織/とても長い名前のモデル-とても長い名前",
+    "logmel",
+)
+MANY = ("combined", "logme", "hscore", "ridge", "knn", "transrate", "a-plug-in-with-a-very-very-long-name-indeed")
+
+
+@pytest.mark.parametrize("value", [0.5, -0.123456, -1234.56789, 6.02e23])
+@pytest.mark.parametrize("layer", [3, 47, "concat"])
+@pytest.mark.parametrize("n_layers", [1, 4, 13, 48])
+def test_tables_fit_eighty_columns_and_keep_their_rows_on_one_line(value, layer, n_layers):
+    scores = {name: ScoreValue(value, value - abs(value) / 3, value + abs(value) / 3) for name in MANY}
+    models = tuple(ModelScore(n, layer, i, 1 / 3, 10**8, scores) for i, n in enumerate(LONG, start=1))
+    places = [*range(n_layers), *([layer] if layer not in range(n_layers) else [])]
+    layers = tuple(
+        LayerScore(n, k, "encoder.layers.last.intermediate_dense", 1024, scores) for n in LONG for k in places
+    )
+    made = replace(
+        ranking(LONG),
+        models=models,
+        layers=layers,
+        options={"scores": list(MANY), "higher_is_better": dict.fromkeys(MANY, True)},
+    )
+    for name in MANY:
+        for table in (models_table(made, name), layers_table(layers, name)):
+            lines = printed(lambda c, table=table: c.print(table)).splitlines()
+            assert max(map(cell_len, lines)) <= 80
+            assert len(lines) == 1 + table.row_count
+            assert not re.search(r"\d…", "".join(lines)), "a number was cut"
+    text = printed(lambda c: show_ranking(c, made))
+    assert max(map(cell_len, text.splitlines())) <= 80
+
+
+def test_names_are_cut_in_their_middle_since_owners_are_alike():
+    cut = [short_name(f"facebook/wav2vec2-large-{end}", 20).plain for end in ("robust", "xlsr-53")]
+    assert len(set(cut)) == 2
+    assert max(map(cell_len, cut)) <= 20
+    assert short_name("short", 20).plain == "short"
+    assert cell_len(short_name(LONG[1], 15).plain) <= 15
+
+
+def test_a_curve_of_many_layers_keeps_its_shape():
+    values = {k: ScoreValue(float(k), None, None) for k in range(48)}
+    layers = [LayerScore("m", k, "x", 8, {"logme": v}) for k, v in values.items()]
+    assert _curve(layers, "m", "logme", 8) == "▁▂▃▄▅▆▇█"
+    assert len(_curve(layers, "m", "logme", 100)) == 48
+
+
+def test_models_that_cannot_be_told_apart_share_a_place():
+    made = ranking(["a", "b", "c"])
+    lines = printed(lambda c: c.print(models_table(made, "logme"))).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["1-3", "1-3", "1-3"]
+    beats = ((0.5, 0.99, 0.99), (0.01, 0.5, 0.6), (0.01, 0.4, 0.5))
+    lines = printed(lambda c: c.print(models_table(replace(made, beats=beats), "logme"))).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2-3", "2-3"]
 
 
 def test_names_are_neither_markup_nor_control_codes():
@@ -124,3 +185,45 @@ def test_lines_tell_how_far_it_is(monkeypatch):
         "[1/1] model: 100%, 2.5 × real time, 0 s left",
         "[1/1] model: done in 40.0 s, 2.5 × real time",
     ]
+
+
+EVIL = "[red]" + "x" * 60 + "\x1b[31m\n"
+
+
+def detailed(**changes):
+    views = (
+        ClassView("rare", 4, 0.0, (("b", 1.0),)),
+        ClassView(EVIL, 40, 0.5, ((EVIL, 0.25), ("b", 0.15), ("c", 0.1))),
+        *(ClassView(name, 40, recall, (("c", 1 - recall),)) for name, recall in (("b", 0.6), ("c", 0.7), ("d", 0.8))),
+    )
+    known = [Knowledge(EVIL, "m", layer, accuracy, 0.25, 4, 99) for layer, accuracy in ((1, 0.9), (7, 0.4), (9, 0.6))]
+    grown = tuple(ModelCurve(name, 1, (0.0, 0.1, 0.2)) for name in "mn")
+    curve = LearningCurve("logme", True, (300.0, 600.0, 1200.0), grown, (None,) * 3, 600.0)
+    details = Details((LayerClasses("m", 1, views),), (), tuple(known), curve)
+    return replace(ranking(["m", "n"]), details=replace(details, **changes))
+
+
+def test_details_are_a_few_short_lines():
+    text = printed(lambda c: show_ranking(c, detailed()))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in text
+    plain_lines = printed(lambda c: show_ranking(c, ranking(["m", "n"]))).splitlines()
+    added = [line.rstrip() for line in lines if line not in plain_lines]
+    assert added == [
+        "Hardest: [red]xxxxxxxxxx… (50 % right), taken for [red]xxxxxx… 25 %, b 15 %",
+        "         b (60 % right), taken for c 40 %",
+        "         c (70 % right), taken for c 30 %",
+        "By logme m came first from 10.0 min of audio on, of 20.0 min.",
+        "knows besides             layer 1  by chance  layer that knows least",
+        "[red]xxxxxxxxxxxxxxxxxx…     90 %       25 %                 7: 40 %",
+    ]
+
+
+def test_a_ranking_that_did_not_hold_and_classes_that_are_all_told():
+    curve = replace(detailed().details.curve, held_from_s=1200.0)
+    easy = LayerClasses("m", 1, (ClassView("a", 40, 1.0, ()), ClassView("b", 3, 0.5, (("a", 0.5),))))
+    text = printed(lambda c: show_ranking(c, detailed(classes=(easy,), curve=curve, knowledge=())))
+    assert "By logme m came first with all 20.0 min only: more may change that." in text
+    assert "Hardest" not in text
+    assert "knows besides" not in text

@@ -14,7 +14,8 @@ def named(count, length):
 
 
 def kept(sample):
-    return sample.keys.tolist(), sample.rows.tolist(), sample.blocks.tolist(), sample.features.tolist()
+    ids = sample.rows.tolist(), sample.blocks.tolist(), sample.utterances.tolist()
+    return sample.keys.tolist(), ids, sample.features.tolist()
 
 
 @given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 120), max_size=5), size=st.sampled_from([1, 7, 40, 500]))
@@ -23,18 +24,20 @@ def test_order_division_and_merging_do_not_matter(seed, cuts, size):
     keys, rows = named(12, 10)
     features = torch.from_numpy(np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32))
     whole = Sample.empty(size, 3)
-    whole.update(features, keys, rows, block=4)
+    owners = rows.astype(np.uint64) + np.uint64(7)
+    whole.update(features, keys, rows, block=4, utterances=owners)
     order = np.random.default_rng(seed).permutation(120)
     parts = []
     for part in np.split(order, sorted(cuts)):
         sample = Sample.empty(size, 3)
-        sample.update(features[part], keys[part], rows[part], block=4)
+        sample.update(features[part], keys[part], rows[part], block=4, utterances=owners[part])
         parts.append(sample)
     merged = Sample.empty(size, 3)
     for part in parts:
         merged.merge(part)
     assert kept(merged) == kept(whole)
     assert len(whole) == min(size, 120)
+    np.testing.assert_array_equal(whole.utterances, whole.rows + 7)
 
 
 def test_keys_of_frames_do_not_depend_on_how_an_utterance_is_cut():

@@ -62,7 +62,8 @@ def blocked(draw):
 def samples(draw):
     m, d = draw(st.integers(0, 5)), draw(st.integers(0, 3))
     ids = draw(array(m, np.int64)), draw(array(m, np.int64))
-    return Sample(draw(st.integers(1, 9)), draw(array(m, np.uint64)), draw(array((m, d), np.float32)), *ids)
+    keys, owners = draw(array(m, np.uint64)), draw(array(m, np.uint64))
+    return Sample(draw(st.integers(1, 9)), keys, draw(array((m, d), np.float32)), *ids, owners)
 
 
 @st.composite

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -99,8 +100,7 @@ class RayRunner:
     ) -> ModelSketch:
         """As `engines.base.Runner`."""
         shards = [lean(shard) for shard in shards]
-        paths = (item.utterance.path for shard in shards for item in shard.items)
-        seen = next((path for path in paths if path.exists()), None)
+        seen = next((path for path in _files(shards) if path.exists()), None)
         assignment = Assignment(self._spec, tuple(layers), targets, options, seen=seen)
         kept = None
         if cache is not None:
@@ -129,6 +129,16 @@ class RayRunner:
             kept.close()
             whole.cached_s = kept.found_s
         return whole
+
+
+def _files(shards: Iterable[Shard]) -> Iterator[Path]:
+    """That audio is read from."""
+    for shard in shards:
+        for item in shard.items:
+            place = item.utterance.place
+            path = place if isinstance(place, Path) else place.file
+            if path is not None:
+                yield path
 
 
 def _found(

@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
-from voxrank.cache.keys import AudioDigest
+from voxrank.cache.keys import AudioDigest, Place
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds
 from voxrank.engines.local import ModelSketch
@@ -195,7 +194,7 @@ class Gathering:
             call, arguments = member.actor.encode, [shards, self._digests(shards)]
         self._jobs[call.options(num_returns="streaming").remote(*arguments)] = job
 
-    def _digests(self, shards: Iterable[Shard]) -> Mapping[Path, AudioDigest]:
+    def _digests(self, shards: Iterable[Shard]) -> Mapping[Place, AudioDigest]:
         if self._cache is None:
             return {}
         return self._cache.digests(item for shard in shards for item in shard.items)
@@ -276,5 +275,5 @@ def lean(shard: Shard) -> Shard:
 
 
 def _lean(item: Item) -> Item:
-    utterance = replace(item.utterance, path=item.utterance.path.absolute(), text=None, segments=None)
+    utterance = replace(item.utterance, path=item.utterance.path.absolute(), text=None, segments=None, others=None)
     return replace(item, utterance=utterance)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from voxrank.cache.keys import AudioDigest, model_key
+from voxrank.cache.keys import AudioDigest, Place, model_key
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.encoders.base import Encoder, Layer
@@ -96,7 +96,7 @@ class Worker:
         """What a model's frames follow from: see `cache.keys.model_key`."""
         return model_key(self._encoder(spec), self._encoding)
 
-    def encode(self, shards: Sequence[Shard], digests: Mapping[Path, AudioDigest]) -> Stream:
+    def encode(self, shards: Sequence[Shard], digests: Mapping[Place, AudioDigest]) -> Stream:
         """Encode shards and add them to what is held.
 
         Args:

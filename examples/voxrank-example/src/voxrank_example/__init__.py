@@ -1,0 +1,1 @@
+"""An encoder, a score and a reader for voxrank."""

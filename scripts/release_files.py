@@ -1,0 +1,62 @@
+"""What a wheel and an sdist hold, against what git tracks: `python scripts/release_files.py DIST`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+IN_SDIST = ("src", "tests", "docs", "examples", "benchmarks", "scripts")
+FILES = ("README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "Makefile", "constraints.txt")
+MADE = {"PKG-INFO", ".gitignore", "pyproject.toml"}
+"""That every sdist of hatchling has besides."""
+
+
+def tracked(root: Path) -> set[str]:
+    """Files that git knows."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
+    return {name for name in done.stdout.split("\0") if name and (root / name).is_file()}
+
+
+def of_wheel(path: Path) -> set[str]:
+    """Files of the package, and not those that describe it."""
+    with zipfile.ZipFile(path) as wheel:
+        return {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+
+def of_sdist(path: Path) -> set[str]:
+    """Files, without the folder that all are in."""
+    with tarfile.open(path) as sdist:
+        return {str(PurePosixPath(*PurePosixPath(m.name).parts[1:])) for m in sdist.getmembers() if m.isfile()}
+
+
+def differences(dist: Path, root: Path) -> list[str]:
+    """What is missing or too much, a line each."""
+    known = tracked(root)
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    package = {name.removeprefix("src/") for name in known if name.startswith("src/voxrank/")}
+    whole = {name for name in known if name.split("/")[0] in IN_SDIST or name in FILES} | MADE
+    pairs = ((wheel.name, of_wheel(wheel), package), (sdist.name, of_sdist(sdist), whole))
+    return [
+        line
+        for name, got, expected in pairs
+        for line in (
+            *(f"{name} lacks {one}" for one in sorted(expected - got)),
+            *(f"{name} holds {one}, which git does not track" for one in sorted(got - expected)),
+        )
+    ]
+
+
+def main() -> None:
+    """Say what is wrong, and how large both are."""
+    dist = Path(sys.argv[1])
+    if wrong := differences(dist, Path(__file__).resolve().parents[1]):
+        sys.exit("\n".join(wrong))
+    for path in sorted(dist.iterdir()):
+        print(f"ok: {path.name}, {path.stat().st_size / 1e6:.2f} MB, holds what git tracks")
+
+
+if __name__ == "__main__":
+    main()

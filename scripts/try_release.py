@@ -1,0 +1,194 @@
+"""Try an installed voxrank as one who has no extras: `python scripts/try_release.py` in the environment to be tried.
+
+`scripts/check_release.sh` does so in a fresh one. The tests read `NEEDS`, and try them with the packages hidden.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from dataclasses import dataclass
+from importlib import metadata, resources
+from importlib.util import find_spec
+from pathlib import Path
+
+HEAVY = (
+    "numpy",
+    "torch",
+    "transformers",
+    "scipy",
+    "pandas",
+    "numba",
+    "altair",
+    "matplotlib",
+    "sklearn",
+    "ray",
+    "datasets",
+)
+"""What neither `import voxrank` nor `voxrank --help` may wait for."""
+TIMES = 7
+"""That something is timed, of which the quickest counts."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that cannot be done without an extra.
+
+    Attributes:
+        extra: of voxrank.
+        packages: that it brings, by the names that they are imported by.
+        command: of voxrank, with {folder} for the folder of `make_data`.
+        python: in place of a command: a line that raises the message.
+    """
+
+    extra: str
+    packages: tuple[str, ...]
+    command: str = ""
+    python: str = ""
+
+    @property
+    def says(self) -> str:
+        """What the message must hold."""
+        return f"pip install 'voxrank[{self.extra}]'"
+
+    @property
+    def shown(self) -> str:
+        """What is done, for people."""
+        return self.command.format(folder="…") or self.python
+
+    def code(self, folder: Path) -> str:
+        """Python that does it, prints the message and exits with 2."""
+        if self.python:
+            return (
+                f"import sys, voxrank\ntry:\n {self.python}\nexcept voxrank.OptionError as e:\n print(e); sys.exit(2)"
+            )
+        arguments = self.command.format(folder=folder).split()
+        start = "import sys; sys.stderr = sys.stdout\nfrom voxrank.cli.main import exit_code\n"
+        return f"{start}sys.exit(exit_code({arguments}))"
+
+
+NEEDS = (
+    Need("onnx", ("onnx", "onnxruntime"), "models onnx:{folder}/model.onnx"),
+    Need("ray", ("ray",), "rank {folder}/tones.csv -m logmel --engine ray"),
+    Need("hub", ("datasets",), "inspect hf://owner/name"),
+    Need("lhotse", ("lhotse",), "inspect {folder}/cuts.jsonl"),
+    Need("phone", ("espeakng_loader",), "inspect {folder}/transcripts.csv --unit phone --language en-us"),
+    Need("demo", ("espeakng_loader",), python="from voxrank.testing.speech import Synthesiser; Synthesiser()"),
+    Need("validate", ("accelerate", "jiwer", "peft", "sklearn"), "validate {folder}/tones.csv -m logmel"),
+    Need("validate", ("sklearn",), "rank {folder}/tones.csv -m logmel --source {folder}/tones.csv --score tsne"),
+)
+"""Each in a line; what is new goes here."""
+
+
+def make_data(folder: Path) -> Path:
+    """A manifest of tones, one of transcripts, a file of cuts and one that passes for a graph.
+
+    Returns:
+        The manifest of tones.
+    """
+    rows = ["path,label,speaker"]
+    for number in range(24):
+        name = f"{number}.wav"
+        _write_tone(folder / name, 200.0 * (1 + number % 3), seed=number)
+        rows.append(f"{name},{'abc'[number % 3]},s{number % 4}")
+    (folder / "tones.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "transcripts.csv").write_text("path,text\n0.wav,yes\n1.wav,no\n", encoding="utf-8")
+    (folder / "cuts.jsonl").write_text('{"type": "MonoCut", "id": "a"}\n', encoding="utf-8")
+    (folder / "model.onnx").write_bytes(b"")
+    return folder / "tones.csv"
+
+
+def _write_tone(path: Path, frequency_hz: float, seed: int) -> None:
+    samples = [
+        round(9000 * math.sin(2 * math.pi * frequency_hz * i / 16_000) + 500 * math.sin(i * i * (seed + 1)))
+        for i in range(4000 + 100 * (seed % 5))
+    ]
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+
+
+def voxrank(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command that pip installed."""
+    return run(Path(sys.executable).with_name("voxrank"), *arguments)
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command, however it ends."""
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def need(condition: bool, what: str, got: object = "") -> None:  # noqa: FBT001
+    """Go on, or end with what is wrong."""
+    if not condition:
+        sys.exit(f"FAILED: {what}\n{got}")
+    print(f"ok: {what}")
+
+
+def seconds(code: str) -> float:
+    """The quickest of several times that Python takes for it, from nothing."""
+    taken = []
+    for _ in range(TIMES):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def try_start() -> None:
+    """Version, help, and what they import and take."""
+    version = metadata.version("voxrank")
+    need(voxrank("--version").stdout.strip() == version, f"voxrank --version says {version}")
+    shown = voxrank("--help")
+    need(shown.returncode == 0 and "rank" in shown.stdout, "voxrank --help", shown.stderr)
+    need(resources.files("voxrank").joinpath("py.typed").is_file(), "py.typed is there")
+    for what, code in (
+        ("import voxrank", "import voxrank"),
+        ("voxrank --help", "from voxrank.cli.main import exit_code; exit_code(['--help'])"),
+    ):
+        seen = f"{code}; import sys; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+        need(done.stdout.splitlines()[-1] == "[]", f"{what} imports nothing heavy", done.stdout[-300:])
+        print(f"    {what}: {seconds(code):.3f} s; python -c pass: {seconds('pass'):.3f} s")
+
+
+def try_rank(data: Path) -> None:
+    """A ranking of tones, with all its files."""
+    out = data.parent / "ranked"
+    done = voxrank("rank", str(data), "-m", "logmel", "-m", "mfcc", "--json", "-", "--out", str(out))
+    need(done.returncode == 0, "voxrank rank", done.stderr)
+    content = json.loads(done.stdout)
+    need({m["model"] for m in content["models"]} == {"logmel", "mfcc"}, "both baselines are ranked", content)
+    need((out / "ranking.json").is_file() and (out / "layers.csv").is_file(), "its files are written")
+
+
+def try_needs(folder: Path) -> None:
+    """What cannot be done without an extra says which one, in a line."""
+    for one in NEEDS:
+        there = [name for name in one.packages if find_spec(name) is not None]
+        need(len(there) < len(one.packages), f"the extra {one.extra} is not installed", there)
+        done = run(sys.executable, "-c", one.code(folder))
+        lines = [line for line in done.stdout.splitlines() if one.says in line]
+        need(done.returncode == 2 and len(lines) == 1, f"without {one.extra}: {one.shown}", done.stdout + done.stderr)
+        print(f"    {lines[0]}")
+
+
+def main() -> None:
+    """Try all of it."""
+    try_start()
+    with tempfile.TemporaryDirectory() as temporary:
+        data = make_data(Path(temporary))
+        try_rank(data)
+        try_needs(Path(temporary))
+
+
+if __name__ == "__main__":
+    main()

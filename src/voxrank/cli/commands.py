@@ -1,0 +1,80 @@
+"""Commands whose help is in panels, whose `--json` may have a value, and whose misspelt names are guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from voxrank.cli.panels import panel_of
+from voxrank.errors import OptionError, did_you_mean
+
+JSON, STANDARD_OUTPUT, END = "--json", "-", "--"
+CONTEXT = {"help_option_names": ["--help", "-h"]}
+"""Of every command."""
+
+
+class Command(TyperCommand):
+    """One command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options, panel by panel."""
+        return in_panels(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was typed; in completion, where it may end in an option without its value, all before that."""
+        if ctx.resilient_parsing and args and args[-1].startswith("-"):
+            args = args[:-1]
+        return super().parse_args(ctx, with_json_value(args))
+
+
+class Group(TyperGroup):
+    """Several commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options, panel by panel."""
+        return in_panels(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was typed.
+
+        Raises:
+            OptionError: there is none of that name.
+        """
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise OptionError(f"unknown command {args[0]!r}; {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+def in_panels(params: list[Any]) -> list[Any]:
+    """Options sorted by their panel; flags, which have no value, are shown without the kind of one."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+        if param.param_type_name == "option":
+            param.rich_help_panel = param.rich_help_panel or panel_of(param.opts)[1]
+    return sorted(params, key=lambda param: (param.param_type_name == "option", panel_of(param.opts)[0]))
+
+
+def with_json_value(args: list[str]) -> list[str]:
+    """The same arguments, where a bare `--json` has the value "-".
+
+    What follows it is its value only if it is "-" or ends in ".json", so that it is never taken for the data;
+    `--json=FILE` takes any name.
+
+    Example:
+        >>> with_json_value(["--json", "train.csv", "--json", "a.json", "--json=b"])
+        ['--json=-', 'train.csv', '--json=a.json', '--json=b']
+    """
+    made: list[str] = []
+    rest = iter(args)
+    bare = False
+    for arg in rest:
+        if arg == END:
+            return [*made, arg, *rest]
+        if bare and (arg == STANDARD_OUTPUT or (arg.lower().endswith(".json") and not arg.startswith("-"))):
+            made[-1] = f"{JSON}={arg}"
+        else:
+            made.append(f"{JSON}={STANDARD_OUTPUT}" if arg == JSON else arg)
+        bare = arg == JSON
+    return made

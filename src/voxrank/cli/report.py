@@ -1,0 +1,50 @@
+"""`voxrank report`: the page of a ranking that was saved, made anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voxrank.cli.common import out
+from voxrank.cli.rank import REPORT
+from voxrank.results import Ranking
+
+EPILOG = """
+Examples:
+
+  voxrank report ranked
+
+  voxrank report ranked --truth validated
+"""
+
+
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A folder that `voxrank rank --out` wrote.", show_default=False),
+    ],
+    *,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth",
+            metavar="DIR",
+            help="A folder that `voxrank validate --out` wrote: the page sets scores beside what fine-tuning gave.",
+            show_default="DIR, where it holds a validation",
+        ),
+    ] = None,
+) -> None:
+    """Write report.html for a ranking that was saved."""
+    ranking = Ranking.load(folder)
+    home = folder if folder.is_dir() else folder.parent
+    validation = None
+    if truth is not None or (home / "validation.json").exists():
+        from voxrank.groundtruth.verdict import Validation
+
+        validation = Validation.load(home if truth is None else truth)
+    from voxrank.report.page import write_page
+
+    write_page(home / REPORT, ranking, validation)
+    out().print(f"Saved {home / REPORT}", soft_wrap=True, markup=False)

@@ -1,0 +1,81 @@
+"""What was typed and cannot be, as one line in voxrank's own words: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from typer import TyperException
+
+from voxrank.errors import did_you_mean
+
+NUMBERS = {"valid integer": "a whole number", "valid number": "a number"}
+"""What typer says → what voxrank says."""
+_CHOICE = re.compile(r"(?:Value error, )?(?P<got>'.*'|\".*\") is not one of (?P<known>.*?)\.?", re.DOTALL)
+_EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((?P<got>.*)\)", re.DOTALL)
+
+
+def usage_line(error: TyperException, arguments: Sequence[str]) -> str:
+    """One line of an error in the use of the command line.
+
+    Args:
+        error: as typer raises it.
+        arguments: that were typed.
+    """
+    ctx = getattr(error, "ctx", None)
+    see = "" if ctx is None else f"; see `{ctx.command_path} --help`"
+    return f"{_said(error, ctx, arguments)}{see}"
+
+
+def _said(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
+    param, option = getattr(error, "param", None), getattr(error, "option_name", None)
+    if param is not None:
+        return _of_parameter(error, param, arguments)
+    if option is not None and hasattr(error, "possibilities"):
+        return f"unknown option {option}; {_nearest(option, ctx)}"
+    if option is not None:
+        return f"{option} needs a value"
+    extra = _EXTRA.fullmatch(error.format_message())
+    if extra is not None:
+        return f"expected nothing more, got {extra['got']} (a file for --json ends in .json, or write --json=FILE)"
+    text = error.format_message().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _of_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -> str:
+    name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
+    if not error.message:  # that is how typer says that it is missing
+        return f"expected {name}, got nothing: {param.help or 'it is needed'}".rstrip(".")
+    choice = _CHOICE.fullmatch(error.message)
+    if choice is not None:
+        known = re.findall(r"'([^']*)'", choice["known"])
+        near = get_close_matches(choice["got"][1:-1], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"expected {name} to be one of {', '.join(known)}, got {choice['got']}{hint}"
+    kind = next((ours for theirs, ours in NUMBERS.items() if theirs in error.message), None)
+    if kind is not None:
+        return f"expected {name} to be {kind}, got {_given(param.opts, arguments)!r}"
+    return f"{name}: {error.message.rstrip('.')}"
+
+
+def _given(spellings: Sequence[str], arguments: Sequence[str]) -> str:
+    """The last value that was typed for an option."""
+    found = ""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in spellings:
+            found = value if equals else next(iter(arguments[place + 1 :]), "")
+    return found
+
+
+def _nearest(option: str, ctx: Any) -> str:
+    known = [] if ctx is None else [name for param in ctx.command.get_params(ctx) for name in param.opts]
+    options = [name for name in known if name.startswith("--")]
+    guess = did_you_mean(option, options)
+    return (
+        guess.partition(" (known")[0]
+        if guess.startswith("did you mean")
+        else f"those of {ctx.command_path}: {', '.join(options)}"
+    )

@@ -1,0 +1,89 @@
+"""Cells that hold audio: file names, bytes, arrays and tensors, alone or in a mapping as `datasets` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxrank.config import Hertz
+from voxrank.data.sources import Content
+from voxrank.errors import UtteranceError
+
+RATE_NAMES = ("sampling_rate", "sample_rate", "samplerate", "sr", "rate")
+"""Of a column or a key that holds the sample rate in Hz."""
+AUDIO_NAMES = ("audio", "waveform", "array", "samples", "speech", "wav", "signal", "path", "audio_filepath", "file")
+"""Of a column or a key that holds audio, or names it; the first that is there is taken."""
+SAMPLE_KEYS = ("array", "waveform", "samples")
+
+
+def rate_of(cells: Mapping[str, Any]) -> Hertz | None:
+    """The sample rate that a row or a mapping tells; None where it tells none."""
+    for name in RATE_NAMES:
+        rate = plain(cells.get(name))
+        if isinstance(rate, int | float) and not isinstance(rate, bool):
+            return rate
+    return None
+
+
+def audio_in(cell: Any, rate: Hertz | None) -> Content | str:
+    """The audio of a cell; text, the name of a file, is given back as it is.
+
+    Args:
+        cell: text, a path, bytes of an audio file, samples (an array, a tensor or a list), or a mapping with
+            ``bytes``, ``path``, or ``array`` and ``sampling_rate``.
+        rate: of samples, where the cell does not tell it.
+
+    Raises:
+        UtteranceError: it holds no audio, or samples without a rate.
+    """
+    if isinstance(cell, str | Path):
+        return str(cell)
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
+    if isinstance(cell, Mapping):
+        samples = next((cell[key] for key in SAMPLE_KEYS if cell.get(key) is not None), None)
+        inner = next((part for part in (samples, cell.get("bytes"), cell.get("path")) if part is not None), None)
+        if inner is None or isinstance(inner, Mapping):
+            raise UtteranceError(f"expected audio with bytes, path or array, got the keys {', '.join(map(str, cell))}")
+        return audio_in(inner, rate_of(cell) or rate)
+    samples = as_array(cell)
+    if samples is None:
+        raise UtteranceError(f"expected a file, bytes or samples, got {type(cell).__name__}")
+    if rate is None:
+        raise UtteranceError(f"expected the rate of the samples, found none; name it {RATE_NAMES[0]!r}")
+    return samples, rate
+
+
+def as_array(cell: Any) -> np.ndarray[Any, Any] | None:
+    """Samples as an array; None where they are none."""
+    if hasattr(cell, "detach"):
+        cell = cell.detach().cpu()
+    if hasattr(cell, "__array__") or (isinstance(cell, Sequence) and not isinstance(cell, str)):
+        try:
+            samples = np.asarray(cell)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+        return samples if samples.ndim and samples.dtype.kind in "fiu" else None
+    return None
+
+
+def plain(cell: Any) -> Any:
+    """A cell as Python's own text, number, list or None; what is none of these as it is."""
+    if hasattr(cell, "detach"):
+        cell = cell.detach().cpu().numpy()
+    if isinstance(cell, np.generic) or (isinstance(cell, np.ndarray) and cell.size == 1):
+        cell = cell.item()
+    elif isinstance(cell, np.ndarray) and cell.ndim == 1 and len(cell) <= MAX_LIST:
+        cell = cell.tolist()
+    elif isinstance(cell, tuple):
+        cell = list(cell)
+    if cell is None or (isinstance(cell, float) and cell != cell) or type(cell).__name__ in ("NAType", "NaTType"):
+        return None
+    return cell
+
+
+MAX_LIST = 10_000
+"""Of numbers in a cell that are no samples."""

@@ -1,0 +1,276 @@
+"""Lhotse cuts: a line of JSON for each, read one after another.
+
+A cut that is a stretch of one audio file is read as such. One that is mixed, padded, augmented or picks channels is
+decoded by lhotse. A recording that is a command or an address is not opened: the cut is skipped.
+
+Source: https://lhotse.readthedocs.io/en/latest/cuts.html
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from voxrank.config import Seconds
+from voxrank.data.audio import MAX_NUMBERS, MAX_UTTERANCE_S
+from voxrank.data.columns import assembled
+from voxrank.data.extras import library
+from voxrank.data.manifest import first_object, json_rows
+from voxrank.data.rows import SEGMENTS, Request, Row
+from voxrank.data.segments import tier_name
+from voxrank.data.sources import UNCHANGING, AudioSource, Content, HeldAudio, Stamp, as_file, stamp_of
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import DataError, UtteranceError, reason, shortened
+
+FORM = "Lhotse cuts"
+KINDS = ("MonoCut", "MultiCut", "MixedCut", "PaddingCut", "Cut")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson")
+
+
+def is_cuts(source: str) -> bool:
+    """Whether it is a JSONL file, perhaps compressed, whose first line is a cut."""
+    path = Path(source)
+    return source.lower().endswith(SUFFIXES) and path.is_file() and first_object(path).get("type") in KINDS
+
+
+def read_cuts(source: str, request: Request) -> Dataset:
+    """Read a file of cuts, a line at a time. Errors as `read_dataset`."""
+    path = Path(source)
+    deserialize = library("lhotse.serialization", "lhotse", f"{source}: a file of Lhotse cuts").deserialize_item
+    skipped: list[Skipped] = []
+
+    def cuts() -> Iterator[tuple[str, Any]]:
+        for line in json_rows(path):
+            if isinstance(line, Skipped):
+                skipped.append(line)
+                continue
+            try:
+                yield line.where, deserialize(_checked(dict(line.columns), path.parent))
+            except Exception as error:  # noqa: BLE001  what lhotse raises on odd JSON
+                skipped.append(Skipped(f"{path.name}, {line.where}", _why(error, "a Lhotse cut")))
+
+    return _dataset(path, cuts(), skipped, request)
+
+
+def read_cut_set(cuts: Any, request: Request) -> Dataset:
+    """Read a `lhotse.CutSet`, a cut at a time. Errors as `read_dataset`."""
+    lazy = library("lhotse.lazy", "lhotse", "a CutSet")
+    if isinstance(cuts.data, lazy.LazyRepeater) and cuts.data.times is None:
+        raise DataError("expected a CutSet that ends, got one that repeats for ever; give it before .repeat()")
+    return _dataset(Path("CutSet"), ((f"cut {n}", cut) for n, cut in enumerate(cuts, start=1)), [], request)
+
+
+def _dataset(source: Path, cuts: Iterable[tuple[str, Any]], skipped: list[Skipped], request: Request) -> Dataset:
+    aligned = request.segments is None and (request.target == SEGMENTS or request.tier is not None)
+    if aligned and request.target not in (SEGMENTS, None):
+        raise DataError(f"{source}: both a column, {request.target!r}, and a tier were named; name one of them")
+    request = replace(request, target=SEGMENTS) if aligned else request
+    reader = _Reader(uuid.uuid4().hex, request.tier, aligned=aligned)
+    rows = [row for where, cut in cuts for row in reader.rows(where, cut, skipped)]
+    return assembled(source, rows, skipped, request, FORM)
+
+
+def _why(error: Exception, what: str) -> str:
+    """As a reason for which a cut is skipped."""
+    return shortened(str(error) if isinstance(error, UtteranceError) else f"expected {what}, got {reason(error)}")
+
+
+def _checked(content: Any, folder: Path | None) -> Any:
+    """A cut's JSON whose recordings are files: the relative ones from `folder` on, where they are there.
+
+    Raises:
+        UtteranceError: a recording is a command or an address.
+    """
+    left = [content]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            left += one.values()
+            if {"source", "type", "channels"} <= one.keys():
+                _check_source(one, folder)
+    return content
+
+
+def _check_source(source: dict[str, Any], folder: Path | None) -> None:
+    kind, said = source["type"], source["source"]
+    if kind == "memory" and isinstance(said, bytes):
+        return
+    if kind != "file" or not isinstance(said, str):
+        raise UtteranceError(
+            f"expected a recording in a file, got one of the type {shortened(str(kind), 40)!r}, which is not opened; "
+            "write it to a file, as cut.save_audio does"
+        )
+    if "://" in said or said == "-":
+        raise UtteranceError(f"expected a recording in a file, got the address {shortened(said, 80)}; download it")
+    if folder is not None and "\0" not in said and (folder / said).exists():
+        source["source"] = str((folder / said).absolute())
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Cuts → rows.
+
+    Attributes:
+        holder: of audio that cannot be told in JSON.
+        tier: of alignments.
+        aligned: whether alignments are wanted.
+    """
+
+    holder: str
+    tier: str | None
+    aligned: bool
+
+    def rows(self, where: str, cut: Any, skipped: list[Skipped]) -> Iterator[Row]:
+        """One for the cut, or for each of its supervisions where it has several."""
+        try:
+            several = len(cut.supervisions) > 1
+            parts = cut.trim_to_supervisions(keep_overlapping=False) if several else [cut]
+            parts = [(f"{cut.id}/{part.supervisions[0].id}" if several else str(cut.id), part) for part in parts]
+        except Exception as error:  # noqa: BLE001  lhotse's own, of many kinds
+            skipped.append(Skipped(where, _why(error, "a Lhotse cut")))
+            return
+        for name, part in parts:
+            try:
+                yield self._row(name, part)
+            except Exception as error:  # noqa: BLE001
+                skipped.append(Skipped(name, _why(error, "a Lhotse cut")))
+
+    def _row(self, name: str, cut: Any) -> Row:
+        plain = _file_of(cut)
+        supervision = cut.supervisions[0] if cut.supervisions else None
+        columns: dict[str, Any] = _scalars(getattr(cut, "custom", None)) | _about(supervision)
+        audio: AudioSource | None = None
+        if plain is not None:
+            columns |= {"path": str(plain), "start": float(cut.start), "end": float(cut.end)}
+            if not cut.start and abs(cut.duration - cut.recording.duration) * cut.recording.sampling_rate < 0.5:
+                columns |= {"start": None, "end": None}
+        else:
+            audio = self._decoded(cut)
+            columns |= {"path": f"{name}.wav", "start": None, "end": None}
+        if self.aligned and supervision is not None:
+            columns[SEGMENTS] = _segments(cut, supervision, self.tier, in_file=plain is not None)
+        return Row(f"cut {name}", columns, id=name, audio=audio)
+
+    def _decoded(self, cut: Any) -> AudioSource:
+        content = _checked(cut.to_dict(), None)
+        try:
+            return CutAudio(json.dumps(content, sort_keys=True))
+        except TypeError:  # it is in memory
+            return HeldAudio(self.holder, id(cut), lambda _: samples_of(cut))
+
+
+def _file_of(cut: Any) -> Path | None:
+    """The one file of which a cut is a stretch; None where lhotse has to make its audio."""
+    recording = getattr(cut, "recording", None)
+    if recording is None:
+        if hasattr(cut, "tracks"):
+            return None
+        raise UtteranceError("expected a cut with a recording, got one without audio")
+    [source, *others] = recording.sources
+    if source.type != "file" or others or recording.transforms:
+        return None
+    channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
+    if set(channels) != set(recording.channel_ids):
+        return None
+    _checked([source.to_dict()], None)
+    return Path(str(source.source)).absolute()
+
+
+def _scalars(custom: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a row can hold of fields that may be anything."""
+    return {name: value for name, value in (custom or {}).items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    simple = str | int | float | None
+    return isinstance(value, simple) or (isinstance(value, list) and all(isinstance(one, simple) for one in value))
+
+
+def _about(supervision: Any) -> dict[str, Any]:
+    if supervision is None:
+        return {}
+    fields = ("text", "speaker", "language", "gender", "recording_id")
+    return _scalars(supervision.custom) | {
+        name: value for name in fields if (value := getattr(supervision, name)) is not None
+    }
+
+
+def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) -> list[list[Any]]:
+    """An alignment, in seconds of the audio. Lhotse's are in seconds of the recording."""
+    tiers = supervision.alignment or {}
+    items = tiers[tier_name(list(tiers), tier, f"the alignment of {supervision.id}")]
+    shift = 0.0 if in_file else _shift(cut, supervision.id)
+    timed = [(max(0.0, item.start + shift), item.start + shift + item.duration, item.symbol) for item in items]
+    return [[start, end, symbol] for start, end, symbol in sorted(timed) if end > start]
+
+
+def _shift(cut: Any, supervision: str) -> Seconds:
+    """From seconds of the recording to seconds of the cut."""
+    for track in getattr(cut, "tracks", ()):
+        if any(one.id == supervision for one in track.cut.supervisions):
+            return float(track.offset - track.cut.start)
+    return -float(cut.start)
+
+
+@dataclass(frozen=True)
+class CutAudio:
+    """Audio that lhotse makes of a cut: mixed, padded, augmented, or some channels of a file.
+
+    Attributes:
+        cut: as JSON.
+    """
+
+    cut: str
+
+    @property
+    def file(self) -> Path | None:
+        """The first of those that it is made of."""
+        return next(iter(self._files()), None)
+
+    def open(self) -> BinaryIO:
+        """As `AudioSource`."""
+        try:
+            serialization = library("lhotse.serialization", "lhotse", "a Lhotse cut")
+            content = samples_of(serialization.deserialize_item(_checked(json.loads(self.cut), None)))
+        except UtteranceError:
+            raise
+        except Exception as error:
+            raise UtteranceError(f"expected audio, lhotse raised {reason(error)}") from error
+        return as_file(content)
+
+    def stamp(self) -> Stamp:
+        """As `AudioSource`: of all files together."""
+        stamps = [stamp_of(path) for path in self._files()]
+        sizes, times, places = zip(*stamps, strict=True) if stamps else ((), (), ())
+        return (sum(sizes), max(times), sum(places)) if stamps else UNCHANGING
+
+    def _files(self) -> list[Path]:
+        found: dict[Path, None] = {}
+        left = [json.loads(self.cut)]
+        while left:
+            one = left.pop(0)
+            if isinstance(one, list):
+                left += one
+            elif isinstance(one, dict):
+                left += one.values()
+                if one.get("type") == "file":
+                    found[Path(str(one.get("source")))] = None
+        return list(found)
+
+
+def samples_of(cut: Any) -> Content:
+    """What a cut sounds like, and its rate in Hz.
+
+    Raises:
+        UtteranceError: it is too long to be held in memory.
+    """
+    channels = len(cut.channel) if isinstance(getattr(cut, "channel", None), list) else 1
+    if cut.duration > MAX_UTTERANCE_S or cut.duration * cut.sampling_rate * channels > MAX_NUMBERS:
+        raise UtteranceError(f"expected a cut of at most {MAX_UTTERANCE_S / 3600:.0f} h, got {cut.duration:.0f} s")
+    return cut.load_audio(), cut.sampling_rate

@@ -1,0 +1,182 @@
+"""Kaldi data folders: ``wav.scp``, ``segments``, ``text``, ``utt2spk`` and their like.
+
+Audio is a file, or a WAV in an archive (``wav.ark:1650``). A command (``sox in.sph -t wav - |``) is never run: its
+recordings are skipped. ``utt2X`` is the column X of an utterance, ``spk2X`` that of its speaker; ``utt2spk`` and
+``utt2lang`` are ``speaker`` and ``language``.
+
+Source: https://kaldi-asr.org/doc/data_prep.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxrank.data.columns import assembled
+from voxrank.data.rows import Request, Row
+from voxrank.data.sources import AudioSource, FileRegion
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import UtteranceError, shortened
+
+FORM = "Kaldi data folder"
+WAV_SCP = "wav.scp"
+MAX_LINE = 1 << 20
+"""Characters of a line: a transcript of an hour has a tenth of that."""
+SEGMENT_FIELDS = 4
+RIFF_HEADER = 8
+"""Bytes before those that the header counts."""
+OPEN_SIZES = (0, 0x7FFF_0000)
+"""A RIFF that was written to a pipe counts nothing, or about 2 or 4 GiB: it ends with the archive."""
+NAMES = {"spk": "speaker", "lang": "language"}
+"""X of ``utt2X`` → column, where they differ."""
+NO_COLUMNS = {"spk2utt", "utt2num_frames", "utt2uniq", "utt2max_frames"}
+IN_ARCHIVE = re.compile(r"(.+):(\d+)", re.DOTALL)
+
+
+def is_kaldi(source: str) -> bool:
+    """Whether it is a folder with ``wav.scp``, or one of such folders (``data`` with ``train`` and ``test``)."""
+    return bool(_folders(Path(source)))
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    if (path / WAV_SCP).is_file():
+        return [path]
+    return sorted(folder for folder in path.iterdir() if (folder / WAV_SCP).is_file())
+
+
+def read_kaldi(source: str, request: Request) -> Dataset:
+    """Read a data folder, or those in a folder as its splits. Errors as `read_dataset`."""
+    path = Path(source)
+    skipped: list[Skipped] = []
+    rows: list[Row] = []
+    for folder in _folders(path):
+        rows += _rows(folder, skipped, split=None if folder == path else folder.name)
+    return assembled(path, rows, skipped, request, FORM)
+
+
+def _rows(folder: Path, skipped: list[Skipped], split: str | None) -> Iterator[Row]:
+    recordings = {name: _Recording(folder, name, rest) for name, rest in _pairs(folder / WAV_SCP, skipped)}
+    of_utterance, of_speaker = _columns(folder, "utt2", skipped), _columns(folder, "spk2", skipped)
+    texts = dict(_pairs(folder / "text", skipped)) if (folder / "text").is_file() else None
+    prefix = f"{split}/" if split else ""
+    for utterance, recording, start, end in _stretches(folder, recordings, skipped):
+        where = f"{prefix}{utterance}"
+        try:
+            name, audio = _recording(recordings, recording).place()
+        except (UtteranceError, OSError) as error:
+            skipped.append(Skipped(where, shortened(str(error))))
+            continue
+        columns = {name: found.get(utterance) for name, found in of_utterance.items()}
+        speaker = columns.get("speaker")
+        columns |= {name: found.get(speaker or "") for name, found in of_speaker.items() if name not in columns}
+        columns |= {} if texts is None else {"text": texts.get(utterance)}
+        columns |= {} if split is None else {"split": split}
+        timed = {"path": str(name), "recording": recording, "start": start, "end": end}
+        yield Row(f"utterance {where}", columns | timed, id=where, audio=audio)
+
+
+def _recording(recordings: dict[str, _Recording], name: str) -> _Recording:
+    if name not in recordings:
+        raise UtteranceError(f"expected the recording {name!r} in {WAV_SCP}, found no such line")
+    return recordings[name]
+
+
+def _stretches(
+    folder: Path, recordings: Iterable[str], skipped: list[Skipped]
+) -> Iterator[tuple[str, str, str | None, str | None]]:
+    """Utterance, recording, and its start and end as the file says them; without ``segments``, each recording whole."""
+    path = folder / "segments"
+    if not path.is_file():
+        yield from ((name, name, None, None) for name in recordings)
+        return
+    for name, rest in _pairs(path, skipped):
+        fields = rest.split()
+        if len(fields) != SEGMENT_FIELDS - 1:
+            skipped.append(Skipped(name, f"expected recording, start and end in segments, got {len(fields)} fields"))
+            continue
+        yield name, fields[0], fields[1], None if fields[2].startswith("-") else fields[2]  # −1 is the end
+
+
+def _columns(folder: Path, prefix: str, skipped: list[Skipped]) -> dict[str, dict[str, str]]:
+    """Column → utterance or speaker → what it says."""
+    paths = [p for p in sorted(folder.glob(f"{prefix}*")) if p.is_file() and p.name not in NO_COLUMNS and not p.suffix]
+    return {NAMES.get(own := p.name.removeprefix(prefix), own): dict(_pairs(p, skipped)) for p in paths}
+
+
+def _pairs(path: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
+    """The first word of each line, and what follows."""
+    with path.open(encoding="utf-8") as file:
+        number = 0
+        while line := file.readline(MAX_LINE):
+            number += 1
+            if len(line) == MAX_LINE and not line.endswith("\n"):
+                while line and not line.endswith("\n"):
+                    line = file.readline(MAX_LINE)
+                skipped.append(
+                    Skipped(f"{path.name}, line {number}", f"expected a line of at most {MAX_LINE:,} characters")
+                )
+                continue
+            fields = line.split(maxsplit=1)
+            if fields:
+                yield fields[0], fields[1].strip() if len(fields) > 1 else ""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A line of ``wav.scp``."""
+
+    folder: Path
+    name: str
+    said: str
+
+    def place(self) -> tuple[Path, AudioSource | None]:
+        """A file, or a name for what is in an archive and where it is.
+
+        Raises:
+            UtteranceError: it is a command, or there is no such archive.
+            OSError: the archive cannot be read.
+        """
+        if self.said.endswith("|") or self.said.startswith("|"):
+            raise UtteranceError(
+                f"expected a file for {self.name!r} in {WAV_SCP}, got a command, which is not run; write its audio to "
+                "files (wav-copy, or the command itself) and name them"
+            )
+        if not self.said:
+            raise UtteranceError(f"expected a file for {self.name!r} in {WAV_SCP}, got nothing")
+        whole = self._found(self.said)
+        found = IN_ARCHIVE.fullmatch(self.said)
+        if found is None or whole.exists():
+            return whole, None
+        archive = self._found(found[1])
+        return archive / f"{self.name}.wav", wav_in(archive, int(found[2]))
+
+    def _found(self, name: str) -> Path:
+        """Relative names start at the data folder; else where the command runs, as in Kaldi's own recipes."""
+        if "\0" in name:
+            raise UtteranceError(f"expected a file for {self.name!r} in {WAV_SCP}, got {name!a}")
+        near = (self.folder / name).absolute()
+        return near if near.exists() else Path(name).absolute()
+
+
+def wav_in(archive: Path, offset: int) -> FileRegion:
+    """The WAV at an offset of an archive.
+
+    Raises:
+        UtteranceError: there is none.
+        OSError: the archive cannot be read.
+    """
+    if not archive.is_file():
+        raise UtteranceError(f"no such archive: {archive}; relative names start at the data folder, or where you are")
+    with archive.open("rb") as file:
+        size = archive.stat().st_size
+        file.seek(min(offset, size))
+        head = file.read(RIFF_HEADER)
+    if len(head) < RIFF_HEADER or head[:4] not in (b"RIFF", b"RIFX"):
+        raise UtteranceError(f"expected a WAV at {offset:,} in {archive.name}, got {head[:4]!r}")
+    counted = int.from_bytes(head[4:], "big" if head[:4] == b"RIFX" else "little")
+    is_open = counted == OPEN_SIZES[0] or counted >= OPEN_SIZES[1]
+    return FileRegion(archive, offset, size - offset if is_open else min(counted + RIFF_HEADER, size - offset))

@@ -1,0 +1,234 @@
+"""Tar shards as WebDataset writes them: members that share a key are a sample.
+
+``key.wav`` (or another kind of audio) with ``key.json`` (its fields are columns), ``key.cls`` (a class) and ``key.txt``
+(a transcript). Nothing is unpacked: audio is read where it lies in the shard, and a member's name is only a name.
+Members of other kinds, pickles among them, are not read.
+
+Source: https://github.com/webdataset/webdataset
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from voxrank.data.columns import assembled
+from voxrank.data.folder import audio_suffixes
+from voxrank.data.rows import Request, Row
+from voxrank.data.sources import FileRegion
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import DataError, UtteranceError, reason, shortened
+
+FORM = "tar shards (WebDataset)"
+SUFFIX = ".tar"
+MAX_TEXT_BYTES = 1 << 22
+"""Of a JSON, a class or a transcript, and of what a header brings along."""
+MAX_SHARDS = 100_000
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
+LABEL_KINDS, TEXT_KINDS, JSON_KINDS = ("cls", "cls2", "class"), ("txt", "text", "transcript"), ("json", "jsn")
+SPLITS = re.compile(r"(train|test|dev|valid|validation|val|eval)(?![a-z])", re.IGNORECASE)
+"""What a shard's name, or its folder's, begins with where it tells the split."""
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+BLOCK = 512
+"""Bytes of a header; zeros in the place of one end a tar."""
+
+
+def is_tar(source: str) -> bool:
+    """Whether it is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder with tars, and no audio, in it."""
+    path = Path(source)
+    if path.is_dir():
+        tars = any(path.glob(f"*{SUFFIX}")) or any(path.glob(f"*/*{SUFFIX}"))
+        return tars and not any(file.suffix.lower() in audio_suffixes() for file in path.glob("*/*"))
+    return source.lower().endswith((SUFFIX, *COMPRESSED))
+
+
+def read_tars(source: str, request: Request) -> Dataset:
+    """Read shards. A damaged one costs its own rows only. Errors as `read_dataset`."""
+    if source.lower().endswith(COMPRESSED):
+        raise DataError(
+            f"{source}: expected a .tar, got a compressed one, of which no part can be read; unpack it first"
+        )
+    path = Path(source)
+    if any(path.glob("*.jsonl.gz")) and any(path.glob("recording*.tar")):
+        raise DataError(f"{source}: Lhotse Shar is not read; write the cuts with cuts.to_file('cuts.jsonl.gz')")
+    shards = shard_paths(source)
+    skipped: list[Skipped] = []
+    rows = [row for shard in shards for row in _rows(shard, path, skipped)]
+    return assembled(path, rows, skipped, request, FORM)
+
+
+def shard_paths(source: str) -> list[Path]:
+    """All shards of a folder or a pattern, in order.
+
+    Raises:
+        DataError: one is not there, or there are too many.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return sorted([*path.glob(f"*{SUFFIX}"), *path.glob(f"*/*{SUFFIX}")])
+    paths = [path] if path.exists() else [Path(name) for name in expanded(source)]
+    missing = next((one for one in paths if not one.is_file()), None)
+    if missing is not None:
+        raise DataError(f"no such shard: {missing}; check the path or the pattern")
+    return paths
+
+
+def expanded(pattern: str) -> list[str]:
+    """The names that braces stand for.
+
+    Raises:
+        DataError: too many.
+
+    Example:
+        >>> expanded("{train,test}-{08..10}.tar")[1:4]
+        ['train-09.tar', 'train-10.tar', 'test-08.tar']
+    """
+    pieces = BRACES.split(pattern)  # what is between braces has odd places
+    counts = [_count(piece) if place % 2 else 1 for place, piece in enumerate(pieces)]
+    total = 1
+    for count in counts:
+        total *= count
+    if total > MAX_SHARDS:
+        raise DataError(f"{pattern}: expected at most {MAX_SHARDS:,} shards, got {total:,}; name fewer")
+    choices = [_choices(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
+    return ["".join(parts) for parts in product(*choices)]
+
+
+def _count(inner: str) -> int:
+    span = RANGE.fullmatch(inner)
+    return max(0, int(span[2]) - int(span[1]) + 1) if span else inner.count(",") + 1
+
+
+def _choices(inner: str) -> list[str]:
+    span = RANGE.fullmatch(inner)
+    if span is None:
+        return inner.split(",")
+    return [f"{number:0{len(span[1])}d}" for number in range(int(span[1]), int(span[2]) + 1)]
+
+
+@dataclass(frozen=True)
+class _Member:
+    kind: str
+    offset: int
+    size: int
+
+
+@dataclass
+class _Sample:
+    """Members of one key that stand beside each other."""
+
+    key: str
+    members: dict[str, _Member] = field(default_factory=dict)
+
+
+def _rows(shard: Path, source: Path, skipped: list[Skipped]) -> Iterator[Row]:
+    name = shard.relative_to(source).as_posix() if shard.is_relative_to(source) and shard != source else shard.name
+    split = SPLITS.match(shard.name) or (SPLITS.match(shard.parent.name) if "/" in name else None)
+    with shard.open("rb") as file:
+        for sample in _samples(shard, file, name, skipped):
+            utterance = f"{name.removesuffix(SUFFIX)}/{sample.key}"
+            try:
+                columns, audio = _columns(sample, file), _audio(sample, shard)
+            except UtteranceError as error:
+                skipped.append(Skipped(utterance, shortened(str(error))))
+                continue
+            columns = ({} if split is None else {"split": split[1].lower()}) | columns
+            columns["path"] = str(shard.absolute() / f"{sample.key}.{audio[0]}")
+            yield Row(f"sample {utterance}", columns, id=utterance, audio=audio[1])
+
+
+def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[_Sample]:
+    sample: _Sample | None = None
+    size = shard.stat().st_size
+    try:
+        for key, member in _members(file):
+            if sample is None or key != sample.key or member.kind in sample.members:
+                if sample is not None:
+                    yield sample
+                sample = _Sample(key)
+            if member.offset + member.size > size:
+                raise tarfile.ReadError(f"{key}.{member.kind} ends behind the shard")
+            sample.members[member.kind] = member
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+        skipped.append(
+            Skipped(name, f"expected a whole tar, got a damaged one ({reason(error)}); what lies before it is used")
+        )
+    if sample is not None:
+        yield sample
+
+
+def _members(file: BinaryIO) -> Iterator[tuple[str, _Member]]:
+    """Plain files with a key and an ending, in order."""
+    with tarfile.TarFile(fileobj=_Bounded(file)) as tar:  # type: ignore[arg-type]
+        while (one := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # it keeps all of them
+            folder, slash, base = one.name.rpartition("/")
+            stem, dot, kind = base.partition(".")
+            if one.isreg() and not one.issparse() and stem and dot:
+                yield f"{folder}{slash}{stem}", _Member(kind.lower(), one.offset_data, one.size)
+        file.seek(tar.offset)
+        end = file.read(BLOCK)
+    if not end or end.strip(b"\0"):
+        raise tarfile.ReadError("a header is damaged" if end else "the mark of its end is missing")
+
+
+class _Bounded:
+    """A file of which no header can ask for more than a few megabytes at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+        self.name, self.mode = "", "rb"
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_TEXT_BYTES:
+            raise tarfile.ReadError(f"a header asks for {size:,} bytes")
+        return self._file.read(size)
+
+
+def _audio(sample: _Sample, shard: Path) -> tuple[str, FileRegion]:
+    """The first audio of a sample, and its kind."""
+    suffixes = audio_suffixes()
+    for kind, member in sample.members.items():
+        if f".{kind.rpartition('.')[2]}" in suffixes:
+            return kind, FileRegion(shard.absolute(), member.offset, member.size)
+    kinds = ", ".join(sample.members)
+    raise UtteranceError(f"expected a member with audio, such as {sample.key}.wav, got {kinds}")
+
+
+def _columns(sample: _Sample, file: BinaryIO) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for kind, member in sample.members.items():
+        if kind in JSON_KINDS:
+            columns = _fields(_text(member, file, sample.key)) | columns
+        elif kind in LABEL_KINDS:
+            columns["label"] = _text(member, file, sample.key)
+        elif kind in TEXT_KINDS:
+            columns["text"] = _text(member, file, sample.key)
+    return columns
+
+
+def _text(member: _Member, file: BinaryIO, key: str) -> str:
+    if member.size > MAX_TEXT_BYTES:
+        raise UtteranceError(f"expected at most {MAX_TEXT_BYTES:,} bytes in {key}.{member.kind}, got {member.size:,}")
+    file.seek(member.offset)
+    try:
+        return file.read(member.size).decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise UtteranceError(f"expected UTF-8 text in {key}.{member.kind}, got other bytes") from None
+
+
+def _fields(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UtteranceError("expected a JSON object beside the audio, got text that is not JSON") from None
+    if not isinstance(content, dict):
+        raise UtteranceError(f"expected a JSON object beside the audio, got {type(content).__name__}")
+    return {name: None if value != value else value for name, value in content.items()}

@@ -1,0 +1,211 @@
+"""Sketches → what a ranking tells besides its order, gathered while each model's sketches are there.
+
+What is found of a layer is small: shares by class, scores of parts of the data, accuracies. Only pictures need samples
+of layers that are known to be the best and the worst when all models are scored. Of every layer that may yet be one of
+them, the first 1,024 samples are kept: a layer is out as soon as another one beats it (or is beaten by it) in every
+score that the order is made of. That leaves one of each for an order by one score, and a few for the combined one:
+4 MB for each at 1,024 dimensions, whatever the data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from voxrank.config import DetailOptions, Seconds
+from voxrank.data.utterance import Dataset
+from voxrank.details import Details, Knowledge, LayerClasses, Picture
+from voxrank.engines.local import ModelSketch
+from voxrank.insight.besides import Column, known_besides
+from voxrank.insight.classes import class_views, held_out_classes
+from voxrank.insight.curve import Grown, learning_curve, values_of_parts
+from voxrank.insight.picture import POINTS, Place, pictures
+from voxrank.joint import layer_label
+from voxrank.preparation import Prepared
+from voxrank.results import Ranking
+from voxrank.scores import Score, get_score
+from voxrank.scores.registry import COMBINATIONS
+from voxrank.scores.spectrum import Spectrum
+from voxrank.scoring import Candidate
+from voxrank.sketches.sample import Sample
+from voxrank.threads import one_thread
+from voxrank.tuned import TUNED
+
+
+@dataclass(frozen=True, eq=False)
+class _Standing:
+    """A layer that may be the best or the worst.
+
+    Attributes:
+        model: its model.
+        layer: what it is called.
+        share: of the data that it saw, by which layers are ordered first.
+        goodness: by each score that the order is made of, higher for better.
+        sample: some of its samples; None where none are kept.
+    """
+
+    model: str
+    layer: int | str
+    share: float
+    goodness: tuple[float, ...]
+    sample: Sample | None
+
+    def beats(self, other: _Standing) -> bool:
+        """Whether it comes before the other, whatever else is ranked."""
+        if self.share != other.share:
+            return self.share > other.share
+        return all(own > its for own, its in zip(self.goodness, other.goodness, strict=True))
+
+
+class Detailing:
+    """Gathers details as models finish.
+
+    Args:
+        options: what is wanted.
+        dataset: that is ranked for.
+        prepared: what of it every candidate sees.
+        names: of the scores; the first one orders the ranking.
+        scores: that these stand for.
+        effective: whether samples count for no more than the independent ones that they are worth.
+
+    Attributes:
+        seconds: that it took.
+
+    Raises:
+        DataError: there is no such column.
+    """
+
+    def __init__(
+        self,
+        options: DetailOptions,
+        dataset: Dataset,
+        prepared: Prepared,
+        names: Sequence[str],
+        scores: Sequence[Score],
+        *,
+        effective: bool,
+    ) -> None:
+        self._level, self._targets, self._effective = options.details, prepared.targets, effective
+        self._blocks = sorted({shard.block for shard in prepared.shards})
+        parts = (TUNED,) if names[0] == TUNED else COMBINATIONS.get(names[0], names[:1])
+        self._signs = {name: 1 if name == TUNED or get_score(name).higher_is_better else -1 for name in parts}
+        self._growing = next((score for score in scores if score.read is not None), get_score("logme"))
+        self._columns = [Column.of(dataset, name) for name in options.besides]
+        self._classes: dict[tuple[str, int | str], LayerClasses] = {}
+        self._knowledge: list[Knowledge] = []
+        self._grown: dict[str, Grown] = {}
+        self._best: list[_Standing] = []
+        self._worst: list[_Standing] = []
+        self.seconds: Seconds = 0.0
+
+    def add(self, candidates: Sequence[Candidate], sketch: ModelSketch, share: float) -> None:
+        """Look at a model.
+
+        Args:
+            candidates: its layers, scored.
+            sketch: of the data.
+            share: of the data that it saw.
+        """
+        if self._level == "none":
+            return
+        started = time.perf_counter()
+        standings = [self._standing(c, sketch, share) for c in candidates]
+        own = _best_of(standings)
+        with one_thread(max(c.layer.dim for c in candidates)):
+            for candidate, standing in zip(candidates, standings, strict=True):
+                if standing in own:
+                    self._look_at_classes(candidate, sketch)
+                if standing.sample is not None:
+                    found = known_besides(standing.model, standing.layer, standing.sample, self._columns)
+                    self._knowledge.extend(found)
+            self._grow(candidates, own[0].layer, sketch)
+        self._best = _best_of([*self._best, *own])
+        self._worst = _worst_of([*self._worst, *standings])
+        self.seconds += time.perf_counter() - started
+
+    def complete(self, ranking: Ranking, audio: Mapping[int, Seconds]) -> Ranking:
+        """The ranking with all that was found.
+
+        Args:
+            ranking: of all models.
+            audio: block → seconds of it that the models saw.
+        """
+        if self._level == "none":
+            return ranking
+        started = time.perf_counter()
+        last = ranking.layers[-1]
+        ends: list[tuple[Place, str, int | str]] = [("best", ranking.best.model, ranking.best.layer)]
+        if (last.model, last.layer) != ends[0][1:]:
+            ends.append(("worst", last.model, last.layer))
+        seen = max(model.share for model in ranking.models)
+        grown = [self._grown[model.model] for model in ranking.models if model.share == seen]
+        direction = self._growing.higher_is_better
+        columns = [column.name for column in self._columns]
+        best = [(model.model, model.layer) for model in ranking.models]
+        details = Details(
+            classes=tuple(self._classes[one] for one in best if one in self._classes),
+            pictures=tuple(picture for end in ends for picture in self._pictures(*end)),
+            knowledge=tuple(sorted(self._knowledge, key=lambda one: columns.index(one.column))),
+            curve=learning_curve(self._growing.name, grown, audio, higher_is_better=direction),
+        )
+        taken = time.perf_counter() - started
+        self.seconds += taken
+        cost = replace(ranking.cost, detail_s=self.seconds, total_s=ranking.cost.total_s + taken)
+        return replace(ranking, details=details, cost=cost)
+
+    def _standing(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _Standing:
+        goodness = tuple(sign * candidate.estimates[name].value for name, sign in self._signs.items())
+        sample = sketch.samples.get(candidate.layer.index)
+        few = None if sample is None else sample.first(POINTS)
+        return _Standing(candidate.model, layer_label(candidate.layer), share, goodness, few)
+
+    def _look_at_classes(self, candidate: Candidate, sketch: ModelSketch) -> None:
+        sample = sketch.samples.get(candidate.layer.index)
+        if self._targets.values or sample is None:
+            return
+        taken = held_out_classes(sketch.layers[candidate.layer.index], sample)
+        if taken is not None:
+            views = class_views(self._targets.names, self._targets.rows[sample.rows], taken)
+            where = candidate.model, layer_label(candidate.layer)
+            self._classes[where] = LayerClasses(*where, views)
+
+    def _grow(self, candidates: Sequence[Candidate], best: int | str, sketch: ModelSketch) -> None:
+        """The score that grows, at the layer that is best by it; at the best layer where it was not asked for."""
+        name, read = self._growing.name, self._growing.read
+        if read is None:
+            return
+        sign = 1 if self._growing.higher_is_better else -1
+        if name in candidates[0].estimates:
+            chosen = max(candidates, key=lambda c: sign * c.estimates[name].value)
+        else:
+            chosen = next(c for c in candidates if layer_label(c.layer) == best)
+        moments = sketch.layers[chosen.layer.index]
+        weight = 1 / moments.total.inflation() if self._effective else 1.0
+
+        def value(spectrum: Spectrum) -> float:
+            return read(spectrum).value
+
+        parts, known = values_of_parts(moments, self._blocks, value, weight), chosen.estimates.get(name)
+        whole = known.value if known is not None else value(Spectrum.of(moments.total).thinned(weight))
+        self._grown[chosen.model] = Grown(chosen.model, layer_label(chosen.layer), tuple(parts), whole)
+
+    def _pictures(self, place: Place, model: str, layer: int | str) -> tuple[Picture, ...]:
+        kept = self._best if place == "best" else self._worst
+        (sample,) = (one.sample for one in kept if (one.model, one.layer) == (model, layer))
+        if sample is None or not len(sample):
+            return ()
+        rows, values = self._targets.rows[sample.rows], self._targets.values
+        targets, names = (rows.sum(axis=1), ()) if values else (rows, self._targets.names)
+        with one_thread(sample.features.shape[1]):
+            return pictures(model, layer, place, sample.features, targets, names, near=self._level == "full")
+
+
+def _best_of(standings: Sequence[_Standing]) -> list[_Standing]:
+    """Those that none beats."""
+    return [one for one in standings if not any(other.beats(one) for other in standings)]
+
+
+def _worst_of(standings: Sequence[_Standing]) -> list[_Standing]:
+    """Those that beat none."""
+    return [one for one in standings if not any(one.beats(other) for other in standings)]

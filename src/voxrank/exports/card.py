@@ -1,0 +1,78 @@
+"""A snippet for the card of the model that was tuned: which base it has, and how that was chosen."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxrank.errors import one_line
+from voxrank.exports.tables import markdown, markdown_escaped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TAGS = ("voxrank", "speech")
+PIPELINES = {"classification": "audio-classification", "transcription": "automatic-speech-recognition"}
+"""Task → what the hub calls it; others have no name there."""
+_NO_DIGIT = re.compile(r"[^0-9a-f]")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card tells of a ranking.
+
+    Attributes:
+        base_model: hub id of the model to tune; None where it is not on the hub.
+        task: as `Ranking.task`.
+        verdict: one sentence.
+        models: one row for each, best first.
+        method: how it was ranked, in whole sentences.
+        version: of voxrank.
+        fingerprint: of the data.
+    """
+
+    base_model: str | None
+    task: str
+    verdict: str
+    models: pd.DataFrame
+    method: str
+    version: str
+    fingerprint: str
+
+
+def hub_id(spec: str) -> str | None:
+    """The spec, where it may be a hub id and is no directory here.
+
+    Example:
+        >>> hub_id("facebook/hubert-base-ls960"), hub_id("./mine")
+        ('facebook/hubert-base-ls960', None)
+    """
+    return spec if _HUB_ID.fullmatch(spec) and "/" in spec and not Path(spec).exists() else None
+
+
+def model_card(facts: Facts) -> str:
+    """YAML front matter and a section in Markdown, for the README.md of a repository on the Hugging Face hub.
+
+    No metrics are in it: scores say which model to tune, not how well the tuned one does.
+    """
+    front = [] if facts.base_model is None else [f"base_model: {_yaml(facts.base_model)}"]
+    front += [f"pipeline_tag: {PIPELINES[facts.task]}"] if facts.task in PIPELINES else []
+    front += ["tags:", *(f"- {tag}" for tag in TAGS)]
+    origin = f"Ranked by voxrank {markdown_escaped(facts.version)}, without fine-tuning; fingerprint of the data: "
+    section = [
+        "## How the base model was chosen",
+        markdown_escaped(facts.verdict),
+        markdown(facts.models).rstrip("\n"),
+        markdown_escaped(facts.method),
+        f"{origin}`{_NO_DIGIT.sub('', facts.fingerprint)}`.",
+    ]
+    return "\n".join(["---", *front, "---", "", "\n\n".join(section), ""])
+
+
+def _yaml(text: str) -> str:
+    """A text in double quotes: JSON's are YAML's, where no character needs an escape of two halves."""
+    return json.dumps(one_line(text), ensure_ascii=False)

@@ -1,0 +1,176 @@
+"""Data frames → CSV, Markdown and LaTeX. What a name holds stays text in each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from voxrank.errors import one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULA_SIGNS = ("=", "+", "-", "@")
+"""What a cell begins with that a spreadsheet may run."""
+
+LOW, HIGH = "_low", "_high"
+"""What the columns of an interval are called after that of their value."""
+
+NONE = "–"
+"""In tables for people, where there is nothing."""
+
+HEADINGS = {"model": "Model", "layer": "Layer", "name": "Name", "dim": "Dim"}
+"""Column → what people read above it."""
+
+LEFT = ("Model", "Name")
+"""Headings of text; the other columns are aligned to the right."""
+
+MINUS = "\N{MINUS SIGN}"
+
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>~$]|&(?=[#\w])|:(?=//)|(?<=www)\.")
+_LIGATURES = re.compile(r"([-,])(?=\1)")
+"""What LaTeX would join: two hyphens become a dash, two commas a quotation mark."""
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "–": r"\textendash{}",
+    MINUS: "$-$",
+}
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """CSV with a header line, safe to open in a spreadsheet."""
+    return for_spreadsheets(table).to_csv(index=False, lineterminator="\n")
+
+
+def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy whose text is one line in each cell, and no formula to a spreadsheet; numbers stay as they are."""
+    return table.map(_no_formula).rename(columns=_no_formula)
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = one_line(cell)  # a carriage return would begin a row
+    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table for people: numbers rounded, the interval of the first score, tied ranks as one.
+
+    Tables are not in CommonMark itself; GitHub, the Hugging Face hub and Jupyter have them.
+    """
+    headings, *rows = [[markdown_escaped(cell) for cell in row] for row in readable(table)]
+    rules = ["---:" if right else "---" for right in _to_the_right(table)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [headings, rules, *rows])
+
+
+def markdown_escaped(text: str) -> str:
+    r"""Text that Markdown, and HTML in it, takes for nothing but text.
+
+    Example:
+        >>> print(markdown_escaped("a_b <script>"))
+        a\_b \<script\>
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text)).replace("|", "&#124;")
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A LaTeX `tabular` for people, as `markdown`; its rules are those of the package booktabs."""
+    headings, *rows = [" & ".join(map(latex_escaped, row)) + r" \\" for row in readable(table)]
+    columns = "".join("r" if right else "l" for right in _to_the_right(table))
+    lines = [
+        r"% \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        headings,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex_escaped(text: str) -> str:
+    r"""Text that LaTeX prints as it is, in a font that has its letters.
+
+    Example:
+        >>> print(latex_escaped("50 % of a_b"))
+        50 \% of a\_b
+    """
+    apart = "".join(_LATEX.get(character, character) for character in one_line(text))
+    return _LIGATURES.sub(r"\1{}", apart)
+
+
+def scores_of(table: pd.DataFrame) -> list[str]:
+    """The columns that are scores: those beside which their interval is."""
+    return [name for name in table.columns if {f"{name}{LOW}", f"{name}{HIGH}"} <= set(table.columns)]
+
+
+def readable(table: pd.DataFrame) -> list[list[str]]:
+    """A table as people read it: headings, then the cells of each row, none of them escaped."""
+    columns = _columns(table)
+    rows: list[Any] = table.to_dict("records")
+    return [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
+
+
+def _to_the_right(table: pd.DataFrame) -> list[bool]:
+    return [heading not in LEFT for heading in _columns(table)]
+
+
+def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """Heading → what makes a cell of a row."""
+    cells: dict[str, Callable[[dict[str, Any]], str]] = {}
+    if "tied_from" in table.columns:
+        cells["Rank"] = lambda row: ranks(row["tied_from"], row["tied_to"])
+    for name, heading in HEADINGS.items():
+        if name in table.columns:
+            cells[heading] = lambda row, name=name: str(row[name])  # type: ignore[misc]
+    for place, score in enumerate(scores_of(table)):
+        cells[score] = lambda row, score=score: number(row[score])  # type: ignore[misc]
+        if place == 0:
+            cells["95 % interval"] = lambda row, score=score: interval(row[score + LOW], row[score + HIGH])  # type: ignore[misc]
+    if "probability_best" in table.columns:
+        cells["Best in"] = lambda row: percent(row["probability_best"])
+    if "parameters" in table.columns:
+        cells["Parameters"] = lambda row: f"{row['parameters']:,}"
+    return cells
+
+
+def ranks(first: int, last: int) -> str:
+    """One rank, or the first and the last of those that cannot be told apart."""
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def percent(share: float | None) -> str:
+    """A share in whole per cent."""
+    return NONE if share is None or isnan(share) else f"{100 * share:.0f} %"
+
+
+def number(value: float) -> str:
+    """A score, with a true minus sign."""
+    return f"{value:.4f}".replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """The ends of an interval."""
+    if low is None or high is None or isnan(low) or isnan(high):  # data frames write None as NaN
+        return NONE
+    return f"{number(low)} to {number(high)}"

@@ -1,0 +1,229 @@
+"""A ranking → a script that fine-tunes the winner, made of the texts in `templates`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from voxrank.errors import OptionError
+from voxrank.finetune.winner import Winner, find_winner
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
+
+TASKS = {
+    "classification": "classification",
+    "multilabel": "multilabel",
+    "regression": "regression",
+    "transcription": "ctc",
+}
+"""Task → the text that its head is in."""
+
+METRICS = {"classification": "accuracy", "multilabel": "F1", "regression": "R²", "transcription": "error rate"}
+FIELDS = {"classification": "label", "multilabel": "labels", "regression": "value", "transcription": "text"}
+"""Task → what an utterance of voxrank calls its target."""
+
+PATH_COLUMNS = {"path", "audio_filepath", "file", "audio"}
+DELIMITERS = {".csv": "", ".tsv": ', delimiter="\\t"'}
+LINES = (".jsonl", ".ndjson")
+
+LEARNING_RATES = {"probe": "5e-4", "layer": "5e-4", "full": "1e-4"}
+LONGEST_S = 60.0
+IMPORTS = "IMPORTS"
+"""Where they are put in the text."""
+
+STANDARD = {
+    r"\bcsv\.": "import csv",
+    r"\bjson\.": "import json",
+    r"\brandom\.": "import random",
+    r"\bunicodedata\.": "import unicodedata",
+    r"\bCounter\(": "from collections import Counter",
+    r"@dataclass": "from dataclasses import dataclass",
+    r"\bpartial\(": "from functools import partial",
+    r"\bislice\(": "from itertools import islice",
+    r"\bPath\b": "from pathlib import Path",
+    r"\bAny\b": "from typing import Any",
+}
+INSTALLED = {
+    r"\bsoundfile\.": "import soundfile",
+    r"\bsoxr\.": "import soxr",
+    r"\btorch\.": "import torch",
+    r"\bload_file\(": "from safetensors.torch import load_file",
+    r"\bnn\.": "from torch import nn",
+    r"\bDataLoader\(": "from torch.utils.data import DataLoader, Dataset",
+    r"\bTrainer\(": "from transformers import (\n    AutoFeatureExtractor,\n    AutoModel,\n"
+    "    EarlyStoppingCallback,\n    Trainer,\n    TrainingArguments,\n    set_seed,\n)",
+    r"\bread_dataset\(": "from voxrank import read_dataset",
+    r"\bdecode\(": "from voxrank.data.audio import decode, probe",
+    r"\bSpeller\(": "from voxrank.targets.units import Speller",
+}
+"""What a script uses → how that is imported, in order."""
+
+
+def script(ranking: Ranking, name: str = "finetune.py") -> str:
+    """A script that fine-tunes the best model of a ranking, with what the ranking was made for frozen.
+
+    Args:
+        ranking: of classes, of values or of transcripts.
+        name: of the file that it will be.
+
+    Raises:
+        OptionError: the best model cannot be tuned by transformers, or nothing can for this task.
+        ModelError: the model's files cannot be read.
+    """
+    if ranking.task not in TASKS:
+        raise OptionError(
+            f"there are scripts for labels, values and transcripts, and this ranking is of {ranking.task}"
+        )
+    winner = find_winner(ranking)
+    body = _structure(ranking, winner)
+    named = body.replace(IMPORTS, _imports(body), 1) + "\n"
+    data = literal(ranking.options["data"])
+    return Template(named).substitute(
+        name=name if re.fullmatch(r"[\w.-]+", name) else "finetune.py",
+        model=literal(winner.model),
+        data=data if by_voxrank(ranking) else f"Path({data})",
+        target=literal(ranking.options["target"]),
+        unit=literal(ranking.options.get("unit")),
+        language=literal(ranking.options.get("language")),
+    )
+
+
+def _structure(ranking: Ranking, winner: Winner) -> str:
+    """The script without names."""
+    strategy = ranking.options.get("strategy", "probe")
+    on_top = strategy == "full" or ranking.options.get("head_at") == "top"
+    return _filled(
+        "script",
+        about=_about(ranking, winner),
+        strategy=literal(strategy),
+        layer=str(winner.layer),
+        head_layer="-1" if on_top else str(winner.layer),
+        metric=METRICS[ranking.task],
+        learning_rate=LEARNING_RATES[strategy],
+        longest=str(min(LONGEST_S, winner.longest_s or LONGEST_S)),
+        constants=_constants(ranking),
+        reader=_reader(ranking),
+        task=_task(ranking),
+        inputs=_inputs(winner),
+        frames=_filled(f"frames_{winner.kind}", lengths=_lengths(winner)),
+        load=_load(winner),
+        blocks=winner.blocks,
+        trust=_trust(winner),
+    )
+
+
+def _filled(text: str, **parts: str) -> str:
+    """A text of `templates` with its parts put in; names of users, which come last, are left open."""
+    content = (files("voxrank.finetune") / "templates" / f"{text}.txt").read_text(encoding="utf-8")
+    return Template(content).safe_substitute(parts).rstrip("\n")
+
+
+def _about(ranking: Ranking, winner: Winner) -> str:
+    """Where the script comes from, and what it does otherwise than the ranking; no names are in it."""
+    best, data = ranking.best, ranking.data
+    sure = "" if best.probability_best is None else f", best in {100 * best.probability_best:.0f} % of resamples"
+    lines = [
+        f"The ranking was of {len(ranking.models)} models by {data.used:,} utterances{sure}; fingerprint of the data:",
+        f"{re.sub('[^0-9a-f]', '', data.fingerprint)}.",
+    ]
+    if isinstance(best.layer, str):
+        lines.append("Several of its layers together came first; what is tuned here is the best single one.")
+    if winner.model != winner.spec:
+        lines.append("It was ranked in another format; what is tuned here is the checkpoint that transformers loads.")
+    if winner.kind == "whisper" and ranking.options.get("whisper_window") == "fit":
+        lines.append("It was ranked on windows cut to the utterance; Whisper's whole window is used here.")
+    if ranking.options.get("unit") == "word":
+        lines.append("It was ranked by words; what is learnt here are characters.")
+    return "\n".join(lines)
+
+
+def by_voxrank(ranking: Ranking) -> bool:
+    """Whether only voxrank reads the data: they are no table, and no lines of JSON, with the columns that are read."""
+    path = Path(ranking.options["data"])
+    if path.suffix.lower() not in (*DELIMITERS, *LINES):
+        return True
+    return path.is_file() and not (PATH_COLUMNS & (found := _columns(path)) and ranking.options["target"] in found)
+
+
+def _columns(path: Path) -> set[str]:
+    """Those of the first row of a manifest."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() in LINES:
+                first = json.loads(file.readline())
+                return set(first) if isinstance(first, dict) else set()
+            return set(next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), []))
+    except (OSError, ValueError, csv.Error):
+        return set()
+
+
+def _constants(ranking: Ranking) -> str:
+    parts = _filled("constants_parts")
+    return parts if by_voxrank(ranking) else _filled("constants_manifest", parts=parts)
+
+
+def _reader(ranking: Ranking) -> str:
+    if by_voxrank(ranking):
+        return _filled("reader_voxrank", field=FIELDS[ranking.task])
+    suffix = Path(ranking.options["data"]).suffix.lower()
+    rows = _filled("reader_jsonl") if suffix in LINES else _filled("reader_csv", delimiter=DELIMITERS[suffix])
+    return _filled("reader_manifest", rows=rows)
+
+
+def _task(ranking: Ranking) -> str:
+    if ranking.task != "transcription":
+        return _filled(f"task_{TASKS[ranking.task]}", head=_filled("head_utterances"))
+    unit = ranking.options.get("unit") or "char"
+    if unit in ("char", "word"):
+        return _filled("task_ctc", spell=_filled("spell_char"), joint="")
+    return _filled("task_ctc", spell=_filled("spell_voxrank"), joint=" " if unit == "phone" else "")
+
+
+def _inputs(winner: Winner) -> str:
+    masked = _filled("inputs_masked", input=winner.input)
+    window = f"{winner.longest_s or 0:.0f} * extractor.sampling_rate"
+    return _filled(f"inputs_{winner.kind}", input=winner.input, window=window, masked=masked)
+
+
+def _load(winner: Winner) -> str:
+    """The lines that load the encoder."""
+    changed = "".join(f", {name}={value}" for name, value in winner.settings.items())
+    loaded = f"AutoModel.from_pretrained(MODEL, dtype=torch.float32{changed}{_trust(winner)})"
+    lines = (
+        [f"model = {loaded}", "self.encoder = model.get_encoder()"] if winner.decoder else [f"self.encoder = {loaded}"]
+    )
+    if winner.kind == "by_row":
+        lines.append("self.encoder.feature_extractor = RowByRow(self.encoder.feature_extractor)")
+    return "\n".join(f"        {line}" for line in lines)
+
+
+def _lengths(winner: Winner) -> str:
+    return "mask.sum(1)" if winner.counter is None else f"self.encoder.{winner.counter}(mask.sum(1))"
+
+
+def _trust(winner: Winner) -> str:
+    return ", trust_remote_code=True" if winner.trusted else ""
+
+
+def _imports(body: str) -> str:
+    """What a script uses, as ruff and isort order it."""
+    parts = [[line for used, line in group.items() if re.search(used, body)] for group in (STANDARD, INSTALLED)]
+    text = "\n\n".join("\n".join(lines) for lines in parts)
+    return text.replace("import islice", "import groupby, islice") if "groupby(" in body else text
+
+
+def literal(text: str | None) -> str:
+    """A Python literal of a text or of None, in double quotes where that needs no escape.
+
+    Example:
+        >>> print(literal("a b"), literal('"'))
+        "a b" '"'
+    """
+    written = repr(text)
+    return f'"{written[1:-1]}"' if written[0] == "'" and '"' not in written else written

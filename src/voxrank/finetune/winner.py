@@ -1,0 +1,173 @@
+"""The best model of a ranking, as transformers is to load it for tuning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voxrank.config import EncoderOptions
+from voxrank.encoders.registry import HUB, split_spec
+from voxrank.errors import ModelError, OptionError, listed
+
+if TYPE_CHECKING:
+    import torch
+
+    from voxrank.results import Ranking
+
+WHISPER = re.compile(r"(?:faster-)?whisper-((?:tiny|base|small|medium)(?:\.en)?|large(?:-v[123])?|large-v3-turbo)")
+"""What folders of Whisper checkpoints for CTranslate2 are called."""
+
+MASKED = ("hubert", "wav2vec2", "wavlm", "unispeech-sat", "wav2vec2-bert")
+"""Kinds whose frames do not depend on padding that a mask tells them of, but for the front end of some."""
+
+OTHER_FRAMES = ("audio-spectrogram-transformer", "sew", "sew-d")
+"""Kinds whose hidden states are no frames in order of time, or not at one rate."""
+
+UNTUNED: dict[str, Any] = {
+    "layerdrop": 0.0,
+    "encoder_layerdrop": 0.0,
+    "apply_spec_augment": False,
+    "add_adapter": False,
+}
+"""Settings for long training, and modules that belong to a head, and what turns them off."""
+
+COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
+"""Methods with which transformers' models say how many frames a number of input steps gives."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A model to tune.
+
+    Attributes:
+        spec: as it was ranked.
+        model: hub id or directory.
+        layer: the best single one.
+        kind: "whisper"; "masked", where padding leaves no trace; "by_row", the same but for the front end, which
+            normalises over time; or "alone", where each utterance must be encoded by itself.
+        settings: of the configuration, that are changed.
+        blocks: where they are in the encoder, such as "encoder.layers".
+        input: what it takes, such as "input_values".
+        counter: the method that counts frames; None where there is one for each input step.
+        longest_s: audio that it takes at once; None: any.
+        decoder: whether the model has one, too, and its encoder alone is tuned.
+        trusted: whether its own code may run.
+    """
+
+    spec: str
+    model: str
+    layer: int
+    kind: str
+    settings: dict[str, Any]
+    blocks: str
+    input: str
+    counter: str | None
+    longest_s: float | None = None
+    decoder: bool = True
+    trusted: bool = False
+
+
+def counterpart(spec: str) -> str | None:
+    """What transformers loads in place of a spec: itself, the Whisper that another format holds, or nothing.
+
+    Example:
+        >>> counterpart("pack:whisper-base"), counterpart("ct2:models/faster-whisper-small.en"), counterpart("logmel")
+        ('openai/whisper-base', 'openai/whisper-small.en', None)
+    """
+    scheme, rest = split_spec(spec)
+    if scheme == HUB:
+        return spec
+    names = [rest] if scheme == "pack" else rest.replace("\\", "/").replace("--", "/").split("/")
+    found = [match[1] for name in names if (match := WHISPER.fullmatch(name))] if scheme in ("pack", "ct2") else []
+    return f"openai/whisper-{found[-1]}" if found else None
+
+
+def check_tunable(specs: Sequence[str]) -> None:
+    """Refuse models none of which transformers could tune, before any work is done.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if not any(map(counterpart, specs)):
+        raise OptionError(
+            f"expected a model that transformers can tune, such as a hub id or a directory, got {listed(specs)}; "
+            "name one, or leave --then out"
+        )
+
+
+def find_winner(ranking: Ranking) -> Winner:
+    """The best model of a ranking, at its best single layer.
+
+    Raises:
+        OptionError: it is of a kind that transformers cannot tune.
+        ModelError: it cannot be found or read.
+    """
+    spec = ranking.best.model
+    place = counterpart(spec)
+    if place is None:
+        others = [m.model for m in ranking.models if counterpart(m.model)]
+        instead = f"; the best that can is {others[0]}" if others else ""
+        raise OptionError(f"{spec} came first, and transformers cannot tune a model of its kind{instead}")
+    layer = next(x.layer for x in ranking.layers if x.model == spec and not isinstance(x.layer, str))
+    if place != spec:
+        return _whisper(spec, place, int(layer), None)
+    return _inspected(spec, int(layer), tuple(ranking.options.get("trust_remote_code", ())))
+
+
+def _whisper(spec: str, place: str, layer: int, config: Any) -> Winner:
+    positions = 1500 if config is None else config.max_source_positions
+    settings = {name: off for name, off in UNTUNED.items() if getattr(config, name, off) != off}
+    return Winner(spec, place, layer, "whisper", settings, "layers", "input_features", None, positions / 50)
+
+
+def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
+    """From its configuration: no weights are read."""
+    import torch
+
+    from voxrank.encoders.checkpoints import find_architecture, find_checkpoint, load_config, read_settings
+
+    checkpoint = find_checkpoint(spec, EncoderOptions(trust_remote_code=trusted))
+    config = load_config(checkpoint)
+    if config.model_type == "whisper":
+        return _whisper(spec, spec, layer, config)
+    built = find_architecture(checkpoint, config)
+    decoder = bool(getattr(config, "is_encoder_decoder", False))
+    if config.model_type in OTHER_FRAMES or (built.inner and not decoder):
+        raise OptionError(f"{spec} came first, and there is no script for a {config.model_type}; see voxrank validate")
+    with torch.device("meta"):
+        shell = built.kind(built.config)
+    said = read_settings(checkpoint)
+    return Winner(
+        spec,
+        spec,
+        layer,
+        _kind(config),
+        {name: off for name, off in UNTUNED.items() if said.get(name, getattr(config, name, off)) != off},
+        _blocks(spec, shell),
+        shell.main_input_name,
+        next((name for name in COUNTERS if hasattr(shell, name)), None),
+        decoder=decoder,
+        trusted=checkpoint.trusted,
+    )
+
+
+def _kind(config: Any) -> str:
+    if config.model_type not in MASKED:
+        return "alone"
+    return "by_row" if getattr(config, "feat_extract_norm", "") == "group" else "masked"
+
+
+def _blocks(spec: str, shell: torch.nn.Module) -> str:
+    """Where the blocks are: the heaviest list in the model."""
+    import torch
+
+    from voxrank.encoders.base import count_parameters
+
+    lists: dict[str, torch.nn.Module] = {
+        name: part for name, part in shell.named_modules() if isinstance(part, torch.nn.ModuleList)
+    }
+    if not lists:
+        raise ModelError(f"{spec} has no list of blocks, of which some could be frozen; see voxrank validate")
+    return max(lists, key=lambda name: count_parameters(lists[name]))

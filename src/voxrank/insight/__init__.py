@@ -1,0 +1,1 @@
+"""What sketches tell of layers beside their scores: classes, pictures, other columns, learning curves."""

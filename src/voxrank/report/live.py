@@ -1,0 +1,227 @@
+"""The report page while a run goes on: served on this machine's loopback address, and to nobody else."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Condition, Lock, Thread
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from voxrank.config import Seconds, check_number
+from voxrank.errors import OptionError
+from voxrank.report.page.document import Page, fragments, html_of, page_of
+from voxrank.report.recorder import Recorder
+from voxrank.results import Ranking
+
+HOST = "127.0.0.1"
+LARGEST_PORT = 65535
+HERE_S: Seconds = 5.0
+"""A page that asked so long ago is still open; it asks every second."""
+PATIENCE_S: Seconds = 10.0
+"""For pages that are open, to hear the end of a run that is done; until all did."""
+HURRY_S: Seconds = 3.0
+"""The same for a run that failed or was stopped."""
+EVERY_S: Seconds = 0.1
+"""Between looks at whether all have heard."""
+SLOW_CLIENT_S = 10
+KNOWN_PAGES = 100
+"""Open pages that are waited for, at most."""
+
+
+class LiveView:
+    """Serves the page of a run from its start to its end. A context; `recorder` is to be told of the run.
+
+    Args:
+        port: of the loopback address; 0: any that is free.
+
+    Raises:
+        OptionError: there is no such port.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        check_number("watch-port", port, 0, LARGEST_PORT, whole=True)
+        self.recorder = Recorder()
+        self._port = port
+        self._shown = _Shown(self.recorder)
+        self._heard = Condition()
+        self._open: dict[str, tuple[Seconds, bool]] = {}
+
+    def __enter__(self) -> Self:
+        """Begin to serve.
+
+        Raises:
+            OptionError: the port cannot be had.
+        """
+        try:
+            self._server = _Server((HOST, self._port), self)
+        except OSError as error:
+            raise OptionError(
+                f"expected a free port of {HOST}, got {self._port} ({error.strerror or error}); "
+                "name another with --watch-port, or leave it out"
+            ) from error
+        self._port = self._server.server_address[1]
+        self._thread = Thread(target=self._server.serve_forever, args=(0.1,), daemon=True, name="voxrank live view")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End with the run, as soon as open pages have heard how it ended."""
+        if error is not None:
+            stopped = isinstance(error, KeyboardInterrupt)
+            self.recorder.fail("The run was stopped." if stopped else f"The run failed: {error}")
+        try:
+            self._wait(PATIENCE_S if error is None else HURRY_S)
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self._port}/"
+
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """What a browser may call this server; others were led here by a name that is not this machine's."""
+        return f"{HOST}:{self._port}", f"localhost:{self._port}"
+
+    def complete(self, ranking: Ranking) -> None:
+        """The run is done."""
+        self.recorder.complete(ranking)
+
+    def page(self) -> str:
+        """The page as it is now."""
+        return html_of(self._shown.page()[1], live=True)
+
+    def state(self, have: int) -> dict[str, Any]:
+        """How the run stands, with the page's content where the asker has an older one.
+
+        Args:
+            have: number of the ranking that the asker shows; 0 for none.
+        """
+        told = self.recorder.told()
+        version, page = self._shown.page()
+        new = None if page is None or version == have else self._shown.content()
+        return {"run": told, "page": new}
+
+    def heard(self, who: str, *, ended: bool) -> None:
+        """A page asked, and was told that the run has ended or that it goes on."""
+        with self._heard:
+            if who in self._open or len(self._open) < KNOWN_PAGES:
+                self._open[who] = (time.monotonic(), ended)
+            self._heard.notify_all()
+
+    def _wait(self, patience: Seconds) -> None:
+        until = time.monotonic() + patience
+        with self._heard:
+            while not self._all_heard() and time.monotonic() < until:
+                self._heard.wait(EVERY_S)
+
+    def _all_heard(self) -> bool:
+        now = time.monotonic()
+        return all(ended or now - last > HERE_S for last, ended in self._open.values())
+
+
+class _Shown:
+    """The page of the last ranking, made when it is asked for."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder, self._lock = recorder, Lock()
+        self._version = 0
+        self._page: Page | None = None
+        self._content: dict[str, Any] | None = None
+
+    def page(self) -> tuple[int, Page | None]:
+        """Its number, and what it shows."""
+        with self._lock:
+            version, ranking, complete = self._recorder.ranking
+            if ranking is not None and version != self._version:
+                page = page_of(ranking)
+                self._page = page if complete else replace(page, about=f"So far · {page.about}")
+                self._version, self._content = version, None
+            return self._version, self._page
+
+    def content(self) -> dict[str, Any] | None:
+        """As a page that is open takes it over."""
+        with self._lock:
+            if self._content is None and self._page is not None:
+                self._content = {
+                    "version": self._version,
+                    "title": self._page.title,
+                    "html": fragments(self._page),
+                    "sections": [part.id for part in self._page.parts],
+                    "payload": self._page.payload,
+                }
+            return self._content
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], view: LiveView) -> None:
+        self.view = view
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up is no event."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET of the page and of the state; everything else is refused."""
+
+    server: _Server
+    timeout = SLOW_CLIENT_S
+
+    def do_GET(self) -> None:
+        """Answer."""
+        view = self.server.view
+        if self.headers.get("Host") not in view.hosts:
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"this page is at {view.url}\n")
+            return
+        asked = urlsplit(self.path)
+        if asked.path == "/":
+            self._answer(HTTPStatus.OK, "text/html", view.page())
+        elif asked.path == "/state":
+            query = parse_qs(asked.query)
+            have = query.get("have", ["0"])[0]
+            state = view.state(int(have) if have.isdecimal() and len(have) < 10 else 0)
+            self._answer(HTTPStatus.OK, "application/json", json.dumps(state, allow_nan=False))
+            view.heard(query.get("id", [""])[0][:40], ended=state["run"]["state"] != "running")
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", "there is nothing here\n")
+
+    def _refuse(self) -> None:
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "nothing but GET is answered\n", allow=True)
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
+
+    def _answer(self, status: HTTPStatus, kind: str, text: str, *, allow: bool = False) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Frame-Options", "DENY")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        if allow:
+            self.send_header("Allow", "GET")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def version_string(self) -> str:
+        """What the answers call the server: not which Python it is."""
+        return "voxrank"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Requests are no matter of the terminal."""

@@ -1,0 +1,212 @@
+"""The page as one HTML file: its parts, its charts, and the scripts that draw them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import vl_convert
+
+from voxrank.errors import OptionError
+from voxrank.files import write_atomically
+from voxrank.report.page import classes, looks, models, run, scores, trade_off, truth
+from voxrank.report.page.drawing import CONFIG
+from voxrank.report.page.parts import Part
+from voxrank.report.page.words import Verdict, count, duration, shown, verdict
+from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.groundtruth.verdict import Validation
+
+TEMPLATES = "voxrank.report.page"
+BUNDLE = "window.vegaEmbed = vegaEmbed;"
+"""What the charting library leaves behind: one function."""
+ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+"""Of JSON inside a script element, where none of them may stand."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows of a ranking.
+
+    Attributes:
+        title: of the window.
+        about: what was ranked, in a line.
+        verdict: the headline.
+        figures: a few of them, with what they are.
+        parts: the sections.
+        datasets: rows that several charts share, by name.
+    """
+
+    title: str
+    about: str
+    verdict: Verdict
+    figures: tuple[tuple[str, str], ...]
+    parts: tuple[Part, ...]
+    datasets: dict[str, list[dict[str, Any]]]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the page's script draws."""
+        drawn = {chart.id: chart.spec for part in self.parts for chart in part.charts}
+        return {"config": CONFIG, "charts": drawn, "datasets": self.datasets}
+
+
+def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
+    """What a page shows of a ranking; what the ranking lacks has no part."""
+    parts = (
+        models.ranking_part(ranking),
+        models.layers_part(ranking),
+        trade_off.trade_off_part(ranking),
+        scores.agreement_part(ranking),
+        classes.classes_part(ranking),
+        looks.pictures_part(ranking),
+        looks.knowledge_part(ranking),
+        looks.learning_part(ranking),
+        run.labels_part(ranking),
+        truth.truth_part(validation),
+        run.cost_part(ranking),
+        run.skipped_part(ranking),
+        run.reproduce_part(ranking),
+    )
+    target = ranking.options.get("target")
+    what = ranking.task + (f" of {shown(target)}" if target else "")
+    source = shown(ranking.options.get("data", ""))
+    size = f"{count(ranking.data.used, 'utterance')}, {duration(ranking.data.seconds)} of audio"
+    about = " · ".join(filter(None, [what, source, size]))
+    found = verdict(ranking)
+    return Page(
+        f"{found.before}{found.model}{found.after}",
+        about,
+        found,
+        run.figures(ranking),
+        tuple(part for part in parts if part is not None),
+        {"curves": list(models.curve_rows(ranking))},
+    )
+
+
+def page_html(ranking: Ranking, validation: Validation | None = None) -> str:
+    """The report page of a ranking.
+
+    Args:
+        ranking: what to show.
+        validation: what fine-tuning gave, where there is that.
+
+    Returns:
+        HTML that needs nothing beside itself: no network, no other file.
+    """
+    return html_of(page_of(ranking, validation))
+
+
+def html_of(page: Page | None, *, live: bool = False) -> str:
+    """A page, or a page that waits for its first ranking, as HTML.
+
+    Args:
+        page: what it shows; None: nothing yet.
+        live: whether it asks the server that it came from what is new.
+    """
+    scripts = [bundle(), _text("page.js"), *([_text("live.js")] if live else [])]
+    style = _text("page.css")
+    policy = [
+        "default-src 'none'",
+        f"script-src {' '.join(map(_hash, scripts))}",
+        f"style-src {_hash(style)}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        *(["connect-src 'self'"] if live else []),
+    ]
+    payload = {"config": CONFIG, "charts": {}, "datasets": {}} if page is None else page.payload
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            page=page, live=live, policy="; ".join(policy), style=style, scripts=scripts, payload=json_in_html(payload)
+        )
+    )
+
+
+def fragments(page: Page) -> dict[str, str]:
+    """The headline and each section of a page as HTML, by their ids."""
+    macros: Any = environment().get_template("parts.html").module
+    return {"verdict": str(macros.headline(page)), "contents": str(macros.contents(page))} | {
+        part.id: str(macros.section(part)) for part in page.parts
+    }
+
+
+def write_page(path: str | os.PathLike[str], ranking: Ranking, validation: Validation | None = None) -> None:
+    """Write the report page of a ranking: one file that opens from disk, with no network; whole or not at all.
+
+    Args:
+        path: of the file, such as "report.html"; its folder is made if need be.
+        ranking: what to show.
+        validation: what fine-tuning gave, where there is that.
+
+    Raises:
+        OptionError: the file cannot be written.
+
+    Example:
+        ``write_page("report.html", rank("train.csv", models=["openai/whisper-tiny", "logmel"]))``
+    """
+    file = Path(path)
+    text = page_html(ranking, validation)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, text)
+    except OSError as error:
+        raise OptionError(
+            f"expected a place where a page can be written at {file}, got: {error.strerror or error}; choose another"
+        ) from error
+
+
+def json_in_html(content: Any) -> str:
+    r"""JSON that can stand in a script element, whatever the names in it hold.
+
+    Example:
+        >>> print(json_in_html({"a": "</script>"}))
+        {"a":"\u003c/script\u003e"}
+    """
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(ESCAPES)
+
+
+@cache
+def bundle() -> str:
+    """The charting library as one script, from vl-convert-python.
+
+    Raises:
+        RuntimeError: it holds what would end a script element.
+    """
+    text: str = vl_convert.javascript_bundle(BUNDLE)
+    if "</script" in text.lower() or "<!--" in text:
+        raise RuntimeError("the bundle of vl-convert-python cannot stand in a page")
+    return text
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Templates, in which all that is shown is escaped."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _text(name: str) -> str:
+    return files(TEMPLATES).joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """As a Content-Security-Policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

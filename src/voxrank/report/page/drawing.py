@@ -1,0 +1,115 @@
+"""Charts by Altair, as Vega-Lite: colours are variables of the style sheet, which knows of light, dark and print.
+
+Names from users are values of data here, never names of fields and never parts of expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from voxrank.report.page.parts import Spec
+
+Row = dict[str, Any]
+
+ACCENT, FAINT, MUTED, TEXT, PAPER = "var(--accent)", "var(--faint)", "var(--muted)", "var(--text)", "var(--paper)"
+SERIES = tuple(f"var(--series-{number})" for number in range(1, 11))
+"""Colours of models, and of classes."""
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+STEPS = tuple(f"var(--step-{number})" for number in range(1, 6))
+"""Colours of values, from low to high."""
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+NAME_PX = 150
+FEW_BARS = 6
+PERCENTS = [0, 0.2, 0.4, 0.6, 0.8, 1]
+HEIGHTS_PX = {"small": 150, "medium": 280, "large": 380, "square": 340}
+
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "background": None,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "domainColor": FAINT,
+        "tickColor": FAINT,
+        "gridColor": FAINT,
+        "gridOpacity": 0.6,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 10,
+        "labelPadding": 6,
+        "labelLimit": NAME_PX,
+        "tickSize": 0,
+    },
+    "legend": {
+        "labelColor": TEXT,
+        "titleColor": MUTED,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelLimit": 200,
+        "symbolSize": 90,
+        "orient": "bottom",
+        "columns": 3,
+        "symbolStrokeWidth": 2,
+    },
+    "text": {"fill": TEXT, "fontSize": 12},
+}
+"""Of all charts, beside which each spec says only what is its own."""
+INTERVAL_TIPS = (("low:Q", "low end"), ("high:Q", "high end"))
+
+
+def chart_of(rows: Sequence[Row]) -> alt.Chart:
+    """A chart of these rows, as yet without marks."""
+    return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
+
+
+def colour_scale(names: Sequence[str]) -> alt.Scale:
+    """A colour for each of the first names, grey for the others."""
+    return alt.Scale(domain=list(names), range=[SERIES[i] if i < len(SERIES) else MUTED for i in range(len(names))])
+
+
+def shape_scale(names: Sequence[str]) -> alt.Scale:
+    """A shape for each name, so that colour is not all that tells them apart."""
+    return alt.Scale(domain=list(names), range=[SHAPES[i % len(SHAPES)] for i in range(len(names))])
+
+
+def tips(*fields: tuple[str, str]) -> list[alt.Tooltip]:
+    """What is told of a point on hovering: fields of the data, with their titles."""
+    return [
+        alt.Tooltip(field, title=title, format=".3f")
+        if field in {"y:Q", "low:Q", "high:Q"}
+        else alt.Tooltip(field, title=title)
+        for field, title in fields
+    ]
+
+
+def colour(models: Sequence[str]) -> alt.Color:
+    """Of the model of each row."""
+    return alt.Color("model:N", scale=colour_scale(models), legend=alt.Legend(title=None))
+
+
+def shape(models: Sequence[str]) -> alt.Shape:
+    """Of the model of each row."""
+    return alt.Shape("model:N", scale=shape_scale(models), legend=alt.Legend(title=None))
+
+
+def logarithmic() -> alt.Scale:
+    """From the lowest to the highest value, with room for names."""
+    return alt.Scale(type="log", padding=24, nice=False)
+
+
+def whole(last: int) -> alt.Axis:
+    """Ticks at whole numbers, few enough to be read."""
+    step = next(step for step in (1, 2, 4, 6, 12, 24, 48, max(last, 1)) if last / step <= 12)
+    return alt.Axis(values=list(range(0, last + 1, step)), format="d", grid=False)
+
+
+def spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, tall: str) -> Spec:
+    """As JSON, as wide as the place where it is drawn."""
+    sized = chart.properties(width="container", height=HEIGHTS_PX[tall])
+    return sized.to_dict()

@@ -1,0 +1,217 @@
+"""The ranking itself: the table of models, their layers, and what they cost beside what they are worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from voxrank.report.page import charts
+from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
+from voxrank.report.page.words import (
+    figure,
+    first_score,
+    higher_is_better,
+    interval,
+    of_layer,
+    percent,
+    score_names,
+    shown,
+    si,
+    times_real_time,
+    titled,
+)
+from voxrank.report.terminal import place
+from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
+
+MARGIN = 0.06
+"""Of the range of scores, left free above and below curves."""
+
+
+def ranking_part(ranking: Ranking) -> Part:
+    """The models, best first, each at its best layer."""
+    score = first_score(ranking)
+    says = [
+        f"Each model at its best layer by “{titled(ranking, score)}”. "
+        + (
+            "“Best in” is the share of resamples of the data in which a layer of the model came first; models that "
+            "share a rank cannot be told apart."
+            if ranking.beats is not None and len(ranking.models) > 1
+            else ""
+        )
+    ]
+    if any(model.share < 1 for model in ranking.models):
+        says.append("Models that could not be best any more were dropped early, and are ranked by the data they saw.")
+    return Part("ranking", "Ranking", "Ranking", tuple(says), tables=(models_table(ranking),))
+
+
+def models_table(ranking: Ranking) -> Table:
+    """One row for each model."""
+    score, *others = score_names(ranking)
+    speeds = any(model.speed is not None for model in ranking.models)
+    early = any(model.share < 1 for model in ranking.models)
+    headings = ["rank", "model", "best layer", score, *(["best in"] if len(ranking.models) > 1 else [])]
+    headings += ["parameters", *(["speed"] if speeds else []), *(["data seen"] if early else []), *others]
+    places = {model.model: place(group) for group in ranking.groups for model in group}
+    names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
+    spans = _spans([model.scores[score] for model in ranking.models])
+    rows = []
+    for model, span in zip(ranking.models, spans, strict=True):
+        row = [
+            Cell(places[model.model].replace("-", "\N{EN DASH}"), model.rank),
+            text_cell(shown(model.model)),
+            layer_cell(model.layer, names.get((model.model, model.layer), "")),
+            score_cell(model.scores[score], span),
+        ]
+        if len(ranking.models) > 1:
+            row.append(number_cell(model.probability_best, percent(model.probability_best)))
+        row.append(number_cell(model.parameters, si(model.parameters)))
+        row += [number_cell(model.speed, times_real_time(model.speed))] * speeds
+        row += [number_cell(model.share, percent(model.share))] * early
+        row += [score_cell(model.scores[name]) for name in others if name in model.scores]
+        rows.append(row)
+    return Table(
+        "Models, best first, with 95 % intervals",
+        tuple(map(shown, headings)),
+        rows_of(rows),
+        sorted_by=(0, True),
+        header=1,
+        marked=tuple(i for i, model in enumerate(ranking.models) if model in ranking.groups[0]),
+    )
+
+
+def layers_part(ranking: Ranking) -> Part:
+    """Every model's score from layer to layer."""
+    score = first_score(ranking)
+    layers = _by_model(ranking)
+    rows = list(curve_rows(ranking))
+    values = [row[key] for row in rows for key in ("y", "low", "high") if row[key] is not None]
+    pad = (max(values) - min(values) or 1.0) * MARGIN
+    last = max(row["x"] for row in rows)
+    banded = any(row["low"] is not None for row in rows)
+    curve = charts.layer_curve(
+        titled(ranking, score),
+        (min(values) - pad, max(values) + pad),
+        last,
+        reverse=not higher_is_better(ranking, score),
+        banded=banded,
+    )
+    made = tuple(
+        Chart(
+            f"layers-{number}",
+            charts.with_model(curve, number),
+            _curve_in_words(ranking, model, layers[model.model]),
+            title=shown(model.model),
+            tall="small",
+        )
+        for number, model in enumerate(ranking.models)
+    )
+    band = " The band is the 95 % interval." if banded else ""
+    joint = any(isinstance(layer.layer, str) for layer in ranking.layers)
+    together = " Points to the right of a curve are layers taken together." if joint else ""
+    says = (
+        f"“{titled(ranking, score)}” of every layer; the large point is the best one.{band} "
+        f"Grey lines are the other models, for comparison.{together}"
+    )
+    return Part(
+        "layers",
+        "Layer by layer",
+        "Layers",
+        (says,),
+        charts=made,
+        beside=True,
+        folded=(Folded("All layers as a table", layers_table(ranking)),),
+    )
+
+
+def curve_rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
+    """The data of all layer curves: those of single layers in order, then those of layers together."""
+    score = first_score(ranking)
+    layers = _by_model(ranking)
+    for number, model in enumerate(ranking.models):
+        last = max((x.layer for x in layers[model.model] if isinstance(x.layer, int)), default=-1)
+        together = 0
+        for layer in layers[model.model]:
+            single = isinstance(layer.layer, int)
+            together += not single
+            value = layer.scores[score]
+            yield {
+                "m": number,
+                "name": shown(model.model),
+                "layer": str(layer.layer),
+                "x": layer.layer if isinstance(layer.layer, int) else last + together,
+                "line": single,
+                "y": short(value.value),
+                "low": short(value.low),
+                "high": short(value.high),
+                "best": layer.layer == model.layer,
+            }
+
+
+def layers_table(ranking: Ranking) -> Table:
+    """One row for each layer, best first, with all scores."""
+    names = score_names(ranking)
+    rows = [
+        [
+            text_cell(shown(layer.model)),
+            layer_cell(layer.layer, layer.name),
+            number_cell(layer.dim, f"{layer.dim:,}"),
+            *(score_cell(layer.scores[name]) for name in names if name in layer.scores),
+        ]
+        for layer in ranking.layers
+    ]
+    return Table(
+        "All layers, best first, with 95 % intervals", ("model", "layer", "dim", *map(shown, names)), rows_of(rows)
+    )
+
+
+def _by_model(ranking: Ranking) -> dict[str, list[LayerScore]]:
+    """The layers of each model in order, those of several together last."""
+    found: dict[str, list[LayerScore]] = {model.model: [] for model in ranking.models}
+    for layer in sorted(ranking.layers, key=lambda x: (isinstance(x.layer, str), x.layer)):
+        found[layer.model].append(layer)
+    return found
+
+
+def _curve_in_words(ranking: Ranking, model: ModelScore, layers: Sequence[LayerScore]) -> str:
+    score = first_score(ranking)
+    best = model.scores[score]
+    worst = (min if higher_is_better(ranking, score) else max)(layers, key=lambda x: x.scores[score].value)
+    known = f" ({interval(best)})" if best.low is not None else ""
+    text = f"Best at {of_layer(model.layer)}: {figure(best.value)}{known}"
+    if len(layers) == 1:
+        return f"{text}, its only layer."
+    return f"{text}; worst at {of_layer(worst.layer)}: {figure(worst.scores[score].value)}."
+
+
+def layer_cell(layer: int | str, name: str = "") -> Cell:
+    """A layer, with its name; sorted by number, layers together last."""
+    return Cell(str(layer), float(layer) if isinstance(layer, int) else math.inf, number=True, detail=shown(name))
+
+
+def score_cell(value: ScoreValue, span: tuple[float, float, float] | None = None) -> Cell:
+    """A score, with its interval in figures and, where `span` says how, drawn."""
+    known = value.low is not None and value.high is not None
+    return Cell(
+        figure(value.value),
+        value.value,
+        number=True,
+        span=span if known else None,
+        detail=interval(value) if known else "",
+    )
+
+
+def _spans(values: Sequence[ScoreValue]) -> list[tuple[float, float, float]]:
+    """Low end, value and high end of each in percent of what all of them span."""
+    ends = [end for v in values for end in (v.low, v.value, v.high) if end is not None]
+    low, width = min(ends), max(ends) - min(ends) or 1.0
+
+    def at(end: float | None, other: float) -> float:
+        return round(100 * ((other if end is None else end) - low) / width, 2)
+
+    return [(at(v.low, v.value), at(v.value, v.value), at(v.high, v.value)) for v in values]
+
+
+def short(value: float | None) -> float | None:
+    """As many digits as a chart can show."""
+    return None if value is None else float(f"{value:.5g}")

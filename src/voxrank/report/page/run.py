@@ -1,0 +1,143 @@
+"""The run itself: other labels, what it took, what it left out, and how to do it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from voxrank.data.utterance import Skipped
+from voxrank.report.page.command import command
+from voxrank.report.page.parts import Folded, Part, Table, number_cell, rows_of, text_cell
+from voxrank.report.page.truth import p_value
+from voxrank.report.page.words import count, duration, figure, first_score, interval, of_layer, shown, titled
+from voxrank.results import Ranking
+
+LISTED = 500
+"""Skipped utterances that are listed one by one."""
+REASONS = 50
+"""Reasons that are counted one by one."""
+VERSIONED = ("voxrank", "torch", "transformers", "python")
+
+
+def labels_part(ranking: Ranking) -> Part | None:
+    """The ranking by other labels of the same frames; None where none were asked for."""
+    if not ranking.sensitivity:
+        return None
+    table = Table(
+        "The ranking by other labels of the same frames",
+        ("labels", "Spearman", "p", "best model", "best layer"),
+        rows_of(
+            [
+                text_cell(shown(one.labels)),
+                number_cell(one.spearman, figure(one.spearman)),
+                number_cell(one.p, p_value(one.p)),
+                text_cell(shown(one.model)),
+                text_cell(shown(one.layer)),
+            ]
+            for one in ranking.sensitivity
+        ),
+    )
+    says = (
+        "How much hangs on the alignment: the order of all layers by other labels, beside the one above. A high "
+        "correlation and the same best layer say that little does."
+    )
+    return Part("labels", "With other labels", "Other labels", (says,), tables=(table,))
+
+
+def cost_part(ranking: Ranking) -> Part:
+    """Time and memory."""
+    cost = ranking.cost
+    facts = [
+        ("In all", duration(cost.total_s)),
+        ("Forward passes", duration(cost.encode_s)),
+        ("Scoring", duration(cost.score_s)),
+    ]
+    facts += [("Aligning transcripts", duration(cost.align_s))] * bool(cost.align_s)
+    facts += [("Audio taken from the cache, over all models", duration(cost.cached_s))] * bool(cost.cached_s)
+    facts.append(("Memory, at most", f"{cost.peak_rss_mb:,.0f} MB"))
+    return Part("cost", "What it took", "Cost", facts=tuple(facts))
+
+
+def skipped_part(ranking: Ranking) -> Part:
+    """Utterances that were left out, counted by reason, then one by one."""
+    data, skipped = ranking.data, ranking.skipped
+    if not skipped:
+        return Part("skipped", "Skipped utterances", "Skipped", ("None: every utterance was used by every model.",))
+    used = f"{data.used:,} of {count(data.utterances, 'utterance')} were used by every model."
+    says = f"{count(len(skipped), 'entry', 'entries')}; {used}"
+    if any(one.model for one in skipped):
+        says += " Some were skipped by one model alone: models were scored on data that differ by those."
+    folded = [Folded(f"List of {min(len(skipped), LISTED):,} of {len(skipped):,}", _list(skipped))]
+    return Part("skipped", "Skipped utterances", "Skipped", (says,), tables=(_reasons(skipped),), folded=tuple(folded))
+
+
+def _reasons(skipped: tuple[Skipped, ...]) -> Table:
+    counted = Counter(one.reason for one in skipped)
+    rest = len(counted) - REASONS
+    more = f"; {rest:,} rarer reasons are in ranking.json" if rest > 0 else ""
+    return Table(
+        f"Reasons, the commonest first{more}",
+        ("reason", "utterances"),
+        rows_of(
+            [text_cell(shown(reason)), number_cell(number, f"{number:,}")]
+            for reason, number in counted.most_common(REASONS)
+        ),
+        sorted_by=(1, False),
+    )
+
+
+def _list(skipped: tuple[Skipped, ...]) -> Table:
+    more = f"; all {len(skipped):,} are in ranking.json" if len(skipped) > LISTED else ""
+    return Table(
+        f"Skipped utterances{more}",
+        ("utterance", "skipped by", "reason"),
+        rows_of(
+            [
+                text_cell(shown(one.utterance)),
+                text_cell(shown(one.model or "every model")),
+                text_cell(shown(one.reason)),
+            ]
+            for one in skipped[:LISTED]
+        ),
+    )
+
+
+def reproduce_part(ranking: Ranking) -> Part:
+    """Command, versions and fingerprints."""
+    options = ranking.options
+    facts = [(name, shown(options[name])) for name in VERSIONED if options.get(name) is not None]
+    facts.append(("Fingerprint of the data", shown(ranking.data.fingerprint)))
+    if options.get("source_fingerprint"):
+        facts.append(("Fingerprint of the source data", shown(options["source_fingerprint"])))
+    record = options.get("aligner")
+    if isinstance(record, dict):
+        facts.append(("Times of labels", _times(record)))
+    facts.append(("Seed of the resamples", shown(options.get("seed", 0))))
+    says = (
+        (
+            "The same data, models and options give the same ranking. The fingerprint is that of rows and labels; the "
+            "order of the models does not matter."
+        ),
+    )
+    return Part("reproduce", "How to do it again", "Do it again", says, code=command(ranking), facts=tuple(facts))
+
+
+def _times(record: dict[str, object]) -> str:
+    text = shown(record.get("aligner"))
+    if record.get("model") is not None:
+        layer = record.get("layer")
+        text += f" on {shown(record['model'])}" + (f", {of_layer(layer)}" if isinstance(layer, int | str) else "")
+    return text
+
+
+def figures(ranking: Ranking) -> tuple[tuple[str, str], ...]:
+    """The few figures at the top of the page."""
+    score, data = first_score(ranking), ranking.data
+    value = ranking.best.scores[score]
+    known = f", 95 % interval {interval(value)}" if value.low is not None else ""
+    models = count(len(ranking.models), "model")
+    return (
+        (figure(value.value), f"{titled(ranking, score)}{known}"),
+        (f"{len(ranking.layers):,}", f"{'layer' if len(ranking.layers) == 1 else 'layers'} of {models} compared"),
+        (duration(data.seconds), f"of audio, {count(data.used, 'utterance')}"),
+        (duration(ranking.cost.total_s), "for all of it, nothing fine-tuned"),
+    )

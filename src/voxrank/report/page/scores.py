@@ -1,0 +1,70 @@
+"""How far the scores agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from voxrank.groundtruth.correlation import unit_ranks
+from voxrank.report.page import charts
+from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
+from voxrank.report.page.words import figure, higher_is_better, score_names, shown
+from voxrank.results import Ranking
+
+FEWEST = 3
+"""Layers below which no correlation is given."""
+
+
+def agreement_part(ranking: Ranking) -> Part | None:
+    """Spearman's correlation of each score with each other over all layers; None for one score, or few layers."""
+    names = score_names(ranking)
+    if len(names) < 2 or len(ranking.layers) < FEWEST:
+        return None
+    found = correlations(ranking, names)
+    labels = [shown(name) for name in names]
+    rows = [
+        {"a": b, "b": a, "rho": rho, "told": figure(rho, 2), "size": abs(rho), "positive": rho >= 0}
+        for a, line in zip(labels, found, strict=True)
+        for b, rho in zip(labels, line, strict=True)
+        if rho is not None
+    ]
+    least = min(
+        (
+            (rho, a, b)
+            for i, (a, line) in enumerate(zip(labels, found, strict=True))
+            for b, rho in zip(labels[:i], line, strict=False)
+            if rho is not None
+        ),
+        default=None,
+    )
+    says = "Spearman's rank correlation between scores over all layers of all models; 1 is the same order."
+    if least is not None:
+        says += f" The pair that agrees least is {least[2]} and {least[1]}: {figure(least[0], 2)}."
+    table = Table(
+        "Spearman's rank correlation between scores, over all layers",
+        ("score", *labels),
+        rows_of(
+            [text_cell(a), *(number_cell(rho, figure(rho, 2)) if rho is not None else Cell("–") for rho in line)]
+            for a, line in zip(labels, found, strict=True)
+        ),
+        sortable=False,
+    )
+    about = (
+        f"Over {len(ranking.layers)} layers. Scores that look at different things and still agree are a reason to "
+        "trust the order; where they part, look at the one that is nearest to your task."
+    )
+    chart = Chart("agreement-of-scores", charts.agreement(rows, labels), says, table, tall="square")
+    return Part("agreement", "Do the scores agree?", "Agreement", (about,), charts=(chart,))
+
+
+def correlations(ranking: Ranking, names: Sequence[str]) -> list[list[float | None]]:
+    """Of each score with each, with their directions aligned; None where one of them is all tied."""
+    values = np.array(
+        [
+            [layer.scores[name].value * (1 if higher_is_better(ranking, name) else -1) for layer in ranking.layers]
+            for name in names
+        ]
+    )
+    units = unit_ranks(values)
+    return [[None if np.isnan(rho) else float(np.clip(rho, -1, 1)) for rho in line] for line in units @ units.T]

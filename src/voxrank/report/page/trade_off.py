@@ -1,0 +1,154 @@
+"""Scores against what models cost: their size, and the time of their forward passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from voxrank.report.page import charts
+from voxrank.report.page.models import layer_cell, short
+from voxrank.report.page.pareto import front
+from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
+from voxrank.report.page.words import count, figure, first_score, higher_is_better, shown, si, times_real_time, titled
+from voxrank.results import ModelScore, Ranking
+
+WITHOUT_WEIGHTS = 0.3
+"""Of the smallest model that has weights: where those without any stand on a logarithmic axis."""
+LOGARITHMIC = 5
+"""Ratio of the largest to the smallest from which on an axis is."""
+ROOM = 0.3
+"""Share of the axis that a name may take; it stands on the side where the front does not run, if there is room."""
+
+
+def trade_off_part(ranking: Ranking) -> Part | None:
+    """Scores against parameters and against speed; None for a single model."""
+    if len(ranking.models) < 2:
+        return None
+    fast = [model for model in ranking.models if model.speed is not None]
+    made = [_by_size(ranking)]
+    front_is = (
+        "The dashed front joins the models that nothing beats both in score and in size, or in speed: with a limit on "
+        "either, take the best one that keeps it."
+    )
+    says = [front_is]
+    if len(fast) > 1:
+        made.append(_by_speed(ranking, fast))
+    if 0 < len(fast) < len(ranking.models):
+        missing = len(ranking.models) - len(fast)
+        says.append(f"{count(missing, 'model')} came from the cache, so that no speed was measured.")
+    elif not fast:
+        says.append("All features came from the cache, so that no speed was measured.")
+    return Part(
+        "trade-off", "Score against size and speed", "Size and speed", tuple(says), charts=tuple(made), beside=True
+    )
+
+
+def _by_size(ranking: Ranking) -> Chart:
+    sizes = [float(model.parameters) for model in ranking.models]
+    smallest = min((size for size in sizes if size > 0), default=1.0)
+    least = "; models without weights stand at the left edge" if min(sizes) <= 0 else ""
+    return _trade_off(
+        ranking,
+        ranking.models,
+        "parameters",
+        [size if size > 0 else WITHOUT_WEIGHTS * smallest for size in sizes],
+        [-size for size in sizes],
+        lambda model: si(model.parameters),
+        note=least,
+    )
+
+
+def _by_speed(ranking: Ranking, fast: Sequence[ModelScore]) -> Chart:
+    speeds = [model.speed or 0.0 for model in fast]
+    return _trade_off(
+        ranking,
+        fast,
+        "speed",
+        [max(speed, 1e-3) for speed in speeds],
+        speeds,
+        lambda model: times_real_time(model.speed),
+        title="seconds of audio encoded in one second",
+    )
+
+
+def _trade_off(
+    ranking: Ranking,
+    models: Sequence[ModelScore],
+    what: str,
+    places: Sequence[float],
+    cheapness: Sequence[float],
+    told: Callable[[ModelScore], str],
+    *,
+    title: str = "",
+    note: str = "",
+) -> Chart:
+    """A chart of scores against `what`, with its table.
+
+    Args:
+        ranking: has the scores.
+        models: that are in it.
+        what: they cost.
+        places: of each on the x axis, above 0.
+        cheapness: of each, higher for better.
+        told: what it costs, in words.
+        title: of the x axis; `what` by default.
+        note: about the axis, after the sentence.
+    """
+    score = first_score(ranking)
+    higher = higher_is_better(ranking, score)
+    values = [model.scores[score] for model in models]
+    on_front = front([v.value if higher else -v.value for v in values], cheapness)
+    log = max(places) / min(places) > LOGARITHMIC
+    rises = what == "parameters"
+    rows = [
+        {
+            "name": shown(model.model),
+            "layer": str(model.layer),
+            "x": x,
+            "told": told(model),
+            "y": short(value.value),
+            "low": short(value.low),
+            "high": short(value.high),
+            "front": ahead,
+            "left": _along(x, places, log=log) > (ROOM if rises else 1 - ROOM),
+        }
+        for model, value, x, ahead in zip(models, values, places, on_front, strict=True)
+    ]
+    ahead = [model for model, is_ahead in zip(models, on_front, strict=True) if is_ahead]
+    names = ", ".join(f"{shown(m.model)} ({told(m)}, {figure(m.scores[score].value)})" for m in ahead)
+    table = Table(
+        f"Score against {what}; models on the front are marked",
+        ("model", "best layer", what, titled(ranking, score), "on the front"),
+        rows_of(
+            [
+                text_cell(shown(model.model)),
+                layer_cell(model.layer),
+                Cell(told(model), -cheap if what == "parameters" else cheap, number=True),
+                number_cell(value.value, figure(value.value)),
+                text_cell("yes" if is_ahead else "no"),
+            ]
+            for model, value, cheap, is_ahead in zip(models, values, cheapness, on_front, strict=True)
+        ),
+        marked=tuple(i for i, is_ahead in enumerate(on_front) if is_ahead),
+    )
+    return Chart(
+        f"by-{what}",
+        charts.trade_off(
+            rows,
+            title or what,
+            titled(ranking, score),
+            log=log,
+            reverse=not higher,
+            falls=not rises,
+        ),
+        f"Score against {what}{note}. On the front: {names}.",
+        table,
+        title=f"Against {what}",
+        tall="medium",
+    )
+
+
+def _along(x: float, places: Sequence[float], *, log: bool) -> float:
+    """Where on the axis a value stands, from 0 to 1."""
+    low, high, at = (math.log(v) if log else v for v in (min(places), max(places), x))
+    return (at - low) / (high - low) if high > low else 0.5

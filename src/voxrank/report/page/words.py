@@ -1,0 +1,215 @@
+"""Figures and names as words, and what the ranking says in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from voxrank.config import Seconds
+from voxrank.errors import is_harmless
+from voxrank.results import ModelScore, Ranking, ScoreValue
+
+MINUS = "\N{MINUS SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+NAMED_RIVALS = 3
+"""Models that the verdict names one by one."""
+SI_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+
+
+def shown(name: object) -> str:
+    r"""A name without what ends a line, hides text or turns its direction.
+
+    Example:
+        >>> shown("a\u202eb\u2028c")
+        'a�b�c'
+    """
+    return "".join(c if is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in str(name))
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number with as many decimals as tell something.
+
+    Example:
+        >>> figure(0.97349), figure(-0.0001), figure(1234.5)
+        ('0.973', '0.000', '1,234.5')
+    """
+    if value is None:
+        return "–"
+    decimals = digits if abs(value) < 100 else 1
+    value = round(value, decimals) + 0.0  # no "-0.000"
+    return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def interval(value: ScoreValue) -> str:
+    """The 95 % interval of a score."""
+    return "–" if value.low is None or value.high is None else f"{figure(value.low)} to {figure(value.high)}"
+
+
+def percent(share: float | None) -> str:
+    r"""A share in percent, none of it rounded up to all, which no line ends within.
+
+    Example:
+        >>> percent(0.97), percent(0.9996), percent(0.0004)
+        ('97\xa0%', '99.9\xa0%', '0.1\xa0%')
+    """
+    if share is None:
+        return "–"
+    if 0 < share < 0.01 or 0.99 < share < 1:
+        return f"{100 * min(max(share, 0.001), 0.999):.1f}{NO_BREAK}%"
+    return f"{100 * share:.0f}{NO_BREAK}%"
+
+
+def duration(seconds: Seconds) -> str:
+    """Seconds, minutes or hours.
+
+    Example:
+        >>> duration(4.26), duration(900), duration(86400)
+        ('4.3 s', '15.0 min', '24.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number of things.
+
+    Example:
+        >>> count(1, "model"), count(1800, "utterance")
+        ('1 model', '1,800 utterances')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def si(number: float) -> str:
+    """A count with a unit prefix.
+
+    Example:
+        >>> si(20590592), si(900)
+        ('20.6 M', '900')
+    """
+    for size, prefix in SI_PREFIXES:
+        if number >= size:
+            return f"{number / size:.1f}{prefix}"
+    return f"{number:,.0f}"
+
+
+def times_real_time(speed: float | None) -> str:
+    """Speed of encoding."""
+    return "–" if speed is None else f"{speed:,.0f} ×" if speed >= 10 else f"{speed:.1f} ×"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def first_score(ranking: Ranking) -> str:
+    """Name of the score that orders the ranking."""
+    return str(score_names(ranking)[0])
+
+
+def score_names(ranking: Ranking) -> list[str]:
+    """Of all scores, the one that orders the ranking first."""
+    return list(ranking.options.get("scores") or ranking.best.scores)
+
+
+def higher_is_better(ranking: Ranking, score: str) -> bool:
+    """The direction of a score."""
+    return bool(ranking.options.get("higher_is_better", {}).get(score, True))
+
+
+def titled(ranking: Ranking, score: str) -> str:
+    """A score's name, with its direction where that is not the usual one."""
+    return shown(score) + ("" if higher_is_better(ranking, score) else " (lower is better)")
+
+
+def of_layer(layer: int | str) -> str:
+    """A layer in a sentence: a number, or several layers as one.
+
+    Example:
+        >>> of_layer(4), of_layer("mean")
+        ('layer 4', 'the mean of its layers')
+    """
+    joint = {"mean": "the mean of its layers", "concat": "its layers end to end"}
+    return f"layer {layer}" if isinstance(layer, int) else joint.get(layer, f"layer {shown(layer)}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to fine-tune, and how sure that is.
+
+    Attributes:
+        before, model, after: the headline, in three pieces, so that the model's name can stand out.
+        confidence: the rest of the sentence.
+        tied: a sentence about models that cannot be told from the best; empty where there is none.
+    """
+
+    before: str
+    model: str
+    after: str
+    confidence: str
+    tied: str
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.before}{self.model}{self.after}: {self.confidence}{' ' if self.tied else ''}{self.tied}"
+
+
+def verdict(ranking: Ranking) -> Verdict:
+    """What to fine-tune, in one sentence with its confidence, and ties said as ties."""
+    best = ranking.best
+    if ranking.options.get("strategy") == "layer":
+        before, after = f"Fine-tune {of_layer(best.layer)} of ", ""
+    else:
+        before, after = "Fine-tune ", f" from {of_layer(best.layer)}"
+    return Verdict(before, shown(best.model), after, _confidence(ranking), _tied(ranking))
+
+
+def _confidence(ranking: Ranking) -> str:
+    best, models = ranking.best, ranking.models
+    if len(models) == 1:
+        return f"the only model that was ranked, at the best of {count(len(ranking.layers), 'layer')}."
+    if best.probability_best is None or ranking.beats is None:
+        return (
+            f"best of {len(models)} models by {shown(first_score(ranking))}; "
+            "the data form a single block, so that nothing says how sure this is."
+        )
+    text = f"best of {len(models)} models in {percent(best.probability_best)} of resamples of the data"
+    return f"{text}; it beats {_beaten(models[1:], ranking.beats[0][1:])}."
+
+
+def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
+    """How often the best one is above each other."""
+    pairs = list(zip(rivals, shares, strict=True))
+    if len(pairs) > 1 and len({percent(share) for share in shares}) == 1:
+        return f"each of the {len(pairs)} others in {percent(shares[0])}"
+    if len(pairs) > NAMED_RIVALS + 1:
+        named, rest = pairs[:NAMED_RIVALS], pairs[NAMED_RIVALS:]
+        least = min(share for _, share in rest)
+        tail = [f"{'each of ' if least < 1 else ''}the {len(rest)} others in {_at_least(least)}"]
+    else:
+        named, tail = pairs, []
+    return listed([f"{shown(model.model)} in {percent(share)}" for model, share in named] + tail)
+
+
+def _at_least(share: float) -> str:
+    return percent(1) if share == 1 else f"at least {percent(share)}"
+
+
+def _tied(ranking: Ranking) -> str:
+    """Which models the best one cannot be told from."""
+    first = ranking.groups[0]
+    if len(first) == 1 or ranking.beats is None:
+        return ""
+    names = [shown(model.model) for model in first[1:]]
+    few = names if len(names) <= NAMED_RIVALS else [*names[:NAMED_RIVALS], count(len(names) - NAMED_RIVALS, "other")]
+    is_tied = "is tied with it" if len(names) == 1 else "are tied with it"
+    return f"{listed(few)} {is_tied}: more data, or another consideration, has to decide."

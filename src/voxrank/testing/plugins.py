@@ -1,0 +1,84 @@
+"""Plug-ins of a project that is not installed, for its tests.
+
+Example::
+
+    from voxrank.testing.plugins import announced
+
+    def test_the_command_line_finds_it():
+        with announced("."):
+            ranking = voxrank.rank("train.csv", models=["example:bank"])
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from voxrank.errors import OptionError
+
+
+@contextmanager
+def announced(project: str | os.PathLike[str], source: str = "src") -> Iterator[Path]:
+    """Within it, a project's entry points are found as if it were installed, also by processes that are started there.
+
+    Args:
+        project: the folder that holds `pyproject.toml`, with a name and a version.
+        source: the folder in it that packages are imported from.
+
+    Yields:
+        The folder that takes the place of what an installer writes.
+
+    Raises:
+        OptionError: there is no such project.
+    """
+    about = _about(Path(project))
+    with tempfile.TemporaryDirectory(prefix="voxrank-plugins-") as temporary:
+        announce(Path(temporary), about["name"], about["version"], about.get("entry-points", {}))
+        paths = [temporary, str((Path(project) / source).resolve())]
+        before, inherited = list(sys.path), os.environ.get("PYTHONPATH")
+        sys.path[:0] = paths
+        os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([inherited] if inherited else [])])
+        try:
+            yield Path(temporary)
+        finally:
+            sys.path[:] = before
+            if inherited is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = inherited
+
+
+def announce(folder: Path, name: str, version: str, entry_points: Mapping[str, Mapping[str, str]]) -> None:
+    """Write what an installer writes of a package, into a folder that is, or will be, on Python's path.
+
+    Args:
+        folder: made if need be.
+        name: of the package.
+        version: of the package.
+        entry_points: group → name → "module:object".
+    """
+    there = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    there.mkdir(parents=True)
+    (there / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    table = ConfigParser(delimiters=("=",))
+    table.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case
+    table.read_dict(entry_points)
+    with (there / "entry_points.txt").open("w", encoding="utf-8") as file:
+        table.write(file)
+
+
+def _about(project: Path) -> dict[str, Any]:
+    try:
+        with (project / "pyproject.toml").open("rb") as file:
+            about: dict[str, Any] = tomllib.load(file)["project"]
+        about["name"], about["version"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise OptionError(f"expected a pyproject.toml with a name and a version in {project} ({error})") from error
+    return about

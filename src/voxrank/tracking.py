@@ -1,0 +1,218 @@
+"""A ranking as a run of MLflow: parameters, metrics of every layer, and the files."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from voxrank.errors import OptionError, RunError, one_line, reason, shortened
+from voxrank.results import ModelScore, Ranking
+
+EXPERIMENT = "voxrank"
+"""Where no experiment is named."""
+
+MAX_NAME = 250
+"""Characters of the name of a metric or of a parameter in MLflow."""
+LABEL = 90
+"""Of those, what stands for a model or an option."""
+MAX_VALUE = 6000
+"""Characters of a parameter's value."""
+METRICS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100
+"""What MLflow takes in one request."""
+
+FILES = ("details.json", "report.html", "run.log")
+"""Of a folder that a ranking was saved in, what is logged beside the ranking and its table, where it is there."""
+
+_FORBIDDEN = re.compile(r"[^\w\-. /]", re.ASCII)
+
+Metrics = list[tuple[str, float, int]]
+"""Name, value, step."""
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Where runs go.
+
+    Attributes:
+        experiment: its name; made if need be.
+        uri: of the tracking server or store; None: what MLFLOW_TRACKING_URI says, or MLflow's own default.
+    """
+
+    experiment: str = EXPERIMENT
+    uri: str | None = None
+
+    @classmethod
+    def of(cls, where: str) -> Tracker:
+        """From one text: a tracking URI (`http://…`, `file:…`, `databricks`), or the name of an experiment.
+
+        Raises:
+            OptionError: it is empty.
+        """
+        if not where.strip():
+            raise OptionError("expected the name of an experiment or a tracking URI for MLflow, got nothing; name one")
+        scheme = urlsplit(where).scheme
+        return cls(uri=where) if len(scheme) > 1 or where == "databricks" else cls(where)
+
+    def check(self) -> None:
+        """Make sure that runs can be logged here, before any work is done for them.
+
+        Raises:
+            OptionError: MLflow is not installed, or does not take them.
+        """
+        if find_spec("mlflow") is None:
+            raise OptionError("--mlflow needs the extra mlflow; run: pip install 'voxrank[mlflow]'")
+        try:
+            self.find_experiment(self.client())
+        except Exception as error:  # of many kinds, by what answers there
+            raise OptionError(f"MLflow cannot be used ({reason(error, 600)}); check the tracking URI") from error
+
+    def client(self) -> Any:
+        """A client of MLflow, which tells nobody of its use."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    def find_experiment(self, client: Any) -> str:
+        """The experiment's id."""
+        found = client.get_experiment_by_name(self.experiment)
+        identity: str = client.create_experiment(self.experiment) if found is None else found.experiment_id
+        return identity
+
+
+def log_to_mlflow(
+    ranking: Ranking,
+    tracker: Tracker | None = None,
+    *,
+    run_id: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> str:
+    """Log a ranking: its options as parameters, scores of all layers as metrics whose step is the layer, and its files.
+
+    Metrics are called `SCORE/MODEL`, those of several layers together `SCORE-mean/MODEL`, and there are
+    `probability_best/MODEL` and the like; what MLflow does not allow in names is written as `_`.
+
+    Args:
+        ranking: what to log.
+        tracker: where to; None: the experiment "voxrank" of the default store.
+        run_id: a run to add to, which stays as it is; None: a new one, which is ended.
+        folder: that the ranking was saved in, whose report is logged, too.
+
+    Returns:
+        The id of the run.
+
+    Raises:
+        OptionError: MLflow is not installed, or does not take runs.
+        RunError: it failed on the way; a new run is then marked as failed.
+    """
+    tracker = tracker or Tracker()
+    tracker.check()
+    client = tracker.client()
+    with _run(client, tracker, run_id) as run:
+        parameters = list(parameters_of(ranking).items())
+        for start in range(0, len(parameters), PARAMETERS_AT_ONCE):
+            _log_parameters(client, run, parameters[start : start + PARAMETERS_AT_ONCE])
+        metrics = metrics_of(ranking)
+        for start in range(0, len(metrics), METRICS_AT_ONCE):
+            _log_metrics(client, run, metrics[start : start + METRICS_AT_ONCE])
+        _log_files(client, run, ranking, folder)
+    return run
+
+
+@contextmanager
+def _run(client: Any, tracker: Tracker, run_id: str | None) -> Iterator[str]:
+    """A run that is ended as what it was, unless it was there before."""
+    try:
+        run = run_id or client.create_run(tracker.find_experiment(client), run_name="voxrank").info.run_id
+        yield run
+    except Exception as error:
+        if run_id is None and "run" in locals():
+            client.set_terminated(run, "FAILED")
+        raise RunError(f"the ranking could not be logged to MLflow: {reason(error, 600)}") from error
+    if run_id is None:
+        client.set_terminated(run, "FINISHED")
+
+
+def _log_parameters(client: Any, run: str, parameters: list[tuple[str, str]]) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run, params=[Param(name, value) for name, value in parameters])
+
+
+def _log_metrics(client: Any, run: str, metrics: Metrics) -> None:
+    from mlflow.entities import Metric
+
+    now = round(time.time() * 1000)
+    client.log_batch(run, metrics=[Metric(name, value, now, step) for name, value, step in metrics])
+
+
+def _log_files(client: Any, run: str, ranking: Ranking, folder: str | os.PathLike[str] | None) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        ranking.save(temporary)
+        client.log_artifacts(run, temporary)
+    for path in (Path(folder) / name for name in FILES) if folder is not None else ():
+        if path.is_file():
+            client.log_artifact(run, str(path))
+
+
+def parameters_of(ranking: Ranking) -> dict[str, str]:
+    """Name → value: options, the data, and what came first."""
+    options = {f"options/{name}": value for name, value in ranking.options.items()}
+    data = {f"data/{name}": getattr(ranking.data, name) for name in ("utterances", "used", "seconds", "fingerprint")}
+    best = {"best/model": ranking.best.model, "best/layer": ranking.best.layer, "task": ranking.task}
+    told = {**best, **data, **options}
+    return {
+        name: shortened(one_line(str(value)), MAX_VALUE)
+        for name, value in zip(_names(told), told.values(), strict=True)
+    }
+
+
+def metrics_of(ranking: Ranking) -> Metrics:
+    """Scores of all layers, and of all models what there is but once."""
+    models = [model.model for model in ranking.models]
+    labels = dict(zip(models, _names([model.replace("/", "_") for model in models]), strict=True))
+    found: Metrics = []
+    for layer in ranking.layers:
+        step, joint = (0, f"-{layer.layer}") if isinstance(layer.layer, str) else (layer.layer, "")
+        found += [(valid_name(f"{n}{joint}/{labels[layer.model]}"), s.value, step) for n, s in layer.scores.items()]
+    for model in ranking.models:
+        found += [(f"{name}/{labels[model.model]}", value, 0) for name, value in _once(model)]
+    return found
+
+
+def _once(model: ModelScore) -> list[tuple[str, float]]:
+    names = ("rank", "probability_best", "parameters", "share", "speed")
+    return [(name, float(value)) for name in names if (value := getattr(model, name)) is not None]
+
+
+def _names(texts: Iterable[str]) -> list[str]:
+    """Names that MLflow allows, a different one for each text."""
+    names: dict[str, None] = {}
+    for text in texts:
+        first = name = valid_name(text)[:LABEL]
+        again = 1
+        while name in names:
+            again += 1
+            name = f"{first}_{again}"
+        names[name] = None
+    return list(names)
+
+
+def valid_name(text: str) -> str:
+    """A name that MLflow allows: letters, digits and `_-. /`, and no path that leaves its folder.
+
+    Example:
+        >>> valid_name("../models/my hubert:2")
+        '__/models/my hubert_2'
+    """
+    clean = _FORBIDDEN.sub("_", text).replace("..", "__")[: MAX_NAME // 2 - 1]  # "_" between slashes may double it
+    return "/".join(part if part.strip(". ") else "_" for part in clean.split("/"))

@@ -1,0 +1,117 @@
+"""A headless Chromium with the network off, and what it complained of."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+if os.environ.get("VOXRANK_CHROMIUM"):
+    CHROMIUM = os.environ["VOXRANK_CHROMIUM"]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser, started once."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here; install one, or name it in VOXRANK_CHROMIUM")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root with its sandbox
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+def _on_disk(request):
+    return request.url.startswith("file:")
+
+
+class Visit:
+    """A page in the browser, with all that it asked for and complained of."""
+
+    def __init__(self, browser, *, offline=True, **options):
+        self.context = browser.new_context(**options)
+        self.complaints, self.requests, self.dialogs = [], [], []
+        self.context.set_offline(offline)
+        self.page = self.context.new_page()
+        self.page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        self.refused = {}
+        self.page.on("requestfailed", lambda request: self.refused.update({request.url: request.failure}))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        if offline:  # else its requests would wait for the test, which may wait for them
+            self.page.route("**/*", lambda route: route.continue_() if _on_disk(route.request) else route.abort())
+
+    def open(self, file):
+        """A report from disk; waits until its charts are drawn."""
+        self.page.goto(Path(file).as_uri())
+        self.page.wait_for_selector("html[data-drawn]", timeout=20_000)
+        return self.page
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a report that lies on disk, with the network off; at the end nothing may have been complained of."""
+    visits = []
+
+    def begin(file, **options):
+        one = Visit(chromium, **options)
+        visits.append(one)
+        one.open(file)
+        return one
+
+    yield begin
+    for one in visits:
+        one.context.close()
+        assert one.complaints == []
+        assert one.dialogs == []
+        assert all(url.startswith(("file:", "data:")) for url in one.requests)
+        assert sum(url.startswith("file:") for url in one.requests) == 1
+
+
+@pytest.fixture
+def visit_live(chromium):
+    """Opens a page that a run serves; at the end nothing else may have been asked for."""
+    visits = []
+
+    def begin(url, **options):
+        one = Visit(chromium, offline=False, **options)
+        visits.append(one)
+        one.page.goto(url)
+        one.home = url
+        return one
+
+    yield begin
+    for one in visits:
+        one.context.close()
+        assert one.dialogs == []
+        assert {re.sub(r"state.*", "state", request) for request in one.requests} <= {one.home, f"{one.home}state"}
+
+
+@pytest.fixture(scope="session")
+def whole(made, tmp_path_factory):
+    """A report of all that there can be."""
+    from voxrank.report.page import write_page
+
+    path = tmp_path_factory.mktemp("report") / "a report.html"
+    write_page(path, made.make_ranking(), made.make_validation())
+    return path
+
+
+@pytest.fixture
+def report(made, tmp_path):
+    """Writes a report; gives its path."""
+    from voxrank.report.page import write_page
+
+    def write(ranking, validation=None):
+        path = tmp_path / "a report.html"
+        write_page(path, ranking, validation)
+        return path
+
+    return write

@@ -1,0 +1,229 @@
+"""A folder as a reader of the documentation may have it: speech, manifests, small models under the names of large ones.
+
+A model spec that is a folder is loaded from there, so that `openai/whisper-tiny` needs no network here.
+"""
+
+import csv
+import gc
+import importlib.util
+import io
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import transformers as tf
+
+from voxrank.data import formats
+
+RATE = 16_000
+WORDS = ("yes", "no", "stop", "go")
+SPEAKERS = 6
+TAKES = 8
+PEOPLE = 4
+"""Of each row of a manifest that a page shows: a few rows by two speakers are too few to rank by, and to hold out."""
+
+HUB = {
+    "openai/whisper-tiny": "whisper",
+    "openai/whisper-base": "whisper",
+    "openai/whisper-small": "whisper",
+    "facebook/hubert-base-ls960": "hubert-layer",
+    "facebook/wav2vec2-base": "wav2vec2-group",
+    "facebook/wav2vec2-xls-r-300m": "wav2vec2-layer",
+    "microsoft/wavlm-base-plus": "wavlm-group",
+    "my-hubert": "hubert-layer",
+    "my-wav2vec2": "wav2vec2-layer",
+    "my-parakeet": "parakeet-rnnt",
+}
+"""Folder → the family of the small model that is in it."""
+WINDOW_FRAMES = 300
+"""Of the small Whispers, 6 s."""
+CTC = "facebook/wav2vec2-base-960h"
+
+_spec = importlib.util.spec_from_file_location(
+    "hf_models", Path(__file__).parents[1] / "unit" / "encoders" / "hf_models.py"
+)
+models = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(models)
+one_thread = models.one_thread
+
+
+@pytest.fixture(autouse=True)
+def own_readers(monkeypatch):
+    """What a page registers is gone when it ends."""
+    monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
+
+
+def tone(name, seconds, seed):
+    """What a name sounds like: a tone of its own in some noise."""
+    rng = np.random.default_rng(seed)
+    frequency_hz = 200 + zlib.crc32(name.encode()) % 1800
+    t = np.arange(round(seconds * RATE)) / RATE
+    return (0.3 * np.sin(2 * np.pi * frequency_hz * t) + 0.05 * rng.normal(size=len(t))).astype(np.float32)
+
+
+def spoken(text, seed):
+    """A transcript as tones, a letter after the other, with silence between words."""
+    rng = np.random.default_rng(seed)
+    parts = [np.zeros(RATE // 8, np.float32)]
+    for word in text.split():
+        parts += [tone(letter, rng.uniform(0.1, 0.2), seed + i) for i, letter in enumerate(word)]
+        parts.append(np.zeros(RATE // 7, np.float32))
+    samples = np.concatenate(parts)
+    return samples + 0.003 * rng.normal(size=len(samples)).astype(np.float32)
+
+
+def write_audio(path, samples):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, RATE)
+
+
+def write_manifest(folder, name, text):
+    """A manifest that a page shows, each row some times over, with audio for every row.
+
+    Paths and values to predict differ from one take to the next, and a speaker becomes several.
+    """
+    shown = list(csv.DictReader(io.StringIO(text), delimiter="\t" if name.endswith(".tsv") else ","))
+    rows = [one_take(folder, row, take, len(shown) * take + i) for take in range(TAKES) for i, row in enumerate(shown)]
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, shown[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def one_take(folder, row, take, seed):
+    audio = Path(row["path"])
+    name = audio.with_name(f"{audio.stem}-{take}.wav").as_posix()
+    end = float(row.get("end") or 0)
+    whole = " ".join(str(row[column]) for column in row if column not in ("path", "start", "end", "split"))
+    samples = spoken(row["text"], seed) if "text" in row else tone(whole, max(0.4 + 0.01 * take, end + 0.1), seed)
+    write_audio(folder / name, samples)
+    value = {"value": str(float(row["value"]) + 0.07 * take)} if "value" in row else {}
+    speaker = {"speaker": f"{row['speaker']}-{take % PEOPLE}"} if "speaker" in row else {}
+    return {**row, "path": name} | value | speaker
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """The folder; pages get links to what is in it."""
+    folder = tmp_path_factory.mktemp("reader")
+    save_models(folder)
+    save_data(folder)
+    return folder
+
+
+def save_models(folder):
+    for seed, (name, family) in enumerate(HUB.items()):
+        model, extractor = models.build(family, seed)
+        if family == "whisper":  # with a window that sentences fit into
+            model = tf.WhisperForConditionalGeneration(models.whisper_config(max_source_positions=WINDOW_FRAMES))
+        if name == "my-wav2vec2":  # of as many blocks as the examples name
+            model = tf.Wav2Vec2Model(tf.Wav2Vec2Config(**{**model.config.to_dict(), "num_hidden_layers": 12}))
+        models.save(folder / name, model, extractor)
+    letters = {letter: n for n, letter in enumerate(["<pad>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"])}
+    model, extractor = models.build("wav2vec2-layer", 99)
+    config = {**model.config.to_dict(), "vocab_size": len(letters), "pad_token_id": 0}
+    models.save(folder / CTC, tf.Wav2Vec2ForCTC(tf.Wav2Vec2Config(**config)), extractor)
+    (folder / "vocab.json").write_text(json.dumps(letters))
+    tf.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder / CTC)
+    save_tokenizer(folder / "my-parakeet")
+
+
+def save_tokenizer(place):
+    import tokenizers
+
+    vocabulary = {piece: n for n, piece in enumerate(("▁", *"abcdefghi", "<unk>"))}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    tf.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>").save_pretrained(place)
+
+
+def save_data(folder):
+    """`train.csv` and its other names, `transcripts.csv`, `commands/` (a folder of class folders), `pretraining/`."""
+    rows = []
+    for number in range(len(WORDS) * SPEAKERS * 2):
+        word, speaker = WORDS[number % len(WORDS)], f"s{number // len(WORDS) % SPEAKERS}"
+        samples = tone(word, 0.4 + 0.01 * (number % 7), number)
+        for name in (f"clips/{word}-{number}.wav", f"commands/{word}/{number}.wav", f"pretraining/{number}.wav"):
+            write_audio(folder / name, samples)
+        rows.append((f"clips/{word}-{number}.wav", word, speaker))
+    for name in ("train.csv", "commands.csv", "data.csv"):
+        save_rows(folder / name, ("path", "label", "speaker"), rows)
+    rng = np.random.default_rng(3)
+    said = [" ".join(rng.choice(WORDS, 3)) for _ in range(40)]
+    for number, text in enumerate(said):
+        write_audio(folder / f"said/{number}.wav", spoken(text, number))
+    spoken_rows = [(f"said/{n}.wav", text, f"s{n % SPEAKERS}") for n, text in enumerate(said)]
+    save_rows(folder / "transcripts.csv", ("path", "text", "speaker"), spoken_rows)
+
+
+def save_rows(path, header, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture
+def reader(place, tmp_path, monkeypatch):
+    """A page's own folder, in which the commands run: links to all of `place`, and room for what the page makes."""
+    for path in place.iterdir():
+        (tmp_path / path.name).symlink_to(path, target_is_directory=path.is_dir())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def kept_between_pages(tmp_path_factory):
+    return tmp_path_factory.mktemp("sketches")
+
+
+@pytest.fixture(scope="module")
+def little_garbage():
+    """The Trainer collects garbage twice in every run, and all that was imported takes it longer than these trials."""
+    import accelerate  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import transformers.trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def quick(little_garbage, monkeypatch, kept_between_pages):
+    """What would take minutes is cut short: little training, a demo of few words, stand-ins for the offline pack.
+
+    Pages share a cache, since they rank the same models on the same speech.
+    """
+    from dataclasses import replace
+
+    from voxrank.config import TuningOptions
+    from voxrank.encoders import pack, registry
+    from voxrank.groundtruth import validation
+    from voxrank.testing import speech
+    from voxrank.testing.encoders import FakeEncoder
+
+    def little(data, models, *, tuning=None, **options):
+        asked = tuning or TuningOptions()
+        return validate(data, models, tuning=replace(asked, epochs=1, seeds=1), **options)
+
+    def stand_in(rest, options):
+        return FakeEncoder(seed=zlib.crc32(rest.encode()), n_layers=3)
+
+    validate = validation.validate
+    monkeypatch.setattr(validation, "validate", little)
+    monkeypatch.setitem(registry._LOADERS, "pack", stand_in)
+    monkeypatch.setattr(pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))
+    monkeypatch.setattr(speech, "DEMO_WORDS", speech.DEMO_WORDS[:4])
+    monkeypatch.setattr(speech, "DEMO_VOICES", speech.DEMO_VOICES[:10])
+    if not os.environ.get("VOXRANK_CACHE", "").startswith(str(kept_between_pages)):
+        monkeypatch.setenv("VOXRANK_CACHE", str(kept_between_pages / "cache"))
+
+
+@pytest.fixture
+def manifests():
+    """Writes a manifest that a page shows."""
+    return write_manifest

@@ -1,0 +1,269 @@
+"""Every code block of the README and of docs/*.md runs, or says in its source why it does not.
+
+A fenced block is told by its language:
+
+- none, `sh`, `bash`, `console`: command lines, which must end with exit code 0; what stands behind a pipe is not run;
+- `python`: run, the blocks of a page one after the other, in one namespace;
+- `{code-block} text` with a caption that ends in .csv or .tsv: a manifest of that name, for the blocks below it;
+- `text`, `json`, `toml`, `html`, `latex`, `markdown`: shown; JSON and TOML must parse.
+
+A block that is not run has a comment in the line before it, `<!-- not run: why -->`, and its first line is in `NOT_RUN`
+below; its command lines are still held against the options that there are. So are lines with `--engine ray` among the
+examples of the commands' help: starting a cluster takes too long, and tests/end_to_end/test_ray.py does.
+"""
+
+import contextlib
+import importlib.util
+import json
+import re
+import runpy
+import shlex
+import sys
+import tomllib
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from voxrank.cli.main import app, exit_code
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("docs_reference", ROOT / "docs" / "reference.py")
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+COMMANDS = ("", "sh", "bash", "console")
+SHOWN = {"text": str, "json": json.loads, "toml": tomllib.loads, "html": str, "latex": str, "markdown": str}
+DIRECTIVES = ("include", "toctree", "eval-rst", "note", "warning", "tip", "figure", "image", "admonition")
+PROMPT = "$ "
+NOT_RUN = {
+    ("README.md", "make demo"),
+    ("docs/configuration.md", "voxrank --install-completion"),
+    ("docs/index.md", "make demo"),
+    ("docs/plugins.md", "pip install --editable examples/voxrank-example"),
+    ("docs/scaling.md", "voxrank rank train.csv -m openai/whisper-base -m facebook/hubert-base-ls960 --engine ray"),
+    ("docs/tutorial.md", "make demo"),
+}
+"""Page and first line of every block that is not run: to leave one out takes a line here."""
+
+# of peft on whole models of transformers; tests/unit/groundtruth/test_backbones.py sees to it
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its page, the number of its first line, its language, lines, caption, and why it is not run."""
+
+    page: str
+    line: int
+    language: str
+    lines: tuple[str, ...]
+    caption: str = ""
+    not_run: str = ""
+
+    @property
+    def place(self):
+        return f"{self.page}:{self.line}"
+
+    @property
+    def manifest(self):
+        return self.language == "text" and self.caption.endswith((".csv", ".tsv"))
+
+    @property
+    def text(self):
+        return "\n".join(self.lines).lstrip("\n") + "\n"
+
+
+def blocks_of(page, text):
+    """The blocks of a page, in order; directives are looked into."""
+    lines = text.splitlines()
+    found, fences, number = [], [], 0
+    while number < len(lines):
+        fence = re.match(r"^(\s*)(`{3,})(.*)$", lines[number])
+        number += 1
+        if fence is None:
+            continue
+        indent, ticks, info = len(fence[1]), fence[2], fence[3].strip()
+        if not info and fences and len(ticks) >= len(fences[-1]):
+            fences.pop()
+            continue
+        directive = re.match(r"^\{([\w-]+)\}\s*(.*)$", info)
+        if directive and directive[1] != "code-block":
+            assert directive[1] in DIRECTIVES, f"{page}:{number}: unknown directive {directive[1]}; add it here"
+            fences.append(ticks)
+            continue
+        end = next((n for n in range(number, len(lines)) if lines[n].strip() == ticks), None)
+        assert end is not None, f"{page}:{number}: this block has no end"
+        inside = [line[indent:] for line in lines[number:end]]
+        caption = next((line.split(":caption:")[1].strip() for line in inside if line.startswith(":caption:")), "")
+        if directive:
+            inside = [line for line in inside if not re.match(r"^:[\w-]+:", line)]
+        why = re.match(r"^\s*<!-- not run: (.+) -->$", lines[number - 2]) if number > 1 else None
+        language = directive[2] if directive else info
+        found.append(Block(page, number, language, tuple(inside), caption, why[1] if why else ""))
+        number = end + 1
+    return found
+
+
+def page_blocks(page):
+    """Of a page as it is built: lines of the command reference are counted as they are made from the commands."""
+    return blocks_of(page, reference.filled((ROOT / page).read_text(encoding="utf-8")))
+
+
+def command_lines(block):
+    """(line number, words) of each command: comments are left out, and, where there are prompts, what is printed."""
+    prompted = any(line.startswith(PROMPT) for line in block.lines)
+    begun, words = 0, ""
+    for number, line in enumerate(block.lines, start=block.line + 1):
+        if prompted and not words and not line.startswith(PROMPT):
+            continue
+        begun = begun or number
+        words += line.removeprefix(PROMPT).rstrip("\\")
+        if not line.endswith("\\"):
+            if split := shlex.split(words, comments=True):
+                yield begun, split
+            begun, words = 0, ""
+
+
+def run_commands(block, capsys, monkeypatch):
+    for number, words in command_lines(block):
+        if block.page == "docs/commands.md" and "ray" in words:
+            check_line(block, number, words)
+            continue
+        capsys.readouterr()
+        code = run_command(words, monkeypatch)
+        err = capsys.readouterr().err
+        assert code == 0, f"{block.page}:{number}: {' '.join(words)}\nexit code {code}: {err}"
+
+
+def run_command(words, monkeypatch):
+    """The exit code of one command line; of what is neither voxrank nor a script of the page, None."""
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        monkeypatch.setenv(name, value)
+    if "|" in words:
+        words = words[: words.index("|")]
+    with contextlib.ExitStack() as stack:
+        if ">" in words:
+            file = stack.enter_context(Path(words[words.index(">") + 1]).open("w"))
+            stack.enter_context(contextlib.redirect_stdout(file))
+            words = words[: words.index(">")]
+        if words[0] == "voxrank":
+            return exit_code(words[1:])
+        if words[0] == "python" and words[1].endswith(".py"):
+            monkeypatch.setattr(sys, "argv", words[1:])
+            runpy.run_path(words[1], run_name="__main__")
+            return 0
+    return None
+
+
+def run_python(block, namespace):
+    try:
+        exec(compile("\n" * block.line + "\n".join(block.lines), block.page, "exec"), namespace)
+    except Exception as error:  # noqa: BLE001, whatever it is, the page and line are told
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == block.page]
+        number = getattr(error, "lineno", None) or max(lines, default=block.line)
+        pytest.fail(f"{block.page}:{number}: {type(error).__name__}: {error}")
+
+
+def check_options(block):
+    """What is not run names no command or option that there is not."""
+    if block.language not in COMMANDS:
+        return
+    for number, words in command_lines(block):
+        if words[0] == "voxrank":
+            check_line(block, number, words)
+
+
+def check_line(block, number, words):
+    command, rest = typer.main.get_command(app), words[1:]
+    while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, f"{block.page}:{number}: there is no command {rest[0]}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    known = {name for option in command.params for name in option.opts}
+    unknown = {word for word in rest if word.startswith("-")} - known
+    assert not unknown, f"{block.page}:{number}: there is no option {', '.join(sorted(unknown))}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_of_a_page_run(page, request):
+    blocks = page_blocks(page)
+    if not blocks:
+        return
+    run = [block for block in blocks if not block.not_run and (block.manifest or block.language not in SHOWN)]
+    if run:
+        tools = {
+            name: request.getfixturevalue(name) for name in ("capsys", "monkeypatch", "quick", "reader", "manifests")
+        }
+    namespace = {"__name__": "__main__"}
+    for block in blocks:
+        if block.not_run:
+            check_options(block)
+        elif block.manifest:
+            tools["manifests"](tools["reader"], block.caption, block.text)
+        elif block.language in SHOWN:
+            check_shown(block)
+        elif block.language in COMMANDS:
+            run_commands(block, tools["capsys"], tools["monkeypatch"])
+        elif block.language == "python":
+            run_python(block, namespace)
+        else:
+            pytest.fail(f"{block.place}: a block in {block.language!r}: neither run nor shown; see {__file__}")
+
+
+def check_shown(block):
+    try:
+        SHOWN[block.language](block.text)
+    except ValueError as error:
+        pytest.fail(f"{block.place}: no {block.language}: {error}")
+
+
+def test_blocks_that_are_not_run_are_those_that_are_known():
+    left = [block for page in PAGES for block in page_blocks(page) if block.not_run]
+    found = {(block.page, block.lines[0].partition("#")[0].strip()) for block in left}
+    assert found == NOT_RUN
+
+
+def test_commands_are_told_from_comments_and_output():
+    text = "```\nvoxrank a \\\n  b  # why\n\n# no\n```\n\n```console\n$ voxrank c\nprinted\n$ voxrank d\n```\n"
+    first, second = blocks_of("p.md", text)
+    assert list(command_lines(first)) == [(2, ["voxrank", "a", "b"])]
+    assert list(command_lines(second)) == [(9, ["voxrank", "c"]), (11, ["voxrank", "d"])]
+
+
+def test_blocks_are_told_by_language_caption_and_reason():
+    text = (
+        "````{note}\n```text\nshown\n```\n````\n\n```{code-block} text\n:caption: a.csv\n\npath\n```\n\n"
+        "<!-- not run: it takes an hour -->\n```sh\nmake bench\n```\n"
+    )
+    shown, manifest, left = blocks_of("p.md", text)
+    assert (shown.language, shown.line, shown.lines) == ("text", 2, ("shown",))
+    assert (manifest.manifest, manifest.caption, manifest.text) == (True, "a.csv", "path\n")
+    assert not shown.manifest
+    assert (left.not_run, left.line) == ("it takes an hour", 14)
+
+
+WRONG = {
+    "a command that fails": (
+        "```\nvoxrank inspect nowhere.csv\n```\n",
+        r"p\.md:2: voxrank inspect nowhere\.csv\n *exit",
+    ),
+    "no command": ("```\nsome output\n```\n", r"p\.md:2: some output\n *exit code None"),
+    "Python that raises": ("```python\nx = 1\n1 / 0\n```\n", r"p\.md:3: ZeroDivisionError"),
+    "Python that is none": ("```python\nx =\n```\n", r"p\.md:2: SyntaxError"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_a_failure_says_which_page_and_line(text, message, capsys, monkeypatch):
+    [block] = blocks_of("p.md", text)
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=message):
+        run_python(block, {}) if block.language == "python" else run_commands(block, capsys, monkeypatch)
+
+
+def test_options_of_what_is_not_run_must_be_there():
+    [block] = blocks_of("p.md", "<!-- not run: no cluster -->\n```\nvoxrank rank a.csv -m logmel --engin ray\n```\n")
+    with pytest.raises(AssertionError, match=r"p\.md:3: there is no option --engin"):
+        check_options(block)

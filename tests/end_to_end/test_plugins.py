@@ -1,0 +1,153 @@
+"""The example package, found by its entry points, in every place where models and scores are named."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from voxrank.cli.main import exit_code
+from voxrank.testing.plugins import announced
+
+PROJECT = Path(__file__).parents[2] / "examples" / "voxrank-example"
+
+
+@pytest.fixture
+def example():
+    """The example package as if it were installed, here and in processes that are started."""
+    with announced(PROJECT):
+        yield
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments):
+        code = exit_code([str(a) for a in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def in_a_process(*arguments):
+    """What the command prints, as a user starts it."""
+    command = [sys.executable, "-m", "voxrank", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def fishers(content):
+    return {(x["model"], x["layer"]): x["scores"]["fisher"] for x in content["layers"]}
+
+
+def test_rank_with_its_encoder_and_its_score(example, tones):
+    content = in_a_process("rank", tones, "--model", "example:bank", "-m", "logmel", "--score", "fisher")
+    assert {m["model"] for m in content["models"]} == {"example:bank", "logmel"}
+    assert content["options"]["scores"] == ["fisher"]
+    values = [m["scores"]["fisher"] for m in content["models"]]
+    assert values[0]["value"] >= values[1]["value"] > 0
+    assert all(v["low"] < v["value"] < v["high"] for v in values)
+
+
+def test_a_second_run_encodes_nothing_and_bands_are_told_apart(example, run, tones):
+    command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--json")
+    first, again = (json.loads(run(*command)[1]) for _ in range(2))
+    assert (first["cost"]["cached_s"], again["cost"]["cached_s"]) == (0, pytest.approx(first["data"]["seconds"]))
+    assert fishers(again).keys() == fishers(first).keys()
+    for layer, score in fishers(first).items():
+        assert fishers(again)[layer] == pytest.approx(score, rel=1e-9)
+    other = json.loads(run("rank", tones, "-m", "example:bank@24", "--score", "fisher", "--json")[1])
+    assert other["cost"]["cached_s"] == 0
+
+
+def test_models_lists_it_without_importing_it(example, run):
+    code, out, _ = run("models")
+    assert code == 0
+    assert "example:" in out
+    assert "plug-in of voxrank-example 0.1.0" in " ".join(out.split())
+    listed = json.loads(run("models", "--json")[1])["plugins"]
+    assert {"scheme": "example", "package": "voxrank-example", "version": "0.1.0"} in listed["encoders"]
+    assert {"name": "spoken", "package": "voxrank-example", "version": "0.1.0"} in listed["readers"]
+    assert {"name": "fisher", "package": "voxrank-example", "version": "0.1.0"} in listed["scores"]
+
+
+def test_its_reader_by_ending_and_by_name(example, run, tones):
+    """The same data as the manifest has, so that the ranking is the same."""
+    lines, speaker = [], None
+    for row in tones.read_text().splitlines()[1:]:
+        path, label, who = row.split(",")
+        lines += [] if who == speaker else [f"# {who}"]
+        lines.append(f"{label} {path}")
+        speaker = who
+    ending, other = tones.with_name("tones.spoken"), tones.with_name("tones.txt")
+    for path in (ending, other):
+        path.write_text("\n".join(lines), encoding="utf-8")
+    expected = json.loads(run("rank", tones, "-m", "logmel", "--json")[1])
+    for data in (ending, f"spoken:{other}"):
+        code, out, err = run("rank", data, "-m", "logmel", "--json")
+        assert code == 0, err
+        assert json.loads(out)["layers"][0]["scores"]["logme"] == pytest.approx(
+            expected["layers"][0]["scores"]["logme"], rel=1e-6
+        )
+    code, out, err = run("rank", other, "-m", "logmel")
+    assert code == 2
+    assert "expected a folder of class folders" in err
+
+
+def test_its_layers_are_listed(example, run):
+    code, out, _ = run("models", "example:bank", "--json")
+    assert code == 0
+    assert [layer["name"] for layer in json.loads(out)["layers"]] == ["log powers", "average", "change"]
+
+
+def test_without_it_the_names_are_unknown(run, tones):
+    code, _, err = run("rank", tones, "-m", "example:bank")
+    assert (code, "unknown model scheme 'example'" in err) == (2, True)
+    code, _, err = run("rank", tones, "-m", "logmel", "--score", "fisher")
+    assert (code, "unknown score 'fisher'" in err) == (2, True)
+
+
+def test_a_broken_plugin_is_one_line_for_those_who_ask_and_nothing_for_others(run, tones, tmp_path, monkeypatch):
+    from voxrank.testing.plugins import announce
+
+    announce(tmp_path / "site", "broken", "0", {"voxrank.encoders": {"broken": "no_such_module:load"}})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    code, out, err = run("rank", tones, "-m", "broken:x")
+    assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+    assert "the plug-in 'broken' of broken 0" in err
+    assert run("rank", tones, "-m", "logmel", "--json")[0] == 0
+    assert run("models")[0] == 0
+
+
+def test_validate_trains_on_it_and_judges_its_score(example, run, tones, tmp_path):
+    code, out, err = run(
+        *("validate", tones, "-m", "example:bank", "-m", "logmel", "--score", "fisher", "--seeds", "1"),
+        *("--epochs", "3", "--out", tmp_path / "o", "--json"),
+    )
+    assert code == 0, err
+    content = json.loads(out)
+    assert {x["model"] for x in content["truth"]} == {"example:bank", "logmel"}
+    assert "fisher" in {x["name"] for x in content["judged"]}
+
+
+def test_workers_of_ray_load_it_too(example, run, tones):
+    command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--no-cache")
+    there = fishers(in_a_process(*command, "--engine", "ray", "--workers", "1"))
+    here = fishers(json.loads(run(*command, "--json")[1]))
+    assert there.keys() == here.keys()
+    for layer, score in here.items():
+        assert there[layer]["value"] == pytest.approx(score["value"], rel=1e-6)
+
+
+def test_help_imports_no_plugin(example):
+    code = (
+        "import sys\nfrom voxrank.cli.main import exit_code\nexit_code(['rank', '--help'])\n"
+        "print(sorted(m for m in sys.modules if m.startswith('voxrank_example')), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.splitlines()[-1] == "[] False"

@@ -1,0 +1,159 @@
+"""What rankings are made into from the command line: tables, model cards, scripts and runs of MLflow."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import yaml
+
+from voxrank.cli.main import exit_code
+from voxrank.results import Ranking
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command line; gives (exit code, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments):
+        code = exit_code([str(a) for a in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, " ".join(printed.err.split())
+
+    return call
+
+
+@pytest.fixture
+def hubert(tmp_path):
+    """A small random HuBERT, saved by transformers."""
+    import transformers as tf
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    config = tf.HubertConfig(
+        **sizes, conv_dim=(12,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, vocab_size=12
+    )
+    tf.HubertModel(config).save_pretrained(tmp_path / "hubert")
+    tf.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path / "hubert")
+    return tmp_path / "hubert"
+
+
+@pytest.fixture
+def ranked(run, tones, tmp_path):
+    """A folder with a ranking of log-mel and MFCC."""
+    code, _, err = run("rank", tones, "-m", "logmel", "-m", "mfcc", "--out", tmp_path / "ranked", "--no-cache")
+    assert code == 0, err
+    return tmp_path / "ranked"
+
+
+def test_saved_rankings_are_exported_in_every_form(run, ranked, tmp_path):
+    code, out, _ = run("export", ranked)
+    assert code == 0
+    assert out.startswith("| Rank | Model | Layer |")
+    code, out, _ = run("export", ranked, "--to", "csv")
+    assert {row["model"] for row in csv.DictReader(io.StringIO(out))} == {"logmel", "mfcc"}
+    code, out, _ = run("export", ranked, "--to", "latex", "--table", "layers")
+    assert r"\toprule" in out
+    code, out, _ = run("export", ranked, "--to", "json")
+    assert json.loads(out) == json.loads((ranked / "ranking.json").read_text())
+    code, out, _ = run("export", ranked, "--json", "-")
+    assert json.loads(out) == json.loads((ranked / "ranking.json").read_text())
+    code, out, _ = run("export", ranked, "--to", "card")
+    assert yaml.safe_load(out.split("---\n")[1])["tags"] == ["voxrank", "speech"]
+    code, out, err = run("export", ranked / "ranking.json", "--out", tmp_path / "t.md")
+    assert (code, out) == (0, "")
+    assert "t.md" in err
+    assert (tmp_path / "t.md").read_text() == Ranking.load(ranked).to_markdown()
+
+
+@pytest.mark.skipif(find_spec("pyarrow") is None, reason="the extra parquet")
+def test_parquet_goes_to_a_file(run, ranked, tmp_path):
+    import pandas as pd
+
+    assert run("export", ranked, "--to", "parquet", "--table", "models", "--out", tmp_path / "m.parquet")[0] == 0
+    assert len(pd.read_parquet(tmp_path / "m.parquet")) == 2
+
+
+def test_wrong_requests_are_one_line(run, ranked, tmp_path):
+    taken = tmp_path / "taken.py"
+    taken.write_text("mine")
+    for arguments, said in [
+        (
+            ("--to", "word"),
+            "expected form to be one of markdown, latex, csv, parquet, json, card, finetune, got 'word'",
+        ),
+        (("--to", "parquet"), "Parquet is written to a file; name one with --out"),
+        (("--to", "card", "--table", "layers"), "leave it out with --to card"),
+        (("--table", "rows"), "expected table to be one of models, layers, got 'rows'"),
+        (("--out", tmp_path / "no" / "x.md"), "No such file or directory; choose another"),
+        (("--to", "finetune", "--out", taken), "is there already, and may have been edited"),
+        (("--to", "finetune"), "came first, and transformers cannot tune a model of its kind"),
+    ]:
+        code, _, err = run("export", ranked, *arguments)
+        assert (code, said in err) == (2, True), err
+    assert taken.read_text() == "mine"
+    code, _, err = run("export", tmp_path / "nothing")
+    assert code == 2
+    assert "cannot read a ranking at" in err
+
+
+def test_rank_writes_a_script_that_runs(run, tones, hubert, tmp_path):
+    there = tmp_path / "finetune.py"
+    code, out, err = run(
+        *("rank", tones, "-m", hubert, "--strategy", "layer", "--score", "logme", "--layers", "1"),
+        *("--then", there, "--device", "cpu", "--no-cache", "--json"),
+    )
+    assert code == 0, err
+    assert json.loads(out)["schema"] == 1
+    assert "finetune.py fine-tunes the winner" in err
+    text = there.read_text()
+    assert 'STRATEGY = "layer"' in text
+    assert "LAYER = 1  #" in text
+    there.write_text(text.replace("EPOCHS = 30", "EPOCHS = 1"))
+    done = subprocess.run([sys.executable, str(there)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "block 1 and the head learn" in done.stdout
+    code, out, _ = run("rank", tones, "-m", hubert, "--then", there)
+    assert code == 2
+    assert there.read_text().startswith('"""Fine-tune')
+
+
+def test_models_none_of_which_can_be_tuned_are_refused_before_the_run(run, tones, tmp_path):
+    code, out, err = run("rank", tones, "-m", "logmel", "-m", "mfcc", "--then", tmp_path / "f.py")
+    assert (code, out) == (2, "")
+    assert "expected a model that transformers can tune, such as a hub id or a directory, got logmel, mfcc" in err
+    code, _, err = run("rank", tones, "-m", "logmel", "-m", "./x", "--then", tmp_path / "no" / "f.py")
+    assert code == 2
+    assert "there is no folder" in err
+
+
+def test_a_winner_that_cannot_be_tuned_is_ranked_all_the_same(run, tones, hubert, tmp_path):
+    arguments = ("-m", "logmel", "-m", hubert, "--score", "logme", "--device", "cpu", "--no-cache")
+    code, out, err = run("rank", tones, *arguments, "--out", tmp_path / "o", "--then", tmp_path / "f.py")
+    best = Ranking.load(tmp_path / "o").best.model
+    assert best == "logmel"  # tones are told apart best by their spectrum
+    assert code == 2
+    assert f"logmel came first, and transformers cannot tune a model of its kind; the best that can is {hubert}" in err
+    assert "best of 2 models" in " ".join(out.split())
+    assert not (tmp_path / "f.py").exists()
+
+
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="the extra mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_rank_logs_to_mlflow(run, tones, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    where = (tmp_path / "runs").as_uri()
+    code, _, err = run("rank", tones, "-m", "logmel", "--no-cache", "--mlflow", where, "--out", tmp_path / "o")
+    assert code == 0, err
+    identity = err.rpartition("as run ")[2].split()[0]
+    from voxrank.tracking import Tracker
+
+    client = Tracker.of(where).client()
+    assert client.get_run(identity).data.params["best/model"] == "logmel"
+    assert "run.log" in {file.path for file in client.list_artifacts(identity)}
+    code, out, err = run("rank", tones, "-m", "logmel", "--mlflow", "nonsense://x")
+    assert (code, out) == (2, "")
+    assert "MLflow cannot be used" in err

@@ -1,0 +1,59 @@
+"""The same speech in many forms: a form is right when it is ranked as the manifest is."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import voxrank
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row of the manifest of tones, and its audio."""
+
+    path: Path
+    label: str
+    speaker: str
+    samples: np.ndarray
+    rate: int
+
+    @property
+    def name(self):
+        return self.path.stem
+
+
+@pytest.fixture
+def clips(tones):
+    """All of `tones`, in its order."""
+    with tones.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for row in rows:
+        path = tones.parent / row["path"]
+        samples, rate = soundfile.read(path, dtype="float32")
+        found.append(Clip(path, row["label"], row["speaker"], samples, rate))
+    return found
+
+
+def scores(ranking):
+    return {(one.model, one.layer, name): s.value for one in ranking.layers for name, s in one.scores.items()}
+
+
+@pytest.fixture
+def ranked_as_tones(tones):
+    """Ranks a data set, and asks that the answer is that of `tones`."""
+    expected = voxrank.rank(tones, ["logmel", "mfcc"])
+
+    def check(data, **options):
+        found = voxrank.rank(data, ["logmel", "mfcc"], **options)
+        assert not found.skipped
+        assert found.data.used == 36
+        assert [one.model for one in found.models] == [one.model for one in expected.models]
+        assert scores(found) == pytest.approx(scores(expected), rel=1e-9)
+        return found
+
+    return check

@@ -1,0 +1,251 @@
+"""Hugging Face data sets, saved by the library `datasets`."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pytest
+from datasets import Audio, ClassLabel, DatasetDict, Features, List, Value
+
+import voxrank
+from voxrank.data.audio import decode
+from voxrank.data.hub import ArrowRow
+from voxrank.data.sources import HeldAudio, digest_of_audio
+from voxrank.errors import DataError
+
+RATE = 16_000
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def tones_set(clips):
+    """The tones in memory, each row with the bytes of its file."""
+    return (
+        datasets.Dataset.from_dict(
+            {
+                "audio": [{"bytes": c.path.read_bytes(), "path": f"{c.name}.wav"} for c in clips],
+                "emotion": [c.label for c in clips],
+                "speaker_id": [int(c.speaker[1:]) for c in clips],
+            }
+        )
+        .cast_column("audio", Audio())
+        .cast_column("emotion", ClassLabel(names=["low", "middle", "high"]))
+    )
+
+
+@pytest.fixture
+def saved(tmp_path, tones_set):
+    tones_set.save_to_disk(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_a_saved_folder_is_ranked_as_the_manifest(saved, ranked_as_tones):
+    ranked_as_tones(saved)
+
+
+def test_an_object_is_ranked_as_the_manifest(tones_set, ranked_as_tones):
+    ranked_as_tones(tones_set)
+
+
+def test_columns_are_found_by_type_and_name(saved):
+    data = voxrank.read_dataset(saved)
+    assert (data.format, data.task, data.target) == ("Hugging Face data set (saved folder)", "classification", "label")
+    assert data.classes == ("high", "low", "middle")
+    assert data.notes == ("label is the column 'emotion', speaker is the column 'speaker_id'",)
+    assert {u.speaker for u in data.utterances} == {"0", "1", "2", "3"}
+    assert voxrank.read_dataset(saved, target="speaker_id").classes == ("0", "1", "2", "3")
+
+
+def test_rows_travel_by_their_place(saved, clips):
+    utterance = voxrank.read_dataset(saved).utterances[5]
+    assert isinstance(utterance.audio, ArrowRow)
+    sent = pickle.dumps(utterance.audio)
+    assert len(sent) < 700
+    code = (
+        "import sys, pickle; from voxrank.data.sources import digest_of_audio;"
+        "print(digest_of_audio(pickle.loads(bytes.fromhex(sys.argv[1]))))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, sent.hex()], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert found.stdout.strip() == digest_of_audio(clips[5].path)
+
+
+def test_rows_in_memory_travel_with_their_own_bytes(tones_set, clips):
+    utterance = voxrank.read_dataset(tones_set).utterances[5]
+    assert isinstance(utterance.audio, HeldAudio)
+    sent = pickle.dumps(utterance)
+    assert len(sent) < clips[5].path.stat().st_size + 1000
+    np.testing.assert_array_equal(decode(pickle.loads(sent), RATE), clips[5].samples)
+
+
+def test_splits(tmp_path, tones_set):
+    both = DatasetDict({"test": tones_set.select(range(24, 36)), "train": tones_set.select(range(24))})
+    both.save_to_disk(tmp_path / "both")
+    for source in (tmp_path / "both", both):
+        data = voxrank.read_dataset(source)
+        assert (len(data), data.split) == (24, "train")
+        assert data.utterances[3].id == "train/3"
+        assert voxrank.read_dataset(source, split="test").utterances[0].id == "test/0"
+        assert len(voxrank.read_dataset(source, split="all")) == 36
+
+
+def test_what_was_selected_and_sorted_is_what_is_read(tones_set, clips):
+    chosen = tones_set.select([30, 2, 17])
+    data = voxrank.read_dataset(chosen)
+    for utterance, place in zip(data.utterances, (30, 2, 17), strict=True):
+        assert utterance.label == clips[place].label
+        np.testing.assert_array_equal(decode(utterance, RATE), clips[place].samples)
+
+
+def test_rows_that_name_files_are_those_files(clips):
+    named = datasets.Dataset.from_dict({"audio": [str(c.path) for c in clips], "label": [c.label for c in clips]})
+    data = voxrank.read_dataset(named.cast_column("audio", Audio()))
+    assert [u.path for u in data.utterances] == [c.path for c in clips]
+    assert all(u.audio is None for u in data.utterances)
+
+
+def test_rows_of_samples_are_read_as_they_are(clips):
+    rows = datasets.Dataset.from_dict(
+        {
+            "array": [c.samples for c in clips[:4]],
+            "sampling_rate": [c.rate for c in clips[:4]],
+            "label": [c.label for c in clips[:4]],
+        },
+        features=Features({"array": List(Value("float32")), "sampling_rate": Value("int32"), "label": Value("string")}),
+    )
+    for utterance, clip in zip(voxrank.read_dataset(rows).utterances, clips[:4], strict=True):
+        np.testing.assert_array_equal(decode(utterance, RATE), clip.samples)
+
+
+def made(clips, **columns):
+    features = {name: feature for name, (feature, _) in columns.items()}
+    rows = {name: cells for name, (_, cells) in columns.items()}
+    table = {"audio": [{"bytes": c.path.read_bytes(), "path": None} for c in clips[: len(next(iter(rows.values())))]]}
+    found = datasets.Dataset.from_dict(table | rows).cast_column("audio", Audio())
+    return found.cast(Features(features | {"audio": Audio()}))
+
+
+def test_labels_of_one_class_each_are_classes(clips):
+    data = voxrank.read_dataset(made(clips, labels=(ClassLabel(names=["a", "b"]), [1, 0])))
+    assert (data.task, [u.label for u in data.utterances]) == ("classification", ["b", "a"])
+
+
+def test_lists_of_classes_are_multilabel(clips):
+    data = voxrank.read_dataset(made(clips, labels=(List(ClassLabel(names=["a", "b"])), [[1, 0], []])))
+    assert (data.task, [u.labels for u in data.utterances]) == ("multilabel", [("a", "b"), ()])
+
+
+@pytest.mark.parametrize("target", [None, "label", "value"])
+def test_a_label_of_floats_is_a_number(clips, target):
+    data = voxrank.read_dataset(made(clips, label=(Value("float32"), [0.5, 2.0])), target=target)
+    assert (data.task, [u.value for u in data.utterances]) == ("regression", [0.5, 2.0])
+
+
+@pytest.mark.parametrize("target", [None, "sentence", "text"])
+def test_sentences_are_transcripts(clips, target):
+    columns = {"sentence": (Value("string"), ["so", "be it"]), "gender": (Value("string"), ["f", "m"])}
+    data = voxrank.read_dataset(made(clips, **columns), target=target)
+    assert (data.task, [u.text for u in data.utterances]) == ("transcription", ["so", "be it"])
+
+
+def test_classes_that_are_unknown_and_audio_that_is_not_there_are_skipped(clips):
+    found = made(clips, label=(ClassLabel(names=["a", "b"]), [1, -1, 0]))
+    table = found.with_format("arrow")[:]
+    audio = pa.array([None, None, table["audio"][2].as_py()], type=table.schema.field("audio").type)
+    data = voxrank.read_dataset(datasets.Dataset(table.set_column(table.column_names.index("audio"), "audio", audio)))
+    assert [u.id for u in data.utterances] == ["row/2"]
+    assert [s.reason for s in data.skipped] == ["the column 'audio' is empty"] * 2
+    assert voxrank.read_dataset(found).skipped[0].reason == "the column 'label' is empty"
+
+
+def test_a_second_column_of_audio_is_told(clips):
+    found = made(clips, label=(Value("string"), ["a"])).add_column("noise", [clips[0].path.read_bytes()])
+    found = found.cast_column("noise", Audio())
+    assert voxrank.read_dataset(found).notes == ("audio is the column 'audio' (also there: audio, noise)",)
+
+
+def test_without_audio_the_columns_are_named():
+    with pytest.raises(DataError, match="expected a column of audio, found: label; cast one to Audio"):
+        voxrank.read_dataset(datasets.Dataset.from_dict({"label": ["a"]}))
+
+
+def test_streams_are_refused(tones_set):
+    with pytest.raises(DataError, match="expected a data set with rows that can be asked for, got one that streams"):
+        voxrank.read_dataset(tones_set.to_iterable_dataset())
+
+
+def test_the_library_decodes_nothing(saved, monkeypatch):
+    monkeypatch.setattr(Audio, "decode_example", lambda *_: pytest.fail("decoded"))
+    for utterance in voxrank.read_dataset(saved).utterances[:2]:
+        decode(utterance, RATE)
+
+
+def test_labels_are_read_without_the_audio(tmp_path, clips):
+    """Rows of 64 MB of audio are told from each other in far less memory."""
+    size = 4 << 20
+    rows = {"audio": [{"bytes": bytes(size), "path": "a.wav"}] * 16, "label": ["a"] * 16}
+    datasets.Dataset.from_dict(rows).cast_column("audio", Audio()).save_to_disk(tmp_path / "big")
+    before = pa.total_allocated_bytes()
+    most = [0]
+    iterate = datasets.Dataset.iter
+
+    def watched(self, *args, **options):
+        for table in iterate(self, *args, **options):
+            most[0] = max(most[0], pa.total_allocated_bytes() - before)
+            yield table
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.Dataset, "iter", watched)
+        assert len(voxrank.read_dataset(tmp_path / "big")) == 16
+    assert most[0] < size
+
+
+def test_a_folder_that_is_damaged_is_refused(saved):
+    (saved / "state.json").write_text("{}")
+    with pytest.raises(DataError, match="expected a folder that save_to_disk wrote, got KeyError"):
+        voxrank.read_dataset(saved)
+
+
+def test_without_the_library_the_extra_is_named(saved, monkeypatch):
+    monkeypatch.setattr("voxrank.data.extras.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"needs the extra hub; run: pip install 'voxrank\[hub\]'"):
+        voxrank.read_dataset(saved)
+
+
+def test_ids_of_the_hub_without_a_network(tmp_path, tones_set):
+    """What was downloaded before is read; what was not is refused in one line."""
+    source = tmp_path / "name"
+    source.mkdir()
+    tones_set.select(range(30)).to_parquet(source / "train-00000.parquet")
+    tones_set.select(range(30, 36)).to_parquet(source / "test-00000.parquet")
+    cache = tmp_path / "home" / "datasets"
+    datasets.load_dataset(str(source), cache_dir=str(cache))
+    shutil.move(cache / "name", cache / "owner___name")  # as the hub's own would be kept
+
+    def inspect(name):
+        command = [sys.executable, "-W", "error", "-m", "voxrank", "inspect", name, "--json"]
+        nowhere = "http://127.0.0.1:9"  # the hub is asked once, and does not answer
+        own = {"HF_ENDPOINT": nowhere, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | own, check=False)
+
+    found = inspect("owner/name")
+    facts = json.loads(found.stdout)
+    assert (facts["data"], facts["format"]) == ("owner/name", "Hugging Face data set (hub)")
+    assert (facts["utterances"], facts["split"], facts["speakers"]) == (30, "train", 4)
+    assert facts["classes"] == {"high": 10, "low": 10, "middle": 10}
+    missing = inspect("hf://owner/other@main#en")
+    assert missing.returncode == 2
+    [line] = missing.stderr.strip().splitlines()
+    assert "no such file or folder: hf://owner/other@main#en; nor can it be had as a data set" in line
+    assert line.endswith("check the name and the network")

@@ -1,0 +1,264 @@
+"""Tar shards, written by WebDataset."""
+
+import io
+import json
+import os
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from webdataset import TarWriter, WebDataset
+
+import voxrank
+from voxrank.data.audio import decode, probe
+from voxrank.data.sources import FileRegion
+from voxrank.data.tars import expanded, shard_paths
+from voxrank.errors import DataError
+
+
+def encoded(samples, form="WAV", rate=16_000):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=form)
+    return file.getvalue()
+
+
+AUDIO = encoded(np.random.default_rng(0).uniform(-0.5, 0.5, 8000))
+
+
+@pytest.fixture
+def shards(tmp_path, clips):
+    """The tones in three shards, by `TarWriter`."""
+    for shard in range(3):
+        with TarWriter(str(tmp_path / f"train-{shard:03d}.tar")) as writer:
+            for clip in clips[shard * 12 : shard * 12 + 12]:
+                writer.write(
+                    {
+                        "__key__": clip.name,
+                        "wav": clip.path.read_bytes(),
+                        "json": {"speaker": clip.speaker, "gender": "f", "snr": 3.5},
+                        "cls": list({"low": 0, "middle": 1, "high": 2}).index(clip.label),
+                    }
+                )
+    return tmp_path
+
+
+def write(path, *samples):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TarWriter(str(path)) as writer:
+        for number, sample in enumerate(samples):
+            writer.write({"__key__": f"k{number}", **sample})
+    return path
+
+
+def raw(path, *members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_shards_are_ranked_as_the_manifest(shards, ranked_as_tones):
+    ranked_as_tones(str(shards / "train-{000..002}.tar"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves shards open
+def test_what_is_read_is_what_webdataset_reads(shards):
+    data = voxrank.read_dataset(shards / "train-000.tar")
+    assert (data.format, data.split) == ("tar shards (WebDataset)", "train")
+    theirs = list(WebDataset(str(shards / "train-000.tar"), shardshuffle=False).decode())
+    for ours, sample in zip(data.utterances, theirs, strict=True):
+        assert ours.id == f"train-000/{sample['__key__']}"
+        assert (ours.label, ours.speaker) == (str(sample["cls"]), sample["json"]["speaker"])
+        expected, _ = soundfile.read(io.BytesIO(sample["wav"]), dtype="float32")
+        np.testing.assert_array_equal(decode(pickle.loads(pickle.dumps(ours)), 16_000), expected)
+
+
+def test_fields_of_the_json_are_columns(shards):
+    data = voxrank.read_dataset(str(shards / "train-{000..002}.tar"), target="speaker")
+    assert data.classes == ("s0", "s1", "s2", "s3")
+    assert len(data) == 36
+
+
+@pytest.mark.parametrize("form", ["FLAC", "OGG", "MP3", "AIFF"])
+def test_kinds_of_audio(tmp_path, form):
+    content = encoded(np.random.default_rng(0).uniform(-0.5, 0.5, 8000), form)
+    path = write(tmp_path / "a.tar", {form.lower(): content, "txt": "so be it"}, {"wav": AUDIO, "txt": "or not"})
+    first = voxrank.read_dataset(path).utterances[0]
+    assert first.text == "so be it"
+    expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+    np.testing.assert_allclose(decode(first, 16_000), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["train-0.tar", "train/0.tar"])
+def test_names_of_shards_tell_the_split(tmp_path, where):
+    write(tmp_path / where, {"wav": AUDIO, "cls": 1})
+    write(tmp_path / where.replace("train", "test"), {"wav": AUDIO, "cls": 2})
+    write(tmp_path / "trainspotting.tar", {"wav": AUDIO, "cls": 3})
+    assert voxrank.read_dataset(tmp_path).classes == ("1",)
+    assert voxrank.read_dataset(tmp_path, split="test").classes == ("2",)
+    assert voxrank.read_dataset(tmp_path, split="all").classes == ("1", "2", "3")
+
+
+def test_one_key_in_several_shards_is_several_utterances(tmp_path):
+    for shard in "ab":
+        write(tmp_path / f"{shard}.tar", {"wav": AUDIO, "cls": shard})
+    assert [u.id for u in voxrank.read_dataset(tmp_path).utterances] == ["a/k0", "b/k0"]
+
+
+def test_a_key_that_comes_twice_in_a_shard_is_a_duplicate(tmp_path):
+    raw(tmp_path / "a.tar", *([("k.wav", AUDIO), ("k.cls", b"x")] * 2))
+    data = voxrank.read_dataset(tmp_path / "a.tar")
+    assert len(data) == 1
+    assert [s.reason for s in data.skipped] == ["a duplicate of an earlier row"]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 9 * 17_920), flipped=st.integers(0, 9 * 17_920))
+def test_damage_costs_the_rows_behind_it_and_is_told(tmp_path, cut, flipped):
+    """Of a shard of nine, cut anywhere or with a byte changed anywhere, the rest is the whole's, in order."""
+    path = write(tmp_path / "whole.tar", *({"wav": AUDIO, "cls": n} for n in range(9)))
+    content = path.read_bytes()
+    whole = [(u.id.partition("/")[2], u.label) for u in voxrank.read_dataset(path).utterances]
+    broken = bytearray(content)
+    broken[flipped % len(content)] ^= 0xFF
+    write(tmp_path / "d" / "good.tar", {"wav": AUDIO, "cls": "good"})
+    for damaged in (content[: cut % len(content)], bytes(broken)):
+        (tmp_path / "d" / "broken.tar").write_bytes(damaged)
+        data = voxrank.read_dataset(tmp_path / "d")
+        found = [(u.id.partition("/")[2], u.label) for u in data.utterances if u.id.startswith("broken")]
+        assert any(u.label == "good" for u in data.utterances)
+        assert len(data.skipped) or len(found) == 9 or damaged == bytes(broken)
+        if damaged != bytes(broken):  # a changed byte may be one of a name or of a label
+            assert found == whole[: len(found)]
+            for utterance in data.utterances:
+                probe(utterance)
+
+
+def test_a_damaged_shard_is_told(tmp_path):
+    path = write(tmp_path / "d" / "a.tar", *({"wav": AUDIO, "cls": n} for n in range(3)))
+    path.write_bytes(path.read_bytes()[:20_000])
+    write(tmp_path / "d" / "b.tar", {"wav": AUDIO, "cls": 9})
+    data = voxrank.read_dataset(tmp_path / "d")
+    assert [u.id for u in data.utterances] == ["a/k0", "b/k0"]
+    assert data.skipped[0].utterance == "a.tar"
+    assert data.skipped[0].reason.startswith("expected a whole tar, got a damaged one (ReadError: ")
+    assert data.skipped[0].reason.endswith("; what lies before it is used")
+
+
+def test_names_of_members_are_only_names(tmp_path):
+    outside = tmp_path / "outside.wav"
+    names = ["../outside", "/etc/x", "a/../../b", "w\\c", "sp ace\u2028x"]
+    path = tmp_path / "in" / "a.tar"
+    path.parent.mkdir()
+    raw(path, *(pair for name in names for pair in ((f"{name}.wav", AUDIO), (f"{name}.cls", b"x"))))
+    data = voxrank.read_dataset(path)
+    assert [u.id for u in data.utterances] == [f"a/{name}" for name in names]
+    assert all(isinstance(u.audio, FileRegion) and u.audio.file == path for u in data.utterances)
+    assert list(tmp_path.iterdir()) == [path.parent]
+    assert not outside.exists()
+
+
+def test_links_and_pickles_are_not_read(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, content in (("k.wav", AUDIO), ("k.cls", b"x"), ("k.pyd", pickle.dumps(Bomb())), ("k.pth", b"PK")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("l.wav")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    data = voxrank.read_dataset(path)
+    assert [u.id for u in data.utterances] == ["a/k"]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([("k.cls", b"x")], r"expected a member with audio, such as k\.wav, got cls"),
+        ([("k.wav", AUDIO), ("k.json", b"{")], "expected a JSON object beside the audio, got text that is not JSON"),
+        ([("k.wav", AUDIO), ("k.json", b"[1]")], "expected a JSON object beside the audio, got list"),
+        ([("k.wav", AUDIO), ("k.json", b"[" * 100_000)], "got text that is not JSON"),
+        ([("k.wav", AUDIO), ("k.txt", b"\xff")], r"expected UTF-8 text in k\.txt, got other bytes"),
+        ([("k.wav", AUDIO), ("k.txt", b"x" * (1 << 23))], r"expected at most 4,194,304 bytes in k\.txt, got 8,388,608"),
+    ],
+)
+def test_a_sample_that_cannot_be_used_is_skipped(tmp_path, members, reason):
+    raw(tmp_path / "a.tar", ("a.wav", AUDIO), ("a.txt", b"so"), *members)
+    data = voxrank.read_dataset(tmp_path / "a.tar")
+    [skipped] = data.skipped
+    assert skipped.utterance == "a/k"
+    assert len(data) == 1
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(skipped.reason)
+
+
+def test_a_header_that_asks_for_much_is_refused(tmp_path):
+    path = tmp_path / "a.tar"
+    raw(path, ("k.wav", AUDIO), ("k.cls", b"x"))
+    end = path.read_bytes().rindex(b"k.cls")
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 30
+    with path.open("r+b") as file:
+        file.seek(end + 1024)
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        file.truncate(1 << 31)
+    data = voxrank.read_dataset(path)
+    assert len(data) == 1
+    assert "a header asks for" in data.skipped[0].reason
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("a-{8..10}.tar", ["a-8.tar", "a-9.tar", "a-10.tar"]),
+        ("a-{008..010}.tar", ["a-008.tar", "a-009.tar", "a-010.tar"]),
+        ("{a,b}/{0..1}.tar", ["a/0.tar", "a/1.tar", "b/0.tar", "b/1.tar"]),
+        ("a-{1..0}.tar", []),
+    ],
+)
+def test_patterns(pattern, names):
+    assert expanded(pattern) == names
+
+
+def test_a_pattern_of_too_many_is_refused_before_it_is_expanded():
+    with pytest.raises(DataError, match="expected at most 100,000 shards, got 1,000,000,000,000; name fewer"):
+        expanded("{0..999999}{0..999999}.tar")
+
+
+def test_a_shard_that_is_not_there_is_named(shards):
+    with pytest.raises(DataError, match=r"no such shard: .*train-003\.tar; check the path or the pattern"):
+        shard_paths(str(shards / "train-{000..003}.tar"))
+
+
+def test_compressed_tars_are_refused(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"expected a \.tar, got a compressed one"):
+        voxrank.read_dataset(tmp_path / "a.tar.gz")
+
+
+def test_lhotse_shar_is_told_apart(tmp_path):
+    (tmp_path / "cuts.000000.jsonl.gz").touch()
+    (tmp_path / "recording.000000.tar").touch()
+    with pytest.raises(DataError, match="Lhotse Shar is not read"):
+        voxrank.read_dataset(tmp_path)
+
+
+def test_json_of_a_row_may_name_its_label(tmp_path):
+    path = write(tmp_path / "a.tar", {"wav": AUDIO, "json": {"emotion": "sad", "speaker_id": 3, "x": float("nan")}})
+    data = voxrank.read_dataset(path)
+    assert (data.utterances[0].label, data.utterances[0].speaker) == ("sad", "3")
+    assert data.notes == ("label is the column 'emotion', speaker is the column 'speaker_id'",)
+    assert json.dumps(data.utterances[0].label) == '"sad"'

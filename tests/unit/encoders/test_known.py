@@ -1,0 +1,60 @@
+"""Names of models that are known without loading any, and what was meant by others."""
+
+import subprocess
+import sys
+
+import pytest
+
+from voxrank.encoders.known import PACK_NAMES, POPULAR, UNTRAINED, model_names, nearest_model
+from voxrank.encoders.pack import _MODULES
+from voxrank.encoders.registry import load_encoder
+from voxrank.errors import ModelError
+
+
+def test_names_of_the_pack_are_those_of_the_pack():
+    assert set(PACK_NAMES) == set(_MODULES)
+
+
+def test_names_can_be_known_without_torch():
+    code = "import sys, voxrank.encoders.known as k; k.model_names(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("logmell", "logmel"),
+        ("mfc", "mfcc"),
+        ("openai/wisper-tiny", "openai/whisper-tiny"),
+        ("openai/whispr-tiny.en", "openai/whisper-tiny.en"),
+        ("facebok/hubert-base-ls960", "facebook/hubert-base-ls960"),
+        ("microsoft/wavlm-bas", "microsoft/wavlm-base"),
+        ("whisper-base", "pack:whisper-base"),
+        ("openwakewrd", "pack:openwakeword"),
+        ("our-own/conformer", None),
+        ("openai/whisper-tiny", None),
+    ],
+)
+def test_what_was_meant(typed, meant, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert nearest_model(typed) == meant
+
+
+def test_folders_and_the_hubs_cache_are_looked_through(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "hub" / "models--our--emformer-large").mkdir(parents=True)
+    (tmp_path / "my-finetuned-hubert").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "our/emformer-large" in model_names()
+    assert nearest_model("our/emformer-larg") == "our/emformer-large"
+    assert nearest_model("./my-finetuned-huber") == "./my-finetuned-hubert"
+    with pytest.raises(ModelError, match=r"no such directory.*; did you mean \./my-finetuned-hubert\?"):
+        load_encoder("./my-finetuned-huber")
+
+
+def test_names_are_given_once():
+    names = model_names()
+    assert len(set(names)) == len(names)
+    assert {*UNTRAINED, *POPULAR} <= set(names)

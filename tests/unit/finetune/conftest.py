@@ -1,0 +1,86 @@
+"""Rankings whose winner is a small checkpoint, and the scripts made of them."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from voxrank.finetune import script
+from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+
+HERE = Path(__file__).parent
+
+
+def _load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hf_models = _load("hf_models_of_finetune", HERE.parent / "encoders" / "hf_models.py")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Family → directory of a small random model, as its authors save it."""
+    made = {}
+
+    def save(family):
+        if family not in made:
+            made[family] = hf_models.save(tmp_path_factory.mktemp(family), *hf_models.build(family))
+        return made[family]
+
+    return save
+
+
+@pytest.fixture
+def ranking():
+    """Makes a ranking whose winner is a spec at a layer."""
+
+    def make(spec, data="data.csv", task="classification", target="label", layer=2, **options):
+        scores = {"logme": ScoreValue(0.5, 0.4, 0.6)}
+        told = {"scores": ["logme"], "higher_is_better": {"logme": True}, "data": str(data), "target": target}
+        layers = [LayerScore(spec, index, f"block {index}", 32, scores) for index in (layer, 0)]
+        return Ranking(
+            task,
+            DataSummary(36, 36, 9.0, "abc123"),
+            (ModelScore(spec, layer, 1, 0.9, 1000, scores), ModelScore("logmel", 0, 2, 0.1, 0, scores)),
+            (*layers, LayerScore("logmel", 0, "log-mel", 80, scores)),
+            None,
+            Cost(1.0, 1.0, 1.0, 1.0),
+            (),
+            told | {"strategy": "probe", "head_at": "layer"} | options,
+        )
+
+    return make
+
+
+@pytest.fixture
+def loaded(tmp_path, ranking):
+    """Makes the script of a ranking, and imports it."""
+    count = iter(range(100))
+
+    def load(*arguments, edit=lambda text: text, **options):
+        path = tmp_path / f"script{next(count)}.py"
+        path.write_text(edit(script(ranking(*arguments, **options))), encoding="utf-8")
+        module = _load(path.stem, path)
+        module.OUT = tmp_path / path.stem
+        module.path = path
+        return module
+
+    return load
+
+
+@pytest.fixture
+def executed():
+    """Runs a script as a user does; gives what it prints."""
+
+    def run(path, folder):
+        done = subprocess.run([sys.executable, str(path)], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

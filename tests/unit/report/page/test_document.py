@@ -1,0 +1,271 @@
+"""The HTML: well formed, escaped, whole, with or without each of its parts."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from voxrank.details import Details, LearningCurve, ModelCurve, Picture
+from voxrank.errors import OptionError
+from voxrank.report.page import page_html, write_page
+from voxrank.report.page.document import fragments, html_of, json_in_html, page_of
+from voxrank.report.page.models import models_table
+from voxrank.report.page.scores import correlations
+from voxrank.report.page.trade_off import trade_off_part
+
+VOID = {"meta", "br", "img", "input", "link", "hr", "rect"}
+EVIL = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "]]>--><!--", "a'b\"c&lt;")
+
+
+class Tree(HTMLParser):
+    """Checks that every element is closed in its turn, and collects elements and text."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.text, self.scripts = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute is there twice: {tag} {attrs}"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        (self.scripts if self.open and self.open[-1] in {"script", "style"} else self.text).append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def payload(html):
+    return json.loads(
+        re.search(r'<script type="application/json" id="payload">(.*?)</script>', html, re.DOTALL).group(1)
+    )
+
+
+def test_it_is_well_formed_and_needs_nothing_else(made):
+    html = page_html(made.make_ranking(), made.make_validation())
+    tree = Tree(html)
+    assert html.lstrip().startswith("<!DOCTYPE html>")
+    assert len(tree.all("script")) == 3
+    assert not any("src" in attributes or "href" in attributes for attributes in tree.all("script") + tree.all("link"))
+    assert all(attributes["href"].startswith("#") for attributes in tree.all("a"))
+    assert not any(name.startswith("on") or name == "style" for _, attributes in tree.tags for name in attributes)
+    assert not tree.all("img")
+    (policy,) = [m["content"] for m in tree.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "connect-src" not in policy
+    ids = [attributes["id"] for _, attributes in tree.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_chart_has_a_name_a_caption_and_a_table(made):
+    ranking, validation = made.make_ranking(), made.make_validation()
+    page = page_of(ranking, validation)
+    for part in page.parts:
+        for chart in part.charts:
+            assert len(chart.says) > 20
+            assert chart.table is not None or part.folded
+    tree = Tree(html_of(page))
+    pictures = [attributes for _, attributes in tree.tags if attributes.get("role") == "img"]
+    assert len(pictures) == len(page.payload["charts"])
+    assert all(attributes["aria-label"] for attributes in pictures)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))
+def test_any_name_is_text(made, names):
+    names = tuple(name + EVIL[0] for name in names)
+    ranking = made.make_ranking(names, n_layers=2, scores={"logme": True}, classes=names, columns=names[:1])
+    tree = Tree(page_html(ranking))
+    assert len(tree.all("script")) == 3
+    assert EVIL[0] in "".join(tree.text)
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_a_name_is_escaped_wherever_it_stands(made, name):
+    ranking = made.make_ranking((name, "b"), classes=(name, "y"), columns=(name,), n_layers=2)
+    options = ranking.options | {"data": name, "target": name, "voxrank": name}
+    ranking = replace(ranking, options=options, skipped=(replace(ranking.skipped[0], utterance=name, reason=name),))
+    html = page_html(ranking, made.make_validation((name, "b")))
+    tree = Tree(html)
+    assert len(tree.all("script")) == 3
+    assert not tree.all("img")
+    assert "".join(tree.text).count(name) > 10
+    assert name in json.dumps(payload(html), ensure_ascii=False).replace('\\"', '"')
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_json_comes_back_and_ends_no_element(content):
+    text = json_in_html(content)
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == content
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"names": ("a",), "n_layers": 1},
+        {"names": ("a",), "n_layers": 1, "scores": {"frechet": False}, "intervals": False},
+        {"intervals": False},
+        {"joint": True},
+        {"skipped": 0},
+        {"task": "regression", "lead": 0.5},
+    ],
+)
+@pytest.mark.parametrize("details", [True, False])
+def test_less_than_all_of_it(made, changes, details):
+    page = page_of(made.make_ranking(**changes, details=details, sensitivity=()))
+    Tree(html_of(page))
+    parts = {part.id for part in page.parts}
+    assert parts >= {"ranking", "layers", "cost", "skipped", "reproduce"}
+    assert ("classes" in parts) == ("learning-curve" in page.payload["charts"]) == details
+    assert "labels" not in parts
+    assert "truth" not in parts
+
+
+def test_one_model_has_no_trade_off_and_one_score_no_agreement(made):
+    parts = {part.id for part in page_of(made.make_ranking(("a",), scores={"logme": True})).parts}
+    assert not parts & {"trade-off", "agreement"}
+
+
+def test_details_of_values(made):
+    values = tuple((float(i), -float(i), float(i) / 7) for i in range(50))
+    same = tuple((1.0, 2.0, 3.0) for _ in range(5))
+    pictures = (Picture("a", 0, "pca", "best", (), values, 0.5), Picture("a", 0, "pca", "worst", (), same))
+    page = page_of(replace(made.make_ranking(("a",)), details=Details(pictures=pictures)))
+    (part,) = [part for part in page.parts if part.id == "pictures"]
+    steps = [row[0].text for row in part.charts[0].table.rows]
+    assert steps == ["0.000 to 1.400", "1.400 to 2.800", "2.800 to 4.200", "4.200 to 5.600", "5.600 to 7.000"]
+    assert sum(int(row[1].text) for row in part.charts[0].table.rows) == 50
+    assert [row[0].text for row in part.charts[1].table.rows] == ["3.000"]
+
+
+def test_classes_of_the_best_model_and_of_all(made):
+    page = page_of(made.make_ranking(("a", "b", "c"), classes=("x", "y", "z")))
+    (part,) = [part for part in page.parts if part.id == "classes"]
+    assert part.charts[0].title == "a, layer 2"
+    assert (
+        part.charts[0].says
+        == "The hardest of 3 classes is x: told rightly in 50\xa0%, else taken for z (30\xa0%) and y (10\xa0%)."
+    )
+    assert part.says[1] == "Hardest for all models together: x, which none tells in more than 50\xa0%."
+    table = part.folded[0].table
+    assert table.headings == ("class", "a, layer 2", "b, layer 2", "c, layer 2")
+    assert [[cell.text for cell in row] for row in table.rows][2] == ["z", "77\xa0%", "–", "77\xa0%"]
+    (alone,) = [part for part in page_of(made.make_ranking(("a",))).parts if part.id == "classes"]
+    assert not alone.folded
+
+
+def test_when_the_first_place_held(made):
+    def caption(held, models=("a", "b")):
+        curves = tuple(ModelCurve(name, 0, (0.1, 0.2)) for name in models)
+        curve = LearningCurve("logme", False, (60.0, 600.0), curves, (None, 1.0), held)
+        page = page_of(replace(made.make_ranking(("a", "b")), details=Details(curve=curve)))
+        return next(part for part in page.parts if part.id == "data").charts[0].says
+
+    assert caption(60.0).endswith("a came first from 60.0 s of 10.0 min on.")
+    assert caption(600.0).endswith("a came first only with all of the data.")
+    assert caption(60.0).startswith("logme (lower is better) against")
+    assert "came first" not in caption(60.0, ("a",))
+
+
+def test_the_front_is_told_in_words_and_in_the_table(made):
+    part = trade_off_part(made.make_ranking())
+    by_size, by_speed = part.charts
+    assert by_size.id == "by-parameters"
+    assert "On the front: openai/whisper-base" in by_size.says
+    assert [row[-1].text for row in by_size.table.rows] == ["yes"] * 4  # each smaller one is worse
+    assert [row[-1].text for row in by_speed.table.rows] == ["yes"] * 4
+    slow = made.make_ranking()
+    models = (slow.models[0], replace(slow.models[1], parameters=10**10, speed=1.0), *slow.models[2:])
+    by_size, by_speed = trade_off_part(replace(slow, models=models)).charts
+    assert [row[-1].text for row in by_size.table.rows] == ["yes", "no", "yes", "yes"]
+    assert [row[-1].text for row in by_speed.table.rows] == ["yes", "no", "yes", "yes"]
+
+
+def test_speeds_that_the_cache_hid(made):
+    ranking = made.make_ranking()
+    hidden = replace(ranking, models=tuple(replace(model, speed=None) for model in ranking.models))
+    part = trade_off_part(hidden)
+    assert len(part.charts) == 1
+    assert part.says[-1] == "All features came from the cache, so that no speed was measured."
+    assert "speed" not in models_table(hidden).headings
+    some = replace(ranking, models=(ranking.models[0], ranking.models[1], *hidden.models[2:]))
+    assert trade_off_part(some).says[-1] == "2 models came from the cache, so that no speed was measured."
+
+
+def test_scores_agree_in_their_own_directions(made):
+    ranking = made.make_ranking(scores={"logme": True, "frechet": False})
+    ((one, rho), (back, _)) = correlations(ranking, ["logme", "frechet"])
+    assert (one, rho, back) == pytest.approx((1, 1, 1))
+    layers = tuple(
+        replace(x, scores=x.scores | {"frechet": ranking.layers[0].scores["frechet"]}) for x in ranking.layers
+    )
+    assert correlations(replace(ranking, layers=layers), ["logme", "frechet"])[0][1] is None
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank(made):
+    table = models_table(made.make_ranking(lead=0.6))
+    assert [row[0].text for row in table.rows] == ["1–4"] * 4
+    assert table.marked == (0, 1, 2, 3)
+
+
+def test_truth_that_failed_has_no_part(made):
+    page = page_of(made.make_ranking(), made.make_validation(failed=True))
+    assert "truth" not in {part.id for part in page.parts}
+
+
+def test_truth_gives_spearman_and_p(made):
+    page = page_of(made.make_ranking(), made.make_validation())
+    (part,) = [part for part in page.parts if part.id == "truth"]
+    assert re.search(r"of 8 candidates: Spearman 0\.9\d\d, p < 0\.001\.", part.charts[0].says)
+    assert [row[0].text for row in part.tables[0].rows] == ["combined", "deepest"]
+
+
+def test_many_skipped_are_counted_and_some_listed(made):
+    page = page_of(made.make_ranking(skipped=1500, details=False))
+    (part,) = [part for part in page.parts if part.id == "skipped"]
+    assert part.tables[0].rows[0][1].text == "1,500"
+    assert len(part.folded[0].table.rows) == 500
+    assert "all 1,500 are in ranking.json" in part.folded[0].table.caption
+
+
+def test_the_pieces_are_those_of_the_page(made):
+    page = page_of(made.make_ranking())
+    whole = html_of(page)
+    pieces = fragments(page)
+    assert set(pieces) == {"verdict", "contents"} | {part.id for part in page.parts}
+    for piece in pieces.values():
+        Tree(piece)
+        assert piece.strip() in whole
+
+
+def test_it_is_written_whole_or_not_at_all(made, tmp_path):
+    ranking = made.make_ranking(details=False)
+    write_page(tmp_path / "new" / "r.html", ranking)
+    assert (tmp_path / "new" / "r.html").read_text(encoding="utf-8") == page_html(ranking)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        OptionError, match=r"expected a place where a page can be written at .*r\.html, got: .*; choose"
+    ):
+        write_page(tmp_path / "file" / "r.html", ranking)

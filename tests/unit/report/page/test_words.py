@@ -1,0 +1,93 @@
+"""What the page says in words."""
+
+import doctest
+from dataclasses import replace
+
+import pytest
+
+from voxrank.report.page import words
+from voxrank.report.page.words import duration, figure, listed, percent, si, verdict
+
+
+def test_examples_hold():
+    failed, tried = doctest.testmod(words)
+    assert tried >= 8
+    assert failed == 0
+
+
+def test_the_verdict_with_its_confidence(made):
+    ranking = made.make_ranking(("a", "b", "c"), lead=0.97)
+    said = verdict(ranking)
+    assert said.sentence == (
+        "Fine-tune a from layer 2: best of 3 models in 97\xa0% of resamples of the data; "
+        "it beats each of the 2 others in 97\xa0%."
+    )
+
+
+def test_rivals_are_named_where_they_differ(made):
+    names = tuple("abcdefg")
+    beats = ((0, 0.96, 0.99, 1, 1, 0.999, 1), *([0.0] * 7 for _ in range(6)))
+    said = verdict(made.make_ranking(names, lead=0.97, beats=beats)).confidence
+    assert said.endswith(
+        "it beats b in 96\xa0%, c in 99\xa0%, d in 100\xa0% and each of the 3 others in at least 99.9\xa0%."
+    )
+
+
+def test_ties_are_said_as_ties(made):
+    two = verdict(made.make_ranking(("a", "b", "c"), beats=((0, 0.6, 0.99), (0.4, 0, 0.9), (0.01, 0.1, 0))))
+    assert two.tied == "b is tied with it: more data, or another consideration, has to decide."
+    assert "b in 60\xa0% and c in 99\xa0%" in two.confidence
+    all_of_six = verdict(made.make_ranking(tuple("abcdef"), lead=0.5)).tied
+    assert all_of_six.startswith("b, c, d and 2 others are tied with it")
+
+
+def test_nothing_is_sure_of_a_single_block(made):
+    said = verdict(made.make_ranking(("a", "b"), intervals=False))
+    assert "nothing says how sure this is" in said.confidence
+    assert not said.tied
+
+
+def test_one_model(made):
+    said = verdict(made.make_ranking(("a",), scores={"logme": True}))
+    assert said.sentence == "Fine-tune a from layer 2: the only model that was ranked, at the best of 5 layers."
+
+
+def test_a_block_that_will_be_tuned(made):
+    ranking = made.make_ranking(("a",))
+    ranking = made.make_ranking(("a",), options=ranking.options | {"strategy": "layer"})
+    assert verdict(ranking).sentence.startswith("Fine-tune layer 2 of a: ")
+
+
+def test_layers_together(made):
+    ranking = made.make_ranking(("a",), n_layers=1)
+    (one,) = ranking.models
+    ranking = replace(ranking, models=(replace(one, layer="mean"),))
+    assert verdict(ranking).sentence.startswith("Fine-tune a from the mean of its layers: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "0.000"), (-0.0004, "0.000"), (-1.5, "−1.500"), (99.9999, "100.000"), (123456.7, "123,456.7"), (None, "–")],
+)
+def test_figures(value, said):
+    assert figure(value) == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "0\xa0%"), (1e-9, "0.1\xa0%"), (0.5, "50\xa0%"), (0.994, "99.4\xa0%"), (1, "100\xa0%"), (None, "–")],
+)
+def test_shares(share, said):
+    assert percent(share) == said
+
+
+def test_sizes_and_times():
+    assert [si(n) for n in (0, 999, 328_201, 8_208_384, 1.5e9)] == ["0", "999", "328.2 k", "8.2 M", "1.5 G"]
+    assert [duration(s) for s in (0.04, 99.94, 100, 3600, 36_000)] == [
+        "0.0 s",
+        "99.9 s",
+        "1.7 min",
+        "60.0 min",
+        "10.0 h",
+    ]
+    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

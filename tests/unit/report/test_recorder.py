@@ -1,0 +1,126 @@
+"""What a run tells is kept, and told to whoever asks."""
+
+import pytest
+
+from voxrank.report.live import LiveView, _Shown
+from voxrank.report.progress import Together
+from voxrank.report.recorder import DONE, NOTES, Recorder
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_speed_and_time_left():
+    clock = Clock()
+    recorder = Recorder(clock)
+    recorder.start("a\x1b", 1, 2, 100.0)
+    clock.now = 2.0
+    recorder.advance(40.0)
+    (bar,) = recorder.told()["models"]
+    assert bar == {
+        "name": "a\N{REPLACEMENT CHARACTER}",
+        "done_s": 40.0,
+        "total_s": 100.0,
+        "speed": 20.0,
+        "left_s": 3.0,
+        "took_s": 2.0,
+        "ended": False,
+    }
+    recorder.finish()
+    clock.now = 50.0
+    (bar,) = recorder.told()["models"]
+    assert (bar["ended"], bar["done_s"], bar["took_s"], bar["speed"]) == (True, 100.0, 2.0, 50.0)
+
+
+def test_before_anything_was_heard_no_time_is_foretold():
+    recorder = Recorder(Clock())
+    recorder.start("a", 1, 1, 10.0)
+    assert recorder.told()["models"][0]["left_s"] is None
+
+
+def test_steps_are_said(made):
+    recorder = Recorder()
+    assert recorder.told()["step"] == "The run begins."
+    recorder.load("m", 2, 3)
+    assert recorder.told()["step"] == "Loading model 2 of 3: m."
+    recorder.align("flat", 5.0)
+    assert recorder.told()["step"] == "Aligning transcripts."
+    recorder.start("m", 1, 3, 5.0)
+    assert recorder.told()["step"] == "Model 1 of 3: m."
+    recorder.trial("layer 1", 1, 4)
+    for number in range(NOTES + 5):
+        recorder.note(f"note {number}")
+    assert len(recorder.told()["notes"]) == NOTES
+    recorder.complete(made.make_ranking(details=False))
+    assert (recorder.told()["state"], recorder.told()["step"]) == ("done", DONE)
+
+
+def test_rounds_of_one_model_share_a_bar():
+    recorder = Recorder()
+    for _ in range(2):
+        recorder.start("a", 1, 1, 10.0)
+        recorder.advance(10.0)
+        recorder.finish()
+    assert len(recorder.told()["models"]) == 1
+
+
+def test_a_page_is_made_once_for_each_ranking(made):
+    recorder = Recorder()
+    shown = _Shown(recorder)
+    assert shown.page() == (0, None)
+    assert shown.content() is None
+    recorder.ranked(made.make_ranking(("a", "b"), details=False))
+    version, page = shown.page()
+    assert version == 1
+    assert page.about.startswith("So far · ")
+    assert shown.page()[1] is page
+    assert shown.content() is shown.content()
+    recorder.complete(made.make_ranking(("a", "b", "c"), details=False))
+    assert shown.page()[0] == 2
+    assert not shown.page()[1].about.startswith("So far")
+
+
+def test_content_is_given_to_those_who_lack_it(made):
+    view = LiveView()
+    assert view.state(0)["page"] is None
+    view.recorder.ranked(made.make_ranking(("a", "b"), details=False))
+    assert view.state(0)["page"]["version"] == 1
+    assert view.state(1)["page"] is None
+
+
+def test_together_tells_all_of_everything(made):
+    ears = Recorder(), Recorder()
+    both = Together(*ears)
+    both.note("n")
+    both.load("m", 1, 1)
+    both.align("flat", 3.0)
+    both.finish()
+    both.start("m", 1, 1, 5.0)
+    both.advance(2.0)
+    both.finish()
+    both.trial("t", 1, 1)
+    both.ranked(made.make_ranking(("a",), details=False))
+    first, second = (ear.told() for ear in ears)
+    assert first["notes"] == second["notes"] == ["n", "[1/1] t"]
+    assert (
+        [bar["name"] for bar in first["models"]] == ["alignment by flat", "m"] == [b["name"] for b in second["models"]]
+    )
+    assert all(ear.ranking[0] == 1 for ear in ears)
+
+
+def test_together_lacks_no_method():
+    from voxrank.progress import Progress
+
+    public = {name for name in vars(Progress) if not name.startswith("_")}
+    assert public <= vars(Together).keys()
+    assert public <= vars(Recorder).keys()
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 1.5])
+def test_ports_that_there_are_not(port):
+    with pytest.raises(ValueError, match="expected watch-port to be a whole number from 0 to 65535"):
+        LiveView(port)

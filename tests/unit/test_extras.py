@@ -1,0 +1,81 @@
+"""What cannot be done without an extra says which one, in a line, and the rest can be done without any."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("try_release", ROOT / "scripts" / "try_release.py")
+release = importlib.util.module_from_spec(_spec)
+sys.modules["try_release"] = release  # dataclasses look for their module
+_spec.loader.exec_module(release)
+HIDDEN = sorted({name for one in release.NEEDS for name in one.packages})
+
+
+def without_extras(code):
+    """Run Python where the packages of all extras cannot be imported."""
+    hide = f"import sys; sys.modules.update(dict.fromkeys({HIDDEN!r}))\n"
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run([sys.executable, "-c", hide + code], capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    release.make_data(folder)
+    return folder
+
+
+@pytest.mark.parametrize("one", release.NEEDS, ids=[f"{one.extra}: {one.shown}" for one in release.NEEDS])
+def test_an_extra_that_is_missing_is_named(one, data):
+    done = without_extras(one.code(data))
+    assert done.returncode == 2, done.stderr
+    assert len([line for line in done.stdout.splitlines() if one.says in line]) == 1
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_ranking_needs_no_extra(data):
+    done = without_extras(
+        "from voxrank.cli.main import exit_code\n"
+        f"sys.exit(exit_code(['rank', '{data}/tones.csv', '-m', 'logmel', '-m', 'mfcc', '--json']))"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_extra_that_messages_name_is_tried():
+    """Where this fails, something new needs an extra: add it to NEEDS in scripts/try_release.py."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    named = set(re.findall(r"voxrank\[(\w+)\]", source))
+    tried = {one.extra for one in release.NEEDS}
+    assert named <= set(extras)
+    assert named <= tried
+    assert tried <= set(extras)
+
+
+def seen(code):
+    """Packages that are slow to import, and come with this."""
+    ask = f"{code}\nimport sys; print(sorted(set({release.HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import voxrank",
+        "import voxrank.cli.main",
+        "from voxrank.cli.main import exit_code; exit_code(['--help'])",
+        "from voxrank.cli.main import exit_code; exit_code(['rank', '--help'])",
+        "from voxrank.cli.main import exit_code; exit_code(['rnak'])",
+        "from voxrank.cli.main import exit_code; exit_code(['--version'])",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code):
+    assert seen(code) == "[]"
