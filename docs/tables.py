@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 
+import advice
 import terminal
 
 import scaling
@@ -507,6 +508,11 @@ def scaling_plan(result: dict[str, Any]) -> str:
     return table(scaling.PLAN_HEADER, scaling.plan_rows(result))
 
 
+def of_advice(make: Callable[[dict[str, Any], advice.Table], str]) -> Callable[[dict[str, Any]], str]:
+    """One of the tables of advice on layers."""
+    return lambda result: make(result, table) + made(result)
+
+
 TABLES = {
     "agreement": ("agreement", agreement),
     "dependence": ("agreement", dependence),
@@ -542,6 +548,10 @@ TABLES = {
     "study-failures": ("study", study_failures),
     "study-training": ("study/conformer-pretraining", study_training),
     "published": ("study/published", published),
+    "advice-summary": ("advice", of_advice(advice.summary)),
+    "advice-criterion": ("advice", of_advice(advice.criterion)),
+    "advice-predictors": ("advice", of_advice(advice.predictors)),
+    "advice-tasks": ("advice", of_advice(advice.tasks)),
 }
 
 
