@@ -44,7 +44,7 @@ class Need:
         extra: of voxrank.
         packages: that it brings, by the names that they are imported by.
         command: of voxrank, with {folder} for the folder of `make_data`.
-        python: in place of a command: a line that raises the message.
+        python: in place of a command: a line that raises the message; {folder} as above.
     """
 
     extra: str
@@ -60,14 +60,13 @@ class Need:
     @property
     def shown(self) -> str:
         """What is done, for people."""
-        return self.command.format(folder="…") or self.python
+        return (self.command or self.python).format(folder="…")
 
     def code(self, folder: Path) -> str:
         """Python that does it, prints the message and exits with 2."""
         if self.python:
-            return (
-                f"import sys, voxrank\ntry:\n {self.python}\nexcept voxrank.OptionError as e:\n print(e); sys.exit(2)"
-            )
+            line = self.python.format(folder=folder)
+            return f"import sys, voxrank\ntry:\n {line}\nexcept voxrank.OptionError as e:\n print(e); sys.exit(2)"
         arguments = self.command.format(folder=folder).split()
         start = "import sys; sys.stderr = sys.stdout\nfrom voxrank.cli.main import exit_code\n"
         return f"{start}sys.exit(exit_code({arguments}))"
@@ -80,6 +79,9 @@ NEEDS = (
     Need("lhotse", ("lhotse",), "inspect {folder}/cuts.jsonl"),
     Need("phone", ("espeakng_loader",), "inspect {folder}/transcripts.csv --unit phone --language en-us"),
     Need("demo", ("espeakng_loader",), python="from voxrank.testing.speech import Synthesiser; Synthesiser()"),
+    Need("mlflow", ("mlflow",), "rank {folder}/tones.csv -m logmel --mlflow trials"),
+    Need("parquet", ("pyarrow",), python="voxrank.rank('{folder}/tones.csv', ['logmel']).to_parquet('layers.parquet')"),
+    Need("plot", ("matplotlib",), python="voxrank.rank('{folder}/tones.csv', ['logmel']).plot()"),
     Need("validate", ("accelerate", "jiwer", "peft", "sklearn"), "validate {folder}/tones.csv -m logmel"),
     Need("validate", ("sklearn",), "rank {folder}/tones.csv -m logmel --source {folder}/tones.csv --score tsne"),
 )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from voxrank.config import Seconds
-from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
 
 
 class Progress:

@@ -44,6 +44,7 @@ NOT_RUN = {
     ("docs/index.md", "make demo"),
     ("docs/plugins.md", "pip install --editable examples/voxrank-example"),
     ("docs/scaling.md", "voxrank rank train.csv -m openai/whisper-base -m facebook/hubert-base-ls960 --engine ray"),
+    ("docs/terminal.md", "voxrank --install-completion"),
     ("docs/tutorial.md", "make demo"),
 }
 """Page and first line of every block that is not run: to leave one out takes a line here."""

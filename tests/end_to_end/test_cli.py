@@ -238,7 +238,7 @@ WRONG = {
     "unknown command": (["rnak"], "unknown command 'rnak'; did you mean rank?"),
     "unknown command of the cache": (["cache", "prnue"], "unknown command 'prnue'; did you mean prune?"),
     "no command of the cache": (["cache"], "missing command; see `voxrank cache --help`"),
-    "no data": (["rank"], "expected DATA, got nothing: CSV, TSV or JSONL manifest, or a folder of class folders; see"),
+    "no data": (["rank"], "expected DATA, got nothing: CSV, TSV or JSONL manifest, folder of class folders, or"),
     "no folder": (["align", "{tones}"], "expected --out, got nothing: Write alignment.ctm"),
     "two data sets": (["rank", "{tones}", "other.csv", "-m", "logmel"], "expected nothing more, got other.csv"),
     "a slip in an option": (["rank", "{tones}", "--modle", "logmel"], "unknown option --modle; did you mean --model?"),

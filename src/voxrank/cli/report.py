@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from voxrank.cli.common import out
+from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.rank import REPORT
 from voxrank.results import Ranking
 
@@ -35,6 +35,7 @@ def report(
             show_default="DIR, where it holds a validation",
         ),
     ] = None,
+    json_out: JsonOption = None,
 ) -> None:
     """Write report.html for a ranking that was saved."""
     ranking = Ranking.load(folder)
@@ -47,4 +48,6 @@ def report(
     from voxrank.report.page import write_page
 
     write_page(home / REPORT, ranking, validation)
+    if give_json(json_out, {"report": str(home / REPORT)}):
+        return
     out().print(f"Saved {home / REPORT}", soft_wrap=True, markup=False)

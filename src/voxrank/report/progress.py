@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -14,7 +14,9 @@ from rich.text import Text
 from voxrank.config import Seconds
 from voxrank.progress import Progress
 from voxrank.report.terminal import plain
-from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
 
 LINE_EVERY_S: Seconds = 15.0
 NAME_COLUMNS = 18
