@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-WIDTH_PX, HEIGHT_PX = 1080, 860
+WIDTH_PX, HEIGHT_PX = 1080, 1120
 QUALITY = 82
 WAIT_MS = 1_800_000
 """For the first models of the run."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
+from platform import python_version
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,8 @@ class Assembly:
 
     def _options(self, columns: Columns) -> dict[str, Any]:
         return {
-            "voxrank": version("voxrank"),
+            **{name: version(name) for name in ("voxrank", "torch", "transformers")},
+            "python": python_version(),
             "data": self.dataset.source,
             "target": self.dataset.target,
             "split": self.dataset.split,

@@ -180,6 +180,7 @@ def rank(
     parts = [prepared] if origin is None else [prepared, origin]
     shares = dict.fromkeys(asked, 1.0)
     wanted = {"layers": layers, "seed": seed} | asdict(use) | (asdict(stopping) if stopping else {})
+    wanted |= {} if segments is None else {"segments": os.fspath(segments)}
     wanted |= asdict(encoding) | asdict(extraction) | asdict(wished) | _sequence_options(sequence, labelled)
     assembly = Assembly(dataset, prepared, origin, names, chosen, wanted, seed, labelled.seconds, started)
     with running:

@@ -47,7 +47,7 @@ def command(ranking: Ranking) -> str:
     target = options.get("target")
     if target and target not in UNWRITTEN_TARGETS:
         words += ["--target", str(target)]
-    if options.get("split") not in {None, "all"}:
+    if options.get("split") is not None:
         words += ["--split", str(options["split"])]
     known = _defaults(ranking)
     for name, flag in FLAGS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from voxrank.results import Ranking
 
 ROWS = 100
 """Classes in a table."""
+MODELS = 12
+"""In one chart of lines: no more could be told apart."""
 POINTS = 1500
 """Of one picture."""
 Numbers = NDArray[np.float64] | NDArray[np.int64]
@@ -96,8 +99,10 @@ def knowledge_part(ranking: Ranking) -> Part | None:
         "lies at the dashed line is a guess; what is far above it, the layer carries, wanted or not: a speaker that "
         "leaks, a channel that gives the label away."
     )
-    order = [model.model for model in ranking.models]
-    made = tuple(_knowledge_chart(number, found, order) for number, found in enumerate(columns.values()))
+    order = [model.model for model in ranking.models[:MODELS]]
+    kept = [[one for one in found if one.model in order] for found in columns.values()]
+    made = tuple(_knowledge_chart(number, found, order) for number, found in enumerate(kept) if found)
+    says += _of_the_first(len(ranking.models))
     return Part("knowledge", "What layers know besides", "Other columns", (says,), charts=made, beside=len(made) > 1)
 
 
@@ -152,6 +157,11 @@ def learning_part(ranking: Ranking) -> Part | None:
     curve = ranking.details.curve
     if curve is None or not curve.models:
         return None
+    says = (
+        "The ranking again, on growing parts of the data. Where the order has long been the same, more data will not "
+        "change it; where it still moves, it may."
+    ) + _of_the_first(len(curve.models))
+    curve = replace(curve, models=curve.models[:MODELS])
     names = [shown(model.model) for model in curve.models]
     rows = [
         {"model": name, "x": round(seconds / 60, 3), "y": float(f"{value:.5g}")}
@@ -174,12 +184,12 @@ def learning_part(ranking: Ranking) -> Part | None:
         sorted_by=(0, True),
     )
     spec = views.learning_curve(rows, names, score, curve.held_from_s / 60, reverse=not curve.higher_is_better)
-    says = (
-        "The ranking again, on growing parts of the data. Where the order has long been the same, more data will not "
-        "change it; where it still moves, it may."
-    )
     chart = Chart("learning-curve", spec, text, table, tall="large")
     return Part("data", "How much data the ranking took", "Data", (says,), charts=(chart,))
+
+
+def _of_the_first(models: int) -> str:
+    return f" Shown are the first {MODELS} of {models} models." if models > MODELS else ""
 
 
 def _held(curve: LearningCurve) -> str:

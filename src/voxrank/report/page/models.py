@@ -24,6 +24,8 @@ from voxrank.report.page.words import (
 from voxrank.report.terminal import place
 from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
 
+LISTED = 400
+"""Layers in the table, of the best."""
 MARGIN = 0.06
 """Of the range of scores, left free above and below curves."""
 
@@ -158,10 +160,14 @@ def layers_table(ranking: Ranking) -> Table:
             number_cell(layer.dim, f"{layer.dim:,}"),
             *(score_cell(layer.scores[name]) for name in names if name in layer.scores),
         ]
-        for layer in ranking.layers
+        for layer in ranking.layers[:LISTED]
     ]
+    left_out = len(ranking.layers) - len(rows)
+    more = f"; {left_out:,} more are in layers.csv" if left_out > 0 else ""
     return Table(
-        "All layers, best first, with 95 % intervals", ("model", "layer", "dim", *map(shown, names)), rows_of(rows)
+        f"All layers, best first, with 95 % intervals{more}",
+        ("model", "layer", "dim", *map(shown, names)),
+        rows_of(rows),
     )
 
 

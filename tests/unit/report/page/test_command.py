@@ -23,7 +23,7 @@ def test_what_is_the_default_is_left_out(made):
         "head_at": "layer",
         "trust_remote_code": [],
     }
-    assert said(made, **defaults) == "voxrank rank train.csv --model a --score logme"
+    assert said(made, **defaults) == "voxrank rank train.csv --model a --score logme --split all"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_what_is_the_default_is_left_out(made):
     ],
 )
 def test_options_are_written(made, options, words):
+    words = words if "split" in options else f"--split all {words}"
     assert said(made, **options) == f"voxrank rank train.csv --model a --score logme {words}"
 
 

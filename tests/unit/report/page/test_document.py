@@ -260,6 +260,18 @@ def test_the_pieces_are_those_of_the_page(made):
         assert piece.strip() in whole
 
 
+def test_many_models_stay_small(made):
+    names = tuple(f"organisation-{i}/a-speech-model-of-{i}-million-parameters" for i in range(60))
+    scores = dict.fromkeys(("combined", "logme", "knn", "hscore", "ridge"), True)
+    ranking = made.make_ranking(names, n_layers=33, scores=scores, classes=names, columns=("speaker", "room", "day"))
+    page = page_of(ranking)
+    parts = {part.id: part for part in page.parts}
+    assert parts["layers"].folded[0].table.caption.endswith("; 1,580 more are in layers.csv")
+    assert parts["knowledge"].says[0].endswith("Shown are the first 12 of 60 models.")
+    assert len(parts["data"].charts[0].table.headings) == 14
+    assert len(html_of(page).encode()) <= 3_000_000
+
+
 def test_it_is_written_whole_or_not_at_all(made, tmp_path):
     ranking = made.make_ranking(details=False)
     write_page(tmp_path / "new" / "r.html", ranking)
