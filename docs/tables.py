@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 
-import advice
+import layer_sets
 import terminal
 
 import scaling
@@ -508,8 +508,8 @@ def scaling_plan(result: dict[str, Any]) -> str:
     return table(scaling.PLAN_HEADER, scaling.plan_rows(result))
 
 
-def of_advice(make: Callable[[dict[str, Any], advice.Table], str]) -> Callable[[dict[str, Any]], str]:
-    """One of the tables of advice on layers."""
+def of_layer_sets(make: Callable[[dict[str, Any], layer_sets.Table], str]) -> Callable[[dict[str, Any]], str]:
+    """One of the tables of sets of layers."""
     return lambda result: make(result, table) + made(result)
 
 
@@ -548,10 +548,12 @@ TABLES = {
     "study-failures": ("study", study_failures),
     "study-training": ("study/conformer-pretraining", study_training),
     "published": ("study/published", published),
-    "advice-summary": ("advice", of_advice(advice.summary)),
-    "advice-criterion": ("advice", of_advice(advice.criterion)),
-    "advice-predictors": ("advice", of_advice(advice.predictors)),
-    "advice-tasks": ("advice", of_advice(advice.tasks)),
+    "layer-sets-summary": ("advice", of_layer_sets(layer_sets.summary)),
+    "layer-sets-criterion": ("advice", of_layer_sets(layer_sets.criterion)),
+    "layer-sets-predictors": ("advice", of_layer_sets(layer_sets.predictors)),
+    "layer-sets-tasks": ("advice", of_layer_sets(layer_sets.tasks)),
+    "layer-sets-margins": ("advice", of_layer_sets(layer_sets.margins)),
+    "layer-sets-lost": ("advice", of_layer_sets(layer_sets.lost)),
 }
 
 

@@ -17,7 +17,7 @@ heard in testing, with few and with many training rows, and in each
 Advice by a predictor: the set with the highest value of it, in place of the single layer with the highest value.
 
 The criterion, written down before the reporting half was read. One predictor is chosen by the development half: the log
-evidence of standardised layers (`advised.CHOSEN`), where its gain is above `voxrank.advice.LEAST_GAIN`. Advice is shown
+evidence of standardised layers (`advised.CHOSEN`), where its gain is above `advised.LEAST_GAIN`. Advice is shown
 to users only if on the reporting half, a cell being the mean over splits of a (task, model, number of rows),
 
 1. following it is no worse than the predictor's single layer, by half a point of accuracy, in at least 90 % of cells;
@@ -54,10 +54,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from common import provenance, save
 from study import advised, jointgram
+from study.evidence import concat_shares, gram_evidence, held_out_accuracy, sum_weights
 from study.jointgram import Array, Gram, Ids, Known
 from study.layersets import CORPORA, FOLDER, TASKS, Task, features_of, short
 from study.run import made
-from voxrank.scores.gram import concat_shares, gram_evidence, held_out_accuracy, sum_weights
 
 NAME = "advice"
 SPLITS = 3

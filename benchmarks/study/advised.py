@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr, wilcoxon
 
-from voxrank.advice import LEAST_GAIN
-
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
@@ -25,6 +23,10 @@ MENUS = {
 """Kinds of sets that advice may choose from."""
 CHOSEN = "logme"
 """The predictor, by the development half: log evidence of standardised layers."""
+LEAST_GAIN = 5e-3
+"""Of log evidence per sample and target: weights for layers of noise find a third of that."""
+MARGINS = (0.0, LEAST_GAIN, 0.01, 0.02, 0.03)
+"""Others, to look at afterwards."""
 SHOWN = ("whole", "ends", "sums")
 """Menus that advice would be shown from: all kinds, and by themselves neighbours end to end, and sums."""
 RULES = ("all", "mean", "sum, trained", "last three", "best and neighbours")
@@ -259,8 +261,35 @@ def summed_up(cells: Sequence[Cell]) -> Row:
             for menu in MENUS
             for name in cells[0].scores
         ],
+        "margins": [by_predictor(cells, CHOSEN, "whole", margin) for margin in MARGINS],
         "by_task": by_task(cells),
+        "lost": lost(cells),
     }
+
+
+def lost(cells: Sequence[Cell]) -> list[Row]:
+    """Cells in which following the chosen predictor was worse than its single layer, the worst first."""
+    found = []
+    for cell in cells:
+        best = cell.chosen(CHOSEN, MENUS["whole"], LEAST_GAIN)
+        single = cell.chosen(CHOSEN, ["single"])
+        rows = np.arange(len(best))
+        gains = cell.accuracy[rows, best] - cell.accuracy[rows, single]
+        predicted = cell.scores[CHOSEN][rows, best] - cell.scores[CHOSEN][rows, single]
+        if gains.mean() < -WORSE:
+            found.append(
+                {
+                    "task": cell.task,
+                    "model": cell.model,
+                    "size": cell.size,
+                    "train": cell.splits[0]["train"],
+                    "singles": [cell.sets[place]["layers"][0] for place in single],
+                    "accuracy": round(cell.reached(single), 4),
+                    "gains": [round(float(gain), 4) for gain in gains],
+                    "predicted": round(float(predicted.mean()), 4),
+                }
+            )
+    return sorted(found, key=lambda one: float(np.mean(one["gains"])))
 
 
 def by_task(cells: Sequence[Cell]) -> list[Row]:

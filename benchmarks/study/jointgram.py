@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from voxrank.scores.gram import RIDGES, one_hot
+from study.evidence import RIDGES, one_hot
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]

@@ -119,33 +119,6 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """Several layers of one model taken together, which say more than the best of them alone.
-
-    Attributes:
-        model: whose they are.
-        kind: "neighbours", put end to end; "weighted", all of them end to end, each times its weight; "sum", added up
-            by their weights.
-        layers: which, in order.
-        weights: of each, as `scores.gram` finds them; None where all count alike.
-        layer: the single layer that has the greatest evidence.
-        gain: log evidence per sample and target beyond that layer's.
-        accuracy: share of held-out samples whose class a linear map tells, of the single layer and of these together;
-            None where there are no blocks to hold out.
-        samples: that it was found from.
-    """
-
-    model: str
-    kind: Literal["neighbours", "weighted", "sum"]
-    layers: tuple[int, ...]
-    weights: tuple[float, ...] | None
-    layer: int
-    gain: float
-    accuracy: tuple[float, float] | None
-    samples: int
-
-
-@dataclass(frozen=True)
 class Details:
     """All of these; each is empty where it was not asked for or cannot be had.
 

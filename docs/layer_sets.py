@@ -1,4 +1,4 @@
-"""The tables of docs/advice, from the JSON of `benchmarks/study/advice.py`."""
+"""The tables of docs/layer-sets, from the JSON of `benchmarks/study/advice.py`."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ def summary(result: dict[str, Any], table: Table) -> str:
     """Single layers, advice and rules on both halves."""
     rows = []
     for half in ("reporting", "development"):
-        found = result["halves"][half]
-        chosen = _chosen(result, half)
-        single = chosen["whole"]["own_single"]
-        rows.append([half, "best single layer by evidence", _percent(single), "", "", "", ""])
-        rows.append(["", "best single layer by `voxrank rank`", _percent(found["default"]), "", "", "", ""])
-        rows.append(
-            ["", "best single layer, known from the other splits", _percent(found["known_best"]), "", "", "", ""]
-        )
+        found, chosen = result["halves"][half], _chosen(result, half)
+        known = {
+            "best single layer by evidence": chosen["whole"]["own_single"],
+            "best single layer by `voxrank rank`": found["default"],
+            "best single layer, known from the other splits": found["known_best"],
+            "best set, known from the other splits": found["known_best_set"],
+        }
+        rows += [[half, name, _percent(value), "", "", "", "", ""] for name, value in known.items()]
         rows += [
-            ["", f"**{name}**", _percent(one["accuracy"]), *_gain(one["over_own_single"])]
+            [half, f"**{name}**", _percent(chosen[menu]["accuracy"]), *_gain(chosen[menu], "over_own_single")]
             for menu, name in MENUS.items()
-            for one in [chosen[menu]]
         ]
         rows += [
-            ["", f"always {RULES[one['rule']]}", _percent(one["accuracy"]), *_gain(one["over_default"])]
+            [half, f"always {RULES[one['rule']]}", _percent(one["accuracy"]), *_gain(one, "over_default")]
             for one in found["rules"]
         ]
     header = ["half", "what the probe reads", "accuracy, %", "gain, points", "p", "no worse", "better"]
-    return table(header, rows)
+    return table([*header, "over the best layer known, points"], rows)
 
 
 def predictors(result: dict[str, Any], table: Table) -> str:
@@ -84,6 +83,46 @@ def tasks(result: dict[str, Any], table: Table) -> str:
     return table(header, rows)
 
 
+def margins(result: dict[str, Any], table: Table) -> str:
+    """Advice of all kinds of sets, by the least gain in evidence that it takes."""
+    rows = []
+    for place, one in enumerate(result["halves"]["reporting"]["margins"]):
+        row = [f"{one['margin']:g}"]
+        for half in ("reporting", "development"):
+            found = result["halves"][half]["margins"][place]
+            gain = found["over_own_single"]
+            row += [
+                _points(gain),
+                f"{100 * gain['no_worse']:.1f} %",
+                f"{100 * gain['worst']:+.1f}",
+                f"{100 * found['single_kept']:.0f} %",
+            ]
+        rows.append(row)
+    columns = ("gain, points", "no worse", "worst cell, points", "single layer kept")
+    header = ["least gain", *(f"{column}, {half}" for half in ("reporting", "development") for column in columns)]
+    return table(header, rows)
+
+
+def lost(result: dict[str, Any], table: Table) -> str:
+    """Where following the advice was worse than the single layer."""
+    rows = [
+        [
+            half,
+            one["task"],
+            one["model"],
+            one["train"],
+            ", ".join(map(str, one["singles"])),
+            _percent(one["accuracy"]),
+            ", ".join(f"{100 * gain:+.1f}" for gain in one["gains"]),
+            f"{one['predicted']:+.3f}",
+        ]
+        for half in ("reporting", "development")
+        for one in result["halves"][half]["lost"]
+    ]
+    header = ["half", "task", "model", "training rows", "single layer, by split", "its accuracy, %"]
+    return table([*header, "gain by split, points", "gain in evidence"], rows)
+
+
 def criterion(result: dict[str, Any], table: Table) -> str:
     """Whether it holds."""
     said = {True: "yes", False: "**no**", None: "too few sets"}
@@ -105,12 +144,13 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def _gain(gain: dict[str, Any]) -> list[str]:
-    low, high = gain["interval"]
+def _gain(one: dict[str, Any], over: str) -> list[str]:
+    gain = one[over]
     p = f"{gain['p']:.2f}" if gain["p"] >= 0.01 else f"{gain['p']:.0e}"
-    return [
-        f"{100 * gain['gain']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
-        p,
-        f"{100 * gain['no_worse']:.0f} %",
-        f"{100 * gain['better']:.0f} %",
-    ]
+    shares = [f"{100 * gain[key]:.0f} %" for key in ("no_worse", "better")]
+    return [_points(gain), p, *shares, _points(one["over_known_best"])]
+
+
+def _points(gain: dict[str, Any]) -> str:
+    low, high = gain["interval"]
+    return f"{100 * gain['gain']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

@@ -23,6 +23,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
 
 from voxrank.scores.centred import EPSILON
 from voxrank.scores.logme import maximise_evidence
@@ -176,8 +178,6 @@ def covariance_evidence(covariance: Array, targets: Array) -> tuple[float, Array
         covariance: (n, n) C.
         targets: (n, T) Y.
     """
-    from scipy.linalg import cho_factor, cho_solve
-
     n = len(targets)
     factor = cho_factor(covariance, lower=True)
     inverse = cho_solve(factor, np.eye(n))
@@ -188,8 +188,6 @@ def covariance_evidence(covariance: Array, targets: Array) -> tuple[float, Array
 
 
 def _least(loss: Callable[[Array], tuple[float, Array]], start: Array) -> Array:
-    from scipy.optimize import minimize
-
     bounds = [(-LOG_WEIGHT, LOG_WEIGHT)] * len(start)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
     return np.asarray(found.x, dtype=np.float64)
