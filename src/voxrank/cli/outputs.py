@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from voxrank.cli.common import err
 from voxrank.errors import OptionError
 from voxrank.files import write_atomically
-from voxrank.results import Ranking
+
+if TYPE_CHECKING:
+    from voxrank.results import Ranking
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import typer
 
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.rank import REPORT
-from voxrank.results import Ranking
 
 EPILOG = """
 Examples:
@@ -38,6 +37,8 @@ def report(
     json_out: JsonOption = None,
 ) -> None:
     """Write report.html for a ranking that was saved."""
+    from voxrank.results import Ranking
+
     ranking = Ranking.load(folder)
     home = folder if folder.is_dir() else folder.parent
     validation = None
