@@ -25,7 +25,7 @@ format: $(VENV)/.dev  ## put the code in the project's format
 	$(BIN)/ruff check --fix .
 
 test: $(VENV)/.dev $(VENV)/.pack  ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 demo: $(VENV)/.demo $(VENV)/.pack  ## rank the embedded models on embedded speech
 	@$(BIN)/voxrank demo

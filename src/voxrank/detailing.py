@@ -9,14 +9,19 @@ score that the order is made of. That leaves one of each for an order by one sco
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from voxrank.config import DetailOptions, Seconds
 from voxrank.data.utterance import Dataset
 from voxrank.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.engines.local import ModelSketch
+from voxrank.errors import one_line
 from voxrank.insight.besides import Column, known_besides
 from voxrank.insight.classes import class_views, held_out_classes
 from voxrank.insight.curve import Grown, learning_curve, values_of_parts
@@ -31,6 +36,11 @@ from voxrank.scoring import Candidate
 from voxrank.sketches.sample import Sample
 from voxrank.threads import one_thread
 from voxrank.tuned import TUNED
+
+logger = logging.getLogger(__name__)
+
+ARITHMETIC = (np.linalg.LinAlgError, RuntimeError, ValueError)
+"""What features that are finite, and beyond all measure, may end in; torch's own is a RuntimeError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +122,11 @@ class Detailing:
         started = time.perf_counter()
         standings = [self._standing(c, sketch, share) for c in candidates]
         own = _best_of(standings)
-        with one_thread(max(c.layer.dim for c in candidates)):
-            for candidate, standing in zip(candidates, standings, strict=True):
-                if standing in own:
-                    self._look_at_classes(candidate, sketch)
-                if standing.sample is not None:
-                    found = known_besides(standing.model, standing.layer, standing.sample, self._columns)
-                    self._knowledge.extend(found)
-            self._grow(candidates, own[0].layer, sketch)
+        try:
+            with one_thread(max(c.layer.dim for c in candidates)):
+                self._look_at(candidates, standings, own, sketch)
+        except ARITHMETIC as error:  # the ranking does not hang on it
+            logger.warning("%s: no details of it can be had: %s", candidates[0].model, one_line(str(error)))
         self._best = _best_of([*self._best, *own])
         self._worst = _worst_of([*self._worst, *standings])
         self.seconds += time.perf_counter() - started
@@ -139,7 +146,7 @@ class Detailing:
         if (last.model, last.layer) != ends[0][1:]:
             ends.append(("worst", last.model, last.layer))
         seen = max(model.share for model in ranking.models)
-        grown = [self._grown[model.model] for model in ranking.models if model.share == seen]
+        grown = [self._grown[m.model] for m in ranking.models if m.share == seen and m.model in self._grown]
         direction = self._growing.higher_is_better
         columns = [column.name for column in self._columns]
         best = [(model.model, model.layer) for model in ranking.models]
@@ -153,6 +160,21 @@ class Detailing:
         self.seconds += taken
         cost = replace(ranking.cost, detail_s=self.seconds, total_s=ranking.cost.total_s + taken)
         return replace(ranking, details=details, cost=cost)
+
+    def _look_at(
+        self,
+        candidates: Sequence[Candidate],
+        standings: Sequence[_Standing],
+        own: Sequence[_Standing],
+        sketch: ModelSketch,
+    ) -> None:
+        """At the classes of its best layers, at what each layer knows besides, and at how its score grew."""
+        for candidate, standing in zip(candidates, standings, strict=True):
+            if standing in own:
+                self._look_at_classes(candidate, sketch)
+            if standing.sample is not None:
+                self._knowledge += known_besides(standing.model, standing.layer, standing.sample, self._columns)
+        self._grow(candidates, own[0].layer, sketch)
 
     def _standing(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _Standing:
         goodness = tuple(sign * candidate.estimates[name].value for name, sign in self._signs.items())
@@ -197,8 +219,9 @@ class Detailing:
             return ()
         rows, values = self._targets.rows[sample.rows], self._targets.values
         targets, names = (rows.sum(axis=1), ()) if values else (rows, self._targets.names)
-        with one_thread(sample.features.shape[1]):
+        with one_thread(sample.features.shape[1]), suppress(*ARITHMETIC):
             return pictures(model, layer, place, sample.features, targets, names, near=self._level == "full")
+        return ()
 
 
 def _best_of(standings: Sequence[_Standing]) -> list[_Standing]:

@@ -68,8 +68,8 @@ class Knowledge:
     Attributes:
         column: of the data.
         model, layer: whose features they are.
-        accuracy: share of held-out samples whose cell is told rightly by a linear head.
-        chance: the same, by always naming the commonest.
+        accuracy: share of held-out samples whose cell is told rightly by a linear head, the mean over cells.
+        chance: the same of a layer that knows nothing, 1 / `classes`.
         classes: different cells.
         samples: that were judged.
     """
@@ -133,3 +133,16 @@ class Details:
     pictures: tuple[Picture, ...] = ()
     knowledge: tuple[Knowledge, ...] = ()
     curve: LearningCurve | None = None
+
+
+def fault_of(details: Details) -> str:
+    """What in details does not fit together; empty where all does."""
+    curve = details.curve
+    lengths = set() if curve is None else {len(curve.spearman), *(len(one.values) for one in curve.models)}
+    if curve is not None and (not curve.seconds or lengths != {len(curve.seconds)}):
+        return "the steps of its learning curve are not as many as its values"
+    for picture in details.pictures:
+        known = range(len(picture.classes))
+        if picture.classes and any(number not in known for _, _, number in picture.points):
+            return "a point of a picture is of no class"
+    return ""

@@ -37,6 +37,8 @@ def read_object(path: Path, schema: int, kind: type[T], what: str) -> T:
     """
     try:
         content = parsed(path.read_text(encoding="utf-8"))
+        if not _is_utf8(content):
+            raise ValueError("text in it is half a character")
         if not isinstance(content, dict) or "schema" not in content:
             raise ValueError("it has no schema")
         found = content.pop("schema")
@@ -47,6 +49,15 @@ def read_object(path: Path, schema: int, kind: type[T], what: str) -> T:
         raise DataError(f"cannot read {what} at {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:
         raise DataError(f"{path} does not hold {what} of voxrank ({error}); make the file again") from error
+
+
+def _is_utf8(content: Any) -> bool:
+    """Whether all text in it can be written: an escape may stand for half a character."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parsed(text: str) -> Any:

@@ -32,7 +32,6 @@ from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
 from voxrank.memory import keep_heap_small
-from voxrank.ordering import Column
 from voxrank.preparation import Prepared, prepare, prepare_source
 from voxrank.progress import Progress
 from voxrank.results import Ranking
@@ -46,9 +45,6 @@ from voxrank.targets.timeline import UNLABELLED
 from voxrank.tuned import TUNED, Asked
 
 logger = logging.getLogger(__name__)
-
-Columns = dict[str, Column]
-"""Score name → that score of every candidate; the first one orders the ranking."""
 
 LEAST_EXAMPLES = 20
 """Of a class, on average, from which on nearest neighbours have a say in the default ranking."""

@@ -6,13 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from voxrank.config import Seconds, check_choice
+from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.utterance import Skipped
-from voxrank.details import Details
+from voxrank.details import Details, fault_of
 from voxrank.errors import DataError, OptionError, did_you_mean
 from voxrank.exports.tables import csv_text, latex, markdown
 from voxrank.files import write_atomically
@@ -31,6 +32,8 @@ SCHEMA = 1
 """Version of `ranking.json`."""
 DETAILS_SCHEMA = 1
 """Version of `details.json`."""
+OPTIONS = {"data": str, "target": str}
+"""That every ranking is of, and what they are."""
 RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.json"
 
 TOLD_APART = 0.95
@@ -337,14 +340,20 @@ class Ranking:
             DataError: there is no ranking, or a file is damaged or of another kind or version.
         """
         file = Path(path)
-        file = file / RANKING_FILE if file.is_dir() else file
+        with suppress(OSError):  # such as of a name that is too long; reading it says so
+            file = file / RANKING_FILE if file.is_dir() else file
         ranking = read_object(file, SCHEMA, cls, "a ranking")
         if fault := _fault(ranking):
             raise DataError(f"{file} does not hold a ranking of voxrank ({fault}); make the file again")
         beside = file.with_name(DETAILS_FILE)
         if not beside.exists():
             return ranking
-        return replace(ranking, details=read_object(beside, DETAILS_SCHEMA, Details, "the details of a ranking"))
+        details = read_object(beside, DETAILS_SCHEMA, Details, "the details of a ranking")
+        if fault := fault_of(details):
+            raise DataError(
+                f"{beside} does not hold the details of a ranking of voxrank ({fault}); make the file again"
+            )
+        return replace(ranking, details=details)
 
 
 def _json_of(schema: int, content: dict[str, Any]) -> str:
@@ -356,6 +365,9 @@ def _fault(ranking: Ranking) -> str:
     try:
         names = built(ranking.options.get("scores"), tuple[str, ...], "options.scores")
         directions = built(ranking.options.get("higher_is_better"), dict[str, bool], "options.higher_is_better")
+        for name, kind in OPTIONS.items():
+            built(ranking.options.get(name, kind()), kind, f"options.{name}")
+        built(ranking.options.get("trust_remote_code", []), tuple[str, ...], "options.trust_remote_code")
     except ValueError as error:
         return str(error)
     of_models = [(model.model, model.layer) for model in ranking.models]
@@ -365,6 +377,7 @@ def _fault(ranking: Ranking) -> str:
     faults = {
         "there are no models in it": not of_models,
         "there are no scores in it": not names,
+        "its options.strategy is none": ranking.options.get("strategy", "probe") not in get_args(Strategy),
         "a score has no direction": set(names) - directions.keys(),
         "a score is missing": any(set(names) - own for own in scored),
         "a model is in it twice": len({name for name, _ in of_models}) < size,
@@ -418,8 +431,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         OptionError: it is a file, or may not be written.
     """
     folder = Path(path)
-    nearest = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
     try:
+        nearest = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:

@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,7 +71,7 @@ class Tracker:
         if find_spec("mlflow") is None:
             raise OptionError("--mlflow needs the extra mlflow; run: pip install 'voxrank[mlflow]'")
         try:
-            self.find_experiment(self.client())
+            self.client().get_experiment_by_name(self.experiment)  # made when there is something to log
         except Exception as error:  # of many kinds, by what answers there
             raise OptionError(f"MLflow cannot be used ({reason(error, 600)}); check the tracking URI") from error
 
@@ -83,7 +83,7 @@ class Tracker:
         return MlflowClient(tracking_uri=self.uri)
 
     def find_experiment(self, client: Any) -> str:
-        """The experiment's id."""
+        """The experiment's id; it is made where there is none."""
         found = client.get_experiment_by_name(self.experiment)
         identity: str = client.create_experiment(self.experiment) if found is None else found.experiment_id
         return identity
@@ -131,15 +131,21 @@ def log_to_mlflow(
 @contextmanager
 def _run(client: Any, tracker: Tracker, run_id: str | None) -> Iterator[str]:
     """A run that is ended as what it was, unless it was there before."""
+    made: str | None = None
     try:
-        run = run_id or client.create_run(tracker.find_experiment(client), run_name="voxrank").info.run_id
-        yield run
-    except Exception as error:
-        if run_id is None and "run" in locals():
-            client.set_terminated(run, "FAILED")
+        if run_id is None:
+            made = client.create_run(tracker.find_experiment(client), run_name="voxrank").info.run_id
+        yield run_id or str(made)
+        if made is not None:
+            client.set_terminated(made, "FINISHED")
+    except BaseException as error:
+        failed = isinstance(error, Exception)
+        if made is not None:
+            with suppress(Exception):  # the server may be gone, and that is what failed
+                client.set_terminated(made, "FAILED" if failed else "KILLED")
+        if not failed:
+            raise
         raise RunError(f"the ranking could not be logged to MLflow: {reason(error, 600)}") from error
-    if run_id is None:
-        client.set_terminated(run, "FINISHED")
 
 
 def _log_parameters(client: Any, run: str, parameters: list[tuple[str, str]]) -> None:

@@ -69,6 +69,13 @@ def test_saved_rankings_are_exported_in_every_form(run, ranked, tmp_path):
     assert (tmp_path / "t.md").read_text() == Ranking.load(ranked).to_markdown()
 
 
+def test_files_are_written_before_json_is_printed(run, ranked, tmp_path):
+    code, out, err = run("export", ranked, "--out", tmp_path / "t.md", "--json", "-")
+    assert code == 0, err
+    assert json.loads(out) == json.loads((ranked / "ranking.json").read_text())
+    assert (tmp_path / "t.md").read_text() == Ranking.load(ranked).to_markdown()
+
+
 @pytest.mark.skipif(find_spec("pyarrow") is None, reason="the extra parquet")
 def test_parquet_goes_to_a_file(run, ranked, tmp_path):
     import pandas as pd
@@ -83,11 +90,14 @@ def test_wrong_requests_are_one_line(run, ranked, tmp_path):
     for arguments, said in [
         (
             ("--to", "word"),
-            "expected form to be one of markdown, latex, csv, parquet, json, card, finetune, got 'word'",
+            "expected --to to be one of markdown, latex, csv, parquet, json, card, finetune, got 'word'",
         ),
+        (("--to", "markdwn"), "got 'markdwn'; did you mean markdown?"),
+        (("--table", "model"), "expected --table to be one of models, layers, got 'model'; did you mean models?"),
+        (("--to", "card", "--trust-remote-code", "x/y"), "--trust-remote-code is for --to finetune; leave it out"),
         (("--to", "parquet"), "Parquet is written to a file; name one with --out"),
         (("--to", "card", "--table", "layers"), "leave it out with --to card"),
-        (("--table", "rows"), "expected table to be one of models, layers, got 'rows'"),
+        (("--table", "rows"), "expected --table to be one of models, layers, got 'rows'"),
         (("--out", tmp_path / "no" / "x.md"), "No such file or directory; choose another"),
         (("--to", "finetune", "--out", taken), "is there already, and may have been edited"),
         (("--to", "finetune"), "came first, and transformers cannot tune a model of its kind"),
@@ -135,10 +145,52 @@ def test_a_winner_that_cannot_be_tuned_is_ranked_all_the_same(run, tones, hubert
     code, out, err = run("rank", tones, *arguments, "--out", tmp_path / "o", "--then", tmp_path / "f.py")
     best = Ranking.load(tmp_path / "o").best.model
     assert best == "logmel"  # tones are told apart best by their spectrum
-    assert code == 2
-    assert f"logmel came first, and transformers cannot tune a model of its kind; the best that can is {hubert}" in err
+    assert code == 1
+    said = "logmel came first, and transformers cannot tune a model of its kind"
+    assert f"the ranking was saved in {tmp_path / 'o'}; {tmp_path / 'f.py'} was not written: {said}; " in err
+    assert f"the best that can is {hubert}: rank without logmel for its script" in err
     assert "best of 2 models" in " ".join(out.split())
     assert not (tmp_path / "f.py").exists()
+
+
+def test_segments_and_a_script_are_refused_before_the_run(run, tones, tmp_path):
+    code, out, err = run("rank", tones, "-m", "./x", "--segments", tmp_path, "--then", tmp_path / "f.py")
+    assert (code, out) == (2, "")
+    assert "expected --then with labels, values or transcripts, got --segments; leave one of the two out" in err
+
+
+def test_a_script_may_go_into_the_folder_of_the_ranking(run, tones, hubert, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("-m", hubert, "--score", "logme", "--layers", "1", "--device", "cpu", "--no-cache")
+    code, _, err = run("rank", tones, *arguments, "--details", "none", "--out", "new", "--then", "./new/tune.py")
+    assert code == 0, err
+    assert "LAYER = 1  #" in (tmp_path / "new" / "tune.py").read_text()
+    code, _, err = run("rank", tones, *arguments, "--out", "other", "--then", "elsewhere/tune.py")
+    assert code == 2
+    assert "there is no folder elsewhere" in err
+
+
+def test_a_port_without_a_page_is_refused(run, tones):
+    code, out, err = run("rank", tones, "-m", "logmel", "--watch-port", "8000")
+    assert (code, out) == (2, "")
+    assert "--watch-port 8000 is of the page that --watch shows; add --watch, or leave it out" in err
+
+
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="the extra mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_what_cannot_be_logged_costs_no_script(run, tones, hubert, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+
+    def gone(*_):
+        raise OSError("gone")
+
+    monkeypatch.setattr("voxrank.tracking._log_files", gone)
+    arguments = ("-m", hubert, "--score", "logme", "--layers", "1", "--device", "cpu", "--no-cache")
+    where = ("--mlflow", (tmp_path / "runs").as_uri(), "--then", tmp_path / "f.py")
+    code, _, err = run("rank", tones, *arguments, *where)
+    assert code == 1
+    assert "the ranking was shown; the ranking could not be logged to MLflow: OSError: gone" in err
+    assert "LAYER = 1  #" in (tmp_path / "f.py").read_text()
 
 
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="the extra mlflow")

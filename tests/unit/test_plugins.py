@@ -7,6 +7,7 @@ import pytest
 
 from voxrank.cache.keys import model_key
 from voxrank.config import EncoderOptions
+from voxrank.data.plugged import named_format
 from voxrank.data.read import read_dataset
 from voxrank.encoders.registry import load_encoder, schemes, split_spec
 from voxrank.errors import DataError, ModelError, OptionError, RunError
@@ -197,6 +198,14 @@ def test_what_a_reader_does_wrong_is_one_line(plugin, tmp_path, body, kind, mess
     plugin("readers", "mine", READER.format(body=body, matches="True"), "FORMAT")
     with pytest.raises(kind, match=message):
         read_dataset(f"mine:{tmp_path / 'data.xyz'}")
+
+
+def test_a_reader_named_as_the_scheme_of_the_hub_does_not_take_its_ids(plugin):
+    module = plugin("readers", "hf", READER.format(body="raise KeyError(source)", matches="True"), "FORMAT")
+    assert named_format("hf://owner/name") is None
+    assert module not in sys.modules
+    form, rest = named_format("hf:x")
+    assert (form.name, rest) == ("mine", "x")
 
 
 def test_what_is_no_format_is_refused(plugin):

@@ -181,3 +181,43 @@ def test_damaged_details_are_refused(tmp_path):
     (tmp_path / "details.json").write_text(text.replace('"pca"', '"umap"'))
     with pytest.raises(DataError, match=r"pictures\[0\].method: expected one of pca, t-sne, got"):
         Ranking.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d["curve"].update(seconds=[]), "steps of its learning curve"),
+        (lambda d: d["curve"]["models"][0].update(values=[1.0]), "steps of its learning curve"),
+        (lambda d: d["pictures"][0].update(classes=["a"]), "a point of a picture is of no class"),
+        (lambda d: d["pictures"][0].update(model="half \ud800"), "half a character"),
+    ],
+)
+def test_details_that_do_not_fit_together_are_refused_in_a_line(tmp_path, change, said):
+    curve = LearningCurve("logme", True, (1.0, 2.0), (ModelCurve("m", 0, (0.1, 0.2)),), (None, None), 1.0)
+    picture = Picture("m", 0, "pca", "best", ("a", "b"), ((0.0, 1.0, 0.0), (1.0, 0.0, 1.0)))
+    replace(RANKING, details=Details(pictures=(picture,), curve=curve)).save(tmp_path)
+    assert Ranking.load(tmp_path).details.curve == curve
+    file = tmp_path / "details.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=said):
+        Ranking.load(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"trust_remote_code": None}, {"strategy": "odd"}, {"data": 3}])
+def test_options_that_cannot_be_are_refused_in_a_line(tmp_path, options):
+    RANKING.save(tmp_path)
+    file = tmp_path / "ranking.json"
+    content = json.loads(file.read_text())
+    content["options"] |= options
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"options.{next(iter(options))}"):
+        Ranking.load(tmp_path)
+
+
+def test_names_that_are_too_long_are_refused_in_a_line(tmp_path):
+    with pytest.raises(OptionError, match="File name too long; choose another"):
+        RANKING.save(tmp_path / ("x" * 300))
+    with pytest.raises(DataError, match="File name too long; check the path"):
+        Ranking.load(tmp_path / ("x" * 300))

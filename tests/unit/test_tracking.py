@@ -1,6 +1,7 @@
 """Rankings in MLflow: what is logged is what was ranked, whatever names hold."""
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,43 @@ def test_what_cannot_be_used_is_said_before_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("voxrank.tracking.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra mlflow; run: pip install 'voxrank\[mlflow\]'"):
         Tracker("x").check()
+
+
+def test_looking_whether_runs_can_be_logged_makes_no_experiment(tracker):
+    tracker.check()
+    assert tracker.client().get_experiment_by_name("speech") is None
+    log_to_mlflow(make_ranking(), tracker)
+    assert tracker.client().get_experiment_by_name("speech") is not None
+
+
+def test_a_server_that_is_gone_is_said_as_what_failed(tracker, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    def gone(*_, **__):
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", gone)
+    with pytest.raises(RunError, match="could not be logged to MLflow: ConnectionError: refused"):
+        log_to_mlflow(make_ranking(), tracker)  # only its end fails
+    monkeypatch.setattr("voxrank.tracking._log_files", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(RunError, match="could not be logged to MLflow: OSError: disk full"):
+        log_to_mlflow(make_ranking(), tracker)
+
+
+def test_a_run_that_is_interrupted_is_marked_and_the_interruption_goes_on(tracker, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("voxrank.tracking._log_files", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        log_to_mlflow(make_ranking(), tracker)
+    client = tracker.client()
+    (run,) = client.search_runs([client.get_experiment_by_name("speech").experiment_id])
+    assert run.info.status == "KILLED"
+    mine = client.create_run(run.info.experiment_id).info.run_id
+    with suppress(KeyboardInterrupt):
+        log_to_mlflow(make_ranking(), tracker, run_id=mine)
+    assert client.get_run(mine).info.status == "RUNNING"
 
 
 def test_a_run_that_fails_on_the_way_is_marked(tracker, monkeypatch):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voxrank.cli.common import JsonOption, err, give_json, print_json
+from voxrank.cli.common import JsonOption, TrustOption, err, give_json, print_json
 from voxrank.cli.outputs import check_new_file, write_text
-from voxrank.config import check_choice
 from voxrank.errors import OptionError
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking, TableName
+    from voxrank.results import Ranking
 
 Form = Literal["markdown", "latex", "csv", "parquet", "json", "card", "finetune"]
+Table = Literal["models", "layers"]
+"""Those of `voxrank.results`, without the time that importing it takes."""
 
 EPILOG = """
 Examples:
@@ -33,7 +34,7 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What voxrank rank --out wrote.", show_default=False)],
     *,
     to: Annotated[
-        str,
+        Form,
         typer.Option(
             "--to",
             metavar="FORM",
@@ -42,7 +43,7 @@ def export(
         ),
     ] = "markdown",
     table: Annotated[
-        str | None,
+        Table | None,
         typer.Option(
             "--table",
             help="models (each at its best layer) or layers (all of them).",
@@ -53,51 +54,61 @@ def export(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write here.", show_default="standard output"),
     ] = None,
+    trust_remote_code: TrustOption = None,
     json_out: JsonOption = None,
 ) -> None:
     """Write a saved ranking as a table, a model card or a script that fine-tunes the winner."""
-    check_choice("form", to, Form)
+    _check(to, table, out_file, trust_remote_code)
+    from voxrank.results import Ranking
+
+    ranking = Ranking.load(folder)
+    chosen = table or ("layers" if to in ("csv", "parquet") else "models")
+    trust = trust_remote_code or ()
+    if out_file is not None:
+        if to == "parquet":
+            ranking.to_parquet(out_file, chosen)
+        else:
+            write_text(out_file, _text(ranking, to, chosen, trust, out_file.name))
+        err().print(f"Wrote {out_file}", soft_wrap=True, markup=False)
+    if not give_json(json_out, ranking.to_json()) and out_file is None:
+        _print(to, _text(ranking, to, chosen, trust))
+
+
+def _check(to: Form, table: Table | None, out_file: Path | None, trust: Sequence[str] | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        OptionError: some do not.
+    """
     if table is not None and to in ("json", "card", "finetune"):
         raise OptionError(f"--table is for markdown, latex, csv and parquet; leave it out with --to {to}")
+    if trust and to != "finetune":
+        raise OptionError(f"--trust-remote-code is for --to finetune; leave it out with --to {to}")
     if to == "finetune" and out_file is not None:
         check_new_file(out_file)
     if to == "parquet" and out_file is None:
         raise OptionError("Parquet is written to a file; name one with --out")
-    from voxrank.results import Ranking
-
-    ranking = Ranking.load(folder)
-    if give_json(json_out, ranking.to_json()):
-        return
-    chosen = cast("TableName", table or ("layers" if to in ("csv", "parquet") else "models"))
-    if out_file is None:
-        _print(to, _text(ranking, to, chosen))
-        return
-    if to == "parquet":
-        ranking.to_parquet(out_file, chosen)
-    else:
-        write_text(out_file, _text(ranking, to, chosen, out_file.name))
-    err().print(f"Wrote {out_file}", soft_wrap=True, markup=False)
 
 
-def _text(ranking: Ranking, to: str, table: TableName, name: str = "finetune.py") -> str:
+def _text(ranking: Ranking, to: Form, table: Table, trust: Sequence[str], name: str = "finetune.py") -> str:
     forms: dict[str, Callable[[], str]] = {
         "markdown": lambda: ranking.to_markdown(table),
         "latex": lambda: ranking.to_latex(table),
         "csv": lambda: ranking.to_csv(table),
         "json": ranking.to_json,
         "card": ranking.model_card,
-        "finetune": lambda: _script(ranking, name),
+        "finetune": lambda: _script(ranking, name, trust),
     }
     return forms[to]()
 
 
-def _script(ranking: Ranking, name: str) -> str:
+def _script(ranking: Ranking, name: str, trust: Sequence[str]) -> str:
     from voxrank.finetune import script
 
-    return script(ranking, name)
+    return script(ranking, name, trust=trust)
 
 
-def _print(to: str, text: str) -> None:
+def _print(to: Form, text: str) -> None:
     if to == "json":
         print_json(text)
     else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxrank.cli.common import err
-from voxrank.errors import OptionError
+from voxrank.errors import OptionError, RunError, VoxrankError
 from voxrank.files import write_atomically
 
 if TYPE_CHECKING:
@@ -22,13 +22,20 @@ class Outputs:
     Attributes:
         then: file of the script; None: none.
         mlflow: experiment or tracking URI; None: nothing is logged.
+        trust: names of the models whose own code may run.
     """
 
     then: Path | None = None
     mlflow: str | None = None
+    trust: tuple[str, ...] = ()
 
-    def check(self, models: Sequence[str]) -> None:
-        """Make sure that all of it can be made, before any work is done for it.
+    def check(self, models: Sequence[str], folder: Path | None = None, *, segments: str | None = None) -> None:
+        """Make sure that all of it can be made, before any work is done for it; nothing is made here.
+
+        Args:
+            models: that are to be ranked.
+            folder: that the ranking is to be saved in, and that is made for it.
+            segments: timed ones, by which they are to be ranked.
 
         Raises:
             OptionError: it cannot.
@@ -36,48 +43,78 @@ class Outputs:
         if self.then is not None:
             from voxrank.finetune import check_tunable
 
+            if segments is not None:
+                raise OptionError(
+                    "expected --then with labels, values or transcripts, got --segments; leave one of the two out"
+                )
             check_tunable(models)
-            check_new_file(self.then)
+            check_new_file(self.then, folder)
         if self.mlflow is not None:
             from voxrank.tracking import Tracker
 
             Tracker.of(self.mlflow).check()
 
     def make(self, ranking: Ranking, folder: Path | None) -> None:
-        """Make it, and say so on standard error.
+        """Make it, and say so on standard error; where one thing fails, the others are made all the same.
 
         Args:
             ranking: that is there now.
             folder: in which it was saved.
 
         Raises:
-            RequestError: the winner cannot be tuned.
-            RunError: MLflow cannot be reached any more.
+            RunError: the winner cannot be tuned, the script not be written, or MLflow not be reached any more.
         """
-        if self.mlflow is not None:
-            from voxrank.tracking import Tracker, log_to_mlflow
+        tried = [_failure(lambda: self._write_script(ranking)), _failure(lambda: self._log(ranking, folder))]
+        failures = [failure for failure in tried if failure is not None]
+        if failures:
+            done = "shown" if folder is None else f"saved in {folder}"
+            raise RunError(f"the ranking was {done}; {'; '.join(map(str, failures))}") from failures[0]
 
-            run = log_to_mlflow(ranking, Tracker.of(self.mlflow), folder=folder)
-            err().print(f"Logged to MLflow as run {run}", soft_wrap=True, markup=False)
-        if self.then is not None:
-            from voxrank.finetune import script
+    def _write_script(self, ranking: Ranking) -> None:
+        if self.then is None:
+            return
+        from voxrank.finetune import script
 
-            write_text(self.then, script(ranking, self.then.name))
-            err().print(f"Wrote {self.then}: python {self.then} fine-tunes the winner", soft_wrap=True, markup=False)
+        try:
+            write_text(self.then, script(ranking, self.then.name, trust=self.trust))
+        except VoxrankError as error:
+            raise RunError(f"{self.then} was not written: {error}") from error
+        err().print(f"Wrote {self.then}: python {self.then} fine-tunes the winner", soft_wrap=True, markup=False)
+
+    def _log(self, ranking: Ranking, folder: Path | None) -> None:
+        if self.mlflow is None:
+            return
+        from voxrank.tracking import Tracker, log_to_mlflow
+
+        run = log_to_mlflow(ranking, Tracker.of(self.mlflow), folder=folder)
+        err().print(f"Logged to MLflow as run {run}", soft_wrap=True, markup=False)
+
+
+def _failure(make: Callable[[], None]) -> VoxrankError | None:
+    try:
+        make()
+    except VoxrankError as error:
+        return error
+    return None
 
 
 NOTHING = Outputs()
 
 
-def check_new_file(path: Path) -> None:
+def check_new_file(path: Path, folder: Path | None = None) -> None:
     """Make sure that nothing is at `path` and that a file can be.
+
+    Args:
+        path: of the file.
+        folder: that will be there by then.
 
     Raises:
         OptionError: something is, so that changes of hand could be lost; or there is no folder for it.
     """
     if path.exists():
         raise OptionError(f"{path} is there already, and may have been edited; name another file, or move it")
-    if not path.absolute().parent.is_dir():
+    parent = path.absolute().parent
+    if not parent.is_dir() and (folder is None or parent.resolve() != folder.resolve()):
         raise OptionError(f"there is no folder {path.parent}, where {path.name} is to be; make it, or choose another")
 
 

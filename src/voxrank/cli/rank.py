@@ -55,6 +55,7 @@ from voxrank.config import (
     UseOptions,
 )
 from voxrank.details import Details
+from voxrank.errors import OptionError
 from voxrank.progress import Progress
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
@@ -134,7 +135,9 @@ def rank(
     source: SourceOption = None,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write report.html, ranking.json, layers.csv and run.log here."),
+        typer.Option(
+            "--out", metavar="DIR", help="Write report.html, ranking.json, details.json, layers.csv and run.log here."
+        ),
     ] = None,
     unit: UnitOption = None,
     language: LanguageOption = None,
@@ -224,8 +227,8 @@ def rank(
         bool, typer.Option("--watch", help="Show the report in a browser of this machine while it grows.")
     ] = False,
     watch_port: Annotated[
-        int, typer.Option("--watch-port", metavar="N", help="Of --watch.", show_default="any that is free")
-    ] = 0,
+        int | None, typer.Option("--watch-port", metavar="N", help="Of --watch.", show_default="any that is free")
+    ] = None,
     then: Annotated[
         Path | None,
         typer.Option(
@@ -296,9 +299,23 @@ def rank(
             progress=progress,
         )
 
-    outputs = Outputs(then, mlflow)
-    outputs.check(model or [])
-    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=watch_port if watch else None, outputs=outputs)
+    port = _port(watch_port, watch=watch)
+    outputs = Outputs(then, mlflow, encoder.trust_remote_code)
+    outputs.check(model or [], out_dir, segments=segments)
+    run_and_show(ranked, out_dir=out_dir, json_out=json_out, watch_port=port, outputs=outputs)
+
+
+def _port(watch_port: int | None, *, watch: bool) -> int | None:
+    """Of the page that is watched, 0 for any; None: there is none.
+
+    Raises:
+        OptionError: there is none, and it has a port.
+    """
+    if watch:
+        return watch_port or 0
+    if watch_port is not None:
+        raise OptionError(f"--watch-port {watch_port} is of the page that --watch shows; add --watch, or leave it out")
+    return None
 
 
 def run_and_show(

@@ -51,8 +51,3 @@ def register_reader(name: str, matches: Matches, read: Reader) -> None:
 def format_of(source: str) -> Format | None:
     """The format that a name is of; None where it is of none."""
     return next((one for one in reversed(_FORMATS.values()) if one.matches(source)), None)
-
-
-def format_names() -> list[str]:
-    """All that are known, in the order in which they are asked."""
-    return list(reversed(_FORMATS))

@@ -14,14 +14,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
-from voxrank.data.cells import AUDIO_NAMES, RATE_NAMES, audio_in, rate_of
+from voxrank.data.arrow import audio_cells, audio_column, canonical, content_of, is_cell, values_of
 from voxrank.data.columns import assembled
 from voxrank.data.extras import library
-from voxrank.data.names import name_within
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import UNCHANGING, Content, HeldAudio, Stamp, as_file, stamp_of
 from voxrank.data.utterance import Dataset, Skipped
@@ -39,6 +38,10 @@ FILES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".tar", ".txt", ".
 HUB_TIMEOUT_S = 5.0
 BATCH = 64
 """Rows that are looked at together."""
+PLACES = 4
+"""Data sets that a process keeps open."""
+_SWITCHES = Lock()
+"""Held while the hub is asked: what says that there is no network is the process's, not a thread's."""
 
 
 def is_saved(source: str) -> bool:
@@ -106,7 +109,7 @@ class _Hub:
     revision: str | None
 
     def load(self, datasets: Any) -> Any:
-        with _asked_once(datasets, self.name):
+        with _SWITCHES, _asked_once(datasets, self.name):
             return datasets.load_dataset(self.name, self.config, revision=self.revision)
 
 
@@ -139,18 +142,50 @@ def _splits(found: Any) -> dict[str | None, Any]:
     return {name: part.with_format("arrow") for name, part in parts.items()}
 
 
-@lru_cache(maxsize=4)
-def _opened(place: _Saved | _Hub, split: str | None) -> Any:
-    """A split, opened once in each process."""
-    return _splits(place.load(library("datasets", "hub", "a Hugging Face data set")))[split]
+def _file(part: Any) -> Path | None:
+    """That holds a split's rows, or the first of several; None where they are in memory."""
+    files = part.cache_files
+    return Path(files[0]["filename"]).absolute() if files else None
 
 
-def _content(part: Any, index: int, column: str, folder: Path) -> Content:
-    """The audio of a row."""
-    row = part[index]
-    rate = rate_of({name: row.column(name)[0].as_py() for name in RATE_NAMES if name in row.column_names})
-    content = audio_in(row.column(column)[0].as_py(), rate)
-    return folder / name_within(folder, content) if isinstance(content, str) else content
+@dataclass(frozen=True)
+class _Open:
+    """A data set that is open: split → rows, and what its files were when it was opened."""
+
+    parts: Mapping[str | None, Any]
+    stamps: dict[Path | None, Stamp]
+
+
+class _Shelf:
+    """Data sets that this process has open, for as long as their files are what they were.
+
+    Threads that ask for one together wait for one of them to open it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock = size, Lock()
+        self._open: dict[_Saved | _Hub, _Open] = {}
+
+    def part(self, row: ArrowRow) -> Any:
+        """The split with a row. Raises what the library raises, and `OSError`."""
+        stamp = row.stamp()  # before it is opened: what changes meanwhile is opened anew the next time
+        with self._lock:
+            found = self._open.pop(row.place, None)
+            if found is None or found.stamps.setdefault(row.file, stamp) != stamp:
+                found = _open(row, stamp)
+            self._open[row.place] = found  # the last one is that which was used last
+            if len(self._open) > self._size:
+                del self._open[next(iter(self._open))]
+            return found.parts[row.split]
+
+
+def _open(row: ArrowRow, stamp: Stamp) -> _Open:
+    parts = _splits(row.place.load(library("datasets", "hub", "a Hugging Face data set")))
+    files = [file for file in map(_file, parts.values()) if file is not None]
+    return _Open(parts, {**{file: stamp_of(file) for file in files}, row.file: stamp})
+
+
+_SHELF = _Shelf(PLACES)
 
 
 @dataclass(frozen=True)
@@ -174,7 +209,7 @@ class ArrowRow:
     def open(self) -> BinaryIO:
         """As `AudioSource`."""
         try:
-            return as_file(_content(_opened(self.place, self.split), self.index, self.column, Path()))
+            return as_file(content_of(_SHELF.part(self), self.index, self.column, Path()))
         except (UtteranceError, OSError):
             raise
         except Exception as error:
@@ -192,24 +227,12 @@ def _read(
     rows: list[Row] = []
     notes: tuple[str, ...] = ()
     for split, part in parts.items():
-        column, notes = _audio_column(source, part.features)
+        column, notes = audio_column(source, part.features)
         rows += _Part(source, split, part, column, place).rows(skipped)
-        if request.target == "label" and _canonical("label", part.features) == "value":
+        if request.target == "label" and canonical("label", part.features) == "value":
             request = replace(request, target="value")
     dataset = assembled(source, rows, skipped, request, form)
     return replace(dataset, notes=(*notes, *dataset.notes))
-
-
-def _audio_column(source: Path, features: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The column with the audio: by its type, else by its name; and what to say of it."""
-    found = [name for name, feature in features.items() if type(feature).__name__ == "Audio"]
-    if not found:
-        found = [name for name in AUDIO_NAMES if name in features]
-    if not found:
-        raise DataError(f"{source}: expected a column of audio, found: {', '.join(features)}; cast one to Audio")
-    column = "audio" if "audio" in found else found[0]
-    many = len(found) > 1 and type(features[column]).__name__ == "Audio"
-    return column, (f"audio is the column {column!r} (also there: {', '.join(found)})",) if many else ()
 
 
 @dataclass(frozen=True)
@@ -225,13 +248,13 @@ class _Part:
     def rows(self, skipped: list[Skipped]) -> Iterator[Row]:
         """All of them; of the audio no more is read than whether it is there."""
         features = self.part.features
-        cells = {name: feature for name, feature in features.items() if name != self.column and _is_cell(feature)}
-        called = {name: _canonical(name, features) for name in cells}
+        cells = {name: feature for name, feature in features.items() if name != self.column and is_cell(feature)}
+        called = {name: canonical(name, features) for name in cells}
         source_of = self._sources()
         index = 0
         for table in self.part.iter(BATCH):
-            names, held = _audio_cells(table.column(self.column))
-            columns = {called[name]: _values(table.column(name).to_pylist(), one) for name, one in cells.items()}
+            names, held = audio_cells(table.column(self.column))
+            columns = {called[name]: values_of(table.column(name).to_pylist(), one) for name, one in cells.items()}
             for place, name in enumerate(names):
                 where = f"{self.split or 'row'}/{index}"
                 row = {key: values[place] for key, values in columns.items()}
@@ -247,76 +270,16 @@ class _Part:
 
     def _sources(self) -> Any:
         if self.place is not None:
-            files = self.part.cache_files
-            file = Path(files[0]["filename"]).absolute() if files else None
+            file = _file(self.part)
             return lambda index: ArrowRow(self.place, self.split, index, self.column, file)
         holder = uuid.uuid4().hex
         return lambda index: HeldAudio(holder, index, self._fetch)
 
     def _fetch(self, index: int) -> Content:
-        return _content(self.part, index, self.column, self.source.parent)
+        return content_of(self.part, index, self.column, self.source.parent)
 
 
 def _named(where: str, name: str | None) -> str:
     """For people and for files of segments: the row's number, with the audio's own name where it has one."""
     base = Path(name).name if name else ""
     return f"{where}/{base}" if base else f"{where}.wav"
-
-
-def _audio_cells(column: Any) -> tuple[list[str | None], list[bool]]:
-    """Of each row, the audio's name, and whether the row holds it."""
-    import pyarrow as pa
-
-    names: list[str | None] = []
-    held: list[bool] = []
-    for chunk in column.chunks:
-        fields = {}
-        if pa.types.is_struct(chunk.type):  # flattened, an empty row empties its fields
-            fields = dict(zip((field.name for field in chunk.type), chunk.flatten(), strict=True))
-        if {"bytes", "path"} <= fields.keys():
-            names += fields["path"].to_pylist()
-            held += fields["bytes"].is_valid().to_pylist()
-        elif pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
-            names += chunk.to_pylist()
-            held += [False] * len(chunk)
-        else:
-            names += [None] * len(chunk)
-            held += chunk.is_valid().to_pylist()
-    return names, held
-
-
-def _is_cell(feature: Any) -> bool:
-    """Whether a row can hold it: text, a number, a class, or a list of them, but no audio, picture or array."""
-    kind = type(feature).__name__
-    if kind in ("List", "LargeList", "Sequence"):
-        inner = feature.feature
-        return isinstance(inner, Mapping) or (_is_cell(inner) and not _is_float(inner))
-    return kind == "ClassLabel" or (kind == "Value" and "binary" not in feature.dtype)
-
-
-def _values(cells: list[Any], feature: Any) -> list[Any]:
-    """Classes by their names; the rest as it is."""
-    kind = type(feature).__name__
-    if kind == "ClassLabel":
-        return [_class(feature, cell) for cell in cells]
-    if kind in ("List", "LargeList", "Sequence") and type(feature.feature).__name__ == "ClassLabel":
-        return [None if cell is None else [_class(feature.feature, one) for one in cell] for cell in cells]
-    return cells
-
-
-def _class(feature: Any, number: int | None) -> str | None:
-    """None where the number is none of a class, as in test sets without labels."""
-    return feature.names[number] if number is not None and 0 <= number < feature.num_classes else None
-
-
-def _is_float(feature: Any) -> bool:
-    return str(getattr(feature, "dtype", "")).startswith("float")
-
-
-def _canonical(name: str, features: Mapping[str, Any]) -> str:
-    """``labels`` of one class each, as trainers call them, are ``label``; a ``label`` of floats is ``value``."""
-    if name == "labels" and "label" not in features and type(features[name]).__name__ in ("ClassLabel", "Value"):
-        return "label"
-    if name == "label" and "value" not in features and _is_float(features[name]):
-        return "value"
-    return name

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from voxrank.data.rows import Request, Row, build_dataset
+from voxrank.data.columns import assembled
+from voxrank.data.rows import TASK_COLUMNS, Request, Row, build_dataset
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, shortened
 
@@ -119,8 +120,16 @@ def read_json_lines(path: Path, request: Request) -> Dataset:
     if not rows:
         first = f"; {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{path}: expected one JSON object a line, found none{first}")
-    form = NEMO if "audio_filepath" in columns else "JSON lines"
-    return replace(build_dataset(path, columns, rows, skipped, request), format=form)
+    if "audio_filepath" in columns:
+        return assembled(path, rows, skipped, _own_first(request, columns), NEMO)
+    return replace(build_dataset(path, columns, rows, skipped, request), format="JSON lines")
+
+
+def _own_first(request: Request, columns: list[str]) -> Request:
+    """The same request, for the manifest's own column where it has one: no ``category`` comes before its ``text``."""
+    if request.target is not None or request.segments is not None:
+        return request
+    return replace(request, target=next((name for name in TASK_COLUMNS if name in columns), None))
 
 
 def open_text(path: Path) -> TextIO:

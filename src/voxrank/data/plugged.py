@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from voxrank.data.formats import Format
+from voxrank.data.hub import SCHEME
 from voxrank.data.rows import Request
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, VoxrankError, reason
@@ -14,11 +15,13 @@ from voxrank.plugins import Plugin, PluginError, find_plugin, plugin_names, plug
 def named_format(source: str) -> tuple[Format, str] | None:
     """The format that a name begins with, and the rest of the name; None where it begins with none.
 
+    What begins with ``hf://`` is voxrank's own, whatever a plug-in is called.
+
     Raises:
         PluginError: it is a plug-in's, which cannot be used.
     """
     name, colon, rest = source.partition(":")
-    if not colon or name not in plugin_names("readers"):
+    if not colon or source.startswith(SCHEME) or name not in plugin_names("readers"):
         return None
     plugin = find_plugin("readers", name)
     return None if plugin is None else (_format(plugin), rest)

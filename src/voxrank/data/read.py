@@ -11,7 +11,7 @@ from typing import Any
 
 from voxrank.data.cuts import is_cuts, read_cuts
 from voxrank.data.folder import read_folder
-from voxrank.data.formats import format_names, format_of, register_reader
+from voxrank.data.formats import format_of, register_reader
 from voxrank.data.hub import is_hub_id, is_saved, read_hub, read_saved
 from voxrank.data.kaldi import is_kaldi, read_kaldi
 from voxrank.data.manifest import first_object, read_json_lines, read_table
@@ -21,7 +21,7 @@ from voxrank.data.tars import is_tar, read_tars
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, did_you_mean
 
-__all__ = ["format_names", "read_dataset", "read_unlabelled", "register_reader"]
+__all__ = ["read_dataset", "read_unlabelled", "register_reader"]
 
 TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".jsonl.gz")
 PIECE_BYTES = 1 << 20
@@ -83,6 +83,8 @@ def _read(data: Any, request: Request) -> Dataset:
 
         return read_object(data, request)
     source = os.fspath(data)
+    if isinstance(source, bytes) or source != source.encode(errors="ignore").decode():
+        raise DataError(f"expected a path in UTF-8, got {source!a}; rename it")
     try:
         form, place = named_format(source) or (format_of(source), source)
         faults = ""

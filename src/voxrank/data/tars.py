@@ -41,11 +41,14 @@ BLOCK = 512
 
 
 def is_tar(source: str) -> bool:
-    """Whether it is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder with tars, and no audio, in it."""
+    """Whether it is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder of tars.
+
+    A folder that also holds folders with audio in them, however deep, is one of classes.
+    """
     path = Path(source)
     if path.is_dir():
         tars = any(path.glob(f"*{SUFFIX}")) or any(path.glob(f"*/*{SUFFIX}"))
-        return tars and not any(file.suffix.lower() in audio_suffixes() for file in path.glob("*/*"))
+        return tars and not any(file.suffix.lower() in audio_suffixes() for file in path.glob("*/**/*"))
     return source.lower().endswith((SUFFIX, *COMPRESSED))
 
 

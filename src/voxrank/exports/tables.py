@@ -29,7 +29,9 @@ LEFT = ("Model", "Name")
 
 MINUS = "\N{MINUS SIGN}"
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>~$]|&(?=[#\w])|:(?=//)|(?<=www)\.")
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>~$#]|&(?=[#\w])|:(?=//)|(?<=www)\.")
+_REFERENCES = re.compile(r"[@#](?=[^\W_])")
+"""What GitHub makes a link of, and tells people of, whether it is escaped or not; a space of no width parts it."""
 _LIGATURES = re.compile(r"([-,])(?=\1)")
 """What LaTeX would join: two hyphens become a dash, two commas a quotation mark."""
 _LATEX = {
@@ -49,6 +51,8 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
+    "[": "{[}",  # at the start of a row, an argument of the command that ends the row before
+    "*": "{*}",
     "–": r"\textendash{}",
     MINUS: "$-$",
 }
@@ -88,7 +92,8 @@ def markdown_escaped(text: str) -> str:
         >>> print(markdown_escaped("a_b <script>"))
         a\_b \<script\>
     """
-    return _MARKDOWN.sub(r"\\\g<0>", one_line(text)).replace("|", "&#124;")
+    escaped = _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+    return _REFERENCES.sub(r"\g<0>&#8203;", escaped).replace("|", "&#124;")
 
 
 def latex(table: pd.DataFrame) -> str:

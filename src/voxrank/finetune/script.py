@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -65,22 +66,24 @@ INSTALLED = {
 """What a script uses → how that is imported, in order."""
 
 
-def script(ranking: Ranking, name: str = "finetune.py") -> str:
+def script(ranking: Ranking, name: str = "finetune.py", *, trust: Sequence[str] = ()) -> str:
     """A script that fine-tunes the best model of a ranking, with what the ranking was made for frozen.
 
     Args:
         ranking: of classes, of values or of transcripts.
         name: of the file that it will be.
+        trust: names of the models whose own code may run, here and in the script; what the ranking says does not count.
 
     Raises:
         OptionError: the best model cannot be tuned by transformers, or nothing can for this task.
-        ModelError: the model's files cannot be read.
+        ModelError: the model's files cannot be read, or it runs its own code and is not trusted.
     """
     if ranking.task not in TASKS:
         raise OptionError(
-            f"there are scripts for labels, values and transcripts, and this ranking is of {ranking.task}"
+            f"there are scripts for labels, values and transcripts, and this ranking is of {ranking.task}; "
+            "rank by one of those for a script"
         )
-    winner = find_winner(ranking)
+    winner = find_winner(ranking, trust)
     body = _structure(ranking, winner)
     named = body.replace(IMPORTS, _imports(body), 1) + "\n"
     data = literal(ranking.options["data"])

@@ -97,8 +97,12 @@ def check_tunable(specs: Sequence[str]) -> None:
         )
 
 
-def find_winner(ranking: Ranking) -> Winner:
+def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
     """The best model of a ranking, at its best single layer.
+
+    Args:
+        ranking: whose own options, which a stranger may have written, trust nobody.
+        trust: names of the models whose own code may run.
 
     Raises:
         OptionError: it is of a kind that transformers cannot tune.
@@ -108,12 +112,13 @@ def find_winner(ranking: Ranking) -> Winner:
     place = counterpart(spec)
     if place is None:
         others = [m.model for m in ranking.models if counterpart(m.model)]
-        instead = f"; the best that can is {others[0]}" if others else ""
-        raise OptionError(f"{spec} came first, and transformers cannot tune a model of its kind{instead}")
+        best = f"the best that can is {others[0]}: rank without {spec} for its script" if others else ""
+        instead = best or "for a script, rank a hub id or a directory"
+        raise OptionError(f"{spec} came first, and transformers cannot tune a model of its kind; {instead}")
     layer = next(x.layer for x in ranking.layers if x.model == spec and not isinstance(x.layer, str))
     if place != spec:
         return _whisper(spec, place, int(layer), None)
-    return _inspected(spec, int(layer), tuple(ranking.options.get("trust_remote_code", ())))
+    return _inspected(spec, int(layer), tuple(trust))
 
 
 def _whisper(spec: str, place: str, layer: int, config: Any) -> Winner:

@@ -10,8 +10,11 @@ With X = U diag(s) Vᵀ the m samples about their mean and Y their cells, a head
 
     H = 11ᵀ/m + U diag(s²/(s² + t)) Uᵀ,
 
-and one fitted without the samples of a group G gives those Y_G − (I − H_GG)⁻¹(Y − HY)_G, exactly, so that one
-decomposition serves all columns and all groups. t is the one of nine whose held-out squared error is least.
+and one fitted without the samples of a group G gives those Ŷ_G = Y_G − (I − H_GG)⁻¹(Y − HY)_G, exactly, so that one
+decomposition serves all columns and all groups. t is the one of nine whose held-out squared error is least. A sample is
+taken for the cell k with the greatest (ŷ_k − p_k)/p_k, p the shares of the cells outside of its group: how much more
+likely than by its share alone, so that neither a common cell nor one that its group has much of is preferred. What is
+told is the mean over cells of the share that is taken rightly, which is 1/K for a layer that knows nothing.
 
 Sources: Allen's PRESS, Technometrics 16, 1974; Alain and Bengio, "Understanding intermediate layers using linear
 classifier probes", arXiv 1610.01644.
@@ -92,8 +95,8 @@ def known_besides(model: str, layer: int | str, sample: Sample, columns: Sequenc
         if key not in heads:
             heads[key] = Heads.of(sample.features[usable])
         right = heads[key].told(numbers, groups[usable]) == numbers
-        m = len(numbers)
-        yield Knowledge(column.name, model, layer, float(right.mean()), float(counts.max()) / m, len(names), m)
+        recalls = np.bincount(numbers, right) / counts
+        yield Knowledge(column.name, model, layer, float(recalls.mean()), 1 / len(names), len(names), len(numbers))
 
 
 def confirmed(cells: Ids, groups: Ids) -> NDArray[np.bool_]:
@@ -134,11 +137,12 @@ class Heads:
             groups: (m,) at least two different ones.
         """
         targets = np.eye(int(cells.max()) + 1)[cells]
+        shares = Heads(self.directions[:, :0], self.strengths[:0]).held_out(targets, groups, 1.0)
         if not len(self.strengths):
-            return _greatest(self.held_out(targets, groups, 1.0))
+            return _greatest(np.zeros_like(shares))
         made = [self.held_out(targets, groups, float(t * self.strengths[-1])) for t in RIDGES]
         errors = [float(((one - targets) ** 2).sum()) for one in made]
-        return _greatest(made[int(np.argmin(errors))])
+        return _greatest(made[int(np.argmin(errors))] / shares)
 
     def held_out(self, targets: Array, groups: Ids, ridge: float) -> Array:
         """(m, K) what heads of this ridge say of targets (m, K) of groups that they did not see."""

@@ -23,7 +23,7 @@ from voxrank.sketches.moments import Moments
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Of the blocks, before all of them."""
 DRAWS = 3
-DIGITS = 6
+DIGITS = 5
 """Of a value: blocks are known to single precision."""
 
 

@@ -83,7 +83,8 @@ def pictures(
     made = [Picture(model, layer, "pca", place, tuple(classes), _points(plane, targets), explained)]
     few = coordinates[:NEIGHBOURED]
     if near and len(few) >= LEAST and len(shares) and find_spec("sklearn") is not None:
-        embedding = embedded(few.astype(np.float32), seed=0, steps=STEPS)
+        rough = np.round(few / np.abs(few).max(), DIGITS).astype(np.float32)  # the same from sums in another order
+        embedding = embedded(rough, seed=0, steps=STEPS)
         made.append(Picture(model, layer, "t-sne", place, tuple(classes), _points(embedding, targets)))
     return tuple(made)
 

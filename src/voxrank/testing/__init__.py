@@ -1,1 +1,1 @@
-"""A fake encoder and small speech, for the tests of voxrank and of its plug-ins."""
+"""A fake encoder, small speech, and batteries for your own encoders and scores: for tests of voxrank and plug-ins."""

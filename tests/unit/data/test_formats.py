@@ -32,7 +32,6 @@ def test_a_reader_can_be_added(own_formats, tmp_path):
 
 def test_what_is_registered_last_is_asked_first(own_formats, tmp_path):
     register_reader("takes all", lambda source: True, lambda source, request: "taken")
-    assert formats.format_names()[0] == "takes all"
     assert read_dataset(tmp_path) == "taken"
 
 

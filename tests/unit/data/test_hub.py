@@ -6,14 +6,19 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import datasets
+import huggingface_hub
 import numpy as np
 import pyarrow as pa
 import pytest
 from datasets import Audio, ClassLabel, DatasetDict, Features, List, Value
 
 import voxrank
+from voxrank.data import hub
 from voxrank.data.audio import decode
 from voxrank.data.hub import ArrowRow
 from voxrank.data.sources import HeldAudio, digest_of_audio
@@ -98,6 +103,109 @@ def test_splits(tmp_path, tones_set):
         assert data.utterances[3].id == "train/3"
         assert voxrank.read_dataset(source, split="test").utterances[0].id == "test/0"
         assert len(voxrank.read_dataset(source, split="all")) == 36
+
+
+def content(utterance):
+    with utterance.audio.open() as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("again", ["in place", "anew"])
+def test_a_folder_that_is_saved_again_is_read_again(tmp_path, tones_set, clips, again):
+    source = tmp_path / "saved"
+    for order in (range(36), range(35, -1, -1)):
+        if again == "anew":
+            shutil.rmtree(source, ignore_errors=True)
+        tones_set.select(order).save_to_disk(source)
+        for utterance, place in zip(voxrank.read_dataset(source).utterances, order, strict=True):
+            assert utterance.label == clips[place].label
+            assert content(utterance) == clips[place].path.read_bytes()
+
+
+def test_rows_of_a_folder_that_changed_are_those_of_the_file_that_is_there(tmp_path, tones_set, clips):
+    """A split that nothing was read from when the folder was opened, too."""
+    source = tmp_path / "both"
+    DatasetDict({"train": tones_set.select([0, 1]), "test": tones_set.select([2, 3])}).save_to_disk(source)
+    first, _, second, _ = voxrank.read_dataset(source, split="all").utterances
+    assert content(first) == clips[0].path.read_bytes()
+    tones_set.select([20, 21, 22]).save_to_disk(source / "test")
+    assert content(second) == clips[20].path.read_bytes()
+    assert content(first) == clips[0].path.read_bytes()
+
+
+def counted(monkeypatch, name):
+    calls = []
+    load = getattr(datasets, name)
+    monkeypatch.setattr(datasets, name, lambda *args, **options: calls.append(args) or load(*args, **options))
+    return calls
+
+
+def test_a_folder_of_many_splits_is_opened_once(tmp_path, tones_set, monkeypatch):
+    parts = {f"part{number}": tones_set.select(range(number * 6, number * 6 + 6)) for number in range(6)}
+    DatasetDict(parts).save_to_disk(tmp_path / "many")
+    utterances = voxrank.read_dataset(tmp_path / "many", split="all").utterances
+    calls = counted(monkeypatch, "load_from_disk")
+    for number in range(36):  # a row of each split in turn
+        content(utterances[number % 6 * 6 + number // 6])
+    assert len(calls) == 1
+
+
+def test_no_more_data_sets_are_kept_open_than_a_few(tmp_path, tones_set, monkeypatch):
+    utterances = []
+    for number in range(hub.PLACES + 1):
+        tones_set.select([number]).save_to_disk(tmp_path / str(number))
+        utterances += voxrank.read_dataset(tmp_path / str(number)).utterances
+    calls = counted(monkeypatch, "load_from_disk")
+    for used in (*utterances[:-1], utterances[0], utterances[-1], utterances[0]):
+        content(used)
+    assert len(calls) == hub.PLACES + 1
+    content(utterances[1])  # unused for longest, and closed
+    assert len(calls) == hub.PLACES + 2
+
+
+@pytest.fixture
+def silent_hub(saved, monkeypatch):
+    """A hub that does not answer: what was downloaded is opened so that two threads meet in it, if they can."""
+    calls, met = [], threading.Event()
+
+    def load(name, *_, **__):
+        calls.append((name, datasets.config.HF_HUB_OFFLINE))
+        if len(calls) % 2:
+            met.wait(0.3)
+        else:
+            met.set()
+            time.sleep(0.3)  # the other is done before
+        return datasets.load_from_disk(saved)
+
+    def asked(*_, **__):
+        raise TimeoutError
+
+    for switch in (datasets.config, huggingface_hub.constants):
+        monkeypatch.setattr(switch, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "dataset_info", asked)
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    return calls
+
+
+def switches():
+    return datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_threads_that_miss_a_data_set_together_open_it_once(silent_hub, clips):
+    utterances = voxrank.read_dataset("hf://owner/missed").utterances
+    silent_hub.clear()
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(content, utterances[:2])) == [clip.path.read_bytes() for clip in clips[:2]]
+    assert silent_hub == [("owner/missed", True)]
+    assert switches() == (False, False)
+
+
+def test_threads_that_read_two_data_sets_together_leave_the_network_as_it_was(silent_hub):
+    with ThreadPoolExecutor(2) as threads:
+        read = list(threads.map(voxrank.read_dataset, ["hf://owner/one", "hf://owner/two"]))
+    assert [len(data) for data in read] == [36, 36]
+    assert [offline for _, offline in silent_hub] == [True, True]
+    assert switches() == (False, False)
 
 
 def test_what_was_selected_and_sorted_is_what_is_read(tones_set, clips):

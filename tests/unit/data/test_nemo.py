@@ -33,6 +33,51 @@ def test_transcripts_and_offsets(tones):
     assert (second.start, second.end, second.text) == (0.0, None, "b")
 
 
+def written(path, /, **columns):
+    """A manifest of two rows, whose cells are given column by column."""
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+CLIPS = ("clips/low-0.wav", "clips/high-0.wav")
+
+
+@pytest.mark.parametrize("name", ["m.json", "m.jsonl"])
+def test_usual_names_stand_for_those_of_a_manifest(tmp_path, name):
+    path = written(tmp_path / name, audio_filepath=CLIPS, duration=(1, 1), command=("yes", "no"), speaker_id=(3, 4))
+    data = voxrank.read_dataset(path)
+    assert (data.format, data.task, data.target) == ("NeMo manifest", "classification", "label")
+    assert [(u.label, u.speaker) for u in data.utterances] == [("yes", "3"), ("no", "4")]
+    assert data.notes == ("label is the column 'command', speaker is the column 'speaker_id'",)
+
+
+def test_a_transcript_under_a_usual_name(tmp_path):
+    path = written(tmp_path / "m.json", audio_filepath=CLIPS, transcript=("so", "be it"), lang=("en", "en"))
+    data = voxrank.read_dataset(path)
+    assert data.task == "transcription"
+    assert [(u.text, u.language) for u in data.utterances] == [("so", "en"), ("be it", "en")]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label": ("a", "b")},
+        {"text": ("so", "be it")},
+        {"text": ("so", "be it"), "label": ("a", "b"), "command": ("x", "y")},
+        {"text": ("so", "be it"), "category": ("a", "b")},
+        {"value": (0.5, 2), "speaker": ("s", "t"), "event": ("a", "b")},
+    ],
+)
+def test_columns_of_its_own_are_read_as_in_any_manifest(tmp_path, columns):
+    """The question, and so what was kept of its answers, stays the same."""
+    data = voxrank.read_dataset(written(tmp_path / "nemo.jsonl", audio_filepath=CLIPS, **columns))
+    plain = voxrank.read_dataset(written(tmp_path / "plain.jsonl", path=CLIPS, **columns))
+    assert (data.format, plain.format) == ("NeMo manifest", "JSON lines")
+    assert (data.task, data.target, data.notes) == (plain.task, plain.target, ())
+    assert data.fingerprint() == plain.fingerprint()
+
+
 def test_json_that_is_no_manifest_is_refused(tmp_path):
     path = tmp_path / "m.json"
     path.write_text('[\n{"path": "a.wav"}\n]')

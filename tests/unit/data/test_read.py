@@ -243,3 +243,8 @@ def test_a_cell_that_is_no_text_costs_no_utterance(tmp_path):
     path = write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
     dataset = read_dataset(path, besides=["noise"])
     assert dataset.cells("noise") == [None, "3"]
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_anything_is_read():
+    with pytest.raises(DataError, match=r"expected a path in UTF-8, got 'd\\udcff.csv'; rename it"):
+        read_dataset("d\udcff.csv")

@@ -249,6 +249,23 @@ def test_compressed_tars_are_refused(tmp_path):
         voxrank.read_dataset(tmp_path / "a.tar.gz")
 
 
+@pytest.mark.parametrize("where", ["yes/a.wav", "yes/speaker/a.wav", "yes/speaker/session/take/a.WAV"])
+def test_a_tar_that_strayed_into_class_folders_makes_no_shards_of_them(tmp_path, where):
+    for name in ("no/other/a.wav", where):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(AUDIO)
+    write(tmp_path / "left-over.tar", {"wav": AUDIO, "cls": "x"})
+    data = voxrank.read_dataset(tmp_path)
+    assert (data.format, data.classes) == ("folder of class folders", ("no", "yes"))
+
+
+def test_folders_without_audio_beside_shards_are_passed_over(tmp_path):
+    write(tmp_path / "a.tar", {"wav": AUDIO, "cls": "x"})
+    (tmp_path / "about" / "more").mkdir(parents=True)
+    (tmp_path / "about" / "more" / "README.txt").touch()
+    assert voxrank.read_dataset(tmp_path).format == "tar shards (WebDataset)"
+
+
 def test_lhotse_shar_is_told_apart(tmp_path):
     (tmp_path / "cuts.000000.jsonl.gz").touch()
     (tmp_path / "recording.000000.tar").touch()

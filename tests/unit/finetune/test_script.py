@@ -2,8 +2,10 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from voxrank.cli.main import exit_code
 from voxrank.config import EncoderOptions, SequenceOptions, TuningOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.encoders.registry import load_encoder
-from voxrank.errors import OptionError
+from voxrank.errors import ModelError, OptionError
 from voxrank.finetune import check_tunable, script
 from voxrank.finetune.winner import counterpart
 from voxrank.groundtruth import heads, splits, strategies, training
@@ -273,6 +276,39 @@ def test_what_is_trained_and_how_is_what_validate_does(checkpoint, loaded):
     assert module.make_arguments(1).max_grad_norm == training.GRADIENT_NORM
 
 
+CODE = """
+from pathlib import Path
+from transformers import HubertConfig, HubertModel
+Path({marker!r}).touch()
+class OwnConfig(HubertConfig):
+    model_type = "own"
+class OwnModel(HubertModel):
+    config_class = OwnConfig
+"""
+
+
+def test_whom_a_saved_ranking_trusts_does_not_count(checkpoint, ranking, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    place, marker = Path(shutil.copytree(checkpoint("hubert-group"), tmp_path / "own")), tmp_path / "was-run"
+    (place / "own.py").write_text(CODE.format(marker=str(marker)))
+    kinds = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    config = json.loads((place / "config.json").read_text()) | {"model_type": "own", "auto_map": kinds}
+    (place / "config.json").write_text(json.dumps(config))
+    strangers = ranking(str(place), trust_remote_code=[str(place)])
+    strangers.save(tmp_path / "ranked")
+    for trust in ((), ("another/model",)):
+        with pytest.raises(ModelError, match=f"runs its own code: .*--trust-remote-code {place}"):
+            script(strangers, trust=trust)
+    command = ["export", str(tmp_path / "ranked"), "--to", "finetune"]
+    assert exit_code(command) == 2
+    assert "runs its own code" in " ".join(capsys.readouterr().err.split())
+    assert not marker.exists()
+    assert exit_code([*command, "--trust-remote-code", str(place)]) == 0
+    assert marker.exists()
+    assert "trust_remote_code=True" in capsys.readouterr().out
+
+
 def test_whispers_of_other_formats_have_a_counterpart():
     assert counterpart("pack:whisper-tiny.en") == "openai/whisper-tiny.en"
     assert counterpart("ct2:hub/models--Systran--faster-whisper-large-v3/snapshots/0a") == "openai/whisper-large-v3"
@@ -301,7 +337,10 @@ def test_the_best_single_layer_is_taken_where_several_came_first(checkpoint, ran
 
 
 def test_models_that_cannot_be_tuned_are_refused_in_one_line(checkpoint, ranking):
-    with pytest.raises(OptionError, match=r"onnx:x came first, and transformers cannot tune a model of its kind$"):
+    with pytest.raises(
+        OptionError,
+        match=r"onnx:x came first, and .* cannot tune a model of its kind; for a script, rank a hub id or a directory$",
+    ):
         script(ranking("onnx:x"))
     for family, kind in (("ast", "audio-spectrogram-transformer"), ("sew", "sew"), ("parakeet-ctc", "parakeet_ctc")):
         with pytest.raises(OptionError, match=f"there is no script for a {kind}; see voxrank validate"):
@@ -318,5 +357,5 @@ def test_the_next_best_that_can_be_tuned_is_named(checkpoint, ranking):
 
     made = ranking("onnx:x")
     other = replace(made.models[1], model="some/model")
-    with pytest.raises(OptionError, match=r"the best that can is some/model$"):
+    with pytest.raises(OptionError, match=r"the best that can is some/model: rank without onnx:x for its script$"):
         script(replace(made, models=(made.models[0], other)))

@@ -143,3 +143,17 @@ def test_order_does_not_matter_and_features_may_say_nothing():
     (flat,) = known_besides("m", 0, sampled(np.ones((60, 5)), np.arange(60)), column)
     assert flat.accuracy <= 0.5
     assert not list(known_besides("m", 0, sampled(x, np.arange(60)), [Column.of(dataset([("s", "f")] * 60), "gender")]))
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2), (0.4, 0.3, 0.3)])
+def test_a_layer_that_knows_nothing_guesses(shares):
+    """Of speakers who are left out whole, the cells of the others alone would name the wrong one."""
+    told = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        speakers = np.repeat(np.arange(40), 15)
+        cells = np.repeat(rng.permutation(np.repeat(np.arange(len(shares)), [round(40 * s) for s in shares])), 15)
+        voices = rng.normal(size=(40, 12))[speakers] * (seed % 2)
+        told.append(Heads.of((voices + rng.normal(size=(600, 12))).astype(np.float32)).told(cells, speakers) == cells)
+        told[-1] = np.mean([told[-1][cells == cell].mean() for cell in np.unique(cells)])
+    assert np.mean(told) == pytest.approx(1 / len(shares), abs=0.06)
