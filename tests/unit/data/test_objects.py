@@ -188,7 +188,9 @@ class Endless(IterableDataset):
         return 10
 
 
-@pytest.mark.parametrize("data", [Endless(), iter([1]), {"a": 1}, {1, 2}, b"x", 7, None], ids=repr)
+@pytest.mark.parametrize(
+    "data", [Endless(), iter([1]), {"a": 1}, {1, 2}, b"x", 7, None], ids=lambda x: type(x).__name__
+)
 def test_what_has_no_numbered_items_is_refused(data):
     with pytest.raises(DataError, match="expected a path, a table, or a data set with a length and numbered items"):
         voxrank.read_dataset(data)

@@ -207,10 +207,11 @@ def test_no_feature_extractor(hubert):
 @pytest.mark.parametrize(
     ("file", "what"), [("config.json", "config.json"), ("preprocessor_config.json", "feature ext")]
 )
-def test_json_that_is_none(hubert, file, what):
+def test_json_that_is_none(hubert, file, what, monkeypatch):
     (hubert[0] / file).write_text("{oops")
+    monkeypatch.chdir(hubert[0].parent)  # transformers says the path again, and long messages are cut
     with pytest.raises(ModelError, match=rf"cannot read its {what}.*not a valid JSON"):
-        load_encoder(str(hubert[0]))
+        load_encoder("./hubert")
 
 
 def test_a_family_that_transformers_does_not_know(hubert):
