@@ -20,8 +20,6 @@ from voxrank.errors import SketchError, UtteranceError
 from voxrank.sketches.store import register_kind
 from voxrank.targets.timeline import Timeline
 
-ABOUT = {"model": "alignments of transcripts"}
-
 
 @dataclass
 class StoredAlignment:

@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 from voxrank.config import Seconds
 from voxrank.details import LearningCurve, ModelCurve
+from voxrank.insight.rounding import significant
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.moments import Moments
@@ -116,7 +117,7 @@ def learning_curve(
         higher_is_better,
         tuple(round(one, 3) for one in at),
         tuple(
-            ModelCurve(one.model, one.layer, (*map(_rounded, row[:-1]), one.whole))
+            ModelCurve(one.model, one.layer, (*(significant(value, DIGITS) for value in row[:-1]), one.whole))
             for one, row in zip(models, table.tolist(), strict=True)
         ),
         tuple(_alike(column, table[:, -1]) for column in table.T),
@@ -131,7 +132,3 @@ def _alike(
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(last) == 0:
         return None
     return float(spearmanr(one, last).statistic)
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.details import Picture
+from voxrank.insight.rounding import significant
 from voxrank.scores.tsne import embedded
 from voxrank.sketches.products import Array
 
@@ -91,10 +92,6 @@ def pictures(
 
 def _points(plane: NDArray[Any], targets: NDArray[Any]) -> tuple[tuple[float, float, float], ...]:
     return tuple(
-        (_rounded(x), _rounded(y), _rounded(target))
+        (significant(x, DIGITS), significant(y, DIGITS), significant(target, DIGITS))
         for (x, y), target in zip(plane.tolist(), targets.tolist(), strict=False)
     )
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")
