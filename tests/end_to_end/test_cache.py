@@ -11,20 +11,6 @@ import time
 import numpy as np
 import pytest
 
-from voxrank.cli.main import exit_code
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = exit_code([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
 
 def cost(out):
     return json.loads(out)["cost"]

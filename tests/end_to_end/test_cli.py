@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from voxrank.cli.main import exit_code
 from voxrank.cli.rank import SCORES
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
@@ -21,19 +20,6 @@ from voxrank.scores.registry import COMBINATIONS, score_names
 FULL = Path("/dev/full")
 PLAIN = tuple(name for name in SCORES if name != "tuned")
 """Scores of layers as they are."""
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command line; gives (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = exit_code([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):

@@ -12,21 +12,10 @@ from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, Supervis
 from webdataset import TarWriter
 
 import voxrank
-from voxrank.cli.main import exit_code
 from voxrank.config import EngineOptions
 from voxrank.data.cuts import CutAudio
 from voxrank.data.hub import ArrowRow
 from voxrank.data.sources import FileRegion, HeldAudio
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        code = exit_code([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def rows_of(manifest):

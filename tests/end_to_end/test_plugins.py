@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from voxrank.cli.main import exit_code
 from voxrank.testing.plugins import announced
 
 PROJECT = Path(__file__).parents[2] / "examples" / "voxrank-example"
@@ -19,18 +18,6 @@ def example():
     """The example package as if it were installed, here and in processes that are started."""
     with announced(PROJECT):
         yield
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = exit_code([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def in_a_process(*arguments):

@@ -2,18 +2,7 @@
 
 import pytest
 
-from voxrank.cli.main import exit_code
 from voxrank.groundtruth.verdict import Validation
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        code = exit_code([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_a_page_is_made_anew(run, made, tmp_path):
