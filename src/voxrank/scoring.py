@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.stats import spearmanr
 
 from voxrank.config import UseOptions
@@ -21,6 +22,7 @@ from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS, estimate_all
 from voxrank.scores.view import LayerView, SourceView
+from voxrank.sketches.blocks import diagonal
 from voxrank.sketches.projections import Quantiles
 from voxrank.targets.labels import Targets
 from voxrank.tuned import TUNED, Asked, expected, mean_of
@@ -78,7 +80,16 @@ class Tally:
                 raise RunError(
                     f"{spec} could use none of the utterances{what}; the first reason: {made.skipped[0].reason}"
                 )
-        found = self._estimates(self._scores, asked, last, sketch, origin)
+        moments = [blocked for made in sketches for blocked in made.layers.values()]
+        if not all(np.isfinite(diagonal(block.triangle, own.total.dim)).all() for own in moments for block in own):
+            raise _beyond_measure(spec)
+        try:
+            found = self._estimates(self._scores, asked, last, sketch, origin)
+        except (np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+            raise _beyond_measure(spec) from error
+        each = [one for estimates in found for one in estimates.values()]
+        if not all(np.isfinite(one.value) and np.isfinite(one.influence).all() for one in each):
+            raise _beyond_measure(spec)
         self.candidates += [
             Candidate(spec, parameters, layer, estimates) for layer, estimates in zip(asked.ranked, found, strict=True)
         ]
@@ -110,6 +121,13 @@ class Tally:
             for layer, estimates in zip(asked.ranked, made, strict=True):
                 estimates[TUNED] = expected(known, layer.index, last, self._use)
         return made
+
+
+def _beyond_measure(spec: str) -> RunError:
+    return RunError(
+        f"{spec}: expected features that can be added up, got such large ones that no score of them is a number; leave "
+        "the model out, or scale what it gives"
+    )
 
 
 class Versions:

@@ -633,3 +633,31 @@ def test_a_manifest_that_is_no_utf8(run, spelled):
     code, _, err = run("rank", spelled, "-m", "logmel", "--unit", "char")
     assert code == 2
     assert "expected UTF-8 text" in err
+
+
+BOUNDLESS = """
+import torch
+from torch import nn
+class Boundless(nn.Module):
+    sample_rate, min_samples = 16_000, 400
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.front = nn.Conv1d(1, 8, 400, 160)
+    def forward(self, x):
+        return self.front(x[:, None]).transpose(1, 2) * {scale}
+"""
+
+
+@pytest.mark.parametrize("scale", ["1e18", "1e25", "1e37"])
+@pytest.mark.parametrize("score", ["logme", "combined"])
+def test_features_beyond_measure_are_one_line(run, tones, tmp_path, monkeypatch, scale, score):
+    (tmp_path / f"boundless_{scale}.py").write_text(BOUNDLESS.format(scale=scale))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, out, err = run("rank", tones, "-m", f"py:boundless_{scale}:Boundless", "--score", score, "--json")
+    if code == 0:  # sums in double precision may hold them
+        assert all(layer["scores"]["logme"]["value"] < 1e9 for layer in json.loads(out)["layers"])
+        return
+    assert code == 1
+    assert "expected features that can be added up" in err.strip().splitlines()[-1] or "none of the utterances" in err
+    assert "Traceback" not in err

@@ -60,10 +60,10 @@ class PackedMoments:
         return cls(
             n=moments.n,
             total=total.copy(),
-            triangle=triangle.astype(np.float32),
+            triangle=_single(triangle),
             cubic=cubic,
             quartic=quartic,
-            cross=(moments.cross - np.outer(moments.target_total, mean)).astype(np.float32),
+            cross=_single(moments.cross - np.outer(moments.target_total, mean)),
             target_total=moments.target_total.copy(),
             square=moments.square.copy(),
             target_gram=None if moments.target_gram is None else moments.target_gram.copy(),
@@ -146,6 +146,12 @@ class PackedMoments:
             square=self.square.copy(),
             target_gram=None if self.target_gram is None else self.target_gram.copy(),
         )
+
+
+def _single(numbers: Array) -> NDArray[np.float32]:
+    """In single precision; what is beyond it becomes infinite, and the scores say so."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
 
 
 def upper(matrix: Array) -> Array:
