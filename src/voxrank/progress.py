@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from voxrank.config import Seconds
@@ -31,8 +32,8 @@ class Progress:
     def finish(self) -> None:
         """The model's sketches are complete."""
 
-    def ranked(self, ranking: Ranking) -> None:
-        """A model is scored: the ranking of those that are, so far."""
+    def ranked(self, so_far: Callable[[], Ranking]) -> None:
+        """A model is scored: `so_far` makes the ranking of those that are, until the next model begins."""
 
     def trial(self, text: str, position: int, trials: int) -> None:
         """A model was fine-tuned: the `position`-th of so many trials."""

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -185,7 +186,7 @@ def rank(
         for spec, sketches in made:
             compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
             tally.add(spec, stable.parameters[spec], asked[spec], len(stable.layers[spec]) - 1, sketches)
-            watcher.ranked(assembly.so_far(tally, shares))
+            watcher.ranked(partial(assembly.so_far, tally, shares))
             detailing.add(tally.candidates[-len(asked[spec].ranked) :], sketches[0], shares[spec])
     ranking = assembly.ranking(tally, shares, compared_by.compared(tally.candidates))
     ranking = detailing.complete(ranking, assembly.audio(tally, shares))

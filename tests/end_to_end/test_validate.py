@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,16 +75,9 @@ def save_tokenizer(place):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
-    """Run `voxrank validate`; gives (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments):
-        code = exit_code(["validate", *map(str, arguments)])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+def run(run):
+    """Run `voxrank validate`."""
+    return partial(run, "validate")
 
 
 def content_of(folder):

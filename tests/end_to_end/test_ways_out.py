@@ -10,19 +10,16 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
-from voxrank.cli.main import exit_code
 from voxrank.results import Ranking
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command line; gives (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
+def run(run):
+    """The same, with standard error on one line."""
 
     def call(*arguments):
-        code = exit_code([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, " ".join(printed.err.split())
+        code, out, err = run(*arguments)
+        return code, out, " ".join(err.split())
 
     return call
 

@@ -258,8 +258,8 @@ def test_a_ranking_of_the_models_so_far_is_told_after_each(fakes, tones, scores)
     told = []
 
     class Watcher(Progress):
-        def ranked(self, ranking):
-            told.append(ranking)
+        def ranked(self, so_far):
+            told.append(so_far())
 
     names = ["fake-a", "fake-b", "fake-c"]
     whole = voxrank.rank(tones, names, scores=scores, progress=Watcher())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -199,10 +200,10 @@ class Together(Progress):
         for one in self._told:
             one.finish()
 
-    def ranked(self, ranking: Ranking) -> None:
+    def ranked(self, so_far: Callable[[], Ranking]) -> None:
         """Tell all."""
         for one in self._told:
-            one.ranked(ranking)
+            one.ranked(so_far)
 
     def trial(self, text: str, position: int, trials: int) -> None:
         """Tell all."""

@@ -103,8 +103,9 @@ class Recorder(Progress):
             if self._current is not None:
                 self._current.done, self._current.ended = self._current.total, self._clock()
 
-    def ranked(self, ranking: Ranking) -> None:
+    def ranked(self, so_far: Callable[[], Ranking]) -> None:
         """Keep the ranking so far."""
+        ranking = so_far()
         with self._lock:
             self._ranking, self._version = ranking, self._version + 1
 

@@ -1,5 +1,7 @@
 """What a run tells is kept, and told to whoever asks."""
 
+from functools import partial
+
 import pytest
 
 from voxrank.report.live import LiveView, _Shown
@@ -73,7 +75,7 @@ def test_a_page_is_made_once_for_each_ranking(made):
     shown = _Shown(recorder)
     assert shown.page() == (0, None)
     assert shown.content() is None
-    recorder.ranked(made.make_ranking(("a", "b"), details=False))
+    recorder.ranked(partial(made.make_ranking, ("a", "b"), details=False))
     version, page = shown.page()
     assert version == 1
     assert page.about.startswith("So far · ")
@@ -87,7 +89,7 @@ def test_a_page_is_made_once_for_each_ranking(made):
 def test_content_is_given_to_those_who_lack_it(made):
     view = LiveView()
     assert view.state(0)["page"] is None
-    view.recorder.ranked(made.make_ranking(("a", "b"), details=False))
+    view.recorder.ranked(partial(made.make_ranking, ("a", "b"), details=False))
     assert view.state(0)["page"]["version"] == 1
     assert view.state(1)["page"] is None
 
@@ -103,7 +105,7 @@ def test_together_tells_all_of_everything(made):
     both.advance(2.0)
     both.finish()
     both.trial("t", 1, 1)
-    both.ranked(made.make_ranking(("a",), details=False))
+    both.ranked(partial(made.make_ranking, ("a",), details=False))
     first, second = (ear.told() for ear in ears)
     assert first["notes"] == second["notes"] == ["n", "[1/1] t"]
     assert (

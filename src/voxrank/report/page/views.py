@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -91,7 +92,6 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
         chance: the share that a guess gets.
         last: the highest x.
     """
-    base = chart_of(rows)
     x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
     scale = alt.Scale(domain=[0, 1])
     y = alt.Y("y:Q", title="told rightly", scale=scale, axis=alt.Axis(format="%", tickCount=5))
@@ -103,13 +103,12 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
             rule.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fill=MUTED).encode(
                 y=at_chance, x=alt.value(0), text="told:N"
             ),
-            base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour(models)),
-            base.mark_point(filled=True, size=48, opacity=1).encode(
-                x=x,
-                y=y,
-                color=colour(models),
-                shape=shape(models),
-                tooltip=tips(("model:N", "model"), ("layer:N", "layer"), ("told:N", "told rightly")),
+            *_lines(
+                chart_of(rows),
+                x,
+                y,
+                models,
+                tips(("model:N", "model"), ("layer:N", "layer"), ("told:N", "told rightly")),
             ),
         ),
         "medium",
@@ -126,7 +125,6 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
         held: minutes from which on the same model came first.
         reverse: whether low scores belong at the top.
     """
-    base = chart_of(rows)
     x = alt.X("x:Q", title="minutes of audio", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=score, scale=alt.Scale(zero=False, reverse=reverse, padding=10), axis=alt.Axis(tickCount=6))
     rule = chart_of([{"held": held, "told": "the first place held from here on"}])
@@ -137,14 +135,14 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
             rule.mark_text(align="left", baseline="top", dx=6, dy=2, fill=MUTED).encode(
                 x=at, y=alt.value(0), text="told:N"
             ),
-            base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour(models)),
-            base.mark_point(filled=True, size=48, opacity=1).encode(
-                x=x,
-                y=y,
-                color=colour(models),
-                shape=shape(models),
-                tooltip=tips(("model:N", "model"), ("x:Q", "minutes"), ("y:Q", score)),
-            ),
+            *_lines(chart_of(rows), x, y, models, tips(("model:N", "model"), ("x:Q", "minutes"), ("y:Q", score))),
         ),
         "large",
     )
+
+
+def _lines(base: alt.Chart, x: alt.X, y: alt.Y, models: Sequence[str], tooltip: Any) -> tuple[alt.Chart, alt.Chart]:
+    """A line for each model, and its points."""
+    lines = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour(models))
+    points = base.mark_point(filled=True, size=48, opacity=1)
+    return lines, points.encode(x=x, y=y, color=colour(models), shape=shape(models), tooltip=tooltip)
