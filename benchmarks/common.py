@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,31 @@ MODELS = (*(f"pack:{name}" for name in PACK), "logmel", "mfcc")
 
 def provenance() -> dict[str, Any]:
     """Date, commit, hardware and versions of this run."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    dirty = subprocess.run(["git", "status", "--porcelain", "src"], capture_output=True, text=True, check=False)
+    dirty = _git("status", "--porcelain", "src")
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if dirty else ""),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("voxrank", "torch", "transformers", "numpy")},
+        **{name: _version(name) for name in ("voxrank", "torch", "transformers", "numpy")},
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # voxrank, where it runs from its sources
+        return "not installed"
+
+
+def _git(*words: str) -> str:
+    """What git prints; empty where there is no git, or no repository."""
+    try:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def _processor() -> str:

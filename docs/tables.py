@@ -245,6 +245,27 @@ def hour(result: dict[str, Any]) -> str:
 ALIGNERS = ("equal lengths", "flat start", "CTC head", "exact times")
 
 
+def device(result: dict[str, Any]) -> str:
+    """What a GPU reaches, and which parts of the script gave no figures."""
+    rows = [
+        [
+            row["model"],
+            row["dtype"],
+            row["sample"],
+            f"{row['hours_a_second_bare']:.3f}",
+            f"{row['hours_a_second']:.3f}",
+            f"{100 * row['share_of_sketches_and_copies']:.0f} %",
+        ]
+        for row in result["throughput"].get("rows", [])
+    ]
+    header = ["model", "precision", "sample", "hours a second, passes", "hours a second, whole", "sketches and copies"]
+    apart = max(value for row in result["sketches"]["relative"].values() for value in row.values())
+    lines = [f"- `{part}`: {content['error']}." for part, content in result.items() if "error" in content]
+    notes = f"\nScores of equal frames, summed on the device and the CPU, differ by at most {apart:.1e} (aim 1e-5).\n"
+    missing = "\nParts without all of their figures:\n\n" + "\n".join(lines) + "\n" if lines else ""
+    return table(header, rows) + notes + missing + f"\nDevice: {result['made']['device']}." + made(result)
+
+
 def alignment(result: dict[str, Any]) -> str:
     """How near alignments come to exact phone times, by language and over all."""
     rows = []
@@ -522,6 +543,7 @@ TABLES = {
     "rankings": ("rankings", rankings),
     "scores": ("scores", scores),
     "hour": ("scores", hour),
+    "device": ("device", device),
     "alignment": ("alignment", alignment),
     "alignment-speed": ("alignment", alignment_speed),
     "stability": ("stability", stability),
