@@ -129,6 +129,8 @@ def align(
     ready = prepare(dataset, extraction, replace(sequence, silence=0.0))
     if not isinstance(ready, Unaligned):
         raise OptionError(f"expected transcripts to align, got data for {dataset.task}")
+    for line in (*dataset.notes, *ready.notes):
+        watcher.note(line)
     stable = Stable(models, encoding, watcher)
     labelled = label(ready, sequence, models, stable, encoding, threads, watcher, ranked=False)
     prepared = labelled.prepared

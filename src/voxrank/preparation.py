@@ -12,7 +12,7 @@ import numpy as np
 
 from voxrank.aligners.base import Aligned, Transcript
 from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
-from voxrank.data.audio import probe_all
+from voxrank.data.listening import AudioCheck, check_audio
 from voxrank.data.read import read_unlabelled
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import DataError, UtteranceError
@@ -48,8 +48,16 @@ class Prepared:
     notes: list[str] = field(default_factory=list, kw_only=True)
 
 
-def prepare(dataset: Dataset, options: ExtractionOptions, sequence: SequenceOptions) -> Prepared | Unaligned:
+def prepare(
+    dataset: Dataset, options: ExtractionOptions, sequence: SequenceOptions, audio: AudioCheck | None = None
+) -> Prepared | Unaligned:
     """Look at the audio files, and deal those that can be read into shards.
+
+    Args:
+        dataset: the utterances.
+        options: threads, blocks and shards.
+        sequence: units of transcripts, and silence.
+        audio: the check of their audio, where it was made already.
 
     Returns:
         What every candidate sees; for transcripts what is to be aligned first.
@@ -58,13 +66,15 @@ def prepare(dataset: Dataset, options: ExtractionOptions, sequence: SequenceOpti
         DataError: none of them can be read, or their labels leave nothing to tell apart.
         OptionError: a unit or language that there is not.
     """
-    items, skipped = readable_items(dataset, dataset.source, options)
+    items, skipped, notes = readable_items(dataset, dataset.source, options, audio)
     if dataset.task == "transcription":
-        return _spelled(dataset, items, skipped, options, sequence)
+        return replace(_spelled(dataset, items, skipped, options, sequence), notes=notes)
     if dataset.task == "segmentation":
-        return _segmented(dataset, items, skipped, options, sequence)
-    targets = utterance_targets([item.utterance for item in items], dataset.task)
-    return _dealt(dataset, items, skipped, targets, options)
+        prepared = _segmented(dataset, items, skipped, options, sequence)
+    else:
+        targets = utterance_targets([item.utterance for item in items], dataset.task)
+        prepared = _dealt(dataset, items, skipped, targets, options)
+    return replace(prepared, notes=[*notes, *prepared.notes])
 
 
 def _dealt(
@@ -159,6 +169,7 @@ class Unaligned:
         skipped: the other utterances.
         options: of the extraction.
         sequence: what becomes of them.
+        notes: what a user should know.
     """
 
     dataset: Dataset
@@ -168,6 +179,7 @@ class Unaligned:
     skipped: list[Skipped]
     options: ExtractionOptions
     sequence: SequenceOptions
+    notes: Sequence[str] = ()
 
     @property
     def seconds(self) -> Seconds:
@@ -188,7 +200,8 @@ class Unaligned:
         timelines, *versions = zip(*every, strict=True)
         silence = SPOKEN_SILENCE if self.sequence.silence is None else self.sequence.silence
         targets = timed_targets(timelines, self.classes, silence, _seconds(kept), versions)
-        return _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
+        prepared = _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
+        return replace(prepared, notes=[*self.notes])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -218,17 +231,29 @@ class Unaligned:
         return by_words(timeline, self.transcripts[row].pauses, numbers)
 
 
-def readable_items(dataset: Dataset, name: str, options: ExtractionOptions) -> tuple[list[Item], tuple[Skipped, ...]]:
-    """The utterances whose audio can be read, and why others cannot.
+def readable_items(
+    dataset: Dataset, name: str, options: ExtractionOptions, audio: AudioCheck | None = None
+) -> tuple[list[Item], tuple[Skipped, ...], tuple[str, ...]]:
+    """Find the utterances whose audio can be read.
+
+    Args:
+        dataset: the utterances.
+        name: of the data, for messages.
+        options: threads.
+        audio: the check of their audio, where it was made already.
+
+    Returns:
+        The utterances, those that cannot be read with reasons, and what a user should know of their audio.
 
     Raises:
-        DataError: none of them can.
+        DataError: none of them can be read.
     """
-    probed, skipped = probe_all(dataset, options.threads)
-    if not probed:
+    checked = audio or check_audio(dataset, options.threads)
+    skipped = checked.skipped
+    if not checked.usable:
         reason = f"; the first: {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
-        raise DataError(f"none of the {len(dataset)} utterances of {name} can be read{reason}")
-    return [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)], skipped
+        raise DataError(f"none of the {len(dataset)} utterances of {name} can be used{reason}")
+    return [Item(p.utterance, p.seconds, row) for row, p in enumerate(checked.usable)], skipped, checked.notes
 
 
 @dataclass(frozen=True)
@@ -241,7 +266,8 @@ class Origin(Prepared):
 def prepare_source(source: Any, options: ExtractionOptions) -> Origin:
     """The same of source data, whose labels are not read. Errors as `prepare` and `read_unlabelled`."""
     dataset = source if isinstance(source, Dataset) else read_unlabelled(source)
-    items, skipped = readable_items(dataset, f"the source {dataset.source}", options)
+    items, skipped, notes = readable_items(dataset, f"the source {dataset.source}", options)
     targets = Targets(("source",), np.zeros(len(items), dtype=np.int64))
     shards = plan_shards(items, dataset.target, blocks=1, shard_s=options.shard_s)
-    return Origin(items, (*dataset.skipped, *skipped), targets, shards, dataset)
+    lines = [f"source data: {note}" for note in (*dataset.notes, *notes)]
+    return Origin(items, (*dataset.skipped, *skipped), targets, shards, dataset, notes=lines)

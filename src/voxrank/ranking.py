@@ -166,7 +166,8 @@ def rank(
     prepared = labelled.prepared
     if labelled.record is not None:
         left_out.insert(0, f"times: {labelled.record}")
-    said = (*dataset.notes, *prepared.notes, *remarks(prepared.targets), *left_out)
+    from_source = () if origin is None else origin.notes
+    said = (*dataset.notes, *prepared.notes, *from_source, *remarks(prepared.targets), *left_out)
     for line in (_introduction(dataset, prepared), *said):
         logger.info(line)
         watcher.note(line)

@@ -68,7 +68,7 @@ def test_wrong_requests(run, arguments, message):
 
 def test_names_in_the_list_cannot_speak_to_the_terminal(run, tones, own_cache):
     run("rank", tones, "-m", "logmel")
-    [about] = own_cache.glob("v2/*/about.json")
+    [about] = own_cache.glob("v3/*/about.json")
     about.write_text(json.dumps({"model": "\x1b[2Jevil", "layers": 3, "sample": ["\x07"]}))
     out = run("cache", "ls")[1]
     assert "evil" in out
@@ -114,7 +114,7 @@ def started(tmp_path, tones, seconds, *options, preexec_fn=None):
 
 
 def entries(folder):
-    return list(folder.glob("v2/*/*.safetensors"))
+    return list(folder.glob("v3/*/*.safetensors"))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])

@@ -27,6 +27,7 @@ from voxrank.report.terminal import plain, show_skipped
 
 if TYPE_CHECKING:
     from voxrank.data.audio import Probed
+    from voxrank.data.listening import AudioCheck
     from voxrank.data.utterance import Dataset, Skipped
     from voxrank.targets.labels import Targets
 
@@ -54,23 +55,25 @@ def inspect(
     tier: TierOption = None,
     json_out: JsonOption = None,
 ) -> None:
-    """Read a data set's rows and audio headers: counts, durations, problems."""
-    from voxrank.data.audio import probe_all
+    """Read a data set's rows and audio: counts, durations, problems."""
+    from voxrank.data.listening import check_audio
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import TIMED
 
     column = "text" if target is None and segments is None and unit is not None else target
     dataset = read_dataset(data, target=column, split=split, segments=segments, tier=tier)
-    probed, unreadable = probe_all(dataset, THREADS)
-    skipped = [*dataset.skipped, *unreadable]
+    audio = check_audio(dataset, THREADS)
+    probed = audio.usable
+    skipped = [*dataset.skipped, *audio.skipped]
     if dataset.task in TIMED:
-        classes, notes, left_out = sequence_facts(dataset, SequenceOptions(unit=unit, language=language))
+        classes, notes, left_out = sequence_facts(dataset, SequenceOptions(unit=unit, language=language), audio)
         skipped += left_out
     else:
         classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
         notes = problems(dataset, probed)
-    notes = [*dataset.notes, *notes]
+    notes = list(dict.fromkeys([*dataset.notes, *audio.notes, *notes]))
     facts = summary(dataset, probed) | {
+        "listened": audio.listened,
         "classes": classes,
         "problems": notes,
         "skipped": [asdict(s) for s in dict.fromkeys(skipped)],
@@ -116,18 +119,18 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
 
 
 def sequence_facts(
-    dataset: Dataset, options: SequenceOptions
+    dataset: Dataset, options: SequenceOptions, audio: AudioCheck
 ) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
     """Of transcripts or segments: how often each class is said, what `voxrank rank` would remark on, what it skips."""
     from voxrank.preparation import Prepared, prepare
     from voxrank.targets.labels import remarks
 
     try:
-        ready = prepare(dataset, ExtractionOptions(), options)
+        ready = prepare(dataset, ExtractionOptions(), options, audio)
     except DataError as error:
         return {}, [f"`voxrank rank` would refuse this: {error}"], []
     if not isinstance(ready, Prepared):
-        return ready.counts, [], ready.skipped
+        return ready.counts, list(ready.notes), ready.skipped
     return said(ready.targets), [*ready.notes, *remarks(ready.targets)], ready.skipped
 
 

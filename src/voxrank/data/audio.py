@@ -1,32 +1,23 @@
-"""Audio files → waveforms: probed by header, decoded by stretch, mixed to mono and resampled."""
+"""Utterances → waveforms: probed by header, decoded by stretch, mixed to mono and resampled."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
-from pathlib import Path
-from stat import S_ISDIR, S_ISREG
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
+from voxrank.data.layout import UNKNOWN_LENGTH
+from voxrank.data.levels import Treatment, silence_reason, treatment_of
 from voxrank.data.patience import within
-from voxrank.data.sources import AudioSource
+from voxrank.data.recording import Recording, Samples, open_recording
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import UtteranceError, shortened
-
-_SIZES = re.compile(r"(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)")
-_FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
-"""What libsndfile writes into its log of WAV, AIFF, 8SVX, AU, W64 and RF64 files that were cut short."""
 
 Result = TypeVar("Result")
 Waveform = NDArray[np.float32]
@@ -36,12 +27,8 @@ MIN_UTTERANCE_S: Seconds = 0.025
 """One analysis window: anything shorter holds no frame of speech."""
 END_TOLERANCE_S: Seconds = 0.05
 """How far an `end` may lie past the end of the file: manifests round."""
-MP3_LEAD_S: Seconds = 1.0
-"""MP3 frames borrow bits from those before them: after a seek, this much is decoded and thrown away."""
 PATIENCE_S: Seconds = 120.0
 """How long one file may take to be opened, or one utterance to be decoded: a disk that does not answer ends no run."""
-UNKNOWN_LENGTH = 2**63 - 1
-"""What libsndfile says of a FLAC stream whose header leaves the length open."""
 MAX_UTTERANCE_S: Seconds = 6 * 3600
 MAX_NUMBERS = 1 << 30
 """Samples of all channels in an utterance, 4 GiB once decoded: a small file can claim, or hold, any number of them."""
@@ -49,8 +36,6 @@ RATES: tuple[Hertz, Hertz] = (1_000, 768_000)
 """Sample rates that are believable: a few bytes at one sample a second would last for hours once resampled."""
 CUT_TOLERANCE_S: Seconds = 0.01
 """How much less a file may hold than its header says: some writers count the header, or a byte of padding."""
-OPEN_ENDED_BYTES = 0x7FFF_0000
-"""Sizes from here on stand in headers that were written to a pipe, before the length was known."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +75,8 @@ def probe(utterance: Utterance) -> Probed:
         UtteranceError: no file, not audio, no samples, fewer than its header says, offsets outside the file, a rate
             that no speech has, too short or too long.
     """
-    with _opened(utterance) as file:
-        return _located(utterance, file)
+    with open_recording(utterance) as recording:
+        return _located(utterance, recording)
 
 
 def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple[Skipped, ...]]:
@@ -102,38 +87,68 @@ def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple
     return probed, tuple(result for result in results if isinstance(result, Skipped))
 
 
+@dataclass(frozen=True)
+class Sound:
+    """The samples of an utterance, as they are in its file.
+
+    Attributes:
+        place: the utterance in the file.
+        samples: (n, channels).
+        subtype: libsndfile's name of their coding.
+        treatment: what becomes of them.
+    """
+
+    place: Probed
+    samples: Samples
+    subtype: str
+    treatment: Treatment
+
+
 def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
     """Read an utterance's stretch of its file, and nothing else of it.
 
-    Channels are averaged; other rates are resampled by soxr (HQ).
+    Channels are averaged, unless they cancel each other (`voxrank.data.levels`); float samples in the range of integers
+    are scaled; other rates are resampled by soxr (HQ).
 
     Returns:
         (n,) float32, with n = `resampled_length` of the stretch.
 
     Raises:
-        UtteranceError: as `probe`; or the file ends early, or holds NaN or infinite samples.
+        UtteranceError: as `read_sound`.
     """
-    with _opened(utterance) as file:
-        place = _located(utterance, file)
-        samples = _read(file, place)
-    if not np.isfinite(samples).all():
-        raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
-    mono: Waveform = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    return _resample(mono, place.info.sample_rate, round(sample_rate))
+    sound, mono = read_sound(utterance)
+    return _resample(mono, sound.place.info.sample_rate, round(sample_rate))
 
 
-def _read(file: soundfile.SoundFile, place: Probed) -> NDArray[np.float32]:
+def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
+    """Read an utterance's samples, as they are in the file and as one channel.
+
+    Raises:
+        UtteranceError: as `probe`; or the file ends early, holds NaN or infinite samples, or is silent there.
+    """
+    with open_recording(utterance) as recording:
+        place = _located(utterance, recording)
+        samples = _read(recording, place)
+        if not np.isfinite(samples).all():
+            raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
+        treatment = treatment_of(recording, utterance.place, samples)
+        subtype = recording.subtype
+    mono: Waveform = treatment.apply(samples)
+    reason = silence_reason(mono, subtype)
+    if reason is not None:
+        raise UtteranceError(reason)
+    return Sound(place, samples, subtype, treatment), mono
+
+
+def _read(recording: Recording, place: Probed) -> Samples:
     """(samples, channels) of the stretch."""
-    lead = min(place.start, round(MP3_LEAD_S * file.samplerate)) if file.format == "MP3" else 0
-    if place.start > lead:  # else it is there, and a file that was cut short is said to be one
-        file.seek(place.start - lead)
     try:
-        samples: NDArray[np.float32] = file.read(place.stop - place.start + lead, dtype="float32", always_2d=True)
+        samples = recording.read(place.start, place.stop - place.start)
     except (MemoryError, ValueError) as error:  # numpy refuses with either
         raise _too_long(place) from error
-    if len(samples) - lead < place.stop - place.start:
-        raise _cut_short(place.seconds, max(0, len(samples) - lead) / file.samplerate)
-    return samples[lead:]
+    if len(samples) < place.stop - place.start:
+        raise _cut_short(place.seconds, len(samples) / place.info.sample_rate)
+    return samples
 
 
 def resampled_length(n_samples: int, rate: int, new_rate: int) -> int:
@@ -155,84 +170,8 @@ def _resample(samples: Waveform, rate: int, new_rate: int) -> Waveform:
     return result
 
 
-@contextmanager
-def _opened(utterance: Utterance) -> Iterator[soundfile.SoundFile]:
-    """The open file; every way of not being readable audio becomes an `UtteranceError`."""
-    try:
-        with _plain_file(utterance.path) if utterance.audio is None else _from_source(utterance.audio) as file:
-            yield file
-    except FileNotFoundError as error:
-        hint = f": {error.filename}" if utterance.audio else "; a relative path starts at the manifest's folder"
-        raise UtteranceError(f"no such file{hint}") from None
-    except OSError as error:
-        raise UtteranceError(f"cannot read the file: {error.strerror or error}") from error
-    except soundfile.SoundFileError as error:
-        raise UtteranceError(
-            f"not audio that libsndfile can read ({_plain(error)}); copy the file again, or convert it to WAV or FLAC"
-        ) from error
-
-
-@contextmanager
-def _plain_file(path: Path) -> Iterator[soundfile.SoundFile]:
-    about = path.stat()
-    if not S_ISREG(about.st_mode):  # a pipe would be waited for
-        raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
-    if about.st_size == 0:
-        raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
-    with path.open("rb", buffering=0) as raw, soundfile.SoundFile(_source(raw), closefd=False) as file:
-        yield file
-
-
-@contextmanager
-def _from_source(source: AudioSource) -> Iterator[soundfile.SoundFile]:
-    with source.open() as stream:
-        heard = _Stream(stream)
-        try:
-            with soundfile.SoundFile(heard, closefd=False) as file:
-                yield file
-        except Exception:
-            heard.refuse()
-            raise
-        heard.refuse()
-
-
-class _Stream:
-    """What libsndfile calls to read a stream: an error cannot pass through it, and is kept until it returns."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._error: OSError | None = None
-        self.seek, self.tell = stream.seek, stream.tell
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self._stream.read(size)
-        except OSError as error:
-            self._error = self._error or error
-            return b""
-
-    def write(self, _data: bytes) -> int:
-        """Never called: files are opened to be read."""
-        return 0
-
-    def refuse(self) -> None:
-        """Raise what went wrong."""
-        if self._error is not None:
-            raise self._error
-
-
-def _source(raw: FileIO) -> int | FileIO:
-    """A file descriptor, which libsndfile reads without the GIL; but Windows has them one for each C runtime."""
-    return raw.fileno() if os.name == "posix" else raw
-
-
-def _plain(error: Exception) -> str:
-    """Libsndfile's own words, without the name of the stream it was given."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
-
-
-def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
-    info = AudioInfo(file.samplerate, file.channels, file.frames)
+def _located(utterance: Utterance, recording: Recording) -> Probed:
+    info = AudioInfo(recording.rate, recording.channels, recording.n_samples)
     length = info.n_samples / info.sample_rate
     if info.n_samples == 0:
         raise UtteranceError("the file holds no samples")
@@ -243,7 +182,7 @@ def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
         )
     if info.n_samples == UNKNOWN_LENGTH and utterance.end is None:
         raise UtteranceError("expected a header that says how long the file is, got none; write the file again")
-    claimed = length * _claimed(file.extra_info)
+    claimed = length * recording.claimed
     if claimed > length + CUT_TOLERANCE_S and (utterance.end or claimed) > length + END_TOLERANCE_S:
         raise _cut_short(claimed, length)
     if utterance.start >= length:
@@ -258,23 +197,6 @@ def _located(utterance: Utterance, file: soundfile.SoundFile) -> Probed:
     if placed.seconds > MAX_UTTERANCE_S or (stop - start) * info.channels > MAX_NUMBERS:
         raise _too_long(placed)
     return placed
-
-
-def _claimed(log: str) -> float:
-    """How many times more audio the header says there is than the file holds, as libsndfile notes in its log.
-
-    Example:
-        >>> _claimed("data : 16000 (should be 4000)")
-        4.0
-    """
-    found = _SIZES.search(log)
-    if found is not None:
-        said, held = int(found[1]), int(found[2])
-    elif (found := _FRAMES.search(log)) is not None:
-        held, said = int(found[1]), int(found[2])
-    else:
-        return 1.0
-    return said / held if 0 < held < said < OPEN_ENDED_BYTES else 1.0
 
 
 def _cut_short(expected_s: Seconds, got_s: Seconds) -> UtteranceError:

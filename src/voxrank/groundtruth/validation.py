@@ -101,7 +101,7 @@ def validate(
     if target is None and sequence.unit is not None and not isinstance(data, Dataset):
         target = "text"
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split="all")
-    items, unreadable = readable_items(dataset, dataset.source, extraction)
+    items, unreadable, remarked = readable_items(dataset, dataset.source, extraction)
     answers = find_answers(items, dataset, sequence, tuning)
     split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
     unheard = [Skipped(i.utterance.id, "nothing is trained for its class") for i in split.left_out]
@@ -152,7 +152,7 @@ def validate(
         skipped=tuple(
             dict.fromkeys([*dataset.skipped, *unreadable, *answers.skipped, *unheard, *tried.skipped, *ranking.skipped])
         ),
-        notes=tuple(tried.notes),
+        notes=(*remarked, *tried.notes),
         options=_options(dataset, ranking, tuning, encoding, sequence, layers, seed),
     )
 

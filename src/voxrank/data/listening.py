@@ -1,0 +1,138 @@
+"""What only the samples tell: silence, channels that cancel each other, samples out of range, clipping.
+
+All utterances of a small data set are decoded before anything is encoded; of a large one, a sample of them that is
+spread over the data. The sample follows from the names of the utterances, so that `inspect` and `rank` say the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from voxrank.config import Seconds
+from voxrank.data.audio import Probed, in_time, probe_all, read_sound
+from voxrank.data.levels import CLIPPED_SHARE, Treatment, clipped_share
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import NAME_LIMIT, UtteranceError, shortened
+
+LISTENED_S: Seconds = 2 * 3600.0
+"""Audio that is decoded to be looked at; a few seconds of work."""
+
+
+@dataclass(frozen=True)
+class AudioCheck:
+    """The audio of a data set, looked at.
+
+    Attributes:
+        usable: utterances whose audio is there, in order.
+        skipped: the others, with reasons.
+        notes: what a user should know of the samples, a line each.
+        listened: how many utterances were decoded.
+    """
+
+    usable: tuple[Probed, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    listened: int
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What the samples of an utterance told."""
+
+    id: str
+    treatment: Treatment
+    clipped: bool
+
+
+def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
+    """Read the headers of all audio, and the samples of all or many utterances.
+
+    Args:
+        dataset: the utterances.
+        threads: decoders that work at the same time.
+    """
+    probed, skipped = probe_all(dataset, threads)
+    chosen = spread_sample(probed)
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(pool.map(_heard_or_skipped, chosen))
+    silent = tuple(one for one in results if isinstance(one, Skipped))
+    heard = [one for one in results if isinstance(one, _Heard)]
+    gone = {one.utterance for one in silent}
+    notes = _notes(heard)
+    if len(chosen) < len(probed):
+        notes.append(
+            f"the samples of {len(chosen):,} of {len(probed):,} utterances were looked at, spread over the data; "
+            "more may be skipped when they are decoded"
+        )
+    usable = tuple(one for one in probed if one.utterance.id not in gone)
+    return AudioCheck(usable, (*skipped, *silent), tuple(notes), len(chosen))
+
+
+def spread_sample(probed: Sequence[Probed], limit: Seconds | None = None) -> list[Probed]:
+    """Choose utterances of so much audio in all, at least one, by a hash of their names; all where there is less.
+
+    Args:
+        probed: the utterances.
+        limit: audio to choose; by default `LISTENED_S`.
+
+    Returns:
+        The chosen utterances, in order.
+    """
+    limit = LISTENED_S if limit is None else limit
+    if sum(one.seconds for one in probed) <= limit:
+        return list(probed)
+    order = sorted(range(len(probed)), key=lambda i: (zlib.crc32(_name(probed[i])), i))
+    chosen: list[int] = []
+    left = limit
+    for index in order:
+        left -= probed[index].seconds
+        if left < 0 and chosen:
+            break
+        chosen.append(index)
+    return [probed[index] for index in sorted(chosen)]
+
+
+def _name(one: Probed) -> bytes:
+    return one.utterance.id.encode("utf-8", "surrogateescape")
+
+
+def _heard_or_skipped(one: Probed) -> _Heard | Skipped:
+    try:
+        return in_time(lambda: _heard(one))
+    except UtteranceError as error:
+        return Skipped(one.utterance.id, shortened(str(error)))
+
+
+def _heard(one: Probed) -> _Heard:
+    sound, _ = read_sound(one.utterance)
+    share = clipped_share(sound.samples, sound.treatment, sound.subtype)
+    return _Heard(one.utterance.id, sound.treatment, share > CLIPPED_SHARE)
+
+
+def _notes(heard: Sequence[_Heard]) -> list[str]:
+    """A line for each thing that holds of some utterances, with how many they are and the first of them."""
+    groups: dict[str, list[str]] = {}
+    for one in heard:
+        if one.treatment.bits is not None:
+            groups.setdefault(_scaled(one.treatment.bits), []).append(one.id)
+        if one.treatment.channel is not None:
+            groups.setdefault(CANCELLED_TEXT, []).append(one.id)
+        if one.clipped:
+            groups.setdefault(CLIPPED_TEXT, []).append(one.id)
+    return [
+        f"{text}: {len(ids):,} of {len(heard):,} utterances, the first {shortened(ids[0], NAME_LIMIT)}"
+        for text, ids in sorted(groups.items())
+    ]
+
+
+def _scaled(bits: int) -> str:
+    return f"float samples in the range of {bits}-bit integers are divided by {2 ** (bits - 1):,}"
+
+
+CANCELLED_TEXT = (
+    "channels cancel each other and their average is silent, or nearly so; the first channel with sound is used alone"
+)
+CLIPPED_TEXT = f"recordings are clipped, with more than {100 * CLIPPED_SHARE:.0f} % of their samples at full scale"

@@ -1,0 +1,303 @@
+"""A file, or audio that is no file, open for reading: its rate, its channels, and any stretch of its samples."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import is_dataclass
+from functools import cached_property
+from io import FileIO
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from threading import Lock
+from typing import Any, BinaryIO, Generic, TypeVar, cast
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from voxrank.config import Seconds
+from voxrank.data.layout import (
+    HEAD_BYTES,
+    OPEN_ENDED_BYTES,
+    FindLayout,
+    Layout,
+    PiecedStream,
+    mpeg_layout,
+    needs_layout,
+)
+from voxrank.data.sources import AudioSource, stamp_of
+from voxrank.data.utterance import Utterance
+from voxrank.errors import UtteranceError
+
+Samples = NDArray[np.float32]
+"""(n, channels)."""
+Value = TypeVar("Value")
+
+_SIZES = re.compile(r"(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)")
+_FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
+"""What libsndfile writes into its log of WAV, AIFF, 8SVX, AU, W64 and RF64 files that were cut short."""
+_SPHERE_COUNT = re.compile(rb"^sample_count -i (\d+)$", re.MULTILINE)
+"""The number of samples per channel in the header of a NIST SPHERE file."""
+
+LEADS_S: dict[str, Seconds] = {"MPEG_LAYER_III": 1.0, "MPEG_LAYER_II": 1.0, "MPEG_LAYER_I": 1.0, "OPUS": 1.0}
+"""Subtype → how much is decoded and thrown away after a seek: such frames depend on those before them."""
+SKIPPED_SAMPLES = 1 << 20
+"""Samples of all channels that are decoded at once on the way to a stretch of a file that has no seeking."""
+REMEMBERED = 4096
+"""Files whose layout is remembered, so that it is looked for once."""
+
+
+class Memory(Generic[Value]):
+    """What was found out about files, the most recent ones; forgotten where a file changes."""
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size, self._lock = size, Lock()
+        self._values: OrderedDict[tuple[str, Any], Value] = OrderedDict()
+
+    def get(self, place: Path | AudioSource) -> tuple[bool, Value | None]:
+        """Whether something is known of a file, and what."""
+        key = self._key(place)
+        with self._lock:
+            if key not in self._values:
+                return False, None
+            self._values.move_to_end(key)
+            return True, self._values[key]
+
+    def put(self, place: Path | AudioSource, value: Value) -> None:
+        """Remember what is known of a file."""
+        if not isinstance(place, Path) and not is_dataclass(place):
+            return  # nothing is known of how it shows what it is
+        with self._lock:
+            self._values[self._key(place)] = value
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+    @staticmethod
+    def _key(place: Path | AudioSource) -> tuple[str, Any]:
+        return repr(place), stamp_of(place)  # by name: an object would be kept in memory with all that it holds
+
+
+_LAYOUTS: Memory[Layout | None] = Memory()
+
+
+class Recording:
+    """An open file.
+
+    Attributes:
+        rate: in Hz.
+        channels: how many.
+        n_samples: samples per channel that the file holds.
+        claimed: how many times more audio the header promises than the file holds.
+    """
+
+    def __init__(
+        self, stack: ExitStack, file: soundfile.SoundFile, raw: BinaryIO | FileIO, layout: Layout | None
+    ) -> None:
+        self._stack, self._first, self._raw, self._layout = stack, file, raw, layout
+        self.rate, self.channels = file.samplerate, file.channels
+        self.claimed = _claimed(file.extra_info)
+        self._lengths = [file.frames]
+        if layout is not None:
+            self._lengths = [one.n_samples or file.frames for one in layout.parts]
+            self.claimed *= layout.claimed
+        self.n_samples = sum(self._lengths)
+        self._used = False
+
+    @cached_property
+    def subtype(self) -> str:
+        """The coding of samples, as libsndfile names it."""
+        return str(self._first.subtype)
+
+    @property
+    def seconds(self) -> Seconds:
+        """How long the recording is."""
+        seconds: float = self.n_samples / self.rate
+        return seconds
+
+    def read(self, start: int, count: int) -> Samples:
+        """Decode a stretch.
+
+        Args:
+            start: first sample.
+            count: samples per channel.
+
+        Returns:
+            (n, channels), n less than `count` where the file ends early or is damaged.
+        """
+        if len(self._lengths) == 1:
+            return self._read_part(0, start, count)
+        parts: list[Samples] = []
+        for index, length in enumerate(self._lengths):
+            if count > 0 and start < length:
+                part = self._read_part(index, start, min(count, length - start))
+                parts.append(part)
+                count -= len(part)
+            start = max(0, start - length)
+        return np.concatenate(parts) if parts else np.zeros((0, self.channels), dtype=np.float32)
+
+    def _read_part(self, index: int, start: int, count: int) -> Samples:
+        file = self._file(index)
+        if not file.seekable():
+            _skip(file, start)
+            rest: Samples = file.read(count, dtype="float32", always_2d=True)
+            return rest
+        lead = min(start, round(LEADS_S.get(self.subtype, 0.0) * self.rate))
+        if start > lead or self._used:
+            file.seek(start - lead)
+        self._used = True
+        samples: Samples = file.read(count + lead, dtype="float32", always_2d=True)
+        return samples[lead:]
+
+    def _file(self, index: int) -> soundfile.SoundFile:
+        """A part, open; at its beginning where it cannot seek."""
+        if index == 0 and not (self._used and not self._first.seekable()):
+            self._used = self._used or not self._first.seekable()
+            return self._first
+        return self._stack.enter_context(_sound(self._raw, self._layout, index))
+
+
+def _skip(file: soundfile.SoundFile, count: int) -> None:
+    """Decode samples and throw them away."""
+    block = max(1, SKIPPED_SAMPLES // file.channels)
+    while count > 0:
+        got = len(file.read(min(block, count), dtype="float32", always_2d=True))
+        if not got:
+            return
+        count -= got
+
+
+def _sound(raw: BinaryIO | FileIO, layout: Layout | None, index: int = 0) -> soundfile.SoundFile:
+    """The view that libsndfile has of a file, or of a part of it."""
+    raw.seek(0)
+    if layout is not None:
+        return soundfile.SoundFile(PiecedStream(raw, layout.parts[index]), closefd=False)
+    if isinstance(raw, FileIO) and os.name == "posix":
+        return soundfile.SoundFile(raw.fileno(), closefd=False)  # read without the GIL; Windows has other descriptors
+    return soundfile.SoundFile(raw, closefd=False)
+
+
+@contextmanager
+def open_recording(utterance: Utterance) -> Iterator[Recording]:
+    """Open the audio of an utterance.
+
+    Raises:
+        UtteranceError: there is no file, or it is no audio that can be read.
+    """
+    try:
+        with ExitStack() as stack:
+            if utterance.audio is None:
+                yield _recording(stack, _plain_file(stack, utterance.path), utterance.path)
+            else:
+                stream = _Stream(stack.enter_context(utterance.audio.open()))
+                try:
+                    yield _recording(stack, cast("BinaryIO", stream), utterance.audio)
+                except Exception:
+                    stream.refuse()
+                    raise
+                stream.refuse()
+    except FileNotFoundError as error:
+        hint = f": {error.filename}" if utterance.audio else "; a relative path starts at the manifest's folder"
+        raise UtteranceError(f"no such file{hint}") from None
+    except OSError as error:
+        raise UtteranceError(f"cannot read the file: {error.strerror or error}") from error
+    except soundfile.SoundFileError as error:
+        raise UtteranceError(
+            f"not audio that libsndfile can read ({_plain(error)}); copy the file again, or convert it to WAV or FLAC"
+        ) from error
+
+
+def _plain_file(stack: ExitStack, path: Path) -> FileIO:
+    about = path.stat()
+    if not S_ISREG(about.st_mode):  # a pipe would be waited for
+        raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
+    if about.st_size == 0:
+        raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
+    return stack.enter_context(path.open("rb", buffering=0))
+
+
+def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSource) -> Recording:
+    head = raw.read(HEAD_BYTES) or b""
+    find = needs_layout(head)
+    layout = None if find is None else _remembered(raw, place, find)
+    raw = _buffered(stack, raw, place, layout)
+    try:
+        file = stack.enter_context(_sound(raw, layout))
+    except soundfile.SoundFileError:
+        if find is not None or (layout := _remembered(raw, place, mpeg_layout)) is None:
+            raise
+        raw = _buffered(stack, raw, place, layout)
+        file = stack.enter_context(_sound(raw, layout))  # MPEG audio behind something else
+    recording = Recording(stack, file, raw, layout)
+    if head[:7] == b"NIST_1A" and (count := _SPHERE_COUNT.search(head)) is not None:
+        recording.claimed = max(1.0, int(count[1]) / max(1, file.frames))
+    return recording
+
+
+def _remembered(raw: BinaryIO | FileIO, place: Path | AudioSource, find: FindLayout) -> Layout | None:
+    """The layout of a file, looked for once."""
+    known, layout = _LAYOUTS.get(place)
+    if not known:
+        size = raw.seek(0, os.SEEK_END)
+        with ExitStack() as stack:
+            stream = stack.enter_context(place.open("rb")) if isinstance(place, Path) else raw
+            layout = find(stream, size)
+        _LAYOUTS.put(place, layout)
+    return layout
+
+
+def _buffered(
+    stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSource, layout: Layout | None
+) -> BinaryIO | FileIO:
+    """A stream for many small reads, which the pieces of a layout take."""
+    return raw if layout is None or not isinstance(place, Path) else stack.enter_context(place.open("rb"))
+
+
+class _Stream:
+    """What libsndfile calls to read a stream: an error cannot pass through it, and is kept until it returns."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except OSError as error:
+            self._error = self._error or error
+            return b""
+
+    def write(self, _data: bytes) -> int:
+        """Never called: files are opened to be read."""
+        return 0
+
+    def refuse(self) -> None:
+        """Raise what went wrong."""
+        if self._error is not None:
+            raise self._error
+
+
+def _plain(error: Exception) -> str:
+    """Libsndfile's own words, without the name of the stream it was given."""
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+
+
+def _claimed(log: str) -> float:
+    """How many times more audio the header says there is than the file holds, as libsndfile notes in its log.
+
+    Example:
+        >>> _claimed("data : 16000 (should be 4000)")
+        4.0
+    """
+    found = _SIZES.search(log)
+    if found is not None:
+        said, held = int(found[1]), int(found[2])
+    elif (found := _FRAMES.search(log)) is not None:
+        held, said = int(found[1]), int(found[2])
+    else:
+        return 1.0
+    return said / held if 0 < held < said < OPEN_ENDED_BYTES else 1.0
