@@ -91,6 +91,12 @@ def mpeg_layout(stream: BinaryIO, size: int) -> Layout | None:
     return _mpeg_parts(audio)
 
 
+def hidden_mpeg_layout(stream: BinaryIO, size: int) -> Layout | None:
+    """Lay out MPEG audio behind something else, in a file that libsndfile does not know."""
+    audio = scan(stream, 0, size)
+    return None if audio is None else _mpeg_parts(audio)
+
+
 def _mpeg_parts(audio: MpegAudio) -> Layout:
     """Lay out the frames of audio alone, with a tail: libsndfile guesses from the bytes how many frames there are."""
     promised = 0 if audio.info is None or audio.info.frames is None else audio.info.frames

@@ -26,7 +26,7 @@ from voxrank.data.layout import (
     FindLayout,
     Layout,
     PiecedStream,
-    mpeg_layout,
+    hidden_mpeg_layout,
     needs_layout,
 )
 from voxrank.data.sources import AudioSource, stamp_of
@@ -45,6 +45,8 @@ _SPHERE_COUNT = re.compile(rb"^sample_count -i (\d+)$", re.MULTILINE)
 
 LEADS_S: dict[str, Seconds] = {"MPEG_LAYER_III": 1.0, "MPEG_LAYER_II": 1.0, "MPEG_LAYER_I": 1.0, "OPUS": 1.0}
 """Subtype → how much is decoded and thrown away after a seek: such frames depend on those before them."""
+SEQUENTIAL_SUBTYPES = ("DWVW_12", "DWVW_16", "DWVW_24")
+"""Codings in which libsndfile says that it can seek, and cannot. Such files are decoded from their beginning."""
 SKIPPED_SAMPLES = 1 << 20
 """Samples of all channels that are decoded at once on the way to a stretch of a file that has no seeking."""
 REMEMBERED = 4096
@@ -112,6 +114,11 @@ class Recording:
         """The coding of samples, as libsndfile names it."""
         return str(self._first.subtype)
 
+    @cached_property
+    def _seeks(self) -> bool:
+        """Whether libsndfile can seek in the file."""
+        return bool(self._first.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
+
     @property
     def seconds(self) -> Seconds:
         """How long the recording is."""
@@ -141,7 +148,8 @@ class Recording:
 
     def _read_part(self, index: int, start: int, count: int) -> Samples:
         file = self._file(index)
-        if not file.seekable():
+        if not self._seeks:
+            file.seekable = lambda: False  # else soundfile seeks after each read
             _skip(file, start)
             rest: Samples = file.read(count, dtype="float32", always_2d=True)
             return rest
@@ -154,8 +162,8 @@ class Recording:
 
     def _file(self, index: int) -> soundfile.SoundFile:
         """A part, open; at its beginning where it cannot seek."""
-        if index == 0 and not (self._used and not self._first.seekable()):
-            self._used = self._used or not self._first.seekable()
+        if index == 0 and (self._seeks or not self._used):
+            self._used = self._used or not self._seeks
             return self._first
         return self._stack.enter_context(_sound(self._raw, self._layout, index))
 
@@ -227,7 +235,7 @@ def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSour
     try:
         file = stack.enter_context(_sound(raw, layout))
     except soundfile.SoundFileError:
-        if find is not None or (layout := _remembered(raw, place, mpeg_layout)) is None:
+        if find is not None or (layout := _remembered(raw, place, hidden_mpeg_layout)) is None:
             raise
         raw = _buffered(stack, raw, place, layout)
         file = stack.enter_context(_sound(raw, layout))  # MPEG audio behind something else
