@@ -64,6 +64,16 @@ def nan_samples(path, samples):
     soundfile.write(path, broken, RATE, format="WAV", subtype="FLOAT")
 
 
+def floats_beyond_integers(path, samples):
+    soundfile.write(path, samples * 1e12, RATE, format="WAV", subtype="FLOAT")
+
+
+def mp3_cut_in_the_middle(path, samples):
+    soundfile.write(path, samples, RATE, format="MP3")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
 def ogg_without_its_end(path, samples):
     soundfile.write(path, samples, RATE, format="OGG")
     path.write_bytes(path.read_bytes()[:-200])
@@ -95,6 +105,11 @@ DAMAGE = {
     "link to itself": (lambda path, samples: path.symlink_to(path.name), {}, "cannot read the file"),
     "link to nothing": (lambda path, samples: path.symlink_to("gone.wav"), {}, "no such file"),
     "NaN samples": (nan_samples, {}, "the samples hold NaN"),
+    "digital silence": (written(lambda p, s: wav(0 * s)), {}, "got a silent recording"),
+    "dither alone": (written(lambda p, s: wav(np.sign(s) * (s % 7 == 0))), {}, "got a silent recording"),
+    "floats beyond all integers": (floats_beyond_integers, {}, "expected float samples from −1 to 1"),
+    "MP3 cut in the middle": (mp3_cut_in_the_middle, {}, "file cut short"),
+    "WAV of unknown size without samples": (written(lambda p, s: wav(s[:0], claimed=0xFFFF_FF00)), {}, "no samples"),
     "too short": (written(lambda p, s: wav(s[:300])), {}, "got 300 samples; too short"),
     "FLAC cut in the middle": (written(lambda p, s: flac(p, s)[: len(s) // 2]), {}, "cut short|lost sync"),
     "flipped bit in a FLAC": (written(lambda p, s: flipped(flac(p, s), -len(s) // 2)), {}, "not audio|cut short"),

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voxrank.data.audio import decode, probe, resampled_length
+from voxrank.data.mpeg import parse_header
 from voxrank.data.utterance import Utterance
 from voxrank.errors import UtteranceError
 
@@ -20,17 +21,29 @@ FUZZ = settings(
 )
 RATE, SPEECH_RATE = 8_000, 16_000
 FORMATS = {
-    "WAV": "PCM_16",
-    "WAVEX": "FLOAT",
-    "RF64": "PCM_24",
-    "W64": "PCM_16",
-    "AIFF": "PCM_16",
-    "AU": "ULAW",
-    "CAF": "ALAC_16",
-    "FLAC": "PCM_16",
-    "OGG": "VORBIS",
-    "MP3": "MPEG_LAYER_III",
+    "WAV": ("WAV", "PCM_16"),
+    "WAV of floats": ("WAVEX", "FLOAT"),
+    "WAV of GSM 6.10": ("WAV", "GSM610"),
+    "WAV without sizes": ("WAV", "PCM_16"),
+    "RF64": ("RF64", "PCM_24"),
+    "W64": ("W64", "PCM_16"),
+    "AIFF": ("AIFF", "PCM_16"),
+    "AU": ("AU", "ULAW"),
+    "CAF": ("CAF", "ALAC_16"),
+    "FLAC": ("FLAC", "PCM_16"),
+    "FLAC without length": ("FLAC", "PCM_16"),
+    "Ogg": ("OGG", "VORBIS"),
+    "Ogg twice": ("OGG", "OPUS"),
+    "MP3": ("MP3", "MPEG_LAYER_III"),
+    "MP3 without length, twice": ("MP3", "MPEG_LAYER_III"),
 }
+CHANGED = {
+    "WAV without sizes": lambda c: c[:4] + bytes(4) + c[8:40] + bytes(4) + c[44:],
+    "FLAC without length": lambda c: c[:21] + bytes([c[21] & 0xF0]) + bytes(4) + c[26:],
+    "Ogg twice": lambda c: c + c,
+    "MP3 without length, twice": lambda c: c[parse_header(c[:4]).size :] * 2,
+}
+"""What is done to the bytes of a kind before they are damaged."""
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +52,17 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     samples = 0.1 * np.random.default_rng(0).normal(size=(RATE // 10, 2))
     contents = {}
-    for kind, subtype in FORMATS.items():
-        soundfile.write(folder / kind, samples, RATE, format=kind, subtype=subtype)
-        contents[kind] = (folder / kind).read_bytes()
+    for kind, (container, subtype) in FORMATS.items():
+        heard = samples[:, 0] if subtype == "GSM610" else samples
+        soundfile.write(folder / kind, heard, RATE, format=container, subtype=subtype)
+        contents[kind] = CHANGED.get(kind, bytes)((folder / kind).read_bytes())
     return contents
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_changed_bytes_are_audio_of_a_tenth_of_a_second_at_least(tmp_path, whole, kind):
+    (tmp_path / "a").write_bytes(whole[kind])
+    assert probe(Utterance("a", tmp_path / "a")).seconds >= 0.1
 
 
 def check_line(message):

@@ -16,6 +16,7 @@ from voxrank.data import audio
 from voxrank.data.audio import decode, probe, resampled_length
 from voxrank.data.patience import within
 from voxrank.data.utterance import Utterance
+from voxrank.errors import UtteranceError
 
 
 def sine(rate, seconds=1.0, frequency_hz=440.0):
@@ -102,9 +103,11 @@ def test_an_end_that_was_rounded_up_is_the_end(tmp_path):
     assert len(decode(utterance(tmp_path / "a.wav", end=1.04), 16_000)) == 16_000
 
 
-def test_silence_is_audio(tmp_path):
+def test_silence_is_found_when_it_is_decoded_and_not_by_its_header(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
-    assert not decode(utterance(tmp_path / "a.wav"), 16_000).any()
+    assert probe(utterance(tmp_path / "a.wav")).seconds == 1
+    with pytest.raises(UtteranceError, match="got a silent recording"):
+        decode(utterance(tmp_path / "a.wav"), 16_000)
 
 
 @given(n=st.integers(1, 10**7), rate=st.integers(8_000, 192_000), new=st.integers(8_000, 48_000))

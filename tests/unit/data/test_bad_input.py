@@ -387,17 +387,17 @@ AUDIO = {
     "zero samples": (zero_samples, {}, "the file holds no samples"),
     "NaN samples": (nan_samples, {}, "the samples hold NaN or infinite values; decode or export the file again"),
     "infinities that cancel": (infinities_that_cancel, {}, "the samples hold NaN or infinite values"),
-    "no length": (
+    "end past the end of what was counted": (
         flac_that_claims(0),
-        {},
-        "expected a header that says how long the file is, got none; write the file again",
+        {"end": 3e14},
+        r"past the end of the file \(1\.000 s\)",
     ),
     "absurd length": (
         flac_that_claims(2**36 - 1),
         {},
         r"expected audio that fits in memory, at most 6 h, got 4294967 s of 1 channel\(s\) as the header or",
     ),
-    "absurd end": (flac_that_claims(0), {"end": 3e14}, "expected audio that fits in memory, at most 6 h, got"),
+    "absurd end": (flac_that_claims(2**36 - 1), {"end": 4e6}, "expected audio that fits in memory, at most 6 h, got"),
     "one sample": (one_sample, {}, r"expected at least 0\.025 s of audio, got 1 samples; too short"),
     "cut short": (
         cut_short,
