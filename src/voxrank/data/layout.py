@@ -7,6 +7,7 @@ as parts that libsndfile reads rightly: stretches of the file, and bytes that re
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -31,9 +32,11 @@ UNKNOWN_LENGTH = 2**63 - 1
 COUNTED_SAMPLES = 1 << 18
 """Samples of all channels that are decoded at once to count them."""
 MAX_LINKS = 1000
-"""Maximum number of streams in a chained Ogg file."""
+"""Maximum number of files that follow each other in one."""
 LOST_FRAMES = 2
 """Frames that an MP3 may lack of what its header says: the last one is often cut off."""
+APPENDED_WAV = re.compile(b"RIFF.{4}WAVE", re.DOTALL)
+"""What a WAV file begins with."""
 WAV_TAGS = {0x50: "MPEG", 0x55: "MPEG"}
 """Format tags of a WAV file that holds MPEG audio."""
 
@@ -70,12 +73,20 @@ FindLayout = Callable[[BinaryIO, int], Layout | None]
 """Looks for the layout of a stream of so many bytes; None where its header can be trusted."""
 
 
-def needs_layout(head: bytes) -> FindLayout | None:
-    """Choose the function that looks for a layout, by the first bytes of a file. Returns None for trusted headers."""
+def needs_layout(head: bytes, size: int) -> FindLayout | None:
+    """Choose the function that looks for the layout of a file.
+
+    Args:
+        head: the first bytes of the file.
+        size: all bytes of the file.
+
+    Returns:
+        The function; None where the header can be trusted.
+    """
     if head[:4] == b"fLaC":
         return flac_layout if _flac_samples(head) == 0 else None
     if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
-        return riff_layout if _is_doubtful_riff(head) else None
+        return riff_layout if _is_doubtful_riff(head, size) else None
     if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
         return mpeg_layout
     return {b"OggS": ogg_layout, b"caff": caf_layout, b".snd": au_layout}.get(head[:4])
@@ -137,6 +148,9 @@ def riff_layout(stream: BinaryIO, size: int) -> Layout | None:
     chunks = _riff_chunks(stream.read(HEAD_BYTES))
     if chunks is None or chunks.data_at > size:
         return None
+    starts = _appended_wavs(stream, size)
+    if len(starts) > 1:
+        return _chained(stream, starts, size, "WAV files")
     left = size - chunks.data_at
     if chunks.tag in WAV_TAGS:
         stop = chunks.data_at + min(left, chunks.data_size or left)
@@ -195,9 +209,31 @@ def _riff_chunks(head: bytes) -> _Chunks | None:
     return None
 
 
-def _is_doubtful_riff(head: bytes) -> bool:
+def _is_doubtful_riff(head: bytes, size: int) -> bool:
     chunks = _riff_chunks(head)
-    return chunks is not None and (chunks.tag in WAV_TAGS or chunks.is_open(1))
+    if chunks is None:
+        return False
+    return chunks.tag in WAV_TAGS or chunks.is_open(1) or 0 < _riff_end(head) < size - 12
+
+
+def _riff_end(head: bytes) -> int:
+    """Where a WAV file ends, by its header; 0 where that was left open."""
+    length = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
+    return 8 + length if 0 < length < OPEN_ENDED_BYTES else 0
+
+
+def _appended_wavs(stream: BinaryIO, size: int) -> list[int]:
+    """Where each of several WAV files begins that were appended to each other."""
+    starts: list[int] = []
+    place: int | None = 0
+    while place is not None:
+        starts.append(place)
+        stream.seek(place)
+        end = _riff_end(stream.read(8))
+        stream.seek(place + max(0, end - 1))  # with or without a byte of padding
+        found = APPENDED_WAV.search(stream.read(14)) if end else None
+        place = place + end - 1 + found.start() if found and len(starts) <= MAX_LINKS else None
+    return [start for start in starts if start < size]
 
 
 def _are_chunks(stream: BinaryIO, chunks: _Chunks, size: int) -> bool:
@@ -257,10 +293,13 @@ def ogg_layout(stream: BinaryIO, size: int) -> Layout | None:
         UtteranceError: the streams have different rates or channels, or there are too many.
     """
     starts = _ogg_links(stream, size)
-    if len(starts) < 2:
-        return None
+    return None if len(starts) < 2 else _chained(stream, starts, size, "Ogg streams")
+
+
+def _chained(stream: BinaryIO, starts: Sequence[int], size: int, what: str) -> Layout:
+    """Lay out files that follow each other in one."""
     if len(starts) > MAX_LINKS:
-        raise UtteranceError(f"expected at most {MAX_LINKS:,} chained Ogg streams, got {len(starts):,}")
+        raise UtteranceError(f"expected at most {MAX_LINKS:,} {what} in one, got {len(starts):,}")
     parts: list[Part] = []
     kinds: set[tuple[int, int]] = set()
     for start, stop in zip(starts, [*starts[1:], size], strict=True):
@@ -269,7 +308,7 @@ def ogg_layout(stream: BinaryIO, size: int) -> Layout | None:
             kinds.add((file.samplerate, file.channels))
     if len(kinds) > 1:
         listed = ", ".join(f"{rate:,} Hz with {channels} channel(s)" for rate, channels in sorted(kinds))
-        raise UtteranceError(f"expected one sample rate and number of channels, got Ogg streams of {listed}")
+        raise UtteranceError(f"expected one sample rate and number of channels, got {what} of {listed}")
     return Layout(tuple(parts))
 
 

@@ -6,7 +6,7 @@ each is the same for every model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,12 +107,16 @@ def treatment_of(recording: Recording, place: Path | AudioSource, samples: Sampl
     """
     if recording.channels == 1 and recording.subtype not in FLOAT_SUBTYPES:
         return Treatment()
-    if len(samples) == recording.n_samples:
-        return decide(measure(_cut(samples)), recording.subtype)
     known, kept = _TREATMENTS.get(place)
     if known and kept is not None:
         return kept
-    found = decide(measure(_blocks(recording)), recording.subtype)
+
+    def read(start: int, count: int) -> Samples:
+        is_whole = len(samples) == recording.n_samples
+        return samples[start : start + count] if is_whole else recording.read(start, count)
+
+    blocks = read_blocks(read, recording.n_samples, recording.rate, recording.channels)
+    found = decide(measure(blocks), recording.subtype)
     _TREATMENTS.put(place, found)
     return found
 
@@ -162,20 +166,22 @@ def measure(blocks: Iterable[Samples]) -> Levels:
     return Levels(peak, integers, tuple(means.tolist()), mixed / max(1, count))
 
 
-def _cut(samples: Samples) -> Iterator[Samples]:
-    step = max(1, BLOCK_SAMPLES // samples.shape[1])
-    for start in range(0, len(samples), step):
-        yield samples[start : start + step]
+def read_blocks(read: Callable[[int, int], Samples], n_samples: int, rate: Hertz, channels: int) -> Iterator[Samples]:
+    """Read all of a file block by block, or evenly spread stretches of a long one.
 
-
-def _blocks(recording: Recording) -> Iterator[Samples]:
-    """All of a file, or evenly spread stretches of a long one."""
-    for start, stop in _stretches(recording.n_samples, recording.rate):
-        step = max(1, BLOCK_SAMPLES // recording.channels)
+    Args:
+        read: gives the samples (n, channels) from a start on, so many or fewer at the end.
+        n_samples: of the file, per channel.
+        rate: of the file.
+        channels: of the file.
+    """
+    step = max(1, BLOCK_SAMPLES // channels)
+    for start, stop in _stretches(n_samples, rate):
         for place in range(start, stop, step):
-            block = recording.read(place, min(step, stop - place))
+            count = min(step, stop - place)
+            block = read(place, count)
             yield block
-            if len(block) < min(step, stop - place):
+            if len(block) < count:
                 return
 
 

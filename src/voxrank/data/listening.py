@@ -129,7 +129,7 @@ def _notes(heard: Sequence[_Heard]) -> list[str]:
 
 
 def _scaled(bits: int) -> str:
-    return f"float samples in the range of {bits}-bit integers are divided by {2 ** (bits - 1):,}"
+    return f"float samples in the range of {bits}-bit integers are scaled, divided by {2 ** (bits - 1):,}"
 
 
 CANCELLED_TEXT = (

@@ -229,13 +229,14 @@ def _plain_file(stack: ExitStack, path: Path) -> FileIO:
 
 def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSource) -> Recording:
     head = raw.read(HEAD_BYTES) or b""
-    find = needs_layout(head)
-    layout = None if find is None else _remembered(raw, place, find)
+    size = raw.seek(0, os.SEEK_END)
+    find = needs_layout(head, size)
+    layout = None if find is None else _remembered(raw, place, size, find)
     raw = _buffered(stack, raw, place, layout)
     try:
         file = stack.enter_context(_sound(raw, layout))
     except soundfile.SoundFileError:
-        if find is not None or (layout := _remembered(raw, place, hidden_mpeg_layout)) is None:
+        if find is not None or (layout := _remembered(raw, place, size, hidden_mpeg_layout)) is None:
             raise
         raw = _buffered(stack, raw, place, layout)
         file = stack.enter_context(_sound(raw, layout))  # MPEG audio behind something else
@@ -245,11 +246,10 @@ def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSour
     return recording
 
 
-def _remembered(raw: BinaryIO | FileIO, place: Path | AudioSource, find: FindLayout) -> Layout | None:
+def _remembered(raw: BinaryIO | FileIO, place: Path | AudioSource, size: int, find: FindLayout) -> Layout | None:
     """The layout of a file, looked for once."""
     known, layout = _LAYOUTS.get(place)
     if not known:
-        size = raw.seek(0, os.SEEK_END)
         with ExitStack() as stack:
             stream = stack.enter_context(place.open("rb")) if isinstance(place, Path) else raw
             layout = find(stream, size)

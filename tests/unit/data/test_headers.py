@@ -284,6 +284,30 @@ def test_ogg_streams_that_were_appended_are_read_to_the_end(read, subtype):
     np.testing.assert_allclose(read(first + second, start=1.2)[1], samples[19_200:], atol=1e-4)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("tail", [b"", TEXT])
+def test_wav_files_that_were_appended_are_read_to_the_end(read, bits, tail):
+    def part(data):
+        return wav(data, len(data), riff=36 + len(data) + len(tail), bits=bits, tail=tail)
+
+    first, second = PCM[: -1 if bits == 8 else None], PCM[4000:]  # an odd number of bytes ends without padding
+    seconds, samples = read(part(first) + part(second) + part(first))
+    assert seconds == (2 * len(first) + len(second)) * 8 / bits / RATE
+    expected = [read(part(data))[1] for data in (first, second, first)]
+    np.testing.assert_array_equal(samples, np.concatenate(expected))
+
+
+def test_bytes_behind_a_wav_that_are_no_wav_are_left_alone(read):
+    assert read(wav(PCM, len(PCM), riff=36 + len(PCM)) + bytes(500))[0] == 1
+
+
+def test_wav_files_of_other_rates_are_refused(tmp_path):
+    parts = [encoded(speech(1, rate), rate, format="WAV") for rate in (16_000, 8_000)]
+    (tmp_path / "a.wav").write_bytes(b"".join(parts))
+    with pytest.raises(UtteranceError, match="got WAV files of 8,000 Hz with 1 channel"):
+        probe(Utterance("a", tmp_path / "a.wav"))
+
+
 def test_ogg_streams_of_other_rates_are_refused(tmp_path):
     parts = [encoded(speech(1, rate), rate, format="OGG", subtype="VORBIS") for rate in (16_000, 8_000)]
     (tmp_path / "a.ogg").write_bytes(b"".join(parts))

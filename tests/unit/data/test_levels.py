@@ -12,7 +12,7 @@ import voxrank
 from voxrank.config import ExtractionOptions, SequenceOptions
 from voxrank.data import levels, listening
 from voxrank.data.audio import Probed, decode, probe
-from voxrank.data.levels import Treatment, clipped_share, decide, measure
+from voxrank.data.levels import Treatment, clipped_share, decide, measure, read_blocks
 from voxrank.data.listening import check_audio, spread_sample
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.errors import DataError, UtteranceError
@@ -177,12 +177,11 @@ def test_a_value_that_is_not_finite_outside_of_a_stretch_does_not_matter(heard):
     np.testing.assert_allclose(heard(samples, start=1, end=2, subtype="FLOAT"), X, atol=1e-6)
 
 
-def test_measures_do_not_depend_on_how_a_file_is_read(tmp_path, monkeypatch):
-    """A stretch that is the whole file is measured from its samples, others by reading the file again."""
-    samples = np.stack([X, -0.8 * X + 0.05 * Y], axis=1)
-    whole = measure([samples.astype(np.float32)])
+def test_measures_do_not_depend_on_the_size_of_blocks(monkeypatch):
+    samples = np.stack([X, -0.8 * X + 0.05 * Y], axis=1).astype(np.float32)
+    whole = measure([samples])
     monkeypatch.setattr(levels, "BLOCK_SAMPLES", 1000)
-    parts = measure(levels._cut(samples.astype(np.float32)))
+    parts = measure(read_blocks(lambda start, n: samples[start : start + n], RATE, RATE, 2))
     assert parts.powers == pytest.approx(whole.powers)
     assert parts.mixed == pytest.approx(whole.mixed)
     assert (parts.peak, parts.integers) == (whole.peak, whole.integers)
@@ -262,7 +261,10 @@ def test_each_remark_counts_utterances_and_names_the_first(corpus):
             "channels cancel each other and their average is silent, or nearly so; the first channel with sound is "
             "used alone: 1 of 9 utterances, the first 1.wav"
         ),
-        "float samples in the range of 16-bit integers are divided by 32,768: 1 of 9 utterances, the first 3.wav",
+        (
+            "float samples in the range of 16-bit integers are scaled, divided by 32,768: 1 of 9 utterances, the first "
+            "3.wav"
+        ),
         "recordings are clipped, with more than 1 % of their samples at full scale: 2 of 9 utterances, the first 2.wav",
     )
 
