@@ -68,7 +68,8 @@ def prepare(
     """
     items, skipped, notes = readable_items(dataset, dataset.source, options, audio)
     if dataset.task == "transcription":
-        return replace(_spelled(dataset, items, skipped, options, sequence), notes=notes)
+        spelled = _spelled(dataset, items, skipped, options, sequence)
+        return replace(spelled, notes=[*notes, *spelled.notes])
     if dataset.task == "segmentation":
         prepared = _segmented(dataset, items, skipped, options, sequence)
     else:
@@ -169,7 +170,7 @@ class Unaligned:
         skipped: the other utterances.
         options: of the extraction.
         sequence: what becomes of them.
-        notes: what a user should know.
+        notes: what a user should know, a line each.
     """
 
     dataset: Dataset
@@ -179,7 +180,7 @@ class Unaligned:
     skipped: list[Skipped]
     options: ExtractionOptions
     sequence: SequenceOptions
-    notes: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> Seconds:
@@ -201,7 +202,8 @@ class Unaligned:
         silence = SPOKEN_SILENCE if self.sequence.silence is None else self.sequence.silence
         targets = timed_targets(timelines, self.classes, silence, _seconds(kept), versions)
         prepared = _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
-        return replace(prepared, notes=[*self.notes])
+        prepared.notes.extend(self.notes)
+        return prepared
 
     @property
     def counts(self) -> dict[str, int]:

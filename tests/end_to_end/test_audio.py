@@ -82,7 +82,7 @@ def test_data_that_are_silent_are_refused_before_anything_is_encoded(run, corpus
 
 
 def test_mp3_files_without_a_length_are_ranked_whole(run, corpus, tmp_path):
-    from voxrank.data.mpeg import parse_header
+    from voxrank.data.mpeg_headers import parse_header
 
     manifest = corpus(plain, suffix=".mp3", bitrate_mode="VARIABLE", compression_level=0.5)
     for path in tmp_path.glob("*.mp3"):

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voxrank.data.audio import decode, probe, resampled_length
-from voxrank.data.mpeg import parse_header
+from voxrank.data.mpeg_headers import parse_header
 from voxrank.data.utterance import Utterance
 from voxrank.errors import UtteranceError
 

@@ -130,7 +130,7 @@ def sequence_facts(
     except DataError as error:
         return {}, [f"`voxrank rank` would refuse this: {error}"], []
     if not isinstance(ready, Prepared):
-        return ready.counts, list(ready.notes), ready.skipped
+        return ready.counts, ready.notes, ready.skipped
     return said(ready.targets), [*ready.notes, *remarks(ready.targets)], ready.skipped
 
 

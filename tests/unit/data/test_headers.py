@@ -9,8 +9,9 @@ import soundfile
 
 from voxrank.data import recording
 from voxrank.data.audio import decode, probe
-from voxrank.data.layout import OPEN_ENDED_BYTES
-from voxrank.data.mpeg import parse_header
+from voxrank.data.layout import hidden_mpeg_layout
+from voxrank.data.mpeg_headers import parse_header
+from voxrank.data.riff import OPEN_ENDED_BYTES
 from voxrank.data.utterance import Utterance
 from voxrank.errors import UtteranceError
 
@@ -123,6 +124,12 @@ def test_tags_and_padding_of_an_mp3_hold_no_audio(read, before, between, behind,
     whole = before + part + (between + part if between else b"") + behind
     expected = 4 if between else 2
     assert expected <= read(whole)[0] < expected + 0.3
+
+
+def test_a_large_unknown_file_is_not_searched_for_mpeg_audio():
+    stream = io.BytesIO(b"\xff\xfb" * (1 << 21) + mp3(speech(1)))
+    assert hidden_mpeg_layout(stream, len(stream.getvalue())) is None
+    assert stream.tell() < 2 << 20
 
 
 @pytest.mark.parametrize("start", [0.0, 0.4, 1.3])

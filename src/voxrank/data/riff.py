@@ -1,0 +1,144 @@
+"""WAV and RF64 files whose sizes were left open, that hold MPEG audio, or that were appended to each other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from voxrank.data.mpeg import scan
+from voxrank.data.pieces import MAX_LINKS, Layout, Part, chained, mpeg_parts
+
+HEAD_BYTES = 4096
+"""Bytes of a file that show whether its header can be trusted."""
+OPEN_ENDED_BYTES = 0x7FFF_0000
+"""Sizes from here on stand in headers that were written to a pipe, before the length was known."""
+APPENDED_WAV = re.compile(b"RIFF.{4}WAVE", re.DOTALL)
+"""What a WAV file begins with."""
+WAV_TAGS = {0x50: "MPEG", 0x55: "MPEG"}
+"""Format tags of a WAV file that holds MPEG audio."""
+
+
+def riff_layout(stream: BinaryIO, size: int) -> Layout | None:
+    """Lay out a WAV or RF64 file whose size of data is 0 or unknown, or which holds MPEG audio."""
+    stream.seek(0)
+    chunks = _riff_chunks(stream.read(HEAD_BYTES))
+    if chunks is None or chunks.data_at > size:
+        return None
+    starts = _appended_wavs(stream, size)
+    if len(starts) > 1:
+        return chained(stream, starts, size, "WAV files")
+    left = size - chunks.data_at
+    if chunks.tag in WAV_TAGS:
+        stop = chunks.data_at + min(left, chunks.data_size or left)
+        audio = scan(stream, chunks.data_at, stop)
+        return None if audio is None else mpeg_parts(audio)
+    if not chunks.is_open(left) or (chunks.data_size == 0 and _are_chunks(stream, chunks, size)):
+        return None
+    stop = size - _trailing_bytes(stream, chunks.data_at, size)
+    held = min(stop - chunks.data_at, (1 << 8 * chunks.field) - 1).to_bytes(chunks.field, chunks.order)
+    at = chunks.size_at
+    return Layout((Part(((0, at), held, (at + chunks.field, stop))),))
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """What the header of a WAV file says of its data.
+
+    Attributes:
+        tag: of the format.
+        data_at: first byte of the data.
+        data_size: bytes of data that the header gives.
+        size_at: where the header gives it.
+        field: bytes of that number: 4, or 8 in RF64.
+        order: of its bytes.
+    """
+
+    tag: int
+    data_at: int
+    data_size: int
+    size_at: int
+    field: int
+    order: Literal["big", "little"]
+
+    def is_open(self, left: int) -> bool:
+        """Whether the size is one that was left open, with this many bytes of data in the file."""
+        limit = OPEN_ENDED_BYTES if self.field == 4 else 1 << 62
+        return left > 0 and (self.data_size == 0 or (self.data_size >= limit and self.data_size > left))
+
+
+def _riff_chunks(head: bytes) -> _Chunks | None:
+    """Walk the chunks in the first bytes of a file up to its data. Returns None where these are not among them."""
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
+    place, tag, long_at = 12, 0, None
+    while place + 8 <= len(head):
+        name, length = head[place : place + 4], int.from_bytes(head[place + 4 : place + 8], order)
+        if name == b"data":
+            if long_at is not None:
+                long = int.from_bytes(head[long_at : long_at + 8], order)
+                return _Chunks(tag, place + 8, long, long_at, 8, order)
+            return _Chunks(tag, place + 8, length, place + 4, 4, order)
+        if name == b"fmt ":
+            tag = int.from_bytes(head[place + 8 : place + 10], order)
+        elif name == b"ds64":
+            long_at = place + 16
+        place += 8 + length + length % 2
+    return None
+
+
+def is_doubtful(head: bytes, size: int) -> bool:
+    """Tell whether a WAV file needs a closer look.
+
+    Args:
+        head: the first bytes of the file.
+        size: all bytes of the file.
+    """
+    chunks = _riff_chunks(head)
+    if chunks is None:
+        return False
+    return chunks.tag in WAV_TAGS or chunks.is_open(1) or 0 < _riff_end(head) < size - 12
+
+
+def _riff_end(head: bytes) -> int:
+    """Where a WAV file ends, by its header; 0 where that was left open."""
+    length = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
+    return 8 + length if 0 < length < OPEN_ENDED_BYTES else 0
+
+
+def _appended_wavs(stream: BinaryIO, size: int) -> list[int]:
+    """Where each of several WAV files begins that were appended to each other."""
+    starts: list[int] = []
+    place: int | None = 0
+    while place is not None:
+        starts.append(place)
+        stream.seek(place)
+        end = _riff_end(stream.read(8))
+        stream.seek(place + max(0, end - 1))  # with or without a byte of padding
+        found = APPENDED_WAV.search(stream.read(14)) if end else None
+        place = place + end - 1 + found.start() if found and len(starts) <= MAX_LINKS else None
+    return [start for start in starts if start < size]
+
+
+def _are_chunks(stream: BinaryIO, chunks: _Chunks, size: int) -> bool:
+    """Whether other chunks fill the file behind empty data: then it is empty."""
+    place = chunks.data_at
+    while place + 8 <= size:
+        stream.seek(place)
+        head = stream.read(8)
+        if not head[:4].isascii() or not head[:4].decode().isprintable():
+            return False
+        length = int.from_bytes(head[4:], chunks.order)
+        place += 8 + length + length % 2
+    return size <= place <= size + 1
+
+
+def _trailing_bytes(stream: BinaryIO, start: int, size: int) -> int:
+    """The size of a chunk of text that a writer put behind data of unknown size."""
+    first = max(start, size - HEAD_BYTES)
+    stream.seek(first)
+    tail = stream.read(HEAD_BYTES)
+    at = tail.rfind(b"LIST")
+    if at < 0 or len(tail) - at < 12 or tail[at + 8 : at + 12] not in (b"INFO", b"adtl"):
+        return 0
+    length = int.from_bytes(tail[at + 4 : at + 8], "little")
+    return len(tail) - at if 0 <= len(tail) - at - 8 - length <= 1 else 0
