@@ -12,10 +12,10 @@ import soxr
 from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
-from voxrank.data.layout import UNKNOWN_LENGTH
 from voxrank.data.levels import Treatment, silence_reason, treatment_of
 from voxrank.data.patience import within
 from voxrank.data.recording import Recording, Samples, open_recording
+from voxrank.data.stream_layout import UNKNOWN_LENGTH
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import UtteranceError, shortened
 

@@ -20,10 +20,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from voxrank.config import Seconds
-from voxrank.data.layout import FindLayout, hidden_mpeg_layout, needs_layout
 from voxrank.data.pieces import Layout, PiecedStream
 from voxrank.data.riff import HEAD_BYTES, OPEN_ENDED_BYTES
 from voxrank.data.sources import AudioSource, stamp_of
+from voxrank.data.stream_layout import FindLayout, hidden_mpeg_layout, needs_layout
 from voxrank.data.utterance import Utterance
 from voxrank.errors import UtteranceError
 
