@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -347,7 +346,7 @@ def test_help_has_examples_and_version(run):
 
 
 SLOW_MODEL = """
-import time
+import sys
 from torch import nn
 class Slow(nn.Module):
     def __init__(self):
@@ -355,7 +354,7 @@ class Slow(nn.Module):
         self.blocks = nn.ModuleList([nn.Linear(160, 4)])
     def forward(self, x):
         print("forward", flush=True)
-        time.sleep(0.5)
+        sys.stdin.readline()  # whoever started this says when to go on
         return self.blocks[0](x[:, : x.shape[1] // 160 * 160].unflatten(1, (-1, 160)))
 def build(): return Slow()
 """
@@ -368,17 +367,19 @@ def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, hear_interr
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "COLUMNS": "80"},
         preexec_fn=hear_interrupts,
     )
-    for _ in range(3):  # two probes, then real work
+    process.stdin.write("\n" * 2)  # two probes, then real work, which waits
+    process.stdin.flush()
+    for _ in range(3):
         assert process.stdout.readline() == "forward\n"
-    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.strip().splitlines()[-1] == "voxrank: stopped; no ranking was written"
     assert "Traceback" not in err
