@@ -5,13 +5,14 @@ import importlib.util
 import json
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
 # Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# Ray ends workers where other programs use the machine's memory.
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -38,8 +39,9 @@ def _load(name):
 
 
 def pytest_configure(config):
-    """Say at the end of a run what was skipped."""
-    config.pluginmanager.register(_load("skips"), "skips")
+    """Say at the end of a run what was skipped, and lend processes that start quickly."""
+    for name in ("skips", "processes"):
+        config.pluginmanager.register(_load(name), name)
 
 
 def tone(frequency_hz, seconds, seed):

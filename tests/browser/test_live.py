@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from functools import partial
 
@@ -206,11 +205,9 @@ def test_a_port_that_is_taken(live):
         LiveView(70_000)
 
 
-def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live):
-    command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel", "-m", "mfcc", "--watch", "--json"]
-    run = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "o")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live, start_python):
+    command = ("-m", "voxrank", "rank", tones, "-m", "logmel", "-m", "mfcc", "--watch", "--json")
+    run = start_python(*command, "--out", tmp_path / "o", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     url = re.search(r"http://127\.0\.0\.1:\d+/", run.stderr.readline()).group()
     heard = threading.Thread(target=run.stderr.read)
     heard.start()
@@ -224,11 +221,11 @@ def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live):
     assert (tmp_path / "o" / "report.html").exists()
 
 
-def test_interrupted_it_goes_away(tones, hear_interrupts):
+def test_interrupted_it_goes_away(start_python):
     code = "import sys, time; from voxrank.cli import rank as r; from voxrank.cli.main import exit_code\n"
     code += "def wait(progress):\n    print('waiting', file=sys.stderr, flush=True)\n    time.sleep(600)\n"
     code += "sys.exit(0 if r.run_and_show(wait, out_dir=None, json_out=True, watch_port=0) else 1)"
-    run = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+    run = start_python("-c", code, stderr=subprocess.PIPE)
     assert "Watch at http://127.0.0.1:" in run.stderr.readline()
     assert run.stderr.readline() == "waiting\n"
     os.kill(run.pid, signal.SIGINT)

@@ -104,18 +104,16 @@ def make():
 """
 
 
-def started(tmp_path, tones, *options, preexec_fn=None):
+@pytest.fixture
+def started(tmp_path, tones, start_python):
+    """Starts a ranking by a model that waits while it is held."""
     (tmp_path / "slow_model.py").write_text(SLOW)
-    command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "py:slow_model:make", "--json", *options]
-    return subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        stdout=-1,
-        stderr=-1,
-        text=True,
-        preexec_fn=preexec_fn,
-    )
+
+    def start(*options):
+        command = ("-m", "voxrank", "rank", tones, "-m", "py:slow_model:make", "--json", *options)
+        return start_python(*command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    return start
 
 
 def entries(folder):
@@ -123,11 +121,11 @@ def entries(folder):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, hear_interrupts, how, wait_until):
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, own_cache, started, how, wait_until):
     """The code of the model is part of its key, so that a file beside it says whether it goes on."""
     hold = tmp_path / "hold"
     hold.touch()
-    begun = started(tmp_path, tones, preexec_fn=hear_interrupts)
+    begun = started()
     wait_until(lambda: len(entries(own_cache)) >= 2 or begun.poll() is not None)
     begun.send_signal(how)
     out, err = begun.communicate(timeout=120)
@@ -138,8 +136,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, tones, own_cache, h
     left = len(entries(own_cache))
     assert left >= 2
     hold.unlink()
-    finished = started(tmp_path, tones).communicate(timeout=120)[0]
-    whole = started(tmp_path, tones, "--no-cache").communicate(timeout=120)[0]
+    finished = started().communicate(timeout=120)[0]
+    whole = started("--no-cache").communicate(timeout=120)[0]
     assert 0 < cost(finished)["cached_s"] < json.loads(whole)["data"]["seconds"]
     mine, theirs = (
         {x["layer"]: x["scores"]["logme"]["value"] for x in json.loads(out)["layers"]} for out in (finished, whole)
