@@ -10,7 +10,7 @@ trap 'rm -rf "$fresh"' EXIT
 "${PYTHON:-python3}" -m venv "$fresh"
 pip=("$fresh/bin/pip" install --quiet --disable-pip-version-check)
 "${pip[@]}" 'pip>=26.0' # knows --uploaded-prior-to
-"${pip[@]}" 'torch==2.13.0'
+"${pip[@]}" --uploaded-prior-to "$age" 'torch==2.13.0'
 touch "$fresh/none.txt"
 pinned=$fresh/none.txt
 if [[ ${1:-} == --keep ]]; then pinned=constraints.txt; fi

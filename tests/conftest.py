@@ -11,8 +11,9 @@ from pathlib import Path
 # Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-# Ray ends workers where other programs use the machine's memory.
+# Ray ends workers where other programs use the machine's memory, or keep it busy.
 os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -42,6 +43,33 @@ def pytest_configure(config):
     """Say at the end of a run what was skipped, and lend processes that start quickly."""
     for name in ("skips", "processes"):
         config.pluginmanager.register(_load(name), name)
+
+
+SLOW = (
+    "docs/test_blocks.py",
+    "end_to_end/test_cli.py",
+    "end_to_end/test_validate.py",
+    "unit/test_racing.py",
+    "unit/encoders/test_pack.py",
+    "end_to_end/test_ray.py",
+    "unit/engines/test_engines.py",
+    "browser/test_live.py",
+    "browser/test_report.py",
+    "unit/finetune/test_script.py",
+    "unit/test_cache.py",
+    "unit/report/page/test_document.py",
+    "end_to_end/test_formats.py",
+    "fuzz/test_limits.py",
+    "unit/groundtruth/test_backbones.py",
+)
+"""Files that take longest, the slowest first: begun first, so that both workers of `make test` end together."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put slow files first, all else in its order."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def tone(frequency_hz, seconds, seed):

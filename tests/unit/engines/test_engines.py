@@ -38,8 +38,10 @@ def notes():
 @pytest.fixture(scope="module")
 def ray(load, notes):
     two = EngineOptions("ray", workers=2)
-    with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
-        yield engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crew, "PATIENCE_S", 600.0)  # on a busy machine workers take their time
+        with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
+            yield engine
 
 
 @pytest.fixture(params=["local", "ray"])
