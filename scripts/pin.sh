@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Write constraints.txt from a fresh environment with every extra. `scripts/pin.sh --keep` leaves what is pinned
+# Write constraints.txt from a fresh environment with every extra, from releases that have been out for two weeks: a
+# release of yesterday may be withdrawn, and mirrors may not serve it yet. `scripts/pin.sh --keep` leaves what is pinned
 # already at its version, and adds what is new.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+age=P14D
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 "${PYTHON:-python3}" -m venv "$fresh"
-"$fresh/bin/pip" install --quiet --disable-pip-version-check 'torch==2.13.0'
+pip=("$fresh/bin/pip" install --quiet --disable-pip-version-check)
+"${pip[@]}" 'pip>=26.0' # knows --uploaded-prior-to
+"${pip[@]}" --uploaded-prior-to "$age" 'torch==2.13.0'
 touch "$fresh/none.txt"
 pinned=$fresh/none.txt
 if [[ ${1:-} == --keep ]]; then pinned=constraints.txt; fi
-"$fresh/bin/pip" install --quiet --disable-pip-version-check --constraint "$pinned" '.[dev,docs,audit,release]'
+"${pip[@]}" --uploaded-prior-to "$age" --constraint "$pinned" '.[dev,docs,audit,release]'
 {
   echo "# Every version that make installs. Made by scripts/pin.sh; do not edit by hand."
   "$fresh/bin/pip" freeze --exclude voxrank | sed 's/+cpu$//'

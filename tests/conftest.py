@@ -5,18 +5,71 @@ import importlib.util
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 # Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# Ray ends workers where other programs use the machine's memory, or keep it busy.
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import soundfile  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# Neither the machine's speed nor chance decides a test: examples have no deadline, and are the same in every run.
+# `--hypothesis-profile explore` looks for new ones.
+_ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, database=None, **_ALWAYS)
+settings.register_profile("explore", **_ALWAYS)
+settings.load_profile("same")
 
 RATE = 16_000
 TONES_HZ = {"low": 200.0, "middle": 500.0, "high": 1400.0}
+
+
+def _load(name):
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pytest_configure(config):
+    """Say at the end of a run what was skipped, and lend processes that start quickly."""
+    for name in ("skips", "processes"):
+        config.pluginmanager.register(_load(name), name)
+
+
+SLOW = (
+    "docs/test_blocks.py",
+    "end_to_end/test_cli.py",
+    "end_to_end/test_validate.py",
+    "unit/test_racing.py",
+    "unit/encoders/test_pack.py",
+    "end_to_end/test_ray.py",
+    "unit/engines/test_engines.py",
+    "browser/test_live.py",
+    "browser/test_report.py",
+    "unit/finetune/test_script.py",
+    "unit/test_cache.py",
+    "unit/report/page/test_document.py",
+    "end_to_end/test_formats.py",
+    "fuzz/test_limits.py",
+    "unit/groundtruth/test_backbones.py",
+)
+"""Files that take longest, the slowest first: begun first, so that both workers of `make test` end together."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put slow files first, all else in its order."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def tone(frequency_hz, seconds, seed):
@@ -34,6 +87,23 @@ def _hear_interrupts():
 def hear_interrupts():
     """For `preexec_fn`: shells have what they start in the background ignore SIGINT, and that is inherited."""
     return _hear_interrupts
+
+
+WAITED_S = 200.0
+"""For what must come, however busy the machine is; less than the limit of a test."""
+
+
+@pytest.fixture
+def wait_until():
+    """Waits until something is so."""
+
+    def wait(is_so):
+        end = time.monotonic() + WAITED_S
+        while not is_so():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +221,4 @@ def spelled(tmp_path, write_wav):
 @pytest.fixture(scope="session")
 def made():
     """Rankings and validations for tests of reports: `make_ranking`, `make_validation`."""
-    spec = importlib.util.spec_from_file_location("made", Path(__file__).with_name("made.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return _load("made")

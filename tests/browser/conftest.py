@@ -12,12 +12,16 @@ if os.environ.get("VOXRANK_CHROMIUM"):
     CHROMIUM = os.environ["VOXRANK_CHROMIUM"]
 
 
+WAIT_MS = 120_000
+"""For what must come, however busy the machine is."""
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """The browser, started once."""
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium here; install one, or name it in VOXRANK_CHROMIUM")
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra dev)")
+        pytest.skip("no Chromium here; run: apt-get install chromium (or name another in VOXRANK_CHROMIUM)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here; run: pip install playwright")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root with its sandbox
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -34,6 +38,7 @@ class Visit:
 
     def __init__(self, browser, *, offline=True, **options):
         self.context = browser.new_context(**options)
+        self.context.set_default_timeout(WAIT_MS)
         self.complaints, self.requests, self.dialogs = [], [], []
         self.context.set_offline(offline)
         self.page = self.context.new_page()
@@ -51,7 +56,7 @@ class Visit:
     def open(self, file):
         """A report from disk; waits until its charts are drawn."""
         self.page.goto(Path(file).as_uri())
-        self.page.wait_for_selector("html[data-drawn]", timeout=20_000)
+        self.page.wait_for_selector("html[data-drawn]")
         return self.page
 
 

@@ -97,7 +97,7 @@ def test_points_tell_what_they_are(visit, whole):
     point.scroll_into_view_if_needed()
     point.hover()
     tip = page.locator(".vg-tooltip.visible")
-    tip.wait_for(timeout=3000)
+    tip.wait_for()
     assert "model" in tip.inner_text()
     assert any(name in tip.inner_text() for name in ("openai/whisper-base", "logmel", "pack:ge2e", "facebook/hubert"))
     assert tip.evaluate("one => getComputedStyle(one).position") == "fixed"
@@ -118,7 +118,7 @@ def test_names_stay_text_wherever_they_are_shown(visit, report, made):
     point = page.locator("#chart-picture-0 .mark-symbol path").first
     point.scroll_into_view_if_needed()
     point.hover()
-    page.locator(".vg-tooltip.visible").wait_for(timeout=3000)
+    page.locator(".vg-tooltip.visible").wait_for()
     assert page.locator(".vg-tooltip *").evaluate_all("all => all.map(one => one.tagName)").count("SCRIPT") == 0
 
 

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 import transformers as tf
 
+import voxrank.data.read  # noqa: F401  registers the readers
 from voxrank.data import formats
 
 RATE = 16_000

@@ -102,6 +102,12 @@ def test_a_field_without_a_line_is_refused():
     assert "| `second` | text, or null | two in one. |" in text
 
 
+def test_attributes_are_read_however_the_interpreter_indents_a_docstring():
+    raw = "A class.\n\n    Attributes:\n        first, second: two\n            in one.\n    "
+    for doc in (raw, inspect.cleandoc(raw), raw.replace("\n    ", "\n        ")):
+        assert reference.attributes(doc) == {"first": "two in one.", "second": "two in one."}
+
+
 def test_every_public_name_is_in_the_api():
     named = set(re.findall(r"auto(?:function|class|exception):: voxrank\.(\w+)$", page("api"), re.MULTILINE))
     assert named == set(voxrank.__all__)

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -143,7 +142,7 @@ CSI = "\x1b["
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
-def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, coloured):
+def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, coloured, start_python):
     """The command in a terminal of its own; what it prints there."""
     import pty
 
@@ -151,19 +150,19 @@ def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, colo
     for name in set(environment) & {"NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"} - set(variables):
         del environment[name]
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel"]
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        printed = b""
-        while True:
-            try:
-                printed += (piece := os.read(ours, 65536))
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
+    command = ("-m", "voxrank", "rank", tones, "-m", "logmel")
+    process = start_python(*command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    printed = b""
+    while True:
+        try:
+            printed += (piece := os.read(ours, 65536))
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
     os.close(ours)
-    assert process.returncode == 0
+    assert process.wait() == 0
     colours = re.findall(r"\x1b\[[0-9;]*m", printed.decode())
     assert any(re.search(r"[\[;]3[0-9]", colour) for colour in colours) == coloured
 
@@ -347,7 +346,7 @@ def test_help_has_examples_and_version(run):
 
 
 SLOW_MODEL = """
-import time
+import sys
 from torch import nn
 class Slow(nn.Module):
     def __init__(self):
@@ -355,30 +354,30 @@ class Slow(nn.Module):
         self.blocks = nn.ModuleList([nn.Linear(160, 4)])
     def forward(self, x):
         print("forward", flush=True)
-        time.sleep(0.5)
+        sys.stdin.readline()  # whoever started this says when to go on
         return self.blocks[0](x[:, : x.shape[1] // 160 * 160].unflatten(1, (-1, 160)))
 def build(): return Slow()
 """
 
 
-def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, hear_interrupts):
+def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, start_python):
     (tmp_path / "slow_speech_net.py").write_text(SLOW_MODEL)
-    command = [sys.executable, "-m", "voxrank", "rank", str(tones)]
+    command = ["-m", "voxrank", "rank", tones]
     command += ["-m", "py:slow_speech_net:build", "--out", "o", "--batch", "1"]
-    process = subprocess.Popen(
-        command,
+    process = start_python(
+        *command,
         cwd=tmp_path,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
         env={**os.environ, "COLUMNS": "80"},
-        preexec_fn=hear_interrupts,
     )
-    for _ in range(3):  # two probes, then real work
+    process.stdin.write("\n" * 2)  # two probes, then real work, which waits
+    process.stdin.flush()
+    for _ in range(3):
         assert process.stdout.readline() == "forward\n"
-    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.strip().splitlines()[-1] == "voxrank: stopped; no ranking was written"
     assert "Traceback" not in err
@@ -396,23 +395,21 @@ def test_interrupt_while_packages_are_imported_is_one_line(tmp_path, hear_interr
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_terminals_that_are_not_utf8_get_the_result(tones, encoding):
+def test_terminals_that_are_not_utf8_get_the_result(tones, encoding, run_python):
     content = tones.read_text().replace("low", "низкий").splitlines()
     tones.write_text("\n".join(line.replace("clips/низкий", "clips/low") for line in content), encoding="utf-8")
-    rank = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel"]
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    table = subprocess.run(rank, capture_output=True, check=True, env=environment)
+    rank = ("-m", "voxrank", "rank", tones, "-m", "logmel")
+    binary = {"env": {**os.environ, "PYTHONIOENCODING": encoding}, "text": False, "check": True}
+    table = run_python(*rank, **binary)
     assert "Fine-tune logmel" in table.stdout.decode(encoding)
-    inspect = [sys.executable, "-m", "voxrank", "inspect", str(tones), "--json"]
-    printed = subprocess.run(inspect, capture_output=True, check=True, env=environment).stdout
+    printed = run_python("-m", "voxrank", "inspect", tones, "--json", **binary).stdout
     assert json.loads(printed.decode(encoding))["classes"]["низкий"] == 12
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
-def test_a_full_disk_is_one_line(tones):
+def test_a_full_disk_is_one_line(tones, run_python):
     with FULL.open("w") as full:
-        command = [sys.executable, "-m", "voxrank", "inspect", str(tones)]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = run_python("-m", "voxrank", "inspect", tones, stdout=full)
     assert done.returncode == 1
     assert done.stderr.startswith("voxrank: cannot write: ")
     assert len(done.stderr.splitlines()) == 1

@@ -20,19 +20,17 @@ def example():
         yield
 
 
-def in_a_process(*arguments):
+@pytest.fixture
+def in_a_process(run_python):
     """What the command prints, as a user starts it."""
-    command = [sys.executable, "-m", "voxrank", *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return lambda *arguments: json.loads(run_python("-m", "voxrank", *arguments, "--json", check=True).stdout)
 
 
 def fishers(content):
     return {(x["model"], x["layer"]): x["scores"]["fisher"] for x in content["layers"]}
 
 
-def test_rank_with_its_encoder_and_its_score(example, tones):
+def test_rank_with_its_encoder_and_its_score(example, in_a_process, tones):
     content = in_a_process("rank", tones, "--model", "example:bank", "-m", "logmel", "--score", "fisher")
     assert {m["model"] for m in content["models"]} == {"example:bank", "logmel"}
     assert content["options"]["scores"] == ["fisher"]
@@ -122,7 +120,7 @@ def test_validate_trains_on_it_and_judges_its_score(example, run, tones, tmp_pat
     assert "fisher" in {x["name"] for x in content["judged"]}
 
 
-def test_workers_of_ray_load_it_too(example, run, tones):
+def test_workers_of_ray_load_it_too(example, in_a_process, run, tones):
     command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--no-cache")
     there = fishers(in_a_process(*command, "--engine", "ray", "--workers", "1"))
     here = fishers(json.loads(run(*command, "--json")[1]))

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,13 @@ MODULE = """
 import os
 import time
 from torch import nn
+from voxrank.cache.store import Cache
+from voxrank.config import CacheOptions
+
+def held():
+    # Whether as many utterances are kept as the test wants
+    most = int(os.environ.get("KEPT_AT_MOST", 0))
+    return most and sum(one.utterances for one in Cache(CacheOptions()).holdings()) >= most
 
 class Slow(nn.Module):
     sample_rate, min_samples = 16_000, 400
@@ -30,17 +36,16 @@ class Slow(nn.Module):
         nn.init.constant_(self.front.bias, 0.1)
 
     def forward(self, waveforms):
-        if "SLOWLY" in os.environ and len(waveforms) > 4:
-            time.sleep(3)
+        while held():
+            time.sleep(0.05)
         return self.front(waveforms[:, None]).transpose(1, 2)
 """
 MODEL = "py:slow:Slow"
-NOTHING_LEFT_S = 20
 
 
 @pytest.fixture
 def folder(tones):
-    """Where the tones are, with a model that takes its time."""
+    """Where the tones are, with a model that waits where it is told to."""
     (tones.parent / "slow.py").write_text(MODULE)
     return tones.parent
 
@@ -76,13 +81,6 @@ def begin(folder, *arguments, preexec_fn=None, **variables):
     )
 
 
-def wait_for(what, seconds):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def utterances_kept(folder):
     return sum(one.utterances for one in Cache(CacheOptions(str(folder / "kept"))).holdings())
 
@@ -97,13 +95,13 @@ def assert_same(found, expected):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(folder, monkeypatch):
-    started = begin(folder, SLOWLY="yes")
-    wait_for(lambda: utterances_kept(folder) >= 9, 200)
+def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(folder, monkeypatch, wait_until):
+    started = begin(folder, KEPT_AT_MOST="9")
+    wait_until(lambda: utterances_kept(folder) >= 9)
     assert started.poll() is None
     started.kill()
     started.communicate()
-    wait_for(lambda: not any(name.startswith(b"ray::") for name in processes_of(folder)), NOTHING_LEFT_S)
+    wait_until(lambda: not any(name.startswith(b"ray::") for name in processes_of(folder)))
     kept = utterances_kept(folder)
     assert 9 <= kept < 36
     again = begin(folder, "--json")
@@ -115,19 +113,19 @@ def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(fo
     assert_same(found, json.loads(voxrank.rank("tones.csv", [MODEL]).to_json()))
     assert "done in" in told
     assert "ray" not in told.lower()
-    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
+    wait_until(lambda: not processes_of(folder))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_interrupt_is_one_line_and_leaves_nothing(folder, hear_interrupts):
-    started = begin(folder, preexec_fn=hear_interrupts, SLOWLY="yes")
-    wait_for(lambda: utterances_kept(folder) >= 1, 200)
+def test_an_interrupt_is_one_line_and_leaves_nothing(folder, hear_interrupts, wait_until):
+    started = begin(folder, preexec_fn=hear_interrupts, KEPT_AT_MOST="1")
+    wait_until(lambda: utterances_kept(folder) >= 1)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
-    _, told = started.communicate(timeout=60)
+    _, told = started.communicate(timeout=120)
     assert started.returncode == 130
     assert told.splitlines()[-1] == "voxrank: stopped; no ranking was written"
     assert "Traceback" not in told
-    wait_for(lambda: not processes_of(folder), NOTHING_LEFT_S)
+    wait_until(lambda: not processes_of(folder))
     assert not list(Path("/tmp").glob(f"voxrank-ray-{started.pid}-*"))
 
 

@@ -9,8 +9,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
-import time
 import xml.etree.ElementTree as ET
 from functools import partial
 from pathlib import Path
@@ -399,18 +397,33 @@ def test_an_interrupted_run_goes_on(run, tones, tmp_path, monkeypatch):
     assert more == [(0, 0), (0, 0), (0, 1), (0, 0)]  # logmel's rival, and all of mfcc
 
 
+HELD = """
+import sys, time
+from voxrank.cli.main import exit_code
+from voxrank.groundtruth import strategies
+begun, train = [], strategies.train
+def held(*arguments):
+    begun.append(1)
+    if len(begun) > 3:
+        print("held", flush=True)
+        time.sleep(600)
+    return train(*arguments)
+strategies.train = held
+sys.exit(exit_code(sys.argv[1:]))
+"""
+"""The command, which is held in its fourth trial."""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
-def test_a_run_that_is_killed_loses_no_trial(run, tones, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_loses_no_trial(run, start_python, tones, tmp_path, monkeypatch):
     out_dir = tmp_path / "o"
-    command = ["validate", str(tones), "-m", "logmel", "--epochs", "1", "--out", str(out_dir)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "voxrank", *command, "--seeds", "500"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        before = wait_for_rows(out_dir / "trials.sqlite", 3, process)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+    command = ["validate", tones, "-m", "logmel", "--epochs", "1", "--out", out_dir]
+    process = start_python("-c", HELD, *command, "--seeds", "500", stdout=subprocess.PIPE)
+    assert process.stdout.readline() == "held\n"
+    before = read_rows(out_dir / "trials.sqlite")
+    assert len(before) == 3
+    process.kill()
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert not (out_dir / "validation.json").exists()
     there = read_rows(out_dir / "trials.sqlite")
@@ -434,16 +447,6 @@ def read_rows(path):
         return []
     finally:
         connection.close()
-
-
-def wait_for_rows(path, count, process):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        rows = read_rows(path)
-        if len(rows) >= count:
-            return rows
-        time.sleep(0.05)
-    raise AssertionError("the run ended or hung before it had rows")
 
 
 def constructed(names, values, *, metric="accuracy"):
@@ -505,14 +508,13 @@ def test_pictures_of_many_models_in_other_letters(tmp_path):
     assert files_in(tmp_path) == ["ranks.svg", "scatter.svg"]
 
 
-def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path):
+def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path, run_python):
     code = (
         "import importlib.util as u, sys; find = u.find_spec; "
         "u.find_spec = lambda name, *rest: None if name == 'peft' else find(name, *rest); "
         "from voxrank.cli.main import exit_code; sys.exit(exit_code(sys.argv[1:]))"
     )
-    arguments = [sys.executable, "-c", code, "validate", str(tones), "--model", "logmel", "--out", str(tmp_path / "o")]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    done = run_python("-c", code, "validate", tones, "--model", "logmel", "--out", tmp_path / "o")
     assert done.returncode == 2
     assert " ".join(done.stderr.split()) == (
         "voxrank: fine-tuning needs peft; install voxrank with the extra validate: pip install 'voxrank[validate]'"

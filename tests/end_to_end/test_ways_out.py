@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
@@ -107,7 +105,7 @@ def test_wrong_requests_are_one_line(run, ranked, tmp_path):
     assert "cannot read a ranking at" in err
 
 
-def test_rank_writes_a_script_that_runs(run, tones, hubert, tmp_path):
+def test_rank_writes_a_script_that_runs(run, run_python, tones, hubert, tmp_path):
     there = tmp_path / "finetune.py"
     code, out, err = run(
         *("rank", tones, "-m", hubert, "--strategy", "layer", "--score", "logme", "--layers", "1"),
@@ -120,8 +118,7 @@ def test_rank_writes_a_script_that_runs(run, tones, hubert, tmp_path):
     assert 'STRATEGY = "layer"' in text
     assert "LAYER = 1  #" in text
     there.write_text(text.replace("EPOCHS = 30", "EPOCHS = 1"))
-    done = subprocess.run([sys.executable, str(there)], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run_python(there, cwd=tmp_path, check=True)
     assert "block 1 and the head learn" in done.stdout
     code, out, _ = run("rank", tones, "-m", hubert, "--then", there)
     assert code == 2

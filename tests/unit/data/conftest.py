@@ -1,6 +1,7 @@
 """The same speech in many forms: a form is right when it is ranked as the manifest is."""
 
 import csv
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 import voxrank
+from voxrank.data import patience
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,24 @@ class Clip:
     @property
     def name(self):
         return self.path.stem
+
+
+@pytest.fixture
+def never(monkeypatch):
+    """A call that does not return before the test ends: its limit is over once it blocks, that of others never is."""
+    over = threading.Event()
+
+    def block(*_):
+        threading.current_thread().blocks = True
+        over.wait()
+
+    def join(work, _):
+        while work.is_alive() and not getattr(work, "blocks", False):
+            threading.Thread.join(work, 0.01)
+
+    monkeypatch.setattr(patience._Work, "join", join)
+    yield block
+    over.set()
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_columns_are_found_by_type_and_name(saved):
     assert voxrank.read_dataset(saved, target="speaker_id").classes == ("0", "1", "2", "3")
 
 
-def test_rows_travel_by_their_place(saved, clips):
+def test_rows_travel_by_their_place(saved, clips, run_python):
     utterance = voxrank.read_dataset(saved).utterances[5]
     assert isinstance(utterance.audio, ArrowRow)
     sent = pickle.dumps(utterance.audio)
@@ -80,9 +80,7 @@ def test_rows_travel_by_their_place(saved, clips):
         "import sys, pickle; from voxrank.data.sources import digest_of_audio;"
         "print(digest_of_audio(pickle.loads(bytes.fromhex(sys.argv[1]))))"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code, sent.hex()], capture_output=True, text=True, check=True, cwd="/"
-    )
+    found = run_python("-c", code, sent.hex(), check=True, cwd="/")
     assert found.stdout.strip() == digest_of_audio(clips[5].path)
 
 

@@ -169,9 +169,9 @@ def test_a_disk_that_fails_is_said_to():
         decode(utterance(Source()), RATE)
 
 
-def test_a_source_that_does_not_answer_costs_one_utterance(monkeypatch):
+def test_a_source_that_does_not_answer_costs_one_utterance(monkeypatch, never):
     monkeypatch.setattr(audio, "PATIENCE_S", 0.2)
-    slow = utterance(HeldAudio("h", 0, lambda _: time.sleep(5) or b""))
+    slow = utterance(HeldAudio("h", 0, never))
     data = Dataset("d", "classification", "label", (slow,))
     _, [skipped] = audio.probe_all(data, 1)
     assert skipped.reason == "expected audio, got no answer in 0.2 s; check the disk or the file"

@@ -38,8 +38,10 @@ def notes():
 @pytest.fixture(scope="module")
 def ray(load, notes):
     two = EngineOptions("ray", workers=2)
-    with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
-        yield engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crew, "PATIENCE_S", 600.0)  # on a busy machine workers take their time
+        with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
+            yield engine
 
 
 @pytest.fixture(params=["local", "ray"])
@@ -129,7 +131,8 @@ def test_what_any_engine_kept_no_engine_encodes_again(engine, local, load, tones
         again, told = sketch(again_by, prepared, cache=Cache(cache), sample=sample)
         assert again.encode_s == 0
         assert again.speed == pytest.approx(first.speed)  # as it was timed then
-        assert again.cached_s == told == pytest.approx(sum(item.seconds for item in prepared.items))
+        assert again.cached_s == pytest.approx(sum(item.seconds for item in prepared.items))
+        assert told == pytest.approx(again.cached_s)  # added up in another order
         assert_same(again, expected_of(load, prepared, sample=sample))
 
 

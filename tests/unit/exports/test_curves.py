@@ -1,8 +1,6 @@
 """Curves show the scores, and drawing them leaves nothing behind."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -55,7 +53,7 @@ def test_names_are_drawn_as_text(make, name):
     assert shown[0].get_text().replace(r"\$", "$").strip() == name.replace("\n", "\\n")
 
 
-def test_plot_needs_no_display_and_leaves_pyplot_alone(ranking, tmp_path):
+def test_plot_needs_no_display_and_leaves_pyplot_alone(ranking, tmp_path, run_python):
     ranking.save(tmp_path)
     code = (
         "import sys; from voxrank import Ranking; import matplotlib\n"
@@ -64,7 +62,7 @@ def test_plot_needs_no_display_and_leaves_pyplot_alone(ranking, tmp_path):
         f"Ranking.load({str(tmp_path)!r}).plot().figure.savefig({str(tmp_path / 'x.svg')!r})\n"
         "print('matplotlib.pyplot' in sys.modules, before == settings())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_no_display())
+    done = run_python("-c", code, check=True, env=_no_display())
     assert done.stdout.split() == ["False", "True"]
     assert "<svg" in (tmp_path / "x.svg").read_text()
 

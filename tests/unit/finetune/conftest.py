@@ -1,8 +1,6 @@
 """Rankings whose winner is a small checkpoint, and the scripts made of them."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -75,12 +73,6 @@ def loaded(tmp_path, ranking):
 
 
 @pytest.fixture
-def executed():
+def executed(run_python):
     """Runs a script as a user does; gives what it prints."""
-
-    def run(path, folder):
-        done = subprocess.run([sys.executable, str(path)], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    return lambda path, folder: run_python(path, cwd=folder, check=True).stdout

@@ -110,6 +110,9 @@ def whole(last: int) -> alt.Axis:
 
 
 def spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, tall: str) -> Spec:
-    """As JSON, as wide as the place where it is drawn."""
+    """As JSON, as wide as the place where it is drawn.
+
+    It is not checked against the schema of Vega-Lite here, which takes longer than all else of a page; a test does so.
+    """
     sized = chart.properties(width="container", height=HEIGHTS_PX[tall])
-    return sized.to_dict()
+    return sized.to_dict(validate=False)

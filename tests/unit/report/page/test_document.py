@@ -87,6 +87,15 @@ def test_every_chart_has_a_name_a_caption_and_a_table(made):
     assert all(attributes["aria-label"] for attributes in pictures)
 
 
+def test_every_chart_is_valid_vega_lite(made):
+    from altair.vegalite.v6.schema.core import Root
+
+    charts = page_of(made.make_ranking(), made.make_validation()).payload["charts"]
+    assert len(charts) > 10
+    for chart in charts.values():
+        Root.validate(chart)
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))
 def test_any_name_is_text(made, names):
