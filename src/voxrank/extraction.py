@@ -434,7 +434,7 @@ class _SampleSums(_LayerSums):
     def close(self) -> None:
         """Multiply what waits."""
         if self._waiting:
-            self.products.add(self_products(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]))
+            self.products.merge(self_products(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]))
             self._waiting.clear()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from voxrank.cache.files import SUFFIX
 from voxrank.config import Seconds
-from voxrank.sketches.blocks import whole
+from voxrank.sketches.blocks import upper, whole
 from voxrank.sketches.moments import Moments, Runs
 from voxrank.sketches.products import Array, Products
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
@@ -27,9 +28,10 @@ class StoredLayer:
     """What is kept of a layer.
 
     Attributes:
-        sums: (R, D) of each utterance, or of each class where frames have labels of their own.
+        sums: (R, D) of each utterance, or of each class where frames have labels of their own; less the centre.
         counts: (R,) samples in each.
-        triangle: (D(D+1)/2,) of the samples' products; None where the sums are the samples.
+        centre: (D,) what is taken from every sample; None where the sums are the samples, as they are.
+        triangle: (D(D+1)/2,) of the samples' products; None likewise.
         cubic, quartic: of the samples; None likewise.
         runs: of the samples; None likewise.
         sample: some of them; None likewise, and where none are kept.
@@ -38,6 +40,7 @@ class StoredLayer:
 
     sums: Array
     counts: NDArray[np.int64]
+    centre: Array | None = None
     triangle: Array | None = None
     cubic: Array | None = None
     quartic: float | None = None
@@ -65,7 +68,7 @@ class Stored:
     encode_s: Seconds = 0.0
 
 
-register_kind(StoredLayer, sums="RD", counts="R", triangle="H", cubic="D")
+register_kind(StoredLayer, sums="RD", counts="R", centre="D", triangle="H", cubic="D")
 register_kind(Stored)
 
 
@@ -95,18 +98,14 @@ def moments_of(one: StoredLayer, places: NDArray[np.int64] | None) -> Moments:
     """With the sums in this order."""
     order = slice(None) if places is None else places
     counts = one.counts[order].astype(np.float64)
-    dim = one.sums.shape[1]
-    if one.triangle is None or one.cubic is None or one.quartic is None:
+    return Moments(_products_of(one), one.sums[order], counts, counts.copy(), runs=one.runs)
+
+
+def _products_of(one: StoredLayer) -> Products:
+    if one.centre is None or one.triangle is None or one.cubic is None or one.quartic is None:
         raise ValueError("expected products of the samples")
-    return Moments(
-        int(one.counts.sum()),
-        one.sums.sum(axis=0),
-        Products(whole(one.triangle, dim), one.cubic, one.quartic),
-        one.sums[order],
-        counts,
-        counts.copy(),
-        runs=one.runs,
-    )
+    total, gram = one.sums.sum(axis=0), whole(one.triangle, len(one.centre))
+    return Products(int(one.counts.sum()), one.centre, total, gram, one.cubic, one.quartic)
 
 
 def together(parts: Sequence[Stored], *, timed: bool) -> Stored:
@@ -122,35 +121,58 @@ def together(parts: Sequence[Stored], *, timed: bool) -> Stored:
 
 
 def _joined(parts: Sequence[StoredLayer], *, timed: bool) -> StoredLayer:
-    first = parts[0]
-    sums = np.sum([one.sums for one in parts], axis=0) if timed else np.concatenate([one.sums for one in parts])
-    counts = np.sum([one.counts for one in parts], axis=0) if timed else np.concatenate([one.counts for one in parts])
-    if first.triangle is None:
-        return StoredLayer(sums, counts)
-    sample, projected, runs = None, None, None
-    if first.sample is not None:
-        sample = Sample.empty(first.sample.size, first.sums.shape[1])
-        before = 0
-        for one in parts:
-            if one.sample is not None:
-                sample.merge(one.sample if timed else replace(one.sample, rows=one.sample.rows + before))
-            before += len(one.sums)
-    if first.projected is not None:
-        projected = Quantiles(BLOCK_LIMIT)
-        for one in parts:
-            if one.projected is not None:
-                projected.merge(one.projected)
+    counts = _joined_rows([one.counts for one in parts], timed=timed)
+    if parts[0].triangle is None:
+        return StoredLayer(_joined_rows([one.sums for one in parts], timed=timed), counts)
+    products = Products.zeros(parts[0].sums.shape[1])
     for one in parts:
-        if one.runs is not None:
-            runs = runs or Runs.zeros(first.sums.shape[1])
-            runs.add(one.runs)
+        products.merge(_products_of(one))
+    moved = [moments_of(one, None).about(products.centre) for one in parts]
     return StoredLayer(
-        sums,
+        _joined_rows([one.cross for one in moved], timed=timed),
         counts,
-        np.sum([one.triangle for one in parts if one.triangle is not None], axis=0),
-        np.sum([one.cubic for one in parts if one.cubic is not None], axis=0),
-        float(sum(one.quartic or 0.0 for one in parts)),
-        runs,
-        sample,
-        projected,
+        products.centre,
+        upper(products.gram),
+        products.cubic,
+        products.quartic,
+        _joined_runs([one.runs for one in moved if one.runs is not None]),
+        _joined_sample(parts, timed=timed),
+        _joined_projections([one.projected for one in parts if one.projected is not None]),
     )
+
+
+def _joined_rows(rows: list[NDArray[Any]], *, timed: bool) -> NDArray[Any]:
+    """The rows of each class of all parts added up, or those of their utterances one after another."""
+    joined: NDArray[Any] = np.sum(rows, axis=0) if timed else np.concatenate(rows)
+    return joined
+
+
+def _joined_runs(parts: Sequence[Runs]) -> Runs | None:
+    """The sums of all runs, about the same centre."""
+    if not parts:
+        return None
+    runs = Runs.zeros(len(parts[0].total))
+    for one in parts:
+        runs.add(one)
+    return runs
+
+
+def _joined_sample(parts: Sequence[StoredLayer], *, timed: bool) -> Sample | None:
+    first = parts[0]
+    if first.sample is None:
+        return None
+    sample, before = Sample.empty(first.sample.size, first.sums.shape[1]), 0
+    for one in parts:
+        if one.sample is not None:
+            sample.merge(one.sample if timed else replace(one.sample, rows=one.sample.rows + before))
+        before += len(one.sums)
+    return sample
+
+
+def _joined_projections(parts: Sequence[Quantiles]) -> Quantiles | None:
+    if not parts:
+        return None
+    projected = Quantiles(BLOCK_LIMIT)
+    for one in parts:
+        projected.merge(one)
+    return projected

@@ -373,7 +373,7 @@ class ModelCache:
         rows = slice(None) if timed else kept
         sums, counts = moments.cross[rows], moments.square[rows].astype(np.int64)
         if self._means:
-            return StoredLayer(sums, counts)
+            return StoredLayer(sums + counts[:, None] * moments.centre, counts)
         sample = sketch.samples.get(layer.index)
         if sample is not None and not timed:
             places = np.full(len(moments.square), -1)
@@ -382,6 +382,7 @@ class ModelCache:
         return StoredLayer(
             sums,
             counts,
+            moments.centre,
             upper(moments.gram),
             moments.products.cubic,
             moments.products.quartic,

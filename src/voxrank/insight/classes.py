@@ -61,12 +61,12 @@ def held_out_classes(moments: BlockedMoments, sample: Sample) -> Ids | None:
 
 def nearest_class(features: Array, moments: Moments, ridge: float) -> Ids:
     """The class of the nearest mean for each of these features (m, D), by the moments of other samples."""
-    mean, counts, about = moments.total / moments.n, moments.square, moments.centred()
+    counts, about = moments.square, moments.centred()
     there = counts > 0
     centres = about.cross[there] / counts[there, None]
     within = about.gram - (centres.T * counts[there]) @ centres
     weights = _solved(within, ridge, centres.T)
-    votes = (features - mean) @ weights - (centres.T * weights).sum(axis=0) / 2
+    votes = (features - about.centre) @ weights - (centres.T * weights).sum(axis=0) / 2
     nearest: Ids = np.flatnonzero(there)[votes.argmax(axis=1)]
     return nearest
 

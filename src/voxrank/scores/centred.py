@@ -112,11 +112,24 @@ class Centred(ABC):
 
 
 def targets_about_mean(
-    n: float, total: Array, square: Array, gram: Array | None
+    n: float, total: Array, square: Array, gram: Array | None, origin: Array
 ) -> tuple[NDArray[np.bool_], Array, Array, Array | None]:
-    """`used`, `weight`, `square` and `target_gram` of `Centred`, from sums over n samples."""
-    used = square > 0
-    total = total[used]
-    if gram is not None:
-        gram = gram[np.ix_(used, used)] - np.outer(total, total) / n
-    return used, total / np.sqrt(n), np.maximum(square[used] - total**2 / n, 0.0), gram
+    """Return `used`, `weight`, `square` and `target_gram` of `Centred`.
+
+    Args:
+        n: number of samples.
+        total: (T,) Σ z, z = y − b.
+        square: (T,) Σ z².
+        gram: (T, T) Σ z zᵀ of values; None for classes.
+        origin: (T,) b.
+    """
+    used = (square > 0) | (origin != 0)
+    total, origin = total[used], origin[used]
+    about = np.maximum(square[used] - total**2 / n, 0.0)
+    if gram is None:
+        return used, total / np.sqrt(n), about, None
+    constant = about <= n * (4 * EPSILON * (origin + total / n)) ** 2  # all that is left is rounding
+    about[constant] = 0.0
+    gram = gram[np.ix_(used, used)] - np.outer(total, total) / n
+    gram[constant] = gram[:, constant] = 0.0
+    return used, total / np.sqrt(n) + np.sqrt(n) * origin, about, gram

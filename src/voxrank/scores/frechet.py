@@ -124,4 +124,5 @@ def _from(source: Moments) -> Callable[[Moments], float]:
 
 
 def _gaussian(moments: Moments) -> tuple[Array, Array]:
-    return moments.total / moments.n, moments.centred().gram / moments.n
+    centred = moments.centred()
+    return centred.centre, centred.gram / centred.n

@@ -8,8 +8,9 @@ weight of block b
 one inner product with the block's own moments. The gradient is found once, so that the uncertainty of a score costs
 about one (D, D) product and no further decomposition.
 
-The moments may be taken about any fixed centre. Where a score reads the scatter about the mean, the mean may be that
-centre although it moves with the weights: Σ(f − μ) = 0, so that the scatter does not change with μ to first order.
+The moments may be taken about any fixed centre. They are taken about the mean of all samples, beside which no digits
+are lost. Where a score reads the scatter about the mean, that the mean moves with the weights does not matter: Σ(f − μ)
+= 0, so that the scatter does not change with μ to first order.
 """
 
 from __future__ import annotations
@@ -30,19 +31,23 @@ LeftOut = Callable[[Centred], float]
 
 @dataclass(frozen=True)
 class Gradient:
-    """∂S/∂M, with M about a centre. Parts that S does not depend on are None, or 0.
+    """∂S/∂M, with M the sums of samples less a centre, g = f − c. Parts that S does not depend on are None, or 0.
 
     Attributes:
         n: ∂S/∂n.
-        gram: (D, D) by FᵀF, symmetric.
-        cross: (T, D) by YᵀF.
+        total: (D,) by Σg.
+        gram: (D, D) by Σg gᵀ, symmetric.
+        cross: (T, D) by Σy gᵀ.
+        target_total: (T,) by Σy.
         square: (T,) by Σy².
-        centre: (D,) what is taken from f before anything else; None for nothing.
+        centre: (D,) c; None for 0.
     """
 
     n: float = 0.0
+    total: Array | None = None
     gram: Array | None = None
     cross: Array | None = None
+    target_total: Array | None = None
     square: Array | None = None
     centre: Array | None = None
 
@@ -50,10 +55,14 @@ class Gradient:
         """⟨∂S/∂M, M_b⟩."""
         offset = block.mean if self.centre is None else block.mean - self.centre
         change = self.n * block.n
+        if self.total is not None:
+            change += block.n * float(self.total @ offset)
         if self.gram is not None:
             change += float(self._folded @ block.triangle) + block.n * float(offset @ self.gram @ offset)
         if self.cross is not None:
             change += float(np.vdot(self.cross, block.cross)) + float(block.target_total @ (self.cross @ offset))
+        if self.target_total is not None:
+            change += float(self.target_total @ block.target_total)
         if self.square is not None:
             change += float(self.square @ block.square)
         return change

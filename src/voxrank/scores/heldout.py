@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
+from voxrank.scores.centred import EPSILON
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.view import LayerView, SampledFrames
-from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
 NEIGHBOURS = 5
@@ -38,13 +38,18 @@ ROWS = 512
 def estimate_knn(view: LayerView) -> Estimate:
     """Nearest neighbours, held out by block."""
     frames = view.sampled
-    x = frames.features - view.moments.total.total / view.moments.total.n
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    mean = view.moments.total.mean
+    x = frames.features - mean
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    x = np.divide(x, length, out=np.zeros_like(x), where=length > 4 * EPSILON * np.linalg.norm(mean))
     nearest, near = _neighbours(x, frames.blocks, min(NEIGHBOURS, len(x) - 1))
     weights = near / np.maximum(near.sum(axis=1, keepdims=True), 1)
-    votes = (frames.targets[nearest] * weights[:, :, None]).sum(axis=1)
-    first = frames.targets[nearest[:, 0]] * near[:, :1]
-    return _judged(view, frames, votes + 1e-9 * first if frames.classes else votes)
+    origin = 0.0 if frames.classes else frames.targets.mean(axis=0)  # a mean of large values would lose digits
+    targets = frames.targets - origin
+    votes = (targets[nearest] * weights[:, :, None]).sum(axis=1)
+    if frames.classes:
+        return _judged_classes(view, frames, votes + 1e-9 * targets[nearest[:, 0]] * near[:, :1])
+    return _judged_values(view, frames, targets - votes)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class HeldOut:
     Attributes:
         frames: (m,) which of the sampled frames.
         classes: (k,) numbers of the classes that have samples in it.
-        sums: (k, D) their sums.
+        sums: (k, D) their sums, less the mean of all samples.
         counts: (k,) their samples.
     """
 
@@ -77,30 +82,36 @@ def estimate_ncm(view: LayerView, held_out: Iterable[HeldOut] | None = None) -> 
     frames = view.sampled
     if not frames.classes:
         raise OptionError("the nearest class mean needs classes, and the targets are values; leave ncm out")
-    total = view.moments.total
-    votes = _closeness(frames.features, total, total.cross, total.square)
+    total, mean = view.moments.total, view.moments.total.mean
+    features, all_sums = frames.features - mean, total.cross + np.outer(total.target_total, total.centre - mean)
+    votes = _closeness(features, all_sums, total.square)
     for part in _held_out_blocks(view) if held_out is None else held_out:
-        sums, counts = total.cross[part.classes] - part.sums, total.square[part.classes] - part.counts
-        votes[np.ix_(part.frames, part.classes)] = _closeness(frames.features[part.frames], total, sums, counts)
-    return _judged(view, frames, votes)
+        sums, counts = all_sums[part.classes] - part.sums, total.square[part.classes] - part.counts
+        votes[np.ix_(part.frames, part.classes)] = _closeness(features[part.frames], sums, counts)
+    return _judged_classes(view, frames, votes)
 
 
 def _held_out_blocks(view: LayerView) -> Iterator[HeldOut]:
     """The blocks; none where there is one only, since nothing would be left."""
     blocks = view.moments.blocks if len(view.moments.blocks) > 1 else {}
+    mean = view.moments.total.mean
     for number, block in blocks.items():
         there = np.flatnonzero(block.square)
-        yield HeldOut(view.sampled.blocks == number, there, block.class_sums[there], block.square[there])
+        yield HeldOut(view.sampled.blocks == number, there, block.cross_about(mean)[there], block.square[there])
 
 
-def _closeness(features: Array, total: Moments, sums: Array, counts: Array) -> Array:
-    """2 xᵀμ_c − ‖μ_c‖² of features x (m, D) and the means μ_c of classes (k,), about the mean of all: (m, k).
+def _closeness(features: Array, sums: Array, counts: Array) -> Array:
+    """2 xᵀμ_c − ‖μ_c‖² of features x (m, D) and the means μ_c of classes (k,): (m, k).
 
     It is greatest for the nearest mean, and −∞ for a class without samples.
+
+    Args:
+        features: (m, D) less the mean of all samples.
+        sums: (k, D) those of each class's samples less that mean.
+        counts: (k,) samples in each class.
     """
-    mean = total.total / total.n
-    means = sums / np.maximum(counts, 1)[:, None] - mean
-    closeness: Array = 2 * (features - mean) @ means.T - (means**2).sum(axis=1)
+    means = sums / np.maximum(counts, 1)[:, None]
+    closeness: Array = 2 * features @ means.T - (means**2).sum(axis=1)
     closeness[:, counts <= 0] = -np.inf
     return closeness
 
@@ -110,16 +121,17 @@ def estimate_loo(view: LayerView) -> Estimate:
     frames, s = view.sampled, view.spectrum
     mean = np.zeros(len(s.used))
     mean[s.used] = s.target_mean
-    if not s.rank:
-        return _judged(view, frames, np.broadcast_to(mean, frames.targets.shape))
-    t = best_ridge(s)
-    rotated = (frames.features - s.mean) @ s.vectors
-    inverse = 1 / (s.eigenvalues + t)
-    fitted = np.broadcast_to(mean, frames.targets.shape).copy()
-    fitted[:, s.used] += rotated @ (s.cross * inverse).T
-    leverage = 1 / s.n + rotated**2 @ inverse
-    left = np.maximum(1 - leverage, 1e-12)[:, None]
-    return _judged(view, frames, frames.targets - (frames.targets - fitted) / left)
+    errors = frames.targets - mean
+    if s.rank:
+        t = best_ridge(s)
+        rotated = (frames.features - s.mean) @ s.vectors
+        inverse = 1 / (s.eigenvalues + t)
+        errors[:, s.used] -= rotated @ (s.cross * inverse).T
+        leverage = 1 / s.n + rotated**2 @ inverse
+        errors /= np.maximum(1 - leverage, 1e-12)[:, None]
+    if not frames.classes:
+        return _judged_values(view, frames, errors)
+    return _judged_classes(view, frames, frames.targets - errors if s.rank else np.broadcast_to(mean, errors.shape))
 
 
 def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -155,14 +167,23 @@ def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np
     return nearest, near
 
 
-def _judged(view: LayerView, frames: SampledFrames, predicted: Array) -> Estimate:
-    """1 − Σ errors/Σ possible errors, and its influence."""
-    if frames.classes:
-        wrong = (predicted.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
-        possible = np.ones(len(wrong))
-    else:
-        wrong = ((frames.targets - predicted) ** 2).sum(axis=1)
-        possible = ((frames.targets - frames.targets.mean(axis=0)) ** 2).sum(axis=1)
+def _judged_classes(view: LayerView, frames: SampledFrames, votes: Array) -> Estimate:
+    """The share of the samples whose class has the most votes (m, T), and its influence."""
+    wrong = (votes.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
+    return _judged(view, frames, wrong, np.ones(len(wrong)))
+
+
+def _judged_values(view: LayerView, frames: SampledFrames, errors: Array) -> Estimate:
+    """R² of predictions with these errors (m, T), and its influence."""
+    mean = frames.targets.mean(axis=0)
+    possible = ((frames.targets - mean) ** 2).sum(axis=1)
+    if possible.sum() <= len(possible) * ((4 * EPSILON * mean) ** 2).sum():  # the same value in all of the sample
+        return Estimate(0.0, np.zeros(len(view.moments.blocks)))
+    return _judged(view, frames, (errors**2).sum(axis=1), possible)
+
+
+def _judged(view: LayerView, frames: SampledFrames, wrong: Array, possible: Array) -> Estimate:
+    """1 − Σ errors/Σ possible errors (m,), and its influence."""
     total = max(float(possible.sum()), np.finfo(np.float64).tiny)
     ratio = float(wrong.sum()) / total
     share = [float((wrong - ratio * possible)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)]

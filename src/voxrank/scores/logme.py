@@ -39,11 +39,15 @@ from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
-LOG_GRID = np.linspace(np.log(1e-16), np.log(1e10), 121)
+LOG_LOW, LOG_HIGH = np.log(1e-16), np.log(1e10)
 """Where L(t) is first looked at: ln of t over the largest eigenvalue."""
+LOG_STEP = 0.5
+"""Between two neighbours of these, at most."""
 BISECTIONS = 30
 RESIDUAL_FLOOR = 1e-12
 """Smallest residual kept, over yᵀy: the evidence of a target that the samples fit exactly has no upper bound."""
+MOST_CONSTANT = 1e3
+"""Largest part of yᵀy by the mean that counts there, over that by the variation, which large values would hide."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +89,28 @@ class Evidence:
         s, kappa, m = self.spectrum, self._kappa, self.weights
         n, n_targets = s.n, len(self.per_target)
         beta = n / self.residual
-        zeta = kappa @ s.offset**2
-        shared = (kappa * s.offset / np.sqrt(1 + zeta)[:, None]) @ s.vectors.T  # (T, D): (FᵀF + t)⁻¹ lacks its squares
+        gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
+        left = 1 / (1 + zeta)
+        shared = (kappa * s.offset * np.sqrt(left)[:, None]) @ s.vectors.T  # (T, D): (FᵀF + t)⁻¹ lacks its squares
         inverse = (s.vectors * kappa.sum(axis=0)) @ s.vectors.T - shared.T @ shared
+        at_mean = (gamma + s.weight * zeta) * left / np.sqrt(n)  # (T,) mᵀμ
+        inverse_mean = s.vectors @ ((left @ kappa) * s.offset) / np.sqrt(n)  # (D,) Σ (FᵀF + t)⁻¹μ
         share = 1 / (n * n_targets)
-        cross = np.zeros((len(s.used), len(s.mean)))
-        square = np.zeros(len(s.used))
+        cross, target_total, square = np.zeros((len(s.used), s.dim)), np.zeros(len(s.used)), np.zeros(len(s.used))
         cross[s.used] = beta[:, None] * m * share
+        target_total[s.used] = beta * at_mean * share
         square[s.used] = -beta / 2 * share
         by_n = (np.log(beta / (2 * np.pi)) / 2 - self.per_target).sum() * share
-        return Gradient(n=by_n, gram=-((m.T * beta) @ m + inverse) * (share / 2), cross=cross, square=square)
+        by_n -= (beta @ at_mean**2 + (zeta * left).sum() / n) * share / 2
+        return Gradient(
+            n=by_n,
+            total=-((beta * at_mean) @ m + inverse_mean) * share,
+            gram=-((m.T * beta) @ m + inverse) * (share / 2),
+            cross=cross,
+            target_total=target_total,
+            square=square,
+            centre=s.mean,
+        )
 
 
 def maximise_evidence(spectrum: Spectrum) -> Evidence:
@@ -119,7 +135,10 @@ def _kappa(s: Spectrum, ratio: Array) -> Array:
 
 def _unreached(s: Spectrum) -> Array:
     """r₀, kept above the floor."""
-    return np.asarray(np.maximum(s.unreached, RESIDUAL_FLOOR * (s.square + s.weight**2)))
+    constant = s.weight**2
+    if s.target_gram is not None:
+        constant = np.where(s.square > 0, np.minimum(constant, MOST_CONSTANT * s.square), constant)
+    return np.asarray(np.maximum(s.unreached, RESIDUAL_FLOOR * (s.square + constant)))
 
 
 def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array, Array]:
@@ -141,12 +160,24 @@ def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array, Array]:
     return residual, complexity, -s.n * d_residual / residual - d_complexity
 
 
+def _grid(s: Spectrum) -> Array:
+    """The t at which L(t) is first looked at; none where the samples are all 0.
+
+    It begins below the eigenvalues of the scatter, however large the mean is, and ends above that of FᵀF.
+    """
+    offset = float(s.offset @ s.offset)
+    least, most = s.eigenvalues[-1] or offset, max(s.eigenvalues[-1], offset)
+    if most == 0:
+        return np.zeros(0)
+    low, high = np.log(least) + LOG_LOW, np.log(most) + LOG_HIGH
+    return np.asarray(np.exp(np.linspace(low, high, 1 + int(np.ceil((high - low) / LOG_STEP)))))
+
+
 def _best_ratio(s: Spectrum) -> Array:
     """The argmax over t of L(t), for each target: (T,), inf where no t beats the empty model."""
-    largest = max(s.eigenvalues[-1], float(s.offset @ s.offset))
-    if largest == 0:
+    grid = _grid(s)
+    if not len(grid):
         return np.full(len(s.cross), np.inf)
-    grid = np.exp(LOG_GRID) * largest
     kappa = 1 / (s.eigenvalues[:, None] + grid)  # (D, J)
     gamma, zeta = (s.cross * s.offset) @ kappa, s.offset**2 @ kappa
     residual = _unreached(s)[:, None] + s.power @ (grid * kappa) + (s.weight[:, None] - gamma) ** 2 / (1 + zeta)

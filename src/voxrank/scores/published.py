@@ -11,29 +11,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from voxrank.scores.centred import EPSILON
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
 ROUNDS = 11
 TOLERANCE = 1e-3
 ADDED = 1e-5
-LEAST_SIGMA = 1e-10
-"""Singular values below are dropped, where n exceeds D."""
+LEAST_SINGULAR = 1e-10
+"""Singular values up to this one are dropped, where n exceeds D. They are square roots of those of FᵀF."""
 
 
 def published_logme(moments: Moments, empty_classes: int = 0) -> float:
     """The published score of moments.
+
+    Where n exceeds D, published code decomposes FᵀF. Columns that depend on each other then have singular values of
+    about 10⁻⁸ of the largest instead of 0, by rounding, and are mostly kept: so they are here.
 
     Args:
         moments: of the samples.
         empty_classes: class ids below the largest that no sample has.
     """
     n, dim = moments.n, moments.dim
-    values, vectors = np.linalg.eigh(moments.gram)
-    kept = values > LEAST_SIGMA**2 if n > dim else np.arange(dim) >= dim - n
-    sigma = np.maximum(values[kept], np.finfo(np.float64).tiny)
-    power = (moments.cross @ vectors[:, kept]) ** 2 / sigma
-    columns = [(x2, float(square - x2.sum())) for x2, square in zip(power, moments.square, strict=True)]
+    raw = moments.about(np.zeros(dim)).targets_about(None)
+    _, sigma, vectors = np.linalg.svd(raw.gram)
+    kept = np.sqrt(sigma) > LEAST_SINGULAR if n > dim else np.arange(dim) < n
+    sigma, along = sigma[kept], (raw.cross @ vectors[kept].T) ** 2
+    reached = sigma > dim * EPSILON * sigma[:1]
+    power = np.divide(along, sigma, out=np.zeros_like(along), where=reached)
+    columns = [(x2, float(square - x2.sum())) for x2, square in zip(power, raw.square, strict=True)]
     columns += [(np.zeros_like(sigma), 0.0)] * empty_classes
     return float(np.mean([_evidence(x2, rest, sigma, n, dim) for x2, rest in columns]))
 

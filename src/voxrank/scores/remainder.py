@@ -107,7 +107,7 @@ class Whole:
     @classmethod
     def of(cls, moments: Moments, spectrum: Spectrum) -> Whole:
         """Of the moments, and what was found of them."""
-        centred = moments.centred()
+        centred = moments.centred().targets_about(None)
         return cls(centred, upper(centred.gram), spectrum)
 
     @cached_property
@@ -130,7 +130,7 @@ class Whole:
         if target_gram is not None and block.target_gram is not None:
             target_gram = target_gram - share * block.target_gram
         used, weight, square, target_gram = targets_about_mean(
-            n, target_total, mine.square - share * block.square, target_gram
+            n, target_total, mine.square - share * block.square, target_gram, np.zeros(len(target_total))
         )
         cross = mine.cross - share * (block.cross + np.outer(block.target_total, offset))
         cross += np.outer(target_total, taken / n * offset)

@@ -183,9 +183,9 @@ class NearestClassMean(SampledScore):
     def _estimated(self, view: LayerView) -> Estimate:
         if self._sums is None:
             return super()._estimated(view)
-        sums = self._sums.class_sums(len(self.classes_))  # what is left without a group is then exact
-        total = replace(view.moments.total, cross=sums)
-        return estimate_ncm(replace(view, moments=BlockedMoments(total)), _held_out(self._sums, view))
+        sums = self._sums.about(view.moments.total.mean)
+        total = replace(view.moments.total.about(sums.centre), cross=sums.class_sums(len(self.classes_)))
+        return estimate_ncm(replace(view, moments=BlockedMoments(total)), _held_out(sums, view))
 
 
 def _held_out(sums: GroupSums, view: LayerView) -> Iterator[HeldOut]:

@@ -38,18 +38,20 @@ class Spectrum(Centred):
     @classmethod
     def of(cls, moments: Moments) -> Spectrum:
         """Decompose."""
-        n, mean = moments.n, moments.total / moments.n
+        n = moments.n
         with one_blas_thread(moments.dim):  # others would still be spinning beside torch's
             centred = moments.centred()
         eigenvalues, vectors = (found.numpy() for found in torch.linalg.eigh(torch.from_numpy(centred.gram)))
-        scale = max(eigenvalues[-1], n * float(mean @ mean) * EPSILON)
-        eigenvalues = np.where(eigenvalues > len(mean) * EPSILON * scale, eigenvalues, 0.0)
+        mean = centred.centre
+        least = max(len(mean) * EPSILON * eigenvalues[-1], n * float(mean @ mean) * (2 * EPSILON) ** 2)
+        eigenvalues = np.where(eigenvalues > least, eigenvalues, 0.0)
         eigenvalues[: max(len(mean) - round(n) + 1, 0)] = 0.0
         used, weight, square, target_gram = targets_about_mean(
-            n, moments.target_total, moments.square, moments.target_gram
+            n, moments.target_total, moments.square, moments.target_gram, moments.target_origin
         )
-        cross = centred.cross[used] @ vectors
+        cross = (centred.cross - np.outer(centred.target_total / n, centred.total))[used] @ vectors
         cross[:, eigenvalues == 0] = 0.0
+        cross[square == 0] = 0.0
         return cls(
             n=n,
             eigenvalues=eigenvalues,

@@ -29,7 +29,7 @@ class PackedMoments:
 
     Attributes:
         n: number of samples.
-        total: (D,) Σ f.
+        mean: (D,) μ.
         triangle: (D(D+1)/2,) the upper triangle, by rows, of S = Σ (f − μ)(f − μ)ᵀ.
         cubic: (D,) Σ ‖f − μ‖² (f − μ).
         quartic: Σ ‖f − μ‖⁴.
@@ -40,7 +40,7 @@ class PackedMoments:
     """
 
     n: int
-    total: Array
+    mean: Array
     triangle: NDArray[np.float32]
     cubic: Array
     quartic: float
@@ -52,42 +52,32 @@ class PackedMoments:
     @classmethod
     def pack(cls, moments: Moments) -> Self:
         """Centre, round and halve `moments`."""
-        total = moments.total
-        mean = total / max(moments.n, 1)
-        triangle = upper(moments.gram)
-        triangle -= np.concatenate([total[i] * mean[i:] for i in range(moments.dim)])
-        cubic, quartic = moments.products.moved_sums(moments.n, total, -mean)
+        about = moments.centred().targets_about(None)
         return cls(
-            n=moments.n,
-            total=total.copy(),
-            triangle=_single(triangle),
-            cubic=cubic,
-            quartic=quartic,
-            cross=_single(moments.cross - np.outer(moments.target_total, mean)),
-            target_total=moments.target_total.copy(),
-            square=moments.square.copy(),
-            target_gram=None if moments.target_gram is None else moments.target_gram.copy(),
+            n=about.n,
+            mean=about.centre.copy(),
+            triangle=_single(upper(about.gram)),
+            cubic=about.products.cubic.copy(),
+            quartic=about.products.quartic,
+            cross=_single(about.cross),
+            target_total=about.target_total.copy(),
+            square=about.square.copy(),
+            target_gram=None if about.target_gram is None else about.target_gram.copy(),
         )
 
     @property
     def dim(self) -> int:
         """D, the numbers in a sample."""
-        return len(self.total)
-
-    @property
-    def mean(self) -> Array:
-        """(D,) μ."""
-        return self.total / max(self.n, 1)
+        return len(self.mean)
 
     @property
     def trace(self) -> float:
         """The trace of S."""
         return float(diagonal(self.triangle, self.dim).sum(dtype=np.float64))
 
-    @property
-    def class_sums(self) -> Array:
-        """(T, D) YᵀF: for classes, the sum of each class's samples."""
-        sums: Array = self.cross + np.outer(self.target_total, self.mean)
+    def cross_about(self, centre: Array) -> Array:
+        """(T, D) Σ y (f − c)ᵀ: for classes, the sum of each class's samples less the centre."""
+        sums: Array = self.cross + np.outer(self.target_total, self.mean - centre)
         return sums
 
     def scatter_times(self, vector: Array) -> Array:
@@ -100,14 +90,14 @@ class PackedMoments:
 
         S = S₁ + S₂ + n₁ n₂ / (n₁ + n₂) δ δᵀ,  δ = μ₁ − μ₂
         """
-        n, total = self.n + other.n, self.total + other.total
-        gap = self.mean - other.mean
+        n, gap = self.n + other.n, self.mean - other.mean
+        mean = other.mean + self.n / max(n, 1) * gap
         pulled = self.n * other.n / max(n, 1) * gap
         triangle = self.triangle + other.triangle
         triangle += np.concatenate([pulled[i] * gap[i:] for i in range(self.dim)])
         cubic, quartic, cross = np.zeros(self.dim), 0.0, self.cross + other.cross
         for part in (self, other):
-            shift = part.mean - total / max(n, 1)
+            shift = part.mean - mean
             moved = moved_sums(
                 part.cubic,
                 part.quartic,
@@ -124,7 +114,7 @@ class PackedMoments:
             gram = self.target_gram + other.target_gram
         return PackedMoments(
             n,
-            total,
+            mean,
             triangle,
             cubic,
             quartic,
@@ -136,12 +126,12 @@ class PackedMoments:
 
     def unpack(self) -> Moments:
         """The moments again, to single precision."""
-        centred = Products(whole(self.triangle, self.dim), self.cubic, self.quartic)
+        products = Products(
+            self.n, self.mean, np.zeros(self.dim), whole(self.triangle, self.dim), self.cubic, self.quartic
+        )
         return Moments(
-            n=self.n,
-            total=self.total.copy(),
-            products=centred.moved(self.n, np.zeros(self.dim), self.mean),
-            cross=self.class_sums,
+            products=products,
+            cross=self.cross.astype(np.float64),
             target_total=self.target_total.copy(),
             square=self.square.copy(),
             target_gram=None if self.target_gram is None else self.target_gram.copy(),

@@ -8,7 +8,7 @@ depends on the samples alone, not on their order, division or merging.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -32,16 +32,18 @@ class GroupSums:
     Attributes:
         groups: (p,) key of each pair's group, ascending; the number of its block where groups are dealt into blocks.
         classes: (p,) number of its class, ascending within a group.
-        sums: (p, D) Σ f.
+        sums: (p, D) Σ (f − c), c the centre.
         counts: (p,) samples.
         dealt: whether groups are dealt into blocks.
         limit: pairs from which on they are.
+        centre: (D,) near the mean of the first samples, so that sums lose no digits to a large mean.
     """
 
     groups: Ids
     classes: Ids
     sums: Array
     counts: Array
+    centre: Array
     dealt: bool = False
     limit: int = LIMIT
 
@@ -49,16 +51,24 @@ class GroupSums:
     def empty(cls, dim: int, limit: int = LIMIT) -> Self:
         """Of no samples of `dim` numbers."""
         none = np.empty(0, dtype=np.int64)
-        return cls(none, none, np.empty((0, dim)), np.empty(0), limit=limit)
+        return cls(none, none, np.empty((0, dim)), np.empty(0), np.zeros(dim), limit=limit)
 
     def add(self, samples: NDArray[Any], classes: Ids, groups: Ids) -> None:
         """Add samples (n, D), each of a class and a group (n,)."""
-        self._take(groups, classes, samples, np.ones(len(samples)))
+        if not len(self.groups) and len(samples):
+            self.centre = samples[:ROWS].mean(axis=0, dtype=np.float64)
+        self._take(groups, classes, samples, np.ones(len(samples)), origin=self.centre)
 
     def merge(self, other: GroupSums) -> None:
         """Add the samples of `other`."""
         self.dealt |= other.dealt
-        self._take(other.groups, other.classes, other.sums, other.counts)
+        if not len(self.groups):
+            self.centre = other.centre
+        self._take(other.groups, other.classes, other.about(self.centre).sums, other.counts)
+
+    def about(self, centre: Array) -> GroupSums:
+        """Return the sums of the same samples less another centre."""
+        return replace(self, sums=self.sums + np.outer(self.counts, self.centre - centre), centre=centre)
 
     def blocks_of(self, groups: Ids) -> Ids:
         """What is left out with each of these groups (n,): itself, or its block."""
@@ -69,22 +79,23 @@ class GroupSums:
         return slice(*(int(np.searchsorted(self.groups, block, side=side)) for side in ("left", "right")))
 
     def class_sums(self, count: int) -> Array:
-        """(count, D) the sum of each class's samples."""
+        """(count, D) the sum of each class's samples less the centre."""
         sums = np.zeros((count, self.sums.shape[1]))
         _add_rows(sums, self.classes, self.sums)
         return sums
 
-    def _take(self, groups: Ids, classes: Ids, sums: NDArray[Any], counts: Array) -> None:
+    def _take(self, groups: Ids, classes: Ids, sums: NDArray[Any], counts: Array, origin: Array | float = 0.0) -> None:
+        """Add rows of sums, each less `origin`."""
         joined, labels = np.concatenate([self.groups, groups]), np.concatenate([self.classes, classes])
         blocks = self.blocks_of(joined)
         first, place = _distinct(blocks, labels)
         if not self.dealt and len(first) > self.limit:
             self.dealt = True
-            self._take(groups, classes, sums, counts)
+            self._take(groups, classes, sums, counts, origin)
             return
         total, before = np.zeros((len(first), sums.shape[1])), len(self.groups)
         _add_rows(total, place[:before], self.sums)
-        _add_rows(total, place[before:], sums)
+        _add_rows(total, place[before:], sums, origin)
         self.groups, self.classes, self.sums = blocks[first], labels[first], total
         self.counts = np.bincount(place, np.concatenate([self.counts, counts])).astype(np.float64, copy=False)
 
@@ -98,10 +109,10 @@ def _distinct(groups: Ids, classes: Ids) -> tuple[Ids, Ids]:
     return first, place
 
 
-def _add_rows(total: Array, places: Ids, rows: NDArray[Any]) -> None:
-    """Add each row to its place, a few thousand at a time."""
+def _add_rows(total: Array, places: Ids, rows: NDArray[Any], origin: Array | float = 0.0) -> None:
+    """Add each row, less `origin`, to its place, a few thousand at a time."""
     for start in range(0, len(rows), ROWS):
         part = places[start : start + ROWS]
         order = np.argsort(part, kind="stable")
         there, first = np.unique(part[order], return_index=True)
-        total[there] += np.add.reduceat(rows[start + order].astype(np.float64, copy=False), first, axis=0)
+        total[there] += np.add.reduceat(rows[start + order].astype(np.float64, copy=False) - origin, first, axis=0)

@@ -1,20 +1,22 @@
 """Moments of samples and targets: all that LogME and its kin read.
 
 A sample is a frame (or an utterance's mean) f of D numbers; its target y has T numbers: one-hot over the
-classes, or the values to regress on. With samples as the rows of F (n, D) and targets as the rows of Y (n, T),
+classes, or the values to regress on. Samples are taken less a centre c near their mean, g = f − c, and values less a
+centre b near theirs, z = y − b; for classes b is 0. With the g as rows of G (n, D) and the z as rows of Z (n, T),
 
-    n,   total = Σf (D),   gram = FᵀF (D, D),   cubic = Σ‖f‖²f (D),   quartic = Σ‖f‖⁴,
-    cross = YᵀF (T, D),   target_total = Σy (T),   square = Σy² (T)   and, for values, target_gram = YᵀY (T, T)
+    n,   total = Σg (D),   gram = GᵀG (D, D),   cubic = Σ‖g‖²g (D),   quartic = Σ‖g‖⁴,
+    cross = ZᵀG (T, D),   target_total = Σz (T),   square = Σz² (T)   and, for values, target_gram = ZᵀZ (T, T)
 
-are sums over samples: they add up over batches, shards and machines, and their size does not depend on n. For classes,
-`cross` holds each class's sum of samples, `square` and `target_total` both hold each class's count, and YᵀY is the
-diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of one utterance depend on each other.
+are sums over samples: they add up over batches, shards and machines, once their centres are the same, and their size
+does not depend on n. For classes, `cross` holds each class's sum of the g, `square` and `target_total` both hold each
+class's count, and ZᵀZ is the diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of one
+utterance depend on each other. The first samples set the centres; sums about other centres are moved exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from voxrank.threads import one_blas_thread
 class Runs:
     """Sums over runs of samples that depend on each other, such as an utterance's frames.
 
-    With s the sum of a run's m samples,
+    With s the sum of a run's m samples less the centre,
 
     Attributes:
         square: Σ ‖s‖².
@@ -50,8 +52,13 @@ class Runs:
         """Of runs with these sums (R, D) and lengths (R,)."""
         return cls(float(np.vdot(sums, sums)), counts @ sums, float(counts @ counts))
 
+    def moved(self, shift: Array) -> Runs:
+        """Return the sums of the same runs with `shift` added to every sample."""
+        square = self.square + 2 * float(shift @ self.total) + self.count * float(shift @ shift)
+        return Runs(square, self.total + self.count * shift, self.count)
+
     def add(self, other: Runs) -> None:
-        """Add other runs."""
+        """Add other runs, about the same centre."""
         self.square += other.square
         self.total += other.total
         self.count += other.count
@@ -62,31 +69,27 @@ class Moments:
     """The sums. `Moments.zeros` is the neutral element of `merge`.
 
     Attributes:
-        n: number of samples.
-        total: (D,) Σ f.
-        products: of the samples with themselves.
-        cross: (T, D) YᵀF.
-        target_total: (T,) Σ y.
-        square: (T,) Σ y².
-        target_gram: (T, T) YᵀY of values; None for classes.
-        runs: of the samples that were added with `add`; None where they were never told apart.
+        products: the number of samples, their centre c, their sum, and that of their products.
+        cross: (T, D) ZᵀG.
+        target_total: (T,) Σ z.
+        square: (T,) Σ z².
+        target_gram: (T, T) ZᵀZ of values; None for classes.
+        runs: those of the samples that were added with `add`; None where runs were never told apart.
+        target_centre: (T,) b of values; None where it is 0.
     """
 
-    n: int
-    total: Array
     products: Products
     cross: Array
     target_total: Array
     square: Array
     target_gram: Array | None = None
     runs: Runs | None = None
+    target_centre: Array | None = None
 
     @classmethod
     def zeros(cls, dim: int, n_targets: int, *, values: bool = False) -> Self:
         """No samples yet, of `dim` numbers, with `n_targets` classes (or values)."""
         return cls(
-            n=0,
-            total=np.zeros(dim),
             products=Products.zeros(dim),
             cross=np.zeros((n_targets, dim)),
             target_total=np.zeros(n_targets),
@@ -95,13 +98,33 @@ class Moments:
         )
 
     @property
+    def n(self) -> int:
+        """The number of samples."""
+        return self.products.n
+
+    @property
     def dim(self) -> int:
         """D, the numbers in a sample."""
-        return len(self.total)
+        return len(self.products.centre)
+
+    @property
+    def centre(self) -> Array:
+        """(D,) c."""
+        return self.products.centre
+
+    @property
+    def total(self) -> Array:
+        """(D,) Σ g."""
+        return self.products.total
+
+    @property
+    def mean(self) -> Array:
+        """(D,) the mean sample."""
+        return self.products.mean
 
     @property
     def gram(self) -> Array:
-        """(D, D) FᵀF."""
+        """(D, D) GᵀG."""
         return self.products.gram
 
     @property
@@ -109,41 +132,46 @@ class Moments:
         """Whether the targets are values rather than classes."""
         return self.target_gram is not None
 
+    @property
+    def target_origin(self) -> Array:
+        """(T,) b, zeros where there is none."""
+        return np.zeros(len(self.square)) if self.target_centre is None else self.target_centre
+
     def update(self, samples: torch.Tensor, targets: Targets) -> None:
         """Add samples (n, D), each with its own target; a few thousand at a time, so that memory stays small."""
+        if not len(samples):
+            return
+        part = Moments.zeros(self.dim, len(self.square), values=self.values)
+        if self.values:
+            part.target_centre = targets.mean(axis=0)
+            targets = targets - part.target_centre
         with one_blas_thread():
-            made = multiply(samples, targets, len(self.square))
-            before = self.target_total.copy()
-            self._add_targets(targets, np.ones(len(targets), dtype=np.int64))
-            self.cross += made.cross + np.outer(self.target_total - before, made.centre)
-            self.total += made.total + made.n * made.centre
-            self.products.add(made.uncentred())
+            multiplied = multiply(samples, targets, len(self.square))
+        part.products, part.cross = multiplied.products, multiplied.cross
+        part._add_targets(targets, np.ones(len(targets), dtype=np.int64))  # noqa: SLF001
+        self.merge(part)
 
     def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
         """Add runs of samples that share a target: an utterance's frames, or a segment's.
 
         Args:
-            products: over all of the runs' samples.
+            products: those of all samples of the runs.
             sums: (R, D) the sum of each run's samples.
             counts: (R,) samples in each run.
             targets: (R,) class ids or (R, T) values, one for each run.
         """
-        self._add_targets(targets, counts)
+        part = Moments.zeros(self.dim, len(self.square), values=self.values)
+        sums = sums - np.outer(counts, products.centre)
+        part.products = replace(products, total=sums.sum(axis=0))
+        part._add_targets(targets, counts)  # noqa: SLF001
         if self.values:
-            self.cross += targets.T @ sums
+            part.cross += targets.T @ sums
         else:
-            np.add.at(self.cross, targets, sums)
-        self.total += sums.sum(axis=0)
-        self.products.add(products)
-        self._add_runs(Runs.of(sums, counts))
-
-    def _add_runs(self, runs: Runs) -> None:
-        if self.runs is None:
-            self.runs = Runs.zeros(self.dim)
-        self.runs.add(runs)
+            np.add.at(part.cross, targets, sums)
+        part.runs = Runs.of(sums, counts)
+        self.merge(part)
 
     def _add_targets(self, targets: Targets, counts: NDArray[np.int64]) -> None:
-        self.n += int(counts.sum())
         if self.target_gram is None:
             by_class = np.bincount(targets, counts, minlength=len(self.square))
             self.square += by_class
@@ -155,16 +183,57 @@ class Moments:
 
     def merge(self, other: Moments) -> None:
         """Add the samples of `other`."""
-        self.n += other.n
-        self.total += other.total
-        self.products.add(other.products)
+        if not other.n:
+            return
+        if not self.n:
+            self.target_centre = None if other.target_centre is None else other.target_centre.copy()
+        other = other.targets_about(self.target_centre)
+        before = self.centre
+        self.products.merge(other.products)
+        if (step := before - self.centre).any():
+            self.cross += np.outer(self.target_total, step)
+            self.runs = None if self.runs is None else self.runs.moved(step)
         self.cross += other.cross
+        if (step := other.centre - self.centre).any():
+            self.cross += np.outer(other.target_total, step)
+        if other.runs is not None:
+            self.runs = self.runs or Runs.zeros(self.dim)
+            self.runs.add(other.runs.moved(step))
         self.target_total += other.target_total
         self.square += other.square
         if self.target_gram is not None and other.target_gram is not None:
             self.target_gram += other.target_gram
-        if other.runs is not None:
-            self._add_runs(other.runs)
+
+    def about(self, centre: Array) -> Moments:
+        """Return the sums of the same samples less another centre; they may share arrays with these."""
+        shift = self.centre - centre
+        return replace(
+            self,
+            products=self.products.about(centre),
+            cross=self.cross + np.outer(self.target_total, shift),
+            runs=None if self.runs is None else self.runs.moved(shift),
+        )
+
+    def centred(self) -> Moments:
+        """Return the sums of the samples less their mean, targets as they are."""
+        return self.about(self.mean)
+
+    def targets_about(self, centre: Array | None) -> Moments:
+        """Return the sums with values less another centre, 0 where it is None; they may share arrays with these."""
+        if self.target_gram is None or (centre is None and self.target_centre is None):
+            return self
+        shift = self.target_origin - (0.0 if centre is None else centre)
+        if not shift.any():
+            return self
+        moved = np.outer(self.target_total, shift)
+        return replace(
+            self,
+            cross=self.cross + np.outer(shift, self.total),
+            target_total=self.target_total + self.n * shift,
+            square=self.square + 2 * shift * self.target_total + self.n * shift**2,
+            target_gram=self.target_gram + moved + moved.T + self.n * np.outer(shift, shift),
+            target_centre=centre,
+        )
 
     def inflation(self) -> float:
         """By what factor the dependence within runs makes the variance of a mean larger; at least 1.
@@ -177,13 +246,13 @@ class Moments:
         """
         if self.runs is None or not self.n:
             return 1.0
-        mean = self.total / self.n
-        spread = float(np.trace(self.gram)) - float(self.total @ mean)
-        together = self.runs.square - 2 * float(self.runs.total @ mean) + self.runs.count * float(mean @ mean)
+        offset = self.total / self.n
+        spread = float(np.trace(self.gram)) - float(self.total @ offset)
+        together = self.runs.moved(-offset).square
         return max(together / spread, 1.0) if spread > 0 else 1.0
 
     def relabelled(self, rows: Targets, n_targets: int, *, values: bool = False) -> Moments:
-        """The same samples with other targets, one for each class that they have now.
+        """Return the same samples with other targets, one for each class that they have now.
 
         Args:
             rows: (T,) class ids or (T, T') values: the new target of each present class.
@@ -196,35 +265,19 @@ class Moments:
             made.cross += rows.T @ self.cross
         else:
             np.add.at(made.cross, rows, self.cross)
-        return replace(made, total=self.total, products=self.products, runs=self.runs)
+        return replace(made, products=self.products, runs=self.runs)
 
     def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
-        """The same samples among more classes: those known go to `places` of `n_targets`."""
+        """Return the same samples among more classes: those known go to `places` of `n_targets`."""
         cross, counts = np.zeros((n_targets, self.dim)), np.zeros(n_targets)
         cross[places], counts[places] = self.cross, self.square
-        return Moments(self.n, self.total, self.products, cross, counts, counts.copy())
-
-    def centred(self) -> Moments:
-        """Those of the samples about their mean, targets as they are."""
-        mean = self.total / self.n
-        return Moments(
-            n=self.n,
-            total=np.zeros(self.dim),
-            products=self.products.moved(self.n, self.total, -mean),
-            cross=self.cross - np.outer(self.target_total, mean),
-            target_total=self.target_total,
-            square=self.square,
-            target_gram=self.target_gram,
-        )
+        return Moments(self.products, cross, counts, counts.copy(), runs=self.runs)
 
     def thinned(self, weight: float) -> Moments:
-        """The sums where every sample counts for `weight` of one; n is then no whole number."""
-        products = self.products
+        """Return the sums where every sample counts for `weight` of one; n is then no whole number."""
         return replace(
             self,
-            n=cast("int", self.n * weight),
-            total=self.total * weight,
-            products=Products(products.gram * weight, products.cubic * weight, products.quartic * weight),
+            products=self.products.times(weight),
             cross=self.cross * weight,
             target_total=self.target_total * weight,
             square=self.square * weight,
@@ -232,19 +285,18 @@ class Moments:
         )
 
     def without(self, other: Moments) -> Moments:
-        """What is left when the samples of `other`, which are among these, are taken away."""
-        mine, theirs = self.products, other.products
+        """Return what is left when the samples of `other`, which are among these, are taken away."""
+        theirs = other.about(self.centre).targets_about(self.target_centre)
         target_gram = None
-        if self.target_gram is not None and other.target_gram is not None:
-            target_gram = self.target_gram - other.target_gram
+        if self.target_gram is not None and theirs.target_gram is not None:
+            target_gram = self.target_gram - theirs.target_gram
         return Moments(
-            n=self.n - other.n,
-            total=self.total - other.total,
-            products=Products(mine.gram - theirs.gram, mine.cubic - theirs.cubic, mine.quartic - theirs.quartic),
-            cross=self.cross - other.cross,
-            target_total=self.target_total - other.target_total,
-            square=self.square - other.square,
-            target_gram=target_gram,
+            self.products.without(theirs.products),
+            self.cross - theirs.cross,
+            self.target_total - theirs.target_total,
+            self.square - theirs.square,
+            target_gram,
+            target_centre=self.target_centre,
         )
 
 

@@ -1,12 +1,13 @@
 """Sums of products of samples with themselves: symmetric, on all cores, exact beside a large mean.
 
-Samples of few dimensions, and those in double precision, are multiplied in double precision. Others are first centred
-on a vector near their mean, with the products of a few thousand at a time in single precision and all else in double:
-hidden states have large, nearly constant directions, beside which an uncentred product in single precision would lose
-the small ones. The sums beside the product (by class, of lengths) are made from the same few thousand, while they are
-in the cache.
+All samples are first centred on a vector near their mean, and the sums are kept about such a centre: beside a large
+mean an uncentred product loses the small directions, and an uncentred fourth power loses everything. Samples of few
+dimensions, and those in double precision, are then multiplied in double precision. Others have the products of a few
+thousand at a time in single precision and all else in double; very large or very small ones are first divided by a
+power of two, so that no product leaves the range of single precision.
 
-On the host each core takes a share of the rows, with a BLAS of one thread: cores that never wait for each other are
+The sums beside the product (by class, of lengths) are made from the same few thousand, while they are in the cache. On
+the host each core takes a share of the rows, with a BLAS of one thread: cores that never wait for each other are
 quicker than one product on all of them. Elsewhere samples are multiplied where they lie; only results come to the host.
 """
 
@@ -15,9 +16,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -34,45 +35,125 @@ PRODUCT_ROWS = 2048
 """Samples multiplied at a time, which bounds memory and the rounding of single precision."""
 SHARE_ROWS = 512
 """Samples that are worth a core of their own."""
+SAFE = 1e6
+"""Numbers up to this one, and down to 1/SAFE, have third powers whose sums stay in the range of single precision."""
+EPSILON = float(np.finfo(np.float64).eps)
 DOUBLE_DIM = 256
 """Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
 
 
 @dataclass
 class Products:
-    """Sums of products of samples with themselves.
+    """Sums of n samples f less a centre c that lies among them, and of their products: g = f − c.
+
+    No digits are lost to a large mean. The sums of two sets of samples merge exactly, by moving one centre to the other
+    (the parallel axis theorem).
 
     Attributes:
-        gram: (D, D) FᵀF.
-        cubic: (D,) Σ ‖f‖² f.
-        quartic: Σ ‖f‖⁴.
+        n: number of samples; after `times` it need not be a whole one.
+        centre: (D,) c.
+        total: (D,) Σ g.
+        gram: (D, D) Σ g gᵀ.
+        cubic: (D,) Σ ‖g‖² g.
+        quartic: Σ ‖g‖⁴.
     """
 
+    n: int
+    centre: Array
+    total: Array
     gram: Array
     cubic: Array
     quartic: float
 
     @classmethod
     def zeros(cls, dim: int) -> Self:
-        """Of no samples."""
-        return cls(np.zeros((dim, dim)), np.zeros(dim), 0.0)
+        """The sums of no samples."""
+        return cls(0, np.zeros(dim), np.zeros(dim), np.zeros((dim, dim)), np.zeros(dim), 0.0)
 
-    def add(self, other: Products) -> None:
-        """Add those of other samples."""
-        self.gram += other.gram
-        self.cubic += other.cubic
-        self.quartic += other.quartic
+    @property
+    def mean(self) -> Array:
+        """(D,) the mean sample; the centre where there are no samples."""
+        return self.centre + self.total / max(self.n, 1)
 
-    def moved(self, n: float, total: Array, shift: Array) -> Products:
-        """The products of f + `shift`, from those of the n samples f whose sum is `total`."""
-        gram = np.column_stack([shift, total + n * shift]) @ np.stack([total, shift])  # in one go: s tᵀ + t sᵀ + n s sᵀ
+    @property
+    def scatter_diagonal(self) -> Array:
+        """(D,) Σ (f − μ)² of each dimension."""
+        return np.maximum(self.gram.diagonal() - self.total**2 / max(self.n, 1), 0.0)
+
+    def about(self, centre: Array) -> Products:
+        """Return the sums of the same samples less another centre; they may share arrays with these."""
+        shift = self.centre - centre
+        if not shift.any() or not self.n:
+            return replace(self, centre=centre)
+        half = self.total + self.n / 2 * shift
+        gram = np.column_stack([shift, half]) @ np.stack([half, shift])  # s tᵀ + t sᵀ + n s sᵀ
         gram += self.gram
-        return Products(gram, *self.moved_sums(n, total, shift))
+        cubic, quartic = moved_sums(
+            self.cubic,
+            self.quartic,
+            self.n,
+            self.total,
+            shift,
+            trace=float(np.trace(self.gram)),
+            pull=self.gram @ shift,
+        )
+        return Products(self.n, centre, self.total + self.n * shift, gram, cubic, quartic)
 
-    def moved_sums(self, n: float, total: Array, shift: Array) -> tuple[Array, float]:
-        """Cubic and quartic of `moved`."""
-        trace = float(np.trace(self.gram))
-        return moved_sums(self.cubic, self.quartic, n, total, shift, trace=trace, pull=self.gram @ shift)
+    def about_mean(self) -> Products:
+        """Return the sums of the same samples less their mean."""
+        return self.about(self.mean)
+
+    def merge(self, other: Products) -> None:
+        """Add the samples of `other`. The centre moves where it would lie far from the mean of both."""
+        if not other.n:
+            return
+        if not self.n:
+            self.centre, self.total, self.gram = other.centre.copy(), other.total.copy(), other.gram.copy()
+            self.cubic, self.quartic, self.n = other.cubic.copy(), other.quartic, other.n
+            return
+        centre = common_centre(self, other)
+        mine, theirs = self.about(centre), other.about(centre)
+        self.gram = mine.gram
+        self.gram += theirs.gram
+        self.centre, self.total, self.cubic = centre, mine.total + theirs.total, mine.cubic + theirs.cubic
+        self.quartic, self.n = mine.quartic + theirs.quartic, mine.n + theirs.n
+
+    def without(self, other: Products) -> Products:
+        """Return the sums without the samples of `other`, which are among these."""
+        theirs = other.about(self.centre)
+        return Products(
+            self.n - theirs.n,
+            self.centre,
+            self.total - theirs.total,
+            self.gram - theirs.gram,
+            self.cubic - theirs.cubic,
+            self.quartic - theirs.quartic,
+        )
+
+    def times(self, weight: float) -> Products:
+        """Return the sums where every sample counts for `weight` of one."""
+        return Products(
+            cast("int", self.n * weight),
+            self.centre,
+            self.total * weight,
+            self.gram * weight,
+            self.cubic * weight,
+            self.quartic * weight,
+        )
+
+
+def common_centre(one: Products, other: Products) -> Array:
+    """Return a centre for both sets of samples.
+
+    It is the centre of the first set while that lies within the spread of all samples in every dimension, so that it
+    moves seldom, and the mean of all samples otherwise.
+    """
+    n, gap = one.n + other.n, other.mean - one.mean
+    step = one.total / one.n + other.n / n * gap  # from the centre of the first set to the mean of both
+    scatter = one.scatter_diagonal + other.scatter_diagonal + one.n * other.n / n * gap**2
+    far = n * step**2 > scatter + n * (4 * EPSILON * one.centre) ** 2
+    centre: Array = one.centre + step if far.any() else one.centre
+    return centre
 
 
 def moved_sums(
@@ -97,59 +178,55 @@ def moved_sums(
 
 @dataclass
 class Multiplied:
-    """Sums over samples less a centre.
+    """Sums over samples less a centre, and over their targets.
 
     Attributes:
-        n: number of samples.
-        centre: (D,) what was taken from every sample.
-        total: (D,) Σ of the samples less the centre.
-        products: of the samples less the centre.
-        cross: (T, D) Σ y of the samples less the centre.
+        products: the sums of the samples.
+        cross: (T, D) Σ y gᵀ of the samples g less the centre.
     """
 
-    n: int
-    centre: Array
-    total: Array
     products: Products
     cross: Array
 
     @classmethod
     def zeros(cls, centre: Array, n_targets: int) -> Self:
-        """Of no samples."""
+        """The sums of no samples, with a centre for those to come."""
         dim = len(centre)
-        return cls(0, centre, np.zeros(dim), Products.zeros(dim), np.zeros((n_targets, dim)))
+        products = replace(Products.zeros(dim), centre=centre)
+        return cls(products, np.zeros((n_targets, dim)))
 
     def add(self, other: Multiplied) -> None:
-        """Add those of other samples less the same centre."""
-        self.n += other.n
-        self.total += other.total
-        self.products.add(other.products)
+        """Add the sums of other samples less the same centre."""
+        mine, theirs = self.products, other.products
+        mine.n += theirs.n
+        mine.total += theirs.total
+        mine.gram += theirs.gram
+        mine.cubic += theirs.cubic
+        mine.quartic += theirs.quartic
         self.cross += other.cross
 
-    def take(self, gram: NDArray[Any], beside: NDArray[Any], lengths: NDArray[Any]) -> None:
-        """Add the sums of some samples f less the centre.
+    def take(self, gram: NDArray[Any], beside: NDArray[Any], lengths: NDArray[Any], unit: float = 1.0) -> None:
+        """Add the sums of some samples g less the centre, each divided by `unit`.
 
         Args:
-            gram: (D, D) Σ f fᵀ.
-            beside: (2 + T, D) Σ f, Σ ‖f‖² f, Σ y fᵀ.
-            lengths: (m,) ‖f‖².
+            gram: (D, D) Σ g gᵀ.
+            beside: (2 + T, D) Σ g, Σ ‖g‖² g, Σ y gᵀ.
+            lengths: (m,) ‖g‖².
+            unit: what the samples were divided by, a power of two.
         """
-        self.n += len(lengths)
-        self.total += beside[0]
-        self.products.gram += gram
-        self.products.cubic += beside[1]
-        self.products.quartic += float(np.square(lengths, dtype=np.float64).sum())
-        self.cross += beside[2:]
-
-    def uncentred(self) -> Products:
-        """The products of the samples themselves."""
-        return self.products.moved(self.n, self.total, self.centre) if self.centre.any() else self.products
+        products = self.products
+        products.n += len(lengths)
+        products.total += beside[0] if unit == 1 else beside[0] * np.float64(unit)
+        products.gram += gram if unit == 1 else gram * np.float64(unit**2)
+        products.cubic += beside[1] if unit == 1 else beside[1] * np.float64(unit**3)
+        products.quartic += float(np.square(lengths, dtype=np.float64).sum()) * unit**4
+        self.cross += beside[2:] if unit == 1 else beside[2:] * np.float64(unit)
 
 
 def self_products(samples: torch.Tensor) -> Products:
     """Products of samples (n, D)."""
     with one_blas_thread():
-        return multiply(samples).uncentred()
+        return multiply(samples).products
 
 
 def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
@@ -162,14 +239,17 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     """
     double = samples.dtype == torch.float64 or samples.shape[1] <= DOUBLE_DIM
     dtype = torch.float64 if double and samples.device.type != "mps" else torch.float32
+    if not len(samples):
+        return Multiplied.zeros(np.zeros(samples.shape[1]), n_targets)
     some = samples[:: max(1, len(samples) // PRODUCT_ROWS)]
-    centred = dtype == torch.float32 and len(samples) > 0
     if samples.device.type != "cpu":
-        centre = some.mean(dim=0, dtype=dtype) if centred else samples.new_zeros(samples.shape[1], dtype=dtype)
-        return _on_device(samples, targets, n_targets, centre)
-    origin = some.numpy().mean(axis=0, dtype=np.float32) if centred else np.zeros(samples.shape[1])
+        centre = some.mean(dim=0, dtype=torch.float32 if samples.device.type == "mps" else torch.float64).to(dtype)
+        unit = _unit(on_host((some - centre).abs().amax())) if dtype == torch.float32 else 1.0
+        return _on_device(samples, targets, n_targets, centre, unit)
+    origin = _near(some.numpy(), np.float64 if dtype == torch.float64 else np.float32)
+    unit = _unit(np.abs(some.numpy() - origin).max()) if dtype == torch.float32 else 1.0
     shares = [
-        _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin)
+        _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin, unit)
         for rows in _share_rows(len(samples))
     ]
     if len(shares) == 1:
@@ -178,6 +258,28 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     for other in others:
         first.add(other)
     return first
+
+
+def _near(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """A centre of samples (m, D): their mean, which may be infinite where they overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre: NDArray[Any] = samples.mean(axis=0, dtype=np.float64).astype(dtype)
+    return centre
+
+
+def _unit(largest: Any) -> float:
+    """What samples are divided by before a product in single precision, so that no third power leaves its range.
+
+    Args:
+        largest: the largest number of some samples less their centre.
+
+    Returns:
+        1, or a power of two near `largest` where that is very large or very small: a division that loses nothing.
+    """
+    size = float(largest)
+    if size == 0 or not np.isfinite(size) or 1 / SAFE < size < SAFE:
+        return 1.0
+    return float(2.0 ** np.round(np.log2(size)))
 
 
 @lru_cache(maxsize=1)
@@ -207,6 +309,7 @@ class _Share:
     Attributes:
         samples: (n, D) on the host.
         targets: one for each sample.
+        unit: what the centred samples are divided by.
         made: the sums.
         table: (m, D) some thousand samples, centred.
         gram: (D, D) their products.
@@ -214,26 +317,32 @@ class _Share:
 
     samples: torch.Tensor
     targets: Targets | None
+    unit: float
     made: Multiplied
     table: NDArray[Any]
     gram: NDArray[Any]
 
     @classmethod
-    def of(cls, samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: NDArray[Any]) -> Self:
+    def of(
+        cls, samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: NDArray[Any], unit: float = 1.0
+    ) -> Self:
         """With all the memory that is needed."""
         dim, rows = len(centre), min(PRODUCT_ROWS, len(samples))
         made = Multiplied.zeros(centre.astype(np.float64), n_targets)
-        return cls(samples, targets, made, np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype))
+        table, gram = np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype)
+        return cls(samples, targets, unit, made, table, gram)
 
     def multiply(self) -> Multiplied:
         """All sums; NumPy sees that a table meets itself and does half the work."""
         for part in _parts(len(self.samples)):
             samples = self.samples[part].numpy()
             centred = self.table[: len(samples)]
-            np.subtract(samples, self.made.centre, out=centred, dtype=centred.dtype, casting="same_kind")
+            np.subtract(samples, self.made.products.centre, out=centred, dtype=centred.dtype, casting="same_kind")
+            if self.unit != 1:
+                centred /= self.unit
             lengths = np.einsum("ij,ij->i", centred, centred)
             columns = _beside(lengths, None if self.targets is None else self.targets[part], len(self.made.cross))
-            self.made.take(np.matmul(centred.T, centred, out=self.gram), columns @ centred, lengths)
+            self.made.take(np.matmul(centred.T, centred, out=self.gram), columns @ centred, lengths, self.unit)
         return self.made
 
 
@@ -249,11 +358,13 @@ def _beside(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> A
     return csc_array((entries, rows, np.arange(0, len(rows) + 1, 3)), shape=(2 + n_targets, len(lengths)))
 
 
-def _on_device(samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor) -> Multiplied:
+def _on_device(
+    samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor, unit: float = 1.0
+) -> Multiplied:
     """The same where the samples are on an accelerator."""
     made = Multiplied.zeros(on_host(centre), n_targets)
     for part in _parts(len(samples)):
-        centred = samples[part] - centre
+        centred = (samples[part] - centre) / unit
         lengths = torch.linalg.vecdot(centred, centred)
         columns = [torch.ones_like(lengths)[:, None], lengths[:, None]]
         if targets is not None:
@@ -261,7 +372,7 @@ def _on_device(samples: torch.Tensor, targets: Targets | None, n_targets: int, c
             one_hot = there if there.ndim == 2 else torch.nn.functional.one_hot(there, n_targets)
             columns.append(one_hot.to(centred.dtype))
         beside = torch.cat(columns, dim=1).T @ centred
-        made.take(on_host(centred.T @ centred), on_host(beside), on_host(lengths))
+        made.take(on_host(centred.T @ centred), on_host(beside), on_host(lengths), unit)
     return made
 
 

@@ -47,13 +47,13 @@ Read = Callable[[str], NDArray[Any]]
 
 _TARGETS = {"cross": "TD", "target_total": "T", "square": "T", "target_gram": "TT"}
 _AXES: dict[type, dict[str, str]] = {
-    Products: {"gram": "DD", "cubic": "D"},
+    Products: {"centre": "D", "total": "D", "gram": "DD", "cubic": "D"},
     Runs: {"total": "D"},
-    Moments: {"total": "D", **_TARGETS},
-    PackedMoments: {"total": "D", "triangle": "H", "cubic": "D", **_TARGETS},
+    Moments: {**_TARGETS, "target_centre": "T"},
+    PackedMoments: {"mean": "D", "triangle": "H", "cubic": "D", **_TARGETS},
     BlockedMoments: {"blocks": "*"},
     Sample: {"keys": "m", "features": "mD", "rows": "m", "blocks": "m", "utterances": "m"},
-    GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p"},
+    GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p", "centre": "D"},
     Quantiles: {"levels": "LP*", "offsets": "L"},
 }
 """The kinds that may be written and read, and the axes of their fields, one letter each; a list's first axis is its

@@ -36,10 +36,7 @@ def blocks_of(seed, *, n_blocks=8, size=60, dim=5, classes=3, spread=0.0):
 def weighted(parts, weights):
     total = Moments.zeros(parts[0].dim, len(parts[0].square))
     for part, w in zip(parts, weights, strict=True):
-        total.n += w * part.n
-        total.products.gram += w * part.gram
-        for name in ("total", "cross", "target_total", "square"):
-            setattr(total, name, getattr(total, name) + w * getattr(part, name))
+        total.merge(part.thinned(w))
     return total
 
 

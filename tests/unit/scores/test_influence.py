@@ -16,7 +16,6 @@ from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.view import LayerView
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.moments import Moments
-from voxrank.sketches.products import Products
 
 SMOOTH = [read_logme, read_rankme]
 REFITTED = [read_hscore, read_cca, read_pwcca, read_vci, read_cka]
@@ -42,18 +41,7 @@ def weighted(moments, weights):
     first = moments[0]
     total = Moments.zeros(first.dim, len(first.square), values=first.values)
     for m, w in zip(moments, weights, strict=True):
-        p = m.products
-        total.merge(
-            Moments(
-                w * m.n,
-                w * m.total,
-                Products(w * p.gram, w * p.cubic, w * p.quartic),
-                w * m.cross,
-                w * m.target_total,
-                w * m.square,
-                w * m.target_gram if m.values else None,
-            )
-        )
+        total.merge(m.thinned(w))
     return total
 
 
@@ -82,7 +70,7 @@ def without(made, number, share=1.0):
     weights = np.ones(len(made))
     weights[number] -= share
     left = weighted(made, weights)
-    left.n = int(left.n) if left.n == int(left.n) else left.n
+    left.products.n = int(left.n) if left.n == int(left.n) else left.n
     return Spectrum.of(left)
 
 

@@ -24,11 +24,17 @@ def moments_of(features, targets, n_targets=3):
 
 def products_of(f):
     norms = (f**2).sum(axis=1)
-    return Products(f.T @ f, norms @ f, float(norms @ norms))
+    return Products(len(f), np.zeros(f.shape[1]), f.sum(axis=0), f.T @ f, norms @ f, float(norms @ norms))
+
+
+def raw(moments):
+    """The sums of the samples and values themselves, less nothing."""
+    return moments.about(np.zeros(moments.dim)).targets_about(None)
 
 
 def assert_equal(left, right, **tolerance):
     assert left.n == right.n
+    left, right = raw(left), raw(right)
     for name in ("total", "gram", "cross", "target_total", "square"):
         np.testing.assert_allclose(getattr(left, name), getattr(right, name), **tolerance)
     np.testing.assert_allclose(left.products.cubic, right.products.cubic, **tolerance)
@@ -41,14 +47,14 @@ def assert_equal(left, right, **tolerance):
 def test_class_moments_by_definition():
     features, labels = samples(0)
     f, y = features.numpy(), np.eye(3)[labels]
-    expected = Moments(30, f.sum(0), products_of(f), y.T @ f, y.sum(0), (y**2).sum(0))
+    expected = Moments(products_of(f), y.T @ f, y.sum(0), (y**2).sum(0))
     assert_equal(moments_of(features, labels), expected, atol=1e-12)
 
 
 def test_value_moments_by_definition():
     features, _ = samples(1)
     f, y = features.numpy(), np.random.default_rng(2).normal(size=(30, 2))
-    expected = Moments(30, f.sum(0), products_of(f), y.T @ f, y.sum(0), (y**2).sum(0), y.T @ y)
+    expected = Moments(products_of(f), y.T @ f, y.sum(0), (y**2).sum(0), y.T @ y)
     assert_equal(moments_of(features, y, n_targets=2), expected, atol=1e-12)
 
 
@@ -95,7 +101,8 @@ def test_single_precision_keeps_small_directions_beside_a_large_mean():
     single = torch.from_numpy((100 + 0.1 * np.random.default_rng(4).normal(size=(5000, 6))).astype(np.float32))
     wide = single.numpy().astype(np.float64)
     exact = np.linalg.eigvalsh(wide.T @ wide)
-    np.testing.assert_allclose(np.linalg.eigvalsh(self_products(single).gram), exact, rtol=1e-6)
+    found = self_products(single).about(np.zeros(6)).gram
+    np.testing.assert_allclose(np.linalg.eigvalsh(found), exact, rtol=1e-6)
     assert not np.allclose(np.linalg.eigvalsh((single.T @ single).double().numpy()), exact, rtol=1e-3)
 
 
@@ -108,11 +115,11 @@ def test_what_an_accelerator_multiplies_is_what_the_host_multiplies(dtype, dim, 
     y = rng.normal(size=(3000, 2)) if values else rng.integers(0, 2, 3000)
     centre = f[:100].mean(dim=0)
     there, here = _on_device(f, y, 2, centre), _Share.of(f, y, 2, centre.numpy()).multiply()
-    assert there.n == here.n
+    assert there.products.n == here.products.n
     np.testing.assert_allclose(there.products.quartic, here.products.quartic, rtol=1e-5)
     np.testing.assert_allclose(there.products.gram, here.products.gram, rtol=1e-5, atol=2e-2)
     np.testing.assert_allclose(there.products.cubic, here.products.cubic, rtol=1e-4, atol=2)
-    np.testing.assert_allclose(there.total, here.total, rtol=1e-5, atol=2e-2)
+    np.testing.assert_allclose(there.products.total, here.products.total, rtol=1e-5, atol=2e-2)
     np.testing.assert_allclose(there.cross, here.cross, rtol=1e-5, atol=2e-2)
     np.testing.assert_allclose(
         there.cross, (np.eye(2)[y] if not values else y).T @ (f - centre).double().numpy(), atol=2e-2
@@ -125,7 +132,7 @@ def test_shares_of_the_cores_add_up(monkeypatch):
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         np.testing.assert_allclose(self_products(f).gram, whole.gram, rtol=1e-12)
-        np.testing.assert_allclose(self_products(f).gram, (f.T @ f).numpy(), rtol=1e-10, atol=1e-9)
+        np.testing.assert_allclose(self_products(f).about(np.zeros(7)).gram, (f.T @ f).numpy(), rtol=1e-10, atol=1e-9)
 
 
 def test_a_run_sums_the_same_in_any_batch():
@@ -148,7 +155,7 @@ def test_packed_moments_join_as_their_samples_do(cut):
     joined, whole = parts[0].joined(parts[1]), PackedMoments.pack(moments_of(features, labels))
     assert joined.n == whole.n
     assert joined.quartic == pytest.approx(whole.quartic, rel=1e-5)
-    for name in ("total", "triangle", "cubic", "cross", "target_total", "square"):
+    for name in ("mean", "triangle", "cubic", "cross", "target_total", "square"):
         found, expected = getattr(joined, name), getattr(whole, name)
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * max(1, np.abs(expected).max()))
@@ -171,7 +178,9 @@ def test_blocks_add_up_to_an_exact_total():
     assert_equal(blocked.total, moments_of(features, labels), atol=1e-12)
     parts = [block.unpack() for block in blocked]
     assert [part.n for part in parts] == [18, 12]
-    assert sum(part.gram for part in parts) == pytest.approx(blocked.total.gram, rel=1e-5, abs=1e-5)
+    assert sum(part.about(np.zeros(4)).gram for part in parts) == pytest.approx(
+        raw(blocked.total).gram, rel=1e-5, abs=1e-5
+    )
 
 
 def runs_of(runs):

@@ -37,10 +37,11 @@ def array(shape, dtype=np.float64):
 @st.composite
 def moments(draw, sizes=None):
     d, t = sizes or draw(st.tuples(st.integers(1, 4), st.integers(0, 3)))
-    products = Products(draw(array((d, d))), draw(array(d)), draw(F64))
-    gram = draw(st.none() | array((t, t)))
-    parts = (draw(array(d)), products, draw(array((t, d))), draw(array(t)), draw(array(t)), gram)
-    return Moments(draw(st.integers(0, 2**60)), *parts)
+    products = Products(
+        draw(st.integers(0, 2**60)), *(draw(array(d)) for _ in range(2)), draw(array((d, d))), draw(array(d)), draw(F64)
+    )
+    parts = (products, draw(array((t, d))), draw(array(t)), draw(array(t)), draw(st.none() | array((t, t))))
+    return Moments(*parts, target_centre=draw(st.none() | array(t)))
 
 
 @st.composite
@@ -69,7 +70,7 @@ def samples(draw):
 @st.composite
 def group_sums(draw):
     p, ids = draw(st.integers(0, 4)), np.int64
-    parts = draw(array(p, ids)), draw(array(p, ids)), draw(array((p, 2))), draw(array(p))
+    parts = draw(array(p, ids)), draw(array(p, ids)), draw(array((p, 2))), draw(array(p)), draw(array(2))
     return GroupSums(*parts, dealt=draw(st.booleans()), limit=draw(st.integers(1, 99)))
 
 
@@ -191,7 +192,7 @@ def test_arrays_are_stored_as_they_read_not_as_they_lie(tmp_path):
 
 def test_numbers_of_numpy_are_numbers(tmp_path):
     sketch = some_moments()
-    sketch.n, sketch.products.quartic = np.int64(30), np.float64(0.1)
+    sketch.products.n, sketch.products.quartic = np.int64(30), np.float64(0.1)
     save_sketches(tmp_path / "m", sketch, Moments)
     loaded = load_sketches(tmp_path / "m", Moments)
     assert (type(loaded.n), loaded.n) == (int, 30)
@@ -265,15 +266,15 @@ DAMAGE = {
     "its header has no 'schema'": lambda h, t: h.pop("schema"),
     "it holds a dict": lambda h, t: h.update(kind="dict[int, Moments]"),
     "its header has no 'content'": lambda h, t: h.pop("content"),
-    "content: this version of voxrank and the file differ in .'n'.": lambda h, t: h["content"].pop("n"),
+    "content: this version of voxrank and the file differ in .'cross'.": lambda h, t: h["content"].pop("cross"),
     "products: .* differ in .'more'.": lambda h, t: h["content"]["products"].update(more=1),
     "content: expected a Moments, got None": lambda h, t: h.update(content=None),
-    "n: expected int, got 1.5": lambda h, t: h["content"].update(n=1.5),
-    "n: expected int, got True": lambda h, t: h["content"].update(n=True),
+    "products.n: expected int, got 1.5": lambda h, t: h["content"]["products"].update(n=1.5),
+    "products.n: expected int, got True": lambda h, t: h["content"]["products"].update(n=True),
     "products.quartic: expected float, got x": lambda h, t: h["content"]["products"].update(quartic="x"),
-    "total: expected tensor, got None": lambda h, t: h["content"].update(total=None),
+    "cross: expected tensor, got None": lambda h, t: h["content"].update(cross=None),
     "SafetensorError: .*cubic": lambda h, t: t.pop("products.cubic"),
-    "total: expected float64, got float32": lambda h, t: t.update(total=t["total"].astype(np.float32)),
+    "cross: expected float64, got float32": lambda h, t: t.update(cross=t["cross"].astype(np.float32)),
     "products.gram: expected shape .D, D. with D = 5.*got .5, 4.": (
         lambda h, t: t.update({"products.gram": t["products.gram"][:, :4].copy()})
     ),
@@ -295,7 +296,7 @@ def test_a_file_that_does_not_hold_together_is_refused_in_a_line(tmp_path, messa
     ("sketch", "spoil", "message"),
     [
         (some_blocks(), {"blocks.1.triangle": 14}, r"blocks.1.triangle: expected shape \(H\) .*H = 15.* got \(14,\)"),
-        (some_blocks(), {"blocks.2.total": 4}, r"blocks.2.total: expected shape \(D\) with D = 5.* got \(4,\)"),
+        (some_blocks(), {"blocks.2.mean": 4}, r"blocks.2.mean: expected shape \(D\) with D = 5.* got \(4,\)"),
         (some_sample(), {"keys": 7}, r"features: expected shape \(m, D\) with m = 7, D = 5, got \(20, 5\)"),
         (some_quantiles(), {"levels.1": 2}, r"levels.1: expected shape \(P, \*\) with L = 3, P = 3, got \(2, \d\)"),
     ],
@@ -349,10 +350,10 @@ def test_a_pickle_is_never_opened(tmp_path, monkeypatch):
 
 def test_what_could_not_be_read_back_is_not_written(tmp_path):
     wrong_dtype, wrong_size = some_moments(), some_moments()
-    wrong_dtype.total = wrong_dtype.total.astype(np.float32)
+    wrong_dtype.cross = wrong_dtype.cross.astype(np.float32)
     wrong_size.square = wrong_size.square[:2]
     cases = [
-        (wrong_dtype, Moments, "total: expected float64, got float32"),
+        (wrong_dtype, Moments, "cross: expected float64, got float32"),
         (wrong_size, Moments, "square: expected shape"),
         (some_moments(), Sample, "content: this version .* differ in"),
         ({"a.b": some_moments()}, dict[str, Moments], "a key with a dot"),
