@@ -30,7 +30,7 @@ from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
-from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles, Values, project
+from voxrank.sketches.projections import BLOCK_LIMIT, Projected, Quantiles, project
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
 from voxrank.sketches.store import register_kind
 from voxrank.targets.labels import Targets, Timed
@@ -293,8 +293,8 @@ class _ShardWork:
                 self._sketch.layers[layer].add(part.products, run_sums, counts, rows)
                 if part.sampled is not None:
                     self._sketch.samples[layer].merge(part.sampled)
-                for values in part.projected:
-                    self._sketch.projections[layer].add(values)
+                for one in part.projected:
+                    self._sketch.projections[layer].add(one.values, one.origin)
             else:
                 self._means[layer].append(part.sums / part.counts[:, None])
         self._waiting += items
@@ -351,7 +351,8 @@ def add_means(
             sample = sketch.samples[layer]
             sample.update(samples, keys, rows, 0, utterances=names)  # the block is the shard's: `ShardSketch.labelled`
         if layer in sketch.projections:
-            sketch.projections[layer].add(project(samples, options.projections))
+            projected = project(samples, options.projections)
+            sketch.projections[layer].add(projected.values, projected.origin)
 
 
 class _LayerSums:
@@ -404,7 +405,7 @@ class _SampleSums(_LayerSums):
         self._limit = None if keep.sample is None else keep.sample.limit
         self._keys, self._rows, self._keep = keys, rows, keep
         self._waiting: list[torch.Tensor] = []
-        self.projected: list[Values] = []
+        self.projected: list[Projected] = []
 
     def add(self, piece: LayerFrames) -> None:
         """Take in one piece."""

@@ -2,15 +2,22 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from voxrank.errors import OptionError
 from voxrank.scores import LogME
 
 
 def published(features, targets):
-    """The iteration on the samples themselves, by singular values."""
+    """The iteration on singular values of the samples or, with more samples than dimensions, of FᵀF."""
     n, dim = features.shape
-    u, s, _ = np.linalg.svd(features, full_matrices=False)
+    if n > dim:
+        _, squares, vh = np.linalg.svd(features.T @ features)
+        kept = np.sqrt(squares) > 1e-10
+        s = np.sqrt(squares[kept])
+        u = features @ vh[kept].T / s
+    else:
+        u, s, _ = np.linalg.svd(features, full_matrices=False)
     sigma, scores = s**2, []
     for y in targets.T:
         x2 = (u.T @ y) ** 2
@@ -35,6 +42,35 @@ def test_the_published_iteration(n, dim):
     features = rng.normal(size=(n, dim)) + rng.normal(size=(4, dim))[labels]
     expected = published(features, np.eye(4)[labels])
     assert LogME(compat="published").fit(features, labels).score_ == pytest.approx(expected, rel=1e-6)
+
+
+BASE = np.random.default_rng(5).normal(size=(300, 6))
+DEPENDENT = {
+    "columns twice": np.hstack([BASE, BASE]),
+    "sums of columns": np.hstack([BASE, BASE @ np.random.default_rng(6).normal(size=(6, 3))]),
+    "a constant column beside sums of columns": np.hstack([BASE, BASE[:, :2] @ np.ones((2, 1)) + 3, np.ones((300, 1))]),
+    "columns of zeros": np.hstack([BASE, np.zeros((300, 3))]),
+    "one direction": BASE[:, :1] @ np.ones((1, 5)),
+    "far from zero": np.hstack([BASE, BASE]) + 100,
+    "fewer samples than dimensions, each twice": np.repeat(np.random.default_rng(7).normal(size=(20, 50)), 2, axis=0),
+}
+
+
+@pytest.mark.parametrize("case", DEPENDENT)
+def test_the_published_iteration_where_columns_depend_on_each_other(case):
+    features = DEPENDENT[case]
+    labels = np.arange(len(features)) % 3
+    expected = published(features, np.eye(3)[labels])
+    assert LogME(compat="published").fit(features, labels).score_ == pytest.approx(expected, rel=1e-6)
+    halves = [LogME(compat="published").fit(features[i::2], labels[i::2]) for i in range(2)]
+    assert halves[0].merge(halves[1]).score_ == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_published_score_of_digits():
+    """Three of the 64 pixels are always 0; the value is that of the published code at its commit 56551ca."""
+    digits = load_digits()
+    score = LogME(compat="published").fit(digits.data, digits.target).score_
+    assert score == pytest.approx(0.270277455465355, rel=1e-9)
 
 
 def test_its_faults_are_there():

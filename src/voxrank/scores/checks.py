@@ -1,29 +1,40 @@
-"""Features as users give them, checked."""
+"""Features and targets as users give them, checked: what scores cannot read is refused in one line."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 from voxrank.errors import OptionError
+from voxrank.sketches.moments import Moments
+from voxrank.sketches.products import EPSILON
 
 Sketch = TypeVar("Sketch")
 
 ROWS = 4096
-"""Looked at at a time, so that a check takes no memory to speak of."""
+"""Samples that are looked at at a time, so that a check takes no memory to speak of."""
+LARGEST = 1e70
+"""Largest number whose fourth power can be added up; 1/LARGEST is the smallest spread."""
+REAL, LABELS = "biuf", "biufUS"
+"""Kinds of NumPy dtypes that are real numbers, and that can be labels."""
 
 
 def checked_features(features: ArrayLike) -> NDArray[np.floating]:
-    """Features as (n, D) float32 or float64.
+    """Return features as (n, D) float32 or float64.
+
+    Tensors of any device and precision, lists, frames of pandas, whole numbers and booleans are converted.
 
     Raises:
-        OptionError: another shape, or values that are not finite.
+        OptionError: another shape, sparse features, or what is not a real and finite number.
     """
-    samples = np.asarray(features)
+    samples = _real(checked_array(features, "features"), "features")
     if samples.dtype not in (np.float32, np.float64):
         samples = samples.astype(np.float64)
     if samples.ndim != 2 or 0 in samples.shape:
@@ -31,7 +42,72 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
     samples = np.ascontiguousarray(samples)
     if not _finite(samples):
         raise OptionError("the features hold NaN or infinite values; drop those samples first")
+    _check_size(samples, "features")
     return samples
+
+
+def checked_array(values: Any, what: str) -> NDArray[Any]:
+    """Return anything that holds numbers or labels as an array.
+
+    Raises:
+        OptionError: it is sparse, masked, ragged, or does not convert to an array.
+    """
+    if issparse(values) or getattr(values, "layout", torch.strided) != torch.strided:
+        raise OptionError(f"expected {what} as a dense array, got a sparse one; convert it, such as with toarray()")
+    if np.ma.is_masked(values):
+        raise OptionError(f"the {what} hold masked values; drop those samples first")
+    try:
+        if isinstance(values, torch.Tensor):
+            return _host_array(values)
+        if isinstance(values, list | tuple):
+            values = [_host_array(one) if isinstance(one, torch.Tensor) else one for one in values]
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(
+            f"expected {what} as an array, got a {type(values).__name__} that does not convert to one ({error}); "
+            "use a NumPy array or a dense tensor"
+        ) from error
+
+
+def _host_array(tensor: torch.Tensor) -> NDArray[Any]:
+    """A tensor without its gradient, on the host, in a precision that NumPy knows."""
+    known = (torch.float16, torch.float32, torch.float64)
+    if tensor.is_floating_point() and tensor.dtype not in known:
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.numpy(force=True)
+    return array
+
+
+def _real(values: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return values that are real numbers; objects that are numbers become floats.
+
+    Raises:
+        OptionError: text, complex numbers, dates or other objects.
+    """
+    refused = OptionError(
+        f"expected {what} that are real numbers, got {_named(values)}; convert them, such as with astype(float)"
+    )
+    if values.dtype.kind == "O" and not any(isinstance(one, str | bytes) for one in values.flat):
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise refused from error
+    if values.dtype.kind not in REAL:
+        raise refused
+    return values
+
+
+def _named(values: NDArray[Any]) -> str:
+    names = {"U": "text", "T": "text", "S": "bytes", "c": "complex numbers", "M": "dates", "m": "times", "O": "objects"}
+    return names.get(values.dtype.kind, str(values.dtype))
+
+
+def _check_size(values: NDArray[np.floating], what: str) -> None:
+    """Refuse numbers whose powers overflow. Single precision holds none."""
+    if values.dtype == np.float64:
+        largest = float(torch.linalg.vector_norm(as_tensor(values), ord=torch.inf))
+        if largest > LARGEST:
+            raise OptionError(f"expected {what} up to {LARGEST:g}, got {largest:.3g}; rescale them")
 
 
 def _finite(samples: NDArray[np.floating]) -> bool:
@@ -49,20 +125,78 @@ def as_tensor(samples: NDArray[np.floating]) -> torch.Tensor:
 
 
 def checked_targets(targets: ArrayLike, n: int, *, regression: bool) -> NDArray[Any]:
-    """Class ids (n,), or values (n, T).
+    """Return class ids (n,), or values (n, T).
 
     Raises:
-        OptionError: another shape, or values that are not finite.
+        OptionError: another shape, labels that are missing or of several kinds, or values that are not finite.
     """
-    values = np.asarray(targets)
-    if regression:
-        values = np.asarray(values, dtype=np.float64)
-        values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 1 + regression or len(values) != n:
-        raise OptionError(f"expected {n} targets, one for each sample, got an array of shape {values.shape}")
+    values = _values(targets, n) if regression else checked_labels(targets, n)
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         raise OptionError("the targets hold NaN or infinite values; drop those samples first")
+    if regression:
+        _check_size(values, "targets")
     return values
+
+
+def _values(targets: ArrayLike, n: int) -> NDArray[Any]:
+    values = _real(checked_array(targets, "targets"), "targets").astype(np.float64)
+    if values.ndim not in (1, 2) or len(values) != n or values.shape[1:] == (0,):
+        raise _wrong_shape("targets", n, values)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def checked_labels(labels: ArrayLike, n: int, what: str = "targets") -> NDArray[Any]:
+    """Return labels (n,) that are numbers or text.
+
+    Args:
+        labels: one for each sample.
+        n: number of samples.
+        what: they are called in messages.
+
+    Raises:
+        OptionError: another shape, missing labels, numbers among text, or other objects.
+    """
+    values = checked_array(labels, what)
+    if values.ndim != 1 or len(values) != n:
+        raise _wrong_shape(what, n, values)
+    if isinstance(labels, list | tuple) or values.dtype.kind in "OT":
+        values = _of_one_kind(labels if isinstance(labels, list | tuple) else values.tolist(), what)
+    if values.dtype.kind not in LABELS:
+        raise OptionError(
+            f"expected {what} that are numbers or text, got {_named(values)}; convert them, as with str()"
+        )
+    return values
+
+
+def _of_one_kind(labels: Iterable[Any], what: str) -> NDArray[Any]:
+    items = [one.item() if isinstance(one, torch.Tensor | np.generic) else one for one in labels]
+    if any(one is None or type(one).__name__ in ("NAType", "NaTType") or one != one for one in items):
+        raise OptionError(f"the {what} hold missing values (None or NaN); drop those samples first")
+    kinds = sorted({_kind(one) for one in items})
+    if len(kinds) > 1:
+        raise OptionError(f"expected {what} of one kind, got {' and '.join(kinds)}; make them all text or all numbers")
+    return np.asarray(items)
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, str):
+        return "text"
+    return "numbers" if isinstance(label, Real) else type(label).__name__
+
+
+def _wrong_shape(what: str, n: int, values: NDArray[Any]) -> OptionError:
+    return OptionError(f"expected {n} {what}, one for each sample, got an array of shape {values.shape}")
+
+
+def check_same_labels(known: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Refuse text among labels that are numbers so far, and the reverse.
+
+    Raises:
+        OptionError: the labels are of two kinds.
+    """
+    kinds = [_named(one) if one.dtype.kind in "US" else "numbers" for one in (known, labels)]
+    if len(known) and len(labels) and kinds[0] != kinds[1]:
+        raise OptionError(f"expected labels that are {kinds[0]} as before, got {kinds[1]}; make them of one kind")
 
 
 def check_same_dim(known: int, dim: int) -> None:
@@ -90,19 +224,43 @@ def check_same_kind(*, mine: bool, theirs: bool) -> None:
         raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
 
 
-def fitted(name: str, sketch: Sketch | None, classes: NDArray[Any] | None) -> Sketch:
-    """What a score has seen, refused when that is nothing, or one class.
+def fitted(name: str, moments: Moments | None, classes: NDArray[Any] | None) -> Moments:
+    """Return what a score has seen, refused where that ranks nothing.
 
     Args:
         name: of the score.
-        sketch: what it has seen; None for nothing.
+        moments: what it has seen; None for nothing.
         classes: the class ids seen; None for values.
 
     Raises:
-        OptionError: nothing was fitted, or the labels hold a single class.
+        OptionError: nothing was fitted, the labels hold a single class, the values are all the same, or the features
+            differ by too little to be squared.
     """
-    if sketch is None:
+    if moments is None:
         raise OptionError(f"{name} has seen no samples; call fit(features, targets) first")
     if classes is not None and len(classes) < 2:
         raise OptionError(f"expected at least two classes, got only {classes[0]}; one class ranks nothing")
-    return sketch
+    if classes is None and not _vary(moments):
+        raise OptionError("expected values that differ between samples, got a single value; nothing to predict")
+    spread = np.sqrt(float(moments.products.scatter_diagonal.max()) / moments.n)
+    if 0 < spread < 1 / LARGEST:
+        raise OptionError(f"expected features that differ by {1 / LARGEST:g} or more, got {spread:.3g}; rescale them")
+    return moments
+
+
+def _vary(moments: Moments) -> bool:
+    """Whether any target column has more than one value, rounding apart."""
+    mean = moments.target_total / moments.n
+    about = moments.square - moments.n * mean**2
+    return bool((about > moments.n * (4 * EPSILON * (moments.target_origin + mean)) ** 2).any())
+
+
+def finite(name: str, value: float) -> float:
+    """Return a score that is a number.
+
+    Raises:
+        OptionError: it is infinite or NaN.
+    """
+    if not np.isfinite(value):
+        raise OptionError(f"{name} gives no finite number for these features; rescale them, or leave out constant ones")
+    return value

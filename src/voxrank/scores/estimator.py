@@ -9,7 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
-from voxrank.scores.checks import as_tensor, check_same_kind, checked_features, checked_targets, fitted
+from voxrank.scores.checks import (
+    as_tensor,
+    check_same_kind,
+    check_same_labels,
+    checked_features,
+    checked_targets,
+    finite,
+    fitted,
+)
 from voxrank.scores.cka import read_cka
 from voxrank.scores.gradient import Reading
 from voxrank.scores.hscore import read_hscore
@@ -60,8 +68,12 @@ class FittedMoments:
         return self
 
     def _take(self, samples: NDArray[Any], values: NDArray[Any]) -> None:
-        if not self.regression:
-            self._know(np.unique(values))
+        if self.regression:
+            self._check_fits(samples.shape[1], values.shape[1])
+        else:
+            classes = self._united(np.unique(values))
+            self._check_fits(samples.shape[1], len(classes))
+            self._know(classes)
             values = np.searchsorted(self.classes_, values)
         moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
         moments.update(as_tensor(samples), values)
@@ -73,11 +85,17 @@ class FittedMoments:
         Raises:
             OptionError: one is a regression and the other not, or their dimensions differ.
         """
+        if not isinstance(other, FittedMoments):
+            raise OptionError(f"expected another score to merge with, got a {type(other).__name__}")
         if other._moments is None:
             return self
         check_same_kind(mine=self.regression, theirs=other.regression)
-        if not self.regression:
-            self._know(other.classes_)
+        if self.regression:
+            self._check_fits(other._moments.dim, len(other._moments.square))
+        else:
+            classes = self._united(other.classes_)
+            self._check_fits(other._moments.dim, len(classes))
+            self._know(classes)
         theirs = other._aligned(self.classes_)
         self._started(theirs.dim, len(theirs.square)).merge(theirs)
         self._spectrum = None
@@ -92,12 +110,26 @@ class FittedMoments:
             self._spectrum = Spectrum.of(moments)
         return self._spectrum
 
+    def _united(self, classes: NDArray[Any]) -> NDArray[Any]:
+        """The classes seen and new ones, in sorted order."""
+        check_same_labels(self.classes_, classes)
+        union: NDArray[Any] = np.union1d(self.classes_, classes) if len(self.classes_) else classes
+        return union
+
     def _know(self, classes: NDArray[Any]) -> None:
-        """Make room for new classes, in sorted order."""
-        union = np.union1d(self.classes_, classes) if len(self.classes_) else classes
+        """Make room for `classes`, a sorted superset of those seen."""
         if self._moments is not None:
-            self._moments = self._aligned(union)
-        self.classes_ = union
+            self._moments = self._aligned(classes)
+        self.classes_ = classes
+
+    def _check_fits(self, dim: int, n_targets: int) -> None:
+        if self._moments is None:
+            return
+        seen = (self._moments.dim, len(self._moments.square) if self.regression else n_targets)
+        if seen != (dim, n_targets):
+            if not self.regression:
+                seen = (seen[0], len(self._moments.square))
+            raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
 
     def _aligned(self, classes: NDArray[Any]) -> Moments:
         """The moments with a row for each of `classes`, a superset of those known."""
@@ -109,9 +141,6 @@ class FittedMoments:
     def _started(self, dim: int, n_targets: int) -> Moments:
         if self._moments is None:
             self._moments = Moments.zeros(dim, n_targets, values=self.regression)
-        elif dim and (self._moments.dim, len(self._moments.square)) != (dim, n_targets):
-            seen = (self._moments.dim, len(self._moments.square))
-            raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
         return self._moments
 
 
@@ -139,9 +168,10 @@ class MomentScore(FittedMoments):
         """The score.
 
         Raises:
-            OptionError: nothing was fitted, or the labels hold a single class.
+            OptionError: nothing was fitted, the labels hold a single class, the values do not differ, or the features
+                are too large or too small for a number to come out.
         """
-        return type(self).read(self._fitted()).value
+        return finite(type(self).__name__, type(self).read(self._fitted()).value)
 
 
 class LogME(MomentScore):
@@ -180,7 +210,8 @@ class LogME(MomentScore):
         moments = self._seen()
         whole = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
         empty = int(self.classes_.max()) + 1 - len(self.classes_) if whole else 0
-        return published_logme(moments, max(empty, 0))
+        with np.errstate(divide="ignore", invalid="ignore"):  # published code divides by 0 where features are all 0
+            return finite("LogME as published", published_logme(moments, max(empty, 0)))
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
         """The posterior mean's prediction for features (n, D): class ids (n,), or values (n, T).

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, missing_source
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.view import LayerView
 from voxrank.sketches.moments import Moments
@@ -41,8 +41,9 @@ class FrechetDistance:
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
         """
+        both = checked_features(source), checked_features(target)
         self._moments = [None, None]
-        return self.partial_fit(source, target)
+        return self.partial_fit(*both)
 
     def partial_fit(self, source: ArrayLike | None = None, target: ArrayLike | None = None) -> Self:
         """Add samples of either set. Errors as `fit`."""
@@ -73,7 +74,7 @@ class FrechetDistance:
         source, target = self._moments
         if source is None or target is None:
             raise OptionError("FrechetDistance needs source and target samples; call fit(source, target) first")
-        return frechet_squared(source, target)
+        return finite("FrechetDistance", frechet_squared(source, target))
 
     def _side(self, side: int, dim: int) -> Moments:
         check_same_dim(next((m.dim for m in self._moments if m is not None), dim), dim)
@@ -110,19 +111,19 @@ def estimate_frechet(view: LayerView) -> Estimate:
 
 def _from(source: Moments) -> Callable[[Moments], float]:
     """F² from a source to any target: the source is decomposed once."""
-    mean_s, cov_s = _gaussian(source)
+    cov_s = _covariance(source)
     values, vectors = np.linalg.eigh(cov_s)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
 
     def squared(target: Moments) -> float:
-        mean_t, cov_t = _gaussian(target)
+        cov_t = _covariance(target)
         shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
-        apart = (mean_s - mean_t) @ (mean_s - mean_t) + np.trace(cov_s) + np.trace(cov_t) - 2 * shared
+        gap = source.centre - target.centre + (source.total / source.n - target.total / target.n)
+        apart = gap @ gap + np.trace(cov_s) + np.trace(cov_t) - 2 * shared
         return max(float(apart), 0.0)  # rounding alone takes it below
 
     return squared
 
 
-def _gaussian(moments: Moments) -> tuple[Array, Array]:
-    centred = moments.centred()
-    return centred.centre, centred.gram / centred.n
+def _covariance(moments: Moments) -> Array:
+    return moments.centred().gram / moments.n

@@ -48,7 +48,7 @@ def _evidence(x2: Array, rest: float, sigma: Array, n: float, dim: int) -> float
     alpha = beta = 1.0
     length = error = 0.0
     for _ in range(ROUNDS):
-        ratio = alpha / beta
+        ratio = np.float64(alpha / beta)  # which may be divided by where it is 0
         gamma = float((sigma / (sigma + ratio)).sum())
         length = float((sigma * x2 / (ratio + sigma) ** 2).sum())
         error = float((x2 / (1 + sigma / ratio) ** 2).sum()) + rest

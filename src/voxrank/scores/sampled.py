@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, checked_targets
+from voxrank.scores.checks import as_tensor, checked_features, checked_labels, checked_targets, finite
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.estimator import FittedMoments
 from voxrank.scores.heldout import HeldOut, estimate_knn, estimate_loo, estimate_ncm
@@ -37,6 +37,8 @@ class SampledScore(FittedMoments):
     """
 
     def __init__(self, *, regression: bool = False, max_samples: int = 4096) -> None:
+        if max_samples < 1:
+            raise OptionError(f"expected max_samples of at least 1, got {max_samples}")
         self.max_samples = max_samples
         super().__init__(regression=regression)
 
@@ -73,15 +75,13 @@ class SampledScore(FittedMoments):
         samples = checked_features(features)
         values = checked_targets(targets, len(samples), regression=self.regression)
         members = _group_keys(groups, len(samples))
-        if self._sample is not None:
-            check_same_dim(self._sample.features.shape[1], samples.shape[1])
         self._take(samples, values)
         self._observe(samples, values, members)
         return self
 
     def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
         """Keep some of the samples, which the moments hold already."""
-        offered = Sample.empty(self.max_samples, samples.shape[1])
+        offered = Sample.empty(self.max_samples, samples.shape[1], samples.dtype)
         offered.update(as_tensor(samples), content_keys(samples), np.arange(len(samples)), groups)
         self._keep(offered, values)
 
@@ -118,7 +118,7 @@ class SampledScore(FittedMoments):
             if not self.regression and targets is not None:
                 targets = np.searchsorted(self.classes_, targets)
             self._view = LayerView(BlockedMoments(moments), self._sample, targets)
-        return self._estimated(self._view).value
+        return finite(type(self).__name__, self._estimated(self._view).value)
 
     def _estimated(self, view: LayerView) -> Estimate:
         return type(self).estimate(view)
@@ -128,9 +128,7 @@ def _group_keys(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
     """A number for each sample's group (n,), the same for the same name."""
     if groups is None:
         return np.zeros(n, dtype=np.int64)
-    members = np.asarray(groups)
-    if members.shape != (n,):
-        raise OptionError(f"expected {n} groups, one for each sample, got an array of shape {members.shape}")
+    members = checked_labels(groups, n, "groups")
     names, places = np.unique(members, return_inverse=True)
     keys: NDArray[np.int64] = np.array([utterance_key(str(name)) for name in names]).view(np.int64)[places]
     return keys
@@ -150,6 +148,8 @@ class NearestClassMean(SampledScore):
     its own group still does not predict it. Where all samples are in one group (or `groups` is None) nothing is left
     out.
     """
+
+    estimate = staticmethod(estimate_ncm)
 
     def _reset(self) -> None:
         super()._reset()

@@ -33,6 +33,7 @@ VARIANCE_FLOOR = 1e-6
 def transrate(features: Array, labels: NDArray[np.int64], *, epsilon: float = EPSILON, scaled: bool = True) -> float:
     """TransRate of samples (n, D) with class ids (n,)."""
     z = features - features.mean(axis=0)
+    z -= z.mean(axis=0)  # what rounding left of a large mean
     spread = np.sqrt((z**2).mean())
     if scaled and spread > 0:
         z = z / spread

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,11 +22,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, missing_source
+from voxrank.scores.checks import as_tensor, check_same_dim, checked_array, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.view import LayerView
-from voxrank.sketches.products import Array
-from voxrank.sketches.projections import LIMIT, Quantiles, Values, draw_directions
+from voxrank.sketches.products import Array, safe_unit
+from voxrank.sketches.projections import LIMIT, SOME, Quantiles, Values, draw_directions, far_centre, project_on
 from voxrank.threads import one_blas_thread
 
 Directions = Literal["gaussian", "orthogonal"]
@@ -105,15 +106,23 @@ def estimate_swd(view: LayerView) -> Estimate:
     """
     if view.source is None or view.source.projections is None or view.projections is None:
         raise missing_source("the sliced Wasserstein distance")
-    source, target = view.source.projections.weighted(), view.projections
-    return view.left_out(lambda blocks: _distance(source, Quantiles.together(target[b] for b in blocks).weighted()))
+    origin, target = view.source.projections.origin, view.projections
+    source = view.source.projections.weighted(origin)
+
+    def of_blocks(blocks: Sequence[int]) -> float:
+        return _distance(source, Quantiles.together(target[b] for b in blocks).weighted(origin))
+
+    return view.left_out(of_blocks)
 
 
 def _distance(source: Weighted, target: Weighted, p: int = 2) -> float:
     """SW_p of what was kept of two sets, exact where all of both was kept."""
     kept_all = all(weights.max(initial=1) == 1 for _, weights in (source, target))
+    unit = np.float32(safe_unit(max(np.abs(values).max(initial=0) for values, _ in (source, target))))
+    if unit != 1:
+        source, target = (source[0] / unit, source[1]), (target[0] / unit, target[1])
     powers = wasserstein_power(source[0], target[0], p) if kept_all else weighted_power(source, target, p)
-    return float(powers.mean() ** (1 / p))
+    return float(unit) * float(powers.mean() ** (1 / p))
 
 
 class SlicedWasserstein:
@@ -169,9 +178,10 @@ class SlicedWasserstein:
             OptionError: shapes that do not fit, or values that are not finite.
         """
         pairs = list(paired_steps(source, target))
-        drawn = self._drawn(pairs[0][0].shape[1])
+        drawn = self._drawn(pairs[0].source.shape[1])
         self._kept = None
-        self._score = float(np.mean([sliced_wasserstein(s, t, drawn, self.p) for s, t in pairs]))
+        distances = [pair.unit * sliced_wasserstein(pair.source, pair.target, drawn, self.p) for pair in pairs]
+        self._score = float(np.mean(distances))
         return self
 
     def partial_fit(self, source: ArrayLike | None = None, target: ArrayLike | None = None) -> Self:
@@ -182,11 +192,12 @@ class SlicedWasserstein:
         """
         for kept, features in zip(self._quantiles(), (source, target), strict=True):
             if features is not None:
-                samples = checked_features(features).astype(np.float32, copy=False)
+                samples = checked_features(features)
                 self._same_dim(samples.shape[1])
                 directions = torch.from_numpy(self._drawn(self._dim))
                 for part in as_tensor(samples).split(ROWS):
-                    kept.add((directions @ part.T).numpy())
+                    projected = project_on(part, directions)
+                    kept.add(projected.values, projected.origin)
         self._score = None
         return self
 
@@ -217,8 +228,9 @@ class SlicedWasserstein:
         if self._score is None:
             if self._kept is None or not all(kept.n for kept in self._kept):
                 raise OptionError("SlicedWasserstein needs source and target samples; call fit(source, target) first")
-            source, target = (kept.weighted() for kept in self._kept)
-            self._score = _distance(source, target, self.p)
+            origin = self._kept[0].origin
+            source, target = (kept.weighted(origin) for kept in self._kept)
+            self._score = finite("SlicedWasserstein", _distance(source, target, self.p))
         return self._score
 
     @property
@@ -252,17 +264,56 @@ def _unit(projections: ArrayLike) -> Values:
     return np.asarray(directions / lengths, dtype=np.float32)
 
 
-def paired_steps(source: ArrayLike, target: ArrayLike) -> Iterator[tuple[Values, Values]]:
-    """Pairs (n, D), (m, D) in single precision: one, or one for each time step."""
-    left, right = np.asarray(source), np.asarray(target)
+@dataclass(frozen=True)
+class Pair:
+    """Two sets of samples, both less one vector near them and divided by one power of two, in single precision.
+
+    Attributes:
+        source: (n, D).
+        target: (m, D).
+        unit: what both were divided by.
+    """
+
+    source: Values
+    target: Values
+    unit: float = 1.0
+
+
+def paired_steps(source: ArrayLike, target: ArrayLike) -> Iterator[Pair]:
+    """The sets (n, D) and (m, D): one pair of them, or one for each time step.
+
+    Raises:
+        OptionError: shapes that do not fit, or values that are not finite.
+    """
+    left, right = checked_array(source, "source features"), checked_array(target, "target features")
     if left.ndim == right.ndim == 3 and left.shape[1:] == right.shape[1:]:
         pairs: Sequence[tuple[Any, Any]] = [(left[:, t], right[:, t]) for t in range(left.shape[1])]
     else:
         pairs = [(left, right)]
     for a, b in pairs:
-        pair = tuple(checked_features(x).astype(np.float32, copy=False) for x in (a, b))
+        pair = tuple(checked_features(x) for x in (a, b))
         if pair[0].shape[1] != pair[1].shape[1]:
             raise OptionError(
                 f"expected source and target of the same dimensions, got {pair[0].shape[1]} and {pair[1].shape[1]}"
             )
-        yield pair[0], pair[1]
+        yield _about_one_centre(*pair)
+
+
+def _about_one_centre(source: NDArray[Any], target: NDArray[Any]) -> Pair:
+    """The sets as they are where single precision holds them, else less a vector near the source, in a safe unit."""
+    some = source[:SOME].astype(np.float64, copy=False)
+    centre = far_centre(some)
+    others = target[:SOME].astype(np.float64, copy=False)
+    unit = safe_unit(max(np.abs(part - centre).max() for part in (some, others)))
+    if unit == 1 and not centre.any():
+        return Pair(source.astype(np.float32, copy=False), target.astype(np.float32, copy=False))
+    return Pair(_less(source, centre, unit), _less(target, centre, unit), unit)
+
+
+def _less(samples: NDArray[Any], centre: Array, unit: float) -> Values:
+    """Samples less a vector, over a unit, in single precision, a few thousand at a time."""
+    moved = np.empty(samples.shape, dtype=np.float32)
+    for start in range(0, len(samples), ROWS):
+        rows = slice(start, start + ROWS)
+        moved[rows] = (samples[rows] - centre) / unit
+    return moved

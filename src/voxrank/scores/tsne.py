@@ -47,7 +47,8 @@ class TSNEDistance:
         """
         (pair,) = paired_steps(source, target)
         rng = np.random.default_rng(self.seed)
-        parts = [part[np.sort(rng.permutation(len(part))[: self.max_samples])] for part in pair]
+        sets = (pair.source, pair.target)
+        parts = [part[np.sort(rng.permutation(len(part))[: self.max_samples])] for part in sets]
         joint = np.concatenate(parts)
         if len(joint) < 4:
             raise OptionError(f"expected at least 4 samples to embed, got {len(joint)}; add some")

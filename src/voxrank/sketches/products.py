@@ -244,10 +244,10 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     some = samples[:: max(1, len(samples) // PRODUCT_ROWS)]
     if samples.device.type != "cpu":
         centre = some.mean(dim=0, dtype=torch.float32 if samples.device.type == "mps" else torch.float64).to(dtype)
-        unit = _unit(on_host((some - centre).abs().amax())) if dtype == torch.float32 else 1.0
+        unit = safe_unit(on_host((some - centre).abs().amax())) if dtype == torch.float32 else 1.0
         return _on_device(samples, targets, n_targets, centre, unit)
     origin = _near(some.numpy(), np.float64 if dtype == torch.float64 else np.float32)
-    unit = _unit(np.abs(some.numpy() - origin).max()) if dtype == torch.float32 else 1.0
+    unit = safe_unit(np.abs(some.numpy() - origin).max()) if dtype == torch.float32 else 1.0
     shares = [
         _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin, unit)
         for rows in _share_rows(len(samples))
@@ -267,11 +267,11 @@ def _near(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
     return centre
 
 
-def _unit(largest: Any) -> float:
-    """What samples are divided by before a product in single precision, so that no third power leaves its range.
+def safe_unit(largest: Any) -> float:
+    """What numbers in single precision are divided by, so that no third power leaves its range.
 
     Args:
-        largest: the largest number of some samples less their centre.
+        largest: the largest of the numbers.
 
     Returns:
         1, or a power of two near `largest` where that is very large or very small: a division that loses nothing.
@@ -364,7 +364,9 @@ def _on_device(
     """The same where the samples are on an accelerator."""
     made = Multiplied.zeros(on_host(centre), n_targets)
     for part in _parts(len(samples)):
-        centred = (samples[part] - centre) / unit
+        centred = samples[part] - centre
+        if unit != 1:
+            centred /= unit
         lengths = torch.linalg.vecdot(centred, centred)
         columns = [torch.ones_like(lengths)[:, None], lengths[:, None]]
         if targets is not None:

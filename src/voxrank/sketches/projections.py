@@ -28,6 +28,10 @@ LIMIT = 1 << 17
 
 BLOCK_LIMIT = 4096
 """The same in a block of a layer, of which there are many: 16 KiB a direction and level."""
+NEAR = 8.0
+"""Largest mean over the spread beside which samples in single precision are projected as they are."""
+SOME = 2048
+"""Samples whose mean is a centre of all."""
 SEED = 42
 """Of the directions that all data, layers of one dimension and models share."""
 
@@ -56,10 +60,39 @@ def shared_directions(dim: int, count: int) -> torch.Tensor:
     return torch.from_numpy(draw_directions(dim, count, seed=SEED))
 
 
-def project(samples: torch.Tensor, count: int) -> Values:
-    """Samples (n, D) along the shared directions: (count, n) in single precision, multiplied where they lie."""
-    directions = shared_directions(samples.shape[1], count).to(samples.device)
-    return (directions @ samples.float().T).cpu().numpy()
+@dataclass(frozen=True)
+class Projected:
+    """Samples along P directions.
+
+    Attributes:
+        values: (P, n) of the samples less a centre near them, so that single precision loses nothing to a large mean.
+        origin: (P,) the centre along the directions.
+    """
+
+    values: Values
+    origin: NDArray[np.float64]
+
+
+def project(samples: torch.Tensor, count: int) -> Projected:
+    """Project samples (n, D) on the shared directions, where they lie."""
+    return project_on(samples, shared_directions(samples.shape[1], count))
+
+
+def project_on(samples: torch.Tensor, directions: torch.Tensor) -> Projected:
+    """Project samples (n, D) on directions (P, D) of the host, where the samples lie."""
+    if not len(samples):
+        return Projected(np.empty((len(directions), 0), dtype=np.float32), np.zeros(len(directions)))
+    centre = torch.from_numpy(far_centre(samples[:SOME].cpu().double().numpy())).to(samples.dtype)
+    near = samples - centre.to(samples.device) if centre.any() else samples
+    values = directions.to(samples.device) @ near.float().T
+    return Projected(values.cpu().numpy(), directions.numpy().astype(np.float64) @ centre.double().numpy())
+
+
+def far_centre(some: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of samples (n, D) where it is large beside their spread, and 0 where single precision keeps both."""
+    centre: NDArray[np.float64] = some.mean(axis=0)
+    near = np.linalg.norm(centre) <= NEAR * np.linalg.norm(some.std(axis=0))
+    return np.zeros_like(centre) if near else centre
 
 
 @dataclass
@@ -71,24 +104,33 @@ class Quantiles:
         levels: level → (P, m) values, m below `limit`.
         n: samples seen.
         offsets: how often each level was compressed.
+        origin: (P,) what was taken from every value; None before there are any.
     """
 
     limit: int
     levels: list[Values] = field(default_factory=list)
     n: int = 0
     offsets: list[int] = field(default_factory=list)
+    origin: NDArray[np.float64] | None = None
 
-    def add(self, values: Values) -> None:
-        """Take (P, m) more values."""
+    def add(self, values: Values, origin: NDArray[np.float64] | None = None) -> None:
+        """Take (P, m) more values, from each of which `origin` was taken; None: nothing."""
         self.n += values.shape[1]
-        self._put(0, values)
+        self._put(0, self._about_origin(values, origin))
 
     def merge(self, other: Self) -> None:
         """Take what `other` kept."""
         self.n += other.n
         for level, values in enumerate(other.levels):
-            self._put(level, values)
+            self._put(level, self._about_origin(values, other.origin))
             self.offsets[level] += other.offsets[level]
+
+    def _about_origin(self, values: Values, origin: NDArray[np.float64] | None) -> Values:
+        """Values less `origin` as values less that of these quantiles, which the first values set."""
+        origin = np.zeros(len(values)) if origin is None else origin
+        if self.origin is None:
+            self.origin = origin
+        return _moved(values, origin - self.origin)
 
     def _put(self, level: int, values: Values) -> None:
         while len(self.levels) <= level:
@@ -119,11 +161,18 @@ class Quantiles:
         lost = sum(count << level for level, count in enumerate(self.offsets))
         return lost / max(self.n, 1)
 
-    def weighted(self) -> tuple[Values, NDArray[np.int64]]:
-        """The values (P, m), each row ascending, and how many samples each stands for (P, m)."""
+    def weighted(self, origin: NDArray[np.float64] | None = None) -> tuple[Values, NDArray[np.int64]]:
+        """The values (P, m) less `origin` or 0, each row ascending, and how many samples each stands for (P, m)."""
         values = np.concatenate(self.levels, axis=1)
+        mine = np.zeros(len(values)) if self.origin is None else self.origin
+        values = _moved(values, mine - (0.0 if origin is None else origin))
         weights = np.concatenate([np.full(v.shape[1], 1 << level) for level, v in enumerate(self.levels)])
         if len(self.levels) == 1:
             return np.sort(values, axis=1), np.broadcast_to(weights, values.shape)
         order = np.argsort(values, axis=1, kind="stable")
         return np.take_along_axis(values, order, axis=1), weights[order]
+
+
+def _moved(values: Values, shift: NDArray[np.float64]) -> Values:
+    """Values (P, m) with a number (P,) added to each row."""
+    return (values + shift[:, None]).astype(np.float32) if shift.any() else values

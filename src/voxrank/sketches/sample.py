@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -53,11 +53,21 @@ def frame_keys(utterances: Keys, lengths: Sequence[int], starts: NDArray[np.int6
 
 def content_keys(features: NDArray[np.floating]) -> Keys:
     """A key for every row (n, D) that depends on nothing but its numbers, for samples that have no name."""
-    words = np.ascontiguousarray(features, dtype=np.float32).view(np.uint32)
-    odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    with np.errstate(over="ignore"):
-        mixed = (words.astype(np.uint64) * odd).sum(axis=1, dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        high = np.ascontiguousarray(features, dtype=np.float32)
+        mixed = _mixed_words(high, rng)
+        if features.dtype == np.float64:  # what single precision does not hold; nothing where that holds all
+            mixed += _mixed_words(np.ascontiguousarray(features - high, dtype=np.float32), rng)
     return frame_keys(mixed, [1] * len(mixed))
+
+
+def _mixed_words(numbers: NDArray[np.float32], rng: np.random.Generator) -> Keys:
+    """(n,) 64 bits of each row (n, D); 0 for a row of zeros."""
+    words = numbers.view(np.uint32).astype(np.uint64)
+    odd = rng.integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed: Keys = (words * odd).sum(axis=1, dtype=np.uint64)
+    return mixed
 
 
 @dataclass
@@ -67,7 +77,8 @@ class Sample:
     Attributes:
         size: k, how many are kept at most.
         keys: (m,) of those kept, ascending.
-        features: (m, D) float32.
+        features: (m, D) in single precision, or in double precision where samples were offered in it to a sample
+            that keeps it.
         rows: (m,) the row in `Targets.rows` that each belongs to.
         blocks: (m,) the resampling block that each belongs to.
         utterances: (m,) the key of each one's utterance; 0 where samples have none.
@@ -75,16 +86,16 @@ class Sample:
 
     size: int
     keys: Keys
-    features: NDArray[np.float32]
+    features: NDArray[Any]
     rows: NDArray[np.int64]
     blocks: NDArray[np.int64]
     utterances: Keys
 
     @classmethod
-    def empty(cls, size: int, dim: int) -> Self:
-        """None kept, room for `size`."""
+    def empty(cls, size: int, dim: int, dtype: Any = np.float32) -> Self:
+        """None kept, room for `size`, in single precision unless `dtype` is np.float64."""
         none, no_keys = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
-        return cls(size, no_keys, np.empty((0, dim), dtype=np.float32), none, none, no_keys)
+        return cls(size, no_keys, np.empty((0, dim), dtype=dtype), none, none, no_keys)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -98,7 +109,7 @@ class Sample:
         """The sample that would have been kept with room for so many; itself where that is all."""
         if len(self) <= size:
             return self
-        made = Sample.empty(size, self.features.shape[1])
+        made = Sample.empty(size, self.features.shape[1], self.features.dtype)
         made.merge(self)
         return made
 
@@ -127,10 +138,11 @@ class Sample:
             chosen = chosen[keys[chosen] < limit]
         if len(chosen):
             wanted = torch.from_numpy(chosen).to(features.device)
-            kept = features.index_select(0, wanted).float().cpu().numpy()
+            kept = features.index_select(0, wanted)
+            kept_there = (kept.double() if self.features.dtype == np.float64 else kept.float()).cpu().numpy()
             owners = np.zeros(len(keys), dtype=np.uint64) if utterances is None else utterances
             blocks = np.broadcast_to(block, len(keys))
-            self._take(keys[chosen], kept, rows[chosen], blocks[chosen], owners[chosen])
+            self._take(keys[chosen], kept_there, rows[chosen], blocks[chosen], owners[chosen])
 
     def merge(self, other: Sample) -> None:
         """Offer what `other` keeps."""
@@ -148,7 +160,7 @@ class Sample:
     def _take(
         self,
         keys: Keys,
-        features: NDArray[np.float32],
+        features: NDArray[Any],
         rows: NDArray[np.int64],
         blocks: NDArray[np.int64],
         utterances: Keys,

@@ -54,7 +54,7 @@ _AXES: dict[type, dict[str, str]] = {
     BlockedMoments: {"blocks": "*"},
     Sample: {"keys": "m", "features": "mD", "rows": "m", "blocks": "m", "utterances": "m"},
     GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p", "centre": "D"},
-    Quantiles: {"levels": "LP*", "offsets": "L"},
+    Quantiles: {"levels": "LP*", "offsets": "L", "origin": "P"},
 }
 """The kinds that may be written and read, and the axes of their fields, one letter each; a list's first axis is its
 length. The same letter is the same size in the whole sketch, H is D(D+1)/2, and * is any size."""

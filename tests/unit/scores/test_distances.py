@@ -27,7 +27,8 @@ def moments(samples):
 def projected(samples):
     made = Quantiles(BLOCK_LIMIT)
     if len(samples):
-        made.add(project(torch.from_numpy(samples), N_DIRECTIONS))
+        projected = project(torch.from_numpy(samples), N_DIRECTIONS)
+        made.add(projected.values, projected.origin)
     return made
 
 

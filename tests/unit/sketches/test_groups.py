@@ -73,3 +73,16 @@ def test_memory_is_bounded_by_the_classes_beyond_the_limit():
     sums = GroupSums.empty(3, limit=100)
     sums.add(*data(1, n=20_000, groups=20_000))
     assert sums.sums.shape == (BLOCKS * 4, 3)
+
+
+def test_sums_far_from_zero_keep_their_digits():
+    samples, classes, groups = data(0)
+    samples = samples.astype(float)
+    near, parts = GroupSums.empty(3), [GroupSums.empty(3) for _ in range(2)]
+    near.add(samples + 1e8 - 1e8, classes, groups)
+    for i, part in enumerate(parts):
+        part.add(samples[i::2] + 1e8, classes[i::2], groups[i::2])
+    parts[0].merge(parts[1])
+    found, expected = parts[0].about(np.full(3, 1e8)), near.about(np.zeros(3))
+    assert found.counts.tolist() == expected.counts.tolist()
+    np.testing.assert_allclose(found.sums, expected.sums, atol=1e-12)

@@ -89,6 +89,63 @@ def test_merge_is_associative_and_chunks_equal_the_whole(seed, cuts):
     assert_equal(left, moments_of(features, labels), atol=1e-11)
 
 
+def about_mean(moments):
+    """All sums in units of the spread, less the mean of samples and values."""
+    about = moments.centred()
+    return [
+        about.centre - 1e6,
+        about.gram,
+        about.products.cubic,
+        about.products.quartic,
+        about.cross - np.outer(about.target_total / about.n, about.total),
+        about.runs.moved(np.zeros(about.dim)).square if about.runs is not None else 0.0,
+    ]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]])
+@pytest.mark.parametrize("values", [False, True])
+def test_sums_far_from_zero_merge_in_any_order_to_those_by_definition(order, values):
+    """The first samples lie apart from the others, so that the centre has to move."""
+    rng = np.random.default_rng(20)
+    f = rng.normal(size=(90, 4)) + 1e6
+    f[:2] -= 500
+    y = f[:, :2] + rng.normal(size=(90, 2)) if values else rng.integers(0, 2, 90)
+    parts = [moments_of(torch.from_numpy(f[rows]), y[rows], 2) for rows in np.split(np.arange(90), [2, 3, 50])]
+    merged = Moments.zeros(4, 2, values=values)
+    for place in order:
+        merged.merge(parts[place])
+    g = f - 1e6
+    g, near = g - g.mean(axis=0), g.mean(axis=0)
+    z = y - y.mean(axis=0) if values else np.eye(2)[y]
+    z = z - z.mean(axis=0)
+    by_definition = products_of(g)
+    expected = [near, by_definition.gram, by_definition.cubic, by_definition.quartic, z.T @ g, 0.0]
+    for found, wanted in zip(about_mean(merged), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
+
+
+def test_the_centre_follows_the_data_and_else_stays():
+    near, far = (moments_of(*samples(seed)) for seed in (1, 2))
+    centre = near.centre.copy()
+    near.merge(far)
+    np.testing.assert_array_equal(near.centre, centre)
+    lone = moments_of(samples(3)[0][:1] + 1000, np.zeros(1, dtype=np.int64))
+    lone.merge(near)
+    np.testing.assert_allclose(lone.centre, lone.mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [2.0**-90, 1.0, 2.0**50])
+def test_products_in_single_precision_leave_its_range_neither_way(unit):
+    f = np.random.default_rng(21).normal(size=(60, DOUBLE_DIM + 1)).astype(np.float32)
+    found, expected = (
+        self_products(torch.from_numpy(np.float32(unit) * f)).about_mean(),
+        products_of(f - f.mean(axis=0)),
+    )
+    np.testing.assert_allclose(found.gram / unit**2, expected.gram, atol=1e-4)
+    np.testing.assert_allclose(found.cubic / unit**3, expected.cubic, rtol=1e-3, atol=1e-1)
+    assert found.quartic / unit**4 == pytest.approx(expected.quartic, rel=1e-5)
+
+
 def test_zeros_are_neutral():
     features, labels = samples(3)
     merged = Moments.zeros(4, 3)

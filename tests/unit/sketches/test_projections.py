@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxrank.sketches.projections import Quantiles, draw_directions
+from voxrank.sketches.projections import Quantiles, draw_directions, project, shared_directions
 
 
 @pytest.mark.parametrize("orthogonal", [False, True])
@@ -73,3 +74,18 @@ def test_memory_is_that_of_the_values_kept():
         kept.add(part)
         alive = sum((level if level.base is None else level.base).nbytes for level in kept.levels)
         assert alive <= 3 * 64 * 4 * (1 + np.ceil(np.log2(max(kept.n / 64, 1))))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_of_samples_far_from_zero_keep_their_digits(dtype):
+    far = (torch.randn(300, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1e6).to(dtype)
+    expected = np.sort(shared_directions(6, 5).double().numpy() @ (far.double().numpy() - 1e6).T, axis=1)
+    origin = 1e6 * shared_directions(6, 5).double().numpy().sum(axis=1)
+    parts = [Quantiles(1000) for _ in range(3)]
+    for part, samples in zip(parts, far.split(100), strict=True):
+        for some in samples.split(30):
+            projected = project(some, 5)
+            part.add(projected.values, projected.origin)
+    values, weights = Quantiles.together(parts).weighted(origin)
+    assert (weights == 1).all()
+    np.testing.assert_allclose(values, expected, atol=2e-6)

@@ -66,3 +66,20 @@ def test_contents_name_samples_without_names():
     assert len(np.unique(keys)) == 2000
     assert content_keys(features[7:9]).tolist() == keys[7:9].tolist()
     assert abs(np.mean(keys < np.uint64(2**63)) - 0.5) < 0.05
+
+
+def test_contents_of_doubles_name_samples_that_singles_cannot_tell_apart():
+    features = np.random.default_rng(0).normal(size=(500, 3))
+    assert len(np.unique(content_keys(features + 1e9))) == 500
+    single = features.astype(np.float32)
+    assert content_keys(single.astype(np.float64)).tolist() == content_keys(single).tolist()
+
+
+def test_a_sample_of_doubles_keeps_them():
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 3)) + 1e8)
+    parts = [Sample.empty(15, 3, np.float64) for _ in range(2)]
+    for part, rows in zip(parts, np.split(np.arange(20), [8]), strict=True):
+        part.update(features[rows], content_keys(features[rows].numpy()), rows, block=0)
+    parts[0].merge(parts[1])
+    np.testing.assert_array_equal(parts[0].features, features[parts[0].rows])
+    np.testing.assert_array_equal(parts[0].first(4).features, parts[0].features[:4])

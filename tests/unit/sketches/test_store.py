@@ -78,7 +78,8 @@ def group_sums(draw):
 def quantiles(draw):
     p, widths = draw(st.integers(1, 3)), draw(st.lists(st.integers(0, 4), max_size=3))
     levels = [draw(array((p, width), np.float32)) for width in widths]
-    return Quantiles(draw(st.integers(1, 2**17)), levels, draw(st.integers(0, 2**40)), [3] * len(widths))
+    origin = draw(st.none() | array(p))
+    return Quantiles(draw(st.integers(1, 2**17)), levels, draw(st.integers(0, 2**40)), [3] * len(widths), origin)
 
 
 KINDS = {
