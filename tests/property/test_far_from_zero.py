@@ -106,6 +106,15 @@ def test_the_unit_of_singles_of_many_dimensions_does_not_matter(name, unit):
     assert score(name, np.float32(unit) * x, labels) == close(score(name, x, labels), 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "offset", "remarked"), [(np.float32, 1e2, 0), (np.float32, 1e6, 1), (float, 1e8, 0), (float, 1e14, 1)]
+)
+def test_features_whose_own_rounding_hides_their_spread_are_remarked_on_once(dtype, offset, remarked, caplog):
+    made = LogME().fit((features() + offset).astype(dtype), LABELS)
+    assert made.score_ == made.score_
+    assert caplog.text.count("times their spread, so that their own rounding hides more than 0.001 of it") == remarked
+
+
 def far_apart():
     """Features far from 0 whose classes come one after another, and first of all a sample far from all others."""
     order = np.argsort(LABELS, kind="stable")

@@ -22,6 +22,8 @@ ROWS = 4096
 """Samples that are looked at at a time, so that a check takes no memory to speak of."""
 LARGEST = 1e70
 """Largest number whose fourth power can be added up; 1/LARGEST is the smallest spread."""
+MOST_ROUNDING = 1e-3
+"""Rounding of features over their spread from which on it is remarked on."""
 REAL, LABELS = "biuf", "biufUS"
 """Kinds of NumPy dtypes that are real numbers, and that can be labels."""
 
@@ -246,6 +248,23 @@ def fitted(name: str, moments: Moments | None, classes: NDArray[Any] | None) -> 
     if 0 < spread < 1 / LARGEST:
         raise OptionError(f"expected features that differ by {1 / LARGEST:g} or more, got {spread:.3g}; rescale them")
     return moments
+
+
+def rounding_remark(moments: Moments, precision: float) -> str | None:
+    """Say that features lie so far from 0 that their own rounding hides how they differ; None where it does not.
+
+    Args:
+        moments: of the features.
+        precision: the relative rounding of the features as they were given.
+    """
+    spread = float(np.sqrt(moments.products.scatter_diagonal.sum() / max(moments.n, 1)))
+    far = float(np.linalg.norm(moments.mean))
+    if not spread or precision * far <= MOST_ROUNDING * spread:
+        return None
+    return (
+        f"the mean of the features is {far / spread:.1e} times their spread, so that their own rounding hides more "
+        f"than {MOST_ROUNDING:g} of it; subtract a constant in double precision before they are rounded"
+    )
 
 
 def _vary(moments: Moments) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from voxrank.scores.checks import (
     checked_targets,
     finite,
     fitted,
+    rounding_remark,
 )
 from voxrank.scores.cka import read_cka
 from voxrank.scores.gradient import Reading
@@ -27,6 +29,8 @@ from voxrank.scores.rankme import read_rankme
 from voxrank.scores.ridge import read_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments
+
+logger = logging.getLogger(__name__)
 
 
 class FittedMoments:
@@ -47,6 +51,8 @@ class FittedMoments:
         self.classes_: NDArray[Any] = np.empty(0, dtype=np.int64)
         self._moments: Moments | None = None
         self._spectrum: Spectrum | None = None
+        self._precision = 0.0
+        self._remarked = False
 
     def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
         """Forget what was seen and take these.
@@ -78,6 +84,7 @@ class FittedMoments:
         moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
         moments.update(as_tensor(samples), values)
         self._spectrum = None
+        self._precision = max(self._precision, float(np.finfo(samples.dtype).eps))
 
     def merge(self, other: Self) -> Self:
         """Add the samples that `other` saw.
@@ -99,10 +106,15 @@ class FittedMoments:
         theirs = other._aligned(self.classes_)
         self._started(theirs.dim, len(theirs.square)).merge(theirs)
         self._spectrum = None
+        self._precision = max(self._precision, other._precision)
         return self
 
     def _seen(self) -> Moments:
-        return fitted(type(self).__name__, self._moments, None if self.regression else self.classes_)
+        moments = fitted(type(self).__name__, self._moments, None if self.regression else self.classes_)
+        if not self._remarked and (remark := rounding_remark(moments, self._precision)):
+            logger.warning("%s", remark)
+            self._remarked = True
+        return moments
 
     def _fitted(self) -> Spectrum:
         moments = self._seen()
@@ -220,11 +232,13 @@ class LogME(MomentScore):
             OptionError: nothing was fitted, or the dimension differs.
         """
         samples = checked_features(features)
-        weights = maximise_evidence(self._fitted()).weights
+        spectrum = self._fitted()
+        evidence = maximise_evidence(spectrum)
+        weights = evidence.weights
         dim = weights.shape[1]
         if samples.shape[1] != dim:
             raise OptionError(f"expected features of {dim} numbers as in fit, got {samples.shape[1]}")
-        outputs: NDArray[Any] = samples @ weights.T
+        outputs: NDArray[Any] = evidence.at_mean + (samples - spectrum.mean) @ weights.T
         return outputs if self.regression else self.classes_[outputs.argmax(axis=1)]
 
 

@@ -81,19 +81,25 @@ class Evidence:
         return weights
 
     @property
+    def at_mean(self) -> Array:
+        """(T,) mᵀμ, what each column's w predicts for the mean sample."""
+        s, kappa = self.spectrum, self._kappa
+        gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
+        prediction: Array = (gamma + s.weight * zeta) / (1 + zeta) / np.sqrt(s.n)
+        return prediction
+
+    @property
     def _kappa(self) -> Array:
         return _kappa(self.spectrum, self.ratio)
 
     def gradient(self) -> Gradient:
         """∂score/∂M, α and β held at their maximum, where they do not matter to first order."""
-        s, kappa, m = self.spectrum, self._kappa, self.weights
+        s, kappa, m, at_mean = self.spectrum, self._kappa, self.weights, self.at_mean
         n, n_targets = s.n, len(self.per_target)
-        beta = n / self.residual
-        gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
+        beta, zeta = n / self.residual, kappa @ s.offset**2
         left = 1 / (1 + zeta)
         shared = (kappa * s.offset * np.sqrt(left)[:, None]) @ s.vectors.T  # (T, D): (FᵀF + t)⁻¹ lacks its squares
         inverse = (s.vectors * kappa.sum(axis=0)) @ s.vectors.T - shared.T @ shared
-        at_mean = (gamma + s.weight * zeta) * left / np.sqrt(n)  # (T,) mᵀμ
         inverse_mean = s.vectors @ ((left @ kappa) * s.offset) / np.sqrt(n)  # (D,) Σ (FᵀF + t)⁻¹μ
         share = 1 / (n * n_targets)
         cross, target_total, square = np.zeros((len(s.used), s.dim)), np.zeros(len(s.used)), np.zeros(len(s.used))
