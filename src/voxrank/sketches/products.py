@@ -103,6 +103,7 @@ class Products:
         """Return the sums of the same samples less their mean."""
         return self.about(self.mean)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def merge(self, other: Products) -> None:
         """Add the samples of `other`. The centre moves where it would lie far from the mean of both."""
         if not other.n:
@@ -229,6 +230,7 @@ def self_products(samples: torch.Tensor) -> Products:
         return multiply(samples).products
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
     """All sums of samples (n, D) and of their targets; call it where `one_blas_thread` holds.
 
@@ -262,8 +264,7 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
 
 def _near(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """A centre of samples (m, D): their mean, which may be infinite where they overflow."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        centre: NDArray[Any] = samples.mean(axis=0, dtype=np.float64).astype(dtype)
+    centre: NDArray[Any] = samples.mean(axis=0, dtype=np.float64).astype(dtype)
     return centre
 
 
@@ -332,6 +333,7 @@ class _Share:
         table, gram = np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype)
         return cls(samples, targets, unit, made, table, gram)
 
+    @np.errstate(over="ignore", invalid="ignore")  # infinite samples are found in the sums
     def multiply(self) -> Multiplied:
         """All sums; NumPy sees that a table meets itself and does half the work."""
         for part in _parts(len(self.samples)):

@@ -88,6 +88,7 @@ def project_on(samples: torch.Tensor, directions: torch.Tensor) -> Projected:
     return Projected(values.cpu().numpy(), directions.numpy().astype(np.float64) @ centre.double().numpy())
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinite samples are found in the sums
 def far_centre(some: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of samples (n, D) where it is large beside their spread, and 0 where single precision keeps both."""
     centre: NDArray[np.float64] = some.mean(axis=0)

@@ -112,8 +112,11 @@ def _check_refusals(make: Make, features: NDArray[Any], targets: NDArray[Any], *
         "more features than targets": lambda: make().fit(features, targets[:-1]),
         "another dimension": lambda: make().fit(features, targets).partial_fit(features[:, 1:], targets),
     }
-    if not values:
+    if values:
+        cases["values that are all the same"] = lambda: make().fit(features, np.full_like(targets, 3.0)).score_
+    else:
         cases["one class"] = lambda: make().fit(features, np.zeros(len(features), dtype=int)).score_
+        cases["labels that are missing"] = lambda: make().fit(features, np.where(targets, "a", None)).score_
     for name, call in cases.items():
         try:
             call()

@@ -146,6 +146,17 @@ def test_products_in_single_precision_leave_its_range_neither_way(unit):
     assert found.quartic / unit**4 == pytest.approx(expected.quartic, rel=1e-5)
 
 
+@pytest.mark.parametrize("dim", [3, DOUBLE_DIM + 1])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_show_in_the_sums_without_a_warning(dim, bad):
+    samples = torch.ones(8, dim)
+    samples[2, 1] = bad
+    products = Products.zeros(dim)
+    for part in (samples[:4], samples[4:], samples):
+        products.merge(self_products(part))
+    assert not np.isfinite(products.mean[1])
+
+
 def test_zeros_are_neutral():
     features, labels = samples(3)
     merged = Moments.zeros(4, 3)
