@@ -116,7 +116,7 @@ def _check_refusals(make: Make, features: NDArray[Any], targets: NDArray[Any], *
         cases["values that are all the same"] = lambda: make().fit(features, np.full_like(targets, 3.0)).score_
     else:
         cases["one class"] = lambda: make().fit(features, np.zeros(len(features), dtype=int)).score_
-        cases["labels that are missing"] = lambda: make().fit(features, np.where(targets, "a", None)).score_
+        cases["labels that are missing"] = lambda: make().fit(features, np.array([None, "a"])[targets % 2]).score_
     for name, call in cases.items():
         try:
             call()
