@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import posixpath
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from voxrank.errors import UtteranceError
 
 MAX_NAME = 4096
 """Characters: no system has longer paths."""
+
+
+def nfc(text: str) -> str:
+    """Return the text in Unicode normalisation form C, in which names and labels are compared."""
+    return unicodedata.normalize("NFC", text)
 
 
 def name_within(folder: Path, name: str) -> str:
@@ -43,3 +50,43 @@ def name_within(folder: Path, name: str) -> str:
             f"expected a file in the manifest's folder, got {name!r}, which leaves it; write an absolute path"
         )
     return spelled
+
+
+class FileSpellings:
+    """Finds files whose names are normalised differently on the disk and in a manifest.
+
+    macOS and some archive tools write "é" as "e" and a combining accent (NFD); most manifests have one character
+    (NFC). Each folder is listed once, and only where a name in it has more than one normal form.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, Mapping[str, str]] = {}
+
+    def on_disk(self, path: Path) -> Path:
+        """Return the path as the disk spells it; the path itself where no such file exists.
+
+        Args:
+            path: a file or a folder, in any normal form.
+        """
+        if has_one_form(str(path)):
+            return path
+        parent = self.on_disk(path.parent)
+        if has_one_form(path.name):
+            return parent / path.name
+        names = self._listing(parent)
+        return parent / names.get(path.name, names.get(nfc(path.name), path.name))
+
+    def _listing(self, folder: Path) -> Mapping[str, str]:
+        """Map each name in a folder, and its NFC form, to the name on the disk; a name comes before other forms."""
+        if folder not in self._listings:
+            try:
+                names = [name for name in sorted(os.listdir(folder)) if not has_one_form(name)]  # noqa: PTH208, names alone
+            except (OSError, ValueError):
+                names = []
+            self._listings[folder] = {nfc(name): name for name in names} | {name: name for name in names}
+        return self._listings[folder]
+
+
+def has_one_form(text: str) -> bool:
+    """Return whether the text is the same in the normal forms C and D."""
+    return text.isascii() or (unicodedata.is_normalized("NFC", text) and unicodedata.is_normalized("NFD", text))

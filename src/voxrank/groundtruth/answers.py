@@ -88,7 +88,7 @@ def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: Tuni
     speller, spelled, skipped = Speller(unit, sequence.language), {}, []
     for item in items:
         try:
-            units = speller.spell(item.utterance.text or "", item.utterance.language)
+            units = speller.spell(item.utterance.text or "", item.utterance.language).spoken
         except UtteranceError as error:
             skipped.append(Skipped(item.utterance.id, str(error)))
         else:

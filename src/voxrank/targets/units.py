@@ -3,7 +3,8 @@
 Words are runs of letters, marks, numbers and apostrophes within; all else parts them. For the units that are words or
 characters, text is put in Unicode's compatibility form (NFKC) and case-folded, so that one way of writing a character
 is as good as another. A character is a letter with the marks that follow it. Phones are those of `targets.phones`, the
-pieces of a tokenizer its own, but for those that hold nothing that can be said, such as a comma.
+pieces of a tokenizer its own, but for those that hold nothing that can be said, such as a comma. Tags in transcripts,
+such as ``[noise]``, are not spoken: where one takes time, `UNSCORED` stands for it (`targets.tags`).
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.config import check_choice
-from voxrank.errors import ModelError, OptionError, UtteranceError, did_you_mean, reason
+from voxrank.errors import ModelError, OptionError, UtteranceError, did_you_mean, listed, reason
 from voxrank.targets.phones import Phonemiser
+from voxrank.targets.tags import take_out_tags
 
 Unit = Literal["char", "word"]
 
 APOSTROPHES = {"'", "\u2019", "\u02bc"}
 FIRST = 1
 """Number of the first unit; 0 is silence or blank."""
+UNSCORED = ""
+"""Name of the unit of an unscored stretch: it takes time between the units that are spoken, and has no label."""
 
+SHOWN_TAGS = 3
 _TOKENS = "tokens:"
 _ANY_LANGUAGE = "en-us"
 _MARKS_OF_WORDS = re.compile(r"^(##|[Ġ▁]+)|(@@|</w>)$")
@@ -49,6 +54,12 @@ class Units:
     names: tuple[str, ...]
     pauses: NDArray[np.bool_]
 
+    @property
+    def spoken(self) -> Units:
+        """The units without those of unscored stretches."""
+        kept = np.array([name != UNSCORED for name in self.names], dtype=np.bool_)
+        return Units(tuple(filter(None, self.names)), np.append(self.pauses[:-1][kept], self.pauses[-1]))
+
 
 @dataclass(frozen=True)
 class Inventory:
@@ -62,8 +73,9 @@ class Inventory:
 
     @classmethod
     def of(cls, spelled: Sequence[Units]) -> Inventory:
-        """All that occur."""
-        return cls(tuple(sorted({name for units in spelled for name in units.names})))
+        """All that occur; `UNSCORED` is the last."""
+        found = {name for units in spelled for name in units.names}
+        return cls((*sorted(found - {UNSCORED}), *(found & {UNSCORED})))
 
     def numbers(self, units: Units) -> NDArray[np.int64]:
         """(L,) the number of each unit.
@@ -116,14 +128,14 @@ class Speller:
         """The units of a transcript.
 
         Args:
-            text: what is said.
+            text: what is said, perhaps with tags, which are not spoken.
             language: of this utterance; else that of all.
 
         Raises:
             OptionError: phones are wanted, and no language is given.
             UtteranceError: nothing in it can be said; its language is unknown; the tokenizer lacks what it is made of.
         """
-        return _join(text, self._parts(text, language or self._language))
+        return _join(text, lambda spoken: self._parts(spoken, language or self._language))
 
     def _phones(self, text: str, language: str | None) -> list[list[str]]:
         if not language:
@@ -148,13 +160,18 @@ def spell(text: str, unit: Unit) -> Units:
         UtteranceError: nothing in it can be said.
     """
     check_choice("unit", unit, Unit)
-    return _join(text, _parts(text, unit))
+    return _join(text, lambda spoken: _parts(spoken, unit))
 
 
-def _join(text: str, words: list[list[str]]) -> Units:
-    """The units of all words; silence may be before each."""
-    if not words:
-        raise UtteranceError(f"expected a transcript with words, got {text!r}")
+def _join(text: str, words_of: Callable[[str], list[list[str]]]) -> Units:
+    """The units of all words, and of unscored stretches between them; silence may be before each."""
+    tagged = take_out_tags(text)
+    words: list[list[str]] = []
+    for part in tagged.parts:
+        words += [[UNSCORED]] if part is None else words_of(part)
+    if all(word == [UNSCORED] for word in words):
+        got = f"nothing but the tags {listed(map(repr, tagged.tags), SHOWN_TAGS)}" if tagged.tags else repr(text)
+        raise UtteranceError(f"expected a transcript with words, got {got}")
     begins = [place == 0 for word in words for place in range(len(word))]
     return Units(tuple(name for word in words for name in word), np.array([*begins, True]))
 

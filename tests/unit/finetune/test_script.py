@@ -194,6 +194,7 @@ TEXTS = [
     "Straße -- ok",
     "नमस्ते दुनिया",
     "'quoted' \u2019tis",
+    "[noise] Yes <unk> {breath} no (laughs), ((or so)) <b>indeed</b> (and I quote)",
 ]
 
 
