@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from voxrank.aligners.base import Aligned, Transcript
 from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.listening import AudioCheck, check_audio
+from voxrank.data.names import counted
 from voxrank.data.read import read_unlabelled
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import DataError, UtteranceError
@@ -29,7 +30,7 @@ from voxrank.targets.sequence import (
     timed_targets,
     utterance_segments,
 )
-from voxrank.targets.tags import counted, describe_tags
+from voxrank.targets.tags import describe_tags
 from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.targets.units import FIRST, UNSCORED, Inventory, Speller
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from voxrank.data.names import nfc
+from voxrank.data.names import counted, nfc
 
 SILENT_LABELS = frozenset(
     {"", "sil", "sp", "<sil>", "silence", "<silence>", "pau", "<eps>", "h#", "#", "<p:>", "_", "<s>", "</s>"}
@@ -138,7 +138,7 @@ class _Scan:
                 place = found.start() + 1
                 continue
             spoken, is_timed = stretch
-            self._parts += [self._text[done : found.start()] + spoken, *([None] if is_timed else [])]
+            self._parts += [self._text[done : found.start()], None if is_timed else spoken]
             self._tags.append(found[0])
             done = place = found.end()
         self._parts.append(self._text[done:])
@@ -231,17 +231,6 @@ def describe_tags(transcripts: Iterable[str], shown: int) -> list[str]:
         (Counter(x for one in texts for x in one.entities), "HTML entities are read as the characters they stand for"),
     )
     return [f"{what}: {counted(found, shown)}" for found, what in kinds if found]
-
-
-def counted(found: Counter[str], shown: int) -> str:
-    """The most frequent names, each with its number, and how many others there are.
-
-    Example:
-        >>> counted(Counter(["a", "b", "a"]), 1)
-        "'a' (2) and 1 more"
-    """
-    first = ", ".join(f"{name!r} ({count:,})" for name, count in found.most_common(shown))
-    return first + (f" and {len(found) - shown} more" if len(found) > shown else "")
 
 
 def _key(name: str) -> str:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voxrank.data.names import counted
 from voxrank.errors import UtteranceError
-from voxrank.targets.tags import counted, describe_tags, is_silent_label, is_unscored_label, take_out_tags
+from voxrank.targets.tags import describe_tags, is_silent_label, is_unscored_label, take_out_tags
 from voxrank.targets.units import UNSCORED, Inventory, Speller, spell
 
 
@@ -76,7 +77,7 @@ def test_other_words_are_spoken(text, words):
 
 def test_tags_within_spoken_parentheses_are_taken_out():
     found = take_out_tags("(and I <unk> quote) yes")
-    assert found.parts == ("(and I  ", None, " quote) yes")
+    assert found.parts == ("(and I ", None, " quote) yes")
     assert (found.tags, found.asides) == (("<unk>",), ("(and I <unk> quote)",))
 
 
