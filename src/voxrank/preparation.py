@@ -124,6 +124,7 @@ def _spelled(
     """Transcripts in units."""
     unit = sequence.unit or "char"
     speller = Speller("char" if unit == "word" else unit, sequence.language)
+    speller.check_languages(item.utterance.language for item in items)
     kept, spellings, left_out = _each(items, lambda item: spelling(item.utterance, unit, speller))
     inventory = Inventory.of([one.units for one in spellings])
     transcripts = [
@@ -131,6 +132,7 @@ def _spelled(
         for item, one in zip(kept, spellings, strict=True)
     ]
     notes = describe_tags((item.utterance.text or "" for item in items), SHOWN_NAMES)
+    notes += speller.describe_languages(SHOWN_NAMES)
     return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence, notes)
 
 

@@ -355,3 +355,21 @@ class Notes(Progress):
 
     def note(self, text):
         self.lines.append(text)
+
+
+def test_a_language_that_is_unknown_costs_its_utterance_at_most(spelled):
+    rows = read_rows(spelled)
+    for place, language in enumerate(["xx", "", "de-DE", *["German"] * 37]):
+        rows[place]["language"] = language
+    write_rows(spelled, rows)
+    dataset = read_dataset(spelled, target="text")
+    sequence = SequenceOptions(unit="phone", aligner="uniform")
+    alone = prepare(dataset, ExtractionOptions(), sequence)
+    assert [one.reason.partition(" (")[0].partition("; did")[0] for one in alone.skipped] == [
+        "expected a language of eSpeak NG such as en-us, de or cmn, got 'xx'",
+        "expected a language for phones",
+    ]
+    assert alone.notes == ["languages are read by voices of eSpeak NG: 'de-DE' as de, 'German' as de"]
+    given = prepare(dataset, ExtractionOptions(), replace(sequence, language="de"))
+    assert not given.skipped
+    assert "languages that eSpeak NG lacks are read as de: 'xx' (1)" in given.notes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Segment, Utterance
-from voxrank.errors import DataError, UtteranceError
+from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.targets.labels import Targets, Timed
 from voxrank.targets.tags import is_silent_label, is_unscored_label
 from voxrank.targets.timeline import UNLABELLED, Timeline
@@ -36,15 +36,23 @@ class Spelling:
 
 
 def spelling(utterance: Utterance, unit: str, speller: Speller) -> Spelling:
-    """What is said in an utterance, in units of a kind; words are aligned by their characters.
+    """What is said in an utterance, in units of a kind; words are aligned by their characters. Errors as `units_of`."""
+    units = units_of(utterance, speller)
+    return Spelling(units, spell(utterance.text or "", "word").names if unit == "word" else None)
+
+
+def units_of(utterance: Utterance, speller: Speller) -> Units:
+    """The units of an utterance's transcript.
 
     Raises:
-        UtteranceError: there is no transcript, or nothing in it can be said.
+        UtteranceError: there is no transcript, nothing in it can be said, or it has no language that is known.
     """
     if utterance.text is None:
         raise UtteranceError("expected a transcript, got none")
-    units = speller.spell(utterance.text, utterance.language)
-    return Spelling(units, spell(utterance.text, "word").names if unit == "word" else None)
+    try:
+        return speller.spell(utterance.text, utterance.language)
+    except OptionError as error:
+        raise UtteranceError(str(error)) from error
 
 
 def by_words(timeline: Timeline, pauses: NDArray[np.bool_], numbers: NDArray[np.int64]) -> Timeline:
