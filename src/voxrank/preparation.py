@@ -36,6 +36,7 @@ from voxrank.targets.units import FIRST, UNSCORED, Inventory, Speller
 
 Found = TypeVar("Found")
 
+SHOWN_TAGS = 10
 SPOKEN_SILENCE = 0.1
 """Of the scored frames of transcripts, how many may be silence: what ranks best (docs/alignment)."""
 
@@ -131,7 +132,7 @@ def _spelled(
         Transcript(item, inventory.numbers(one.units), one.units.pauses)
         for item, one in zip(kept, spellings, strict=True)
     ]
-    notes = describe_tags((item.utterance.text or "" for item in items), SHOWN_NAMES)
+    notes = describe_tags((item.utterance.text or "" for item in items), SHOWN_TAGS)
     notes += speller.describe_languages(SHOWN_NAMES)
     return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence, notes)
 

@@ -36,21 +36,25 @@ class Spelling:
 
 
 def spelling(utterance: Utterance, unit: str, speller: Speller) -> Spelling:
-    """What is said in an utterance, in units of a kind; words are aligned by their characters. Errors as `units_of`."""
+    """What is said in an utterance, in units of a kind; words are aligned by their characters.
+
+    Raises:
+        UtteranceError: there is no transcript; or as `units_of`.
+    """
+    if utterance.text is None:
+        raise UtteranceError("expected a transcript, got none")
     units = units_of(utterance, speller)
-    return Spelling(units, spell(utterance.text or "", "word").names if unit == "word" else None)
+    return Spelling(units, spell(utterance.text, "word").names if unit == "word" else None)
 
 
 def units_of(utterance: Utterance, speller: Speller) -> Units:
     """The units of an utterance's transcript.
 
     Raises:
-        UtteranceError: there is no transcript, nothing in it can be said, or it has no language that is known.
+        UtteranceError: nothing in it can be said, or it has no language that is known.
     """
-    if utterance.text is None:
-        raise UtteranceError("expected a transcript, got none")
     try:
-        return speller.spell(utterance.text, utterance.language)
+        return speller.spell(utterance.text or "", utterance.language)
     except OptionError as error:
         raise UtteranceError(str(error)) from error
 

@@ -90,7 +90,7 @@ class TaggedText:
     Attributes:
         parts: spoken text, in order; None stands for an unscored stretch.
         tags: as they are written.
-        asides: text in parentheses that is taken as spoken.
+        asides: brackets whose words are taken as spoken.
         entities: HTML entities that were read as characters.
     """
 
@@ -139,7 +139,8 @@ class _Scan:
                 continue
             spoken, is_timed = stretch
             self._parts += [self._text[done : found.start()], None if is_timed else spoken]
-            self._tags.append(found[0])
+            if not found["laughed"]:
+                self._tags.append(found[0])
             done = place = found.end()
         self._parts.append(self._text[done:])
         return TaggedText(_joined(self._parts), tuple(self._tags), tuple(self._asides), entities)
@@ -147,6 +148,7 @@ class _Scan:
     def _stretch(self, found: re.Match[str]) -> tuple[str, bool] | None:
         """The text that a tag stands for, and whether it takes unscored time; None where it is no tag."""
         if found["laughed"]:
+            self._asides.append(found[0])
             return f" {found['laughed']} ", False
         if found["angle"]:
             return " ", not self._takes_no_time(found)
@@ -227,7 +229,7 @@ def describe_tags(transcripts: Iterable[str], shown: int) -> list[str]:
     texts = [take_out_tags(text) for text in transcripts]
     kinds = (
         (Counter(tag for one in texts for tag in one.tags), "tags in transcripts are not spoken and not scored"),
-        (Counter(x for one in texts for x in one.asides), "words in parentheses are taken as spoken"),
+        (Counter(x for one in texts for x in one.asides), "words in brackets that are taken as spoken"),
         (Counter(x for one in texts for x in one.entities), "HTML entities are read as the characters they stand for"),
     )
     return [f"{what}: {counted(found, shown)}" for found, what in kinds if found]

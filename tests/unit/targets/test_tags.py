@@ -121,10 +121,10 @@ def test_labels_of_segments_that_are_classes(label):
 
 
 def test_a_line_for_each_kind_of_tag():
-    lines = describe_tags(["[noise] a &amp; b (and c)", "[noise] <unk> <s>", "plain"], shown=2)
+    lines = describe_tags(["[noise] a &amp; b (and c)", "[noise] <unk> <s> [laughter-yes]", "plain"], shown=2)
     assert lines == [
         "tags in transcripts are not spoken and not scored: '[noise]' (2), '<unk>' (1) and 1 more",
-        "words in parentheses are taken as spoken: '(and c)' (1)",
+        "words in brackets that are taken as spoken: '(and c)' (1), '[laughter-yes]' (1)",
         "HTML entities are read as the characters they stand for: '&amp;' (1)",
     ]
     assert describe_tags(["plain (… )"], shown=2) == []
