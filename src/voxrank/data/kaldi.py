@@ -60,7 +60,12 @@ def read_kaldi(source: str, request: Request) -> Dataset:
 
 
 def _rows(folder: Path, skipped: list[Skipped], split: str | None) -> Iterator[Row]:
-    recordings = {name: _Recording(folder, name, rest) for name, rest in _pairs(folder / WAV_SCP, skipped)}
+    recordings: dict[str, _Recording] = {}
+    for key, rest in _pairs(folder / WAV_SCP, skipped):
+        if key in recordings:
+            skipped.append(Skipped(key, f"named by an earlier line of {WAV_SCP}, too; the first one is kept"))
+        else:
+            recordings[key] = _Recording(folder, key, rest)
     of_utterance, of_speaker = _columns(folder, "utt2", skipped), _columns(folder, "spk2", skipped)
     texts = dict(_pairs(folder / "text", skipped)) if (folder / "text").is_file() else None
     prefix = f"{split}/" if split else ""

@@ -74,10 +74,9 @@ def name_within(folder: Path, name: str) -> str:
 def _spelled(folder: Path, name: PurePath) -> str:
     """The name of a file below `folder`, or of any file where it is absolute, as the disk spells it."""
     text = name.as_posix()
-    if has_one_form(text):
-        return text
-    found = on_disk(folder / name)
-    return found.as_posix() if name.is_absolute() else found.relative_to(on_disk(folder)).as_posix()
+    if has_one_form(text) or name.is_absolute():
+        return _on_disk(text)
+    return _on_disk(text, _on_disk(str(folder)))
 
 
 def on_disk(path: Path) -> Path:
@@ -89,16 +88,23 @@ def on_disk(path: Path) -> Path:
     Args:
         path: of a file or a folder, in any normal form.
     """
-    if has_one_form(str(path)):
+    return Path(_on_disk(str(path)))
+
+
+def _on_disk(path: str, start: str = "") -> str:
+    """The same of a path that starts in a folder. It is text, since rows are many and `Path` takes its time."""
+    if has_one_form(path):
         return path
-    parent = on_disk(path.parent)
-    if has_one_form(path.name):
-        return parent / path.name
-    try:
-        names = _listing(str(parent), os.stat(parent).st_mtime_ns)  # noqa: PTH116, pathlib's raises for odd names
-    except (OSError, ValueError):
-        return parent / path.name
-    return parent / names.get(path.name, names.get(nfc(path.name), path.name))
+    parent, name = os.path.split(path)
+    parent = _on_disk(parent, start)
+    if not has_one_form(name):
+        folder = os.path.join(start, parent) or os.curdir  # noqa: PTH118
+        try:
+            names = _listing(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116
+            name = names.get(name, names.get(nfc(name), name))
+        except (OSError, ValueError):
+            pass  # the file is not there, which is said when it is read
+    return os.path.join(parent, name)  # noqa: PTH118
 
 
 @lru_cache(maxsize=LISTED_FOLDERS)

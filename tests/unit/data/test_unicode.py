@@ -178,6 +178,15 @@ def test_names_in_kaldi_folders_are_compared_in_nfc(tmp_path, audio):
     assert data.utterances[0].path.exists()
 
 
+def test_a_recording_that_a_kaldi_folder_names_twice_is_skipped_once(tmp_path, audio):
+    audio("a.wav", "b.wav", "c.wav")
+    (tmp_path / "wav.scp").write_text(f"{nfd('é')} a.wav\n{nfc('é')} b.wav\nc c.wav\n")
+    (tmp_path / "utt2label").write_text("é x\nc y\n")
+    data = voxrank.read_dataset(tmp_path)
+    assert [(u.id, u.path.name) for u in data.utterances] == [("é", "a.wav"), ("c", "c.wav")]
+    assert [one.reason for one in data.skipped] == ["named by an earlier line of wav.scp, too; the first one is kept"]
+
+
 def test_members_of_tars_are_compared_in_nfc(tmp_path):
     content = io.BytesIO()
     soundfile.write(content, np.zeros(1600), 16_000, format="WAV")
