@@ -135,8 +135,6 @@ def align(
     stable = Stable(models, encoding, watcher)
     labelled = label(ready, sequence, models, stable, encoding, threads, watcher, ranked=False)
     prepared = labelled.prepared
-    for line in (*dataset.notes, *prepared.notes):
-        watcher.note(line)
     if labelled.record is None:
         raise TypeError(labelled)
     tier = TIERS.get(sequence.unit or "char", "tokens")

@@ -373,3 +373,12 @@ def test_a_language_that_is_unknown_costs_its_utterance_at_most(spelled):
     given = prepare(dataset, ExtractionOptions(), replace(sequence, language="de"))
     assert not given.skipped
     assert "languages that eSpeak NG lacks are read as de: 'xx' (1)" in given.notes
+
+
+def test_align_tells_each_note_once(spelled):
+    rows = read_rows(spelled)
+    rows[0]["text"] += " [noise]"
+    write_rows(spelled, rows)
+    progress = Notes()
+    voxrank.align(spelled, sequence=SequenceOptions(aligner="uniform"), progress=progress)
+    assert progress.lines.count("tags in transcripts are not spoken and not scored: '[noise]' (1)") == 1
