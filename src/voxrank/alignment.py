@@ -24,7 +24,8 @@ from voxrank.progress import Progress
 from voxrank.results import check_folder
 from voxrank.stable import Stable
 from voxrank.targets.labels import Targets
-from voxrank.targets.timeline import Timeline
+from voxrank.targets.tags import SPOKEN_NOISE
+from voxrank.targets.timeline import UNLABELLED, Timeline
 
 TIERS = {"char": "characters", "phone": "phones", "word": "words"}
 SCHEMA = 1
@@ -160,8 +161,9 @@ def _aligned(prepared: Prepared, tier: str) -> list[AlignedUtterance]:
 
 
 def _segments(timeline: Timeline, targets: Targets, start: Seconds) -> list[Segment]:
-    """In seconds of the file."""
+    """In seconds of the file. The label of unscored stretches is the one that readers of segments do not score."""
+    labels = {UNLABELLED: SPOKEN_NOISE}
     return [
-        Segment(targets.names[symbol], start + begin, start + end)
+        Segment(labels.get(symbol) or targets.names[symbol], start + begin, start + end)
         for begin, end, symbol in zip(timeline.starts.tolist(), timeline.ends.tolist(), timeline.symbols, strict=True)
     ]

@@ -88,7 +88,8 @@ class SequenceOptions:
     Attributes:
         unit: of transcripts: "char" (None is the same), "phone" (eSpeak NG), "word", or "tokens:SPEC", the pieces of a
             tokenizer.
-        language: of transcripts, for phones: an eSpeak NG voice such as "en-us"; a column `language` goes before it.
+        language: of transcripts, for phones: an eSpeak NG voice such as "en-us", a locale such as "de-DE" or an English
+            name; a column `language` goes before it, where the language in it is known.
         aligner: what says when units are heard: "flat[:SPEC[@LAYER]]" needs no model trained for it and takes the
             features of a candidate that suit best, of a model, or of one of its layers; "ctc:SPEC" is a CTC checkpoint
             of transformers; "head[:SPEC[@LAYER]]" a CTC head fitted here; "uniform" makes all units equally long.

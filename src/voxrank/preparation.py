@@ -9,10 +9,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voxrank.aligners.base import Aligned, Transcript
 from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.listening import AudioCheck, check_audio
+from voxrank.data.names import counted
 from voxrank.data.read import read_unlabelled
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import DataError, UtteranceError
@@ -28,11 +30,13 @@ from voxrank.targets.sequence import (
     timed_targets,
     utterance_segments,
 )
-from voxrank.targets.timeline import Timeline
-from voxrank.targets.units import FIRST, Inventory, Speller
+from voxrank.targets.tags import describe_tags
+from voxrank.targets.timeline import UNLABELLED, Timeline
+from voxrank.targets.units import FIRST, UNSCORED, Inventory, Speller
 
 Found = TypeVar("Found")
 
+SHOWN_TAGS = 10
 SPOKEN_SILENCE = 0.1
 """Of the scored frames of transcripts, how many may be silence: what ranks best (docs/alignment)."""
 
@@ -107,8 +111,7 @@ def _segmented(
     prepared = _dealt(dataset, kept, [*skipped, *left_out], targets, options)
     unscored = Counter(segment.label for found in segments for segment in found if is_unscored(segment))
     if unscored:
-        listed = ", ".join(f"{label!r} ({count})" for label, count in unscored.most_common(SHOWN_NAMES))
-        prepared.notes.append(f"segments of no known unit are not scored: {listed}")
+        prepared.notes.append(f"segments of no known unit are not scored: {counted(unscored, SHOWN_NAMES)}")
     return prepared
 
 
@@ -122,13 +125,16 @@ def _spelled(
     """Transcripts in units."""
     unit = sequence.unit or "char"
     speller = Speller("char" if unit == "word" else unit, sequence.language)
+    speller.check_languages(item.utterance.language for item in items)
     kept, spellings, left_out = _each(items, lambda item: spelling(item.utterance, unit, speller))
     inventory = Inventory.of([one.units for one in spellings])
     transcripts = [
         Transcript(item, inventory.numbers(one.units), one.units.pauses)
         for item, one in zip(kept, spellings, strict=True)
     ]
-    return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence)
+    notes = describe_tags((item.utterance.text or "" for item in items), SHOWN_TAGS)
+    notes += speller.describe_languages(SHOWN_NAMES)
+    return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence, notes)
 
 
 def _each(items: Sequence[Item], work: Callable[[Item], Found]) -> tuple[list[Item], list[Found], list[Skipped]]:
@@ -209,18 +215,23 @@ class Unaligned:
     def counts(self) -> dict[str, int]:
         """How often each class is said."""
         said = Counter(name for one in self.spellings for name in one.words or one.units.names)
-        return dict(sorted(said.items()))
+        return dict(sorted((name, count) for name, count in said.items() if name != UNSCORED))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """What frames are told apart by: units, or words."""
         if self.sequence.unit != "word":
-            return self.names
-        return tuple(sorted({word for one in self.spellings for word in one.words or ()}))
+            return tuple(name for name in self.names if name != UNSCORED)
+        return tuple(sorted({word for one in self.spellings for word in one.words or ()} - {UNSCORED}))
 
     @cached_property
-    def _word_numbers(self) -> dict[str, int]:
-        return {word: number for number, word in enumerate(self.classes)}
+    def _class_numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.classes)} | {UNSCORED: UNLABELLED}
+
+    @cached_property
+    def _classes_of_units(self) -> NDArray[np.int64]:
+        """(N,) the class of each unit, in the order of their numbers from `FIRST` on."""
+        return np.array([self._class_numbers[name] for name in self.names])
 
     def _classes(self, row: int, timeline: Timeline | UtteranceError) -> Timeline:
         """A timeline of numbered units → one of classes."""
@@ -228,8 +239,8 @@ class Unaligned:
             raise timeline
         words = self.spellings[row].words
         if words is None:
-            return replace(timeline, symbols=timeline.symbols - FIRST)
-        numbers = np.array([self._word_numbers[word] for word in words])
+            return replace(timeline, symbols=self._classes_of_units[timeline.symbols - FIRST])
+        numbers = np.array([self._class_numbers[word] for word in words])
         return by_words(timeline, self.transcripts[row].pauses, numbers)
 
 

@@ -15,10 +15,12 @@ from voxrank.data.read import read_dataset
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import DataError, OptionError
 from voxrank.preparation import Prepared, Unaligned, prepare
+from voxrank.progress import Progress
 from voxrank.scores import LogME
 from voxrank.targets.timeline import Timeline
 
 MODELS = ["logmel", "mfcc"]
+LETTERS_HZ = {"a": 300.0, "b": 620.0, "c": 1150.0, "d": 2000.0, "e": 3400.0}
 
 
 def read_rows(manifest):
@@ -287,3 +289,96 @@ def test_parts_of_a_file_take_the_segments_within(spelled, tmp_path):
     assert second.starts[0] == 0
     assert second.ends[0] == pytest.approx(parts[1][1] - cut)
     assert len(first.ends) + len(second.ends) == len(parts) + 1
+
+
+def test_a_noise_with_a_tag_takes_its_time_and_is_not_scored(tmp_path, write_wav):
+    """Noises of up to 0.9 s between words of tones: with their tags, the flat start finds the tones around them."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(24):
+        samples, segments, text = [np.zeros(1600)], [], []
+        for tag in rng.choice(["[noise]", "<unk>", "(laughs)", ""], 3):
+            word = "".join(rng.choice(list("abcde"), 3))
+            for label in (*([tag] if tag else []), *word):
+                start = sum(map(len, samples))
+                n = round(rng.uniform(*((0.3, 0.9) if label == tag else (0.08, 0.2))) * 16_000)
+                tone = 0.3 * np.sin(2 * np.pi * LETTERS_HZ.get(label, 0.0) * np.arange(n) / 16_000)
+                samples.append(0.2 * rng.normal(size=n) if label == tag else tone)
+                segments.append([start / 16_000, (start + n) / 16_000, label])
+            samples.append(np.zeros(2400))
+            text += [tag, word]
+        audio = np.concatenate(samples)
+        write_wav(tmp_path / f"u{number}.wav", audio + 0.003 * rng.normal(size=len(audio)))
+        rows.append({"path": f"u{number}.wav", "text": " ".join(filter(None, text)), "segments": json.dumps(segments)})
+    write_rows(tmp_path / "m.csv", rows)
+    true = exact(tmp_path / "m.csv")
+    assert true.targets.names == tuple("abcde")
+    alignment = voxrank.align(tmp_path / "m.csv", models=["logmel"])
+    assert alignment.units == tuple("abcde")
+    found = {}
+    for one in alignment.utterances:
+        tier = one.tiers["characters"]
+        numbers = ["abcde".find(segment.label) for segment in tier]
+        assert {segment.label for segment in tier} <= {*"abcde", "spn"}
+        found[one.utterance.id] = Timeline.of([s.start for s in tier], [s.end for s in tier], numbers)
+    assert share_right(found, true) > 0.9
+    alignment.save(tmp_path / "aligned")
+    again = prepare(read_dataset(tmp_path / "aligned" / "manifest.csv"), ExtractionOptions(), SequenceOptions())
+    assert again.targets.names == tuple("abcde")
+    tags = sum(row["text"].count(sign) for row in rows for sign in "[<(")
+    assert again.notes == [f"segments of no known unit are not scored: 'spn' ({tags})"]
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_tags_are_said_and_take_part_in_no_class(spelled, unit):
+    rows = read_rows(spelled)
+    rows[0]["text"] = f"[noise] {rows[0]['text']} <unk>"
+    rows[1]["text"] = "(laughs) [noise]"
+    write_rows(spelled, rows)
+    sequence = SequenceOptions(unit=unit, aligner="uniform")
+    ranking = voxrank.rank(spelled, ["logmel"], sequence=sequence, progress=(progress := Notes()))
+    told = "tags in transcripts are not spoken and not scored: '[noise]' (2), '<unk>' (1), '(laughs)' (1)"
+    assert told in progress.lines
+    assert [one.reason for one in ranking.skipped] == [
+        "expected a transcript with words, got nothing but the tags '(laughs)', '[noise]'"
+    ]
+    ready = prepare(read_dataset(spelled, target="text"), ExtractionOptions(), sequence)
+    assert not {name for name in ready.classes if set(name) - set("abcde")}
+    assert set(ready.counts) == set(ready.classes)
+
+
+class Notes(Progress):
+    """Keeps the notes of a run."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+def test_a_language_that_is_unknown_costs_its_utterance_at_most(spelled):
+    rows = read_rows(spelled)
+    for place, language in enumerate(["xx", "", "de-DE", *["German"] * 37]):
+        rows[place]["language"] = language
+    write_rows(spelled, rows)
+    dataset = read_dataset(spelled, target="text")
+    sequence = SequenceOptions(unit="phone", aligner="uniform")
+    alone = prepare(dataset, ExtractionOptions(), sequence)
+    assert [one.reason.partition(" (")[0].partition("; did")[0] for one in alone.skipped] == [
+        "expected a language of eSpeak NG such as en-us, de or cmn, got 'xx'",
+        "expected a language for phones",
+    ]
+    assert alone.notes == ["languages are read by voices of eSpeak NG: 'de-DE' as de, 'German' as de"]
+    given = prepare(dataset, ExtractionOptions(), replace(sequence, language="de"))
+    assert not given.skipped
+    assert "languages that eSpeak NG lacks are read as de: 'xx' (1)" in given.notes
+
+
+def test_align_tells_each_note_once(spelled):
+    rows = read_rows(spelled)
+    rows[0]["text"] += " [noise]"
+    write_rows(spelled, rows)
+    progress = Notes()
+    voxrank.align(spelled, sequence=SequenceOptions(aligner="uniform"), progress=progress)
+    assert progress.lines.count("tags in transcripts are not spoken and not scored: '[noise]' (1)") == 1

@@ -2,7 +2,7 @@
 
 The checkpoint's logits are taken as the one layer of an encoder, so that windows, batches and times are those of every
 other model. Units are looked up in its vocabulary as they are, in upper case, and with the mark that begins a word; one
-that is not there is heard as "any unit": the probability of all but the blank.
+that is not there is heard as "any unit": the probability of all but the blank. An unscored stretch is, too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from voxrank.errors import ModelError, UtteranceError
 from voxrank.targets.ctc import BLANK
 from voxrank.targets.labels import SHOWN_NAMES
 from voxrank.targets.timeline import Timeline
+from voxrank.targets.units import FIRST, UNSCORED
 
 BLANK_NAMES = ("<pad>", "[PAD]", "<blank>", "<blk>")
 DELIMITERS = ("|", " ")
@@ -98,12 +99,12 @@ class Ctc(Aligner):
         symbols: list[int] = []
         owners: list[int] = []
         for place, number in enumerate(said.labels):
-            if place and said.pauses[place] and delimiter is not None:
+            name, before = names[number - FIRST], names[said.labels[place - 1] - FIRST] if place else UNSCORED
+            if said.pauses[place] and delimiter is not None and UNSCORED not in (name, before):
                 symbols.append(delimiter)
                 owners.append(BLANK)
-            name = names[number - 1]
-            column = find_unit(name, self._vocabulary, begins_word=bool(said.pauses[place]))
-            if column is None:
+            column = find_unit(name, self._vocabulary, begins_word=bool(said.pauses[place])) if name else None
+            if column is None and name != UNSCORED:
                 self._unknown[name] += 1
             symbols.append(any_unit if column is None else column)
             owners.append(place)

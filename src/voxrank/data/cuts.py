@@ -20,6 +20,7 @@ from voxrank.data.audio import MAX_NUMBERS, MAX_UTTERANCE_S
 from voxrank.data.columns import assembled
 from voxrank.data.extras import library
 from voxrank.data.manifest import first_object, json_rows
+from voxrank.data.names import on_disk
 from voxrank.data.rows import SEGMENTS, Request, Row
 from voxrank.data.segments import tier_name
 from voxrank.data.sources import UNCHANGING, AudioSource, Content, HeldAudio, Stamp, as_file, stamp_of
@@ -108,8 +109,8 @@ def _check_source(source: dict[str, Any], folder: Path | None) -> None:
         )
     if "://" in said or said == "-":
         raise UtteranceError(f"expected a recording in a file, got the address {shortened(said, 80)}; download it")
-    if folder is not None and "\0" not in said and (folder / said).exists():
-        source["source"] = str((folder / said).absolute())
+    if folder is not None and "\0" not in said and (found := on_disk((folder / said).absolute())).exists():
+        source["source"] = str(found)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxrank.data.columns import assembled
+from voxrank.data.names import nfc, on_disk
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import AudioSource, FileRegion
 from voxrank.data.utterance import Dataset, Skipped
@@ -59,7 +60,12 @@ def read_kaldi(source: str, request: Request) -> Dataset:
 
 
 def _rows(folder: Path, skipped: list[Skipped], split: str | None) -> Iterator[Row]:
-    recordings = {name: _Recording(folder, name, rest) for name, rest in _pairs(folder / WAV_SCP, skipped)}
+    recordings: dict[str, _Recording] = {}
+    for key, rest in _pairs(folder / WAV_SCP, skipped):
+        if key in recordings:
+            skipped.append(Skipped(key, f"named by an earlier line of {WAV_SCP}, too; the first one is kept"))
+        else:
+            recordings[key] = _Recording(folder, key, rest)
     of_utterance, of_speaker = _columns(folder, "utt2", skipped), _columns(folder, "spk2", skipped)
     texts = dict(_pairs(folder / "text", skipped)) if (folder / "text").is_file() else None
     prefix = f"{split}/" if split else ""
@@ -72,7 +78,7 @@ def _rows(folder: Path, skipped: list[Skipped], split: str | None) -> Iterator[R
             continue
         columns = {name: found.get(utterance) for name, found in of_utterance.items()}
         speaker = columns.get("speaker")
-        columns |= {name: found.get(speaker or "") for name, found in of_speaker.items() if name not in columns}
+        columns |= {name: found.get(nfc(speaker or "")) for name, found in of_speaker.items() if name not in columns}
         columns |= {} if texts is None else {"text": texts.get(utterance)}
         columns |= {} if split is None else {"split": split}
         timed = {"path": str(name), "recording": recording, "start": start, "end": end}
@@ -98,7 +104,7 @@ def _stretches(
         if len(fields) != SEGMENT_FIELDS - 1:
             skipped.append(Skipped(name, f"expected recording, start and end in segments, got {len(fields)} fields"))
             continue
-        yield name, fields[0], fields[1], None if fields[2].startswith("-") else fields[2]  # −1 is the end
+        yield name, nfc(fields[0]), fields[1], None if fields[2].startswith("-") else fields[2]  # −1 is the end
 
 
 def _columns(folder: Path, prefix: str, skipped: list[Skipped]) -> dict[str, dict[str, str]]:
@@ -108,7 +114,7 @@ def _columns(folder: Path, prefix: str, skipped: list[Skipped]) -> dict[str, dic
 
 
 def _pairs(path: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
-    """The first word of each line, and what follows."""
+    """The first word of each line, which is a name and in NFC, and what follows."""
     with path.open(encoding="utf-8") as file:
         number = 0
         while line := file.readline(MAX_LINE):
@@ -122,7 +128,7 @@ def _pairs(path: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
                 continue
             fields = line.split(maxsplit=1)
             if fields:
-                yield fields[0], fields[1].strip() if len(fields) > 1 else ""
+                yield nfc(fields[0]), fields[1].strip() if len(fields) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -158,8 +164,8 @@ class _Recording:
         """Relative names start at the data folder; else where the command runs, as in Kaldi's own recipes."""
         if "\0" in name:
             raise UtteranceError(f"expected a file for {self.name!r} in {WAV_SCP}, got {name!a}")
-        near = (self.folder / name).absolute()
-        return near if near.exists() else Path(name).absolute()
+        near = on_disk((self.folder / name).absolute())
+        return near if near.exists() else on_disk(Path(name).absolute())
 
 
 def wav_in(archive: Path, offset: int) -> FileRegion:

@@ -15,6 +15,7 @@ from voxrank.data.formats import format_of, register_reader
 from voxrank.data.hub import is_hub_id, is_saved, read_hub, read_saved
 from voxrank.data.kaldi import is_kaldi, read_kaldi
 from voxrank.data.manifest import first_object, read_json_lines, read_table
+from voxrank.data.names import has_one_form, nfc, on_disk
 from voxrank.data.plugged import named_format, plugged_format
 from voxrank.data.rows import ALL, Request
 from voxrank.data.tars import is_tar, read_tars
@@ -62,10 +63,11 @@ def read_dataset(
     Raises:
         DataError: the data, its format, its columns or all of its rows are unusable.
     """
-    given = None if segments is None else Path(segments)
+    given = None if segments is None else on_disk(Path(segments))
     if given is not None and not given.exists():
         raise DataError(f"no such file or folder of segments: {given}; check the path")
-    return _read(data, Request(target, split, segments=given, tier=tier, besides=tuple(besides)))
+    names = [None if name is None else nfc(name) for name in (target, split, tier)]
+    return _read(data, Request(names[0], names[1], segments=given, tier=names[2], besides=tuple(map(nfc, besides))))
 
 
 def read_unlabelled(data: Any) -> Dataset:
@@ -85,6 +87,7 @@ def _read(data: Any, request: Request) -> Dataset:
     source = os.fspath(data)
     if isinstance(source, bytes) or source != source.encode(errors="ignore").decode():
         raise DataError(f"expected a path in UTF-8, got {source!a}; rename it")
+    source = os.fspath(on_disk(Path(source))) if not has_one_form(source) else source
     try:
         form, place = named_format(source) or (format_of(source), source)
         faults = ""

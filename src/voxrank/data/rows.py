@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from voxrank.data.names import name_within
+from voxrank.data.names import name_within, nfc, tidied
 from voxrank.data.sources import AudioSource
 from voxrank.data.timed import SegmentSource
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
@@ -86,6 +86,7 @@ def build_dataset(
     Raises:
         DataError: a column is missing, the split is unknown, or nothing usable is left.
     """
+    columns, rows = _in_nfc(columns, rows)
     path_column = _path_column(source, columns)
     for name in request.besides:
         if name not in columns:
@@ -103,6 +104,7 @@ def build_dataset(
                 utterance = replace(utterance, segments=timed.of(row.columns.get(target), utterance.path))
             if request.besides:
                 utterance = replace(utterance, others=_others(row, request.besides))
+            utterance = _told_apart(utterance, utterances)
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
@@ -111,6 +113,23 @@ def build_dataset(
         first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")
     return Dataset(str(source), task, target, tuple(utterances.values()), tuple(left_out), split)
+
+
+def _in_nfc(columns: Sequence[str], rows: Iterable[Row]) -> tuple[Sequence[str], Iterable[Row]]:
+    """The names of columns in NFC, in which they are asked for."""
+    changed = {name: nfc(name) for name in columns if name != nfc(name)}
+    if not changed:
+        return columns, rows
+    named = [replace(row, columns={changed.get(name, name): row.columns[name] for name in row.columns}) for row in rows]
+    return list(dict.fromkeys(changed.get(name, name) for name in columns)), named
+
+
+def _told_apart(utterance: Utterance, seen: Mapping[str, Utterance]) -> Utterance:
+    """Another id for the second of two files whose names differ in their normal form alone."""
+    first = seen.get(utterance.id)
+    if first is None or first.path == utterance.path or nfc(str(first.path)) != nfc(str(utterance.path)):
+        return utterance
+    return replace(utterance, id=f"{utterance.id} ({utterance.path.name!a})")
 
 
 def _path_column(source: Path, columns: Sequence[str]) -> str:
@@ -158,7 +177,7 @@ def _of_split(source: Path, rows: list[Row], wanted: str | None) -> tuple[str, l
 def _split_of(row: Row) -> str:
     """In lower case, so that "Train" does not let test rows in."""
     value = row.columns.get("split")
-    return "" if value is None else str(value).strip().lower()
+    return "" if value is None else tidied(str(value)).lower()
 
 
 def _separator(rows: Iterable[Row], target: str) -> str:
@@ -167,7 +186,7 @@ def _separator(rows: Iterable[Row], target: str) -> str:
 
 
 def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task, separator: str | None) -> Utterance:
-    name = _text(row, path_column)
+    name = _checked(row.columns.get(path_column), path_column)
     if name is None:
         raise UtteranceError(f"the column {path_column!r} is empty")
     start, end = _offsets(row)
@@ -177,7 +196,7 @@ def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task
     if content is None and labels is None and task != "segmentation":
         raise UtteranceError(f"the column {target!r} is empty")
     return Utterance(
-        id=row.id or (name if end is None and not start else _stretch(name, start, end)),
+        id=nfc(row.id or (name if end is None and not start else _stretch(name, start, end))),
         path=folder / name,
         start=start,
         end=end,
@@ -243,7 +262,13 @@ def _text(row: Row, column: str) -> str | None:
 
 
 def _as_text(value: Any, column: str) -> str | None:
-    """What a cell, or a part of it, says, stripped; None where that is nothing.
+    """What a cell, or a part of it, says, in NFC and stripped; None where that is nothing. Errors as `_checked`."""
+    text = _checked(value, column)
+    return None if text is None else tidied(text) or None
+
+
+def _checked(value: Any, column: str) -> str | None:
+    """The same in its own normal form, as names of files are.
 
     Raises:
         UtteranceError: neither text nor a number; or text that no file name and no report can hold.

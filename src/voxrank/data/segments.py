@@ -21,6 +21,7 @@ from reprlib import Repr
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
+from voxrank.data.names import nfc
 from voxrank.data.utterance import Segment
 from voxrank.errors import UtteranceError, did_you_mean, listed, reason
 
@@ -281,7 +282,7 @@ def _segment(start: float, end: float, label: Any, where: str) -> Segment:
         raise UtteranceError(
             f"{where}: expected a segment from 0 s on that ends after its start, got {start:g}-{end:g} s"
         )
-    text = str(label).strip()
+    text = nfc(str(label)).strip()
     if text != text.encode(errors="ignore").decode():
         raise UtteranceError(f"{where}: expected UTF-8 text for a label, got {_short(text)}")
     return Segment(text, float(start), float(end))

@@ -4,6 +4,9 @@
 (a transcript). Nothing is unpacked: audio is read where it lies in the shard, and a member's name is only a name.
 Members of other kinds, pickles among them, are not read.
 
+A key ends at the first dot of a member's name, and the members of a sample stand beside each other. Samples that a
+writer stored otherwise are skipped, each with its reason: members that lie apart, and keys with dots.
+
 Source: https://github.com/webdataset/webdataset
 """
 
@@ -12,16 +15,19 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from voxrank.data.columns import assembled
 from voxrank.data.folder import audio_suffixes
+from voxrank.data.names import counted, nfc
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import FileRegion
+from voxrank.data.tar_samples import JSON_KINDS, LABEL_KINDS, TEXT_KINDS, Member, Sample, sort_out
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, UtteranceError, reason, shortened
 
@@ -32,7 +38,7 @@ MAX_TEXT_BYTES = 1 << 22
 MAX_SHARDS = 100_000
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
-LABEL_KINDS, TEXT_KINDS, JSON_KINDS = ("cls", "cls2", "class"), ("txt", "text", "transcript"), ("json", "jsn")
+SHOWN_KINDS = 3
 SPLITS = re.compile(r"(train|test|dev|valid|validation|val|eval)(?![a-z])", re.IGNORECASE)
 """What a shard's name, or its folder's, begins with where it tells the split."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -63,8 +69,11 @@ def read_tars(source: str, request: Request) -> Dataset:
         raise DataError(f"{source}: Lhotse Shar is not read; write the cuts with cuts.to_file('cuts.jsonl.gz')")
     shards = shard_paths(source)
     skipped: list[Skipped] = []
-    rows = [row for shard in shards for row in _rows(shard, path, skipped)]
-    return assembled(path, rows, skipped, request, FORM)
+    several: Counter[str] = Counter()
+    rows = [row for shard in shards for row in _rows(shard, path, skipped, several)]
+    dataset = assembled(path, rows, skipped, request, FORM)
+    notes = [f"of several members with audio, the first is taken: {counted(several, SHOWN_KINDS)}"] if several else []
+    return replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def shard_paths(source: str) -> list[Path]:
@@ -116,46 +125,34 @@ def _choices(inner: str) -> list[str]:
     return [f"{number:0{len(span[1])}d}" for number in range(int(span[1]), int(span[2]) + 1)]
 
 
-@dataclass(frozen=True)
-class _Member:
-    kind: str
-    offset: int
-    size: int
-
-
-@dataclass
-class _Sample:
-    """Members of one key that stand beside each other."""
-
-    key: str
-    members: dict[str, _Member] = field(default_factory=dict)
-
-
-def _rows(shard: Path, source: Path, skipped: list[Skipped]) -> Iterator[Row]:
+def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[str]) -> Iterator[Row]:
     name = shard.relative_to(source).as_posix() if shard.is_relative_to(source) and shard != source else shard.name
     split = SPLITS.match(shard.name) or (SPLITS.match(shard.parent.name) if "/" in name else None)
     with shard.open("rb") as file:
-        for sample in _samples(shard, file, name, skipped):
+        samples, faults = sort_out(list(_samples(shard, file, name, skipped)))
+        skipped += [Skipped(f"{name.removesuffix(SUFFIX)}/{one.key}", shortened(one.reason)) for one in faults]
+        for sample in samples:
             utterance = f"{name.removesuffix(SUFFIX)}/{sample.key}"
             try:
                 columns, audio = _columns(sample, file), _audio(sample, shard)
             except UtteranceError as error:
                 skipped.append(Skipped(utterance, shortened(str(error))))
                 continue
+            several.update([", ".join(one.kind for one in sample.audio)] if len(sample.audio) > 1 else [])
             columns = ({} if split is None else {"split": split[1].lower()}) | columns
             columns["path"] = str(shard.absolute() / f"{sample.key}.{audio[0]}")
             yield Row(f"sample {utterance}", columns, id=utterance, audio=audio[1])
 
 
-def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[_Sample]:
-    sample: _Sample | None = None
+def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[Sample]:
+    sample: Sample | None = None
     size = shard.stat().st_size
     try:
-        for key, member in _members(file):
+        for key, member in _members(file, name, skipped):
             if sample is None or key != sample.key or member.kind in sample.members:
                 if sample is not None:
                     yield sample
-                sample = _Sample(key)
+                sample = Sample(key)
             if member.offset + member.size > size:
                 raise tarfile.ReadError(f"{key}.{member.kind} ends behind the shard")
             sample.members[member.kind] = member
@@ -167,15 +164,20 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
         yield sample
 
 
-def _members(file: BinaryIO) -> Iterator[tuple[str, _Member]]:
-    """Plain files with a key and an ending, in order."""
+def _members(file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[tuple[str, Member]]:
+    """Plain files with a key, in NFC, and an ending, in order; links and their like are skipped."""
     with tarfile.TarFile(fileobj=_Bounded(file)) as tar:  # type: ignore[arg-type]
         while (one := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it keeps all of them
             folder, slash, base = one.name.rpartition("/")
             stem, dot, kind = base.partition(".")
-            if one.isreg() and not one.issparse() and stem and dot:
-                yield f"{folder}{slash}{stem}", _Member(kind.lower(), one.offset_data, one.size)
+            if not stem or not dot or one.isdir():
+                continue
+            if one.isreg() and not one.issparse():
+                yield nfc(f"{folder}{slash}{stem}"), Member(nfc(kind.lower()), one.offset_data, one.size)
+            else:
+                why = "expected a plain file in the tar, got a link, a device or a sparse file; write the file itself"
+                skipped.append(Skipped(shortened(f"{name}: {one.name}"), why))
         file.seek(tar.offset)
         end = file.read(BLOCK)
     if not end or end.strip(b"\0"):
@@ -195,17 +197,15 @@ class _Bounded:
         return self._file.read(size)
 
 
-def _audio(sample: _Sample, shard: Path) -> tuple[str, FileRegion]:
+def _audio(sample: Sample, shard: Path) -> tuple[str, FileRegion]:
     """The first audio of a sample, and its kind."""
-    suffixes = audio_suffixes()
-    for kind, member in sample.members.items():
-        if f".{kind.rpartition('.')[2]}" in suffixes:
-            return kind, FileRegion(shard.absolute(), member.offset, member.size)
+    for member in sample.audio:
+        return member.kind, FileRegion(shard.absolute(), member.offset, member.size)
     kinds = ", ".join(sample.members)
     raise UtteranceError(f"expected a member with audio, such as {sample.key}.wav, got {kinds}")
 
 
-def _columns(sample: _Sample, file: BinaryIO) -> dict[str, Any]:
+def _columns(sample: Sample, file: BinaryIO) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for kind, member in sample.members.items():
         if kind in JSON_KINDS:
@@ -217,7 +217,7 @@ def _columns(sample: _Sample, file: BinaryIO) -> dict[str, Any]:
     return columns
 
 
-def _text(member: _Member, file: BinaryIO, key: str) -> str:
+def _text(member: Member, file: BinaryIO, key: str) -> str:
     if member.size > MAX_TEXT_BYTES:
         raise UtteranceError(f"expected at most {MAX_TEXT_BYTES:,} bytes in {key}.{member.kind}, got {member.size:,}")
     file.seek(member.offset)

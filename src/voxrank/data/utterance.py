@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from voxrank.config import Seconds
+from voxrank.data.names import nfc
 from voxrank.data.sources import AudioSource
 from voxrank.errors import DataError, did_you_mean
 
@@ -134,6 +135,7 @@ class Dataset:
         Raises:
             DataError: there is no such column, or it is empty.
         """
+        column = nfc(column)
         known = {name for utterance in self.utterances for name, _ in utterance.others or ()}
         if column in known:
             return [dict(utterance.others or ()).get(column) for utterance in self.utterances]

@@ -42,6 +42,7 @@ STANDARD = {
     r"\bcsv\.": "import csv",
     r"\bjson\.": "import json",
     r"\brandom\.": "import random",
+    r"\bre\.": "import re",
     r"\bunicodedata\.": "import unicodedata",
     r"\bCounter\(": "from collections import Counter",
     r"@dataclass": "from dataclasses import dataclass",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxrank.config import EncoderOptions
@@ -22,16 +24,24 @@ WHISPER = re.compile(r"(?:faster-)?whisper-((?:tiny|base|small|medium)(?:\.en)?|
 MASKED = ("hubert", "wav2vec2", "wavlm", "unispeech-sat", "wav2vec2-bert")
 """Kinds whose frames do not depend on padding that a mask tells them of, but for the front end of some."""
 
-OTHER_FRAMES = ("audio-spectrogram-transformer", "sew", "sew-d")
-"""Kinds whose hidden states are no frames in order of time, or not at one rate."""
+SCRIPTED = frozenset(
+    (
+        *("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "wav2vec2-conformer"),
+        *("wav2vec2-bert", "whisper", "moonshine", "speech_to_text"),
+        *("parakeet_encoder", "parakeet_rnnt", "parakeet_tdt", "lasr_encoder"),
+        *("nemotron_asr_streaming", "nemotron_asr_streaming_encoder", "nemotron3_5_asr"),
+    )
+)
+"""Kinds whose frames a script computes as the ranking did; other kinds take their input, or lay out time, otherwise."""
 
 UNTUNED: dict[str, Any] = {
     "layerdrop": 0.0,
     "encoder_layerdrop": 0.0,
     "apply_spec_augment": False,
     "add_adapter": False,
+    "return_dict": True,
 }
-"""Settings for long training, and modules that belong to a head, and what turns them off."""
+"""Settings for long training, modules that belong to a head, and outputs without names; and what turns them off."""
 
 COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
 """Methods with which transformers' models say how many frames a number of input steps gives."""
@@ -90,11 +100,20 @@ def check_tunable(specs: Sequence[str]) -> None:
     Raises:
         OptionError: there is none.
     """
-    if not any(map(counterpart, specs)):
+    if not any(counterpart(spec) and _may_be_scripted(spec) for spec in specs):
         raise OptionError(
             f"expected a model that transformers can tune, such as a hub id or a directory, got {listed(specs)}; "
             "name one, or leave --then out"
         )
+
+
+def _may_be_scripted(spec: str) -> bool:
+    """Whether there may be a script for a model: what a directory says of its kind, and True for others."""
+    try:
+        content = json.loads((Path(spec).expanduser() / "config.json").read_text(encoding="utf-8"))
+        return "auto_map" in content or content.get("model_type") in SCRIPTED
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, RuntimeError):
+        return True
 
 
 def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
@@ -105,7 +124,7 @@ def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
         trust: names of the models whose own code may run.
 
     Raises:
-        OptionError: it is of a kind that transformers cannot tune.
+        OptionError: it is of a kind that a script cannot tune, or no single layer of it was ranked.
         ModelError: it cannot be found or read.
     """
     spec = ranking.best.model
@@ -115,41 +134,52 @@ def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
         best = f"the best that can is {others[0]}: rank without {spec} for its script" if others else ""
         instead = best or "for a script, rank a hub id or a directory"
         raise OptionError(f"{spec} came first, and transformers cannot tune a model of its kind; {instead}")
-    layer = next(x.layer for x in ranking.layers if x.model == spec and not isinstance(x.layer, str))
+    layer = next((x.layer for x in ranking.layers if x.model == spec and not isinstance(x.layer, str)), None)
+    if layer is None:
+        raise OptionError(
+            f"{spec} came first by several layers together, and a script tunes a single one; add single ones to "
+            "--layers, such as all,mean"
+        )
     if place != spec:
-        return _whisper(spec, place, int(layer), None)
+        return _whisper(spec, place, int(layer))
     return _inspected(spec, int(layer), tuple(trust))
 
 
-def _whisper(spec: str, place: str, layer: int, config: Any) -> Winner:
+def _whisper(spec: str, place: str, layer: int, config: Any = None, said: Mapping[str, Any] | None = None) -> Winner:
     positions = 1500 if config is None else config.max_source_positions
-    settings = {name: off for name, off in UNTUNED.items() if getattr(config, name, off) != off}
+    settings = _changed(config, said or {})
     return Winner(spec, place, layer, "whisper", settings, "layers", "input_features", None, positions / 50)
+
+
+def _changed(config: Any, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is set otherwise than the checkpoint's own config.json says, or its kind has by default."""
+    return {name: off for name, off in UNTUNED.items() if said.get(name, getattr(config, name, off)) != off}
 
 
 def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
     """From its configuration: no weights are read."""
     import torch
 
-    from voxrank.encoders.checkpoints import find_architecture, find_checkpoint, load_config, read_settings
+    from voxrank.encoders.checkpoints import find_architecture, find_checkpoint, load_config, read_settings, reading
 
     checkpoint = find_checkpoint(spec, EncoderOptions(trust_remote_code=trusted))
     config = load_config(checkpoint)
+    said = read_settings(checkpoint)
     if config.model_type == "whisper":
-        return _whisper(spec, spec, layer, config)
+        return _whisper(spec, spec, layer, config, said)
+    has_own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
+    if config.model_type not in SCRIPTED and not has_own_code:
+        raise OptionError(f"{spec} came first, and there is no script for a {config.model_type}; see voxrank validate")
     built = find_architecture(checkpoint, config)
     decoder = bool(getattr(config, "is_encoder_decoder", False))
-    if config.model_type in OTHER_FRAMES or (built.inner and not decoder):
-        raise OptionError(f"{spec} came first, and there is no script for a {config.model_type}; see voxrank validate")
-    with torch.device("meta"):
+    with reading(checkpoint, "architecture"), torch.device("meta"):
         shell = built.kind(built.config)
-    said = read_settings(checkpoint)
     return Winner(
         spec,
         spec,
         layer,
         _kind(config),
-        {name: off for name, off in UNTUNED.items() if said.get(name, getattr(config, name, off)) != off},
+        _changed(config, said),
         _blocks(spec, shell),
         shell.main_input_name,
         next((name for name in COUNTERS if hasattr(shell, name)), None),
@@ -165,13 +195,16 @@ def _kind(config: Any) -> str:
 
 
 def _blocks(spec: str, shell: torch.nn.Module) -> str:
-    """Where the blocks are: the heaviest list in the model."""
+    """Where the blocks are: the heaviest list in the model, but for what weights are normalised by."""
     import torch
+    from torch.nn.utils.parametrize import ParametrizationList
 
     from voxrank.encoders.base import count_parameters
 
     lists: dict[str, torch.nn.Module] = {
-        name: part for name, part in shell.named_modules() if isinstance(part, torch.nn.ModuleList)
+        name: part
+        for name, part in shell.named_modules()
+        if isinstance(part, torch.nn.ModuleList) and not isinstance(part, ParametrizationList)
     }
     if not lists:
         raise ModelError(f"{spec} has no list of blocks, of which some could be frozen; see voxrank validate")

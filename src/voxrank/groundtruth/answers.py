@@ -12,6 +12,7 @@ from voxrank.config import SequenceOptions, TuningOptions
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.shards import Item
+from voxrank.targets.sequence import units_of
 from voxrank.targets.units import FIRST, Inventory, Speller, Units
 
 BLANK = 0
@@ -86,9 +87,10 @@ def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: Tuni
     if metric not in known:
         raise OptionError(f"expected the metric {' or '.join(known)} for units of the kind {unit}, got {metric!r}")
     speller, spelled, skipped = Speller(unit, sequence.language), {}, []
+    speller.check_languages(item.utterance.language for item in items)
     for item in items:
         try:
-            units = speller.spell(item.utterance.text or "", item.utterance.language)
+            units = units_of(item.utterance, speller).spoken
         except UtteranceError as error:
             skipped.append(Skipped(item.utterance.id, str(error)))
         else:

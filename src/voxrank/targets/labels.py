@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxrank.data.lookalikes import describe_look_alikes
 from voxrank.data.utterance import Task, Utterance
 from voxrank.errors import DataError
 from voxrank.targets.timeline import UNLABELLED, Timeline
@@ -84,6 +85,7 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
 def remarks(targets: Targets) -> list[str]:
     """What the user should know of targets that can be scored, a line each: classes that only one utterance shows."""
     found = [f"{_shown(targets.left_out)} is in every utterance and is left out"] if targets.left_out else []
+    found += describe_look_alikes(targets.names)
     if targets.timed is not None:
         heard = [np.unique(timeline.symbols) for timeline in targets.timed.timelines]
         scored = [symbols[symbols != UNLABELLED] for symbols in heard]

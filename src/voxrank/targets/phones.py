@@ -20,6 +20,7 @@ from typing import Any
 
 from voxrank.errors import OptionError
 from voxrank.espeak import UTF8, Espeak, find_languages, load
+from voxrank.targets.languages import find_language
 
 _SEPARATOR = "\n"
 _IPA_BIT = 2
@@ -54,7 +55,11 @@ class Phonemiser:
     """Reads one language. The same text has the same phones, whatever was read before.
 
     Args:
-        language: a code of eSpeak NG, such as "en-us", "fr" or "cmn"; capitals and "_" for "-" do no harm.
+        language: a code of eSpeak NG, such as "en-us", "fr" or "cmn"; a locale ("de_DE"), a code of ISO 639 ("deu") or
+            an English name ("German").
+
+    Attributes:
+        code: of eSpeak NG.
 
     Raises:
         OptionError: the extra `phone` is not installed, or there is no such language.
@@ -66,11 +71,11 @@ class Phonemiser:
 
     def __init__(self, language: str) -> None:
         languages = _languages()
-        code = language.strip().replace("_", "-").lower()
-        if code not in languages:
-            raise OptionError(
-                f"expected a language of eSpeak NG such as {_EXAMPLES}, got {language!r}{_suggest(code, languages)}"
-            )
+        code = find_language(language, languages)
+        if code is None:
+            near = _suggest(language.strip().replace("_", "-").lower(), languages)
+            raise OptionError(f"expected a language of eSpeak NG such as {_EXAMPLES}, got {language!r}{near}")
+        self.code = code
         self._voice = languages[code].encode()
 
     def words(self, text: str) -> list[list[str]]:

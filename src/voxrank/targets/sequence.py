@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Segment, Utterance
-from voxrank.errors import DataError, UtteranceError
+from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.targets.labels import Targets, Timed
+from voxrank.targets.tags import is_silent_label, is_unscored_label
 from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.targets.units import Speller, Units, spell
 
 SILENCE = "silence"
 """Name of the class of frames outside all segments and units."""
-SILENCES = frozenset({"", "sil", "sp", "<sil>", "silence", "<silence>", "pau", "<eps>", "h#", "#", "<p:>", "_"})
-"""Labels, in lower case, that mean silence in files of segments (Kaldi, the Montreal Forced Aligner, TIMIT, MAUS)."""
-UNSCORED = frozenset({"spn", "nsn", "unk", "<unk>", "oov", "<oov>", "[unk]", "<spn>", "<nsn>", "noise", "<noise>"})
-"""Labels, in lower case, of what has no unit: words that an aligner did not know, and noises. They are not scored."""
 END_TOLERANCE_S = 0.05
 """By how much segments may end behind the audio: aligners round to frames."""
 
@@ -42,12 +39,24 @@ def spelling(utterance: Utterance, unit: str, speller: Speller) -> Spelling:
     """What is said in an utterance, in units of a kind; words are aligned by their characters.
 
     Raises:
-        UtteranceError: there is no transcript, or nothing in it can be said.
+        UtteranceError: there is no transcript; or as `units_of`.
     """
     if utterance.text is None:
         raise UtteranceError("expected a transcript, got none")
-    units = speller.spell(utterance.text, utterance.language)
+    units = units_of(utterance, speller)
     return Spelling(units, spell(utterance.text, "word").names if unit == "word" else None)
+
+
+def units_of(utterance: Utterance, speller: Speller) -> Units:
+    """The units of an utterance's transcript.
+
+    Raises:
+        UtteranceError: nothing in it can be said, or it has no language that is known.
+    """
+    try:
+        return speller.spell(utterance.text or "", utterance.language)
+    except OptionError as error:
+        raise UtteranceError(str(error)) from error
 
 
 def by_words(timeline: Timeline, pauses: NDArray[np.bool_], numbers: NDArray[np.int64]) -> Timeline:
@@ -64,12 +73,12 @@ def by_words(timeline: Timeline, pauses: NDArray[np.bool_], numbers: NDArray[np.
 
 
 def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) -> Timeline:
-    """When each label is heard, by its number: `UNLABELLED` for those of `UNSCORED`, no stretch for silence.
+    """When each label is heard, by its number: `UNLABELLED` for those that are not scored, no stretch for silence.
 
     Raises:
         UtteranceError: segments overlap, or nothing but silence is left of them.
     """
-    heard = [segment for segment in segments if segment.label.lower() not in SILENCES]
+    heard = [segment for segment in segments if not is_silent_label(segment.label)]
     if all(is_unscored(segment) for segment in heard):
         raise UtteranceError("expected segments with labels, found silence and unknown words only")
     symbols = [UNLABELLED if is_unscored(segment) else numbers[segment.label] for segment in heard]
@@ -78,12 +87,12 @@ def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) ->
 
 def labels_of(segments: Sequence[Segment]) -> set[str]:
     """Those that are scored."""
-    return {s.label for s in segments if s.label.lower() not in SILENCES and not is_unscored(s)}
+    return {s.label for s in segments if not is_silent_label(s.label) and not is_unscored(s)}
 
 
 def is_unscored(segment: Segment) -> bool:
-    """Whether it is none of the units."""
-    return segment.label.lower() in UNSCORED
+    """Return whether a segment is none of the units, by the rules that hold for tags in transcripts, too."""
+    return is_unscored_label(segment.label)
 
 
 def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment, ...]:
@@ -131,9 +140,10 @@ def timed_targets(
         found = ", ".join(map(repr, names)) or "none"
         raise DataError(f"expected at least two units to tell apart, found {found}; add utterances with others")
     rest = len(names) if silence else UNLABELLED
-    heard = sum(float((timeline.ends - timeline.starts).sum()) for timeline in timelines)
-    quiet = max(seconds - heard, 0.0)
-    share = min(silence / (1 - silence) * heard / quiet, 1.0) if silence < 1 and quiet else 1.0
+    lengths = [(timeline.ends - timeline.starts, timeline.symbols != UNLABELLED) for timeline in timelines]
+    quiet = max(seconds - sum(float(length.sum()) for length, _ in lengths), 0.0)
+    scored_s = sum(float(length[is_scored].sum()) for length, is_scored in lengths)
+    share = min(silence / (1 - silence) * scored_s / quiet, 1.0) if silence < 1 and quiet else 1.0
     timed = Timed(tuple(timelines), rest, share, tuple(map(tuple, versions)))
     scored = (*names, SILENCE) if silence else tuple(names)
     return Targets(scored, np.arange(len(scored)), timed=timed)

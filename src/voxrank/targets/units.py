@@ -3,7 +3,8 @@
 Words are runs of letters, marks, numbers and apostrophes within; all else parts them. For the units that are words or
 characters, text is put in Unicode's compatibility form (NFKC) and case-folded, so that one way of writing a character
 is as good as another. A character is a letter with the marks that follow it. Phones are those of `targets.phones`, the
-pieces of a tokenizer its own, but for those that hold nothing that can be said, such as a comma.
+pieces of a tokenizer its own, but for those that hold nothing that can be said, such as a comma. Tags in transcripts,
+such as ``[noise]``, are not spoken: where one takes time, `UNSCORED` stands for it (`targets.tags`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,17 +23,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.config import check_choice
-from voxrank.errors import ModelError, OptionError, UtteranceError, did_you_mean, reason
+from voxrank.data.names import counted
+from voxrank.errors import ModelError, OptionError, UtteranceError, did_you_mean, listed, reason
 from voxrank.targets.phones import Phonemiser
+from voxrank.targets.tags import take_out_tags
 
 Unit = Literal["char", "word"]
 
 APOSTROPHES = {"'", "\u2019", "\u02bc"}
 FIRST = 1
 """Number of the first unit; 0 is silence or blank."""
+UNSCORED = ""
+"""Name of the unit of an unscored stretch: it takes time between the units that are spoken, and has no label."""
 
+SHOWN_TAGS = 3
 _TOKENS = "tokens:"
 _ANY_LANGUAGE = "en-us"
+_NO_LANGUAGE = "expected a language for phones (--language en-us, or a column 'language'), got none"
 _MARKS_OF_WORDS = re.compile(r"^(##|[Ġ▁]+)|(@@|</w>)$")
 """In the names of pieces: of those that go on or begin, and of those that others follow or that end a word."""
 
@@ -49,6 +56,12 @@ class Units:
     names: tuple[str, ...]
     pauses: NDArray[np.bool_]
 
+    @property
+    def spoken(self) -> Units:
+        """The units without those of unscored stretches."""
+        kept = np.array([name != UNSCORED for name in self.names], dtype=np.bool_)
+        return Units(tuple(filter(None, self.names)), np.append(self.pauses[:-1][kept], self.pauses[-1]))
+
 
 @dataclass(frozen=True)
 class Inventory:
@@ -62,8 +75,9 @@ class Inventory:
 
     @classmethod
     def of(cls, spelled: Sequence[Units]) -> Inventory:
-        """All that occur."""
-        return cls(tuple(sorted({name for units in spelled for name in units.names})))
+        """All that occur; `UNSCORED` is the last."""
+        found = {name for units in spelled for name in units.names}
+        return cls((*sorted(found - {UNSCORED}), *(found & {UNSCORED})))
 
     def numbers(self, units: Units) -> NDArray[np.int64]:
         """(L,) the number of each unit.
@@ -85,7 +99,7 @@ class Speller:
     Args:
         unit: "char", "word", "phone", or "tokens:SPEC", the pieces of a tokenizer of transformers: a hub id or a
             directory. No code that comes with it is run.
-        language: of transcripts, for phones; see `Phonemiser`.
+        language: of transcripts, for phones; see `Phonemiser`. Utterances of a language that is unknown are read in it.
 
     Raises:
         OptionError: another unit; or phones without the extra `phone`, or of an unknown language.
@@ -98,12 +112,15 @@ class Speller:
 
     def __init__(self, unit: str, language: str | None = None) -> None:
         self._language = language
-        self._phonemisers: dict[str, Phonemiser] = {}
+        self._phonemisers: dict[str, Phonemiser | OptionError] = {}
+        self._unknown: Counter[str] = Counter()
+        self._reads_phones = unit == "phone"
         self._parts: Callable[[str, str | None], list[list[str]]]
         if unit in get_args(Unit):
             self._parts = lambda text, _: _parts(text, unit)
-        elif unit == "phone":
-            self._phonemiser(language or _ANY_LANGUAGE)
+        elif self._reads_phones:
+            if isinstance(found := self._phonemiser(language or _ANY_LANGUAGE), OptionError):
+                raise found
             self._parts = self._phones
         elif unit.removeprefix(_TOKENS) not in {unit, ""}:
             tokenizer = _load_tokenizer(unit.removeprefix(_TOKENS))
@@ -116,27 +133,63 @@ class Speller:
         """The units of a transcript.
 
         Args:
-            text: what is said.
-            language: of this utterance; else that of all.
+            text: what is said, perhaps with tags, which are not spoken.
+            language: of this utterance; else, and where it is unknown, that of all.
 
         Raises:
             OptionError: phones are wanted, and no language is given.
-            UtteranceError: nothing in it can be said; its language is unknown; the tokenizer lacks what it is made of.
+            UtteranceError: nothing in it can be said; its language is unknown, and there is none for all; the tokenizer
+                lacks what it is made of.
         """
-        return _join(text, self._parts(text, language or self._language))
+        return _join(text, lambda spoken: self._parts(spoken, language))
+
+    def check_languages(self, languages: Iterable[str | None]) -> None:
+        """See that there is a language for phones.
+
+        Args:
+            languages: of all utterances.
+
+        Raises:
+            OptionError: phones are wanted, and neither an utterance nor the request has a language.
+        """
+        if self._reads_phones and not self._language and not any(languages):
+            raise OptionError(_NO_LANGUAGE)
+
+    def describe_languages(self, shown: int) -> list[str]:
+        """Say which voices languages were read by, and which were unknown, a line each; none where all are codes.
+
+        Args:
+            shown: languages that are named in a line; the others are counted.
+        """
+        lines = []
+        found = {name: one.code for name, one in self._phonemisers.items() if isinstance(one, Phonemiser)}
+        renamed = [f"{name!r} as {code}" for name, code in found.items() if name.replace("_", "-").lower() != code]
+        if renamed:
+            lines.append(f"languages are read by voices of eSpeak NG: {listed(renamed, shown)}")
+        if self._unknown:
+            lines.append(
+                f"languages that eSpeak NG lacks are read as {self._language}: {counted(self._unknown, shown)}"
+            )
+        return lines
 
     def _phones(self, text: str, language: str | None) -> list[list[str]]:
-        if not language:
-            raise OptionError("expected a language for phones (--language en-us, or a column 'language'), got none")
-        try:
-            phonemiser = self._phonemiser(language)
-        except OptionError as error:
-            raise UtteranceError(str(error)) from error
-        return phonemiser.words(text)
+        if not language and not self._language:
+            raise OptionError(_NO_LANGUAGE)
+        found = self._phonemiser(language or self._language or "")
+        if isinstance(found, OptionError) and self._language:
+            self._unknown[language or ""] += 1
+            found = self._phonemiser(self._language)
+        if isinstance(found, OptionError):
+            raise UtteranceError(str(found)) from found
+        return found.words(text)
 
-    def _phonemiser(self, language: str) -> Phonemiser:
+    def _phonemiser(self, language: str) -> Phonemiser | OptionError:
+        """What reads a language, or why there is nothing that does."""
         if language not in self._phonemisers:
-            self._phonemisers[language] = Phonemiser(language)
+            try:
+                self._phonemisers[language] = Phonemiser(language)
+            except OptionError as error:
+                self._phonemisers[language] = error
         return self._phonemisers[language]
 
 
@@ -148,13 +201,18 @@ def spell(text: str, unit: Unit) -> Units:
         UtteranceError: nothing in it can be said.
     """
     check_choice("unit", unit, Unit)
-    return _join(text, _parts(text, unit))
+    return _join(text, lambda spoken: _parts(spoken, unit))
 
 
-def _join(text: str, words: list[list[str]]) -> Units:
-    """The units of all words; silence may be before each."""
-    if not words:
-        raise UtteranceError(f"expected a transcript with words, got {text!r}")
+def _join(text: str, words_of: Callable[[str], list[list[str]]]) -> Units:
+    """The units of all words, and of unscored stretches between them; silence may be before each."""
+    tagged = take_out_tags(text)
+    words: list[list[str]] = []
+    for part in tagged.parts:
+        words += [[UNSCORED]] if part is None else words_of(part)
+    if all(word == [UNSCORED] for word in words):
+        got = f"nothing but the tags {listed(map(repr, tagged.tags), SHOWN_TAGS)}" if tagged.tags else repr(text)
+        raise UtteranceError(f"expected a transcript with words, got {got}")
     begins = [place == 0 for word in words for place in range(len(word))]
     return Units(tuple(name for word in words for name in word), np.array([*begins, True]))
 

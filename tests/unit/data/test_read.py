@@ -10,10 +10,12 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from voxrank.data.names import tidied
 from voxrank.data.read import read_dataset
 from voxrank.errors import DataError
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12)
+written = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12)
+words = written.map(tidied).filter(bool)
 names = words.filter(lambda name: not {"/", "\\"} & set(name) and name != ".")
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 rows = st.lists(

@@ -15,6 +15,7 @@ from webdataset import TarWriter, WebDataset
 
 import voxrank
 from voxrank.data.audio import decode, probe
+from voxrank.data.read import read_unlabelled
 from voxrank.data.sources import FileRegion
 from voxrank.data.tars import expanded, shard_paths
 from voxrank.errors import DataError
@@ -279,3 +280,93 @@ def test_json_of_a_row_may_name_its_label(tmp_path):
     assert (data.utterances[0].label, data.utterances[0].speaker) == ("sad", "3")
     assert data.notes == ("label is the column 'emotion', speaker is the column 'speaker_id'",)
     assert json.dumps(data.utterances[0].label) == '"sad"'
+
+
+APART = "the members of this sample lie apart in the tar, with other samples between them: "
+DOTS = "its key has dots, and WebDataset ends a key at the first dot: "
+
+
+def outcome(path):
+    """Ids that are read, and the reasons of those that are skipped."""
+    data = voxrank.read_dataset(path)
+    return [u.id for u in data.utterances], {one.utterance: one.reason for one in data.skipped}
+
+
+def test_members_of_a_sample_that_lie_apart_are_said_so(tmp_path):
+    """All audio first and all labels behind, but for one sample: as `tar` packs folders of each."""
+    names = [
+        ("k0.wav", AUDIO),
+        ("k0.cls", b"x"),
+        ("k1.wav", AUDIO),
+        ("k2.wav", AUDIO),
+        ("k1.cls", b"x"),
+        ("k2.cls", b"y"),
+    ]
+    found, reasons = outcome(raw(tmp_path / "a.tar", *names))
+    assert found == ["a/k0"]
+    assert set(reasons) == {"a/k1", "a/k2"}
+    assert reasons["a/k1"].startswith(
+        f"{APART}k1.wav, and then k1.cls; write the members of a sample beside each other"
+    )
+
+
+def test_a_part_that_lies_apart_costs_its_sample_only(tmp_path):
+    names = [("a.wav", AUDIO), ("a.cls", b"x"), ("b.wav", AUDIO), ("b.cls", b"y"), ("a.json", b"{}")]
+    found, reasons = outcome(raw(tmp_path / "a.tar", *names))
+    assert found == ["a/b"]
+    assert reasons["a/a"].startswith(f"{APART}a.wav, a.cls, and then a.json;")
+
+
+def test_a_shard_whose_members_all_lie_apart_is_refused_in_those_words(tmp_path):
+    names = [*((f"{n}.wav", AUDIO) for n in range(3)), *((f"{n}.cls", b"x") for n in range(3))]
+    with pytest.raises(DataError, match="found none; the first: a/0: the members of this sample lie apart in the tar"):
+        voxrank.read_dataset(raw(tmp_path / "a.tar", *names))
+
+
+def test_keys_of_several_samples_that_stand_apart_are_duplicates(tmp_path):
+    pair = [("k.wav", AUDIO), ("k.cls", b"x")]
+    found, reasons = outcome(raw(tmp_path / "a.tar", *pair, ("l.wav", AUDIO), ("l.cls", b"y"), *pair))
+    assert found == ["a/k", "a/l"]
+    assert list(reasons.values()) == ["a duplicate of an earlier row"]
+
+
+def test_keys_with_dots_are_said_so(tmp_path):
+    names = [
+        *(("s.1.wav", AUDIO), ("s.1.txt", b"one"), ("s.2.wav", AUDIO), ("s.2.txt", b"two")),
+        *(("t.wav", AUDIO), ("t.txt", b"three"), ("t.5s.wav", AUDIO), ("t.5s.txt", b"four")),
+        *(("u.16k.flac", AUDIO), ("u.16k.json", b'{"text": "five"}')),
+    ]
+    found, reasons = outcome(raw(tmp_path / "a.tar", *names))
+    assert found == ["a/t"]
+    assert set(reasons) == {"a/s.1", "a/s.2", "a/t.5s", "a/u.16k"}
+    assert reasons["a/s.1"] == (
+        f"{DOTS}s.1.wav, s.1.txt would be members of the sample 's'; write other characters for the dots in keys"
+    )
+
+
+def test_audio_alone_with_dots_in_its_keys_is_not_lost(tmp_path):
+    raw(tmp_path / "a.tar", ("s.1.wav", AUDIO), ("s.2.wav", AUDIO), ("t.wav", AUDIO))
+    data = read_unlabelled(tmp_path / "a.tar")
+    assert [u.id for u in data.utterances] == ["a/t"]
+    assert [one.utterance for one in data.skipped] == ["a/s.1", "a/s.2"]
+
+
+def test_several_members_with_audio_are_told(tmp_path):
+    names = [("k.left.wav", AUDIO), ("k.right.wav", AUDIO), ("k.cls", b"x"), ("l.wav", AUDIO), ("l.cls", b"y")]
+    data = voxrank.read_dataset(raw(tmp_path / "a.tar", *names))
+    assert [u.id for u in data.utterances] == ["a/k", "a/l"]
+    assert data.notes == ("of several members with audio, the first is taken: 'left.wav, right.wav' (1)",)
+
+
+def test_links_in_a_tar_are_told(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in (("k.wav", AUDIO), ("k.cls", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("l.wav")
+        link.type, link.linkname = tarfile.SYMTYPE, "k.wav"
+        tar.addfile(link)
+    found, reasons = outcome(tmp_path / "a.tar")
+    assert found == ["a/k"]
+    assert reasons["a.tar: l.wav"].startswith("expected a plain file in the tar, got a link")

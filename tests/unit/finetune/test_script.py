@@ -5,12 +5,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from voxrank.cli.main import exit_code
@@ -28,7 +30,7 @@ from voxrank.shards import Item
 FAMILIES = [
     *("hubert-group", "hubert-layer", "wav2vec2-group", "wav2vec2-layer", "wavlm-group", "wavlm-layer", "data2vec"),
     *("unispeech-sat", "conformer-relative", "conformer-rotary", "wav2vec2-bert", "moonshine", "whisper"),
-    "whisper-encoder-only",
+    *("whisper-encoder-only", "parakeet-rnnt", "parakeet-tdt"),
 ]
 BLOCKS = 3
 
@@ -194,6 +196,7 @@ TEXTS = [
     "Straße -- ok",
     "नमस्ते दुनिया",
     "'quoted' \u2019tis",
+    "[noise] Yes <unk> {breath} no (laughs), ((or so)) <b>indeed</b> (and I quote)",
 ]
 
 
@@ -326,8 +329,6 @@ def test_a_ranked_whisper_of_the_pack_is_tuned_as_that_of_the_hub(ranking):
 
 
 def test_the_best_single_layer_is_taken_where_several_came_first(checkpoint, ranking):
-    from dataclasses import replace
-
     made = ranking(checkpoint("hubert-group"))
     joint = replace(made.layers[0], layer="mean")
     first = replace(made.models[0], layer="mean")
@@ -350,11 +351,77 @@ def test_models_that_cannot_be_tuned_are_refused_in_one_line(checkpoint, ranking
     with pytest.raises(OptionError, match=r"expected a model that transformers can tune.*got logmel, onnx:x"):
         check_tunable(["logmel", "onnx:x"])
     check_tunable(["logmel", "some/model"])
+    with pytest.raises(OptionError, match=r"expected a model that transformers can tune.*leave --then out"):
+        check_tunable([checkpoint("ast"), checkpoint("parakeet-ctc"), "logmel"])
+    check_tunable([checkpoint("ast"), checkpoint("hubert-group")])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["Qwen2AudioEncoder", "GlmAsrEncoder", "VoxtralRealtimeEncoder", "SpeechT5Model", "MimiModel", "UnivNetModel"],
+)
+def test_kinds_for_which_no_script_was_tried_are_refused_in_one_line(ranking, tmp_path, kind):
+    """They take other input, or no mask, and a script for them would end in a traceback."""
+    model_type = getattr(transformers, kind).config_class.model_type
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [kind]}))
+    with pytest.raises(OptionError, match=f"first, and there is no script for a {model_type}; see voxrank validate$"):
+        script(ranking(str(tmp_path)))
+
+
+SMALL = {"num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "hidden_size": 32, "vocab_size": 12}
+CONFORMER = SMALL | {"num_key_value_heads": 4, "head_dim": 8, "subsampling_conv_channels": 8}
+OTHERS = {
+    "UniSpeech": ("Wav2Vec2", SMALL | {"conv_dim": (12,) * 7, "num_conv_pos_embedding_groups": 4}),
+    "Speech2Text": (
+        "Speech2Text",
+        {"d_model": 32, "encoder_layers": 3, "encoder_ffn_dim": 48, "decoder_layers": 1, "decoder_ffn_dim": 48},
+    ),
+    "ParakeetEncoder": ("Parakeet", CONFORMER),
+    "LasrEncoder": ("Lasr", CONFORMER),
+    "NemotronAsrStreamingEncoder": ("NemotronAsrStreaming", CONFORMER),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", OTHERS)
+def test_frames_of_other_kinds_are_those_that_were_ranked(loaded, tmp_path, kind):
+    extractor, settings = OTHERS[kind]
+    config = getattr(transformers, f"{kind}Config")()
+    config.update({name: value for name, value in settings.items() if hasattr(config, name)})
+    torch.manual_seed(0)
+    model = getattr(transformers, kind if kind.endswith("Encoder") else f"{kind}Model")(config)
+    model.save_pretrained(tmp_path / "model")
+    getattr(transformers, f"{extractor}FeatureExtractor")().save_pretrained(tmp_path / "model")
+    encoder = load_encoder(str(tmp_path / "model"), EncoderOptions(device="cpu"))
+    module = loaded(str(tmp_path / "model"), "data.csv")
+    waves = [np.random.default_rng(n).normal(0, 0.1, size).astype(np.float32) for n, size in enumerate((16_000, 9_000))]
+    with torch.no_grad():
+        prepared = module.prepare(waves, module.AutoFeatureExtractor.from_pretrained(tmp_path / "model"))
+        hidden, lengths = module.TunedModel(3).eval().frames(**prepared)
+    for row, length, wave in zip(hidden, lengths.tolist(), waves, strict=True):
+        [expected] = [piece.frames for piece in encoder.encode([wave]) if piece.layer == 2]
+        assert length == len(expected)
+        assert torch.allclose(row[:length], expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["hubert-group", "whisper"])
+def test_outputs_have_names_whatever_the_checkpoint_says(checkpoint, ranking, tmp_path, family):
+    place = Path(shutil.copytree(checkpoint(family), tmp_path / "model"))
+    config = json.loads((place / "config.json").read_text()) | {"return_dict": False}
+    (place / "config.json").write_text(json.dumps(config))
+    assert "return_dict=True" in script(ranking(str(place)))
+    assert "return_dict" not in script(ranking(checkpoint(family)))
+
+
+def test_a_ranking_of_several_layers_together_only_has_no_script(checkpoint, ranking):
+    made = ranking(checkpoint("hubert-group"))
+    joint = replace(made.layers[0], layer="mean")
+    alone = replace(made, layers=(joint,), models=(replace(made.models[0], layer="mean"),))
+    with pytest.raises(OptionError, match=r"came first by several layers together.*such as all,mean$"):
+        script(alone)
 
 
 def test_the_next_best_that_can_be_tuned_is_named(checkpoint, ranking):
-    from dataclasses import replace
-
     made = ranking("onnx:x")
     other = replace(made.models[1], model="some/model")
     with pytest.raises(OptionError, match=r"the best that can is some/model: rank without onnx:x for its script$"):

@@ -175,10 +175,31 @@ def test_phones_need_a_language():
 
 
 def test_unknown_languages_are_refused_at_once_and_skipped_later():
-    with pytest.raises(OptionError, match=r"expected a language of eSpeak NG .*, got 'en-xx'; did you mean en, "):
-        Speller("phone", "en-xx")
-    with pytest.raises(UtteranceError, match=r"expected a language of eSpeak NG .*, got 'en-xx'; did you mean en, "):
-        Speller("phone", "en-us").spell("yes", "en-xx")
+    with pytest.raises(OptionError, match=r"expected a language of eSpeak NG .*, got 'en-xyz'; did you mean en, "):
+        Speller("phone", "en-xyz")
+    with pytest.raises(UtteranceError, match=r"expected a language of eSpeak NG .*, got 'en-xyz'; did you mean en, "):
+        Speller("phone").spell("yes", "en-xyz")
+
+
+def test_an_unknown_language_of_an_utterance_does_not_defeat_that_of_all():
+    speller = Speller("phone", "German")
+    for language in ("xx", "xx", None, "und", "sv_SE", "de"):
+        speller.spell("die", language)
+    assert laid_out(speller.spell("die", "xx")) == "d.iː"
+    assert speller.describe_languages(3) == [
+        "languages are read by voices of eSpeak NG: 'German' as de, 'sv_SE' as sv",
+        "languages that eSpeak NG lacks are read as German: 'xx' (3), 'und' (1)",
+    ]
+    assert Speller("char", "xx").describe_languages(3) == []
+
+
+def test_there_is_a_language_for_phones():
+    speller = Speller("phone")
+    speller.check_languages([None, "de"])
+    Speller("char").check_languages([None])
+    Speller("phone", "de").check_languages([None])
+    with pytest.raises(OptionError, match="expected a language for phones"):
+        speller.check_languages([None, ""])
 
 
 def test_phones_without_the_extra_are_refused_at_once(monkeypatch):

@@ -1,0 +1,249 @@
+"""Tags of transcripts and segments: what annotators wrote that nobody said, such as ``[noise]`` or ``<unk>``.
+
+The rules follow the conventions of LDC (Switchboard, Fisher), TED-LIUM, Kaldi, Sphinx, CHAT and subtitles:
+
+- ``[…]``, ``{…}``, ``<…>``, ``((…))``, ``++…++``, ``&=…`` and ``⁇`` are tags, whatever they hold. What is said there is
+  unknown or uncertain, so the stretch has no label.
+- ``(…)``, ``*…*`` and their like are tags where they hold a word for a sound ("laughs", "music"). Other words in them
+  are spoken: read sentences have parentheses, too.
+- A tag that means silence (``<sil>``), a mark of structure (``<s>``, ``<|en|>``) and markup with an end
+  (``<b>yes</b>``) take no time of their own; the words between two marks are spoken.
+- ``[laughter-yes]`` is the word "yes", said with a laugh.
+- HTML entities (``&amp;``) are the characters that they stand for.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from voxrank.data.names import counted, nfc
+
+SILENT_LABELS = frozenset(
+    {"", "sil", "sp", "<sil>", "silence", "<silence>", "pau", "<eps>", "h#", "#", "<p:>", "_", "<s>", "</s>"}
+)
+"""Labels, in lower case, that mean silence in files of segments (Kaldi, the Montreal Forced Aligner, TIMIT, MAUS)."""
+UNSCORED_LABELS = frozenset(
+    {"spn", "nsn", "unk", "<unk>", "oov", "<oov>", "[unk]", "<spn>", "<nsn>", "noise", "<noise>", "<usb>", "<nib>"}
+)
+"""Labels, in lower case, of what has no unit: words that an aligner did not know, and noises. They are not scored."""
+SPOKEN_NOISE = "spn"
+"""The label that `voxrank align` writes for an unscored stretch, and that readers of segments know."""
+
+_SILENCES = frozenset(
+    ("sil", "silence", "sp", "pau", "pause", "short pause", "long pause", "eps", "p", "p:", "no speech", "no-speech")
+)
+"""What a tag holds that means silence."""
+_MARKS = frozenset(("s", "bos", "eos", "pad", "blank", "br", "br/"))
+"""What a tag in angle brackets holds that is a mark in the text and no sound."""
+
+_SOUND_NAMES = """
+    applauding applause barking barks beep beeping beeps breath breathes breathing breaths chatter cheering
+    cheers chuckle chuckles chuckling clap clapping claps click clicking clicks cough coughed coughing coughs
+    crosstalk crying exhales exhaling footsteps foreign fp garbage gasp gasping gasps giggle giggles giggling
+    groan groaning groans grunt grunting grunts hes hesitation hiccup humming inaudible incomprehensible
+    indiscernible indistinct inhale inhales inhaling knocking knocks laugh laughed laughing laughs laughter lg
+    lipsmack lipsmacks mouthnoise mumbles mumbling music noise noises nonspeech nsn oov overlap overlapping
+    ringing rings screaming screams sigh sighing sighs singing sings sirens slam slams smack smacks sneeze
+    sneezes sneezing sniff sniffing sniffs sobbing sobs spn static throat unclear unintelligible unk unknown
+    untranscribable vocalised vocalized whistle whistles whistling yawn yawning yawns lacht lachen lachend
+    gelächter hustet husten räuspern räuspert seufzt seufzen atmet atmen geräusch geräusche lärm musik beifall
+    applaus unverständlich rire rires rit toux tousse soupir soupire musique bruit bruits applaudissements risa
+    risas ríe tos tose suspiro suspira música ruido ruidos aplausos ininteligible risata risate tosse sospiro
+    musica rumore rumori applausi risos ruído gelach kuch zucht muziek geluid onverstaanbaar смех смеется
+    смеётся кашель кашляет вздох вздыхает музыка шум аплодисменты неразборчиво 笑 笑い 笑い声 拍手 音楽 咳 雑音
+    笑声 笑聲 掌声 掌聲
+    音乐 音樂 噪音 咳嗽 웃음 박수 음악 기침
+"""
+"""Words for sounds, and for speech that could not be written down, in lower case."""
+_SOUNDS = frozenset(_SOUND_NAMES.split())
+_MOST_WORDS = 4
+"""Words of a description of a sound, such as "audience laughs"; longer text in parentheses is a sentence."""
+
+_BRACKETS = str.maketrans("［］｛｝（）＜＞【】〔〕", "[]{}()<>[][]")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_SIGNS = re.compile(r"[\[({<*#~+%&⁇!]")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_TAG = re.compile(
+    r"""
+    \[(?:laughter|laughing|laugh)-(?P<laughed>[^\[\]]{1,200})\]
+    | (?P<angle><(?P<close>/?)(?P<name>[^\s<>=\d/|"][^\s<>]{0,100})[^<>]{0,200}>|<[|"/][^<>]{0,200}>)
+    | (?P<always>\[{1,3}[^\[\]]{0,200}\]{1,3}|\{{1,3}[^{}]{0,200}\}{1,3}|\(\([^()]{0,200}\)\)
+        |(?<!\S)\+\+[^\s+][^+]{0,100}\+\+|&=[^\s]{1,100}|⁇|\(\s?\?+\s?\))
+    | (?P<silent>(?<!\S)!(?:SIL|NULL|ENTER|EXIT)(?!\S))
+    | (?P<round>\([^()]{1,200}\))
+    | (?P<sign>[*#~+])(?P<inner>[^*#~+\n]{1,60})(?P=sign)
+    | (?<!\S)%(?P<percent>[^\W\d]\w{0,40})
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class TaggedText:
+    """A transcript, with its tags taken out.
+
+    Attributes:
+        parts: spoken text, in order; None stands for an unscored stretch.
+        tags: as they are written.
+        asides: brackets whose words are taken as spoken.
+        entities: HTML entities that were read as characters.
+    """
+
+    parts: tuple[str | None, ...]
+    tags: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+
+
+def take_out_tags(text: str) -> TaggedText:
+    """Tell what is spoken in a transcript from the tags in it.
+
+    Args:
+        text: the transcript.
+
+    Example:
+        >>> take_out_tags("yes [noise] no (laughs)").parts
+        ('yes ', None, ' no ', None)
+    """
+    plain = text.translate(_BRACKETS)
+    if not _SIGNS.search(plain):
+        return TaggedText(_joined((text,)))
+    entities = tuple(x for x in _ENTITY.findall(plain) if html.unescape(x) != x)
+    plain = _ENTITY.sub(lambda found: html.unescape(found[0]), plain)
+    return _Scan(plain).run(entities)
+
+
+class _Scan:
+    """One walk through a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._parts: list[str | None] = []
+        self._tags: list[str] = []
+        self._asides: list[str] = []
+        ends = (found for found in _TAG.finditer(text) if found["close"])
+        self._ends = Counter(_key(found["name"]) for found in ends)
+
+    def run(self, entities: tuple[str, ...]) -> TaggedText:
+        """Take the tags out, from left to right."""
+        done = place = 0
+        while found := _TAG.search(self._text, place):
+            stretch = self._stretch(found)
+            if stretch is None:  # spoken: tags within it are still to be looked for
+                place = found.start() + 1
+                continue
+            spoken, is_timed = stretch
+            self._parts += [self._text[done : found.start()], None if is_timed else spoken]
+            if not found["laughed"]:
+                self._tags.append(found[0])
+            done = place = found.end()
+        self._parts.append(self._text[done:])
+        return TaggedText(_joined(self._parts), tuple(self._tags), tuple(self._asides), entities)
+
+    def _stretch(self, found: re.Match[str]) -> tuple[str, bool] | None:
+        """The text that a tag stands for, and whether it takes unscored time; None where it is no tag."""
+        if found["laughed"]:
+            self._asides.append(found[0])
+            return f" {found['laughed']} ", False
+        if found["angle"]:
+            return " ", not self._takes_no_time(found)
+        if found["silent"]:
+            return " ", False
+        if found["always"]:
+            return " ", not _is_silence(found[0])
+        if found["round"]:
+            return self._in_parentheses(found["round"])
+        inner = found["inner"] or found["percent"]
+        return (" ", not _is_silence(inner)) if _is_silence(inner) or is_sound(inner) else None
+
+    def _in_parentheses(self, text: str) -> tuple[str, bool] | None:
+        """The same of text in parentheses; where other tags are in it, it is none itself."""
+        inner = take_out_tags(text[1:-1])
+        if not inner.tags and (_is_silence(text) or is_sound(text)):
+            return " ", not _is_silence(text)
+        if any(part is not None and _LETTERS.search(part) for part in inner.parts):
+            self._asides.append(text)
+        return None
+
+    def _takes_no_time(self, found: re.Match[str]) -> bool:
+        """Whether a tag in angle brackets is silence, a mark, or one of a pair around spoken words."""
+        if found["close"] or not found["name"]:
+            return bool(found["close"]) or found[0].startswith("<|")
+        name = _key(found["name"])
+        if self._ends[name]:
+            self._ends[name] -= 1
+            return True
+        return name in _MARKS or _is_silence(found[0])
+
+
+def _joined(parts: Iterable[str | None]) -> tuple[str | None, ...]:
+    """Join spoken parts that follow each other, and unscored stretches with nothing spoken between them."""
+    runs = [list(run) for _, run in groupby(parts, key=lambda part: part is None)]
+    texts = [None if run[0] is None else "".join(part for part in run if part is not None) for run in runs]
+    return tuple(text for text, _ in groupby(text for text in texts if text is None or text.strip()))
+
+
+def is_sound(content: str) -> bool:
+    """Return whether the content of a tag describes a sound, or speech that could not be written down.
+
+    Example:
+        >>> is_sound("audience laughs"), is_sound("and I quote")
+        (True, False)
+    """
+    words = _LETTERS.findall(nfc(content).casefold())
+    return 0 < len(words) <= _MOST_WORDS and ("".join(words) in _SOUNDS or any(word in _SOUNDS for word in words))
+
+
+def is_silent_label(label: str) -> bool:
+    """Return whether the label of a segment means silence.
+
+    Example:
+        >>> is_silent_label("SIL"), is_silent_label("(pause)"), is_silent_label("a")
+        (True, True, False)
+    """
+    return label.lower() in SILENT_LABELS or (_is_bracketed(label) and _is_silence(label))
+
+
+def is_unscored_label(label: str) -> bool:
+    """Return whether the label of a segment is none of the units: a noise, or an unknown word.
+
+    Example:
+        >>> is_unscored_label("spn"), is_unscored_label("[Noise]"), is_unscored_label("yes")
+        (True, True, False)
+    """
+    return label.lower() in UNSCORED_LABELS or (_is_bracketed(label) and not _is_silence(label) and is_sound(label))
+
+
+def describe_tags(transcripts: Iterable[str], shown: int) -> list[str]:
+    """Say which tags transcripts hold and what is made of them, a line for each kind.
+
+    Args:
+        transcripts: all of the data.
+        shown: tags that are named in a line; the others are counted.
+    """
+    texts = [take_out_tags(text) for text in transcripts]
+    kinds = (
+        (Counter(tag for one in texts for tag in one.tags), "tags in transcripts are not spoken and not scored"),
+        (Counter(x for one in texts for x in one.asides), "words in brackets that are taken as spoken"),
+        (Counter(x for one in texts for x in one.entities), "HTML entities are read as the characters they stand for"),
+    )
+    return [f"{what}: {counted(found, shown)}" for found, what in kinds if found]
+
+
+def _key(name: str) -> str:
+    """The name of a pair of marks, the same for its beginning and its end."""
+    return name.rstrip("/").casefold()
+
+
+def _is_silence(content: str) -> bool:
+    return " ".join(content.casefold().replace("_", " ").strip("[](){}<>*#~+=&%! ").split()) in _SILENCES
+
+
+def _is_bracketed(label: str) -> bool:
+    found = _TAG.fullmatch(label.strip().translate(_BRACKETS))
+    return found is not None and not found["laughed"]
