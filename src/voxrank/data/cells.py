@@ -87,3 +87,19 @@ def plain(cell: Any) -> Any:
 
 MAX_LIST = 10_000
 """Of numbers in a cell that are no samples."""
+
+
+def as_text(value: Any, column: str) -> str | None:
+    """What a cell, or a part of it, says, stripped; None where that is nothing.
+
+    Raises:
+        UtteranceError: neither text nor a number; or text that no file name and no report can hold.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        raise UtteranceError(f"expected text or a number in the column {column!r}, got {type(value).__name__}")
+    text = str(value).strip()
+    if "\0" in text or text != text.encode(errors="ignore").decode():
+        raise UtteranceError(f"expected UTF-8 text in the column {column!r}, got {text!a}")
+    return text or None

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
-import soundfile
-
+from voxrank.data.endings import audio_suffixes
 from voxrank.data.rows import Request, Row, build_dataset
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError
-
-
-@cache
-def audio_suffixes() -> frozenset[str]:
-    """Endings of audio files, lower case, with the dot; those libsndfile cannot read are then skipped by name."""
-    formats = {f".{name.lower()}" for name in soundfile.available_formats()}
-    return frozenset(formats | {".aif", ".opus", ".oga", ".sph"} | {".aac", ".amr", ".m4a", ".wma"})
 
 
 def _printable(name: str) -> str:

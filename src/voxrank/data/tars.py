@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voxrank.data.columns import assembled
-from voxrank.data.folder import audio_suffixes
+from voxrank.data.endings import audio_suffixes
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import FileRegion
 from voxrank.data.utterance import Dataset, Skipped
