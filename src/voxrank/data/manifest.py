@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,66 +21,69 @@ NEMO = "NeMo manifest"
 
 def read_table(path: Path, request: Request) -> Dataset:
     """Read a CSV or TSV manifest with a header line. Errors as `read_dataset`."""
-    header, lines = read_lines(path)
-    rows = [Row(_where(line), dict(zip(header, line.cells or (), strict=False))) for line in lines if _is_filled(line)]
-    skipped = [Skipped(f"{path.name}, {_where(line)}", line.reason) for line in lines if line.cells is None]
-    dataset = build_dataset(path, header, rows, skipped, request)
-    notes = (*dataset.notes, *_line_notes(lines, len(header)))
-    return replace(dataset, format=path.suffix[1:].upper(), notes=notes)
-
-
-def read_lines(path: Path) -> tuple[list[str], list[TableRow]]:
-    """Return the header of a CSV or TSV file and all rows behind it, those without cells too.
-
-    Raises:
-        DataError: the file has no header.
-        OSError, UnicodeDecodeError: the file cannot be read.
-    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = Lines(text_lines(file))
         header = read_header(path, lines)
-        column = next((name for name in PATH_COLUMNS if name in header), None)
-        return header, [_checked(row, len(header)) for row in table_rows(lines, table_form(path, header, column))]
+        audio = next((name for name in PATH_COLUMNS if name in header), None)
+        table = _Table(path.name, header)
+        for row in table_rows(lines, table_form(path, header, audio)):
+            table.add(row)
+    dataset = build_dataset(path, header, table.rows, table.skipped, request)
+    return replace(dataset, format=path.suffix[1:].upper(), notes=(*dataset.notes, *table.notes()))
 
 
-def _checked(row: TableRow, columns: int) -> TableRow:
-    """Return a row without cells, and with the reason, where it has more cells than there are columns."""
-    if row.cells is None or len(row.cells) <= columns or not any(cell.strip() for cell in row.cells):
-        return row
-    reason = f"expected {columns} cells as in the header, got {len(row.cells)}; quote cells that hold the delimiter"
-    return replace(row, cells=None, reason=reason)
+@dataclass
+class _Table:
+    """The rows of a CSV or TSV file.
+
+    Attributes:
+        name: of the file.
+        header: names of the columns.
+        rows: that can be read.
+        skipped: rows that cannot.
+        remarks: what is odd about rows → how many rows it is said of, and the first of them.
+    """
+
+    name: str
+    header: list[str]
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    remarks: dict[str, tuple[int, TableRow]] = field(default_factory=dict)
+
+    def add(self, row: TableRow) -> None:
+        """Add a row, as one that can be read, is skipped, or is empty and only remarked on."""
+        where, cells, columns = f"line {row.first}", row.cells, len(self.header)
+        if cells is None:
+            self.skipped.append(Skipped(f"{self.name}, {where}", row.reason))
+        elif not any(cell.strip() for cell in cells):
+            if len(cells) > 1:
+                self._remark("without any content", row)
+        elif len(cells) > columns:
+            reason = f"expected {columns} cells as in the header, got {len(cells)}; quote cells that hold the delimiter"
+            self.skipped.append(Skipped(f"{self.name}, {where}", reason))
+        else:
+            self.rows.append(Row(where, dict(zip(self.header, cells, strict=False))))
+            if len(cells) < columns:
+                self._remark("with fewer cells than the header", row)
+            if row.last > row.first:
+                self._remark("with a cell that spans lines", row)
+
+    def _remark(self, text: str, row: TableRow) -> None:
+        count, first = self.remarks.get(text, (0, row))
+        self.remarks[text] = (count + 1, first)
+
+    def notes(self) -> list[str]:
+        """Return what is odd about rows, a line each."""
+        return [
+            f"{count:,} row{'' if count == 1 else 's'} {text}; the first: {_lines(first)}"
+            for text, (count, first) in self.remarks.items()
+        ]
 
 
-def _where(row: TableRow) -> str:
-    return f"line {row.first}"
-
-
-def _is_filled(row: TableRow) -> bool:
-    return row.cells is not None and any(cell.strip() for cell in row.cells)
-
-
-def _line_notes(lines: Sequence[TableRow], columns: int) -> list[str]:
-    """Return notes on rows that are not one line with a cell for each column."""
-    notes = []
-    long = [row for row in lines if row.last > row.first and _is_filled(row)]
-    if long:
-        first = long[0]
-        count = first.last - first.first + 1
-        notes.append(
-            f"{_rows(len(long))} with a cell that spans lines; the first: lines {first.first} to {first.last} "
-            f"({count} lines)"
-        )
-    short = [row for row in lines if _is_filled(row) and len(row.cells or ()) < columns]
-    if short:
-        notes.append(f"{_rows(len(short))} with fewer cells than the header has; the first: {_where(short[0])}")
-    empty = [row for row in lines if row.cells and len(row.cells) > 1 and not _is_filled(row)]
-    if empty:
-        notes.append(f"{_rows(len(empty))} without any content, passed over; the first: {_where(empty[0])}")
-    return notes
-
-
-def _rows(number: int) -> str:
-    return f"{number:,} row{'' if number == 1 else 's'}"
+def _lines(row: TableRow) -> str:
+    if row.last == row.first:
+        return f"line {row.first}"
+    return f"lines {row.first} to {row.last} ({row.last - row.first + 1} lines)"
 
 
 def read_json_lines(path: Path, request: Request) -> Dataset:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voxrank.data.columns import assembled
-from voxrank.data.endings import audio_suffixes
+from voxrank.data.endings import audio_suffixes, has_audio_ending
+from voxrank.data.file_tree import walk
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import FileRegion
 from voxrank.data.utterance import Dataset, Skipped
@@ -48,7 +49,7 @@ def is_tar(source: str) -> bool:
     path = Path(source)
     if path.is_dir():
         tars = any(path.glob(f"*{SUFFIX}")) or any(path.glob(f"*/*{SUFFIX}"))
-        return tars and not any(file.suffix.lower() in audio_suffixes() for file in path.glob("*/**/*"))
+        return tars and not any(has_audio_ending(file.name) for file in walk(path) if file.parent != path)
     return source.lower().endswith((SUFFIX, *COMPRESSED))
 
 
