@@ -27,6 +27,7 @@ from voxrank.config import (
     check_number,
 )
 from voxrank.data.read import read_dataset
+from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.detailing import Detailing
 from voxrank.encoders.registry import split_spec
@@ -167,7 +168,9 @@ def rank(
     if labelled.record is not None:
         left_out.insert(0, f"times: {labelled.record}")
     from_source = () if origin is None else origin.notes
-    said = (*dataset.notes, *prepared.notes, *from_source, *remarks(prepared.targets), *left_out)
+    skipped = skips_warning(len(dataset) + len(dataset.skipped), (*dataset.skipped, *prepared.skipped))
+    notes = (*dataset.notes, *prepared.notes, *from_source)
+    said = (*filter(None, [skipped]), *notes, *remarks(prepared.targets), *left_out)
     for line in (_introduction(dataset, prepared), *said):
         logger.info(line)
         watcher.note(line)

@@ -80,7 +80,7 @@ def _recordings(folder: Path, skipped: list[Skipped], prefix: str) -> dict[str, 
     recordings: dict[str, _Recording] = {}
     for name, rest in _pairs(folder / WAV_SCP, skipped):
         if name in recordings:
-            skipped.append(Skipped(f"{prefix}{name}", f"a duplicate of an earlier line of {WAV_SCP}"))
+            skipped.append(Skipped(f"{WAV_SCP}, {prefix}{name}", f"a duplicate of an earlier line of {WAV_SCP}"))
         else:
             recordings[name] = _Recording(folder, name, rest)
     return recordings
