@@ -17,7 +17,7 @@ Part = Literal["train", "validation", "test"]
 
 PART_NAMES: dict[Part, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "trainset", "traindata", "trainval"),
-    "validation": ("validation", "valid", "val", "dev", "devel", "development", "devset", "validset", "valset"),
+    "validation": ("validation", "valid", "val", "dev", "devel", "development", "devset", "valset"),
     "test": ("test", "testing", "tst", "eval", "evaluation", "testset", "evalset", "devtest"),
 }
 """Part → words that name it, in any letter case."""
