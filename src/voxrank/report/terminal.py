@@ -95,7 +95,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
 def show_warning(console: Console, text: str) -> None:
     """Print a warning, if there is one."""
     if text:
-        console.print(Text("Warning: ").append_text(plain(text)), style="bold yellow", soft_wrap=True)
+        console.print(Text("Warning: ").append_text(plain(text)), style="bold yellow")
 
 
 def models_table(ranking: Ranking, score: str) -> Table:
