@@ -88,7 +88,7 @@ def rank(
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
         target: column to predict; by default label, else labels, value, segments or text, the first that is there; text
             where `sequence` names a unit.
-        split: rows to use; by default "train" where the data have it, else all; "all" for every row.
+        split: rows to use; by default "train", else splits whose names mean training data; "all" for every row.
         segments: a file, or a folder of files, that says what is heard when (TextGrid, CTM, RTTM, Audacity, JSON).
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.
