@@ -290,7 +290,8 @@ def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     timed = prepared.targets.timed
     silence = timed is not None and timed.rest != UNLABELLED
     classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
-    part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
+    rest = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
+    part = "" if dataset.split == "all" else f" of split {dataset.split!r} ({rest}--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
     return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"
 

@@ -54,6 +54,8 @@ one_thread = models.one_thread
 @pytest.fixture(autouse=True)
 def own_readers(monkeypatch):
     """What a page registers is gone when it ends."""
+    import voxrank.data.read  # noqa: F401  the formats of voxrank are registered when it is imported
+
     monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
 
 

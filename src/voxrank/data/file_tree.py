@@ -11,22 +11,22 @@ from pathlib import Path
 def walk(folder: Path, unread: list[tuple[Path, str]] | None = None) -> Iterator[Path]:
     """Return the files below a folder; hidden files and folders are passed over.
 
-    Linked folders are followed. A folder that was visited before, through a link for example, is passed over, so that
-    links in circles come to an end.
+    Linked folders are followed. A folder that was visited before, through a link for example, and one that lies around
+    `folder` are passed over, so that links in circles come to an end.
 
     Args:
         folder: where to look.
         unread: receives the folders that cannot be read, with the reason.
     """
-    visited: set[tuple[int, int]] = set()
+    visited = {_identity(around) for around in {*folder.absolute().parents, *folder.resolve().parents}}
     left = deque([folder])
     while left:
         place = left.popleft()
         try:
-            about = place.stat()
-            if (about.st_dev, about.st_ino) in visited:
+            identity = _identity(place)
+            if identity in visited:
                 continue
-            visited.add((about.st_dev, about.st_ino))
+            visited.add(identity)
             files, folders = _content(place)
         except OSError as error:
             if unread is not None:
@@ -34,6 +34,16 @@ def walk(folder: Path, unread: list[tuple[Path, str]] | None = None) -> Iterator
             continue
         yield from files
         left.extend(folders)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return device and inode of a folder, or of the folder that a link leads to.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be looked at.
+    """
+    about = folder.stat()
+    return about.st_dev, about.st_ino
 
 
 def _content(folder: Path) -> tuple[list[Path], list[Path]]:

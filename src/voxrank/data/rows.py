@@ -14,7 +14,7 @@ from voxrank.data.cells import as_text
 from voxrank.data.labels import LabelCells, read_label_cells
 from voxrank.data.names import name_within
 from voxrank.data.sources import AudioSource
-from voxrank.data.splits import ALL, TRAIN, SplitChoice, choose_splits, find_split_column
+from voxrank.data.splits import ALL, TRAIN, SplitChoice, choose_splits, find_split_column, path_notes
 from voxrank.data.timed import SegmentSource
 from voxrank.data.times import TimeColumn, TimeColumns, find_time_columns
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
@@ -133,7 +133,12 @@ def build_dataset(
         first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")
     found = tuple(utterances.values())
-    notes = (*_split_notes(splits, split_column), *layout.times.notes, *label_cells.notes, *_case_notes(found))
+    notes = (
+        *_split_notes(splits, split_column, cells(path_column)),
+        *layout.times.notes,
+        *label_cells.notes,
+        *_case_notes(found),
+    )
     return Dataset(
         str(source), task, target, found, tuple(left_out), splits.name, notes=notes, unused=len(every) - len(kept)
     )
@@ -204,8 +209,10 @@ def _split_of(row: Row, column: str) -> str:
     return "" if value is None else str(value).strip().lower()
 
 
-def _split_notes(choice: SplitChoice, column: str | None) -> tuple[str, ...]:
-    named = () if column in (None, SPLIT) else (f"split is the column {column!r}",)
+def _split_notes(choice: SplitChoice, column: str | None, paths: Iterable[Any]) -> tuple[str, ...]:
+    if column is None:
+        return path_notes(paths)
+    named = () if column == SPLIT else (f"split is the column {column!r}",)
     return (*named, *choice.notes)
 
 

@@ -33,6 +33,8 @@ JOINT = "+"
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part", "data_split", "dataset_split", "usage", "phase", "fold")
 """Names of the column with the split, the preferred one first; all but the first count where they name parts."""
 SHOWN_SPLITS = 6
+LEAST_PARTS = 2
+"""Parts of which files have to be for a note on the names of their folders."""
 
 
 def part_of(name: str | None) -> Part | None:
@@ -71,6 +73,23 @@ def find_split_column(columns: Sequence[str], cells: Callable[[str], Iterable[ob
 def _names_parts(cells: Iterable[object]) -> bool:
     names = {str(cell).strip() for cell in cells if cell is not None} - {""}
     return bool(names) and all(part_of(name) for name in names)
+
+
+def path_notes(paths: Iterable[object]) -> tuple[str, ...]:
+    """Return a note on files of several parts, by the folders in their names, where no column holds the splits.
+
+    Args:
+        paths: names of the audio files.
+    """
+    folders = Counter(path.replace("\\", "/").rpartition("/")[0] for path in paths if isinstance(path, str))
+    counts: Counter[str] = Counter()
+    for folder, count in folders.items():
+        name = next((name for name in reversed(folder.split("/")) if part_of(name)), None)
+        if name is not None:
+            counts[name] += count
+    if len({part_of(name) for name in counts}) < LEAST_PARTS:
+        return ()
+    return (f"files lie in folders named after splits ({_counted(list(counts), counts)}): every row is used",)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from voxrank.data.endings import audio_suffixes, has_audio_ending
 from voxrank.data.file_tree import walk
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import FileRegion
+from voxrank.data.splits import part_of
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, UtteranceError, reason, shortened
 
@@ -134,7 +135,7 @@ class _Sample:
 
 def _rows(shard: Path, source: Path, skipped: list[Skipped]) -> Iterator[Row]:
     name = shard.relative_to(source).as_posix() if shard.is_relative_to(source) and shard != source else shard.name
-    split = SPLITS.match(shard.name) or (SPLITS.match(shard.parent.name) if "/" in name else None)
+    split = _split_of(shard.stem) or (_split_of(shard.parent.name) if "/" in name else None)
     with shard.open("rb") as file:
         for sample in _samples(shard, file, name, skipped):
             utterance = f"{name.removesuffix(SUFFIX)}/{sample.key}"
@@ -143,9 +144,15 @@ def _rows(shard: Path, source: Path, skipped: list[Skipped]) -> Iterator[Row]:
             except UtteranceError as error:
                 skipped.append(Skipped(utterance, shortened(str(error))))
                 continue
-            columns = ({} if split is None else {"split": split[1].lower()}) | columns
+            columns = ({} if split is None else {"split": split}) | columns
             columns["path"] = str(shard.absolute() / f"{sample.key}.{audio[0]}")
             yield Row(f"sample {utterance}", columns, id=utterance, audio=audio[1])
+
+
+def _split_of(name: str) -> str | None:
+    """Return the split that the name of a shard or of its folder begins with, or the part that a word of it names."""
+    found = SPLITS.match(name)
+    return found[1].lower() if found else part_of(name)
 
 
 def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[_Sample]:

@@ -124,8 +124,9 @@ def test_segments_are_stretches_of_recordings(tmp_path):
     }
 
 
-def test_folders_in_a_folder_are_splits(tmp_path, clips):
-    for split, part in (("train", clips[:24]), ("test", clips[24:])):
+@pytest.mark.parametrize("train", ["train", "train_clean_100", "train_nodev"])
+def test_folders_in_a_folder_are_splits(tmp_path, clips, train):
+    for split, part in ((train, clips[:24]), ("test", clips[24:])):
         write(
             tmp_path / "data" / split,
             wav_scp="".join(f"{c.name} {c.path}\n" for c in part),

@@ -82,6 +82,16 @@ def test_a_column_whose_cells_name_parts_is_the_split(tmp_path, column):
     assert dataset.notes == (f"split is the column {column!r}",)
 
 
+def test_files_in_folders_of_splits_are_noted_where_no_column_says(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("path,label\nx/train/a.wav,a\nx/train/b.wav,b\nx\\test\\c.wav,a\nd.wav,b\n")
+    dataset = read_dataset(path)
+    assert (len(dataset), dataset.split) == (4, "all")
+    assert dataset.notes == ("files lie in folders named after splits ('train' (2), 'test' (1)): every row is used",)
+    path.write_text("path,label\n/data/test/a.wav,a\n/data/test/b.wav,b\n")
+    assert read_dataset(path).notes == ()
+
+
 def test_a_column_whose_cells_name_no_parts_is_no_split(tmp_path):
     dataset = read_dataset(rows_of(tmp_path, "train", "drawing", "test", column="set"))
     assert (len(dataset), dataset.split, dataset.notes) == (3, "all", ())
