@@ -122,7 +122,9 @@ WindowOption = Annotated[
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option("--split", metavar="NAME", help="Rows to use; 'all' for every row.", show_default="train if there is one"),
+    typer.Option(
+        "--split", metavar="NAME", help="Rows to use; 'all' for every row.", show_default="train if there is one"
+    ),
 ]
 JsonOption = Annotated[
     str | None,

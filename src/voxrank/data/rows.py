@@ -137,7 +137,7 @@ def build_dataset(
         *_split_notes(splits, split_column, cells(path_column)),
         *layout.times.notes,
         *label_cells.notes,
-        *_case_notes(found),
+        *(_case_notes(found) if request.labelled else ()),
     )
     return Dataset(
         str(source), task, target, found, tuple(left_out), splits.name, notes=notes, unused=len(every) - len(kept)
