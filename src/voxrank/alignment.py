@@ -16,6 +16,7 @@ from voxrank.aligning import label
 from voxrank.alignment_files import AlignedUtterance, save_alignment
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.read import read_dataset
+from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import OptionError
 from voxrank.memory import keep_heap_small, peak_rss_mb
@@ -53,6 +54,11 @@ class AlignedData:
     units: tuple[str, ...]
     seconds: Seconds
     options: dict[str, Any]
+
+    @property
+    def warning(self) -> str:
+        """A line on the share of skipped utterances where it is above a tenth; empty where it is not."""
+        return skips_warning(len(self.utterances) + count_skipped(self.skipped), self.skipped)
 
     @property
     def audio_s(self) -> Seconds:
@@ -94,6 +100,7 @@ def align(
     split: str | None = None,
     encoder: EncoderOptions | None = None,
     threads: int = 2,
+    allow_skips: bool = False,
     progress: Progress | None = None,
 ) -> AlignedData:
     """Tell when each unit of transcripts is said.
@@ -105,6 +112,7 @@ def align(
         split: rows to use, as `rank`.
         encoder: device, precision, windows.
         threads: decoders that run ahead.
+        allow_skips: align what is left where more than half of the utterances are skipped.
         progress: told of each step.
 
     Returns:
@@ -120,13 +128,15 @@ def align(
     started = time.perf_counter()
     keep_heap_small()
     sequence, watcher, encoding = sequence or SequenceOptions(), progress or Progress(), encoder or EncoderOptions()
-    extraction = ExtractionOptions(threads=threads)
+    extraction = ExtractionOptions(threads=threads, allow_skips=allow_skips)
     if sequence.aligner in ("flat", "head") and not models:
         raise OptionError(
             f"the aligner {sequence.aligner} listens to a model's features; name one with --model, or with --aligner "
             f"{sequence.aligner}:SPEC"
         )
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=split)
+    for line in dataset.notes:
+        watcher.note(line)
     ready = prepare(dataset, extraction, replace(sequence, silence=0.0))
     if not isinstance(ready, Unaligned):
         raise OptionError(f"expected transcripts to align, got data for {dataset.task}")

@@ -156,6 +156,7 @@ class Assembly:
             "data": self.dataset.source,
             "target": self.dataset.target,
             "split": self.dataset.split,
+            "notes": list(self.dataset.notes),
             "source": None if self.origin is None else self.origin.dataset.source,
             "source_fingerprint": None if self.origin is None else self.origin.dataset.fingerprint(),
             "scores": list(columns),

@@ -131,6 +131,7 @@ class ExtractionOptions:
         shard_s: audio in one shard, about.
         kept_samples: of each layer, for the scores that look at single samples (kNN and its kin); 0: none.
         projections: random directions that samples are projected on, for the sliced Wasserstein distance; 0: none.
+        allow_skips: use what is left where more than half of the utterances are skipped.
 
     Raises:
         OptionError: a value that its option cannot take.
@@ -143,6 +144,7 @@ class ExtractionOptions:
     shard_s: Seconds = 60.0
     kept_samples: int = 1024
     projections: int = 0
+    allow_skips: bool = False
 
     def __post_init__(self) -> None:
         if self.sample is not None:

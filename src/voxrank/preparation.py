@@ -16,6 +16,7 @@ from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.listening import AudioCheck, check_audio
 from voxrank.data.names import counted
 from voxrank.data.read import read_unlabelled
+from voxrank.data.skips import check_skips
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import DataError, UtteranceError
 from voxrank.shards import Item, Shard, plan_shards
@@ -67,10 +68,11 @@ def prepare(
         What every candidate sees; for transcripts what is to be aligned first.
 
     Raises:
-        DataError: none of them can be read, or their labels leave nothing to tell apart.
+        DataError: none of them can be read, more than half are skipped, or their labels leave nothing to tell apart.
         OptionError: a unit or language that there is not.
     """
     items, skipped, notes = readable_items(dataset, dataset.source, options, audio)
+    check_dataset_skips(dataset, skipped, options)
     if dataset.task == "transcription":
         spelled = _spelled(dataset, items, skipped, options, sequence)
         return replace(spelled, notes=[*notes, *spelled.notes])
@@ -104,6 +106,7 @@ def _segmented(
         return found
 
     kept, segments, left_out = _each(items, timed)
+    check_dataset_skips(dataset, [*skipped, *left_out], options)
     names = sorted({label for found in segments for label in labels_of(found)})
     numbers = {name: number for number, name in enumerate(names)}
     timelines = [segment_timeline(found, numbers) for found in segments]
@@ -127,6 +130,7 @@ def _spelled(
     speller = Speller("char" if unit == "word" else unit, sequence.language)
     speller.check_languages(item.utterance.language for item in items)
     kept, spellings, left_out = _each(items, lambda item: spelling(item.utterance, unit, speller))
+    check_dataset_skips(dataset, [*skipped, *left_out], options)
     inventory = Inventory.of([one.units for one in spellings])
     transcripts = [
         Transcript(item, inventory.numbers(one.units), one.units.pauses)
@@ -197,13 +201,14 @@ class Unaligned:
         """What every candidate sees, by an alignment of the transcripts, and by others to compare.
 
         Raises:
-            DataError: no utterance could be aligned by all, or a single class is left.
+            DataError: no utterance could be aligned by all, more than half are skipped, or a single class is left.
         """
 
         def taken(item: Item) -> list[Timeline]:
             return [self._classes(item.row, one[item.row]) for one in (found, *others)]
 
         kept, every, left_out = _each([transcript.item for transcript in self.transcripts], taken)
+        check_dataset_skips(self.dataset, [*self.skipped, *left_out], self.options)
         timelines, *versions = zip(*every, strict=True)
         silence = SPOKEN_SILENCE if self.sequence.silence is None else self.sequence.silence
         targets = timed_targets(timelines, self.classes, silence, _seconds(kept), versions)
@@ -269,6 +274,21 @@ def readable_items(
     return [Item(p.utterance, p.seconds, row) for row, p in enumerate(checked.usable)], skipped, checked.notes
 
 
+def check_dataset_skips(dataset: Dataset, skipped: Sequence[Skipped], options: ExtractionOptions) -> None:
+    """Refuse a data set of which more than half is skipped, unless the options allow it.
+
+    Args:
+        dataset: as it was read, with the rows that were skipped then.
+        skipped: utterances that are left out since.
+        options: whether skips are allowed.
+
+    Raises:
+        DataError: more than half of the utterances are skipped.
+    """
+    total = len(dataset) + len(set(dataset.skipped))
+    check_skips(dataset.source, total, [*dataset.skipped, *skipped], allow=options.allow_skips)
+
+
 @dataclass(frozen=True)
 class Origin(Prepared):
     """The source data: their one target says nothing."""
@@ -280,6 +300,7 @@ def prepare_source(source: Any, options: ExtractionOptions) -> Origin:
     """The same of source data, whose labels are not read. Errors as `prepare` and `read_unlabelled`."""
     dataset = source if isinstance(source, Dataset) else read_unlabelled(source)
     items, skipped, notes = readable_items(dataset, f"the source {dataset.source}", options)
+    check_dataset_skips(replace(dataset, source=f"the source {dataset.source}"), skipped, options)
     targets = Targets(("source",), np.zeros(len(items), dtype=np.int64))
     shards = plan_shards(items, dataset.target, blocks=1, shard_s=options.shard_s)
     lines = [f"source data: {note}" for note in (*dataset.notes, *notes)]

@@ -27,6 +27,7 @@ from voxrank.config import (
     check_number,
 )
 from voxrank.data.read import read_dataset
+from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.detailing import Detailing
 from voxrank.encoders.registry import split_spec
@@ -87,7 +88,7 @@ def rank(
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
         target: column to predict; by default label, else labels, value, segments or text, the first that is there; text
             where `sequence` names a unit.
-        split: rows to use; by default "train" where the data have it, else all; "all" for every row.
+        split: rows to use; by default "train", else splits whose names mean training data; "all" for every row.
         segments: a file, or a folder of files, that says what is heard when (TextGrid, CTM, RTTM, Audacity, JSON).
         source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
             labels are not read.
@@ -167,7 +168,9 @@ def rank(
     if labelled.record is not None:
         left_out.insert(0, f"times: {labelled.record}")
     from_source = () if origin is None else origin.notes
-    said = (*dataset.notes, *prepared.notes, *from_source, *remarks(prepared.targets), *left_out)
+    skipped = skips_warning(len(dataset) + len(dataset.skipped), (*dataset.skipped, *prepared.skipped))
+    notes = (*dataset.notes, *prepared.notes, *from_source)
+    said = (*filter(None, [skipped]), *notes, *remarks(prepared.targets), *left_out)
     for line in (_introduction(dataset, prepared), *said):
         logger.info(line)
         watcher.note(line)
@@ -287,7 +290,8 @@ def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     timed = prepared.targets.timed
     silence = timed is not None and timed.rest != UNLABELLED
     classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
-    part = "" if dataset.split == "all" else f" of split {dataset.split!r} (--split all takes every row)"
+    rest = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
+    part = "" if dataset.split == "all" else f" of split {dataset.split!r} ({rest}--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
     return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from voxrank.config import Seconds, Strategy, check_choice
+from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.details import Details, fault_of
 from voxrank.errors import DataError, OptionError, did_you_mean
@@ -214,6 +215,11 @@ class Ranking:
         return _json_of(SCHEMA, content)
 
     @property
+    def warning(self) -> str:
+        """A line on the share of skipped utterances where it is above a tenth; empty where it is not."""
+        return skips_warning(self.data.utterances, self.skipped)
+
+    @property
     def verdict(self) -> str:
         """What to fine-tune, in one sentence, with how sure that is. Names are in it as they are: escape it."""
         best = self.best
@@ -297,6 +303,7 @@ class Ranking:
         from voxrank.exports.notebook import html
 
         about = f"{self.task}, {self.data.used:,} utterances, {self.data.seconds / 60:,.1f} min of audio"
+        about = f"{self.warning}. {about}" if self.warning else about
         return html(self.to_pandas("models"), self._curves(self.options["scores"][0]), self.verdict, about)
 
     def model_card(self, base_model: str | None = None) -> str:

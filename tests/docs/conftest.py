@@ -55,6 +55,7 @@ one_thread = models.one_thread
 @pytest.fixture(autouse=True)
 def own_readers(monkeypatch):
     """What a page registers is gone when it ends."""
+
     monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
 
 

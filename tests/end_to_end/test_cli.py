@@ -658,3 +658,29 @@ def test_features_beyond_measure_are_one_line(run, tones, tmp_path, monkeypatch,
     assert code == 1
     assert "expected features that can be added up" in err.strip().splitlines()[-1] or "none of the utterances" in err
     assert "Traceback" not in err
+
+
+def test_most_of_the_data_skipped_is_refused_unless_it_is_allowed(run, tones):
+    with tones.open("a") as file:
+        file.write("".join(f"clips/gone-{number}.wav,low,s1\n" for number in range(40)))
+    code, out, err = run("rank", tones, "-m", "logmel", "--no-cache")
+    assert (code, out) == (2, "")
+    assert "40 of 76 utterances (53 %) are skipped: 40 × no such file" in err
+    assert "would refuse this" in " ".join(run("inspect", tones)[1].split())
+    code, out, _ = run("rank", tones, "-m", "logmel", "--no-cache", "--allow-skips")
+    assert code == 0
+    assert out.startswith("Warning: 40 of 76 utterances (53 %) are skipped")
+
+
+def test_what_is_guessed_is_said_by_inspect_and_rank(run, tones):
+    header, *rows = tones.read_text().splitlines()
+    named = [f"{row},{'train.100' if number < 24 else 'test'}" for number, row in enumerate(rows)]
+    tones.write_text("\n".join([f"{header},split", *named]))
+    said = "rows of 'train.100' (24) are used, and 'test' (12) not"
+    out = run("inspect", tones)[1]
+    assert said in " ".join(out.split())
+    assert "12 rows that are not used" in out
+    code, out, err = run("rank", tones, "-m", "logmel", "--no-cache", "--json")
+    assert code == 0
+    assert said in err
+    assert json.loads(out)["options"]["notes"][0].endswith("--split all takes every row")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset, read_unlabelled
 from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_segments
+from voxrank.data.tables import Lines, read_header, table_form, table_rows, text_lines
 from voxrank.errors import DataError, UtteranceError
 
 pytestmark = pytest.mark.timeout(60)
@@ -75,6 +77,91 @@ def test_manifests_that_are_nearly_right(tmp_path, mutated, name, whole, data):
     target = data.draw(st.sampled_from([None, "label", "labels", "value", "text", "speaker", "segments"]))
     read(path, target=target, split=data.draw(st.sampled_from([None, "all", "test"])))
     read(path, read_unlabelled)
+
+
+CELLS = st.sampled_from(
+    ["a.wav", "b.wav", "c.flac", "x", '"', '"x', 'x"', '"x"', '""', "", " ", "train", "a\u2028b", "1"]
+)
+LINES_OF_CELLS = st.lists(st.lists(CELLS, max_size=5), max_size=8)
+
+
+def count_rows(path):
+    """Lines of a table that hold anything, beside the header and the further lines of cells that span lines."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = Lines(text_lines(file))
+        header = read_header(path, lines)
+        rows = list(table_rows(lines, table_form(path, header, "path")))
+    covered = [number for row in rows for number in range(row.first, row.last + 1)]
+    assert covered == list(range(2, path.read_text(encoding="utf-8-sig").count("\n") + 1))
+    return sum(row.cells is None or any(cell.strip() for cell in row.cells) for row in rows)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("m.csv", ","), ("m.tsv", "\t")])
+@settings(FUZZ, max_examples=50)
+@given(lines=LINES_OF_CELLS)
+@example(lines=[["a.wav", "x", "train"], ["b.wav", '"x', "train"], ["c.flac", 'x"', "test"]])
+def test_every_row_of_a_table_is_read_skipped_or_of_another_split(tmp_path, name, delimiter, lines):
+    path = tmp_path / name
+    text = "\n".join([delimiter.join(("path", "text", "split")), *(delimiter.join(cells) for cells in lines)])
+    path.write_text(text + "\n", newline="")
+    try:
+        dataset = read_dataset(path)
+    except DataError:
+        return
+    assert len(dataset) + len(dataset.skipped) + dataset.unused == count_rows(path)
+
+
+@settings(FUZZ, max_examples=50)
+@given(data=st.data())
+def test_every_line_of_json_is_read_skipped_or_of_another_split(tmp_path, mutated, data):
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(data.draw(mutated(LINES * 2, alphabet=WORDS)))
+    try:
+        dataset = read_dataset(path)
+    except DataError:
+        return
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    assert len(dataset) + len(dataset.skipped) + dataset.unused == sum(bool(line.strip()) for line in lines)
+
+
+FOLDERS = ("train", "test", "yes", "no", "_noise_", "audio")
+FILES = ("a.wav", "b.FLAC", "c.webm", "d.xyz", "e.txt", "README")
+
+
+@settings(FUZZ, max_examples=50)
+@given(places=st.sets(st.tuples(st.lists(st.sampled_from(FOLDERS), max_size=3).map("/".join), st.sampled_from(FILES))))
+def test_every_file_of_a_folder_is_read_skipped_noted_or_of_another_split(tmp_path, places):
+    root = tmp_path / "data"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    for folder, file in places:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / file).write_bytes(b"RIFF")
+    try:
+        dataset = read_dataset(root)
+    except DataError:
+        return
+    noted = [note for note in dataset.notes if note.startswith(("files of other kinds", "folders that begin with"))]
+    counted = sum(int(number) for note in noted for number in re.findall(r"\((\d+)", note))
+    assert len(dataset) + len(dataset.skipped) + dataset.unused + counted == len(places)
+
+
+SCP = b"r1 a.wav\nr2 b.wav\nr3 c.wav\nr3 d.wav\n"
+
+
+@settings(FUZZ, max_examples=50)
+@given(data=st.data())
+def test_every_utterance_of_a_kaldi_folder_is_read_or_skipped(tmp_path, mutated, data):
+    root = tmp_path / "kaldi"
+    root.mkdir(exist_ok=True)
+    (root / "wav.scp").write_bytes(data.draw(mutated(SCP, alphabet=[b"\n", b" ", b"r1", b"r2", b"|", b"\t"])))
+    (root / "utt2label").write_bytes(b"r1 x\nr2 y\nr3 x\n")
+    try:
+        dataset = read_dataset(root)
+    except DataError:
+        return
+    lines = (root / "wav.scp").read_text().split("\n")
+    assert len(dataset) + len(dataset.skipped) == sum(bool(line.strip()) for line in lines)
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])

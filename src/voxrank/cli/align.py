@@ -13,6 +13,7 @@ from voxrank.cli.common import (
     DeviceOption,
     JsonOption,
     LanguageOption,
+    SkipsOption,
     SplitOption,
     TrustOption,
     UnitOption,
@@ -25,7 +26,7 @@ from voxrank.cli.common import (
 from voxrank.cli.completion import complete_model
 from voxrank.config import EncoderOptions, SequenceOptions
 from voxrank.report.progress import watch
-from voxrank.report.terminal import plain, show_skipped
+from voxrank.report.terminal import plain, show_skipped, show_warning
 
 EPILOG = """
 Examples:
@@ -64,6 +65,7 @@ def align(
     unit: UnitOption = None,
     language: LanguageOption = None,
     split: SplitOption = None,
+    allow_skips: SkipsOption = False,
     whisper_window: WindowOption = "full",
     device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="Decoders that run ahead.")] = 2,
@@ -90,11 +92,13 @@ def align(
             split=split,
             encoder=encoder,
             threads=threads,
+            allow_skips=allow_skips,
             progress=progress,
         )
         found.save(out_dir)
     if give_json(json_out, found.to_json()):
         return
+    show_warning(out(), found.warning)
     show_skipped(out(), found.skipped)
     line = plain(
         f"{len(found.utterances):,} utterances ({found.audio_s:,.0f} s) aligned in {found.seconds:,.1f} s by "

@@ -113,6 +113,9 @@ TierOption = Annotated[
     str | None, typer.Option("--tier", metavar="NAME", help="Of TextGrids.", show_default="phones, or the only one")
 ]
 LeakOption = Annotated[bool, typer.Option("--allow-leak", help="Take labels from a model trained on a candidate.")]
+SkipsOption = Annotated[
+    bool, typer.Option("--allow-skips", help="Use what is left where more than half of the utterances are skipped.")
+]
 WindowOption = Annotated[
     WhisperWindow,
     typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker)."),

@@ -71,7 +71,7 @@ def inspect(
     else:
         classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
         notes = problems(dataset, probed)
-    notes = list(dict.fromkeys([*dataset.notes, *audio.notes, *notes]))
+    notes = list(dict.fromkeys([*skip_notes(dataset, skipped), *dataset.notes, *audio.notes, *notes]))
     facts = summary(dataset, probed) | {
         "listened": audio.listened,
         "classes": classes,
@@ -87,6 +87,8 @@ def inspect(
         table.add_row(key, plain(str(facts[key])))
     for key in ("utterances", "minutes", "shortest_s", "longest_s", "speakers"):
         table.add_row(key.replace("_s", ", s"), plain(str(facts[key])))
+    if dataset.unused:
+        table.add_row("other splits", f"{dataset.unused:,} rows that are not used")
     table.add_row("rates, Hz", ", ".join(f"{rate} ({count:,})" for rate, count in facts["sample_rates"].items()))
     counts = facts["classes"]
     shown = [f"{plain(name).plain} {count:,}" for name, count in list(counts.items())[:SHOWN_CLASSES]]
@@ -109,6 +111,7 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
         "target": dataset.target,
         "split": dataset.split,
         "utterances": len(probed),
+        "unused_rows": dataset.unused,
         "minutes": round(sum(seconds) / 60, 2),
         "shortest_s": round(min(seconds, default=0.0), 3),
         "longest_s": round(max(seconds, default=0.0), 3),
@@ -116,6 +119,18 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
         "sample_rates": dict(Counter(p.info.sample_rate for p in probed).most_common()),
         "fingerprint": dataset.fingerprint(),
     }
+
+
+def skip_notes(dataset: Dataset, skipped: Sequence[Skipped]) -> list[str]:
+    """Return what `voxrank rank` would say first, or refuse, where much of a data set is skipped."""
+    from voxrank.data.skips import check_skips, skips_warning
+
+    total = len(dataset) + len(set(dataset.skipped))
+    try:
+        check_skips(dataset.source, total, skipped, allow=False)
+    except DataError as error:
+        return [f"`voxrank rank` would refuse this: {error}"]
+    return list(filter(None, [skips_warning(total, skipped)]))
 
 
 def sequence_facts(
@@ -126,7 +141,7 @@ def sequence_facts(
     from voxrank.targets.labels import remarks
 
     try:
-        ready = prepare(dataset, ExtractionOptions(), options, audio)
+        ready = prepare(dataset, ExtractionOptions(allow_skips=True), options, audio)
     except DataError as error:
         return {}, [f"`voxrank rank` would refuse this: {error}"], []
     if not isinstance(ready, Prepared):

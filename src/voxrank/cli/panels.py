@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Models and scores": ("--model", "--score", "--layers", "--strategy", "--head-at"),
-    "Data": ("--target", "--split", "--source", "--besides"),
+    "Data": ("--target", "--split", "--source", "--besides", "--allow-skips"),
     "Transcripts and segments": (
         *("--unit", "--language", "--aligner", "--segments", "--tier", "--silence", "--against", "--allow-leak"),
     ),

@@ -24,6 +24,7 @@ from voxrank.cli.common import (
     ModelsOption,
     NoCacheOption,
     SegmentsOption,
+    SkipsOption,
     SourceOption,
     SplitOption,
     TargetOption,
@@ -163,6 +164,7 @@ def rank(
         ),
     ] = None,
     allow_leak: LeakOption = False,
+    allow_skips: SkipsOption = False,
     sample: Annotated[
         Sample | None,
         typer.Option(
@@ -254,7 +256,9 @@ def rank(
         batch_s=batch,
         trust_remote_code=tuple(trust_remote_code or ()),
     )
-    extraction = ExtractionOptions(sample=sample, segment_s=segment, threads=threads, blocks=blocks)
+    extraction = ExtractionOptions(
+        sample=sample, segment_s=segment, threads=threads, blocks=blocks, allow_skips=allow_skips
+    )
     sequence = SequenceOptions(
         unit=unit,
         language=language,

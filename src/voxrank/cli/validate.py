@@ -16,6 +16,7 @@ from voxrank.cli.common import (
     JsonOption,
     LanguageOption,
     ModelsOption,
+    SkipsOption,
     SourceOption,
     TargetOption,
     TrustOption,
@@ -128,6 +129,7 @@ def validate(
     unit: UnitOption = None,
     language: LanguageOption = None,
     aligner: AlignerOption = "flat",
+    allow_skips: SkipsOption = False,
     sample: Annotated[
         Sample | None,
         typer.Option(
@@ -186,7 +188,7 @@ def validate(
                 scores=score,
                 layers=layers,
                 encoder=encoder,
-                extraction=ExtractionOptions(sample=sample),
+                extraction=ExtractionOptions(sample=sample, allow_skips=allow_skips),
                 sequence=SequenceOptions(unit=unit, language=language, aligner=aligner),
                 folder=out_dir,
                 seed=seed,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from voxrank.config import Hertz
+from voxrank.data.names import tidied
 from voxrank.data.sources import Content
 from voxrank.errors import UtteranceError
 
@@ -87,3 +88,29 @@ def plain(cell: Any) -> Any:
 
 MAX_LIST = 10_000
 """Of numbers in a cell that are no samples."""
+
+
+def as_text(value: Any, column: str) -> str | None:
+    """Return the text of a cell, or of a part of it, in NFC and stripped; None where it is empty.
+
+    Raises:
+        UtteranceError: as `checked_text`.
+    """
+    text = checked_text(value, column)
+    return None if text is None else tidied(text) or None
+
+
+def checked_text(value: Any, column: str) -> str | None:
+    """Return the text of a cell in its own normal form, as names of files are; None where it is empty.
+
+    Raises:
+        UtteranceError: neither text nor a number; or text that no file name and no report can hold.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        raise UtteranceError(f"expected text or a number in the column {column!r}, got {type(value).__name__}")
+    text = str(value).strip()
+    if "\0" in text or text != text.encode(errors="ignore").decode():
+        raise UtteranceError(f"expected UTF-8 text in the column {column!r}, got {text!a}")
+    return text or None

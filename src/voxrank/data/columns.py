@@ -98,4 +98,4 @@ def assembled(source: Path, rows: Iterable[Row], skipped: Iterable[Skipped], req
     dataset = build_dataset(
         source, [*columns, *names.taken], [names.row(row) for row in every], left_out, names.request(request)
     )
-    return replace(dataset, format=form, notes=names.notes)
+    return replace(dataset, format=form, notes=(*names.notes, *dataset.notes))

@@ -1,51 +1,102 @@
-"""Class folders: ``folder/<label>/**/<audio file>``."""
+"""Class folders: ``folder/<label>/**/<audio file>``, perhaps inside folders of splits."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
+from voxrank.data.endings import NO_AUDIO, audio_suffixes, ending_of
+from voxrank.data.file_tree import walk
+from voxrank.data.folder_layout import Layout, Parts, class_layout, split_layout
 from voxrank.data.rows import Request, Row, build_dataset
-from voxrank.data.utterance import Dataset
-from voxrank.errors import DataError
+from voxrank.data.utterance import Dataset, Skipped
+from voxrank.errors import DataError, listed
 
-
-@cache
-def audio_suffixes() -> frozenset[str]:
-    """Endings of audio files, lower case, with the dot; those libsndfile cannot read are then skipped by name."""
-    formats = {f".{name.lower()}" for name in soundfile.available_formats()}
-    return frozenset(formats | {".aif", ".opus", ".oga", ".sph"} | {".aac", ".amr", ".m4a", ".wma"})
+FORM = "folder of class folders"
+SHOWN_ENDINGS = 6
+REASONS = {"the column 'label' is empty": "expected a folder named after its class around it"}
+"""Reason of a manifest → the same of a folder."""
 
 
 def _printable(name: str) -> str:
-    """A file name need not be UTF-8; a report must be."""
+    """Return a file's name as text, which it need not be, and a report must be."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _hidden(file: Path) -> bool:
-    """Whether it, or a folder on the way to it, is hidden."""
-    return any(part.startswith(".") for part in file.parts)
 
 
 def read_folder(path: Path, request: Request) -> Dataset:
     """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`.
 
-    Where labels do not matter, or are in files of segments, all audio files below `path` are taken.
+    Folders named after splits (train, test) around the class folders, or inside each of them, are splits. Where labels
+    do not matter, or are in files of segments, all audio files below `path` are taken.
     """
-    suffixes = audio_suffixes()
-    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    tree = _Tree.below(path)
     by_class = request.labelled and request.segments is None
-    rows = [
-        Row(_printable(str(file.relative_to(path))), {"path": str(file.relative_to(path.parent)), "label": folder.name})
-        for folder in (folders if by_class else [path])
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in suffixes and not _hidden(file.relative_to(folder))
-    ]
-    if not rows and not by_class:
+    if not tree.audio and not by_class:
         raise DataError(f"{path}: expected audio files in it, found none")
-    if not rows:
-        raise DataError(f"{path}: expected folders named after classes with audio files in them, found none")
-    return replace(build_dataset(path, ["path", "label"], rows, [], request), format="folder of class folders")
+    if not any(len(parts) > 1 for parts in tree.audio) and by_class:
+        there = f"{len(tree.audio):,} audio files outside of any" if tree.audio else "none"
+        raise DataError(f"{path}: expected folders named after classes with audio files in them, found {there}")
+    layout = class_layout(path, tree.audio) if by_class else split_layout(tree.audio)
+    rows = _rows(path, tree.audio, layout, by_class=by_class)
+    columns = ["path", "label", *(["split"] if layout.split_at is not None else [])]
+    dataset = build_dataset(path, columns, rows, tree.skipped, request)
+    skipped = tuple(replace(one, reason=REASONS.get(one.reason, one.reason)) for one in dataset.skipped)
+    return replace(dataset, format=FORM, skipped=skipped, notes=(*layout.notes, *dataset.notes, *tree.notes))
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The files below a folder.
+
+    Attributes:
+        audio: files with the ending of audio, sorted.
+        skipped: files of unknown endings, and folders that cannot be read.
+        notes: what was passed over, a line.
+    """
+
+    audio: list[Parts]
+    skipped: list[Skipped]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def below(cls, path: Path) -> _Tree:
+        """Return the files below a folder."""
+        unread: list[tuple[Path, str]] = []
+        top = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
+        folders, files = [one for one in top if one.is_dir()], [one for one in top if not one.is_dir()]
+        files += [file for folder in folders for file in sorted(walk(folder, unread))]
+        audio, others, unknown = [], Counter[str](), []
+        for file in files:
+            ending = ending_of(file.name)
+            if ending in audio_suffixes():
+                audio.append(file.relative_to(path).parts)
+            elif not ending or ending in NO_AUDIO:
+                others[ending or "no ending"] += 1
+            else:
+                unknown.append((file, f"expected an audio file, got the ending {_printable(ending)!r}"))
+        skipped = [
+            Skipped(f"{path.name}, {_printable(str(place.relative_to(path)))}", reason)
+            for place, reason in (*unknown, *unread)
+        ]
+        return cls(audio, skipped, _passed_over(others))
+
+
+def _passed_over(others: Counter[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    shown = listed([f"{_printable(ending)} ({count:,})" for ending, count in others.most_common()], SHOWN_ENDINGS)
+    return (f"files of other kinds are passed over: {shown}",)
+
+
+def _rows(path: Path, files: Iterable[Parts], layout: Layout, *, by_class: bool) -> list[Row]:
+    """Return a row for each audio file that is not in a folder to be ignored."""
+    return [
+        Row(
+            _printable("/".join(parts)),
+            {"path": str(Path(path.name, *parts)), "label": layout.label(parts), "split": layout.split(parts)},
+        )
+        for parts in files
+        if not (by_class and layout.ignores_underscores and layout.underscored(parts))
+    ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxrank.data.columns import assembled
@@ -54,21 +54,44 @@ def read_kaldi(source: str, request: Request) -> Dataset:
     path = Path(source)
     skipped: list[Skipped] = []
     rows: list[Row] = []
+    notes: list[str] = []
     for folder in _folders(path):
-        rows += _rows(folder, skipped, split=None if folder == path else folder.name)
-    return assembled(path, rows, skipped, request, FORM)
+        split = None if folder == path else folder.name
+        rows += _rows(folder, skipped, split)
+        notes += _unmatched(folder, split)
+    dataset = assembled(path, rows, skipped, request, FORM)
+    return replace(dataset, notes=(*dataset.notes, *notes))
+
+
+def _unmatched(folder: Path, split: str | None) -> Iterator[str]:
+    """Return notes on transcripts without audio, and on recordings that no utterance is part of."""
+    name = f"{split}/" if split else ""
+    recordings = {key for key, _ in _pairs(folder / WAV_SCP, [])}
+    stretches = list(_pairs(folder / "segments", [])) if (folder / "segments").is_file() else []
+    utterances = {key for key, _ in stretches} or recordings
+    used = {rest.split(maxsplit=1)[0] for _, rest in stretches if rest}
+    texts = {key for key, _ in _pairs(folder / "text", [])} if (folder / "text").is_file() else set()
+    for what, alone in (("text", texts - utterances), (WAV_SCP, (recordings - used) if used else set())):
+        if alone:
+            yield f"lines of {name}{what} without an utterance: {len(alone):,}, such as {min(alone)!r}"
+
+
+def _recordings(folder: Path, skipped: list[Skipped], prefix: str) -> dict[str, _Recording]:
+    """Return the lines of ``wav.scp`` by their names, the first of each."""
+    recordings: dict[str, _Recording] = {}
+    for name, rest in _pairs(folder / WAV_SCP, skipped):
+        if name in recordings:
+            skipped.append(Skipped(f"{WAV_SCP}, {prefix}{name}", f"a duplicate of an earlier line of {WAV_SCP}"))
+        else:
+            recordings[name] = _Recording(folder, name, rest)
+    return recordings
 
 
 def _rows(folder: Path, skipped: list[Skipped], split: str | None) -> Iterator[Row]:
-    recordings: dict[str, _Recording] = {}
-    for key, rest in _pairs(folder / WAV_SCP, skipped):
-        if key in recordings:
-            skipped.append(Skipped(key, f"named by an earlier line of {WAV_SCP}, too; the first one is kept"))
-        else:
-            recordings[key] = _Recording(folder, key, rest)
+    prefix = f"{split}/" if split else ""
+    recordings = _recordings(folder, skipped, prefix)
     of_utterance, of_speaker = _columns(folder, "utt2", skipped), _columns(folder, "spk2", skipped)
     texts = dict(_pairs(folder / "text", skipped)) if (folder / "text").is_file() else None
-    prefix = f"{split}/" if split else ""
     for utterance, recording, start, end in _stretches(folder, recordings, skipped):
         where = f"{prefix}{utterance}"
         try:

@@ -2,120 +2,94 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from voxrank.data.columns import assembled
-from voxrank.data.rows import TASK_COLUMNS, Request, Row, build_dataset
+from voxrank.data.rows import PATH_COLUMNS, TASK_COLUMNS, Request, Row, build_dataset
+from voxrank.data.tables import MAX_LINE, TOO_LONG, Lines, TableRow, read_header, table_form, table_rows, text_lines
 from voxrank.data.utterance import Dataset, Skipped
-from voxrank.errors import DataError, shortened
+from voxrank.errors import DataError
 
 NEMO = "NeMo manifest"
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-UNCLOSED = "unexpected end of data"
-"""What the csv module says when a quotation mark has swallowed the rest of the file."""
-TOO_MUCH = "field larger than field limit"
-"""How it begins to say that a cell is too long, which may be because a quotation mark has swallowed many lines."""
-MAX_LINE = 1 << 22
-"""Characters of a line: half a million segments, and what a machine of any size can hold."""
-TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; part it"
 
 
 def read_table(path: Path, request: Request) -> Dataset:
     """Read a CSV or TSV manifest with a header line. Errors as `read_dataset`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        text = _Lines(file)
-        reader = csv.reader(text, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
-        header = _header(path, reader)
-        lines = list(_table_rows(path, text, reader, header))
-    dataset = build_dataset(path, header, *_sorted_out(lines), request)
-    return replace(dataset, format=path.suffix[1:].upper())
+        lines = Lines(text_lines(file))
+        header = read_header(path, lines)
+        audio = next((name for name in PATH_COLUMNS if name in header), None)
+        table = _Table(path.name, header)
+        for row in table_rows(lines, table_form(path, header, audio)):
+            table.add(row)
+    dataset = build_dataset(path, header, table.rows, table.skipped, request)
+    return replace(dataset, format=path.suffix[1:].upper(), notes=(*dataset.notes, *table.notes()))
 
 
-class _Lines:
-    """The lines of a text, each with its end; one that is too long is passed over as a `_LongLineError`.
+@dataclass
+class _Table:
+    """The rows of a CSV or TSV file.
 
     Attributes:
-        number: of the line that was given last, from 1.
+        name: of the file.
+        header: names of the columns.
+        rows: that can be read.
+        skipped: rows that cannot.
+        remarks: what is odd about rows → how many rows it is said of, and the first of them.
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.number = 0
+    name: str
+    header: list[str]
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    remarks: dict[str, tuple[int, TableRow]] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[str]:
-        return self
+    def add(self, row: TableRow) -> None:
+        """Add a row, as one that can be read, is skipped, or is empty and only remarked on."""
+        where, cells, columns = f"line {row.first}", row.cells, len(self.header)
+        if cells is None:
+            self.skipped.append(Skipped(f"{self.name}, {where}", row.reason))
+        elif not any(cell.strip() for cell in cells):
+            if len(cells) > 1:
+                self._remark("without any content", row)
+        elif len(cells) > columns:
+            reason = f"expected {columns} cells as in the header, got {len(cells)}; quote cells that hold the delimiter"
+            self.skipped.append(Skipped(f"{self.name}, {where}", reason))
+        else:
+            self.rows.append(Row(where, dict(zip(self.header, cells, strict=False))))
+            if len(cells) < columns:
+                self._remark("with fewer cells than the header", row)
+            if row.last > row.first:
+                self._remark("with a cell that spans lines", row)
 
-    def __next__(self) -> str:
-        line = self._file.readline(MAX_LINE)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        if len(line) < MAX_LINE or line.endswith(("\n", "\r")):
-            return line
-        while line and not line.endswith(("\n", "\r")):
-            line = self._file.readline(MAX_LINE)
-        raise _LongLineError(TOO_LONG)
+    def _remark(self, text: str, row: TableRow) -> None:
+        count, first = self.remarks.get(text, (0, row))
+        self.remarks[text] = (count + 1, first)
 
-
-class _LongLineError(Exception):
-    """A line is too long to be read."""
-
-
-def _header(path: Path, reader: Any) -> list[str]:
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except (csv.Error, _LongLineError) as error:
-        raise DataError(f"{path}: expected a header line with column names, got: {error}") from error
-    if not any(header):
-        raise DataError(f"{path}: expected a header line with column names, got an empty one")
-    twice = [name for name, count in Counter(header).items() if name and count > 1]
-    if twice:
-        raise DataError(
-            f"{path}: expected different column names, got {shortened(twice[0])!r} more than once; rename one"
-        )
-    return header
+    def notes(self) -> list[str]:
+        """Return what is odd about rows, a line each."""
+        return [
+            f"{count:,} row{'' if count == 1 else 's'} {text}; the first: {_lines(first)}"
+            for text, (count, first) in self.remarks.items()
+        ]
 
 
-def _sorted_out(lines: list[Row | Skipped]) -> tuple[list[Row], list[Skipped]]:
-    return [x for x in lines if isinstance(x, Row)], [x for x in lines if isinstance(x, Skipped)]
-
-
-def _table_rows(path: Path, text: _Lines, reader: Any, header: list[str]) -> Iterator[Row | Skipped]:
-    while True:
-        first = text.number + 1
-        where = f"line {first}"
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except _LongLineError as error:
-            yield Skipped(f"{path.name}, line {text.number}", str(error))
-            continue
-        except csv.Error as error:
-            if str(error) == UNCLOSED or (str(error).startswith(TOO_MUCH) and text.number > first):
-                raise DataError(f'{path}, {where}: a cell opens with " and nothing closes it; close it') from error
-            yield Skipped(f"{path.name}, {where}", f"expected plain cells, or cells in closed quotes, got: {error}")
-            continue
-        if len(cells) > len(header):
-            yield Skipped(
-                f"{path.name}, {where}",
-                f"expected {len(header)} cells as in the header, got {len(cells)}; quote cells that hold the delimiter",
-            )
-        elif any(cell.strip() for cell in cells):
-            yield Row(where, dict(zip(header, cells, strict=False)))
+def _lines(row: TableRow) -> str:
+    if row.last == row.first:
+        return f"line {row.first}"
+    return f"lines {row.first} to {row.last} ({row.last - row.first + 1} lines)"
 
 
 def read_json_lines(path: Path, request: Request) -> Dataset:
     """Read a manifest with one JSON object a line. Errors as `read_dataset`."""
-    rows, skipped = _sorted_out(list(json_rows(path)))
+    found = list(json_rows(path))
+    rows, skipped = [x for x in found if isinstance(x, Row)], [x for x in found if isinstance(x, Skipped)]
     columns = list(dict.fromkeys(name for row in rows for name in row.columns))
     if not rows:
         first = f"; {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
@@ -156,27 +130,22 @@ def json_rows(path: Path) -> Iterator[Row | Skipped]:
 
 
 def _json_rows(path: Path, file: TextIO) -> Iterator[Row | Skipped]:
-    lines = _Lines(file)
-    while True:
-        try:
-            line = next(lines)
-        except StopIteration:
-            return
-        except _LongLineError as error:
-            yield Skipped(f"{path.name}, line {lines.number}", str(error))
-            continue
-        where = f"line {lines.number}"
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line, parse_constant=_constant)
-        except (ValueError, RecursionError):
-            yield Skipped(f"{path.name}, {where}", "expected a JSON object, got text that is not JSON")
-            continue
-        if isinstance(content, dict):
-            yield Row(where, content)
-        else:
-            yield Skipped(f"{path.name}, {where}", f"expected a JSON object, got {type(content).__name__}")
+    for line in text_lines(file):
+        where = f"line {line.number}"
+        if line.text is None:
+            yield Skipped(f"{path.name}, {where}", TOO_LONG)
+        elif line.text.strip():
+            yield _json_row(path, where, line.text)
+
+
+def _json_row(path: Path, where: str, text: str) -> Row | Skipped:
+    try:
+        content = json.loads(text, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        return Skipped(f"{path.name}, {where}", "expected a JSON object, got text that is not JSON")
+    if isinstance(content, dict):
+        return Row(where, content)
+    return Skipped(f"{path.name}, {where}", f"expected a JSON object, got {type(content).__name__}")
 
 
 def _constant(name: str) -> float | None:

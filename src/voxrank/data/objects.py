@@ -1,10 +1,9 @@
 """Data sets that are Python objects: pandas tables, PyTorch data sets, lists of dicts.
 
 A table has the columns of a manifest, or a column of samples beside one with their rate. An item of a PyTorch data set
-is a dict with such keys, or a tuple in the order of torchaudio's ``SPEECHCOMMANDS``: waveform, sample rate, label,
-speaker, and what follows as ``item4``, ``item5`` … ; without a rate in the second place, the data set's own
-``sample_rate`` holds. Each item is asked for once when labels are read, and again when its audio is needed, one at a
-time: nothing is kept.
+is a dict with such keys, or a tuple of a waveform, its sample rate and more, whose places `voxrank.data.tuples` names;
+without a rate in the second place, the data set's own ``sample_rate`` holds. Each item is asked for once when labels
+are read, and again when its audio is needed, one at a time: nothing is kept.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,9 @@ from voxrank.data.cuts import read_cut_set
 from voxrank.data.hub import read_datasets_object
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import Content, HeldAudio, OneAtATime
+from voxrank.data.tuples import Places, by_place, find_places
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, UtteranceError, reason, shortened
-
-PLACES = ("label", "speaker")
-"""Of a tuple, behind the waveform and its rate."""
-FEWEST = 2
-"""Parts of a tuple: audio and a label."""
 
 
 def read_object(data: Any, request: Request) -> Dataset:
@@ -69,32 +65,11 @@ def _read_table(table: Any, request: Request) -> Dataset:
 def _read_items(data: Any, request: Request) -> Dataset:
     rate = rate_of({"sample_rate": getattr(data, "sample_rate", None) or getattr(data, "sampling_rate", None)})
     get = OneAtATime(data.__getitem__)
-    text = request.target == "text" or request.target in USUAL_NAMES["text"]
 
     def cells(index: int) -> dict[str, Any]:
-        return _named(get(index), text=text)
+        return by_place(get(index))
 
     return _assembled(type(data).__name__, len(data), cells, rate, request, "PyTorch data set")
-
-
-def _named(item: Any, *, text: bool) -> dict[str, Any]:
-    """An item's parts by name."""
-    if isinstance(item, Mapping):
-        return {str(name): part for name, part in item.items()}
-    if hasattr(item, "_asdict"):
-        return dict(item._asdict())
-    if not isinstance(item, tuple | list) or len(item) < FEWEST:
-        raise UtteranceError(f"expected a dict, or a tuple of audio, rate and label, got {type(item).__name__}")
-    audio, *rest = item
-    known = {"audio": audio}
-    second = plain(rest[0])
-    if len(rest) > 1 and isinstance(second, int | float) and not isinstance(audio, str | Path):
-        known["sample_rate"] = second
-        rest = rest[1:]
-    places = ("text", *PLACES[1:]) if text else PLACES
-    first = len(known)
-    names = [*places, *(f"item{place}" for place in range(first + len(places), first + len(rest)))]
-    return known | dict(zip(names, rest, strict=False))
 
 
 def _assembled(
@@ -128,7 +103,16 @@ def _assembled(
                 columns["path"] = f"{index}.wav"
                 yield Row(f"row {index}", columns, id=f"row {index}", audio=HeldAudio(holder, index, fetch))
 
-    return assembled(Path(name), rows(), skipped, request, form)
+    every = list(rows())
+    target = "text" if request.target in ("text", *USUAL_NAMES["text"]) else request.target
+    places = find_places(name, [row.columns for row in every], target) if request.labelled else Places({})
+    named = [replace(row, columns=_with_names(row.columns, places)) for row in every] if places.names else every
+    dataset = assembled(Path(name), named, skipped, request, form)
+    return replace(dataset, notes=(*places.notes, *dataset.notes))
+
+
+def _with_names(columns: Mapping[str, Any], places: Places) -> dict[str, Any]:
+    return {**columns, **{name: columns.get(place) for name, place in places.names.items()}}
 
 
 def _audio_of(item: Mapping[str, Any], rate: Hertz | None) -> tuple[str, Content | str]:

@@ -44,14 +44,15 @@ def read_dataset(
     file, or a JSON list) or ``text`` (transcript), the first of these that is there; optionally ``start`` (or
     ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``language``, ``split``. In data
     that other tools wrote, columns with other usual names stand for these (`voxrank.data.columns`), and
-    `Dataset.notes` says which.
+    `Dataset.notes` says which. It also says which other names of splits, times and folders were taken for what.
 
     Args:
         data: a manifest (.csv, .tsv, .jsonl, .ndjson, .jsonl.gz, NeMo's .json), a folder of class folders, a Kaldi
             data folder, a file of Lhotse cuts, tar shards (WebDataset), a Hugging Face data set (saved folder or hub
             id); or an object: a pandas DataFrame, a PyTorch data set, a `datasets.Dataset`, a `lhotse.CutSet`.
         target: another column to predict: ``value`` as numbers, any other as classes.
-        split: rows to take; by default those of ``train`` where there are any, else all; "all" for every row.
+        split: rows to take, several splits joined by "+"; "all" for every row. By default those of ``train``, else of
+            splits whose names mean training data; test rows only where there are no others (`voxrank.data.splits`).
         segments: a file that says what is heard when in all recordings, or a folder with a file for each, named like
             the audio; in place of a column.
         tier: of TextGrid files and of Lhotse's alignments; by default "phones", or the only one.

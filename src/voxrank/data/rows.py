@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from voxrank.data.cells import as_text, checked_text
+from voxrank.data.labels import LabelCells, read_label_cells
 from voxrank.data.names import name_within, nfc, tidied
 from voxrank.data.sources import AudioSource
+from voxrank.data.splits import ALL, TRAIN, SplitChoice, choose_splits, find_split_column, path_notes
 from voxrank.data.timed import SegmentSource
+from voxrank.data.times import TimeColumn, TimeColumns, find_time_columns
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
 from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shortened
+
+__all__ = ["ALL", "SEGMENTS", "TRAIN", "Request", "Row", "build_dataset"]
 
 PATH_COLUMNS = ("path", "audio_filepath", "file", "audio")
 """Names of the column with the audio file, the preferred one first; the second is NeMo's."""
@@ -29,8 +36,8 @@ OFFSET_DECIMALS = 9
 """A start and a duration are added to the nanosecond, so that 0.1 + 0.2 is 0.3."""
 SEGMENTS = "segments"
 """The column of timed segments."""
-TRAIN = "train"
-ALL = "all"
+SPLIT = "split"
+SHOWN_LABELS = 3
 
 
 @dataclass(frozen=True)
@@ -92,14 +99,29 @@ def build_dataset(
         if name not in columns:
             raise DataError(f"{source}: there is no column {name!r} to look at; {did_you_mean(name, columns)}")
     target, task = _target(source, columns, request if request.labelled else Request(path_column))
-    split, kept = _of_split(source, list(rows), request.split)
-    separator = _separator(kept, target) if task == "multilabel" else None
+    every = list(rows)
+
+    def cells(name: str) -> Iterator[Any]:
+        return (row.columns.get(name) for row in every)
+
+    split_column = find_split_column(columns, cells)
+    splits, kept = _of_split(source, every, request.split, split_column)
+    label_cells = read_label_cells([row.columns.get(target) for row in kept], target, task)
+    layout = _Layout(
+        source.parent,
+        path_column,
+        target,
+        split_column or SPLIT,
+        find_time_columns(source, columns, cells),
+        label_cells,
+    )
+    task = label_cells.task
     timed = SegmentSource(source.parent, request.segments, request.tier) if task == "segmentation" else None
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)
     for row in kept:
         try:
-            utterance = _utterance(row, source.parent, path_column, target, task, separator)
+            utterance = _utterance(row, layout)
             if timed is not None:
                 utterance = replace(utterance, segments=timed.of(row.columns.get(target), utterance.path))
             if request.besides:
@@ -112,7 +134,37 @@ def build_dataset(
     if not utterances:
         first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")
-    return Dataset(str(source), task, target, tuple(utterances.values()), tuple(left_out), split)
+    found = tuple(utterances.values())
+    notes = (
+        *_split_notes(splits, split_column, cells(path_column)),
+        *layout.times.notes,
+        *label_cells.notes,
+        *(_case_notes(found) if request.labelled else ()),
+    )
+    return Dataset(
+        str(source), task, target, found, tuple(left_out), splits.name, notes=notes, unused=len(every) - len(kept)
+    )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What is read from which column.
+
+    Attributes:
+        folder: where relative paths start.
+        path: the column with the audio file.
+        target: the column to predict.
+        split: the column with the split.
+        times: the columns with start and end.
+        labels: how the cells of the target column are read.
+    """
+
+    folder: Path
+    path: str
+    target: str
+    split: str
+    times: TimeColumns
+    labels: LabelCells
 
 
 def _in_nfc(columns: Sequence[str], rows: Iterable[Row]) -> tuple[Sequence[str], Iterable[Row]]:
@@ -161,50 +213,62 @@ def _target(source: Path, columns: Sequence[str], request: Request) -> tuple[str
     )
 
 
-def _of_split(source: Path, rows: list[Row], wanted: str | None) -> tuple[str, list[Row]]:
-    """The split and its rows. Unasked, test rows do not choose a model: "train" is taken where there is one."""
-    splits = [_split_of(row) for row in rows]
-    known = set(splits) - {""}
-    split = TRAIN if wanted is None else wanted.strip().lower()
-    if split == ALL or (wanted is None and TRAIN not in known):
-        return ALL, rows
-    if split not in known:
-        names = did_you_mean(split, [*known, ALL])
-        raise DataError(f"{source}: no row has the split {split!r}; {names}")
-    return split, [row for row, its in zip(rows, splits, strict=True) if its == split]
+def _of_split(source: Path, rows: list[Row], wanted: str | None, column: str | None) -> tuple[SplitChoice, list[Row]]:
+    """Return the splits that are used and their rows."""
+    if column is None and wanted is None:
+        return SplitChoice(ALL, None), rows
+    names = [_split_of(row, column or SPLIT) for row in rows]
+    choice = choose_splits(source, names, wanted)
+    return choice, [row for row, name in zip(rows, names, strict=True) if choice.keeps(name)]
 
 
-def _split_of(row: Row) -> str:
-    """In lower case, so that "Train" does not let test rows in."""
-    value = row.columns.get("split")
+def _split_of(row: Row, column: str) -> str:
+    """Return the row's split in lower case, so that "Train" does not let test rows in."""
+    value = row.columns.get(column)
     return "" if value is None else tidied(str(value)).lower()
 
 
-def _separator(rows: Iterable[Row], target: str) -> str:
-    """What parts the labels of a cell: semicolons where any cell has one, else commas."""
-    return ";" if any(";" in cell for row in rows if isinstance(cell := row.columns.get(target), str)) else ","
+def _split_notes(choice: SplitChoice, column: str | None, paths: Iterable[Any]) -> tuple[str, ...]:
+    if column is None:
+        return path_notes(paths)
+    named = () if column == SPLIT else (f"split is the column {column!r}",)
+    return (*named, *choice.notes)
 
 
-def _utterance(row: Row, folder: Path, path_column: str, target: str, task: Task, separator: str | None) -> Utterance:
-    name = _checked(row.columns.get(path_column), path_column)
+def _case_notes(utterances: Iterable[Utterance]) -> tuple[str, ...]:
+    """Return a note on labels that are told apart by letter case alone."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in {name for utterance in utterances for name in utterance.names}:
+        spellings[name.casefold()].add(name)
+    alike = [" and ".join(map(repr, sorted(names))) for names in spellings.values() if len(names) > 1]
+    if not alike:
+        return ()
+    return (f"labels that differ in letter case alone are different classes: {listed(sorted(alike), SHOWN_LABELS)}",)
+
+
+def _utterance(row: Row, layout: _Layout) -> Utterance:
+    name = checked_text(row.columns.get(layout.path), layout.path)
     if name is None:
-        raise UtteranceError(f"the column {path_column!r} is empty")
-    start, end = _offsets(row)
-    name = name if row.audio else name_within(folder, name)
-    labels = _labels(row, target, separator) if separator else None
-    content = None if separator or task == "segmentation" else _text(row, target)
-    if content is None and labels is None and task != "segmentation":
+        raise UtteranceError(f"the column {layout.path!r} is empty")
+    start, end = _offsets(row, layout.times)
+    name = name if row.audio else name_within(layout.folder, name)
+    target, task = layout.target, layout.labels.task
+    cell = row.columns.get(target)
+    labels = layout.labels.labels(cell, target) if task == "multilabel" else None
+    label = layout.labels.label(cell, target) if task == "classification" else None
+    text = _text(row, target) if task in ("regression", "transcription") else None
+    if task != "segmentation" and label is None and labels is None and text is None:
         raise UtteranceError(f"the column {target!r} is empty")
     return Utterance(
         id=nfc(row.id or (name if end is None and not start else _stretch(name, start, end))),
-        path=folder / name,
+        path=layout.folder / name,
         start=start,
         end=end,
-        label=content if task == "classification" else None,
+        label=label,
         value=_number(row, target) if task == "regression" else None,
-        text=content if task == "transcription" else _text(row, "text"),
+        text=text if task == "transcription" else _text(row, "text"),
         speaker=_text(row, "speaker"),
-        split=_text(row, "split"),
+        split=_text(row, layout.split),
         labels=labels,
         language=_text(row, "language"),
         audio=row.audio,
@@ -225,62 +289,35 @@ def _others(row: Row, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _labels(row: Row, column: str, separator: str) -> tuple[str, ...] | None:
-    """The names in the cell, a list (which may be empty) or parted by `separator`; None where there is no cell."""
-    cell = row.columns.get(column)
-    if not isinstance(cell, list):
-        whole = _as_text(cell, column)
-        if whole is None:
-            return None
-        cell = whole.split(separator)
-    return tuple(sorted({name for part in cell if (name := _as_text(part, column))}))
-
-
 def _exact(seconds: float) -> str:
     """As short as possible, and different for every number."""
     return repr(seconds).removesuffix(".0")
 
 
-def _offsets(row: Row) -> tuple[float, float | None]:
-    """Start and end in seconds, from `start` (or NeMo's `offset`) and `end` (or `duration` after a start)."""
-    given, end, duration = _number(row, "start"), _number(row, "end"), _number(row, "duration")
-    if given is None:
-        given = _number(row, "offset")
+def _offsets(row: Row, columns: TimeColumns) -> tuple[float, float | None]:
+    """Return start and end in seconds; a duration counts after a start, and alone is the length of the whole file."""
+    given = next((time for column in columns.starts if (time := _seconds(row, column)) is not None), None)
+    end, duration = _seconds(row, columns.end), _seconds(row, columns.duration)
     start = given or 0.0
     if start < 0:
         raise UtteranceError(f"expected a start of at least 0 s, got {_exact(start)}")
-    if end is None and duration is not None and given is not None:  # alone, it is the length of the whole file
+    if end is None and duration is not None and given is not None:
         end = round(start + duration, OFFSET_DECIMALS)
     if end is not None and end <= start:
         raise UtteranceError(f"expected an end after the start, got start {_exact(start)} s and end {_exact(end)} s")
     return start, end
 
 
+def _seconds(row: Row, column: TimeColumn | None) -> float | None:
+    number = None if column is None else _number(row, column.name)
+    if number is None or column is None or column.scale is None:
+        return number
+    return number if column.scale == 1 else round(number * column.scale, OFFSET_DECIMALS)
+
+
 def _text(row: Row, column: str) -> str | None:
-    """The cell, stripped; None where it is empty. Errors as `_as_text`."""
-    return _as_text(row.columns.get(column), column)
-
-
-def _as_text(value: Any, column: str) -> str | None:
-    """What a cell, or a part of it, says, in NFC and stripped; None where that is nothing. Errors as `_checked`."""
-    text = _checked(value, column)
-    return None if text is None else tidied(text) or None
-
-
-def _checked(value: Any, column: str) -> str | None:
-    """The same in its own normal form, as names of files are.
-
-    Raises:
-        UtteranceError: neither text nor a number; or text that no file name and no report can hold.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, str | int | float):
-        raise UtteranceError(f"expected text or a number in the column {column!r}, got {type(value).__name__}")
-    text = str(value).strip()
-    if "\0" in text or text != text.encode(errors="ignore").decode():
-        raise UtteranceError(f"expected UTF-8 text in the column {column!r}, got {text!a}")
-    return text or None
+    """The cell, stripped; None where it is empty. Errors as `as_text`."""
+    return as_text(row.columns.get(column), column)
 
 
 def _number(row: Row, column: str) -> float | None:

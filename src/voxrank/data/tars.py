@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voxrank.data.columns import assembled
-from voxrank.data.folder import audio_suffixes
+from voxrank.data.endings import has_audio_ending
+from voxrank.data.file_tree import walk
 from voxrank.data.names import counted, nfc
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import FileRegion
+from voxrank.data.splits import part_of
 from voxrank.data.tar_samples import JSON_KINDS, LABEL_KINDS, TEXT_KINDS, Member, Sample, sort_out
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, UtteranceError, reason, shortened
@@ -54,7 +56,7 @@ def is_tar(source: str) -> bool:
     path = Path(source)
     if path.is_dir():
         tars = any(path.glob(f"*{SUFFIX}")) or any(path.glob(f"*/*{SUFFIX}"))
-        return tars and not any(file.suffix.lower() in audio_suffixes() for file in path.glob("*/**/*"))
+        return tars and not any(has_audio_ending(file.name) for file in walk(path) if file.parent != path)
     return source.lower().endswith((SUFFIX, *COMPRESSED))
 
 
@@ -127,7 +129,7 @@ def _choices(inner: str) -> list[str]:
 
 def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[str]) -> Iterator[Row]:
     name = shard.relative_to(source).as_posix() if shard.is_relative_to(source) and shard != source else shard.name
-    split = SPLITS.match(shard.name) or (SPLITS.match(shard.parent.name) if "/" in name else None)
+    split = _split_of(shard.stem) or (_split_of(shard.parent.name) if "/" in name else None)
     with shard.open("rb") as file:
         samples, faults = sort_out(list(_samples(shard, file, name, skipped)))
         skipped += [Skipped(f"{name.removesuffix(SUFFIX)}/{one.key}", shortened(one.reason)) for one in faults]
@@ -139,9 +141,15 @@ def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[st
                 skipped.append(Skipped(utterance, shortened(str(error))))
                 continue
             several.update([", ".join(one.kind for one in sample.audio)] if len(sample.audio) > 1 else [])
-            columns = ({} if split is None else {"split": split[1].lower()}) | columns
+            columns = ({} if split is None else {"split": split}) | columns
             columns["path"] = str(shard.absolute() / f"{sample.key}.{audio[0]}")
             yield Row(f"sample {utterance}", columns, id=utterance, audio=audio[1])
+
+
+def _split_of(name: str) -> str | None:
+    """Return the split that the name of a shard or of its folder begins with, or the part that a word of it names."""
+    found = SPLITS.match(name)
+    return found[1].lower() if found else part_of(name)
 
 
 def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[Sample]:

@@ -110,6 +110,7 @@ class Dataset:
         split: the part of the data that was taken; "all" for every row.
         format: what it was read as, for people.
         notes: what the reader took for what, a line each.
+        unused: number of rows of other splits, which are not used.
     """
 
     source: str
@@ -120,6 +121,7 @@ class Dataset:
     split: str = "all"
     format: str = ""
     notes: tuple[str, ...] = ()
+    unused: int = 0
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -6,11 +6,13 @@ import csv
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from voxrank.data.tables import OPEN_REASON
 from voxrank.errors import OptionError
 from voxrank.finetune.winner import Winner, find_winner
 
@@ -148,11 +150,26 @@ def _about(ranking: Ranking, winner: Winner) -> str:
 
 
 def by_voxrank(ranking: Ranking) -> bool:
-    """Whether only voxrank reads the data: they are no table, and no lines of JSON, with the columns that are read."""
+    """Return whether only voxrank reads the data.
+
+    They are no table and no lines of JSON, or they lack the columns that the script reads, or voxrank had to guess how
+    to read them, which the notes of the ranking say.
+    """
     path = Path(ranking.options["data"])
-    if path.suffix.lower() not in (*DELIMITERS, *LINES):
+    if path.suffix.lower() not in (*DELIMITERS, *LINES) or ranking.options.get("notes"):
+        return True
+    if any(OPEN_REASON in one.reason for one in ranking.skipped) or _may_hold_stray_quotes(path):
         return True
     return path.is_file() and not (PATH_COLUMNS & (found := _columns(path)) and ranking.options["target"] in found)
+
+
+def _may_hold_stray_quotes(path: Path) -> bool:
+    """Return whether it is a TSV with quotation marks, which may be characters like any others."""
+    if path.suffix.lower() != ".tsv" or not path.is_file():
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return any(b'"' in line for line in file)
+    return False
 
 
 def _columns(path: Path) -> set[str]:

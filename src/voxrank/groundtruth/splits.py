@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from voxrank.config import TuningOptions
+from voxrank.data.splits import PART_NAMES, part_of
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError
 from voxrank.shards import Item
 
-TRAIN = ("train", "training")
-VALIDATION = ("validation", "valid", "val", "dev", "development")
-TEST = ("test", "testing", "eval", "evaluation")
-"""What manifests call the parts, in any case."""
+TRAIN, VALIDATION, TEST = (PART_NAMES[part] for part in ("train", "validation", "test"))
+"""Words for the parts in the names of splits, in any case."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> S
     groups = _groups(items, dataset.target)
     by = "speaker" if len(set(groups)) < len(items) else "utterance"
     places = np.arange(len(items))
-    named = [_part(item.utterance.split) for item in items]
+    named = [part_of(item.utterance.split) for item in items]
     if "test" in named:
         by = "split"
         _check_named(items, named)
@@ -119,14 +118,6 @@ def some(items: Sequence[Item], most: int | None, seed: int) -> list[Item]:
             taken[label] += 1
             chosen.append(int(place))
     return [items[place] for place in sorted(chosen)]
-
-
-def _part(name: str | None) -> str | None:
-    lower = (name or "").lower()
-    for part, names in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
-        if lower in names:
-            return part
-    return None
 
 
 def _check_named(items: Sequence[Item], named: Sequence[str | None]) -> None:

@@ -33,7 +33,7 @@ from voxrank.groundtruth.transducer_head import check_transducer, transducer_hea
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
 from voxrank.memory import peak_rss_mb
-from voxrank.preparation import readable_items
+from voxrank.preparation import check_dataset_skips, readable_items
 from voxrank.progress import Progress
 from voxrank.ranking import rank
 from voxrank.results import Ranking, check_folder
@@ -103,6 +103,7 @@ def validate(
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split="all")
     items, unreadable, remarked = readable_items(dataset, dataset.source, extraction)
     answers = find_answers(items, dataset, sequence, tuning)
+    check_dataset_skips(dataset, [*unreadable, *answers.skipped], extraction)
     split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
     unheard = [Skipped(i.utterance.id, "nothing is trained for its class") for i in split.left_out]
     if tuning.head == "transducer":
@@ -377,6 +378,7 @@ def _options(
         "data": dataset.source,
         "target": dataset.target,
         "fingerprint": dataset.fingerprint(),
+        "utterances": len(dataset) + len(dataset.skipped),
         "layers": layers,
         "seed": seed,
         "sample": ranking.options["sample"],

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from voxrank.config import Seconds
+from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.fromjson import read_object
 from voxrank.groundtruth.agreement import Agreement
@@ -149,6 +150,12 @@ class Validation:
         known = [one for one in self.truth if one.mean is not None]
         sign = 1 if self.higher_is_better else -1
         return max(known, key=lambda one: sign * (one.mean or 0.0), default=None)
+
+    @property
+    def warning(self) -> str:
+        """A line on the share of skipped utterances where it is above a tenth; empty where it is not."""
+        total = self.options.get("utterances")
+        return skips_warning(total, self.skipped) if isinstance(total, int) else ""
 
     @property
     def failed(self) -> int:

@@ -64,8 +64,9 @@ def short_name(name: str, width: int) -> Text:
 
 
 def show_ranking(console: Console, ranking: Ranking) -> None:
-    """Print the models, best first, what to fine-tune, what was skipped and what it took."""
+    """Print what was skipped where that is much, the models, best first, what to fine-tune, and what it took."""
     names = ranking.options["scores"]
+    show_warning(console, ranking.warning)
     console.print(models_table(ranking, names[0]))
     if len(names) > 1:
         for start in range(0, len(names), SCORES_ABREAST):
@@ -89,6 +90,12 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
         style="dim",
         highlight=False,
     )
+
+
+def show_warning(console: Console, text: str) -> None:
+    """Print a warning, if there is one."""
+    if text:
+        console.print(Text("Warning: ").append_text(plain(text)), style="bold yellow")
 
 
 def models_table(ranking: Ranking, score: str) -> Table:

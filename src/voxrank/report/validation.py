@@ -11,7 +11,7 @@ from rich.text import Text
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.groundtruth.correlation import Correlation
 from voxrank.groundtruth.verdict import Judged, Truth, Validation
-from voxrank.report.terminal import plain, show_skipped
+from voxrank.report.terminal import plain, show_skipped, show_warning
 
 SHOWN_CANDIDATES = 12
 KINDS = {"score": "scores", "rival": "a cheap rival", "rule": "rules that look at no data"}
@@ -19,6 +19,7 @@ KINDS = {"score": "scores", "rival": "a cheap rival", "rule": "rules that look a
 
 def show_validation(console: Console, validation: Validation) -> None:
     """Print what fine-tuning gave, how well it was foretold, and what both took."""
+    show_warning(console, validation.warning)
     console.print(truth_table(validation))
     console.print(agreement_table(validation))
     console.print(in_words(validation))

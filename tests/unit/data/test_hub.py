@@ -103,6 +103,15 @@ def test_splits(tmp_path, tones_set):
         assert len(voxrank.read_dataset(source, split="all")) == 36
 
 
+def test_splits_as_librispeech_calls_them(tones_set):
+    names = {"train.100": range(12), "train.360": range(12, 24), "validation": [24], "test": range(25, 36)}
+    data = voxrank.read_dataset(DatasetDict({name: tones_set.select(rows) for name, rows in names.items()}))
+    assert (len(data), data.split, data.unused) == (24, "train.100+train.360", 12)
+    assert (
+        "rows of 'train.100' (12), 'train.360' (12) are used, and 'validation' (1), 'test' (11) not" in data.notes[-1]
+    )
+
+
 def content(utterance):
     with utterance.audio.open() as file:
         return file.read()

@@ -124,8 +124,9 @@ def test_segments_are_stretches_of_recordings(tmp_path):
     }
 
 
-def test_folders_in_a_folder_are_splits(tmp_path, clips):
-    for split, part in (("train", clips[:24]), ("test", clips[24:])):
+@pytest.mark.parametrize("train", ["train", "train_clean_100", "train_nodev"])
+def test_folders_in_a_folder_are_splits(tmp_path, clips, train):
+    for split, part in ((train, clips[:24]), ("test", clips[24:])):
         write(
             tmp_path / "data" / split,
             wav_scp="".join(f"{c.name} {c.path}\n" for c in part),
@@ -136,6 +137,25 @@ def test_folders_in_a_folder_are_splits(tmp_path, clips):
     assert {u.id for u in voxrank.read_dataset(tmp_path / "data", split="test").utterances} == {
         f"test/{c.name}" for c in clips[24:]
     }
+
+
+def test_lines_without_an_utterance_are_noted_and_duplicates_skipped(tmp_path, clips):
+    folder = write(
+        tmp_path / "k",
+        wav_scp=f"a {clips[0].path}\nb {clips[1].path}\na {clips[2].path}\nunused {clips[3].path}\n",
+        segments="u1 a 0 0.1\nu2 b 0 0.1\n",
+        text="u1 so\nu2 or\nu3 lost\n",
+        utt2label="u1 x\nu2 y\n",
+    )
+    data = voxrank.read_dataset(folder)
+    assert [u.path for u in data.utterances] == [clips[0].path, clips[1].path]
+    assert [(s.utterance, s.reason) for s in data.skipped] == [
+        ("wav.scp, a", "a duplicate of an earlier line of wav.scp")
+    ]
+    assert data.notes == (
+        "lines of text without an utterance: 1, such as 'u3'",
+        "lines of wav.scp without an utterance: 1, such as 'unused'",
+    )
 
 
 def test_relative_names_start_at_the_folder_else_where_one_is(tmp_path, clips, monkeypatch):

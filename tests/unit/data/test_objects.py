@@ -124,6 +124,71 @@ def test_parts_of_a_tuple_by_their_place(clips):
     assert (spoken.task, spoken.utterances[0].text) == ("transcription", "low")
 
 
+def tuples(make, count=12):
+    return [(np.full(4000, 0.1, dtype=np.float32), RATE, *make(number)) for number in range(count)]
+
+
+LAYOUTS = {
+    "IEMOCAP": (
+        lambda n: (f"Ses01_{n}", ("ang", "hap")[n % 2], f"Ses0{n % 3}F"),
+        ("classification", "label", {"ang", "hap"}, {"Ses00F", "Ses01F", "Ses02F"}),
+        "label is item3 of the tuples ('ang', 'hap'), speaker is item4 of the tuples ('Ses00F', 'Ses01F', 'Ses02F')",
+    ),
+    "names of files": (
+        lambda n: (f"clips/{n}.wav", ("ang", "hap")[n % 2]),
+        ("classification", "label", {"ang", "hap"}, {None}),
+        "label is item3 of the tuples ('ang', 'hap'), item2 holds names of files or of items",
+    ),
+    "SPEECHCOMMANDS": (
+        lambda n: (("yes", "no")[n % 2], f"hash{n % 3}", n % 2),
+        ("classification", "label", {"yes", "no"}, {"hash0", "hash1", "hash2"}),
+        "label is item2 of the tuples ('yes', 'no'), speaker is item3",
+    ),
+    "LIBRISPEECH": (
+        lambda n: (f"word number {n}", n % 3, n % 4, n),
+        ("transcription", "text", {f"word number {n}" for n in range(12)}, {"0", "1", "2"}),
+        "text is item2 of the tuples",
+    ),
+    "VoxCeleb": (
+        lambda n: (n % 3, f"id1/abc/{n}.wav"),
+        ("classification", "label", {"0", "1", "2"}, {None}),
+        "label is item2 of the tuples",
+    ),
+    "COMMONVOICE": (
+        lambda n: ({"client_id": "anna", "path": "x.mp3", "sentence": f"word {n}"},),
+        ("transcription", "text", {f"word {n}" for n in range(12)}, {"anna"}),
+        "text is the column 'sentence', speaker is the column 'client_id'",
+    ),
+    "values": (lambda n: (n / 7,), ("regression", "value", {n / 7 for n in range(12)}, {None}), "value is item2"),
+}
+
+
+@pytest.mark.parametrize(("make", "expected", "note"), LAYOUTS.values(), ids=LAYOUTS)
+def test_parts_of_tuples_are_told_apart_by_their_values(make, expected, note):
+    data = voxrank.read_dataset(tuples(make))
+    found = {getattr(one, data.target) for one in data.utterances}
+    assert (data.task, data.target, found, {one.speaker for one in data.utterances}) == expected
+    assert note in data.notes[0]
+
+
+def test_a_rate_beside_the_name_of_a_file_is_no_label():
+    data = voxrank.read_dataset([(f"{n}.wav", RATE, ("yes", "no")[n % 2]) for n in range(12)])
+    assert data.classes == ("no", "yes")
+
+
+def test_names_of_files_alone_are_no_labels():
+    with pytest.raises(DataError, match=r"expected a column 'label'.*found: sample_rate, item2, path"):
+        voxrank.read_dataset(tuples(lambda n: (f"{n}.wav",)))
+
+
+def test_tuples_whose_label_cannot_be_known_are_refused():
+    """FluentSpeechCommands puts the speaker before the transcript, the action, the object and the place."""
+    spoken = tuples(lambda n: (f"s{n % 3}/{n}.wav", f"s{n % 3}", f"words {n}", "ab"[n % 2], "cd"[n % 2], "ef"[n % 2]))
+    with pytest.raises(DataError, match="which part of a tuple is the label, got several that may be it: item3"):
+        voxrank.read_dataset(spoken)
+    assert voxrank.read_dataset(spoken, target="item5").classes == ("a", "b")
+
+
 def test_a_rate_for_all_items(clips):
     waveforms = torch.stack([torch.from_numpy(c.samples[:3000]) for c in clips])
     items = TensorDataset(waveforms, torch.tensor([n % 3 for n in range(36)]))

@@ -96,7 +96,7 @@ def test_kinds_of_audio(tmp_path, form):
     np.testing.assert_allclose(decode(first, 16_000), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("where", ["train-0.tar", "train/0.tar"])
+@pytest.mark.parametrize("where", ["train-0.tar", "train/0.tar", "corpus-train-0.tar", "clean_train/0.tar"])
 def test_names_of_shards_tell_the_split(tmp_path, where):
     write(tmp_path / where, {"wav": AUDIO, "cls": 1})
     write(tmp_path / where.replace("train", "test"), {"wav": AUDIO, "cls": 2})

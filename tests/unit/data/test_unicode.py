@@ -184,7 +184,7 @@ def test_a_recording_that_a_kaldi_folder_names_twice_is_skipped_once(tmp_path, a
     (tmp_path / "utt2label").write_text("é x\nc y\n")
     data = voxrank.read_dataset(tmp_path)
     assert [(u.id, u.path.name) for u in data.utterances] == [("é", "a.wav"), ("c", "c.wav")]
-    assert [one.reason for one in data.skipped] == ["named by an earlier line of wav.scp, too; the first one is kept"]
+    assert [one.reason for one in data.skipped] == ["a duplicate of an earlier line of wav.scp"]
 
 
 def test_members_of_tars_are_compared_in_nfc(tmp_path):

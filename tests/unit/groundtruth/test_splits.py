@@ -188,9 +188,15 @@ def test_speakers_that_are_too_few_are_refused():
 
 
 def test_a_part_of_another_name_is_not_lost_without_a_word():
-    items = [item(n, LABELS[n % 3], split=("train", "dev", "test", "train-other")[n // 3]) for n in range(12)]
-    with pytest.raises(DataError, match=r"^expected train, validation or test in the column.*'train-other' \(3\)"):
+    items = [item(n, LABELS[n % 3], split=("train", "dev", "test", "other")[n // 3]) for n in range(12)]
+    with pytest.raises(DataError, match=r"^expected train, validation or test in the column.*'other' \(3\)"):
         split(items)
+
+
+def test_parts_are_known_by_a_word_of_their_name():
+    names = ("train.100", "dev-clean", "test-other", "train.360")
+    found = split([item(n, LABELS[n % 3], split=names[n // 3]) for n in range(12)])
+    assert {name: len(part) for name, part in found.parts().items()} == {"train": 6, "validation": 3, "test": 3}
 
 
 def test_classes_smaller_than_the_folds_are_no_reason_to_fail():

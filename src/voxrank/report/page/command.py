@@ -59,6 +59,7 @@ def command(ranking: Ranking) -> str:
     words += _each("--besides", dict.fromkeys(one.column for one in ranking.details.knowledge))
     words += _each("--against", options.get("against", ()))
     words += ["--allow-leak"] * bool(options.get("allow_leak"))
+    words += ["--allow-skips"] * bool(options.get("allow_skips"))
     words += _each("--trust-remote-code", options.get("trust_remote_code", ()))
     return shown(shlex.join(words))
 

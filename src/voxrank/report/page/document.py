@@ -40,6 +40,7 @@ class Page:
     Attributes:
         title: of the window.
         about: what was ranked, in a line.
+        warning: what a reader has to know before the verdict; empty where there is nothing.
         verdict: the headline.
         figures: a few of them, with what they are.
         parts: the sections.
@@ -48,6 +49,7 @@ class Page:
 
     title: str
     about: str
+    warning: str
     verdict: Verdict
     figures: tuple[tuple[str, str], ...]
     parts: tuple[Part, ...]
@@ -86,6 +88,7 @@ def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
     return Page(
         f"{found.before}{found.model}{found.after}",
         about,
+        shown(ranking.warning),
         found,
         run.figures(ranking),
         tuple(part for part in parts if part is not None),

@@ -1,0 +1,63 @@
+"""Files below a folder, through linked folders too."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def walk(folder: Path, unread: list[tuple[Path, str]] | None = None) -> Iterator[Path]:
+    """Return the files below a folder; hidden files and folders are passed over.
+
+    Linked folders are followed. A folder that was visited before, through a link for example, and one that lies around
+    `folder` are passed over, so that links in circles come to an end.
+
+    Args:
+        folder: where to look.
+        unread: receives the folders that cannot be read, with the reason.
+    """
+    visited = {_identity(around) for around in {*folder.absolute().parents, *folder.resolve().parents}}
+    left = deque([folder])
+    while left:
+        place = left.popleft()
+        try:
+            identity = _identity(place)
+            if identity in visited:
+                continue
+            visited.add(identity)
+            files, folders = _content(place)
+        except OSError as error:
+            if unread is not None:
+                unread.append((place, f"cannot read the folder: {error.strerror or error}"))
+            continue
+        yield from files
+        left.extend(folders)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return device and inode of a folder, or of the folder that a link leads to.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be looked at.
+    """
+    about = folder.stat()
+    return about.st_dev, about.st_ino
+
+
+def _content(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files and the folders in a folder, links among them.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    files: list[Path] = []
+    folders: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                path = folder / entry.name
+                is_folder = path.is_dir() if entry.is_symlink() else entry.is_dir()
+                (folders if is_folder else files).append(path)
+    return files, folders

@@ -1,0 +1,178 @@
+"""Layouts of folders: which of the folders around a recording is its class and which its split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from voxrank.data.splits import part_of
+from voxrank.errors import DataError, listed
+
+Parts = tuple[str, ...]
+"""Names of the folders around a file, from the outside, and its own name."""
+
+WRAPPERS = {"audio", "audios", "wav", "wavs", "flac", "mp3", "clips", "sounds", "recordings", "data", "samples"}
+"""Folders that hold all recordings, in lower case, and say nothing of them."""
+CLASSES_OF_SPEECH_COMMANDS = {"_silence_", "_unknown_"}
+"""Folders that are classes although they begin with an underscore."""
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Places of the folders that say something of a recording, counted from the outside.
+
+    Attributes:
+        class_at: the folder that is its class.
+        split_at: the folder that is its split; None: no folder is.
+        ignores_underscores: whether folders that begin with an underscore are no classes.
+        notes: what was taken for what, a line each.
+    """
+
+    class_at: int
+    split_at: int | None = None
+    ignores_underscores: bool = False
+    notes: tuple[str, ...] = ()
+
+    def label(self, parts: Parts) -> str | None:
+        """Return the class of a file, or None where no folder around it is one."""
+        return parts[self.class_at] if self.class_at < len(parts) - 1 else None
+
+    def underscored(self, parts: Parts) -> str | None:
+        """Return the folder that begins with an underscore and is a file's class, or lies around it; None without."""
+        around = parts[: min(self.class_at + 1, len(parts) - 1)]
+        return next((name for name in around if _begins_with_underscore(name)), None)
+
+    def split(self, parts: Parts) -> str | None:
+        """Return the split of a file, or None where no folder around it is one."""
+        return None if self.split_at is None or self.split_at >= len(parts) - 1 else parts[self.split_at]
+
+
+def class_layout(path: Path, files: Sequence[Parts]) -> Layout:
+    """Find out which folders are classes and which are splits.
+
+    Args:
+        path: the folder of all of them, for messages.
+        files: the audio files below it.
+
+    Raises:
+        DataError: there are folders of splits without class folders, or folders of splits beside others.
+    """
+    depth, notes = 0, []
+    while (wrapper := _wrapper(files, depth)) is not None:
+        notes.append(f"the folder {wrapper!r} holds all recordings and is no class")
+        depth += 1
+    plain = [parts for parts in files if not _begins_with_underscore(parts[depth])] or files
+    outer = _folders(plain, depth)
+    named = {name for name in outer if part_of(name)}
+    if named == outer and named:
+        found = _split_first(path, plain, depth)
+    elif named and (len({part_of(name) for name in named}) > 1 or _is_alike(plain, depth, named)):
+        found = _splits_beside_others(path, plain, depth, named)
+    elif not named and _is_split_inside(plain, depth):
+        note = f"the folders inside the class folders are splits: {_counted(plain, depth + 1)}"
+        found = Layout(depth, depth + 1, notes=(note,))
+    else:
+        notes += [f"the folder {name!r} is read as a class and not as a split" for name in sorted(named)]
+        inner = sorted(name for name in _folders(plain, depth + 1) if part_of(name))
+        if inner:
+            notes.append(f"folders inside class folders are not read as splits: {listed(map(repr, inner), SHOWN)}")
+        found = Layout(depth)
+    return _without_underscores(replace(found, notes=(*notes, *found.notes)), files)
+
+
+def split_layout(files: Sequence[Parts]) -> Layout:
+    """Find out whether the outer folders are splits, where there are no class folders."""
+    outer = _folders(files, 0)
+    if outer and all(part_of(name) for name in outer):
+        return Layout(0, 0, notes=(f"the folders are splits: {_counted(files, 0)}",))
+    return Layout(0)
+
+
+def _folders(files: Iterable[Parts], depth: int) -> set[str]:
+    """Return the names of the folders at a depth that hold audio."""
+    return {parts[depth] for parts in files if len(parts) > depth + 1}
+
+
+def _begins_with_underscore(name: str) -> bool:
+    return name.startswith("_") and name not in CLASSES_OF_SPEECH_COMMANDS
+
+
+def _wrapper(files: Sequence[Parts], depth: int) -> str | None:
+    """Return the folder that holds all recordings and says nothing of them."""
+    names = _folders(files, depth)
+    if len(names) != 1 or any(len(parts) <= depth + 2 for parts in files):
+        return None
+    [name] = names
+    inner = _folders(files, depth + 1)
+    holds_splits = bool(inner) and all(part_of(one) for one in inner) and not part_of(name)
+    holds_classes = name.lower() in WRAPPERS
+    is_deep = any(len(parts) > depth + 3 for parts in files)
+    return name if holds_classes or (holds_splits and is_deep) else None
+
+
+def _split_first(path: Path, files: Sequence[Parts], depth: int) -> Layout:
+    deep = [parts for parts in files if len(parts) > depth + 2]
+    if not deep:
+        names = listed(sorted(map(repr, _folders(files, depth))), SHOWN)
+        raise DataError(
+            f"{path}: expected folders named after classes, got audio files in folders named after splits ({names}); "
+            "put the files of each class into a folder inside them, or list files and labels in a manifest"
+        )
+    place = depth + 1
+    if all(parts[place].lower() in WRAPPERS for parts in deep) and any(len(parts) > place + 2 for parts in deep):
+        place += 1
+    note = f"the folders are splits, and the folders inside them classes: {_counted(files, depth)}"
+    return Layout(place, depth, notes=(note,))
+
+
+def _splits_beside_others(path: Path, files: Sequence[Parts], depth: int, named: set[str]) -> Layout:
+    """Return the layout of splits beside folders whose names mean no part, which are splits where they hold classes."""
+    if len({part_of(name) for name in named}) > 1 and _is_alike(files, depth, named):
+        return _split_first(path, files, depth)
+    others = _folders(files, depth) - named
+    raise DataError(
+        f"{path}: expected folders named after classes or folders named after splits, got both: "
+        f"{listed(sorted(map(repr, named)), SHOWN)} beside {listed(sorted(map(repr, others)), SHOWN)}; "
+        "move one kind elsewhere, or list files and labels in a manifest"
+    )
+
+
+def _is_alike(files: Sequence[Parts], depth: int, named: set[str]) -> bool:
+    """Return whether each folder holds a folder that those named after splits hold, too."""
+    inside: dict[str, set[str]] = {name: set() for name in _folders(files, depth)}
+    for parts in files:
+        if len(parts) > depth + 2:
+            inside[parts[depth]].add(parts[depth + 1])
+    known = set().union(*(inside[name] for name in named))
+    return all(folders & known for folders in inside.values())
+
+
+def _is_split_inside(files: Sequence[Parts], depth: int) -> bool:
+    """Return whether each class folder holds folders of splits and nothing else."""
+    inner = _folders(files, depth + 1)
+    parts = {part_of(name) for name in inner}
+    is_all = bool(files) and all(len(one) > depth + 2 for one in files)
+    return is_all and None not in parts and ("train" in parts or len(parts) > 1)
+
+
+def _without_underscores(layout: Layout, files: Sequence[Parts]) -> Layout:
+    """Return the layout with the folders that begin with an underscore, such as "_background_noise_", as no classes."""
+    hidden = Counter(name for parts in files if (name := layout.underscored(parts)) is not None)
+    classes = {name for parts in files if (name := layout.label(parts)) is not None}
+    if not hidden or classes <= set(hidden):
+        return layout
+    note = f"folders that begin with an underscore are no classes: {_files(hidden)}"
+    return replace(layout, ignores_underscores=True, notes=(*layout.notes, note))
+
+
+def _counted(files: Iterable[Parts], depth: int) -> str:
+    counts = Counter(parts[depth] for parts in files if len(parts) > depth + 1)
+    return _files(counts)
+
+
+def _files(counts: Counter[str]) -> str:
+    shown = (f"{name!r} ({count:,} file{'' if count == 1 else 's'})" for name, count in sorted(counts.items()))
+    return listed(shown, SHOWN)

@@ -1,0 +1,205 @@
+"""Cells with labels: one name, several names parted by a separator, a list, a written list, or a vector of 0 and 1."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voxrank.data.cells import as_text
+from voxrank.data.utterance import Task
+from voxrank.errors import UtteranceError, shortened
+
+MAX_LIST_CHARACTERS = 100_000
+"""Characters of a written list."""
+LEAST_VECTOR = 3
+"""Numbers from which on a list of 0 and 1 can be no list of names: a name would be in it twice."""
+CLOSING = {"[": "]", "{": "}", "(": ")"}
+_ITEM = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[-+]?[\d.]+(?:[eE][-+]?\d+)?)""")
+_QUOTED = re.compile(r"""[\[{(\s]*['"]""")
+_BETWEEN = re.compile(r"\s*,\s*|\s+|$")
+
+
+def written_list(text: str) -> list[Any] | None:
+    r"""Return the items of a list that is written in a cell, or None where the text is no list.
+
+    JSON, Python's lists, tuples and sets, NumPy's arrays (``['a' 'b']``) and bare names (``{a,b}``, ``[a, b]``) are
+    read. A single bare name in brackets, such as "[noise]", is a name.
+
+    Args:
+        text: the cell, stripped.
+
+    Raises:
+        UtteranceError: the text begins as a list and cannot be read as one.
+
+    Example:
+        >>> written_list("['a', 'b']"), written_list("{a,b}"), written_list("[noise]")
+        (['a', 'b'], ['a', 'b'], None)
+    """
+    if text[:1] not in CLOSING or len(text) < 2:
+        return None
+    if len(text) > MAX_LIST_CHARACTERS:
+        raise UtteranceError(f"expected a list of at most {MAX_LIST_CHARACTERS:,} characters, got {len(text):,}")
+    inner = text[1:-1].strip()
+    is_closed = text[-1] == CLOSING[text[0]]
+    is_quoted = _QUOTED.match(inner) is not None
+    if is_closed and not inner:
+        return []
+    items = (_json_list(text) or _items(inner) or _array_of_postgres(text)) if is_closed else None
+    if items is None and is_quoted:
+        raise UtteranceError(f'expected a list of labels such as ["a", "b"], got {shortened(text, 60)}')
+    return _bare_names(inner) if items is None and is_closed and text[0] != "(" else items
+
+
+def _json_list(text: str) -> list[Any] | None:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, list) else None
+
+
+def _items(inner: str) -> list[Any] | None:
+    """Return quoted names and numbers, parted by commas or spaces."""
+    items: list[Any] = []
+    at = 0
+    while at < len(inner):
+        item = _ITEM.match(inner, at)
+        between = _BETWEEN.match(inner, item.end()) if item else None
+        if item is None or between is None:
+            return None
+        try:
+            items.append(ast.literal_eval(item[0].strip()))
+        except (ValueError, SyntaxError):
+            return None
+        at = max(between.end(), item.end())
+    return items or None
+
+
+def _array_of_postgres(text: str) -> list[Any] | None:
+    """Return the names in braces, some of them in double quotes, such as ``{"a b",c}``."""
+    if text[0] != "{" or ":" in text or '"' not in text:
+        return None
+    try:
+        [names] = csv.reader([text[1:-1]], strict=True, escapechar="\\")
+    except (csv.Error, ValueError):
+        return None
+    return list(names)
+
+
+def _bare_names(inner: str) -> list[Any] | None:
+    """Return names without quotes, which only a comma or a semicolon tells from a single name."""
+    separator = next((sign for sign in ",;" if sign in inner), None)
+    if separator is None or any(bracket in inner for bracket in "[]{}()"):
+        return None
+    return [name.strip() for name in inner.split(separator)]
+
+
+@dataclass(frozen=True)
+class LabelCells:
+    """How the cells of the target column are read.
+
+    Attributes:
+        task: what the cells are for; lists of several labels make a classification multi-label.
+        separator: what parts the labels of a text; empty where the whole text is one label.
+        has_lists: whether most cells are lists.
+        has_vectors: whether the cells are vectors of 0 and 1, one number for each class.
+        notes: what was taken for what, a line each.
+    """
+
+    task: Task
+    separator: str = ""
+    has_lists: bool = False
+    has_vectors: bool = False
+    notes: tuple[str, ...] = ()
+
+    def labels(self, cell: Any, column: str) -> tuple[str, ...] | None:
+        """Return the labels in a cell, sorted, perhaps none of them, or None where the cell is empty.
+
+        Raises:
+            UtteranceError: the cell holds no labels.
+        """
+        items = _list_in(cell)
+        if items is None:
+            whole = as_text(cell, column)
+            if whole is None:
+                return None
+            items = whole.split(self.separator) if self.separator else [whole]
+        elif self.has_vectors:
+            items = [str(number) for number, flag in enumerate(items) if float(flag)]
+        return tuple(sorted({name for item in items if (name := as_text(item, column))}))
+
+    def label(self, cell: Any, column: str) -> str | None:
+        """Return the one label in a cell, or None where the cell is empty.
+
+        Raises:
+            UtteranceError: the cell holds no label, or several.
+        """
+        items = _list_in(cell) if self.has_lists or not isinstance(cell, list) else None
+        if items is None:
+            return as_text(cell, column)
+        if len(items) > 1:
+            raise UtteranceError(f"expected one label in the column {column!r}, got a list of {len(items)}")
+        return as_text(items[0], column) if items else None
+
+
+def _list_in(cell: Any) -> list[Any] | None:
+    """Return the list in a cell. Raises as `written_list`."""
+    if isinstance(cell, list):
+        return cell
+    return written_list(cell.strip()) if isinstance(cell, str) else None
+
+
+def read_label_cells(cells: Sequence[Any], column: str, task: Task) -> LabelCells:
+    """Find out how the cells of the target column are to be read.
+
+    Args:
+        cells: the cells of all rows.
+        column: the target column.
+        task: what the name of the column says.
+    """
+    if task not in ("classification", "multilabel"):
+        return LabelCells(task)
+    filled = [cell for cell in cells if cell is not None and cell != ""]
+    lists = [items for cell in filled if (items := _list_or_none(cell)) is not None]
+    has_lists = 2 * len(lists) > len(filled)
+    several = task == "multilabel" or (has_lists and any(len(items) > 1 for items in lists))
+    if not several:
+        note = f"the lists in the column {column!r} hold one label each"
+        return LabelCells(task, has_lists=has_lists, notes=(note,) if has_lists else ())
+    has_vectors = has_lists and len(lists) == len(filled) and _are_vectors(lists)
+    separator = _separator([cell for cell in filled if isinstance(cell, str) and _list_or_none(cell) is None])
+    notes = []
+    if has_vectors:
+        notes.append(f"the column {column!r} holds vectors of 0 and 1: its labels are the places of the ones, from 0")
+    elif task == "classification" or any(isinstance(cell, str) for cell in filled if has_lists):
+        notes.append(f"the column {column!r} holds lists: an utterance may have several labels")
+    if separator == "|":
+        notes.append(f"labels in the column {column!r} are parted by '|'")
+    return LabelCells("multilabel", separator, has_lists, has_vectors, tuple(notes))
+
+
+def _list_or_none(cell: Any) -> list[Any] | None:
+    try:
+        return _list_in(cell)
+    except UtteranceError:
+        return None
+
+
+def _are_vectors(lists: Sequence[Sequence[Any]]) -> bool:
+    length = len(lists[0])
+    if length < LEAST_VECTOR or any(len(items) != length for items in lists):
+        return False
+    return all(isinstance(item, int | float) and item in (0, 1) for items in lists for item in items)
+
+
+def _separator(cells: Sequence[str]) -> str:
+    """Return what parts labels: semicolons where any cell has one, else commas, else vertical bars, else commas."""
+    for sign in (";", ",", "|"):
+        if any(sign in cell for cell in cells):
+            return sign
+    return ","

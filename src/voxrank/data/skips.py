@@ -1,0 +1,75 @@
+"""How much of a data set was skipped: a warning where it is much, a refusal where it is most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from voxrank.data.utterance import Skipped
+from voxrank.errors import DataError, shortened
+
+MUCH_SKIPPED = 0.1
+"""Share of the utterances above which skips are said before everything else."""
+MOST_SKIPPED = 0.5
+"""Share of the utterances above which nothing is encoded, unless the user allows it."""
+SHOWN_REASONS = 2
+REASON_CHARACTERS = 160
+SOURCE_DATA = "source data: "
+"""Beginning of the reasons that concern the source data, which are not counted here."""
+
+
+def skips_warning(total: int, skipped: Sequence[Skipped]) -> str:
+    """Return a line on the share of skipped utterances where it is above a tenth; empty where it is not.
+
+    Args:
+        total: number of utterances that the user asked for.
+        skipped: those that were left out by all models or by one.
+    """
+    count = count_skipped(skipped)
+    return f"{_sentence(total, count)}: {_reasons(skipped)}" if count > MUCH_SKIPPED * total else ""
+
+
+def check_skips(name: str, total: int, skipped: Sequence[Skipped], *, allow: bool) -> None:
+    """Refuse data of which more than half is skipped.
+
+    Args:
+        name: the data set, for the message.
+        total: number of utterances that the user asked for.
+        skipped: those that are left out.
+        allow: whether the user allows it.
+
+    Raises:
+        DataError: more than half of the utterances are skipped, and the user does not allow it.
+    """
+    count = count_skipped(skipped)
+    if count > MOST_SKIPPED * total and not allow:
+        raise DataError(
+            f"{name}: expected to use at least half of the utterances, but {_sentence(total, count)}: "
+            f"{_reasons(skipped)}; mend the data, or use what is left with --allow-skips"
+        )
+
+
+def count_skipped(skipped: Sequence[Skipped]) -> int:
+    """Return the number of utterances that were skipped, each once, those of the source data aside."""
+    return len({one.utterance for one in _own(skipped)})
+
+
+def _own(skipped: Sequence[Skipped]) -> list[Skipped]:
+    return [one for one in skipped if not one.reason.startswith(SOURCE_DATA)]
+
+
+def _sentence(total: int, count: int) -> str:
+    share = f"{100 * count / total:.0f} %" if total else "all"
+    return f"{count:,} of {total:,} utterances ({share}) are skipped"
+
+
+def _reasons(skipped: Sequence[Skipped]) -> str:
+    own = _own(skipped)
+    counts = Counter(one.reason for one in own)
+    examples = {one.reason: one.utterance for one in reversed(own)}
+    told = [
+        f"{count:,} × {shortened(reason, REASON_CHARACTERS)} ({shortened(examples[reason], 80)})"
+        for reason, count in counts.most_common(SHOWN_REASONS)
+    ]
+    more = len(counts) - SHOWN_REASONS
+    return "; ".join(told) + (f"; and {more} other reason{'' if more == 1 else 's'}" if more > 0 else "")

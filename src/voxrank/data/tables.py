@@ -1,0 +1,261 @@
+"""Lines of CSV and TSV files → rows of cells, where one damaged line costs no other line.
+
+A quotation mark that nothing closes would make the rows behind it part of one cell. A cell that spans lines is
+therefore believed only as long as none of its lines is a row by itself. TSV has no quoting unless the file shows it:
+every cell that begins with a quotation mark has to be quoted as in CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from voxrank.data.endings import has_audio_ending
+from voxrank.errors import DataError, shortened
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+QUOTE = '"'
+OPEN_REASON = 'a cell opens with " and nothing closes it; close it'
+LEAST_COLUMNS = 2
+"""Columns up to which a name without an ending does not show that a line is a row."""
+UNCLOSED = "unexpected end of data"
+"""What the csv module says where a quotation mark is not closed."""
+MAX_LINE = 1 << 22
+"""Characters of a line: half a million segments, and what a machine of any size can hold."""
+TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; part it"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a file.
+
+    Attributes:
+        number: its number, from 1.
+        text: the line with its end; None where it is too long to be read.
+    """
+
+    number: int
+    text: str | None
+
+
+def text_lines(file: TextIO) -> Iterator[Line]:
+    """Return the lines of a text; one that is too long has no text."""
+    number = 0
+    while text := file.readline(MAX_LINE):
+        number += 1
+        is_whole = len(text) < MAX_LINE or text.endswith(("\n", "\r"))
+        while text and not (is_whole or text.endswith(("\n", "\r"))):
+            text = file.readline(MAX_LINE)
+        yield Line(number, text if is_whole else None)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table.
+
+    Attributes:
+        first, last: numbers of its first and its last line.
+        cells: its cells; None where it cannot be read.
+        reason: why it cannot be read.
+    """
+
+    first: int
+    last: int
+    cells: list[str] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the lines of a table are written.
+
+    Attributes:
+        delimiter: what parts the cells.
+        columns: number of columns.
+        path: place of the column with audio files; None where there is none.
+        is_quoted: whether cells may be in quotation marks.
+    """
+
+    delimiter: str
+    columns: int
+    path: int | None
+    is_quoted: bool = True
+
+
+def table_form(path: Path, header: Sequence[str], path_column: str | None) -> Form:
+    """Find out how the lines of a table are written.
+
+    Args:
+        path: the file, which is read once for it where it is TSV.
+        header: its columns.
+        path_column: the column with audio files, where there is one.
+    """
+    delimiter = DELIMITERS[path.suffix.lower()]
+    place = header.index(path_column) if path_column in header else None
+    form = Form(delimiter, len(header), place)
+    if delimiter == ",":
+        return form
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return Form(delimiter, len(header), place, is_quoted=_shows_quoting(text_lines(file), form))
+
+
+def _shows_quoting(lines: Iterable[Line], form: Form) -> bool:
+    """Return whether all cells that begin with a quotation mark are quoted as in CSV."""
+    left = Lines(lines)
+    left.take()
+    for line in left:
+        if line.text is None or QUOTE not in line.text or not _opens(line.text, form.delimiter):
+            continue
+        row = _quoted_row(line, left, form)
+        if row.cells is None:
+            return False
+        if len(row.cells) != form.columns == len(_split(line.text, form.delimiter)):
+            return False
+    return True
+
+
+def _opens(text: str, delimiter: str) -> bool:
+    return text.startswith(QUOTE) or delimiter + QUOTE in text
+
+
+class Lines:
+    """Lines that can be put back.
+
+    Args:
+        lines: the lines of a file.
+    """
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines, self._back = iter(lines), deque[Line]()
+
+    def __iter__(self) -> Iterator[Line]:
+        while (line := self.take()) is not None:
+            yield line
+
+    def take(self) -> Line | None:
+        """Return the next line, or None at the end."""
+        return self._back.popleft() if self._back else next(self._lines, None)
+
+    def put_back(self, lines: Sequence[Line]) -> None:
+        """Put lines back, in their order."""
+        self._back.extendleft(reversed(lines))
+
+
+def read_header(path: Path, lines: Lines) -> list[str]:
+    """Return the names of the columns, from the first line.
+
+    Raises:
+        DataError: there are none, or a name comes twice.
+    """
+    delimiter = DELIMITERS[path.suffix.lower()]
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            if line.text is None:
+                raise csv.Error(TOO_LONG)
+            yield line.text
+
+    try:
+        header = [name.strip() for name in next(csv.reader(texts(), delimiter=delimiter, strict=True), [])]
+    except csv.Error as error:
+        raise DataError(f"{path}: expected a header line with column names, got: {error}") from error
+    if any("\0" in name for name in header):
+        raise DataError(f"{path}: expected UTF-8 text, got zero bytes in line 1; save it as UTF-8")
+    if not any(header):
+        raise DataError(f"{path}: expected a header line with column names, got an empty one")
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    if twice:
+        raise DataError(
+            f"{path}: expected different column names, got {shortened(twice[0])!r} more than once; rename one"
+        )
+    return header
+
+
+def table_rows(lines: Lines, form: Form) -> Iterator[TableRow]:
+    """Return the rows behind the header, each of one line or of several; every line is part of one row."""
+    for line in lines:
+        if line.text is None:
+            yield TableRow(line.number, line.number, None, TOO_LONG)
+        elif form.is_quoted and QUOTE in line.text:
+            yield _quoted_row(line, lines, form)
+        else:
+            yield _plain_row(line.number, line.text, form)
+
+
+def _plain_row(number: int, text: str, form: Form) -> TableRow:
+    cells, limit = _split(text, form.delimiter), csv.field_size_limit()
+    if len(text) > limit and max(map(len, cells)) > limit:
+        return TableRow(number, number, None, _cells_reason(f"field larger than field limit ({limit})"))
+    return TableRow(number, number, cells)
+
+
+def _split(text: str, delimiter: str) -> list[str]:
+    return text.rstrip("\r\n").split(delimiter)
+
+
+def _quoted_row(first: Line, lines: Lines, form: Form) -> TableRow:
+    """Return the row that begins with a line; lines behind it that are no part of it are left."""
+    taken = [first]
+    ended_by: list[Line] = []
+    text = first.text or ""
+
+    def texts() -> Iterator[str]:
+        yield text
+        is_row = _is_row(_unquoted_cells(text, form.delimiter), form)
+        for line in lines:
+            if line.text is None or _is_swallowed(line.text, form, by_row=is_row):
+                ended_by.append(line)
+                return
+            taken.append(line)
+            yield line.text
+
+    try:
+        cells = next(csv.reader(texts(), delimiter=form.delimiter, strict=True))
+    except csv.Error as error:
+        lines.put_back([*taken[1:], *ended_by])
+        is_open = str(error) == UNCLOSED or len(taken) > 1
+        return TableRow(first.number, first.number, None, OPEN_REASON if is_open else _cells_reason(str(error)))
+    return TableRow(first.number, taken[-1].number, cells)
+
+
+def _cells_reason(error: str) -> str:
+    return f"expected plain cells, or cells in closed quotes, got: {error}"
+
+
+def _is_swallowed(text: str, form: Form, *, by_row: bool) -> bool:
+    """Return whether a line is a row by itself, and no part of a cell that was opened before.
+
+    Args:
+        text: the line.
+        form: of the table.
+        by_row: whether the line with the opening quotation mark is a row by itself. Where it is none, a line that holds
+            a quotation mark may be the one that completes it.
+    """
+    if QUOTE not in text:
+        return _is_row(_split(text, form.delimiter), form)
+    return by_row and _is_row(_unquoted_cells(text, form.delimiter), form)
+
+
+def _unquoted_cells(text: str, delimiter: str) -> list[str]:
+    """Return the cells of one line; a quotation mark that is not closed in the line is no quotation mark."""
+    try:
+        cells = next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        if str(error) != UNCLOSED:
+            return _split(text, delimiter)
+        cells = next(csv.reader([text], delimiter=delimiter), [""])
+        return [*cells[:-1], *_split(cells[-1], delimiter)]
+    return cells
+
+
+def _is_row(cells: Sequence[str], form: Form) -> bool:
+    """Return whether cells are those of a row: as many as columns, and the one with the audio file is a file's name."""
+    if len(cells) != form.columns or form.path is None:
+        return False
+    name = cells[form.path].strip()
+    is_bare = len(cells) > LEAST_COLUMNS and name.isprintable() and not {" ", "."} & set(name)
+    return has_audio_ending(name) or (bool(name) and is_bare)
