@@ -19,8 +19,9 @@ from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Tran
 from voxrank.aligners.frames import Framed, LayerSource
 from voxrank.aligners.posteriors import heard, log_softmax
 from voxrank.config import EncoderOptions
+from voxrank.encoders.architectures import load_ctc
 from voxrank.encoders.base import pick_device
-from voxrank.encoders.checkpoints import find_checkpoint, load_config, load_ctc, load_extractor, load_vocabulary
+from voxrank.encoders.checkpoints import find_checkpoint, load_config, load_extractor, load_vocabulary
 from voxrank.encoders.huggingface import HiddenStates
 from voxrank.errors import ModelError, UtteranceError
 from voxrank.targets.ctc import BLANK
