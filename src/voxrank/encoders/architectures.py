@@ -60,7 +60,8 @@ def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
     Raises:
         ModelError: the model takes no audio, or transformers cannot build it.
     """
-    named = named_class(config)
+    own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
+    named = None if own_code else named_class(config)
     with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
         found = _named_architecture(named, config) if named is not None else None
         shell, architecture = found or _plain_architecture(checkpoint, config)

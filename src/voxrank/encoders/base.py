@@ -109,6 +109,7 @@ class Encoder(ABC):
     device: torch.device
     origin: str = ""
     notes: tuple[str, ...] = ()
+    _dtype: torch.dtype = torch.float32
     _offsets: dict[int, Seconds] | None = None
 
     def cost_samples(self, n_samples: int) -> int:

@@ -5,13 +5,17 @@ Whisper and AST, whose input has a fixed length, have modules of their own. All 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from voxrank.config import EncoderOptions
 from voxrank.encoders.architectures import find_architecture, load_weights
 from voxrank.encoders.base import Encoder, pick_device
-from voxrank.encoders.checkpoints import find_checkpoint, load_config, load_extractor, reading
+from voxrank.encoders.checkpoints import Checkpoint, find_checkpoint, load_config, load_extractor, reading
 from voxrank.encoders.hidden_states import HiddenStates
 from voxrank.encoders.patches import SpectrogramTransformer
 from voxrank.encoders.whisper import Whisper, load_whisper_extractor
+from voxrank.errors import ModelError
 
 __all__ = ["HiddenStates", "load"]
 
@@ -39,9 +43,20 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     else:
         extractor = load_extractor(checkpoint)
     model = load_weights(checkpoint, architecture).to(device)
-    with reading(checkpoint, "settings"):
+    with _named(checkpoint), reading(checkpoint, "settings"):
         if config.model_type == "whisper":
             return Whisper(model, extractor, options)
         if config.model_type == "audio-spectrogram-transformer":
             return SpectrogramTransformer(model, extractor, options)
         return HiddenStates(checkpoint, model, extractor, options)
+
+
+@contextmanager
+def _named(checkpoint: Checkpoint) -> Iterator[None]:
+    """Put the model's name before messages that lack it."""
+    try:
+        yield
+    except ModelError as error:
+        if str(error).startswith(checkpoint.name):
+            raise
+        raise ModelError(f"{checkpoint.name}: {error}") from error

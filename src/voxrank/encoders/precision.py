@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from voxrank.encoders.base import LayerFrames, Waveform
+from voxrank.encoders.base import Encoder
 from voxrank.encoders.features import UNFIT
 from voxrank.encoders.finite import is_finite
 from voxrank.encoders.padding import noise
-from voxrank.errors import reason
+from voxrank.errors import ModelError, reason
 from voxrank.memory import is_out_of_memory
 
 MARGIN = 4.0
@@ -26,6 +26,9 @@ MARGIN = 4.0
 
 OPERATIONS = 8
 """Operations of a block that round their result, about."""
+
+FRONT_BLOCKS = 3
+"""Blocks whose roundings equal those of the convolutions and norms before the first block, about."""
 
 SENSITIVE = (
     nn.modules.conv._ConvNd,  # noqa: SLF001, the base class of all convolutions
@@ -37,18 +40,7 @@ SENSITIVE = (
 """Modules that the first fallback keeps in float32, beside those whose class is called a norm."""
 
 
-class Halvable(Protocol):
-    """What is needed of an encoder to check its precision: it runs its model in `_dtype`."""
-
-    sample_rate: int
-    min_samples: int
-    window_samples: int
-    _dtype: torch.dtype
-
-    def _forward(self, windows: list[Waveform]) -> Iterator[LayerFrames]: ...
-
-
-def lower_precision(encoder: Any, model: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
+def lower_precision(encoder: Encoder, model: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
     """Have an encoder compute in a lower precision, as far as its features stay right.
 
     Args:
@@ -61,35 +53,76 @@ def lower_precision(encoder: Any, model: nn.Module, dtype: torch.dtype) -> tuple
     """
     if dtype == torch.float32:
         return ()
-    window = noise(max(encoder.min_samples, min(encoder.sample_rate, encoder.window_samples)))
-    exact = _features(encoder, window)
+    exact = _features(encoder)
     whole = _Weights(model)
     model.to(dtype)
-    encoder._dtype = dtype  # noqa: SLF001, the encoder's part of the conversion
-    fault = _fault(encoder, model, window, exact, dtype)
+    encoder._dtype = dtype  # noqa: SLF001, set by its own package
+    fault = _fault(encoder, model, exact)
     if fault is None:
         return ()
     hooks = _keep_sensitive(model, whole, dtype)
-    if _fault(encoder, model, window, exact, dtype) is None:
+    if _fault(encoder, model, exact) is None:
         return (f"{fault}: its norms and convolutions are computed in float32",)
     for hook in hooks:
         hook.remove()
     whole.restore(model)
-    encoder._dtype = torch.float32  # noqa: SLF001
+    encoder._dtype = torch.float32  # noqa: SLF001, set by its own package
     return (f"{fault}: it is computed in float32",)
+
+
+def autocast_precision(encoder: Encoder, module: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
+    """Have an encoder whose module is autocast compute in a lower precision, if its features stay right.
+
+    Args:
+        encoder: computes in float32; its `_dtype` is set.
+        module: its module, whose weights stay in float32.
+        dtype: the precision that is wished for.
+
+    Returns:
+        A line for the user where the module does not compute as wished; else nothing.
+    """
+    if dtype == torch.float32:
+        return ()
+    exact = _features(encoder)
+    encoder._dtype = dtype  # noqa: SLF001, set by its own package
+    fault = _fault(encoder, module, exact)
+    if fault is None:
+        return ()
+    encoder._dtype = torch.float32  # noqa: SLF001, set by its own package
+    return (f"{fault}: it is computed in float32",)
+
+
+def check_probe(encoder: Encoder, samples: int) -> None:
+    """Refuse an encoder whose features of noise are not numbers.
+
+    Args:
+        encoder: the encoder.
+        samples: length of the noise; no more than the encoder's window is used.
+
+    Raises:
+        ModelError: a layer gives NaN or infinite features.
+    """
+    for layer, frames in enumerate(_features(encoder, samples)):
+        if not is_finite(frames):
+            raise ModelError(
+                f"features of {samples / encoder.sample_rate:g} s of noise are NaN or infinite at layer {layer}; "
+                "give a checkpoint whose features are finite"
+            )
 
 
 def rounding_bound(dtype: torch.dtype, layer: int) -> float:
     r"""Return the largest relative error of a layer that rounding explains.
 
-    Errors of independent roundings add up as a random walk: with `OPERATIONS` roundings a block, the error of layer l
-    is about :math:`\epsilon \sqrt{\mathrm{OPERATIONS}\,(l + 1)}`. It is multiplied by `MARGIN`, and is at most 1/2.
+    Errors of independent roundings add up as a random walk: with `OPERATIONS` roundings a block, and a front end that
+    counts as `FRONT_BLOCKS` blocks, the error of layer l is about
+    :math:`\epsilon \sqrt{\mathrm{OPERATIONS}\,(l + \mathrm{FRONT\_BLOCKS})}`. It is multiplied by `MARGIN`, and is at
+    most 1/2.
 
     Args:
         dtype: the precision.
         layer: index of the layer; 0 stands behind the front end.
     """
-    return min(0.5, MARGIN * torch.finfo(dtype).eps * math.sqrt(OPERATIONS * (layer + 1)))
+    return min(0.5, MARGIN * torch.finfo(dtype).eps * math.sqrt(OPERATIONS * (layer + FRONT_BLOCKS)))
 
 
 def compare_features(exact: list[torch.Tensor], rounded: list[torch.Tensor], dtype: torch.dtype) -> str | None:
@@ -123,24 +156,25 @@ def _relative_error(exact: torch.Tensor, rounded: torch.Tensor) -> float:
     return max(float(whole), float(features.median()))
 
 
-def _features(encoder: Any, window: Waveform) -> list[torch.Tensor]:
-    with torch.inference_mode():
+def _features(encoder: Encoder, samples: int = 0) -> list[torch.Tensor]:
+    """Features of each layer of noise, of a second where no number of samples is given."""
+    window = noise(max(encoder.min_samples, min(samples or encoder.sample_rate, encoder.window_samples)))
+    with torch.no_grad():  # what models keep of this pass may be trained through
         return [piece.frames.float().cpu() for piece in encoder._forward([window])]  # noqa: SLF001
 
 
-def _fault(
-    encoder: Any, model: nn.Module, window: Waveform, exact: list[torch.Tensor], dtype: torch.dtype
-) -> str | None:
+def _fault(encoder: Encoder, model: nn.Module, exact: list[torch.Tensor]) -> str | None:
     """What is wrong with the model in lower precision; None where nothing is."""
+    dtype = encoder._dtype  # noqa: SLF001
     name = str(dtype).removeprefix("torch.")
     if not all(is_finite(weight) for weight in model.parameters()):
         return f"some weights are too large for {name}"
     try:
-        return compare_features(exact, _features(encoder, window), dtype)
+        return compare_features(exact, _features(encoder), dtype)
     except UNFIT as error:
         if is_out_of_memory(error):
             raise
-        return f"{name} does not run on this machine ({reason(error, 80)})"
+        return f"the model does not run in {name} ({reason(error, 80)})"
 
 
 class _Weights:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders import huggingface
+from voxrank.encoders import hidden_states
 from voxrank.encoders.base import LayerFrames
 from voxrank.encoders.padding import leaks
 from voxrank.encoders.registry import load_encoder
@@ -187,7 +187,7 @@ def test_a_front_end_is_exact_in_a_batch(load, family):
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-group", "data2vec", "conformer-relative"])
 def test_the_proof_finds_a_leak_and_the_frames_stay_right(monkeypatch, directory, family):
-    monkeypatch.setattr(huggingface, "keep_padding_out", lambda model, lengths: None)
+    monkeypatch.setattr(hidden_states, "keep_padding_out", lambda model, lengths: None)
     encoder = load_encoder(directory(family))
     assert not encoder.pads
     waveforms = [models.speech_like(n, seed=n) for n in (5_000, 3_333)]
