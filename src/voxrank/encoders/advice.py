@@ -23,6 +23,9 @@ PACKAGE_PATTERNS = (
 )
 """How messages about a missing package name it, the most exact first."""
 
+FLASH_ATTENTION = "FlashAttention2"
+"""How messages call the package flash-attn."""
+
 READ_FAILURES = (
     OSError,
     EOFError,
@@ -83,6 +86,8 @@ def advise(error: BaseException, name: str, part: str, version: str) -> str:
 def missing_package(error: BaseException) -> str | None:
     """Return the name of the package that an exception says is missing; None where it says nothing of the kind."""
     for one in _chain(error):
+        if isinstance(one, ImportError) and FLASH_ATTENTION in str(one):
+            return "flash-attn"
         if isinstance(one, ModuleNotFoundError) and one.name:
             return one.name.partition(".")[0]
         if isinstance(one, ImportError):

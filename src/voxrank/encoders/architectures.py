@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from voxrank.encoders.checkpoints import AUDIO_INPUTS, Checkpoint, is_quantised, reading, tf
 from voxrank.encoders.finite import check_finite
@@ -24,6 +24,9 @@ from voxrank.errors import ModelError
 
 OUTER_NAMES = {r"^(model\.)?encoder\.": ""}
 """Names of an encoder's weights in a checkpoint that holds more, such as a decoder → in the encoder alone."""
+
+UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError)
+"""What a class raises whose configuration it is not made for."""
 
 TRAINING_ONLY = ("masked_spec_embed",)
 """Weights that only SpecAugment reads, and that some checkpoints leave out."""
@@ -63,7 +66,10 @@ def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
     own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
     named = None if own_code else named_class(config)
     with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
-        found = _named_architecture(named, config) if named is not None else None
+        found = None
+        if named is not None:
+            with suppress(*UNFIT):  # its head may need settings that config.json lacks
+                found = _named_architecture(named, config)
         shell, architecture = found or _plain_architecture(checkpoint, config)
     if not takes_audio(shell):
         takes = getattr(shell, "main_input_name", "something unknown")
@@ -82,16 +88,17 @@ def named_class(config: Any) -> Any | None:
     Args:
         config: a model's configuration.
     """
-    names = getattr(config, "architectures", None) or ()
+    names = getattr(config, "architectures", None)
     modules = [tf]
     package, _, module = type(config).__module__.rpartition(".")
     if package.startswith("transformers.models.") and module.startswith("configuration_"):
         modules.append(importlib.import_module(f"{package}.{module.replace('configuration_', 'modeling_', 1)}"))
-    for name in names:
+    for name in names if isinstance(names, list | tuple) else ():
         for place in modules:
-            found = getattr(place, name, None) if isinstance(name, str) else None
-            if isinstance(found, type) and issubclass(found, nn.Module):
-                return found
+            found: Any = getattr(place, name, None) if isinstance(name, str) else None
+            if isinstance(found, type) and issubclass(found, tf.PreTrainedModel):
+                made_for = getattr(found, "config_class", None)
+                return found if isinstance(made_for, type) and isinstance(config, made_for) else None
     return None
 
 

@@ -7,6 +7,7 @@ window of fixed length. This is measured: the axis of time is the one that grows
 from __future__ import annotations
 
 import inspect
+from bisect import bisect_left
 from typing import Any
 
 import torch
@@ -20,6 +21,16 @@ from voxrank.memory import is_out_of_memory
 
 PROBES_S: tuple[Seconds, Seconds] = (1.0, 3.0)
 """Lengths of the audio that shows where time lies."""
+
+SHORT_PROBES_S: tuple[Seconds, Seconds] = (0.25, 0.75)
+"""The same within a fixed window, beyond which extractors cut audio off."""
+
+HOP_SLACK = 0.1
+"""Share by which the hop that an extractor says may differ from what is measured."""
+
+STEPS_SLACK = 0.02
+"""Share of its steps that may be missing at the end of long audio, beside a few that rounding takes."""
+SLACK_STEPS = 2
 
 MASKS = ("attention_mask", "input_features_mask", "padding_mask", "feature_attention_mask")
 """Names under which extractors return which steps are audio."""
@@ -80,6 +91,39 @@ class FeatureReader:
             values = values[:steps]
         return values, steps
 
+    def longest(self, limit: int) -> int:
+        """Return the longest audio, in samples, of which the extractor leaves nothing out, up to a limit.
+
+        Some cut off what is beyond a maximum, or cut long audio into several inputs.
+
+        Args:
+            limit: in samples.
+        """
+        if self.window_samples is not None:
+            return min(limit, self.window_samples)
+        tenth = self.sample_rate // 10
+        first = round(PROBES_S[1] * self.sample_rate)
+        if limit <= first or self._is_whole(limit):
+            return limit
+        lengths = range(first, limit, tenth)
+        cut = bisect_left(lengths, True, key=lambda samples: not self._is_whole(samples))  # noqa: FBT003
+        return lengths[max(0, cut - 1)]
+
+    def _is_whole(self, samples: int) -> bool:
+        """Whether the last half second of audio of this length gives as many steps as half a second elsewhere."""
+        half = self.sample_rate // 2
+        try:
+            usual = self._steps(3 * half) - self._steps(2 * half)
+            last = self._steps(samples) - self._steps(samples - half)
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        return last >= usual * (1 - STEPS_SLACK) - SLACK_STEPS
+
+    def _steps(self, samples: int) -> int:
+        return int(self._extract(noise(samples), **self._unpadded)[0].shape[self.time])
+
     def _measure(self) -> None:
         short, long = (self._shape(seconds) for seconds in PROBES_S)
         grown = _grown(short, long)
@@ -92,7 +136,7 @@ class FeatureReader:
         """Find time in what is padded to one length, by asking for it without padding."""
         for arguments in UNPADDED:
             try:
-                short, long = (self._shape(seconds, **arguments) for seconds in PROBES_S)
+                short, long = (self._shape(seconds, **arguments) for seconds in SHORT_PROBES_S)
             except ModelError:
                 continue
             grown = _grown(short, long)
@@ -104,8 +148,9 @@ class FeatureReader:
                 f"{PROBES_S[1]:g} s of audio, so that which axis is time cannot be known; name another encoder"
             )
         self.time, self.padded, self._unpadded = grown[0], True, dict(arguments)
-        steps = long[self.time] - short[self.time]
-        hop = round((PROBES_S[1] - PROBES_S[0]) * self.sample_rate) / steps
+        measured = (SHORT_PROBES_S[1] - SHORT_PROBES_S[0]) * self.sample_rate / (long[self.time] - short[self.time])
+        said = getattr(self._extractor, "hop_length", None)
+        hop = said if isinstance(said, int) and abs(said - measured) <= HOP_SLACK * measured else measured
         self.window_steps = full[self.time]
         self.window_samples = round(full[self.time] * hop)
 
@@ -128,13 +173,18 @@ class FeatureReader:
         taken = self._accepted
         made = self._extractor(window, **{key: value for key, value in wished.items() if taken is None or key in taken})
         wanted = self._input_name(made)
+        if len(made[wanted]) != 1:
+            raise ModelError(
+                f"the feature extractor cuts {len(window) / self.sample_rate:g} s of audio into several inputs"
+            )
         mask = next((made[name] for name in MASKS if name in made), None)
         return torch.as_tensor(made[wanted])[0], None if mask is None else torch.as_tensor(mask)[0]
 
     def _input_name(self, made: Any) -> str:
         if self._wanted in made:
             return str(self._wanted)
-        names = [str(name) for name, value in made.items() if torch.is_tensor(value) and value.is_floating_point()]
+        floats = [str(name) for name, value in made.items() if torch.is_tensor(value) and value.is_floating_point()]
+        names = [name for name in floats if name not in MASKS]
         if self._wanted not in AUDIO_INPUTS and len(names) == 1:  # the model calls its input otherwise
             return names[0]
         raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {self._wanted}")

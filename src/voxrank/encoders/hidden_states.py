@@ -235,10 +235,8 @@ class HiddenStates(Encoder):
         return next((more for more in lengths if self._problem(noise(more)) is None), second)
 
     def _longest(self, options: EncoderOptions) -> int:
-        """The longest window: what the options say, and no more than the model's own window."""
-        longest = round(options.window_s * self.sample_rate)
-        fixed = self._reader.window_samples
-        return max(self.min_samples, longest if fixed is None else min(longest, fixed))
+        """The longest window: what the options say, and no more than the feature extractor takes as a whole."""
+        return max(self.min_samples, self._reader.longest(round(options.window_s * self.sample_rate)))
 
     def _count_or_zero(self, samples: int) -> int:
         """Frames of a window as far as the feature extractor tells; 0 where it refuses."""
@@ -251,6 +249,11 @@ class HiddenStates(Encoder):
 
     def _problem(self, window: Waveform) -> str | None:
         """Why a window cannot be encoded; None when it can."""
+        pieces = self._pieces(window)
+        return pieces if isinstance(pieces, str) else None
+
+    def _pieces(self, window: Waveform) -> list[LayerFrames] | str:
+        """The layers of a window, or why it cannot be encoded."""
         try:
             pieces = list(self._forward([window]))
         except UNFIT as error:
@@ -259,7 +262,7 @@ class HiddenStates(Encoder):
             return str(error) if isinstance(error, ModelError) else reason(error)
         if any(min(piece.lengths) == 0 for piece in pieces):
             return "a layer makes no frame"
-        return None if all(piece.frames.isfinite().all() for piece in pieces) else "frames are not finite"
+        return pieces if all(piece.frames.isfinite().all() for piece in pieces) else "frames are not finite"
 
     def _measure_layers(self) -> tuple[Layer, ...]:
         fixed = self._reader.window_samples if self._reader.padded else None
@@ -290,15 +293,14 @@ class HiddenStates(Encoder):
         fixed = self._reader.window_samples if self._reader.padded else None
         for seconds in PROBES_S:
             samples = round(seconds * self.sample_rate)
-            window = noise(samples if fixed is None else min(samples, fixed))
-            problem = self._problem(window)
-            if problem is not None:
-                self._refuse(f"does not encode {seconds:g} s of noise ({problem}); name another encoder")
-            self._check_count(window)
+            self._check_count(noise(samples if fixed is None else min(samples, fixed)))
 
     def _check_count(self, window: Waveform) -> None:
         seconds = len(window) / self.sample_rate
-        for layer, piece in zip(self.layers, self._forward([window]), strict=True):
+        pieces = self._pieces(window)
+        if isinstance(pieces, str):
+            self._refuse(f"does not encode {seconds:g} s of noise ({pieces}); name another encoder")
+        for layer, piece in zip(self.layers, pieces, strict=True):
             (frames,), dim, expected = piece.lengths, piece.frames.shape[1], layer.frame_rate * seconds
             if dim != layer.dim or abs(frames - expected) > SLACK_FRAMES + RATE_SLACK * expected:
                 self._refuse(
