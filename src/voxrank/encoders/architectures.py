@@ -151,7 +151,8 @@ def _named_architecture(named: Any, config: Any) -> tuple[Any, Architecture] | N
     path, encoder = found
     if not path:
         return encoder, Architecture(named, encoder.config, inner=False)
-    inner = path != getattr(type(encoder), "base_model_prefix", "")
+    plain = tf.MODEL_MAPPING.get(type(config), None)  # what AutoModel builds
+    inner = type(encoder) is not plain and type(encoder) not in (plain if isinstance(plain, tuple) else ())
     return encoder, Architecture(type(encoder), encoder.config, inner, (named, config, path))
 
 
