@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from voxrank.config import EncoderOptions
@@ -10,6 +11,8 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
 from voxrank.joint import JOINT_KINDS, JointLayer
 from voxrank.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 KEPT_PARAMETERS = 500_000_000
 """Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
@@ -26,6 +29,9 @@ class Stable:
         for position, spec in enumerate(specs, start=1):
             watcher.load(spec, position, len(specs))
             encoder = load_encoder(spec, options)
+            for line in encoder.notes:
+                logger.info("%s: %s", spec, line)
+                watcher.note(f"{spec}: {line}")
             self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
             if sum(self.parameters.values()) <= KEPT_PARAMETERS:
                 self._kept[spec] = encoder

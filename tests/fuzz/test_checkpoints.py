@@ -91,7 +91,10 @@ def test_settings_of_any_value(copied, hubert, name, data):
     more = [
         "is_encoder_decoder",
         "encoder_config",
+        "architectures",
         "attn_implementation",
+        "quantization_config",
+        "return_dict",
         "auto_map",
         "num_labels",
         "n_fft",

@@ -19,8 +19,9 @@ from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Tran
 from voxrank.aligners.frames import Framed, LayerSource
 from voxrank.aligners.posteriors import heard, log_softmax
 from voxrank.config import EncoderOptions
+from voxrank.encoders.architectures import load_ctc
 from voxrank.encoders.base import pick_device
-from voxrank.encoders.checkpoints import find_checkpoint, load_config, load_ctc, load_extractor, load_vocabulary
+from voxrank.encoders.checkpoints import find_checkpoint, load_config, load_extractor, load_vocabulary
 from voxrank.encoders.huggingface import HiddenStates
 from voxrank.errors import ModelError, UtteranceError
 from voxrank.targets.ctc import BLANK
@@ -63,6 +64,7 @@ class Ctc(Aligner):
         encoder = Posteriors(checkpoint, model, load_extractor(checkpoint), options)
         self._source, self.encoder = LayerSource(encoder, 0, threads), encoder
         self.record = AlignerRecord("ctc", name, trained=True)
+        self.notes = tuple(f"{name}: {line}" for line in encoder.notes)
         self._unknown: Counter[str] = Counter()
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
@@ -75,7 +77,10 @@ class Ctc(Aligner):
         if self._unknown:
             listed = ", ".join(f"{name!r} ({count})" for name, count in self._unknown.most_common(SHOWN_NAMES))
             more = f" and {len(self._unknown) - SHOWN_NAMES} more" if len(self._unknown) > SHOWN_NAMES else ""
-            self.notes = (f"{self.record.model} has no symbol for {listed}{more}: heard as any unit",)
+            self.notes = (
+                *self.notes,
+                f"{self.record.model} has no symbol for {listed}{more}: heard as any unit",
+            )
         return [aligned[place] for place in every]
 
     def _timeline(

@@ -97,8 +97,10 @@ def load_aligner(
         return Uniform()
     if spec.kind == "ctc" and spec.model is not None:
         return Ctc(spec.model, options, threads)
+    notes: tuple[str, ...] = ()
     if spec.model is not None and spec.model not in candidates:
         encoder = load_encoder(spec.model, options)
+        notes = tuple(f"{spec.model}: {line}" for line in encoder.notes)
         candidates, lend = [spec.model], lambda _: encoder
     if spec.layer is not None and spec.model is not None:
         model, layer = spec.model, spec.layer
@@ -109,7 +111,9 @@ def load_aligner(
         tried = candidates if spec.model is None else [spec.model]
         model, layer = choose_reference(tried, lend, transcripts, names, threads)
     source = LayerSource(lend(model), layer, threads)
-    return Flat(source) if spec.kind == "flat" else Head(source)
+    aligner = Flat(source) if spec.kind == "flat" else Head(source)
+    aligner.notes = notes
+    return aligner
 
 
 def favoured(aligner: Aligner, candidates: Sequence[str], lend: Callable[[str], Encoder]) -> list[str]:

@@ -95,6 +95,7 @@ class Encoder(ABC):
         budget_samples: padded samples in one forward pass.
         device: where it runs.
         origin: the package that brings it and its version, where that is a plug-in; the registry says it.
+        notes: what the user should know about the model as it was loaded, a line each.
     """
 
     spec: str
@@ -107,6 +108,8 @@ class Encoder(ABC):
     budget_samples: int
     device: torch.device
     origin: str = ""
+    notes: tuple[str, ...] = ()
+    _dtype: torch.dtype = torch.float32
     _offsets: dict[int, Seconds] | None = None
 
     def cost_samples(self, n_samples: int) -> int:

@@ -1,4 +1,4 @@
-"""A hub id or a local directory → configuration, feature extractor and weights, or one line that says why not."""
+"""A hub id or a local directory → configuration, feature extractor and vocabulary, or one line that says why not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.plausible import check_config, check_extractor, check_rate, check_stored
-from voxrank.errors import ModelError, reason
+from voxrank.encoders.advice import advise, is_read_failure
+from voxrank.encoders.plausible import check_config, check_extractor, check_rate
+from voxrank.errors import ModelError, reason, shortened
 
 hub: Any = huggingface_hub  # Any: much of both packages is not annotated
 tf: Any = transformers
@@ -27,14 +30,20 @@ HUB_TIMEOUT_S = 5.0
 AUDIO_INPUTS = ("input_values", "input_features")
 """What transformers calls a waveform or a spectrogram."""
 
-INNER_NAMES = {r"^(model\.)?encoder\.": ""}
-"""Names of an encoder's weights in a checkpoint that holds more, such as a decoder → in the encoder alone."""
-
 NO_EXTRACTOR = "Can't load feature extractor"
 """How transformers begins to say that there is no preprocessor_config.json."""
 
-TRAINING_ONLY = ("masked_spec_embed",)
-"""Weights that only SpecAugment reads, and that some checkpoints leave out."""
+QUANTISERS = {
+    "bitsandbytes": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "aqlm": "aqlm",
+    "hqq": "hqq",
+    "eetq": "eetq",
+    "torchao": "torchao",
+    "compressed-tensors": "compressed-tensors",
+}
+"""Methods of quantisation → the package that reads their weights."""
 
 # Modules after the last block, which fine-tuned checkpoints may add: they belong to a head.
 HEAD_SETTINGS = ("add_adapter", "use_intermediate_ffn_before_adapter")
@@ -57,21 +66,6 @@ class Checkpoint:
     trusted: bool
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What is built for a model.
-
-    Attributes:
-        kind: transformers' class of the encoder.
-        config: its configuration.
-        inner: True when the checkpoint holds it as part of a model, such as one with a decoder.
-    """
-
-    kind: Any
-    config: Any
-    inner: bool
-
-
 def find_checkpoint(name: str, options: EncoderOptions) -> Checkpoint:
     """Find a model by directory or hub id.
 
@@ -90,13 +84,29 @@ def _check_directory(name: str, path: Path) -> Path:
         raise ModelError(f"{name}: there is no such directory; check the path, or give a hub id such as owner/model")
     if not path.is_dir():
         raise ModelError(f"{name} is a file; give the directory that holds config.json and the weights")
+    if (path / "adapter_config.json").exists():  # transformers would fetch the model that it names
+        raise ModelError(_adapters(name, path / "adapter_config.json"))
     if not (path / "config.json").is_file():
         raise ModelError(
             f"{name} has no config.json; give the directory of a model saved by transformers (save_pretrained)"
         )
-    if (path / "adapter_config.json").exists():  # transformers would fetch the model that it names
-        raise ModelError(f"{name} holds adapters of another model; merge them into it, and give the merged model")
     return path
+
+
+def _adapters(name: str, file: Path) -> str:
+    """What to say of a folder of PEFT adapters: their kind, and the model that they belong to."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = {}
+    said = content if isinstance(content, dict) else {}
+    kind, base = said.get("peft_type"), said.get("base_model_name_or_path")
+    kind = f" {shortened(kind, 20)}" if isinstance(kind, str) and kind else ""
+    base = shortened(base, 80) if isinstance(base, str) and base else "another model"
+    return (
+        f"{name} holds{kind} adapters (PEFT) of {base}, not a model; merge them into it (merge_and_unload), save the "
+        "merged model and give its directory"
+    )
 
 
 def _only_cached(name: str) -> bool:
@@ -130,13 +140,59 @@ def load_config(checkpoint: Checkpoint) -> Any:
     with reading(checkpoint, "config.json"):
         content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
         check_config(checkpoint.name, content, trusted=checkpoint.trusted)
+        _check_known(checkpoint, content)
+        _check_quantisation(checkpoint, content)
         config = tf.AutoConfig.from_pretrained(
             checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
     for setting in HEAD_SETTINGS:
         if getattr(config, setting, False):
             setattr(config, setting, False)
+    _return_dicts(config)
     return config
+
+
+def _check_known(checkpoint: Checkpoint, content: dict[str, Any]) -> None:
+    """Refuse an architecture that the installed transformers does not have, unless the model brings its own code."""
+    kind = content.get("model_type")
+    if "auto_map" in content or not isinstance(kind, str) or not kind or kind in tf.CONFIG_MAPPING:
+        return
+    known = [name for name in tf.CONFIG_MAPPING if isinstance(name, str)]
+    near = get_close_matches(kind, known, n=1, cutoff=0.9)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise ModelError(
+        f"{checkpoint.name}: config.json names the architecture {shortened(kind, 60)!r}, which is unknown to the "
+        f"installed transformers {tf.__version__}; install a version that knows it, or name another model{meant}"
+    )
+
+
+def _check_quantisation(checkpoint: Checkpoint, content: dict[str, Any]) -> None:
+    """Refuse quantised weights whose package is not installed."""
+    how = content.get("quantization_config")
+    method = how.get("quant_method") if isinstance(how, dict) else None
+    package = QUANTISERS.get(method) if isinstance(method, str) else None
+    if package is not None and find_spec(package.replace("-", "_")) is None:
+        raise ModelError(
+            f"{checkpoint.name}: its weights are quantised with {method}, which needs the package {package}: run "
+            f"pip install {package}, or give the checkpoint before quantisation"
+        )
+
+
+def is_quantised(config: Any) -> bool:
+    """Return whether a checkpoint's weights are stored in fewer bits than its configuration counts.
+
+    Args:
+        config: its configuration.
+    """
+    return getattr(config, "quantization_config", None) is not None
+
+
+def _return_dicts(config: Any) -> None:
+    """Have the model name its outputs, whatever config.json says: features are the same, only wrapped differently."""
+    for part in (config, *(part for part in vars(config).values() if isinstance(part, tf.PretrainedConfig))):
+        for setting, value in (("return_dict", True), ("torchscript", False)):
+            if hasattr(part, setting) and getattr(part, setting) is not value:
+                setattr(part, setting, value)
 
 
 def read_settings(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -149,29 +205,6 @@ def read_settings(checkpoint: Checkpoint) -> dict[str, Any]:
         content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
     said: dict[str, Any] = content
     return said
-
-
-def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
-    """What to build: the model, or the encoder of a model that has more.
-
-    Raises:
-        ModelError: it takes no audio, or transformers cannot build it.
-    """
-    whole = getattr(config, "encoder_config", config)  # Parakeet's is a model of its own
-    with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
-        shell = tf.AutoModel.from_config(whole, trust_remote_code=checkpoint.trusted)
-        if getattr(whole, "is_encoder_decoder", False):
-            shell = shell.get_encoder()
-    takes = getattr(shell, "main_input_name", "something unknown")
-    if takes not in AUDIO_INPUTS:
-        raise ModelError(
-            f"{checkpoint.name}: {type(shell).__name__} takes {takes}, not audio; "
-            "name a speech encoder such as facebook/hubert-base-ls960"
-        )
-    if Path(checkpoint.place).is_dir():
-        check_stored(checkpoint.name, Path(checkpoint.place), sum(weight.numel() for weight in shell.parameters()))
-    inner = whole is not config or getattr(whole, "is_encoder_decoder", False)
-    return Architecture(type(shell), shell.config, inner=inner)
 
 
 def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
@@ -213,42 +246,6 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
     return extractor
 
 
-def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
-    """Load the encoder in float32, frozen. Nothing else of the checkpoint is read into memory.
-
-    Raises:
-        ModelError: the files are damaged, or lack weights of the encoder.
-    """
-    with reading(checkpoint, "weights"):
-        model, info = architecture.kind.from_pretrained(
-            checkpoint.place,
-            config=architecture.config,
-            key_mapping=INNER_NAMES if architecture.inner else None,
-            dtype=torch.float32,
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # `_check_complete` reports them
-            output_loading_info=True,
-            local_files_only=checkpoint.offline,
-        )
-    _check_complete(checkpoint, info)
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def load_ctc(checkpoint: Checkpoint, config: Any) -> Any:
-    """Load a model with its CTC head in float32, frozen.
-
-    Raises:
-        ModelError: it has no such head, or its files are damaged or incomplete.
-    """
-    kinds = tf.AutoModelForCTC._model_mapping  # noqa: SLF001, what AutoModelForCTC itself asks
-    if type(config) not in kinds:
-        raise ModelError(
-            f"{checkpoint.name}: a {config.model_type} has no CTC head; name a CTC checkpoint such as "
-            "facebook/wav2vec2-base-960h"
-        )
-    return load_weights(checkpoint, Architecture(kinds[type(config)], config, inner=False))
-
-
 def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
     """Symbol → its number, of the checkpoint's tokenizer.
 
@@ -261,18 +258,6 @@ def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
         )
         vocabulary: dict[str, int] = tokenizer.get_vocab()
     return vocabulary
-
-
-def _check_complete(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
-    """Refuse weights that would be left at random."""
-    missing = sorted(key for key in info["missing_keys"] if not key.endswith(TRAINING_ONLY))
-    misshapen = sorted(str(key[0]) for key in info["mismatched_keys"])
-    for keys, fault in ((missing, "lack"), (misshapen, "have another shape than config.json says for")):
-        if keys:
-            raise ModelError(
-                f"{checkpoint.name}: its weights {fault} {len(keys)} of the encoder's tensors ({keys[0]} …); "
-                "the model would be partly random: use the complete checkpoint and its own config.json"
-            )
 
 
 @contextmanager
@@ -288,11 +273,9 @@ def reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
     except (ModelError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        if "trust_remote_code" in str(error):
-            advice = f"the model runs its own code: if you trust its authors, add --trust-remote-code {checkpoint.name}"
-        else:
-            advice = "the file is missing, damaged or of a kind that transformers does not load: get the model again"
-        raise ModelError(f"{checkpoint.name}: cannot read its {what} ({reason(error)}); {advice}") from error
+        verb = "read" if is_read_failure(error) else "use"
+        advice = advise(error, checkpoint.name, what, tf.__version__)
+        raise ModelError(f"{checkpoint.name}: cannot {verb} its {what} ({reason(error)}); {advice}") from error
 
 
 @contextmanager

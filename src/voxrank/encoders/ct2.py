@@ -19,6 +19,7 @@ from voxrank.config import EncoderOptions
 from voxrank.encoders.base import pick_device
 from voxrank.encoders.checkpoints import tf
 from voxrank.encoders.ct2_format import Buffer, Variable, Variables, read_variables
+from voxrank.encoders.finite import check_finite
 from voxrank.encoders.plausible import MAX_LAYERS, MAX_MEL_BINS
 from voxrank.encoders.whisper import Whisper
 from voxrank.errors import ModelError, reason
@@ -106,6 +107,7 @@ def _build(kind: type[Model], config: Any, weights: dict[str, torch.Tensor]) -> 
         raise ModelError(
             f"the variables of model.bin do not make a Whisper ({' '.join(str(error).split())})"
         ) from error
+    check_finite(module)
     frozen: Model = module.eval().requires_grad_(requires_grad=False)
     return frozen
 

@@ -15,7 +15,9 @@ from torch import nn
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, count_parameters, pick_device, pick_dtype
 from voxrank.encoders.code import code_digest
+from voxrank.encoders.finite import check_finite
 from voxrank.encoders.padding import without_tf32
+from voxrank.encoders.precision import autocast_precision
 from voxrank.encoders.taps import Intake, TapEncoder, matches, nearest
 from voxrank.errors import ModelError, did_you_mean, reason
 
@@ -44,8 +46,11 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
         module = _build(target)
         device = pick_device(options.device)
         module.to(device).eval().requires_grad_(requires_grad=False)
-        tapped = TappedModule(module, pattern, device, pick_dtype(options))
-        return TapEncoder(tapped, _intake(module), options, device=device, parameters=count_parameters(module))
+        check_finite(module)
+        tapped = TappedModule(module, pattern, device)
+        encoder = ModuleEncoder(tapped, _intake(module), options, device=device, parameters=count_parameters(module))
+        encoder.notes = autocast_precision(encoder, module, pick_dtype(options))
+        return encoder
     except ModelError as error:
         raise ModelError(f"py:{rest}: {error}") from error
 
@@ -83,6 +88,25 @@ def _intake(module: nn.Module) -> Intake:
     return Intake(sample_rate=rate, min_samples=shortest, pads=bool(getattr(module, "pads", False)))
 
 
+class ModuleEncoder(TapEncoder):
+    """An encoder of a `TappedModule`."""
+
+    _model: TappedModule
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The precision that the module is autocast to."""
+        return self._model.dtype
+
+    @_dtype.setter
+    def _dtype(self, dtype: torch.dtype) -> None:
+        self._model.dtype = dtype
+
+    def settings(self) -> dict[str, str]:
+        """What the module tells, and the precision that it computes in."""
+        return super().settings() | {"precision": str(self._dtype)}
+
+
 class TappedModule:
     """A module and the places in it that are layers.
 
@@ -90,23 +114,23 @@ class TappedModule:
         module: the module.
         places: name → submodule whose output is a layer.
         settings: what its frames follow from beside its weights.
+        dtype: below float32, the forward pass is autocast to it.
 
     Args:
         module: on `device`, in evaluation mode.
         pattern: of submodule names; empty for the default.
         device: where it runs.
-        dtype: below float32, the forward pass is autocast to it.
 
     Raises:
         ModelError: no submodule has such a name.
     """
 
-    def __init__(self, module: nn.Module, pattern: str, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, pattern: str, device: torch.device) -> None:
         self.module = module
         code = code_digest(type(part) for part in module.modules())
         self.settings = {"module": repr(module), "code": code, "places": pattern}
         self._device = device
-        self._dtype = dtype
+        self.dtype = torch.float32
         self.places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
 
     def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -119,9 +143,9 @@ class TappedModule:
         return caught
 
     def _precision(self) -> AbstractContextManager[Any]:
-        if self._dtype == torch.float32:
+        if self.dtype == torch.float32:
             return nullcontext()
-        return torch.autocast(self._device.type, self._dtype)
+        return torch.autocast(self._device.type, self.dtype)
 
     @contextmanager
     def _hooks(self, caught: dict[str, torch.Tensor]) -> Iterator[None]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, pick_device
+from voxrank.encoders.finite import is_finite, refuse_not_finite
 from voxrank.encoders.mel import MelBank
 from voxrank.encoders.plausible import check_rate
 from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest
@@ -318,6 +319,7 @@ def _encoder(model: Any, names: Sequence[str], options: EncoderOptions, device: 
     graph = Graph(model, names, device)
     if not graph.names:
         raise ModelError(f"expected tensors of floating point, got {', '.join(names)}; pick others with #PATTERN")
+    check_weights(model.graph)
     intake, parameters = feed.intake(rate), count_weights(model.graph)
     make = partial(TapEncoder, tapped(graph), intake, options, device=device, parameters=parameters)
     if intake.fixed_samples is None:
@@ -343,6 +345,34 @@ def count_weights(graph: Any) -> int:
     constants = [part.t for node in graph.node if node.op_type == "Constant" for part in node.attribute]
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
     return sum(prod(tensor.dims) for tensor in [*graph.initializer, *constants] if tensor.data_type in floats)
+
+
+def check_weights(graph: Any) -> None:
+    """Refuse a graph whose weights are NaN or infinite.
+
+    Weights of operators such as convolutions must be finite. Other constants may hold -inf, as masks do, and single
+    numbers may be anything, as limits of a range are.
+
+    Args:
+        graph: the graph.
+
+    Raises:
+        ModelError: a weight is not finite.
+    """
+    onnx, _ = libraries()
+    made = {node.output[0]: part.t for node in graph.node if node.op_type == "Constant" for part in node.attribute}
+    stored = {tensor.name: tensor for tensor in graph.initializer} | made
+    learned = {name for node in graph.node if any(part in node.op_type for part in LEARNED) for name in node.input}
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
+    broken = []
+    for name, tensor in stored.items():
+        if tensor.data_type in floats and (name in learned or prod(tensor.dims) > 1):
+            values = onnx.numpy_helper.to_array(tensor)
+            double = values.dtype == np.float64
+            values = np.array(values, np.float64 if double else np.float32)  # torch lacks numpy's bfloat16
+            if not is_finite(torch.from_numpy(values), masks=name not in learned):
+                broken.append(name)
+    refuse_not_finite(broken)
 
 
 def freed(model: Any, feed: Feeder) -> Any:

@@ -9,9 +9,10 @@ measured by `leaks`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,13 +36,13 @@ class TrueLengths:
     steps: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
-    def zero_padding(self, _: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
+    def zero_padding(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Forward pre-hook of a convolution over (rows, channels, frames): zero the padded frames."""
-        (hidden,) = inputs
+        hidden, *others = inputs  # some convolutions take a mask as well
         longest = max(self.frames)
         if hidden.ndim != 3 or hidden.shape[-1] != longest or min(self.frames) == longest:
             return None
-        return (hidden.masked_fill(~valid(self.frames, longest, hidden.device)[:, None], 0.0),)
+        return (hidden.masked_fill(~valid(self.frames, longest, hidden.device)[:, None], 0.0), *others)
 
 
 class RowByRow(nn.Module):
@@ -75,16 +76,20 @@ def valid(lengths: Sequence[int], longest: int, device: torch.device) -> torch.T
     return torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
 
 
-def pack_layers(states: list[torch.Tensor], lengths: Sequence[int]) -> Iterator[LayerFrames]:
+def pack_layers(
+    states: list[torch.Tensor], lengths: Sequence[int] | Callable[[int], Sequence[int]]
+) -> Iterator[LayerFrames]:
     """Yield the true frames of each layer, and forget the layer.
 
     Args:
         states: hidden states (rows, frames, dim), one a layer; emptied on the way.
-        lengths: frames of each row; a layer that has fewer frames bounds them.
+        lengths: frames of each row, or a function that returns them for a layer of so many frames; a layer that has
+            fewer frames bounds them.
     """
     states.reverse()
     for layer in range(len(states)):
-        yield _pack(layer, states.pop(), lengths)
+        counts = lengths(states[-1].shape[1]) if callable(lengths) else lengths
+        yield _pack(layer, states.pop(), counts)
 
 
 def _pack(layer: int, hidden: torch.Tensor, lengths: Sequence[int]) -> LayerFrames:

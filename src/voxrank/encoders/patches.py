@@ -14,6 +14,7 @@ from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
 from voxrank.encoders.checkpoints import checkpoint_settings
 from voxrank.encoders.padding import pack_layers, without_tf32
+from voxrank.encoders.precision import check_probe, lower_precision
 from voxrank.errors import ModelError
 
 HOP_MS = 10
@@ -57,8 +58,10 @@ class SpectrogramTransformer(Encoder):
         self.window_samples = max(self.min_samples, min(self._full_samples, round(options.window_s * self.sample_rate)))
         self.budget_samples = round(options.batch_s * self.sample_rate)
         self._extractor = extractor
-        self._dtype = pick_dtype(options)
-        self._model = model.to(self._dtype)
+        self._dtype = torch.float32
+        self._model = model
+        check_probe(self, self.sample_rate)
+        self.notes = lower_precision(self, model, pick_dtype(options))
 
     def cost_samples(self, n_samples: int) -> int:
         """Always the whole window."""

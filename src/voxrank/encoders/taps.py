@@ -14,6 +14,7 @@ import torch
 
 from voxrank.config import EncoderOptions, Hertz
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
+from voxrank.encoders.finite import is_finite
 from voxrank.encoders.layout import BASE_ROWS, SPAN_SAMPLES, WIDER_ROWS, Layout, Shape, find_clock, find_layout
 from voxrank.encoders.padding import leaks, noise
 from voxrank.errors import ModelError, reason
@@ -100,6 +101,7 @@ class TapEncoder(Encoder):
         self.layers = tuple(Layer(i, tap.name, tap.layout.dim, tap.frame_rate) for i, tap in enumerate(self._taps))
         if intake.pads:
             self._check_padding()
+        self._check_features()
 
     def settings(self) -> dict[str, str]:
         """What the model tells."""
@@ -182,6 +184,18 @@ class TapEncoder(Encoder):
         if layout.time is None:
             return Tap(name, layout, 0.0, None)
         return Tap(name, layout, made * self.sample_rate / fixed, lambda samples: -(-samples * made // fixed))
+
+    @torch.inference_mode()
+    def _check_features(self) -> None:
+        """Refuse features of noise that are not numbers: of a second, and of three, as some overflow later."""
+        for seconds in (1, 3):
+            samples = min(seconds * self.sample_rate, self.window_samples)
+            for tap, piece in zip(self._taps, self._forward([noise(max(samples, self.min_samples))]), strict=True):
+                if not is_finite(piece.frames):
+                    raise ModelError(
+                        f"features of {seconds} s of noise are NaN or infinite at {tap.name}; give a model whose "
+                        "weights are finite, or pick other layers with #PATTERN"
+                    )
 
     @torch.inference_mode()
     def _check_padding(self) -> None:

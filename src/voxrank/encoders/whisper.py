@@ -16,6 +16,7 @@ from voxrank.config import EncoderOptions, Seconds
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
 from voxrank.encoders.checkpoints import Checkpoint, checkpoint_settings, load_extractor, tf
 from voxrank.encoders.padding import pack_layers, without_tf32
+from voxrank.encoders.precision import check_probe, lower_precision
 from voxrank.errors import ModelError
 
 CONV_STRIDE = 2
@@ -43,14 +44,17 @@ class Whisper(Encoder):
         self.sample_rate = extractor.sampling_rate
         self.min_samples = extractor.hop_length * CONV_STRIDE
         self.layers = _layers(model.config, self.sample_rate / self.min_samples)
-        self.pads = options.whisper_window == "full"
         self._positions = model.config.max_source_positions
         self._full_samples = self._positions * self.min_samples
         self.window_samples = max(self.min_samples, min(self._full_samples, round(options.window_s * self.sample_rate)))
         self.budget_samples = round(options.batch_s * self.sample_rate)
         self._extractor = extractor
-        self._dtype = pick_dtype(options)
-        self._model = model.to(self._dtype)
+        self._dtype = torch.float32
+        self._model = model
+        self.pads = False  # the probe takes a second, not the whole window
+        check_probe(self, self.sample_rate)
+        self.pads = options.whisper_window == "full"
+        self.notes = lower_precision(self, model, pick_dtype(options))
 
     def cost_samples(self, n_samples: int) -> int:
         """The whole window where every utterance is padded to it."""

@@ -160,7 +160,8 @@ def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
     """From its configuration: no weights are read."""
     import torch
 
-    from voxrank.encoders.checkpoints import find_architecture, find_checkpoint, load_config, read_settings, reading
+    from voxrank.encoders.architectures import find_architecture
+    from voxrank.encoders.checkpoints import find_checkpoint, load_config, read_settings, reading
 
     checkpoint = find_checkpoint(spec, EncoderOptions(trust_remote_code=trusted))
     config = load_config(checkpoint)

@@ -15,16 +15,9 @@ import torch
 from torch import nn
 
 from voxrank.config import EncoderOptions
+from voxrank.encoders.architectures import Architecture, load_weights
 from voxrank.encoders.base import Encoder
-from voxrank.encoders.checkpoints import (
-    Architecture,
-    Checkpoint,
-    find_checkpoint,
-    load_config,
-    load_vocabulary,
-    load_weights,
-    tf,
-)
+from voxrank.encoders.checkpoints import Checkpoint, find_checkpoint, load_config, load_vocabulary, tf
 from voxrank.encoders.registry import HUB, split_spec
 from voxrank.errors import ModelError
 from voxrank.groundtruth.answers import BLANK, SPACE, Answers

@@ -40,6 +40,13 @@ def _waveform(kind, *, normalize=True, **config):
     return build
 
 
+def _real_groups():
+    """One block with the convolution of positions of the published models: some machines round others wrongly."""
+    sizes = {"hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "initializer_range": 0.02}
+    groups = {"num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16}
+    return tf.Wav2Vec2Model(tf.Wav2Vec2Config(**_TRANSFORMER | _FRONT | sizes | groups)), tf.Wav2Vec2FeatureExtractor()
+
+
 def _wav2vec2_bert():
     config = tf.Wav2Vec2BertConfig(**_TRANSFORMER, feature_projection_input_dim=160, conv_depthwise_kernel_size=5)
     return tf.Wav2Vec2BertModel(config), tf.SeamlessM4TFeatureExtractor()
@@ -124,6 +131,7 @@ def _ast():
 FAMILIES = {
     "wav2vec2-group": _waveform("Wav2Vec2", **_FRONT),
     "wav2vec2-layer": _waveform("Wav2Vec2", **_FRONT, **_LAYER_NORM),
+    "wav2vec2-real-groups": _real_groups,
     "hubert-group": _waveform("Hubert", **_FRONT),
     "hubert-layer": _waveform("Hubert", **_FRONT, **_LAYER_NORM),
     "wavlm-group": _waveform("WavLM", normalize=False, **_FRONT),

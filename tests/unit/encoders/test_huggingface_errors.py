@@ -1,8 +1,10 @@
 """What a user reads when a model cannot be had: one line that says what is wrong and what to do."""
 
 import importlib.util
+import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import huggingface_hub
@@ -13,6 +15,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import save_file
 
 from voxrank.config import EncoderOptions
+from voxrank.encoders import checkpoints
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError
 
@@ -216,8 +219,85 @@ def test_json_that_is_none(hubert, file, what, monkeypatch):
 
 def test_a_family_that_transformers_does_not_know(hubert):
     (hubert[0] / "config.json").write_text('{"model_type": "nonsense"}')
-    with pytest.raises(ModelError, match=r"cannot read its config\.json .*nonsense"):
+    unknown = rf"names the architecture 'nonsense', .* the installed transformers {re.escape(tf.__version__)}; install"
+    with pytest.raises(ModelError, match=unknown):
         load_encoder(str(hubert[0]))
+
+
+def test_a_misspelt_family_is_told_the_nearest(hubert):
+    change_config(hubert[0], model_type="hubertt")
+    with pytest.raises(ModelError, match=r"architecture 'hubertt'.*did you mean hubert\?"):
+        load_encoder(str(hubert[0]))
+
+
+def change_config(place, **settings):
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | settings))
+
+
+@pytest.mark.parametrize("settings", [{"return_dict": False}, {"torchscript": True}])
+@pytest.mark.parametrize("family", ["hubert-group", "whisper"])
+def test_outputs_are_named_whatever_the_configuration_says(tmp_path, family, settings):
+    place = Path(models.save(tmp_path, *models.build(family)))
+    expected = [piece.frames for piece in load_encoder(str(place)).encode([models.speech_like(9_000)])]
+    change_config(place, **settings)
+    for piece, frames in zip(load_encoder(str(place)).encode([models.speech_like(9_000)]), expected, strict=True):
+        assert torch.equal(piece.frames, frames)
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq"])
+def test_quantised_weights_name_the_package_that_they_need(hubert, monkeypatch, method):
+    monkeypatch.setattr(checkpoints, "find_spec", lambda name: None)
+    change_config(hubert[0], quantization_config={"quant_method": method})
+    package = checkpoints.QUANTISERS[method]
+    with pytest.raises(ModelError, match=f"quantised with {method}, which needs the package {package}: run pip"):
+        load_encoder(str(hubert[0]))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_folder_of_adapters_is_told_apart_from_a_model(hubert, whole):
+    place, _ = hubert
+    (place / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "some/model"}')
+    if not whole:
+        (place / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"holds LORA adapters \(PEFT\) of some/model, not a model; merge them"):
+        load_encoder(str(place))
+
+
+@pytest.mark.parametrize("content", ["{oops", "[]", '{"peft_type": 3}', "[" * 100_000])
+def test_adapters_of_an_unreadable_configuration_are_still_named(hubert, content):
+    (hubert[0] / "adapter_config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"holds adapters \(PEFT\) of another model, not a model"):
+        load_encoder(str(hubert[0]))
+
+
+@pytest.mark.parametrize("named", [["HubertForNothing"], ["BertModel"], ["WhisperForConditionalGeneration"], [], None])
+def test_a_class_that_does_not_fit_the_configuration_is_passed_over(hubert, named):
+    change_config(hubert[0], architectures=named)
+    assert len(load_encoder(str(hubert[0])).layers) == 4
+
+
+ADVICE = {
+    ImportError("TimmWrapper requires the timm library but it was not found"): "needs the package timm: run pip",
+    ImportError("Using `bitsandbytes` requires it: `pip install -U bitsandbytes>=0.46.1`"): "package bitsandbytes: run",
+    ModuleNotFoundError("No module named 'a.b'", name="a.b"): "needs the package a: run pip install a",
+    ImportError("FlashAttention2 has been toggled on, but"): "needs the package flash-attn",
+    OSError("You are trying to access a gated repo."): "accept its terms on its page of the hub",
+    OSError("no file named model.safetensors"): "the file is missing or damaged: get the model again",
+    ValueError("layers must be even"): f"transformers {tf.__version__} cannot build what config.json describes",
+}
+
+
+@pytest.mark.parametrize("error", ADVICE, ids=str)
+def test_the_file_is_blamed_only_where_it_could_not_be_read(error):
+    checkpoint = checkpoints.Checkpoint("name", "place", offline=True, trusted=False)
+    with (
+        pytest.raises(ModelError, match=f"^name: cannot (read|use) its architecture .*; .*{ADVICE[error]}") as raised,
+        checkpoints.reading(checkpoint, "architecture"),
+    ):
+        raise error
+    blamed = isinstance(error, OSError) and "gated" not in str(error)
+    assert ("get the model again" in str(raised.value)) is blamed
 
 
 def test_a_model_of_text(tmp_path):

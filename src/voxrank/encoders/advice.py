@@ -1,0 +1,114 @@
+"""What to do when transformers cannot read or build a part of a model: one line of advice for each kind of failure.
+
+The file is blamed only where reading it failed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import struct
+import zipfile
+import zlib
+
+from safetensors import SafetensorError
+
+PACKAGE_PATTERNS = (
+    r"pip install (?:-U |--upgrade )*['\"]?([A-Za-z][\w.-]*)",
+    r"requires? the ([A-Za-z][\w.-]*) library",
+    r"requires? (?:the latest version of )?[`'\"]?([A-Za-z][\w.-]*)[`'\"]?",
+    r"No module named ['\"]?([A-Za-z][\w-]*)",
+    r"No package metadata was found for ['\"]?([A-Za-z][\w-]*)",
+)
+"""How messages about a missing package name it, the most exact first."""
+
+FLASH_ATTENTION = "FlashAttention2"
+"""How messages call the package flash-attn."""
+
+READ_FAILURES = (
+    OSError,
+    EOFError,
+    UnicodeError,
+    json.JSONDecodeError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    SafetensorError,
+)
+"""What reading a damaged or missing file raises."""
+
+READ_WORDS = (
+    "PytorchStreamReader",
+    "not a valid JSON",
+    "Weights only load failed",
+    "unpickl",
+    "safetensors",
+    "deserializ",
+    "corrupt",
+    "invalid load key",
+    "checkpoint file",
+)
+"""Words of messages that other exceptions carry when reading a file failed."""
+
+GATED_WORDS = ("gated repo", "401 Client Error", "403 Client Error", "restricted")
+
+
+def advise(error: BaseException, name: str, part: str, version: str) -> str:
+    """Return what to do about a failure.
+
+    Args:
+        error: the exception that was raised.
+        name: the model, as the user named it.
+        part: what could not be read or built, such as "weights".
+        version: the installed version of transformers.
+    """
+    text = " ".join(str(line) for line in _chain(error))
+    if "trust_remote_code" in text:
+        return f"the model runs its own code: if you trust its authors, add --trust-remote-code {name}"
+    package = missing_package(error)
+    if package is not None:
+        return f"the model needs the package {package}: run pip install {package}"
+    if any(word in text for word in GATED_WORDS):
+        return "accept its terms on its page of the hub, and log in with `hf auth login`"
+    if is_read_failure(error):
+        return "the file is missing or damaged: get the model again"
+    if part in ("config.json", "architecture", "feature extractor"):
+        file = "preprocessor_config.json" if part == "feature extractor" else "config.json"
+        return (
+            f"transformers {version} cannot build what {file} describes: compare it with the authors' file, or install "
+            "the version of transformers that the model was saved with"
+        )
+    return f"transformers {version} cannot use it: install the version that the model was saved with, or name another"
+
+
+def missing_package(error: BaseException) -> str | None:
+    """Return the name of the package that an exception says is missing; None where it says nothing of the kind."""
+    for one in _chain(error):
+        if isinstance(one, ImportError) and FLASH_ATTENTION in str(one):
+            return "flash-attn"
+        if isinstance(one, ModuleNotFoundError) and one.name:
+            return one.name.partition(".")[0]
+        if isinstance(one, ImportError):
+            matches = (re.search(pattern, str(one)) for pattern in PACKAGE_PATTERNS)
+            return next((match.group(1).rstrip(".-") for match in matches if match), None)
+    return None
+
+
+def is_read_failure(error: BaseException) -> bool:
+    """Return whether an exception, or one that caused it, means that a file could not be read."""
+    return any(
+        isinstance(one, READ_FAILURES) or any(word.lower() in str(one).lower() for word in READ_WORDS)
+        for one in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and those that caused it, the newest first."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain

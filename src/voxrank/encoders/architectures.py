@@ -1,0 +1,284 @@
+"""A model's configuration → the class of its encoder, and that encoder with its weights.
+
+The class that config.json names in `architectures` is built without memory, and its audio encoder is looked for in it.
+Weights are read into the encoder alone where their names fit. Otherwise they are read through the whole class, without
+the modules outside the encoder, because some classes rename weights when they load.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voxrank.encoders.checkpoints import AUDIO_INPUTS, Checkpoint, is_quantised, reading, tf
+from voxrank.encoders.finite import check_finite
+from voxrank.encoders.plausible import check_stored
+from voxrank.errors import ModelError
+
+OUTER_NAMES = {r"^(model\.)?encoder\.": ""}
+"""Names of an encoder's weights in a checkpoint that holds more, such as a decoder → in the encoder alone."""
+
+UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError)
+"""What a class raises whose configuration it is not made for."""
+
+TRAINING_ONLY = ("masked_spec_embed",)
+"""Weights that only SpecAugment reads, and that some checkpoints leave out."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is built for a model.
+
+    Attributes:
+        kind: transformers' class of the encoder.
+        config: its configuration.
+        inner: True when the checkpoint holds it as part of a model, such as one with a decoder.
+        whole: the class and the configuration of that model, and the path of the encoder in it; None where the encoder
+            is the whole model, or is known without its class.
+    """
+
+    kind: Any
+    config: Any
+    inner: bool
+    whole: tuple[Any, Any, str] | None = None
+
+
+def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
+    """Find what to build: the model, or the audio encoder of a model that has more.
+
+    Args:
+        checkpoint: the model.
+        config: its configuration.
+
+    Returns:
+        The architecture; no weights are read.
+
+    Raises:
+        ModelError: the model takes no audio, or transformers cannot build it.
+    """
+    own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
+    named = None if own_code else named_class(config)
+    with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
+        found = None
+        if named is not None:
+            with suppress(*UNFIT):  # its head may need settings that config.json lacks
+                found = _named_architecture(named, config)
+        shell, architecture = found or _plain_architecture(checkpoint, config)
+    if not takes_audio(shell):
+        takes = getattr(shell, "main_input_name", "something unknown")
+        raise ModelError(
+            f"{checkpoint.name}: {type(shell).__name__} takes {takes}, not audio; "
+            "name a speech encoder such as facebook/hubert-base-ls960"
+        )
+    if Path(checkpoint.place).is_dir() and not is_quantised(config):
+        check_stored(checkpoint.name, Path(checkpoint.place), sum(weight.numel() for weight in shell.parameters()))
+    return architecture
+
+
+def named_class(config: Any) -> Any | None:
+    """Return the class of transformers that config.json names, or None where there is none of that name.
+
+    Args:
+        config: a model's configuration.
+    """
+    names = getattr(config, "architectures", None)
+    modules = [tf]
+    package, _, module = type(config).__module__.rpartition(".")
+    if package.startswith("transformers.models.") and module.startswith("configuration_"):
+        modules.append(importlib.import_module(f"{package}.{module.replace('configuration_', 'modeling_', 1)}"))
+    for name in names if isinstance(names, list | tuple) else ():
+        for place in modules:
+            found: Any = getattr(place, name, None) if isinstance(name, str) else None
+            if isinstance(found, type) and issubclass(found, tf.PreTrainedModel):
+                made_for = getattr(found, "config_class", None)
+                return found if isinstance(made_for, type) and isinstance(config, made_for) else None
+    return None
+
+
+def takes_audio(model: Any) -> bool:
+    """Return whether a module of transformers takes a waveform or a spectrogram.
+
+    Args:
+        model: any module.
+    """
+    heard = getattr(model, "input_modalities", None)
+    return getattr(model, "main_input_name", None) in AUDIO_INPUTS or heard == "audio" or heard == ("audio",)
+
+
+def find_audio_encoder(model: Any) -> tuple[str, Any] | None:
+    """Find the module of a model that encodes audio.
+
+    Args:
+        model: a model of transformers.
+
+    Returns:
+        Its path in the model ("" for the model itself) and the module; None where there is none.
+    """
+    paths = {id(part): path for path, part in model.named_modules()}
+    for part in _candidates(model):
+        if isinstance(part, tf.PreTrainedModel) and takes_audio(part) and not _is_codec(part) and id(part) in paths:
+            return paths[id(part)], part
+    return ("", model) if takes_audio(model) else None
+
+
+def _candidates(model: Any) -> Iterator[Any]:
+    """Modules that may be the audio encoder, the most likely first."""
+    if isinstance(model, tf.PreTrainedModel):
+        yield from (part for part in (model.get_encoder("audio"), model.get_encoder()) if part is not model)
+        if model.base_model is not model:
+            yield model.base_model
+    if not takes_audio(model):
+        yield from (part for path, part in model.named_modules() if path)
+
+
+def _is_codec(module: Any) -> bool:
+    """Whether a module turns audio into codes for a language model: its features are not those of the model."""
+    return callable(getattr(module, "decode", None)) and hasattr(module, "quantizer")
+
+
+def _named_architecture(named: Any, config: Any) -> tuple[Any, Architecture] | None:
+    whole = named._from_config(config)  # noqa: SLF001, what AutoModel itself calls
+    found = find_audio_encoder(whole)
+    if found is None:
+        return whole, Architecture(named, config, inner=False)
+    path, encoder = found
+    if not path:
+        return encoder, Architecture(named, encoder.config, inner=False)
+    plain = tf.MODEL_MAPPING.get(type(config), None)  # what AutoModel builds
+    inner = type(encoder) is not plain and type(encoder) not in (plain if isinstance(plain, tuple) else ())
+    return encoder, Architecture(type(encoder), encoder.config, inner, (named, config, path))
+
+
+def _plain_architecture(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]:
+    """Build what transformers has for the configuration, where it names no class that transformers knows."""
+    inside = getattr(config, "encoder_config", config)  # Parakeet's is a model of its own
+    shell = tf.AutoModel.from_config(inside, trust_remote_code=checkpoint.trusted)
+    decoder = bool(getattr(inside, "is_encoder_decoder", False))
+    if decoder:
+        shell = shell.get_encoder()
+    return shell, Architecture(type(shell), shell.config, inner=decoder or inside is not config)
+
+
+def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
+    """Load the encoder in float32, frozen. Nothing else of the checkpoint is read into memory.
+
+    Args:
+        checkpoint: the model.
+        architecture: what is built for it.
+
+    Returns:
+        The encoder, in evaluation mode.
+
+    Raises:
+        ModelError: the files are damaged, lack weights of the encoder, or hold weights that are not finite.
+    """
+    names = _outer_names(architecture) if architecture.inner else None
+    model, info = _read(checkpoint, architecture.kind, architecture.config, names)
+    if _lacking(info) and architecture.whole is not None and architecture.inner:
+        whole = _read_whole(checkpoint, *architecture.whole)
+        model, info = whole if not _lacking(whole[1]) else (model, info)
+    _check_complete(checkpoint, info)
+    try:
+        check_finite(model, skip=info["missing_keys"])
+    except ModelError as error:
+        raise ModelError(f"{checkpoint.name}: {error}") from error
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def load_ctc(checkpoint: Checkpoint, config: Any) -> Any:
+    """Load a model with its CTC head in float32, frozen.
+
+    Args:
+        checkpoint: the model.
+        config: its configuration.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelError: it has no such head, or its files are damaged or incomplete.
+    """
+    kinds = tf.AutoModelForCTC._model_mapping  # noqa: SLF001, what AutoModelForCTC itself asks
+    if type(config) not in kinds:
+        raise ModelError(
+            f"{checkpoint.name}: a {config.model_type} has no CTC head; name a CTC checkpoint such as "
+            "facebook/wav2vec2-base-960h"
+        )
+    return load_weights(checkpoint, Architecture(kinds[type(config)], config, inner=False))
+
+
+def _outer_names(architecture: Architecture) -> dict[str, str]:
+    """Pattern of the weights' names in the whole model → their names in the encoder alone."""
+    if architecture.whole is None:
+        return OUTER_NAMES
+    *outer, last = architecture.whole[2].split(".")
+    optional = "".join(rf"({re.escape(part)}\.)?" for part in dict.fromkeys(["model", *outer]))
+    return {rf"^{optional}{re.escape(last)}\.": ""}
+
+
+def _read(checkpoint: Checkpoint, kind: Any, config: Any, names: dict[str, str] | None) -> tuple[Any, dict[str, Any]]:
+    with reading(checkpoint, "weights"):
+        model, info = kind.from_pretrained(
+            checkpoint.place,
+            config=config,
+            key_mapping=names,
+            dtype=torch.float32,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # `_check_complete` reports them
+            output_loading_info=True,
+            local_files_only=checkpoint.offline,
+        )
+    return model, info
+
+
+def _read_whole(checkpoint: Checkpoint, kind: Any, config: Any, path: str) -> tuple[Any, dict[str, Any]]:
+    """Read through the whole model's class, which renames weights as its authors mean it, into the encoder alone."""
+    model, info = _read(checkpoint, _without_the_rest(kind, path), config, None)
+    prefix = f"{path}."
+    missing = [key.removeprefix(prefix) for key in info["missing_keys"]]
+    return model.get_submodule(path), info | {"missing_keys": missing}
+
+
+def _without_the_rest(kind: Any, path: str) -> Any:
+    """Return a class that builds what `kind` builds, and then drops all modules that do not lead to `path`."""
+
+    def build(self: Any, config: Any, *args: Any, **options: Any) -> None:
+        kind.__init__(self, config, *args, **options)
+        parent = self
+        for part in path.split("."):
+            for name in [name for name in parent._modules if name != part]:
+                parent._modules[name] = None
+            parent._parameters = {}
+            parent = getattr(parent, part)
+        self.all_tied_weights_keys = {}
+
+    def nothing(self: Any, *args: Any, **options: Any) -> None:
+        """There are no tied weights left to tie."""
+
+    return type(kind.__name__, (kind,), {"__init__": build, "tie_weights": nothing, "__module__": kind.__module__})
+
+
+def _lacking(info: dict[str, Any]) -> bool:
+    return bool(_missing(info) or info["mismatched_keys"])
+
+
+def _missing(info: dict[str, Any]) -> list[str]:
+    return sorted(key for key in info["missing_keys"] if not key.endswith(TRAINING_ONLY))
+
+
+def _check_complete(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
+    """Refuse weights that would be left at random."""
+    misshapen = sorted(str(key[0]) for key in info["mismatched_keys"])
+    for keys, fault in ((_missing(info), "lack"), (misshapen, "have another shape than config.json says for")):
+        if keys:
+            raise ModelError(
+                f"{checkpoint.name}: its weights {fault} {len(keys)} of the encoder's tensors ({keys[0]} …); "
+                "the model would be partly random: use the complete checkpoint and its own config.json"
+            )

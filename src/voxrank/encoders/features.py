@@ -1,0 +1,221 @@
+"""Audio → the input of a model, by its feature extractor, with time as the first axis.
+
+Extractors differ in the order of the axes, in the names of what they return and in whether they pad all audio to a
+window of fixed length. This is measured: the axis of time is the one that grows with the audio.
+"""
+
+from __future__ import annotations
+
+import inspect
+from bisect import bisect_left
+from typing import Any
+
+import torch
+
+from voxrank.config import Seconds
+from voxrank.encoders.base import Waveform
+from voxrank.encoders.checkpoints import AUDIO_INPUTS
+from voxrank.encoders.padding import noise
+from voxrank.errors import ModelError, reason
+from voxrank.memory import is_out_of_memory
+
+PROBES_S: tuple[Seconds, Seconds] = (1.0, 3.0)
+"""Lengths of the audio that shows where time lies."""
+
+SHORT_PROBES_S: tuple[Seconds, Seconds] = (0.25, 0.75)
+"""The same within a fixed window, beyond which extractors cut audio off."""
+
+HOP_SLACK = 0.1
+"""Share by which the hop that an extractor says may differ from what is measured."""
+
+STEPS_SLACK = 0.02
+"""Share of its steps that may be missing at the end of long audio, beside a few that rounding takes."""
+SLACK_STEPS = 2
+
+MASKS = ("attention_mask", "input_features_mask", "padding_mask", "feature_attention_mask")
+"""Names under which extractors return which steps are audio."""
+
+UNPADDED = ({"padding": False}, {"padding": "longest"}, {"padding": True})
+"""Arguments with which extractors leave out the padding to a fixed window."""
+
+UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+"""What models and feature extractors raise on audio that is too short, or that they are not meant for."""
+
+
+class FeatureReader:
+    """Calls a feature extractor, and arranges what it returns.
+
+    Attributes:
+        sample_rate: in Hz.
+        time: axis of time in the input of one window, without the batch axis.
+        window_steps: steps of the fixed window that all audio is padded to; None where there is none.
+        window_samples: length of that window in samples; None where there is none.
+        padded: True to pad to the fixed window, False to give the audio alone.
+        multiple: the model takes this many steps, or a multiple of them; what is left at the end is cut off.
+
+    Args:
+        extractor: the feature extractor.
+        wanted: name of the model's input.
+
+    Raises:
+        ModelError: it returns no such input, or no axis of it grows with the audio.
+    """
+
+    def __init__(self, extractor: Any, wanted: str) -> None:
+        self.sample_rate: int = extractor.sampling_rate
+        self._extractor, self._wanted = extractor, wanted
+        self._unpadded: dict[str, Any] = {}
+        self._accepted = _accepted_arguments(extractor)
+        self.padded = False
+        self.multiple = 1
+        self.time = 0
+        self.window_steps: int | None = None
+        self.window_samples: int | None = None
+        self._measure()
+
+    def __call__(self, window: Waveform) -> tuple[torch.Tensor, int]:
+        """Return the input of one window, (steps, …), and how many of the steps are audio.
+
+        Values are normalised over this window alone.
+
+        Args:
+            window: mono float32 at `sample_rate`.
+        """
+        values, mask = self._extract(window, **({} if self.padded else self._unpadded))
+        values = values.movedim(self.time, 0)
+        if self.padded and self.window_steps and self.window_samples:
+            return values, min(self.window_steps, -(-len(window) * self.window_steps // self.window_samples))
+        steps = _valid_steps(mask, len(values))
+        if self.multiple > 1:
+            steps -= steps % self.multiple
+            values = values[:steps]
+        return values, steps
+
+    def longest(self, limit: int) -> int:
+        """Return the longest audio, in samples, of which the extractor leaves nothing out, up to a limit.
+
+        Some cut off what is beyond a maximum, or cut long audio into several inputs.
+
+        Args:
+            limit: in samples.
+        """
+        if self.window_samples is not None:
+            return min(limit, self.window_samples)
+        tenth = self.sample_rate // 10
+        first = round(PROBES_S[1] * self.sample_rate)
+        if limit <= first or self._is_whole(limit):
+            return limit
+        lengths = range(first, limit, tenth)
+        cut = bisect_left(lengths, True, key=lambda samples: not self._is_whole(samples))  # noqa: FBT003
+        return lengths[max(0, cut - 1)]
+
+    def _is_whole(self, samples: int) -> bool:
+        """Whether the last half second of audio of this length gives as many steps as half a second elsewhere."""
+        half = self.sample_rate // 2
+        try:
+            usual = self._steps(3 * half) - self._steps(2 * half)
+            last = self._steps(samples) - self._steps(samples - half)
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        return last >= usual * (1 - STEPS_SLACK) - SLACK_STEPS
+
+    def _steps(self, samples: int) -> int:
+        return int(self._extract(noise(samples), **self._unpadded)[0].shape[self.time])
+
+    def _measure(self) -> None:
+        short, long = (self._shape(seconds) for seconds in PROBES_S)
+        grown = _grown(short, long)
+        if grown:
+            self.time = grown[0]
+        else:
+            self._measure_window(short)
+
+    def _measure_window(self, full: tuple[int, ...]) -> None:
+        """Find time in what is padded to one length, by asking for it without padding."""
+        for arguments in UNPADDED:
+            try:
+                short, long = (self._shape(seconds, **arguments) for seconds in SHORT_PROBES_S)
+            except ModelError:
+                continue
+            grown = _grown(short, long)
+            if grown:
+                break
+        else:
+            raise ModelError(
+                f"{type(self._extractor).__name__} returns an input of shape {full} for {PROBES_S[0]:g} s and for "
+                f"{PROBES_S[1]:g} s of audio, so that which axis is time cannot be known; name another encoder"
+            )
+        self.time, self.padded, self._unpadded = grown[0], True, dict(arguments)
+        measured = (SHORT_PROBES_S[1] - SHORT_PROBES_S[0]) * self.sample_rate / (long[self.time] - short[self.time])
+        said = getattr(self._extractor, "hop_length", None)
+        hop = said if isinstance(said, int) and abs(said - measured) <= HOP_SLACK * measured else measured
+        self.window_steps = full[self.time]
+        self.window_samples = round(full[self.time] * hop)
+
+    def _shape(self, seconds: Seconds, **arguments: Any) -> tuple[int, ...]:
+        window = noise(round(seconds * self.sample_rate))
+        try:
+            values, _ = self._extract(window, **arguments)
+        except UNFIT as error:
+            if is_out_of_memory(error) or isinstance(error, ModelError):
+                raise
+            name = type(self._extractor).__name__
+            raise ModelError(
+                f"{name} does not take {seconds:g} s of noise ({reason(error)}); name another encoder"
+            ) from error
+        return tuple(values.shape)
+
+    def _extract(self, window: Waveform, **arguments: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Input and mask of one window, without the batch axis."""
+        wished = {"sampling_rate": self.sample_rate, "return_tensors": "pt", **arguments}
+        taken = self._accepted
+        made = self._extractor(window, **{key: value for key, value in wished.items() if taken is None or key in taken})
+        wanted = self._input_name(made)
+        if len(made[wanted]) != 1:
+            raise ModelError(
+                f"the feature extractor cuts {len(window) / self.sample_rate:g} s of audio into several inputs"
+            )
+        mask = next((made[name] for name in MASKS if name in made), None)
+        return torch.as_tensor(made[wanted])[0], None if mask is None else torch.as_tensor(mask)[0]
+
+    def _input_name(self, made: Any) -> str:
+        if self._wanted in made:
+            return str(self._wanted)
+        floats = [str(name) for name, value in made.items() if torch.is_tensor(value) and value.is_floating_point()]
+        names = [name for name in floats if name not in MASKS]
+        if self._wanted not in AUDIO_INPUTS and len(names) == 1:  # the model calls its input otherwise
+            return names[0]
+        raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {self._wanted}")
+
+
+def _accepted_arguments(extractor: Any) -> set[str] | None:
+    """Names of the arguments that an extractor takes; None where it takes any."""
+    parameters = inspect.signature(type(extractor).__call__).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {parameter.name for parameter in parameters}
+
+
+def _grown(short: tuple[int, ...], long: tuple[int, ...]) -> list[int]:
+    """Axes that are longer for longer audio.
+
+    Raises:
+        ModelError: there are several, or other axes than before.
+    """
+    if len(short) == len(long):
+        grown = [axis for axis, size in enumerate(short) if long[axis] != size]
+        if len(grown) < 2 and all(long[axis] > short[axis] for axis in grown):
+            return grown
+    raise ModelError(
+        f"expected one axis of the model's input to grow with the audio, got shapes {short} and {long}; "
+        "name another encoder"
+    )
+
+
+def _valid_steps(mask: torch.Tensor | None, steps: int) -> int:
+    """Steps that a mask says are audio; all of them where it counts something else."""
+    if mask is None or not mask.ndim or mask.shape[-1] != steps:
+        return steps
+    return int(mask.reshape(-1, steps)[0].sum())

@@ -1,0 +1,356 @@
+"""Encoders of transformers that map audio of any length, or of a fixed window, to hidden states.
+
+What a family does to time is measured on the loaded model and not looked up by its name: which axis grows with the
+audio, hop, shortest input, layers of different rates, whether padding leaks. A model whose frames do not follow the
+length of its audio is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from typing import Any, NoReturn
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from voxrank.config import EncoderOptions, Hertz
+from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
+from voxrank.encoders.block_states import find_blocks, record_blocks
+from voxrank.encoders.checkpoints import Checkpoint, checkpoint_settings
+from voxrank.encoders.features import PROBES_S, UNFIT, FeatureReader
+from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, noise, pack_layers, valid, without_tf32
+from voxrank.encoders.precision import lower_precision
+from voxrank.errors import ModelError, reason
+from voxrank.memory import is_out_of_memory
+
+RATE_SPAN_SAMPLES = 19_200
+"""A multiple of every usual hop (160, 320, 384, 640, 1280 … samples), so that counting frames gives rates exactly."""
+
+PROBE_SAMPLES = (0, 1187, 3200)
+"""Windows of the padding proof, above the shortest: odd and even numbers of frames, and one much longer."""
+
+MAX_RATE: Hertz = 1_000.0
+"""No encoder of speech gives more frames a second in its blocks."""
+
+RATE_SLACK = 0.1
+"""Share by which the number of frames may differ from the frame rate times the length, beside a few frames."""
+SLACK_FRAMES = 3
+
+COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
+"""Methods with which transformers' models say how many frames a number of input steps gives."""
+
+ODD_SAMPLES = (1, 1187)
+"""Samples above a second with which a model is tried, as some take only multiples of a number of steps."""
+
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 80, 128, 160, 256, 320, 512, 640, 1024, 1280, 1920)
+"""Such numbers."""
+
+PROBE_STEPS = 16_000
+"""Steps of which such a method must say how many frames they give."""
+
+MASKS = ("attention_mask", "input_features_mask", "padding_mask", "audio_mel_mask", "mask")
+"""Names under which models take the mask of their input."""
+
+INVERTED_MASKS = ("audio_mel_mask",)
+"""Those that are true where there is no audio."""
+
+
+class HiddenStates(Encoder):
+    """A model that maps a waveform or a spectrogram to hidden states.
+
+    Where the feature extractor pads all audio to a window of fixed length, the model gets the whole window, as it was
+    trained, and its frames are kept for the audio; with ``whisper_window="fit"`` it gets the audio alone, if it takes
+    that.
+
+    Args:
+        checkpoint: the model.
+        model: the encoder with its weights, in float32.
+        extractor: the feature extractor.
+        options: precision and windows.
+
+    Raises:
+        ModelError: the model does not encode noise, or its frames do not follow the length of the audio.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, model: Any, extractor: Any, options: EncoderOptions) -> None:
+        self.spec = checkpoint.name
+        self.device = model.device
+        self.parameters = count_parameters(model)
+        self.sample_rate = extractor.sampling_rate
+        self.budget_samples = round(options.batch_s * self.sample_rate)
+        self._model = model
+        self._extractor = extractor
+        self._dtype = torch.float32
+        self._lengths = TrueLengths()
+        self._input, self._mask = _input_names(model)
+        self._counter = _find_counter(model)
+        self._wished = {"output_hidden_states": True} if _takes(model, "output_hidden_states") else {}
+        self._blocks: list[torch.nn.Module] = []
+        keep_padding_out(model, self._lengths)
+        with torch.no_grad(), warnings.catch_warnings():  # what models keep of these passes may be trained through
+            warnings.simplefilter("ignore", RuntimeWarning)  # numpy, on audio too short to normalise
+            self._reader = self._find_reader()
+            self._adapt(fit=options.whisper_window == "fit")
+            self.min_samples = self._shortest()
+            self.window_samples = self._longest(options)
+            self.layers = self._measure_layers()
+            self._check_layers()
+            self.pads = self._padding_is_clean()
+            self.notes = lower_precision(self, model, pick_dtype(options))
+
+    def settings(self) -> dict[str, str]:
+        """Those of the checkpoint, and the window that all audio is padded to."""
+        padded = {"window": str(self._reader.window_samples)} if self._reader.padded else {}
+        return checkpoint_settings(self._model.config, self._extractor) | padded
+
+    def network(self) -> torch.nn.Module:
+        """The encoder."""
+        network: torch.nn.Module = self._model
+        return network
+
+    def blocks(self) -> dict[int, torch.nn.Module]:
+        """Those of the stack."""
+        return self.stack()
+
+    def stack(self) -> dict[int, torch.nn.Module]:
+        """The model's longest list of blocks, where it has one for each layer."""
+        return numbered(self._model, len(self.layers) - 1)
+
+    def cost_samples(self, n_samples: int) -> int:
+        """The whole window where all audio is padded to it."""
+        fixed = self._reader.window_samples if self._reader.padded else None
+        return fixed or super().cost_samples(n_samples)
+
+    @contextmanager
+    def running(self, lengths: Sequence[int]) -> Iterator[None]:
+        """Convolutions inside the blocks are told where the padding begins."""
+        before, self._lengths.frames = self._lengths.frames, list(lengths)
+        try:
+            with without_tf32(self.device), _without_mask_warning():
+                yield
+        finally:
+            self._lengths.frames = before
+
+    def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
+        rows, steps = zip(*(self._reader(window) for window in windows), strict=True)
+        total = max(map(len, rows))
+        frames = [total] * len(steps) if self._reader.padded else [self._count(n) for n in steps]
+        self._lengths.steps, self._lengths.frames = list(steps), frames
+        values = pad_sequence(list(rows), batch_first=True).movedim(1, self._reader.time + 1)
+        states = self._hidden_states(values.to(self.device, self._dtype), steps)
+        if any(state.ndim != 3 for state in states):
+            raise ModelError(f"its hidden states have shape {tuple(states[0].shape)}, expected (batch, time, features)")
+        return pack_layers(states, partial(self._frames, steps, total))
+
+    def _frames(self, steps: Sequence[int], total: int, made: int) -> list[int]:
+        """Frames of each row among those `made` of `total` steps, so many of which are audio."""
+        if self._reader.padded:
+            return [-(-n * made // total) for n in steps]
+        return [made if n == total else min(self._count(n), made) for n in steps]
+
+    def _count(self, steps: int) -> int:
+        """Frames inside the transformer that come of a number of valid input steps."""
+        return steps if self._counter is None else int(self._counter(torch.tensor(steps)))
+
+    def _hidden_states(self, values: torch.Tensor, steps: Sequence[int]) -> list[torch.Tensor]:
+        """Input of the first block, then the output of every block, the last one normalised if the model does so."""
+        if self._blocks:
+            return record_blocks(self._blocks, partial(self._outputs, values, steps))
+        outputs = self._outputs(values, steps)
+        states = list(getattr(outputs, "hidden_states", None) or ())
+        if not states:
+            self._blocks = find_blocks(self._model)
+            return self._hidden_states(values, steps)
+        last = getattr(outputs, "last_hidden_state", None)
+        if last is not None and last.shape == states[-1].shape:
+            states[-1] = last
+        return states
+
+    def _outputs(self, values: torch.Tensor, steps: Sequence[int]) -> Any:
+        """What the model makes of padded input (B, …), as transformers returns it."""
+        longest = values.shape[self._reader.time + 1]
+        named: dict[str, Any] = {self._input: values}
+        mask_name, always = self._mask
+        if mask_name and (always or min(steps) < longest):
+            mask = valid(steps, longest, self.device)
+            named[mask_name] = ~mask if mask_name in INVERTED_MASKS else mask.long()
+        with without_tf32(self.device), _without_mask_warning():
+            return self._model(**named, **self._wished)
+
+    def _adapt(self, *, fit: bool) -> None:
+        """Find how the model takes noise: in its window or alone; with a mask if there is padding, always or never."""
+        first: str | None = None
+        for padded, mask in self._ways(fit=fit):
+            self._reader.padded, self._mask = padded, mask
+            problem = self._problem(noise(self.sample_rate)) or self._problem_of_lengths()
+            if problem is None:
+                return
+            first = first or problem
+        self._refuse(f"does not encode a second of noise ({first}); name an encoder that maps audio to hidden states")
+
+    def _ways(self, *, fit: bool) -> list[tuple[bool, tuple[str, bool]]]:
+        """Ways to feed the model, the best first: whether its window is filled, and with which mask."""
+        (name, needed), padded = self._mask, self._reader.padded
+        masks = [(name, needed), *([] if needed or not name else [(name, True), ("", False)])]
+        return list(product(dict.fromkeys([padded and not fit, padded]), masks))
+
+    def _problem_of_lengths(self) -> str | None:
+        """Why audio of some lengths cannot be encoded; finds the number of steps of which it must be a multiple."""
+        fixed = self._reader.window_samples if self._reader.padded else None
+        lengths = [fixed] if fixed else [self.sample_rate + more for more in ODD_SAMPLES]
+        first: str | None = None
+        for self._reader.multiple in MULTIPLES[: 1 if fixed else None]:
+            problem = next((text for n in lengths if (text := self._problem(noise(n))) is not None), None)
+            if problem is None:
+                return None
+            first = first or problem
+        self._reader.multiple = 1
+        return first
+
+    def _find_reader(self) -> FeatureReader:
+        try:
+            return FeatureReader(self._extractor, self._input)
+        except ModelError as error:
+            raise ModelError(f"{self.spec}: {type(self._model).__name__} cannot be fed: {error}") from error
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise ModelError(f"{self.spec}: {type(self._model).__name__} {why}")
+
+    def _shortest(self) -> int:
+        """The fewest samples, up to a second, from which every layer makes a frame."""
+        second = self.sample_rate
+        if self._reader.padded:
+            return max(1, second // int(MAX_RATE))
+        first = bisect_left(range(1, second), 1, key=self._count_or_zero) + 1
+        if self._problem(noise(first)) is None:
+            return first
+        step = second // 100
+        lengths = range(first + step, second, step)
+        return next((more for more in lengths if self._problem(noise(more)) is None), second)
+
+    def _longest(self, options: EncoderOptions) -> int:
+        """The longest window: what the options say, and no more than the feature extractor takes as a whole."""
+        return max(self.min_samples, self._reader.longest(round(options.window_s * self.sample_rate)))
+
+    def _count_or_zero(self, samples: int) -> int:
+        """Frames of a window as far as the feature extractor tells; 0 where it refuses."""
+        try:
+            return self._count(self._reader(noise(samples))[1])
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
+            return 0
+
+    def _problem(self, window: Waveform) -> str | None:
+        """Why a window cannot be encoded; None when it can."""
+        pieces = self._pieces(window)
+        return pieces if isinstance(pieces, str) else None
+
+    def _pieces(self, window: Waveform) -> list[LayerFrames] | str:
+        """The layers of a window, or why it cannot be encoded."""
+        try:
+            pieces = list(self._forward([window]))
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
+            return str(error) if isinstance(error, ModelError) else reason(error)
+        if any(min(piece.lengths) == 0 for piece in pieces):
+            return "a layer makes no frame"
+        return pieces if all(piece.frames.isfinite().all() for piece in pieces) else "frames are not finite"
+
+    def _measure_layers(self) -> tuple[Layer, ...]:
+        fixed = self._reader.window_samples if self._reader.padded else None
+        if fixed is not None:
+            many = list(self._forward([noise(fixed)]))
+            few, span = [0] * len(many), fixed
+        else:
+            few, span = [piece.lengths[0] for piece in self._forward([noise(self.min_samples)])], RATE_SPAN_SAMPLES
+            many = list(self._forward([noise(self.min_samples + span)]))
+        return tuple(
+            Layer(
+                index=piece.layer,
+                name=f"block {piece.layer}" if piece.layer else "input",
+                dim=piece.frames.shape[1],
+                frame_rate=(piece.lengths[0] - before) * self.sample_rate / span,
+            )
+            for before, piece in zip(few, many, strict=True)
+        )
+
+    def _check_layers(self) -> None:
+        """Refuse frames that do not follow the audio: their rate must be believable, and hold for two lengths."""
+        for layer in self.layers:
+            if not 0 < layer.frame_rate <= MAX_RATE:
+                self._refuse(
+                    f"gives {layer.frame_rate:g} frames a second at layer {layer.index}, expected more than 0 and at "
+                    f"most {MAX_RATE:,.0f}; name an encoder whose frames follow the audio"
+                )
+        fixed = self._reader.window_samples if self._reader.padded else None
+        for seconds in PROBES_S:
+            samples = round(seconds * self.sample_rate)
+            self._check_count(noise(samples if fixed is None else min(samples, fixed)))
+
+    def _check_count(self, window: Waveform) -> None:
+        seconds = len(window) / self.sample_rate
+        pieces = self._pieces(window)
+        if isinstance(pieces, str):
+            self._refuse(f"does not encode {seconds:g} s of noise ({pieces}); name another encoder")
+        for layer, piece in zip(self.layers, pieces, strict=True):
+            (frames,), dim, expected = piece.lengths, piece.frames.shape[1], layer.frame_rate * seconds
+            if dim != layer.dim or abs(frames - expected) > SLACK_FRAMES + RATE_SLACK * expected:
+                self._refuse(
+                    f"gives {frames} frames of {dim} numbers at layer {layer.index} for {seconds:g} s of noise, "
+                    f"expected about {expected:.0f} of {layer.dim}; name an encoder whose frames follow the audio"
+                )
+
+    def _padding_is_clean(self) -> bool:
+        """Encode windows of several lengths alone and in one padded batch, and compare."""
+        windows = [noise(min(self.min_samples + more, self.window_samples)) for more in PROBE_SAMPLES]
+        try:
+            together = list(self._forward(windows))
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        return not leaks([list(self._forward([window])) for window in windows], together)
+
+
+def _input_names(model: Any) -> tuple[str, tuple[str, bool]]:
+    """Names of the arguments of a model that take audio and its mask ("" for none), and whether the mask is needed."""
+    parameters = inspect.signature(model.forward).parameters
+    wanted = model.main_input_name if model.main_input_name in parameters else next(iter(parameters))
+    mask = next((name for name in MASKS if name in parameters), "")
+    return wanted, (mask, bool(mask) and parameters[mask].default is inspect.Parameter.empty)
+
+
+def _takes(model: Any, name: str) -> bool:
+    """Whether a model takes an argument of that name."""
+    parameters = inspect.signature(model.forward).parameters
+    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def _find_counter(model: Any) -> Callable[[torch.Tensor], Any] | None:
+    """The method with which a model counts frames; None where it has none, or one that counts something else."""
+    for name in COUNTERS:
+        counter: Callable[[torch.Tensor], Any] | None = getattr(model, name, None)
+        if counter is None:
+            continue
+        try:
+            int(counter(torch.tensor(PROBE_STEPS)))
+        except UNFIT:
+            continue
+        return counter
+    return None
+
+
+@contextmanager
+def _without_mask_warning() -> Iterator[None]:
+    """Keep to itself what torch says of WavLM's masks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        yield

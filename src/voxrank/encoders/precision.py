@@ -1,0 +1,238 @@
+"""Half precision that is checked: a model computes in it only where its features differ from float32 by rounding.
+
+Some kernels of some machines are wrong or missing for bfloat16 or float16. When a model is loaded for such a precision,
+its features of a second of noise are compared with those in float32, layer by layer. Where they differ by more than
+rounding explains, norms and convolutions stay in float32; where that does not help, everything does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from voxrank.encoders.base import Encoder
+from voxrank.encoders.features import UNFIT
+from voxrank.encoders.finite import is_finite
+from voxrank.encoders.padding import noise
+from voxrank.errors import ModelError, reason
+from voxrank.memory import is_out_of_memory
+
+MARGIN = 4.0
+"""Times the expected rounding error that is still taken for rounding."""
+
+OPERATIONS = 8
+"""Operations of a block that round their result, about."""
+
+FRONT_BLOCKS = 3
+"""Blocks whose roundings equal those of the convolutions and norms before the first block, about."""
+
+SENSITIVE = (
+    nn.modules.conv._ConvNd,  # noqa: SLF001, the base class of all convolutions
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001, of batch and instance norm
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
+"""Modules that the first fallback keeps in float32, beside those whose class is called a norm."""
+
+
+def lower_precision(encoder: Encoder, model: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
+    """Have an encoder compute in a lower precision, as far as its features stay right.
+
+    Args:
+        encoder: computes in float32; its `_dtype` is set.
+        model: its model, in float32; it is converted in place.
+        dtype: the precision that is wished for.
+
+    Returns:
+        A line for the user where the model does not compute as wished; else nothing.
+    """
+    if dtype == torch.float32:
+        return ()
+    exact = _features(encoder)
+    whole = _Weights(model)
+    model.to(dtype)
+    encoder._dtype = dtype  # noqa: SLF001, set by its own package
+    fault = _fault(encoder, model, exact)
+    if fault is None:
+        return ()
+    hooks = _keep_sensitive(model, whole, dtype)
+    if _fault(encoder, model, exact) is None:
+        return (f"{fault}: its norms and convolutions are computed in float32",)
+    for hook in hooks:
+        hook.remove()
+    whole.restore(model)
+    encoder._dtype = torch.float32  # noqa: SLF001, set by its own package
+    return (f"{fault}: it is computed in float32",)
+
+
+def autocast_precision(encoder: Encoder, module: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
+    """Have an encoder whose module is autocast compute in a lower precision, if its features stay right.
+
+    Args:
+        encoder: computes in float32; its `_dtype` is set.
+        module: its module, whose weights stay in float32.
+        dtype: the precision that is wished for.
+
+    Returns:
+        A line for the user where the module does not compute as wished; else nothing.
+    """
+    if dtype == torch.float32:
+        return ()
+    exact = _features(encoder)
+    encoder._dtype = dtype  # noqa: SLF001, set by its own package
+    fault = _fault(encoder, module, exact)
+    if fault is None:
+        return ()
+    encoder._dtype = torch.float32  # noqa: SLF001, set by its own package
+    return (f"{fault}: it is computed in float32",)
+
+
+def check_probe(encoder: Encoder, samples: int) -> None:
+    """Refuse an encoder whose features of noise are not numbers.
+
+    Args:
+        encoder: the encoder.
+        samples: length of the noise; no more than the encoder's window is used.
+
+    Raises:
+        ModelError: a layer gives NaN or infinite features.
+    """
+    for layer, frames in enumerate(_features(encoder, samples)):
+        if not is_finite(frames):
+            raise ModelError(
+                f"features of {samples / encoder.sample_rate:g} s of noise are NaN or infinite at layer {layer}; "
+                "give a checkpoint whose features are finite"
+            )
+
+
+def rounding_bound(dtype: torch.dtype, layer: int) -> float:
+    r"""Return the largest relative error of a layer that rounding explains.
+
+    Errors of independent roundings add up as a random walk: with `OPERATIONS` roundings a block, and a front end that
+    counts as `FRONT_BLOCKS` blocks, the error of layer l is about
+    :math:`\epsilon \sqrt{\mathrm{OPERATIONS}\,(l + \mathrm{FRONT\_BLOCKS})}`. It is multiplied by `MARGIN`, and is at
+    most 1/2.
+
+    Args:
+        dtype: the precision.
+        layer: index of the layer; 0 stands behind the front end.
+    """
+    return min(0.5, MARGIN * torch.finfo(dtype).eps * math.sqrt(OPERATIONS * (layer + FRONT_BLOCKS)))
+
+
+def compare_features(exact: list[torch.Tensor], rounded: list[torch.Tensor], dtype: torch.dtype) -> str | None:
+    """Return what is wrong with features in lower precision; None where rounding explains how they differ.
+
+    The error of a layer is the larger of two: that of all its numbers together, and that of the median feature, so that
+    a few very large features do not hide an error in the others.
+
+    Args:
+        exact: features of each layer in float32, (frames, dim).
+        rounded: the same in lower precision.
+        dtype: the precision.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if [one.shape for one in exact] != [one.shape for one in rounded]:
+        return f"{name} gives features of another shape than float32 on this machine"
+    for layer, (one, other) in enumerate(zip(exact, rounded, strict=True)):
+        error, bound = _relative_error(one, other), rounding_bound(dtype, layer)
+        if not error <= bound:
+            said = "not finite" if math.isnan(error) else f"off by {error:.0%}, where rounding explains {bound:.0%},"
+            return f"features in {name} are {said} at layer {layer} on this machine"
+    return None
+
+
+def _relative_error(exact: torch.Tensor, rounded: torch.Tensor) -> float:
+    if not rounded.isfinite().all():
+        return math.nan
+    difference, tiny = rounded - exact, torch.finfo(torch.float32).tiny
+    whole = difference.norm() / exact.norm().clamp_min(tiny)
+    features = difference.norm(dim=0) / exact.norm(dim=0).clamp_min(tiny)
+    return max(float(whole), float(features.median()))
+
+
+def _features(encoder: Encoder, samples: int = 0) -> list[torch.Tensor]:
+    """Features of each layer of noise, of a second where no number of samples is given."""
+    window = noise(max(encoder.min_samples, min(samples or encoder.sample_rate, encoder.window_samples)))
+    with torch.no_grad():  # what models keep of this pass may be trained through
+        return [piece.frames.float().cpu() for piece in encoder._forward([window])]  # noqa: SLF001
+
+
+def _fault(encoder: Encoder, model: nn.Module, exact: list[torch.Tensor]) -> str | None:
+    """What is wrong with the model in lower precision; None where nothing is."""
+    dtype = encoder._dtype  # noqa: SLF001
+    name = str(dtype).removeprefix("torch.")
+    if not all(is_finite(weight) for weight in model.parameters()):
+        return f"some weights are too large for {name}"
+    try:
+        return compare_features(exact, _features(encoder), dtype)
+    except UNFIT as error:
+        if is_out_of_memory(error):
+            raise
+        return f"the model does not run in {name} ({reason(error, 80)})"
+
+
+class _Weights:
+    """The weights and buffers of a model in float32, kept while it is tried in lower precision.
+
+    Args:
+        model: the model; converting it leaves what is kept as it is.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters = {id(weight): weight.data for weight in model.parameters()}
+        self._buffers = {(id(part), name): buffer for part in model.modules() for name, buffer in part._buffers.items()}  # noqa: SLF001
+
+    def restore(self, module: nn.Module) -> None:
+        """Give a module, and all modules in it, their weights back."""
+        for weight in module.parameters():
+            weight.data = self._parameters[id(weight)]
+        for part in module.modules():
+            for name in part._buffers:  # noqa: SLF001
+                part._buffers[name] = self._buffers[id(part), name]  # noqa: SLF001
+
+
+def _keep_sensitive(model: nn.Module, whole: _Weights, dtype: torch.dtype) -> list[Any]:
+    """Compute convolutions and norms in float32: inputs are widened, outputs are rounded again."""
+    hooks = []
+    for module in _outermost(model, _is_sensitive):
+        whole.restore(module)
+        hooks.append(module.register_forward_pre_hook(_widen, with_kwargs=True))
+        hooks.append(module.register_forward_hook(lambda _, __, output: _cast(output, torch.float32, dtype)))
+    return hooks
+
+
+def _is_sensitive(module: nn.Module) -> bool:
+    return isinstance(module, SENSITIVE) or type(module).__name__.endswith("Norm")
+
+
+def _outermost(module: nn.Module, wanted: Callable[[nn.Module], bool]) -> Iterator[nn.Module]:
+    """Modules that are wanted, without those inside them."""
+    for part in module.children():
+        if wanted(part):
+            yield part
+        else:
+            yield from _outermost(part, wanted)
+
+
+def _widen(_: nn.Module, inputs: Any, named: Any) -> tuple[Any, Any]:
+    halves = (torch.float16, torch.bfloat16)
+    for half in halves:
+        inputs, named = _cast(inputs, half, torch.float32), _cast(named, half, torch.float32)
+    return inputs, named
+
+
+def _cast(value: Any, before: torch.dtype, after: torch.dtype) -> Any:
+    """Change the precision of a tensor, or of those in tuples and mappings."""
+    if isinstance(value, torch.Tensor):
+        return value.to(after) if value.dtype == before else value
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        return type(value)(_cast(part, before, after) for part in value)
+    if isinstance(value, dict):
+        return {key: _cast(part, before, after) for key, part in value.items()}
+    return value

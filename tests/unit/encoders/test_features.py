@@ -1,0 +1,138 @@
+"""The axis of time is the one that grows with the audio, whatever order, names and padding an extractor has."""
+
+import numpy as np
+import pytest
+import torch
+
+from voxrank.encoders.features import FeatureReader
+from voxrank.errors import ModelError
+
+RATE, HOP, BANDS = 16_000, 160, 24
+
+
+class Extractor:
+    """Mean levels of 10 ms, in as many bands.
+
+    Args:
+        axes: order of the axes; "1" is one of a single element.
+        window: steps that all audio is padded to and cut at; 0 for none.
+        most: steps beyond which audio is cut off; 0 for none.
+        chunk: steps of the inputs that audio is cut into; 0 for one input.
+        mask: name and number of the mask's steps for so many steps.
+    """
+
+    sampling_rate = RATE
+
+    def __init__(self, axes="tb", window=0, most=0, chunk=0, mask=None, name="input_features"):
+        self.axes, self.window, self.most, self.chunk, self.mask, self.name = axes, window, most, chunk, mask, name
+
+    def __call__(self, raw_speech, sampling_rate=None, return_tensors=None, padding="max_length"):
+        assert sampling_rate == RATE
+        steps = len(raw_speech) // HOP
+        levels = torch.from_numpy(np.asarray(raw_speech)[: steps * HOP]).reshape(steps, HOP).mean(1)
+        levels = levels[: self.window or self.most or steps]
+        if self.window and padding == "max_length":
+            levels = torch.nn.functional.pad(levels, (0, self.window - len(levels)))
+        values = levels[:, None].expand(-1, BANDS)
+        order = ["tb".index(axis) for axis in self.axes if axis != "1"]
+        values = values.permute(order)
+        for place, axis in enumerate(self.axes):
+            values = values.unsqueeze(place) if axis == "1" else values
+        made = {self.name: values[None]}
+        if self.chunk and len(levels) > self.chunk:
+            made[self.name] = torch.zeros(2, self.chunk, BANDS)
+        if self.mask:
+            name, count = self.mask
+            made[name] = torch.ones(1, count(len(levels)))
+        return made
+
+
+def second(seconds=1.0):
+    return np.ones(round(seconds * RATE), np.float32)
+
+
+@pytest.mark.parametrize(("axes", "time"), [("tb", 0), ("bt", 1), ("1tb", 1), ("1bt", 2), ("t1b", 0)])
+def test_the_axis_that_grows_is_time(axes, time):
+    reader = FeatureReader(Extractor(axes), "input_features")
+    assert (reader.time, reader.padded, reader.window_steps) == (time, False, None)
+    for seconds in (0.5, 1, 1.28, 2.56, 12):
+        values, steps = reader(second(seconds))
+        assert len(values) == steps == round(seconds * 100)
+        assert values.numel() == steps * BANDS
+
+
+@pytest.mark.parametrize("axes", ["tb", "bt"])
+def test_steps_of_a_fixed_window_are_counted_for_the_audio_alone(axes):
+    reader = FeatureReader(Extractor(axes, window=3_000), "input_features")
+    assert (reader.padded, reader.window_steps, reader.window_samples) == (True, 3_000, 480_000)
+    for seconds in (0.01, 1, 3, 12, 30):
+        values, steps = reader(second(seconds))
+        assert len(values) == 3_000
+        assert steps == round(seconds * 100)
+        assert values[:steps].all()
+        assert not values[steps:].any()
+    reader.padded = False
+    assert [len(reader(second(seconds))[0]) for seconds in (1, 3)] == [100, 300]
+
+
+def test_a_window_of_a_second_is_measured():
+    reader = FeatureReader(Extractor(window=100), "input_features")
+    assert (reader.window_steps, reader.window_samples) == (100, RATE)
+
+
+def test_a_mask_counts_steps_where_it_has_as_many():
+    def half(steps):
+        return steps
+
+    assert FeatureReader(Extractor(mask=("attention_mask", half)), "input_features")(second())[1] == 100
+    short = Extractor(mask=("input_features_mask", lambda steps: steps // 5))
+    assert FeatureReader(short, "input_features")(second())[1] == 100
+
+
+@pytest.mark.parametrize(("limits", "longest"), [({"most": 3_000}, 30), ({"chunk": 2_000}, 20), ({}, 60)])
+def test_audio_is_no_longer_than_what_the_extractor_takes_as_a_whole(limits, longest):
+    reader = FeatureReader(Extractor(**limits), "input_features")
+    assert reader.longest(60 * RATE) == longest * RATE
+    assert reader.longest(10 * RATE) == 10 * RATE
+
+
+def test_steps_beyond_a_multiple_are_cut_off():
+    reader = FeatureReader(Extractor(), "input_features")
+    reader.multiple = 8
+    values, steps = reader(second())
+    assert len(values) == steps == 96
+
+
+def test_an_input_of_another_name_is_taken_where_the_model_has_its_own_word():
+    assert FeatureReader(Extractor(name="audio_input_features"), "hidden_states")(second())[1] == 100
+    with pytest.raises(ModelError, match="the feature extractor makes audio_input_features, the model takes input_val"):
+        FeatureReader(Extractor(name="audio_input_features"), "input_values")
+
+
+class Square(Extractor):
+    def __call__(self, *args, **options):
+        made = super().__call__(*args, **options)["input_features"]
+        return {"input_features": made.expand(1, -1, -1)[..., :1].expand(-1, -1, made.shape[1])}
+
+
+class Constant(Extractor):
+    def __call__(self, *args, **options):
+        return {"input_features": torch.zeros(1, 4, 80)}
+
+
+class Failing(Extractor):
+    def __call__(self, *args, **options):
+        raise ValueError("no audio")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Square, r"expected one axis of the model's input to grow with the audio, got shapes \(100, 100\)"),
+        (Constant, r"Constant returns an input of shape \(4, 80\) for 1 s and for 3 s of audio"),
+        (Failing, r"Failing does not take 1 s of noise \(ValueError: no audio\)"),
+    ],
+)  # fmt: skip
+def test_an_input_without_a_clear_axis_of_time_is_refused(kind, message):
+    with pytest.raises(ModelError, match=message):
+        FeatureReader(kind(), "input_features")
