@@ -49,6 +49,7 @@ READ_WORDS = (
     "corrupt",
     "invalid load key",
     "checkpoint file",
+    "backend tokenizer",
 )
 """Words of messages that other exceptions carry when reading a file failed."""
 
