@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import OptionError
+from voxrank.libraries import version
 from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.preparation import Prepared, Unaligned, prepare
 from voxrank.progress import Progress

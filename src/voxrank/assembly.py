@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from platform import python_version
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from voxrank.config import Seconds
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.joint import layer_label
+from voxrank.libraries import version
 from voxrank.memory import peak_rss_mb
 from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
 from voxrank.preparation import Origin, Prepared

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from voxrank.cache.store import LIBRARIES, SCHEMA, Cache
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
 from voxrank.errors import SketchError, UtteranceError
+from voxrank.libraries import version
 from voxrank.sketches.store import register_kind
 from voxrank.targets.timeline import Timeline
 

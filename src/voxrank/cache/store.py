@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,7 @@ from voxrank.data.utterance import Skipped, Utterance
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.errors import OptionError, SketchError, UtteranceError, reason
 from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
+from voxrank.libraries import version
 from voxrank.shards import Item, Shard
 from voxrank.sketches.blocks import upper
 from voxrank.sketches.store import load_sketches

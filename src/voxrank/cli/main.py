@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache as cached
 from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from rich.console import Console
+from typer.main import get_command
 
 from voxrank.cli import align, cache, demo, export, inspect, models, rank, report, validate
 from voxrank.cli.commands import CONTEXT, Command, Group
@@ -115,11 +117,17 @@ def exit_code(arguments: list[str] | None = None) -> int:
     return code
 
 
+@cached
+def _command() -> Any:
+    """Build the commands from their functions, which takes a while, once."""
+    return get_command(app)
+
+
 def _run(arguments: list[str] | None) -> int:
     typed = sys.argv[1:] if arguments is None else arguments
     try:
         with colons_joined():
-            done = app(args=typed, prog_name="voxrank", standalone_mode=False)
+            done = _command()(args=typed, prog_name="voxrank", standalone_mode=False)
         return done if isinstance(done, int) else 0
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, 
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
+from voxrank.libraries import version
 from voxrank.memory import peak_rss_mb
 from voxrank.preparation import check_dataset_skips, readable_items
 from voxrank.progress import Progress

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -206,12 +207,17 @@ def _optional_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:
 
 
 def _dataclass_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:
-    hints = get_type_hints(hint)
+    hints = _hints(hint)
     names = [field.name for field in fields(hint)]
     _expect(isinstance(node, dict), prefix, f"a {hint.__name__}", node)
     if other := sorted(set(names) ^ set(node)):
         raise ValueError(f"{prefix[:-1] or 'content'}: this version of voxrank and the file differ in {other}")
     return hint(**{name: _built(node[name], hints[name], f"{prefix}{name}.", read) for name in names})
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _scalar_of(node: Any, hint: Any, prefix: str, _: Read) -> Any:
