@@ -22,7 +22,7 @@ from voxrank.data.extras import library
 from voxrank.data.manifest import first_object, json_rows
 from voxrank.data.names import on_disk
 from voxrank.data.rows import SEGMENTS, Request, Row
-from voxrank.data.segments import tier_name
+from voxrank.data.segment_json import tier_name
 from voxrank.data.sources import UNCHANGING, AudioSource, Content, HeldAudio, Stamp, as_file, stamp_of
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, UtteranceError, reason, shortened
@@ -206,9 +206,11 @@ def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) ->
     """An alignment, in seconds of the audio. Lhotse's are in seconds of the recording."""
     tiers = supervision.alignment or {}
     items = tiers[tier_name(list(tiers), tier, f"the alignment of {supervision.id}")]
-    shift = 0.0 if in_file else _shift(cut, supervision.id)
-    timed = [(max(0.0, item.start + shift), item.start + shift + item.duration, item.symbol) for item in items]
-    return [[start, end, symbol] for start, end, symbol in sorted(timed) if end > start]
+    if in_file:
+        return [[item.start, item.start + item.duration, item.symbol] for item in items]
+    shift = _shift(cut, supervision.id)
+    timed = [[item.start + shift, item.start + shift + item.duration, item.symbol] for item in items]
+    return [[max(0.0, start), end, symbol] for start, end, symbol in timed if end > 0 or start >= 0]
 
 
 def _shift(cut: Any, supervision: str) -> Seconds:
