@@ -206,11 +206,17 @@ def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) ->
     """An alignment, in seconds of the audio. Lhotse's are in seconds of the recording."""
     tiers = supervision.alignment or {}
     items = tiers[tier_name(list(tiers), tier, f"the alignment of {supervision.id}")]
-    if in_file:
-        return [[item.start, item.start + item.duration, item.symbol] for item in items]
-    shift = _shift(cut, supervision.id)
-    timed = [[item.start + shift, item.start + shift + item.duration, item.symbol] for item in items]
-    return [[max(0.0, start), end, symbol] for start, end, symbol in timed if end > 0 or start >= 0]
+    shift = 0.0 if in_file else _shift(cut, supervision.id)
+    timed = [_timed(item, shift) for item in items]
+    return timed if in_file else [one for one in timed if one[1] is None or one[1] > 0]
+
+
+def _timed(item: Any, shift: Seconds) -> list[Any]:
+    """Return start, end and label of an item; without an end, which is refused later, where times are no numbers."""
+    if not (isinstance(item.start, int | float) and isinstance(item.duration, int | float)):
+        return [item.start, None, item.symbol]
+    start, end = item.start + shift, item.start + shift + item.duration
+    return [max(0.0, start) if shift else start, end, item.symbol]
 
 
 def _shift(cut: Any, supervision: str) -> Seconds:

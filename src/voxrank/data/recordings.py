@@ -1,25 +1,32 @@
 """Which recording of the data a name in a file, or in a folder, of segments stands for.
 
 A recording is known by its whole path, by the end of its path from any folder on, by its bare name, and by the ids of
-its rows; with and without the ending. A slash, ``-``, ``_`` or ``__`` may join folders, in upper or lower case. A name
-that matches in more folders goes first. A name that may stand for two recordings stands for none of them, unless it is
-the whole path of one.
+its rows; with and without the ending. Ends that are spelled alike go first, the longest of them before all, then those
+whose folders are joined by ``__``, ``-`` or ``_``, then those that differ in case and joints. A name that may stand for
+two recordings stands for none of them, unless it is the whole path of one.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
-from urllib.parse import unquote
 
 from voxrank.data.names import nfc
+from voxrank.data.recording_keys import (
+    END,
+    MAX_FOLDERS,
+    WHOLE,
+    key_of_names,
+    keys_of_id,
+    keys_of_name,
+    keys_of_path,
+    parts_of,
+)
 from voxrank.errors import UtteranceError, listed
 
-MAX_FOLDERS = 12
-"""Folders of a path, from its end, in which names may match."""
 SHOWN_NAMES = 3
 
 RECORDING_COLUMNS = ("recording", "recording_id", "file_id")
@@ -93,7 +100,7 @@ class _Hit:
 
 
 class RecordingIndex:
-    """Finds the name of each recording among those in a file or folder of segments, in time that does not grow.
+    """Finds the name of each recording among those in a file or folder of segments, without going through all of them.
 
     Args:
         names: of the segments; slashes part folders.
@@ -105,27 +112,34 @@ class RecordingIndex:
 
     def __init__(self, names: Iterable[str], recordings: Iterable[RecordingNames], folder: Path, place: Path) -> None:
         self._root, self._where = folder.absolute().as_posix(), place.name or str(place)
-        outer = nfc(place.absolute().stem)
         self._names: dict[str, tuple[str, ...]] = {}
         self._owners: dict[str, tuple[str, ...]] = {}
         self._claims: dict[str, tuple[str, ...]] = {}
         self._hits: dict[str, _Hit | None] = {}
-        self._folders = 1
-        for known in names:
-            for key in _keys_of_name(known, outer):
-                _add(self._names, key, known)
-                self._folders = max(self._folders, key.count("/") + 1)
-        self._folders = min(self._folders, MAX_FOLDERS)
         every = list(recordings)
+        self._add_names(list(names), nfc(place.absolute().stem))
+        self._known_folders = {folder for one in every for folder in self._folders_of(one.path)}
         for recording in every:
             audio = self._place(recording.path)
-            for key in (*self._keys_of_path(recording.path), *_keys_of_ids(recording)):
-                if key in self._names:
+            for key in (*self._keys(recording.path), *_keys_of_ids(recording)):
+                if key_of_names(key) in self._names:
                     _add(self._owners, key, audio)
         for recording in every:
             hit = self._hit(recording)
             if hit is not None and hit.name is not None:
                 _add(self._claims, hit.name, self._place(recording.path))
+
+    def _add_names(self, names: Sequence[str], outer: str) -> None:
+        self._depth = 1
+        self._named_folders: set[str] = set()
+        for name in names:
+            for key in keys_of_name(name, outer):
+                _add(self._names, key, name)
+                self._depth = max(self._depth, key.count("/") + 1)
+            self._named_folders.update(_folders(name))
+        self._depth = min(self._depth, MAX_FOLDERS)
+        shown = ", ".join(map(repr, islice(names, SHOWN_NAMES))) or "none"
+        self._shown_names = shown + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
 
     def find(self, recording: RecordingNames) -> Match | None:
         """Return the name of a recording; None where there is none.
@@ -147,18 +161,15 @@ class RecordingIndex:
         by_path = self._by_path(recording.path)
         return Match(hit.name, by_utterance=not _is_good(by_path) and not self._by_ids(recording.recording_ids))
 
-    def unknown(self, recording: RecordingNames, names: Sequence[str]) -> UtteranceError:
+    def unknown(self, recording: RecordingNames) -> UtteranceError:
         """Return the reason why a recording without a name is skipped.
 
         Args:
             recording: that has none.
-            names: that there are.
         """
-        shown = ", ".join(map(repr, names[:SHOWN_NAMES])) or "none"
-        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
         called = PurePosixPath(recording.path).stem
         return UtteranceError(
-            f"expected segments of the recording {called!r} in {self._where}, found those of {shown}{more}"
+            f"expected segments of the recording {called!r} in {self._where}, found those of {self._shown_names}"
         )
 
     def _hit(self, recording: RecordingNames) -> _Hit | None:
@@ -176,29 +187,45 @@ class RecordingIndex:
 
     def _by_path(self, path: str) -> _Hit | None:
         if path not in self._hits:
-            self._hits[path] = self._first(self._keys_of_path(path))
+            hit = self._first(self._keys(path))
+            if hit is not None and hit.name is not None and not hit.whole and self._is_elsewhere(hit.name, path):
+                hit = _Hit(
+                    None,
+                    refusal=f"the name {hit.name!r} in {self._where} has folders of other recordings than {path!r}; "
+                    "name it there with its folders",
+                )
+            self._hits[path] = hit
         return self._hits[path]
 
+    def _is_elsewhere(self, name: str, path: str) -> bool:
+        """Whether a name has a folder that only other recordings have, or lacks one that only other names have."""
+        if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(self._place(path))[-2:-1]:
+            return False  # folders above may be those of another machine
+        named, own = _folders(name), self._folders_of(path)
+        return bool((named - own) & self._known_folders or (own - named) & self._named_folders)
+
     def _by_ids(self, ids: Sequence[str]) -> _Hit | None:
-        """Return the segments of which an id is the whole name, and only one recording has that name."""
-        hit = self._first(key for one in ids for key in _keys_of_id(one))
+        """Return the segments with the name of an id, where only one recording has that name."""
+        hit = self._first(key for one in ids for key in keys_of_id(one))
         return replace(hit, whole=False) if hit is not None and hit.name is not None else None
 
     def _first(self, keys: Iterable[str]) -> _Hit | None:
+        """Return what the first key that says one name of one recording finds, else why the first one does not."""
+        refusal = None
         for key in keys:
-            names, owners = self._names.get(key, ()), self._owners.get(key, ())
-            if len(names) > 1:
-                return _Hit(None, refusal=self._several_names(key, names))
-            if names:
-                several = len(owners) > 1
-                refusal = self._several_recordings(names[0], owners) if several else ""
-                return _Hit(None if several else names[0], key.startswith(_WHOLE), refusal)
-        return None
+            names, owners = self._names.get(key_of_names(key), ()), self._owners.get(key, ())
+            if len(names) == 1 and len(owners) < 2:
+                return _Hit(names[0], key.startswith(WHOLE))
+            if names and refusal is None:
+                several = len(names) > 1
+                why = self._several_names(key, names) if several else self._several_recordings(names[0], owners)
+                refusal = _Hit(None, refusal=why)
+        return refusal
 
     def _several_names(self, key: str, names: Sequence[str]) -> str:
         return (
             f"several names in {self._where} may stand for the recording: {listed(map(repr, names))} "
-            f"(all end in {key[1:].lstrip(_WHOLE)!r}); keep one, or name it with the folders of the recording"
+            f"(all end in {key[1:].lstrip(END)!r}); keep one, or name it with the folders of the recording"
         )
 
     def _several_recordings(self, name: str, owners: Sequence[str]) -> str:
@@ -215,67 +242,20 @@ class RecordingIndex:
     def _place(self, path: str) -> str:
         return path if path.startswith("/") else f"{self._root}/{path}"
 
-    def _keys_of_path(self, path: str) -> Iterator[str]:
-        """Yield what a recording is known by, what says most first."""
-        whole = [nfc(path), nfc(self._place(path))]
-        yield from (_WHOLE + name.strip("/") for name in whole)
-        yield from (_WHOLE + _bare(name).strip("/") for name in whole)
-        parts = [part for part in whole[1].split("/") if part]
-        bare = [*parts[:-1], _bare(parts[-1])] if parts else []
-        for count in range(min(self._folders, len(parts)), 0, -1):
-            yield _END + "/".join(parts[-count:])
-            yield _END + "/".join(bare[-count:])
-            yield _loose("/".join(bare[-count:]))
+    def _keys(self, path: str) -> Iterator[str]:
+        return keys_of_path(path, self._place(path), self._depth)
 
-
-_WHOLE, _END, _LOOSE = "==", "=", "~"
-"""How keys begin: of the whole name, of its end, and of an end whatever its case and what joins its parts."""
-_JOINTS = re.compile(r"[\s_\-/]+")
-
-
-def _keys_of_name(name: str, outer: str) -> Iterator[str]:
-    """Yield keys of a name of segments, alone and within a folder of the name `outer`."""
-    raw = nfc(name)
-    for form in dict.fromkeys((raw, nfc(unquote(name)))):
-        parts = [part for part in form.replace("\\", "/").split("/") if part not in ("", ".")]
-        if not parts:
-            continue
-        for last in dict.fromkeys((parts[-1], _without_audio_ending(parts[-1]))):
-            own = [*parts[:-1], last]
-            if form == raw:
-                yield _WHOLE + "/".join(own)
-            longer = [outer, *own]
-            for count in range(min(len(longer), MAX_FOLDERS), 0, -1):
-                yield _END + "/".join(longer[-count:])
-                yield _loose("/".join(longer[-count:]))
+    def _folders_of(self, path: str) -> set[str]:
+        return _folders(self._place(path))
 
 
 def _keys_of_ids(recording: RecordingNames) -> Iterator[str]:
     for one in (*recording.recording_ids, *recording.utterance_ids):
-        yield from _keys_of_id(one)
+        yield from keys_of_id(one)
 
 
-def _keys_of_id(one: str) -> Iterator[str]:
-    yield _WHOLE + nfc(one).strip("/")
-    yield _loose(nfc(one))
-
-
-def _loose(name: str) -> str:
-    return _LOOSE + _JOINTS.sub("/", name.casefold()).strip("/")
-
-
-def _bare(name: str) -> str:
-    """Return a path without its ending, whatever that is."""
-    folders, slash, last = name.rpartition("/")
-    stem, dot, _ = last.rpartition(".")
-    return f"{folders}{slash}{stem}" if dot and stem else name
-
-
-def _without_audio_ending(name: str) -> str:
-    from voxrank.data.folder import audio_suffixes  # it reads rows, which need this module
-
-    stem, dot, ending = name.rpartition(".")
-    return stem if stem and f"{dot}{ending}".lower() in audio_suffixes() else name
+def _folders(name: str) -> set[str]:
+    return {part.casefold() for part in parts_of(name)[:-1]}
 
 
 def _add(found: dict[str, tuple[str, ...]], key: str, value: str) -> None:

@@ -142,7 +142,7 @@ class SegmentSource:
     ) -> tuple[Segment, ...]:
         match = index.find(names)
         if match is None:
-            raise index.unknown(names, list(content))
+            raise index.unknown(names)
         found = self._noted(content[match.name], str(path), match.name)
         return self._in_file(found, match, utterance)
 

@@ -101,6 +101,13 @@ UNIQUE = {
     "one of two cases": (["sa1"], ["x/Sa1.wav", "y/SA1.wav"], ["refused", "refused"]),
     "names of the data's own folder": (["0"], ["0.wav", "spk1/0.wav"], ["0", "refused"]),
     "several names": (["a/0", "b/0"], ["c/0.wav"], ["refused"]),
+    "another speaker's folder": (["spk2/0", "spk1/1"], ["spk1/0.wav", "spk2/1.wav"], ["refused", "refused"]),
+    "a folder that names have": (["spk1/1", "0"], ["spk1/0.wav", "spk1/1.wav"], ["refused", "spk1/1"]),
+    "folders of other kinds": (
+        ["train/tg/0", "train/tg/1"],
+        ["train/wav/0.wav", "train/wav/1.wav"],
+        ["train/tg/0", "train/tg/1"],
+    ),
     "nothing alike": (["spk1-0", "x"], ["0.wav"], [None]),
     "one path twice": (
         ["0"],
