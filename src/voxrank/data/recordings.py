@@ -1,77 +1,38 @@
 """Which recording of the data a name in a file, or in a folder, of segments stands for.
 
-A recording is known by its whole path, by the end of its path from any folder on, by its bare name, and by the ids of
-its rows; with and without the ending. Ends that are spelled alike go first, the longest of them before all, then those
-whose folders are joined by ``__``, ``-`` or ``_``, then those that differ in case and joints. A name that may stand for
-two recordings stands for none of them, unless it is the whole path of one.
+Names are compared by `voxrank.data.recording_keys`. A name that may stand for two recordings stands for none of them,
+unless it is the whole path of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from posixpath import normpath
 
 from voxrank.data.names import nfc
 from voxrank.data.recording_keys import (
-    END,
     MAX_FOLDERS,
-    WHOLE,
-    key_of_names,
-    keys_of_id,
-    keys_of_name,
-    keys_of_path,
+    Key,
+    Kind,
+    RecordingNames,
+    exact_keys_of_id,
+    exact_keys_of_name,
+    exact_keys_of_path,
+    loose_keys_of_id,
+    loose_keys_of_name,
+    loose_keys_of_path,
     parts_of,
 )
 from voxrank.errors import UtteranceError, listed
 
 SHOWN_NAMES = 3
 
-RECORDING_COLUMNS = ("recording", "recording_id", "file_id")
-"""Columns that name the recording of a row."""
-UTTERANCE_COLUMNS = ("utterance_id", "utt_id", "uttid", "utt", "utterance", "id")
-"""Columns that name the utterance of a row. Times under such a name are counted from the utterance's start."""
 
-
-@dataclass(frozen=True)
-class RecordingNames:
-    """What a recording is called in a row of the data.
-
-    Attributes:
-        path: of the audio, with slashes, as the row has it.
-        recording_ids: of the recording.
-        utterance_ids: of the utterance, which may be a stretch of the recording.
-    """
-
-    path: str
-    recording_ids: tuple[str, ...] = ()
-    utterance_ids: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, path: str, columns: Mapping[str, object], row_id: str | None) -> RecordingNames:
-        """Return the names that a row gives.
-
-        Args:
-            path: cell with the audio.
-            columns: all cells of the row.
-            row_id: id that the reader gave to the row.
-        """
-        ids = () if row_id is None else (row_id,)
-        return cls(
-            normpath(path.replace("\\", "/")),
-            _cells(columns, RECORDING_COLUMNS),
-            (*ids, *(cell for cell in _cells(columns, UTTERANCE_COLUMNS) if not cell.isdecimal())),  # numbers of rows
-        )
-
-
-def _cells(columns: Mapping[str, object], names: Sequence[str]) -> tuple[str, ...]:
-    cells = [cell.strip() for name in names if isinstance(cell := columns.get(name), str)]
-    return tuple(dict.fromkeys(cell for cell in cells if cell))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """What was found for a recording.
 
@@ -84,7 +45,7 @@ class Match:
     by_utterance: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Hit:
     """A name that matches a recording.
 
@@ -97,6 +58,33 @@ class _Hit:
     name: str | None
     whole: bool = False
     refusal: str = ""
+
+
+class _Table:
+    """Values by key; of each key the first two that differ.
+
+    Attributes:
+        depth: parts of the longest key.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[Kind, dict[str, str]] = defaultdict(dict)
+        self._second: dict[Key, str] = {}
+        self.depth = 0
+
+    def add(self, key: Key, value: str) -> None:
+        kind, text = key
+        if self._first[kind].setdefault(text, value) != value:
+            self._second.setdefault(key, value)
+        self.depth = max(self.depth, text.count("/") + 1)
+
+    def __getitem__(self, key: Key) -> tuple[str, ...]:
+        kind, text = key
+        first = self._first[kind].get(text)
+        if first is None:
+            return ()
+        second = self._second.get(key) if self._second else None
+        return (first,) if second is None else (first, second)
 
 
 class RecordingIndex:
@@ -112,34 +100,18 @@ class RecordingIndex:
 
     def __init__(self, names: Iterable[str], recordings: Iterable[RecordingNames], folder: Path, place: Path) -> None:
         self._root, self._where = folder.absolute().as_posix(), place.name or str(place)
-        self._names: dict[str, tuple[str, ...]] = {}
-        self._owners: dict[str, tuple[str, ...]] = {}
-        self._claims: dict[str, tuple[str, ...]] = {}
+        self._all_names, self._recordings = list(names), list(recordings)
+        above = {one.path.rpartition("/")[0] for one in self._recordings}
+        self._folders = {part.casefold() for path in above for part in parts_of(self._place(path))}
+        self._named_folders = set(chain.from_iterable(map(_folders, self._all_names)))
+        outer = nfc(place.absolute().stem)
+        self._outer = outer if outer.casefold() in self._folders else None
         self._hits: dict[str, _Hit | None] = {}
-        every = list(recordings)
-        self._add_names(list(names), nfc(place.absolute().stem))
-        self._known_folders = {folder for one in every for folder in self._folders_of(one.path)}
-        for recording in every:
-            audio = self._place(recording.path)
-            for key in (*self._keys(recording.path), *_keys_of_ids(recording)):
-                if key_of_names(key) in self._names:
-                    _add(self._owners, key, audio)
-        for recording in every:
+        self._claims = _Table()
+        for recording in self._recordings:
             hit = self._hit(recording)
             if hit is not None and hit.name is not None:
-                _add(self._claims, hit.name, self._place(recording.path))
-
-    def _add_names(self, names: Sequence[str], outer: str) -> None:
-        self._depth = 1
-        self._named_folders: set[str] = set()
-        for name in names:
-            for key in keys_of_name(name, outer):
-                _add(self._names, key, name)
-                self._depth = max(self._depth, key.count("/") + 1)
-            self._named_folders.update(_folders(name))
-        self._depth = min(self._depth, MAX_FOLDERS)
-        shown = ", ".join(map(repr, islice(names, SHOWN_NAMES))) or "none"
-        self._shown_names = shown + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
+                self._claims.add(("whole", hit.name), self._place(recording.path))
 
     def find(self, recording: RecordingNames) -> Match | None:
         """Return the name of a recording; None where there is none.
@@ -155,7 +127,7 @@ class RecordingIndex:
             return None
         if hit.name is None:
             raise UtteranceError(hit.refusal)
-        claims = self._claims.get(hit.name, ())
+        claims = self._claims["whole", hit.name]
         if len(claims) > 1 and not hit.whole:
             raise UtteranceError(self._several_recordings(hit.name, claims))
         by_path = self._by_path(recording.path)
@@ -167,14 +139,17 @@ class RecordingIndex:
         Args:
             recording: that has none.
         """
+        names = self._all_names
+        shown = ", ".join(map(repr, names[:SHOWN_NAMES])) or "none"
+        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
         called = PurePosixPath(recording.path).stem
         return UtteranceError(
-            f"expected segments of the recording {called!r} in {self._where}, found those of {self._shown_names}"
+            f"expected segments of the recording {called!r} in {self._where}, found those of {shown}{more}"
         )
 
     def _hit(self, recording: RecordingNames) -> _Hit | None:
         by_path = self._by_path(recording.path)
-        by_id = self._by_ids((*recording.recording_ids, *recording.utterance_ids))
+        by_id = self._by_ids(recording.ids) if recording.ids else None
         if by_id is None or not _is_good(by_path):
             return by_id or by_path
         if by_path is not None and by_path.name != by_id.name:
@@ -187,7 +162,7 @@ class RecordingIndex:
 
     def _by_path(self, path: str) -> _Hit | None:
         if path not in self._hits:
-            hit = self._first(self._keys(path))
+            hit = self._first(lambda: self._exact_keys(path), lambda: self._loose_keys(path))
             if hit is not None and hit.name is not None and not hit.whole and self._is_elsewhere(hit.name, path):
                 hit = _Hit(
                     None,
@@ -199,70 +174,115 @@ class RecordingIndex:
 
     def _is_elsewhere(self, name: str, path: str) -> bool:
         """Whether a name has a folder that only other recordings have, or lacks one that only other names have."""
-        if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(self._place(path))[-2:-1]:
+        if not self._named_folders:
+            return False
+        place = self._place(path)
+        if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(place)[-2:-1]:
             return False  # folders above may be those of another machine
-        named, own = _folders(name), self._folders_of(path)
-        return bool((named - own) & self._known_folders or (own - named) & self._named_folders)
+        named, own = _folders(name), _folders(place)
+        return bool((named - own) & self._folders or (own - named) & self._named_folders)
 
     def _by_ids(self, ids: Sequence[str]) -> _Hit | None:
         """Return the segments with the name of an id, where only one recording has that name."""
-        hit = self._first(key for one in ids for key in keys_of_id(one))
+        hit = self._first(
+            lambda: chain.from_iterable(map(exact_keys_of_id, ids)),
+            lambda: chain.from_iterable(map(loose_keys_of_id, ids)),
+        )
         return replace(hit, whole=False) if hit is not None and hit.name is not None else None
 
-    def _first(self, keys: Iterable[str]) -> _Hit | None:
+    def _first(self, exact: Callable[[], Iterable[Key]], loose: Callable[[], Iterable[Key]]) -> _Hit | None:
         """Return what the first key that says one name of one recording finds, else why the first one does not."""
+        hit = self._first_of(exact(), self._exact_owners)
+        if _is_good(hit):
+            return hit
+        last = self._first_of(loose(), self._loose_owners)
+        return last if hit is None or _is_good(last) else hit
+
+    def _first_of(self, keys: Iterable[Key], all_owners: _Table) -> _Hit | None:
         refusal = None
         for key in keys:
-            names, owners = self._names.get(key_of_names(key), ()), self._owners.get(key, ())
+            names = self._names(key)
+            if not names:
+                continue
+            owners = all_owners[key]
             if len(names) == 1 and len(owners) < 2:
-                return _Hit(names[0], key.startswith(WHOLE))
-            if names and refusal is None:
+                return _Hit(names[0], key[0] == "whole")
+            if refusal is None:
                 several = len(names) > 1
-                why = self._several_names(key, names) if several else self._several_recordings(names[0], owners)
+                why = self._several_names(key[1], names) if several else self._several_recordings(names[0], owners)
                 refusal = _Hit(None, refusal=why)
         return refusal
 
-    def _several_names(self, key: str, names: Sequence[str]) -> str:
+    def _names(self, key: Key) -> tuple[str, ...]:
+        """Return the names that a key may stand for, at most two."""
+        kind, text = key
+        return (
+            self._loose_names[key] if kind == "loose" else self._exact_names["end" if kind == "joined" else kind, text]
+        )
+
+    @cached_property
+    def _exact_names(self) -> _Table:
+        return self._table_of_names(exact_keys_of_name)
+
+    @cached_property
+    def _loose_names(self) -> _Table:
+        return self._table_of_names(loose_keys_of_name)
+
+    @cached_property
+    def _exact_owners(self) -> _Table:
+        return self._table_of_owners(self._exact_keys, exact_keys_of_id)
+
+    @cached_property
+    def _loose_owners(self) -> _Table:
+        """Only made where a recording has no name that is spelled alike."""
+        return self._table_of_owners(self._loose_keys, loose_keys_of_id)
+
+    def _table_of_names(self, keys_of: Callable[[str, str | None], Iterator[Key]]) -> _Table:
+        table = _Table()
+        for name in self._all_names:
+            for key in keys_of(name, self._outer):
+                table.add(key, name)
+        return table
+
+    def _table_of_owners(self, of_path: _Keys, of_id: _Keys) -> _Table:
+        """Return the recordings, at most two, that each key of names may stand for."""
+        table = _Table()
+        for recording in self._recordings:
+            place = self._place(recording.path)
+            for key in chain(of_path(recording.path), *map(of_id, recording.ids)):
+                if self._names(key):
+                    table.add(key, place)
+        return table
+
+    def _exact_keys(self, path: str) -> Iterator[Key]:
+        return exact_keys_of_path(path, self._place(path), min(self._exact_names.depth, MAX_FOLDERS))
+
+    def _loose_keys(self, path: str) -> Iterator[Key]:
+        return loose_keys_of_path(self._place(path), min(self._loose_names.depth, MAX_FOLDERS))
+
+    def _several_names(self, end: str, names: Sequence[str]) -> str:
         return (
             f"several names in {self._where} may stand for the recording: {listed(map(repr, names))} "
-            f"(all end in {key[1:].lstrip(END)!r}); keep one, or name it with the folders of the recording"
+            f"(all end in {end!r}); keep one, or name it with the folders of the recording"
         )
 
     def _several_recordings(self, name: str, owners: Sequence[str]) -> str:
-        shown = [self._shown(owner) for owner in owners]
+        shown = [place.removeprefix(f"{self._root}/") for place in owners]
         with_folders = PurePosixPath(shown[0]).with_suffix("")
         return (
             f"the name {name!r} in {self._where} may stand for several recordings of the data, such as "
             f"{' and '.join(map(repr, shown))}; name each there with its folders, such as '{with_folders}'"
         )
 
-    def _shown(self, place: str) -> str:
-        return place.removeprefix(f"{self._root}/")
-
     def _place(self, path: str) -> str:
         return path if path.startswith("/") else f"{self._root}/{path}"
 
-    def _keys(self, path: str) -> Iterator[str]:
-        return keys_of_path(path, self._place(path), self._depth)
 
-    def _folders_of(self, path: str) -> set[str]:
-        return _folders(self._place(path))
-
-
-def _keys_of_ids(recording: RecordingNames) -> Iterator[str]:
-    for one in (*recording.recording_ids, *recording.utterance_ids):
-        yield from keys_of_id(one)
+_Keys = Callable[[str], Iterator[Key]]
 
 
 def _folders(name: str) -> set[str]:
     return {part.casefold() for part in parts_of(name)[:-1]}
-
-
-def _add(found: dict[str, tuple[str, ...]], key: str, value: str) -> None:
-    """Keep the first two different values of a key."""
-    kept = found.get(key, ())
-    if len(kept) < 2 and value not in kept:
-        found[key] = (*kept, value)
 
 
 def _is_good(hit: _Hit | None) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 
 from voxrank.config import Seconds
 from voxrank.data.names import name_within, nfc
-from voxrank.data.recordings import Match, RecordingIndex, RecordingNames
+from voxrank.data.recording_keys import RecordingNames
+from voxrank.data.recordings import Match, RecordingIndex
 from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_track
 from voxrank.data.tracks import Omissions, Track
 from voxrank.data.utterance import Segment, Utterance
