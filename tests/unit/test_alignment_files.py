@@ -69,7 +69,7 @@ def test_names_of_many_recordings_take_a_few_rounds(monkeypatch):
 
 LAYOUTS = {
     "speakers": ["spk1/0.wav", "spk2/0.wav", "spk1/1.wav", "spk2/1.wav"],
-    "splits": ["train/spk1/0.wav", "test/spk1/0.wav", "test/spk2/0.wav", "dev/0.wav"],
+    "deep": ["north/spk1/0.wav", "south/spk1/0.wav", "south/spk2/0.wav", "east/0.wav"],
     "spaces": ["a b.wav", "a_b.wav", "a  b.wav", "a-b.wav"],
     "cases": ["A.wav", "a.wav", "b.WAV", "B.wav"],
     "dots": ["a.b.wav", "a.c.wav", "a.wav", "b.wav"],

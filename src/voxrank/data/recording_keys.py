@@ -14,6 +14,7 @@ from posixpath import normpath
 from typing import Literal
 from urllib.parse import unquote
 
+from voxrank.data.endings import audio_suffixes
 from voxrank.data.names import nfc
 
 MAX_FOLDERS = 12
@@ -168,7 +169,5 @@ def _bare(name: str) -> str:
 
 
 def _without_audio_ending(name: str) -> str:
-    from voxrank.data.folder import audio_suffixes  # it reads rows, which need this module
-
     stem, dot, ending = name.rpartition(".")
     return stem if stem and f"{dot}{ending}".lower() in audio_suffixes() else name

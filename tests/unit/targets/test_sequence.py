@@ -135,7 +135,7 @@ def test_a_large_overlap_costs_its_utterance_only(tmp_path, write_wav):
 
 
 def test_segments_behind_the_end_are_noted(tmp_path, write_wav):
-    write_wav(tmp_path / "u.wav", np.full(16_000, 0.1, dtype=np.float32))
+    write_wav(tmp_path / "u.wav", 0.1 * np.random.default_rng(0).normal(size=16_000).astype(np.float32))
     (tmp_path / "m.jsonl").write_text(
         '{"path": "u.wav", "segments": [[0, 0.5, "a"], [0.5, 1, "b"], [1.01, 1.02, "a"]]}\n'
     )
