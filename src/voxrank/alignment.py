@@ -45,6 +45,7 @@ class AlignedData:
         units: that occur.
         seconds: it took, in all.
         options: what was asked for.
+        recordings: audio files of the data, with those that were left out.
     """
 
     utterances: tuple[AlignedUtterance, ...]
@@ -54,6 +55,7 @@ class AlignedData:
     units: tuple[str, ...]
     seconds: Seconds
     options: dict[str, Any]
+    recordings: tuple[Path, ...] = ()
 
     @property
     def warning(self) -> str:
@@ -89,7 +91,7 @@ class AlignedData:
             OptionError: the folder cannot be written.
         """
         check_folder(path)
-        save_alignment(Path(path), self.utterances, self.tier, self.to_json())
+        save_alignment(Path(path), self.utterances, self.tier, self.to_json(), self.recordings)
 
 
 def align(
@@ -156,6 +158,7 @@ def align(
         units=prepared.targets.names,
         seconds=time.perf_counter() - started,
         options={"voxrank": version("voxrank"), "data": dataset.source, "models": list(models)} | asdict(sequence),
+        recordings=tuple(dict.fromkeys(utterance.path for utterance in dataset.utterances)),
     )
 
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise, takewhile
+from pathlib import Path, PurePath
 
 from praatio import textgrid
 from praatio.data_classes.interval_tier import IntervalTier
 
 from voxrank.config import Seconds
+from voxrank.data.names import nfc
 from voxrank.data.utterance import Segment, Utterance
 from voxrank.files import replacing, write_atomically
 
 DECIMALS = 4
 """Of the seconds: a tenth of a millisecond."""
+OVERLAP_S: Seconds = 0.02
+"""How far utterances may overlap in a TextGrid: the first one then ends where the second one starts."""
+MAX_NAME_BYTES = 200
+"""A file system has names of up to 255 bytes, and the ending and a temporary file's name need some."""
 
 
 @dataclass(frozen=True)
@@ -34,51 +43,140 @@ class AlignedUtterance:
     tiers: Mapping[str, Sequence[Segment]]
 
 
-def recording_names(utterances: Sequence[Utterance]) -> dict[Path, str]:
-    """A name for each audio file: its own without the ending, with its folders where two are named alike.
+def recording_names(recordings: Iterable[Path]) -> dict[Path, str]:
+    """Return a name for each audio file, different from all others also where case does not count.
 
-    Names hold no spaces, which part the fields of a CTM.
+    It is the bare name where that is unique, else the name with its folders (``speaker1__0``), else the path with all
+    characters but small letters and digits written as ``%20``, or a digest of that where a file could not have such a
+    name. Names hold no spaces, which part the fields of a CTM. `--segments` finds recordings by all of these names but
+    the digest.
+
+    Args:
+        recordings: all audio files of the data.
     """
-    paths = list(dict.fromkeys(utterance.path for utterance in utterances))
-    stems = [path.stem for path in paths]
-    names: dict[Path, str] = {}
-    for path, stem in zip(paths, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else "__".join((*path.parts[1:-1], path.name))
-        names[path] = "_".join(name.split())
-    return names
+    paths = {path: path.absolute() for path in dict.fromkeys(recordings)}
+    outer = _common_folder(list(paths.values()))
+    inner = {path: PurePath(*whole.parts[len(outer) :]) for path, whole in paths.items()}
+    levels = dict.fromkeys(paths, 0)
+    while True:
+        names = {path: _LEVELS[levels[path]](inner[path]) for path in paths}
+        counts = Counter(_compared(name) for name in names.values())
+        alike = [path for path in paths if counts[_compared(names[path])] > 1 and levels[path] + 1 < len(_LEVELS)]
+        if not alike:
+            return names
+        for path in alike:
+            levels[path] += 1
+
+
+def _common_folder(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the parts of the folder that all files are in."""
+    shared = [set(parts) for parts in zip(*(path.parent.parts for path in paths), strict=False)]
+    return tuple(next(iter(parts)) for parts in takewhile(lambda parts: len(parts) == 1, shared))
+
+
+def _bare(path: PurePath) -> str:
+    return _fitting("_".join(path.stem.split()), path)
+
+
+def _with_folders(path: PurePath) -> str:
+    return _fitting("_".join("__".join((*path.parent.parts, path.stem)).split()), path)
+
+
+def _escaped(path: PurePath) -> str:
+    text = os.fsencode(path.as_posix())
+    name = "".join(chr(byte) if chr(byte) in _UNESCAPED else f"%{byte:02X}" for byte in text)
+    return name if len(name) <= MAX_NAME_BYTES else hashlib.sha256(text).hexdigest()
+
+
+def _fitting(name: str, path: PurePath) -> str:
+    """Return the name, or the escaped path where no file can have that name, or where a CTM's reader stumbles."""
+    is_fit = len(os.fsencode(name)) <= MAX_NAME_BYTES and name.isprintable() and not name.startswith((";", "."))
+    return name if is_fit and not _RESERVED & set(name) else _escaped(path)
+
+
+def _compared(name: str) -> str:
+    """Return what file systems compare that heed neither case nor how an accent is written."""
+    return nfc(nfc(name).casefold())
+
+
+_LEVELS: tuple[Callable[[PurePath], str], ...] = (_bare, _with_folders, _escaped)
+_UNESCAPED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+_PART = "~"
+"""Stands before the number of an utterance that has a TextGrid of its own."""
+_RESERVED = frozenset(f"%{_PART}")
 
 
 def ctm(aligned: Sequence[AlignedUtterance], tier: str, names: Mapping[Path, str]) -> str:
-    """Lines of recording, channel, start, duration and label, in order of recording and time."""
+    """Lines of recording, channel, start, duration and label, in order of recording and time.
+
+    Starts and ends are rounded, not durations, so that neighbours still touch.
+    """
     lines = [
-        (names[one.utterance.path], segment.start, segment.end - segment.start, "_".join(segment.label.split()))
+        (names[one.utterance.path], round(segment.start, DECIMALS), round(segment.end, DECIMALS), segment.label)
         for one in aligned
         for segment in one.tiers[tier]
     ]
     return "".join(
-        f"{name} 1 {start:.{DECIMALS}f} {length:.{DECIMALS}f} {label}\n" for name, start, length, label in sorted(lines)
+        f"{name} 1 {start:.{DECIMALS}f} {end - start:.{DECIMALS}f} {'_'.join(label.split())}\n"
+        for name, start, end, label in sorted(lines)
     )
 
 
-def write_textgrids(folder: Path, aligned: Sequence[AlignedUtterance], names: Mapping[Path, str]) -> None:
-    """A TextGrid for each recording, with a tier for each kind of unit; utterances of one recording share it."""
-    folder.mkdir(parents=True, exist_ok=True)
+def textgrid_names(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str]) -> dict[str, list[AlignedUtterance]]:
+    """Return the name of each TextGrid, without the ending, and the utterances in it.
+
+    Utterances of one recording share a TextGrid, unless they overlap in time, which no tier can hold.
+
+    Args:
+        aligned: all utterances.
+        names: of the recordings.
+    """
     by_recording: dict[Path, list[AlignedUtterance]] = {}
     for one in aligned:
         by_recording.setdefault(one.utterance.path, []).append(one)
+    found: dict[str, list[AlignedUtterance]] = {}
     for path, parts in by_recording.items():
         parts.sort(key=lambda one: one.utterance.start)
-        end = max(one.utterance.start + one.seconds for one in parts)
+        if any(_end(one) > after.utterance.start + OVERLAP_S for one, after in pairwise(parts)):
+            found |= {f"{names[path]}{_PART}{number}": [one] for number, one in enumerate(parts, start=1)}
+        else:
+            found[names[path]] = parts
+    return found
+
+
+def _end(one: AlignedUtterance) -> Seconds:
+    return one.utterance.start + one.seconds
+
+
+def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]]) -> None:
+    """Write TextGrids with a tier for each kind of unit.
+
+    Args:
+        folder: for the files, which is made.
+        grids: name of each file without the ending → its utterances, in order of time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, parts in grids.items():
+        end = max(map(_end, parts))
         grid = textgrid.Textgrid(0, end)
         for tier in parts[0].tiers:
-            entries = [(s.start, min(s.end, end), s.label) for one in parts for s in one.tiers[tier]]
-            grid.addTier(IntervalTier(tier, entries, 0, end))
-        with replacing(folder / f"{names[path]}.TextGrid") as temporary:
+            grid.addTier(IntervalTier(tier, _entries([s for one in parts for s in one.tiers[tier]], end), 0, end))
+        with replacing(folder / f"{name}.TextGrid") as temporary:
             grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True)
 
 
-def manifest(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str], textgrids: str) -> str:
+def _entries(segments: Sequence[Segment], end: Seconds) -> list[tuple[Seconds, Seconds, str]]:
+    """Return segments that end where the next one starts, at the latest."""
+    limits = [*(segment.start for segment in segments[1:]), end]
+    bounded = [(one.start, min(one.end, limit, end), one.label) for one, limit in zip(segments, limits, strict=True)]
+    return [entry for entry in bounded if entry[1] > entry[0]]
+
+
+def manifest(
+    aligned: Sequence[AlignedUtterance], grids: Mapping[str, Sequence[AlignedUtterance]], textgrids: str
+) -> str:
     """A CSV manifest whose segments are the TextGrids in a folder beside it."""
+    grid_of = {one.utterance.id: name for name, parts in grids.items() for one in parts}
     columns = ("path", "segments", "start", "end", "text", "speaker", "language", "split")
     rows = []
     for one in aligned:
@@ -86,7 +184,7 @@ def manifest(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str], tex
         rows.append(
             {
                 "path": str(own.path.absolute()),
-                "segments": f"{textgrids}/{names[own.path]}.TextGrid",
+                "segments": f"{textgrids}/{grid_of[own.id]}.TextGrid",
                 "start": own.start or None,
                 "end": own.end,
                 "text": own.text,
@@ -103,15 +201,25 @@ def manifest(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str], tex
     return table.getvalue()
 
 
-def save_alignment(folder: Path, aligned: Sequence[AlignedUtterance], tier: str, about: str) -> None:
+def save_alignment(
+    folder: Path, aligned: Sequence[AlignedUtterance], tier: str, about: str, recordings: Iterable[Path] = ()
+) -> None:
     """Write `alignment.ctm` (of one tier), `textgrids/` and `alignment.json` into a folder.
 
     Beside them `manifest.csv`, where all audio is in files that it can name.
+
+    Args:
+        folder: to write into.
+        aligned: utterances with their times.
+        tier: whose units the CTM has.
+        about: content of `alignment.json`.
+        recordings: audio files of the data that were not aligned; they have names, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = recording_names([one.utterance for one in aligned])
-    write_textgrids(folder / "textgrids", aligned, names)
+    names = recording_names([*recordings, *(one.utterance.path for one in aligned)])
+    grids = textgrid_names(aligned, names)
+    write_textgrids(folder / "textgrids", grids)
     write_atomically(folder / "alignment.ctm", ctm(aligned, tier, names))
     if all(one.utterance.audio is None for one in aligned):
-        write_atomically(folder / "manifest.csv", manifest(aligned, names, "textgrids"))
+        write_atomically(folder / "manifest.csv", manifest(aligned, grids, "textgrids"))
     write_atomically(folder / "alignment.json", about)

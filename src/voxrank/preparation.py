@@ -23,6 +23,7 @@ from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import SHOWN_NAMES, Targets, utterance_targets
 from voxrank.targets.sequence import (
     Spelling,
+    behind_the_end,
     by_words,
     is_unscored,
     labels_of,
@@ -115,6 +116,9 @@ def _segmented(
     unscored = Counter(segment.label for found in segments for segment in found if is_unscored(segment))
     if unscored:
         prepared.notes.append(f"segments of no known unit are not scored: {counted(unscored, SHOWN_NAMES)}")
+    behind = sum(behind_the_end(item.utterance, item.seconds) for item in kept)
+    if behind:
+        prepared.notes.append(f"segments that begin behind the end of the audio are left out: {behind:,}")
     return prepared
 
 

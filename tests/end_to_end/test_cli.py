@@ -557,7 +557,7 @@ def test_transcripts_from_alignment_to_ranking(run, spelled, tmp_path):
     assert all(len(line.split()) == 5 for line in lines)
     grids = sorted((out_dir / "textgrids").iterdir())
     assert len(grids) == 40
-    assert len(lines) == sum(len(SegmentFiles("characters").of(grid, "")) for grid in grids)
+    assert len(lines) == sum(len(SegmentFiles("characters").read(grid).segments) for grid in grids)
     ranked = {}
     for name, arguments in {
         "text": [spelled, "--unit", "char"],

@@ -133,11 +133,14 @@ def object_nested_100_000_deep(folder):
 
 def segments(folder, name, *parts):
     from voxrank.data.segments import SegmentFiles
+    from voxrank.data.tracks import Track
 
     with (folder / name).open("wb") as file:
         for part in parts:
             file.write(part)
-    SegmentFiles().of(folder / name, "a")
+    content = SegmentFiles().read(folder / name)
+    track = content if isinstance(content, Track) else content.get("a", Track())
+    track.checked()
 
 
 @case

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset, read_unlabelled
-from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_segments
+from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_track
 from voxrank.data.tables import Lines, read_header, table_form, table_rows, text_lines
+from voxrank.data.tracks import Track
 from voxrank.errors import DataError, UtteranceError
 
 pytestmark = pytest.mark.timeout(60)
@@ -236,12 +237,22 @@ assert {suffix.lower() for suffix in SEGMENTS} == {suffix.lower() for suffix in 
 
 def segments_of(path, tier=None):
     try:
-        found = SegmentFiles(tier).of(path, "a")
+        content = SegmentFiles(tier).read(path)
     except UtteranceError as error:
         check_line(str(error))
         return
-    assert list(found) == sorted(found, key=lambda segment: segment.start)
-    "".join(segment.label for segment in found).encode()
+    for track in [content] if isinstance(content, Track) else content.values():
+        check_track(track)
+
+
+def check_track(track):
+    """Segments lie in order from 0 s on; what was left out is counted with a reason."""
+    assert list(track.segments) == sorted(track.segments, key=lambda segment: segment.start)
+    assert all(0 <= segment.start < segment.end < float("inf") for segment in track.segments)
+    "".join(segment.label for segment in track.segments).encode()
+    for omissions in (track.empty, track.repeated, track.unusable):
+        assert bool(omissions.count) == bool(omissions.first)
+        check_line(omissions.first or "nothing")
 
 
 @pytest.mark.parametrize("suffix", SEGMENTS)
@@ -272,7 +283,7 @@ def test_segments_of_any_json(tmp_path, value):
         segments_of(path)
     for cell in (value, json.dumps(value)):
         try:
-            inline_segments(cell)
+            check_track(inline_track(cell))
         except UtteranceError as error:
             check_line(str(error))
 

@@ -230,7 +230,7 @@ def test_what_segments_cannot_be(spelled):
     assert ranking.data.used == 33
     reasons = " | ".join(skipped.reason for skipped in ranking.skipped)
     for part in (
-        "expected segments apart from each other, got 0-0.2 s and 0.1-0.3 s",
+        "expected segments apart from each other, got 'a' at 0-0.2 s and 'b' at 0.1-0.3 s, which overlap by 0.1 s",
         "expected segments within its",
         "silence and unknown words only",
         "the column 'segments' is empty",

@@ -110,7 +110,10 @@ SegmentsOption = Annotated[
     ),
 ]
 TierOption = Annotated[
-    str | None, typer.Option("--tier", metavar="NAME", help="Of TextGrids.", show_default="phones, or the only one")
+    str | None,
+    typer.Option(
+        "--tier", metavar="NAME", help="Tier of TextGrid or JSON files.", show_default="phones, or the only one"
+    ),
 ]
 LeakOption = Annotated[bool, typer.Option("--allow-leak", help="Take labels from a model trained on a candidate.")]
 SkipsOption = Annotated[

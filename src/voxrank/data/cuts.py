@@ -22,7 +22,7 @@ from voxrank.data.extras import library
 from voxrank.data.manifest import first_object, json_rows
 from voxrank.data.names import on_disk
 from voxrank.data.rows import SEGMENTS, Request, Row
-from voxrank.data.segments import tier_name
+from voxrank.data.segment_json import tier_name
 from voxrank.data.sources import UNCHANGING, AudioSource, Content, HeldAudio, Stamp, as_file, stamp_of
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, UtteranceError, reason, shortened
@@ -207,8 +207,16 @@ def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) ->
     tiers = supervision.alignment or {}
     items = tiers[tier_name(list(tiers), tier, f"the alignment of {supervision.id}")]
     shift = 0.0 if in_file else _shift(cut, supervision.id)
-    timed = [(max(0.0, item.start + shift), item.start + shift + item.duration, item.symbol) for item in items]
-    return [[start, end, symbol] for start, end, symbol in sorted(timed) if end > start]
+    timed = [_timed(item, shift) for item in items]
+    return timed if in_file else [one for one in timed if one[1] is None or one[1] > 0]
+
+
+def _timed(item: Any, shift: Seconds) -> list[Any]:
+    """Return start, end and label of an item; without an end, which is refused later, where times are no numbers."""
+    if not (isinstance(item.start, int | float) and isinstance(item.duration, int | float)):
+        return [item.start, None, item.symbol]
+    start, end = item.start + shift, item.start + shift + item.duration
+    return [max(0.0, start) if shift else start, end, item.symbol]
 
 
 def _shift(cut: Any, supervision: str) -> Seconds:

@@ -53,9 +53,9 @@ def read_dataset(
         target: another column to predict: ``value`` as numbers, any other as classes.
         split: rows to take, several splits joined by "+"; "all" for every row. By default those of ``train``, else of
             splits whose names mean training data; test rows only where there are no others (`voxrank.data.splits`).
-        segments: a file that says what is heard when in all recordings, or a folder with a file for each, named like
-            the audio; in place of a column.
-        tier: of TextGrid files and of Lhotse's alignments; by default "phones", or the only one.
+        segments: a file that says what is heard when in all recordings, or a folder, with folders below it, with a file
+            for each; in place of a column. `voxrank.data.recording_keys` says under which names a recording is found.
+        tier: of TextGrid and JSON files and of Lhotse's alignments; by default "phones", or the only one.
         besides: other columns to keep, such as "speaker" and "gender" (`Utterance.others`).
 
     Returns:

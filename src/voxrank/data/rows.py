@@ -15,8 +15,9 @@ from voxrank.data.labels import LabelCells, read_label_cells
 from voxrank.data.names import name_within, nfc, tidied
 from voxrank.data.sources import AudioSource
 from voxrank.data.splits import ALL, TRAIN, SplitChoice, choose_splits, find_split_column, path_notes
-from voxrank.data.timed import SegmentSource
+from voxrank.data.timed import SegmentSource, TimedRow
 from voxrank.data.times import TimeColumn, TimeColumns, find_time_columns
+from voxrank.data.tracks import START_TOLERANCE_S
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
 from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shortened
 
@@ -116,14 +117,14 @@ def build_dataset(
         label_cells,
     )
     task = label_cells.task
-    timed = SegmentSource(source.parent, request.segments, request.tier) if task == "segmentation" else None
+    timed = _segment_source(source, every, path_column, target, request) if task == "segmentation" else None
     utterances: dict[str, Utterance] = {}
     left_out = list(skipped)
     for row in kept:
         try:
             utterance = _utterance(row, layout)
             if timed is not None:
-                utterance = replace(utterance, segments=timed.of(row.columns.get(target), utterance.path))
+                utterance = replace(utterance, segments=timed.of(_timed_row(row, path_column, target), utterance))
             if request.besides:
                 utterance = replace(utterance, others=_others(row, request.besides))
             utterance = _told_apart(utterance, utterances)
@@ -140,10 +141,22 @@ def build_dataset(
         *layout.times.notes,
         *label_cells.notes,
         *(_case_notes(found) if request.labelled else ()),
+        *(() if timed is None else timed.notes),
     )
     return Dataset(
         str(source), task, target, found, tuple(left_out), splits.name, notes=notes, unused=len(every) - len(kept)
     )
+
+
+def _segment_source(
+    source: Path, rows: Sequence[Row], path_column: str, target: str, request: Request
+) -> SegmentSource:
+    timed_rows = [_timed_row(row, path_column, target) for row in rows if row.columns.get(path_column) is not None]
+    return SegmentSource(source.parent, request.segments, request.tier, timed_rows)
+
+
+def _timed_row(row: Row, path_column: str, target: str) -> TimedRow:
+    return TimedRow(str(row.columns.get(path_column)).strip(), row.columns, row.id, row.columns.get(target))
 
 
 @dataclass(frozen=True)
@@ -299,6 +312,8 @@ def _offsets(row: Row, columns: TimeColumns) -> tuple[float, float | None]:
     given = next((time for column in columns.starts if (time := _seconds(row, column)) is not None), None)
     end, duration = _seconds(row, columns.end), _seconds(row, columns.duration)
     start = given or 0.0
+    if -START_TOLERANCE_S <= start < 0:  # aligners round to frames
+        start = 0.0
     if start < 0:
         raise UtteranceError(f"expected a start of at least 0 s, got {_exact(start)}")
     if end is None and duration is not None and given is not None:

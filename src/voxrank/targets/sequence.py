@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,12 @@ from voxrank.targets.units import Speller, Units, spell
 
 SILENCE = "silence"
 """Name of the class of frames outside all segments and units."""
-END_TOLERANCE_S = 0.05
+END_TOLERANCE_S: Seconds = 0.05
 """By how much segments may end behind the audio: aligners round to frames."""
+OVERLAP_TOLERANCE_S: Seconds = 0.02
+"""How far segments may overlap by rounding: half a frame at 25 Hz. A CTM rounds starts and durations to 0.01 s each."""
+FLOAT_ERROR_S: Seconds = 1e-6
+"""Times that are added and subtracted differ by less than this."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,38 @@ def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) ->
     """When each label is heard, by its number: `UNLABELLED` for those that are not scored, no stretch for silence.
 
     Raises:
-        UtteranceError: segments overlap, or nothing but silence is left of them.
+        UtteranceError: segments overlap by more than rounding, or nothing but silence is left of them.
     """
-    heard = [segment for segment in segments if not is_silent_label(segment.label)]
+    heard = without_overlaps([segment for segment in segments if not is_silent_label(segment.label)])
     if all(is_unscored(segment) for segment in heard):
         raise UtteranceError("expected segments with labels, found silence and unknown words only")
     symbols = [UNLABELLED if is_unscored(segment) else numbers[segment.label] for segment in heard]
     return Timeline.of([segment.start for segment in heard], [segment.end for segment in heard], symbols)
+
+
+def without_overlaps(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments in order of time; where two overlap by rounding, both end in the middle of the overlap.
+
+    Raises:
+        UtteranceError: two overlap by more than `OVERLAP_TOLERANCE_S`.
+    """
+    apart: list[Segment] = []
+    for segment in sorted(segments, key=lambda one: (one.start, one.end)):
+        before, after = apart[-1] if apart else None, segment
+        if before is not None and before.end > after.start:
+            if before.end - after.start > OVERLAP_TOLERANCE_S + FLOAT_ERROR_S:
+                raise UtteranceError(
+                    f"expected segments apart from each other, got {_shown(before)} and {_shown(after)}, which overlap "
+                    f"by {before.end - after.start:.3g} s"
+                )
+            middle = (max(before.start, after.start) + min(before.end, after.end)) / 2
+            apart[-1], after = replace(before, end=middle), replace(after, start=middle)
+        apart.append(after)
+    return apart
+
+
+def _shown(segment: Segment) -> str:
+    return f"{segment.label!r} at {segment.start:g}-{segment.end:g} s"
 
 
 def labels_of(segments: Sequence[Segment]) -> set[str]:
@@ -99,15 +128,13 @@ def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment,
     """The segments within an utterance, in seconds from its beginning.
 
     Raises:
-        UtteranceError: one ends behind the audio.
+        UtteranceError: one that is no silence ends behind the audio, by more than rounding.
     """
     if utterance.start == 0 and utterance.end is None:
-        late = [segment for segment in utterance.segments or () if segment.end > seconds + END_TOLERANCE_S]
+        limit = seconds + END_TOLERANCE_S + FLOAT_ERROR_S
+        late = [one for one in utterance.segments or () if one.end > limit and not is_silent_label(one.label)]
         if late:
-            raise UtteranceError(
-                f"expected segments within its {seconds:.3f} s, got {late[0].label!r} at "
-                f"{late[0].start:g}-{late[0].end:g} s"
-            )
+            raise UtteranceError(f"expected segments within its {seconds:.3f} s, got {_shown(late[0])}")
     inside = []
     for segment in utterance.segments or ():
         start = max(segment.start - utterance.start, 0.0)
@@ -115,6 +142,13 @@ def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment,
         if end > start:
             inside.append(Segment(segment.label, start, end))
     return tuple(inside)
+
+
+def behind_the_end(utterance: Utterance, seconds: Seconds) -> int:
+    """Return the number of segments, silence apart, that begin behind the end of a whole file of so many seconds."""
+    if utterance.start or utterance.end is not None:
+        return 0
+    return sum(1 for one in utterance.segments or () if one.start >= seconds and not is_silent_label(one.label))
 
 
 def timed_targets(

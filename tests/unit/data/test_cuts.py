@@ -114,6 +114,21 @@ def test_alignments_are_segments_in_seconds_of_the_file(tmp_path, long):
         voxrank.read_dataset(path, tier="word", target="text")
 
 
+@pytest.mark.parametrize("padded", [False, True], ids=["stretch of a file", "mixed"])
+def test_bad_items_of_an_alignment_cost_themselves_only(tmp_path, long, padded):
+    cut, _ = long
+    only = cut.trim_to_supervisions(keep_overlapping=False)[0]
+    items = only.supervisions[0].alignment["phone"]
+    items += [AlignmentItem("x", 2.25, 0.0), AlignmentItem("y", float("nan"), 0.1), AlignmentItem("i", 1.9999, 0.1)]
+    only = only.pad(duration=1.75, direction="left") if padded else only
+    data = voxrank.read_dataset(saved(tmp_path, only), target="segments")
+    [utterance] = data.utterances
+    assert [s.label for s in utterance.segments] == ["h", "i", "i"]
+    empty, unusable = data.notes
+    assert empty.startswith("1 segment of zero length is left out; the first: segments, segment 3: ")
+    assert unusable.startswith("1 segment without usable times or label is left out; the first: segments, segment 4: ")
+
+
 def test_alignments_of_mixed_cuts_are_in_seconds_of_the_cut(tmp_path, long):
     cut, samples = long
     only = cut.trim_to_supervisions(keep_overlapping=False)[0]

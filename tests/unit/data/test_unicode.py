@@ -15,7 +15,7 @@ from voxrank.data import names
 from voxrank.data.audio import decode
 from voxrank.data.lookalikes import describe_look_alikes
 from voxrank.data.names import has_one_form, nfc, on_disk, tidied
-from voxrank.data.segments import SegmentFiles, inline_segments
+from voxrank.data.segments import SegmentFiles, inline_track
 from voxrank.errors import DataError
 from voxrank.targets.labels import remarks, utterance_targets
 
@@ -159,7 +159,7 @@ def test_names_with_one_normal_form(text, expected):
 
 def test_labels_of_segments_are_compared_in_nfc(tmp_path):
     (tmp_path / "a.ctm").write_text(f"a 1 0 0.1 {nfd('né')}\na 1 0.1 0.1 né\n")
-    read = [*SegmentFiles().of(tmp_path / "a.ctm", "a"), *inline_segments([[0, 1, nfd("né")]])]
+    read = [*SegmentFiles().read(tmp_path / "a.ctm")["a"].segments, *inline_track([[0, 1, nfd("né")]]).segments]
     assert {segment.label for segment in read} == {"né"}
 
 

@@ -1,0 +1,289 @@
+"""Which recording of the data a name in a file, or in a folder, of segments stands for.
+
+Names are compared by `voxrank.data.recording_keys`. A name that may stand for two recordings stands for none of them,
+unless it is the whole path of one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+from voxrank.data.names import nfc
+from voxrank.data.recording_keys import (
+    MAX_FOLDERS,
+    Key,
+    Kind,
+    RecordingNames,
+    exact_keys_of_id,
+    exact_keys_of_name,
+    exact_keys_of_path,
+    loose_keys_of_id,
+    loose_keys_of_name,
+    loose_keys_of_path,
+    parts_of,
+)
+from voxrank.errors import UtteranceError, listed
+
+SHOWN_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What was found for a recording.
+
+    Attributes:
+        name: in the file or folder of segments.
+        by_utterance: whether it is the utterance's name, and not the recording's.
+    """
+
+    name: str
+    by_utterance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A name that matches a recording.
+
+    Attributes:
+        name: in the file or folder of segments; None where it is refused.
+        whole: whether it is the whole path of the recording.
+        refusal: why it is refused.
+    """
+
+    name: str | None
+    whole: bool = False
+    refusal: str = ""
+
+
+class _Table:
+    """Values by key; of each key the first two that differ.
+
+    Attributes:
+        depth: parts of the longest key.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[Kind, dict[str, str]] = defaultdict(dict)
+        self._second: dict[Key, str] = {}
+        self.depth = 0
+
+    def add(self, key: Key, value: str) -> None:
+        kind, text = key
+        if self._first[kind].setdefault(text, value) != value:
+            self._second.setdefault(key, value)
+        self.depth = max(self.depth, text.count("/") + 1)
+
+    def __getitem__(self, key: Key) -> tuple[str, ...]:
+        kind, text = key
+        first = self._first[kind].get(text)
+        if first is None:
+            return ()
+        second = self._second.get(key) if self._second else None
+        return (first,) if second is None else (first, second)
+
+
+class RecordingIndex:
+    """Finds the name of each recording among those in a file or folder of segments, without going through all of them.
+
+    Args:
+        names: of the segments; slashes part folders.
+        recordings: all recordings of the data to which the segments may belong.
+        folder: where relative paths of recordings start.
+        place: file or folder with the segments. Its name without the ending may be that of the recordings' folder, as
+            in ``speaker1.ctm``.
+    """
+
+    def __init__(self, names: Iterable[str], recordings: Iterable[RecordingNames], folder: Path, place: Path) -> None:
+        self._root, self._where = folder.absolute().as_posix(), place.name or str(place)
+        self._all_names, self._recordings = list(names), list(recordings)
+        above = {one.path.rpartition("/")[0] for one in self._recordings}
+        self._folders = {part.casefold() for path in above for part in parts_of(self._place(path))}
+        self._named_folders = set(chain.from_iterable(map(_folders, self._all_names)))
+        outer = nfc(place.absolute().stem)
+        self._outer = outer if outer.casefold() in self._folders else None
+        self._hits: dict[str, _Hit | None] = {}
+        self._claims = _Table()
+        for recording in self._recordings:
+            hit = self._hit(recording)
+            if hit is not None and hit.name is not None:
+                self._claims.add(("whole", hit.name), self._place(recording.path))
+
+    def find(self, recording: RecordingNames) -> Match | None:
+        """Return the name of a recording; None where there is none.
+
+        Args:
+            recording: one of those of the data.
+
+        Raises:
+            UtteranceError: several names may stand for the recording, or its name for several recordings.
+        """
+        hit = self._hit(recording)
+        if hit is None:
+            return None
+        if hit.name is None:
+            raise UtteranceError(hit.refusal)
+        claims = self._claims["whole", hit.name]
+        if len(claims) > 1 and not hit.whole:
+            raise UtteranceError(self._several_recordings(hit.name, claims))
+        by_path = self._by_path(recording.path)
+        return Match(hit.name, by_utterance=not _is_good(by_path) and not self._by_ids(recording.recording_ids))
+
+    def unknown(self, recording: RecordingNames) -> UtteranceError:
+        """Return the reason why a recording without a name is skipped.
+
+        Args:
+            recording: that has none.
+        """
+        names = self._all_names
+        shown = ", ".join(map(repr, names[:SHOWN_NAMES])) or "none"
+        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+        called = PurePosixPath(recording.path).stem
+        return UtteranceError(
+            f"expected segments of the recording {called!r} in {self._where}, found those of {shown}{more}"
+        )
+
+    def _hit(self, recording: RecordingNames) -> _Hit | None:
+        by_path = self._by_path(recording.path)
+        by_id = self._by_ids(recording.ids) if recording.ids else None
+        if by_id is None or not _is_good(by_path):
+            return by_id or by_path
+        if by_path is not None and by_path.name != by_id.name:
+            return _Hit(
+                None,
+                refusal=f"its file names the segments {by_path.name!r} in {self._where}, and its id names "
+                f"{by_id.name!r}; rename one",
+            )
+        return by_path
+
+    def _by_path(self, path: str) -> _Hit | None:
+        if path not in self._hits:
+            hit = self._first(lambda: self._exact_keys(path), lambda: self._loose_keys(path))
+            if hit is not None and hit.name is not None and not hit.whole and self._is_elsewhere(hit.name, path):
+                hit = _Hit(
+                    None,
+                    refusal=f"the name {hit.name!r} in {self._where} has folders of other recordings than {path!r}; "
+                    "name it there with its folders",
+                )
+            self._hits[path] = hit
+        return self._hits[path]
+
+    def _is_elsewhere(self, name: str, path: str) -> bool:
+        """Whether a name has a folder that only other recordings have, or lacks one that only other names have."""
+        if not self._named_folders:
+            return False
+        place = self._place(path)
+        if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(place)[-2:-1]:
+            return False  # folders above may be those of another machine
+        named, own = _folders(name), _folders(place)
+        return bool((named - own) & self._folders or (own - named) & self._named_folders)
+
+    def _by_ids(self, ids: Sequence[str]) -> _Hit | None:
+        """Return the segments with the name of an id, where only one recording has that name."""
+        hit = self._first(
+            lambda: chain.from_iterable(map(exact_keys_of_id, ids)),
+            lambda: chain.from_iterable(map(loose_keys_of_id, ids)),
+        )
+        return replace(hit, whole=False) if hit is not None and hit.name is not None else None
+
+    def _first(self, exact: Callable[[], Iterable[Key]], loose: Callable[[], Iterable[Key]]) -> _Hit | None:
+        """Return what the first key that says one name of one recording finds, else why the first one does not."""
+        hit = self._first_of(exact(), self._exact_owners)
+        if _is_good(hit):
+            return hit
+        last = self._first_of(loose(), self._loose_owners)
+        return last if hit is None or _is_good(last) else hit
+
+    def _first_of(self, keys: Iterable[Key], all_owners: _Table) -> _Hit | None:
+        refusal = None
+        for key in keys:
+            names = self._names(key)
+            if not names:
+                continue
+            owners = all_owners[key]
+            if len(names) == 1 and len(owners) < 2:
+                return _Hit(names[0], key[0] == "whole")
+            if refusal is None:
+                several = len(names) > 1
+                why = self._several_names(key[1], names) if several else self._several_recordings(names[0], owners)
+                refusal = _Hit(None, refusal=why)
+        return refusal
+
+    def _names(self, key: Key) -> tuple[str, ...]:
+        """Return the names that a key may stand for, at most two."""
+        kind, text = key
+        return (
+            self._loose_names[key] if kind == "loose" else self._exact_names["end" if kind == "joined" else kind, text]
+        )
+
+    @cached_property
+    def _exact_names(self) -> _Table:
+        return self._table_of_names(exact_keys_of_name)
+
+    @cached_property
+    def _loose_names(self) -> _Table:
+        return self._table_of_names(loose_keys_of_name)
+
+    @cached_property
+    def _exact_owners(self) -> _Table:
+        return self._table_of_owners(self._exact_keys, exact_keys_of_id)
+
+    @cached_property
+    def _loose_owners(self) -> _Table:
+        """Only made where a recording has no name that is spelled alike."""
+        return self._table_of_owners(self._loose_keys, loose_keys_of_id)
+
+    def _table_of_names(self, keys_of: Callable[[str, str | None], Iterator[Key]]) -> _Table:
+        table = _Table()
+        for name in self._all_names:
+            for key in keys_of(name, self._outer):
+                table.add(key, name)
+        return table
+
+    def _table_of_owners(self, of_path: _Keys, of_id: _Keys) -> _Table:
+        """Return the recordings, at most two, that each key of names may stand for."""
+        table = _Table()
+        for recording in self._recordings:
+            place = self._place(recording.path)
+            for key in chain(of_path(recording.path), *map(of_id, recording.ids)):
+                if self._names(key):
+                    table.add(key, place)
+        return table
+
+    def _exact_keys(self, path: str) -> Iterator[Key]:
+        return exact_keys_of_path(path, self._place(path), min(self._exact_names.depth, MAX_FOLDERS))
+
+    def _loose_keys(self, path: str) -> Iterator[Key]:
+        return loose_keys_of_path(self._place(path), min(self._loose_names.depth, MAX_FOLDERS))
+
+    def _several_names(self, end: str, names: Sequence[str]) -> str:
+        return (
+            f"several names in {self._where} may stand for the recording: {listed(map(repr, names))} "
+            f"(all end in {end!r}); keep one, or name it with the folders of the recording"
+        )
+
+    def _several_recordings(self, name: str, owners: Sequence[str]) -> str:
+        shown = [place.removeprefix(f"{self._root}/") for place in owners]
+        with_folders = PurePosixPath(shown[0]).with_suffix("")
+        return (
+            f"the name {name!r} in {self._where} may stand for several recordings of the data, such as "
+            f"{' and '.join(map(repr, shown))}; name each there with its folders, such as '{with_folders}'"
+        )
+
+    def _place(self, path: str) -> str:
+        return path if path.startswith("/") else f"{self._root}/{path}"
+
+
+_Keys = Callable[[str], Iterator[Key]]
+
+
+def _folders(name: str) -> set[str]:
+    return {part.casefold() for part in parts_of(name)[:-1]}
+
+
+def _is_good(hit: _Hit | None) -> bool:
+    return hit is not None and hit.name is not None

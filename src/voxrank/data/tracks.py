@@ -1,0 +1,165 @@
+"""The segments of one recording, collected item by item; a bad item costs no other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from reprlib import Repr
+from types import TracebackType
+from typing import Any
+
+from voxrank.config import Seconds
+from voxrank.data.names import nfc
+from voxrank.data.utterance import Segment
+from voxrank.errors import UtteranceError
+
+START_TOLERANCE_S: Seconds = 0.05
+"""How far a segment may begin before the audio: aligners round to frames. It is cut at 0 s."""
+SHORTEST_S: Seconds = 1e-6
+"""Shorter segments have no length, but for rounding: less than a sample."""
+
+
+class EmptySegmentError(UtteranceError):
+    """A segment ends where it starts."""
+
+
+@dataclass
+class Omissions:
+    """Items of one kind that were left out.
+
+    Attributes:
+        count: number of items.
+        first: where the first one is, and what is wrong with it.
+    """
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, other: Omissions) -> None:
+        """Add the items of another collection."""
+        self.count += other.count
+        self.first = self.first or other.first
+
+
+@dataclass(frozen=True)
+class Track:
+    """The segments of one recording.
+
+    Attributes:
+        segments: in order of time.
+        empty: items without length that were left out.
+        repeated: items that repeat another one and were left out.
+        unusable: items that cannot be used and were left out.
+        guess: what was taken where the file does not say, for people; empty where nothing was guessed.
+    """
+
+    segments: tuple[Segment, ...] = ()
+    empty: Omissions = field(default_factory=Omissions)
+    repeated: Omissions = field(default_factory=Omissions)
+    unusable: Omissions = field(default_factory=Omissions)
+    guess: str = ""
+
+    def checked(self) -> Track:
+        """Return the track where it has segments.
+
+        Raises:
+            UtteranceError: it has none; the message says what is wrong with the first item.
+        """
+        if self.segments:
+            return self
+        raise UtteranceError(self.unusable.first or self.empty.first or "expected segments, found none for this audio")
+
+
+class TrackBuilder:
+    """Collects the segments of one recording.
+
+    Used as a context manager, it leaves out the item for which an `UtteranceError` is raised, and counts it.
+    """
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._empty, self._unusable = Omissions(), Omissions()
+
+    def add(self, start: Any, end: Any, label: Any, where: str) -> None:
+        """Add an item. Errors as `segment_of`."""
+        self._segments.append(segment_of(start, end, label, where))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, UtteranceError):
+            return False
+        omissions = self._empty if isinstance(error, EmptySegmentError) else self._unusable
+        omissions.add(Omissions(1, str(error)))
+        return True
+
+    def build(self) -> Track:
+        """Return the track: in order of time, and without items that are there twice."""
+        ordered = sorted(self._segments, key=lambda segment: (segment.start, segment.end))
+        kept = tuple(dict.fromkeys(ordered))
+        repeated = Omissions(len(ordered) - len(kept))
+        if repeated.count:
+            seen: set[Segment] = set()
+            again = next(one for one in ordered if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+            repeated.first = f"{again.label!r} at {again.start:g}-{again.end:g} s"
+        return Track(kept, self._empty, repeated, self._unusable)
+
+
+def segment_of(start: Any, end: Any, label: Any, where: str) -> Segment:
+    """Return a segment whose times and label can be used.
+
+    Args:
+        start: seconds, as a number or text.
+        end: seconds, as a number or text.
+        label: text or a number.
+        where: the item stands, for messages.
+
+    Raises:
+        EmptySegmentError: the segment ends where it starts.
+        UtteranceError: a time or the label cannot be used.
+    """
+    if isinstance(label, bool) or not isinstance(label, str | int | float):
+        raise UtteranceError(f"{where}: expected a label as text, got {short(label)}")
+    begins, ends = seconds_of(start, where), seconds_of(end, where)
+    got = f"got {begins:g}-{ends:g} s"
+    if abs(ends - begins) < SHORTEST_S:
+        raise EmptySegmentError(f"{where}: expected a segment that ends after its start, {got}")
+    if not (math.isfinite(begins) and math.isfinite(ends) and -START_TOLERANCE_S <= begins < ends and ends > 0):
+        raise UtteranceError(f"{where}: expected a segment from 0 s on that ends after its start, {got}")
+    text = nfc(str(label)).strip()
+    if text != text.encode(errors="ignore").decode():
+        raise UtteranceError(f"{where}: expected UTF-8 text for a label, got {short(text)}")
+    return Segment(text, max(begins, 0.0), ends)
+
+
+def seconds_of(value: Any, where: str) -> Seconds:
+    """Return a time.
+
+    Args:
+        value: a number, or text with a decimal point, such as ``5e-05``.
+        where: the item stands, for messages.
+
+    Raises:
+        UtteranceError: the value is no time.
+    """
+    if isinstance(value, str) and "," in value:
+        raise UtteranceError(f"{where}: expected a time in seconds with a decimal point, got {short(value)}")
+    try:
+        if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # Python reads 1_0 as 10
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UtteranceError(f"{where}: expected a time in seconds, got {short(value)}") from None
+
+
+def short(value: Any, limit: int = 60) -> str:
+    """Return a value as Python writes it, cut where it is long."""
+    text = repr(value[: limit + 1]) if isinstance(value, str) else _SHORT.repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+_SHORT = Repr()
+"""Looks a few levels deep: a list may be nested as far as it can be read."""
