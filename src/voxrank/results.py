@@ -149,7 +149,7 @@ class Sensitivity:
     Attributes:
         labels: what made them: an aligner, or "jitter".
         spearman: rank correlation over all layers of all models, by the score that orders the ranking; None for fewer
-            than three of them.
+            than three of them, and where all of them score the same.
         p: its p-value.
         model, layer: the best by these labels.
     """
