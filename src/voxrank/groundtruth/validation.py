@@ -263,12 +263,22 @@ class _Judge:
                 tuple(row.metric for row in rows[c.model, c.layer]),
                 tuple(row.reason for row in rows[c.model, c.layer] if row.reason),
                 sum(row.seconds for row in rows[c.model, c.layer]),
+                tuple(row.history.get("untrained", {}).get(answers.metric) for row in rows[c.model, c.layer]),
+                tuple(self._beats_untrained(row) for row in rows[c.model, c.layer]),
             )
             for c in tried.candidates
         )
         self._values = np.array(
             [[np.nan if value is None else value for value in one.values] for one in self.truth], dtype=np.float64
         )
+
+    def _beats_untrained(self, row: Row) -> bool | None:
+        """Return whether a trial beat its untrained head on the validation and the test part; None where it failed."""
+        if row.metric is None:
+            return None
+        validated = [one[self._metric] for one in row.history["validation"]]
+        pairs = ((row.metric, row.history["untrained"][self._metric]), (validated[row.history["chosen"]], validated[0]))
+        return all(after > before if self._higher else after < before for after, before in pairs)
 
     def all(self) -> tuple[Judged, ...]:
         """Scores, then the rival, then rules."""
