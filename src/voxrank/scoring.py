@@ -16,7 +16,7 @@ from voxrank.engines.local import ModelSketch
 from voxrank.errors import RunError
 from voxrank.joint import RANKED_LABELS, CandidateLayer, LayerVersion, SketchKey, front, layer_label, sketch_key
 from voxrank.ordering import Array, goodness_by
-from voxrank.results import Sensitivity
+from voxrank.results import Sensitivity, is_equal
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS, estimate_all
@@ -213,8 +213,11 @@ class LabelComparison:
             if name in self.left_out:
                 continue
             goodness = goodness_by(self._score, scored, direction)
-            best = candidates[int(np.argmax(np.where(seen == seen.max(), goodness, -np.inf)))]
-            found.append(Sensitivity(name, *_rank_correlation(ranked, goodness), best.model, layer_label(best.layer)))
+            rivals = np.where(seen == seen.max(), goodness, -np.inf)
+            best = candidates[int(np.argmax(rivals))]
+            equal = sum(is_equal(value, rivals.max()) for value in rivals) - 1
+            rho, p = _rank_correlation(ranked, goodness)
+            found.append(Sensitivity(name, rho, p, best.model, layer_label(best.layer), equal))
         return tuple(found)
 
 

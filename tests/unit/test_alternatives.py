@@ -377,6 +377,13 @@ def test_equal_scores_have_no_rank_correlation():
         assert (found.spearman, found.p) == (None, None)
 
 
+def test_layers_that_are_equal_by_an_alternative_are_counted():
+    (found,), _ = compared([[2.0, 2.0, 1.0]], [1.0, 2.0, 3.0], {"a": 1.0, "b": 1.0, "c": 1.0})
+    assert (found.model, found.equal) == ("a", 1)
+    (found,), _ = compared([[2.0, 1.0, 2.0]], [1.0, 2.0, 3.0], {"a": 1.0, "b": 1.0, "c": 0.5})
+    assert (found.model, found.equal) == ("a", 0)
+
+
 def test_an_alternative_without_a_score_is_left_out_with_a_line():
     found, left_out = compared([None, [1.0, 2.0, 3.0]], [1.0, 2.0, 3.0], {"a": 1.0, "b": 1.0, "c": 1.0})
     assert [one.labels for one in found] == ["y"]
