@@ -128,7 +128,7 @@ class Tally:
         origin = sketches[1] if len(sketches) > 1 else None
         try:
             found = self._estimates(scores, asked, last, sketches[0], origin, version)
-        except (np.linalg.LinAlgError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+        except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # torch's own is a RuntimeError
             return None
         self.score_s += time.perf_counter() - started
         return found if all(np.isfinite(one.value) for estimates in found for one in estimates.values()) else None

@@ -348,6 +348,10 @@ def test_a_model_that_has_no_transducer_is_a_wrong_request(run, spelled, saved):
 
 
 WRONG = {
+    "only joint layers": (
+        ["--layers", "mean, concat"],
+        "expected layers that a head can be trained on, got only joint ones (mean, concat); name all, or indices",
+    ),
     "unknown strategy": (["--strategy", "half"], "expected --strategy to be one of probe, layer, full, got 'half'"),
     "adapters of a probe": (["--lora", "4"], "a probe tunes nothing but its head; take --strategy layer or full"),
     "a probe at the top": (["--head-at", "top"], "--head-at top is for --strategy layer"),

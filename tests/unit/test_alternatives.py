@@ -1,7 +1,9 @@
 """Alternative labels change nothing in a ranking: every score, detail and skipped utterance stays bit for bit."""
 
+import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +186,16 @@ def test_a_block_is_scored_the_same_with_several_alternatives(deep, letters):
         assert_same(ranked(letters, *against, **options), alone)
 
 
+def test_blocks_of_a_hubert_are_scored_the_same_with_alternatives(letters, tmp_path):
+    file = Path(__file__).parent / "encoders" / "hf_models.py"
+    spec = importlib.util.spec_from_file_location("hf_models", file)
+    families = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(families)
+    model = families.save(tmp_path / "hubert", *families.build("hubert-layer"))
+    options = {"target": "text", "aligner": "uniform", "models": [model], "use": ON_TOP, "layers": "1,2"}
+    assert_same(ranked(letters, "uniform", **options), ranked(letters, **options))
+
+
 @pytest.mark.parametrize("options", [{}, {"layers": "1,mean"}, {"use": ON_TOP, "layers": "2"}])
 def test_one_cache_serves_rankings_with_and_without_alternatives(deep, letters, kept, options):
     plain, compared = ranked(letters, **options), ranked(letters, "jitter", **options)
@@ -231,6 +243,21 @@ def test_an_alternative_that_aligns_nothing_is_refused(letters, monkeypatch):
     monkeypatch.setattr("voxrank.aligners.uniform.Uniform.align", failing_for(set(range(16))))
     with pytest.raises(DataError, match="none of the 16 utterances could be aligned by uniform; leave --against"):
         ranked(letters, "uniform", target="text", models=["logmel"])
+
+
+@pytest.mark.parametrize("options", [{}, {"scores": ["knn"]}, {"scores": ["combined"]}, {"use": ON_TOP, "layers": "2"}])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_alternative_of_a_single_frame_does_not_end_a_run(deep, letters, monkeypatch, options):
+    def one_frame(self, transcripts, names, on_audio):
+        first = Timeline(np.array([0.05]), np.array([0.061]), transcripts[0].labels[:1])
+        return [first, *(UtteranceError("too short") for _ in transcripts[1:])]
+
+    monkeypatch.setattr("voxrank.aligners.uniform.Uniform.align", one_frame)
+    notes, options = Notes(), {"target": "text", "models": ["fake-a"], "aligner": "flat:logmel"} | options
+    found = ranked(letters, "uniform", progress=notes, **options)
+    assert_same(found, ranked(letters, **options))
+    assert len(found.sensitivity) + sum("uniform labels; they are not compared" in line for line in notes.lines) == 1
+    found.to_json()
 
 
 def test_an_alternative_that_is_named_twice_is_refused(letters):
