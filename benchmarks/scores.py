@@ -32,6 +32,7 @@ from voxrank.config import ExtractionOptions
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Layer, LayerFrames, Waveform
 from voxrank.engines.local import sketch_model
+from voxrank.joint import sketch_key
 from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.registry import estimate_all
@@ -181,7 +182,8 @@ def score_all(utterances: list[Utterance], *, blocks: int) -> None:
     shards = plan_shards(items, "label", blocks=blocks, shard_s=options.shard_s)
     sketch = sketch_model(encoder, shards, targets, encoder.layers, options, lambda _: None)
     for layer in encoder.layers:
-        view = LayerView(sketch.layers[layer.index], sketch.samples[layer.index], targets.rows)
+        key = sketch_key(layer)
+        view = LayerView(sketch.layers[key], sketch.samples[key], targets.rows)
         estimate_all([get_score(name) for name in NAMES], view)
 
 

@@ -54,6 +54,9 @@ def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task
     if timed and extraction.sample == "utterance":
         raise OptionError(f"in a {task} every frame has a label of its own; take --sample frame, segment or effective")
     parse_aligner(options.aligner)
+    if len(set(options.against)) < len(options.against):
+        twice = next(name for name in options.against if options.against.count(name) > 1)
+        raise OptionError(f"--against {twice} is given twice; name each alternative once")
     for name in options.against:
         if not timed:
             raise OptionError(f"--against compares alignments, and a {task} needs none; leave it out")
@@ -121,7 +124,7 @@ def label(
         return known
 
     first = made(options.aligner)
-    others = [made(name).aligned for name in options.against if name != JITTER]
+    others = {name: made(name).aligned for name in options.against if name != JITTER}
     ready = _jittered(prepared.aligned(first.aligned, others), options.against)
     return Labelled(ready, first.record, options.against, time.perf_counter() - started)
 

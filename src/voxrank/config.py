@@ -295,7 +295,8 @@ class TuningOptions:
         lora_rank: above 0, low-rank adapters of this rank on the tuned part's linear maps are trained in their stead.
         seeds: trials of each candidate, which differ by their seed.
         epochs: passes over the training data, at most.
-        patience: epochs without a better validation metric after which training stops.
+        patience: epochs without progress after which training stops: no better validation metric, no lower validation
+            loss and, until the untrained head is beaten, no lower training loss.
         batch: utterances in one step.
         learning_rate: of the tuned part, at first; it rises over a tenth of the steps, then falls to 0. None: 5e-4
             for a block, 1e-4 for a whole model, 1e-3 for adapters.

@@ -26,7 +26,7 @@ from voxrank.insight.besides import Column, known_besides
 from voxrank.insight.classes import class_views, held_out_classes
 from voxrank.insight.curve import Grown, learning_curve, values_of_parts
 from voxrank.insight.picture import POINTS, Place, pictures
-from voxrank.joint import layer_label
+from voxrank.joint import layer_label, sketch_key
 from voxrank.preparation import Prepared
 from voxrank.results import Ranking
 from voxrank.scores import Score, get_score
@@ -178,15 +178,15 @@ class Detailing:
 
     def _standing(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _Standing:
         goodness = tuple(sign * candidate.estimates[name].value for name, sign in self._signs.items())
-        sample = sketch.samples.get(candidate.layer.index)
+        sample = sketch.samples.get(sketch_key(candidate.layer))
         few = None if sample is None else sample.first(POINTS)
         return _Standing(candidate.model, layer_label(candidate.layer), share, goodness, few)
 
     def _look_at_classes(self, candidate: Candidate, sketch: ModelSketch) -> None:
-        sample = sketch.samples.get(candidate.layer.index)
+        sample = sketch.samples.get(sketch_key(candidate.layer))
         if self._targets.values or sample is None:
             return
-        taken = held_out_classes(sketch.layers[candidate.layer.index], sample)
+        taken = held_out_classes(sketch.layers[sketch_key(candidate.layer)], sample)
         if taken is not None:
             views = class_views(self._targets.names, self._targets.rows[sample.rows], taken)
             where = candidate.model, layer_label(candidate.layer)
@@ -202,7 +202,7 @@ class Detailing:
             chosen = max(candidates, key=lambda c: sign * c.estimates[name].value)
         else:
             chosen = next(c for c in candidates if layer_label(c.layer) == best)
-        moments = sketch.layers[chosen.layer.index]
+        moments = sketch.layers[sketch_key(chosen.layer)]
         weight = 1 / moments.total.inflation() if self._effective else 1.0
 
         def value(spectrum: Spectrum) -> float:

@@ -21,9 +21,18 @@ from voxrank.config import ExtractionOptions, Hertz, Seconds
 from voxrank.data.audio import decode, in_time
 from voxrank.data.prefetch import prefetch
 from voxrank.data.utterance import Skipped
-from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
+from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
-from voxrank.joint import LayerVersion, front, kept_pieces, layer_label
+from voxrank.joint import (
+    RANKED_LABELS,
+    SketchedLayer,
+    SketchKey,
+    front,
+    kept_pieces,
+    keys_of,
+    layer_label,
+    sketch_key,
+)
 from voxrank.labelling import Stretches, label_frames, stretch_means
 from voxrank.memory import is_out_of_memory
 from voxrank.pooling import segment_frames, segment_means
@@ -54,18 +63,18 @@ class ShardSketch:
     """What one shard came to.
 
     Attributes:
-        layers: layer index → its moments.
-        samples: layer index → some of its samples; empty where none are kept.
-        projections: layer index → its samples along random directions; empty where none are kept.
+        layers: the moments of each sketched layer.
+        samples: some samples of each; empty where none are kept.
+        projections: the samples of each along random directions; empty where none are kept.
         skipped: utterances that this encoder could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
         before_s: the same of what came from the cache, when it was encoded.
     """
 
-    layers: dict[int, Moments]
-    samples: dict[int, Sample] = field(default_factory=dict)
-    projections: dict[int, Quantiles] = field(default_factory=dict)
+    layers: dict[SketchKey, Moments]
+    samples: dict[SketchKey, Sample] = field(default_factory=dict)
+    projections: dict[SketchKey, Quantiles] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
@@ -73,12 +82,12 @@ class ShardSketch:
 
     def merge(self, other: ShardSketch) -> None:
         """Take in another shard of the same model."""
-        for layer, moments in other.layers.items():
-            self.layers[layer].merge(moments)
-        for layer, sample in other.samples.items():
-            self.samples[layer].merge(sample)
-        for layer, values in other.projections.items():
-            self.projections[layer].merge(values)
+        for key, moments in other.layers.items():
+            self.layers[key].merge(moments)
+        for key, sample in other.samples.items():
+            self.samples[key].merge(sample)
+        for key, values in other.projections.items():
+            self.projections[key].merge(values)
         self.skipped += other.skipped
         self.used_s += other.used_s
         self.encode_s += other.encode_s
@@ -99,16 +108,16 @@ class ShardSketch:
             layers=self.layers
             if timed
             else {
-                layer: moments.relabelled(targets.rows[places], targets.count, values=targets.values)
-                for layer, moments in self.layers.items()
+                key: moments.relabelled(targets.rows[places], targets.count, values=targets.values)
+                for key, moments in self.layers.items()
             },
             samples={
-                layer: replace(
+                key: replace(
                     sample,
                     rows=sample.rows if timed else places[sample.rows],
                     blocks=np.full(len(sample), shard.block, dtype=np.int64),
                 )
-                for layer, sample in self.samples.items()
+                for key, sample in self.samples.items()
             },
         )
 
@@ -120,7 +129,7 @@ def sketch_shards(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
-    layers: Sequence[Layer],
+    layers: Sequence[SketchedLayer],
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
@@ -133,7 +142,7 @@ def encode_shards(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
-    layers: Sequence[Layer],
+    layers: Sequence[SketchedLayer],
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
@@ -146,7 +155,7 @@ def encode_shards(
         encoder: the frozen model.
         shards: what to encode.
         targets: when frames have labels of their own, they are read; others are not.
-        layers: to keep, joint ones among them.
+        layers: what to sketch.
         options: what a sample is, and threads.
         on_audio: told of progress.
 
@@ -213,7 +222,7 @@ class _ShardWork:
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        layers: Sequence[SketchedLayer],
         shard: Shard,
         targets: Targets,
         options: ExtractionOptions,
@@ -224,13 +233,14 @@ class _ShardWork:
         self._options, self._directions = options, options.projections
         self._layers, self._block, self._targets = layers, shard.block, targets
         self._by_utterance = is_by_utterance(targets, options)
-        self._segments: dict[int, int] = {}
+        self._segments: dict[SketchKey, int] = {}
         if options.sample == "segment":
-            self._segments = {layer.index: segment_frames(options.segment_s, layer.frame_rate) for layer in layers}
-        self._times = {layer.index: (offsets[front(layer)], layer.frame_rate) for layer in layers if offsets}
-        self._versions = {layer.index: layer.version for layer in layers if isinstance(layer, LayerVersion)}
-        self._means: dict[int, list[Array]] = {layer.index: [] for layer in layers}
+            self._segments = {sketch_key(x): segment_frames(options.segment_s, x.frame_rate) for x in layers}
+        self._times = {sketch_key(layer): (offsets[front(layer)], layer.frame_rate) for layer in layers if offsets}
+        self._means: dict[SketchKey, list[Array]] = {sketch_key(layer): [] for layer in layers}
         self._waiting: list[Item] = []
+        self._withheld: set[tuple[int, int]] = set()
+        """Row of an utterance and version of the labels that it cannot be sketched under."""
 
     def take(self, encoder: Encoder, decoded: _Decoded) -> None:
         """Add a batch, without the utterances that turn out unusable."""
@@ -244,20 +254,22 @@ class _ShardWork:
         while items:
             sums = self._encode(encoder, waveforms, items)
             bad = _unusable(sums, self._layers, encoder.spec, items)
-            if not bad:
+            withheld = _withheld(sums, items)
+            if not bad and not withheld:
                 self._add(sums, items)
                 return
+            self._withheld |= withheld
             self._sketch.skipped += bad.values()
             waveforms = [w for i, w in enumerate(waveforms) if i not in bad]
             items = [item for i, item in enumerate(items) if i not in bad]
 
-    def _encode(self, encoder: Encoder, waveforms: list[Waveform], items: list[Item]) -> dict[int, _LayerSums]:
-        """Sums of every kept layer."""
+    def _encode(self, encoder: Encoder, waveforms: list[Waveform], items: list[Item]) -> dict[SketchKey, _LayerSums]:
+        """Sum up every sketched layer."""
 
-        def encoded() -> dict[int, _LayerSums]:
+        def encoded() -> dict[SketchKey, _LayerSums]:
             layer_sums = self._sums(len(items)) if self._by_utterance else self._sample_sums(items)
-            for piece in kept_pieces(encoder.encode(waveforms), self._layers):
-                layer_sums[piece.layer].add(piece)
+            for key, piece in kept_pieces(encoder.encode(waveforms), self._layers):
+                layer_sums[key].add(piece)
             for sums in layer_sums.values():
                 sums.close()
             return layer_sums
@@ -268,35 +280,40 @@ class _ShardWork:
         finally:
             self._sketch.encode_s += time.perf_counter() - started
 
-    def _sums(self, utterances: int) -> dict[int, _LayerSums]:
-        return {layer: _LayerSums(utterances, moments.dim) for layer, moments in self._sketch.layers.items()}
+    def _sums(self, utterances: int) -> dict[SketchKey, _LayerSums]:
+        return {key: _LayerSums(utterances, moments.dim) for key, moments in self._sketch.layers.items()}
 
-    def _sample_sums(self, items: list[Item]) -> dict[int, _LayerSums]:
+    def _sample_sums(self, items: list[Item]) -> dict[SketchKey, _LayerSums]:
         keys = np.array([utterance_key(item.utterance.id) for item in items])
         rows = np.array([item.row for item in items])
         samples, timed = self._sketch.samples, self._targets.timed
-        made: dict[int, _LayerSums] = {}
-        for layer, moments in self._sketch.layers.items():
-            keep = _Keep(self._block, samples.get(layer), self._directions, self._segments.get(layer))
+        layer_sums: dict[SketchKey, _LayerSums] = {}
+        for key, moments in self._sketch.layers.items():
+            keep = _Keep(self._block, samples.get(key), self._directions, self._segments.get(key))
             if timed is None:
-                made[layer] = _SampleSums(keys, rows, moments.dim, keep)
+                layer_sums[key] = _SampleSums(keys, rows, moments.dim, keep)
             else:
-                timelines = timed.versions[self._versions[layer]] if layer in self._versions else timed.timelines
-                labels = _Labels(timed, [timelines[row] for row in rows], *self._times[layer])
-                made[layer] = _TimedSums(keys, rows, moments.dim, keep, labels)
-        return made
+                labels = _Labels(timed, self._timelines(timed, key.version, items), *self._times[key])
+                layer_sums[key] = _TimedSums(keys, rows, moments.dim, keep, labels)
+        return layer_sums
 
-    def _add(self, sums: dict[int, _LayerSums], items: list[Item]) -> None:
-        for layer, part in sums.items():
+    def _timelines(self, timed: Timed, version: int, items: Sequence[Item]) -> list[Timeline]:
+        timelines = timed.of_version(version)
+        return [
+            Timeline.unlabelled() if (item.row, version) in self._withheld else timelines[item.row] for item in items
+        ]
+
+    def _add(self, sums: dict[SketchKey, _LayerSums], items: list[Item]) -> None:
+        for key, part in sums.items():
             if isinstance(part, _SampleSums):
                 run_sums, counts, rows = part.runs()
-                self._sketch.layers[layer].add(part.products, run_sums, counts, rows)
+                self._sketch.layers[key].add(part.products, run_sums, counts, rows)
                 if part.sampled is not None:
-                    self._sketch.samples[layer].merge(part.sampled)
+                    self._sketch.samples[key].merge(part.sampled)
                 for one in part.projected:
-                    self._sketch.projections[layer].add(one.values, one.origin)
+                    self._sketch.projections[key].add(one.values, one.origin)
             else:
-                self._means[layer].append(part.sums / part.counts[:, None])
+                self._means[key].append(part.sums / part.counts[:, None])
         self._waiting += items
         self._sketch.used_s += sum(item.seconds for item in items)
         if len(self._waiting) >= MEAN_ROWS:
@@ -309,7 +326,7 @@ class _ShardWork:
 
     def _add_means(self) -> None:
         """Utterance means enter the sketch some at a time: a product of few rows is mostly overhead."""
-        waiting = {layer: np.concatenate(means) for layer, means in self._means.items() if means}
+        waiting = {key: np.concatenate(means) for key, means in self._means.items() if means}
         add_means(self._sketch, waiting, self._waiting, self._options)
         for means in self._means.values():
             means.clear()
@@ -321,38 +338,43 @@ def is_by_utterance(targets: Targets, options: ExtractionOptions) -> bool:
     return options.sample == "utterance" or (options.sample is None and targets.timed is None)
 
 
-def empty_sketch(layers: Sequence[Layer], classes: int, options: ExtractionOptions) -> ShardSketch:
-    """Of no audio, with room for all that the options ask for."""
+def empty_sketch(layers: Sequence[SketchedLayer], classes: int, options: ExtractionOptions) -> ShardSketch:
+    """Return the sketch of no audio, with room for all that the options ask for.
+
+    Raises:
+        ValueError: two of the layers have the same key.
+    """
+    keys = keys_of(layers)
     return ShardSketch(
-        {layer.index: Moments.zeros(layer.dim, classes) for layer in layers},
-        {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
-        {layer.index: Quantiles(BLOCK_LIMIT) for layer in layers if options.projections},
+        {key: Moments.zeros(layer.dim, classes) for key, layer in keys.items()},
+        {key: Sample.empty(options.kept_samples, x.dim) for key, x in keys.items() if options.kept_samples},
+        {key: Quantiles(BLOCK_LIMIT) for key in keys if options.projections},
     )
 
 
 def add_means(
-    sketch: ShardSketch, means: Mapping[int, Array], items: Sequence[Item], options: ExtractionOptions
+    sketch: ShardSketch, means: Mapping[SketchKey, Array], items: Sequence[Item], options: ExtractionOptions
 ) -> None:
     """Add utterances whose means are the samples.
 
     Args:
         sketch: that they enter.
-        means: layer index → (U, D).
+        means: (U, D) of each sketched layer.
         items: of the U utterances, whose row is their class in the sketch.
         options: what is kept beside the sums.
     """
     rows = np.array([item.row for item in items], dtype=np.int64)
     names = np.array([utterance_key(item.utterance.id) for item in items], dtype=np.uint64)
     keys = frame_keys(names, [1] * len(names))
-    for layer, made in means.items():
-        samples = torch.from_numpy(made)
-        sketch.layers[layer].add(self_products(samples), made, np.ones(len(made), dtype=np.int64), rows)
-        if layer in sketch.samples:
-            sample = sketch.samples[layer]
+    for key, array in means.items():
+        samples = torch.from_numpy(array)
+        sketch.layers[key].add(self_products(samples), array, np.ones(len(array), dtype=np.int64), rows)
+        if key in sketch.samples:
+            sample = sketch.samples[key]
             sample.update(samples, keys, rows, 0, utterances=names)  # the block is the shard's: `ShardSketch.labelled`
-        if layer in sketch.projections:
+        if key in sketch.projections:
             projected = project(samples, options.projections)
-            sketch.projections[layer].add(projected.values, projected.origin)
+            sketch.projections[key].add(projected.values, projected.origin)
 
 
 class _LayerSums:
@@ -488,7 +510,9 @@ class _TimedSums(_SampleSums):
         self._runs.append((sums, stretches))
 
     def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
-        """Of every stretch."""
+        """Return the sum, the number of frames and the class of every stretch."""
+        if not self._runs:
+            return self.sums[:0], self.counts[:0], self.counts[:0]
         sums, stretches = zip(*self._runs, strict=True)
         lengths, classes = (
             np.concatenate(parts) for parts in zip(*((s.lengths, s.classes) for s in stretches), strict=True)
@@ -523,14 +547,32 @@ def _halve_budget(encoder: Encoder, error: Exception) -> None:
         torch.accelerator.empty_cache()
 
 
-def _unusable(sums: dict[int, _LayerSums], layers: Sequence[Layer], spec: str, items: list[Item]) -> dict[int, Skipped]:
-    """Position in the batch → why the utterance cannot be used."""
-    names = {layer.index: f"{layer_label(layer)} ({layer.name})" for layer in layers}
+def _unusable(
+    sums: dict[SketchKey, _LayerSums], layers: Sequence[SketchedLayer], spec: str, items: list[Item]
+) -> dict[int, Skipped]:
+    """Return the positions in the batch whose utterances cannot be used, each with its reason.
+
+    Only the labels that order the ranking decide: what is skipped does not depend on alternatives that are compared.
+    """
     bad: dict[int, Skipped] = {}
-    for layer, part in sorted(sums.items()):
+    for layer in layers:
+        key = sketch_key(layer)
+        if key.version != RANKED_LABELS:
+            continue
+        part = sums[key]
         for position in np.flatnonzero(~np.isfinite(part.sums).all(axis=1) | (part.counts == 0)):
             nothing = "no frames with a label" if isinstance(part, _TimedSums) else "no frames"
             what = nothing if part.counts[position] == 0 else "NaN or infinite features"
-            reason = f"layer {names[layer]} gave {what} for this audio"
+            reason = f"layer {layer_label(layer)} ({layer.name}) gave {what} for this audio"
             bad.setdefault(int(position), Skipped(items[position].utterance.id, reason, spec))
     return bad
+
+
+def _withheld(sums: dict[SketchKey, _LayerSums], items: list[Item]) -> set[tuple[int, int]]:
+    """Return the rows and versions of labels whose frames are not finite, though those of the ranking may be."""
+    return {
+        (items[position].row, key.version)
+        for key, part in sums.items()
+        if key.version != RANKED_LABELS
+        for position in np.flatnonzero(~np.isfinite(part.sums).all(axis=1))
+    }

@@ -7,7 +7,7 @@ is refused, since it would be lost.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -23,7 +23,7 @@ LARGEST_FLOAT, LARGEST_INT = 2**53, 2**63
 """Whole numbers are smaller: up to here a float holds them exactly, and a 64-bit integer holds them."""
 
 
-def read_object(path: Path, schema: int, kind: type[T], what: str) -> T:
+def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequence[str] = ()) -> T:
     """Read a file that holds a dataclass as a JSON object, and its schema.
 
     Args:
@@ -31,6 +31,7 @@ def read_object(path: Path, schema: int, kind: type[T], what: str) -> T:
         schema: the version of it that is known.
         kind: the dataclass.
         what: a file of it is called.
+        derived: keys of the file that follow from the others, and are not read.
 
     Raises:
         DataError: there is no such file, or it holds something else; in one line.
@@ -44,7 +45,7 @@ def read_object(path: Path, schema: int, kind: type[T], what: str) -> T:
         found = content.pop("schema")
         if type(found) is not int or found != schema:
             raise ValueError(f"its schema is {_shown(found)}, and this version of voxrank reads {schema}")
-        return built(content, kind)
+        return built({key: value for key, value in content.items() if key not in derived}, kind)
     except OSError as error:
         raise DataError(f"cannot read {what} at {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:

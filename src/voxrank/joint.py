@@ -1,14 +1,19 @@
-"""Several layers of a model as one: the mean of their frames, or the frames end to end."""
+"""Names what is sketched of a model: its layers, several layers joined into one, and layers under other labels.
+
+A joint layer holds the mean of the frames of several layers, or their frames end to end. `SketchKey` identifies each
+sketch by its layer and the version of its labels, so that no two of them can share an entry.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 
+from voxrank.config import Hertz
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError
 
@@ -19,21 +24,68 @@ MAX_DIM = 4096
 """Of a concatenation: its moments take 130 MB, and some ten seconds to decompose."""
 
 
+RANKED_LABELS = 0
+"""Version of the labels that order the ranking; 1, 2, … are the alternatives to compare, in the order given."""
+
+
 @dataclass(frozen=True)
-class JointLayer(Layer):
-    """A layer made of others.
+class SketchKey:
+    """Identifies one sketch among those of a model.
+
+    Its text, such as "4/0" or "mean/1", is its name in a file.
 
     Attributes:
-        kind: how.
+        layer: index of the layer; of a joint layer, its kind.
+        version: version of the labels: `RANKED_LABELS`, or n for the n-th alternative.
+    """
+
+    layer: int | JointKind
+    version: int = RANKED_LABELS
+
+    def __str__(self) -> str:
+        return f"{self.layer}/{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a key from its text.
+
+        Raises:
+            ValueError: the text is not that of a key.
+        """
+        layer, _, version = text.partition("/")
+        kind = next((kind for kind in JOINT_KINDS if kind == layer), None)
+        numbers = [version] if kind else [layer, version]
+        if not all(number.isascii() and number.isdecimal() for number in numbers):
+            raise ValueError(f"expected a layer and a version of its labels, such as 4/0, got {text!r}")
+        return cls(kind or int(layer), int(version))
+
+
+@dataclass(frozen=True)
+class JointLayer:
+    """A layer made of several layers of a model. A model has at most one of each kind.
+
+    Attributes:
+        kind: how the frames are joined.
+        name: what the layer is made of, for people.
+        dim: numbers in a frame.
+        frame_rate: frames in a second of audio.
         parts: indices of the layers that it is made of.
     """
 
     kind: JointKind
+    name: str
+    dim: int
+    frame_rate: Hertz
     parts: tuple[int, ...]
 
     @classmethod
-    def of(cls, kind: JointKind, layers: Sequence[Layer], index: int, spec: str) -> JointLayer:
-        """Of these layers of a model, as its layer `index`.
+    def of(cls, kind: JointKind, layers: Sequence[Layer], spec: str) -> Self:
+        """Join layers of a model.
+
+        Args:
+            kind: how to join them.
+            layers: what to join, at least one.
+            spec: the model, for the message.
 
         Raises:
             OptionError: their frames cannot be put together.
@@ -53,7 +105,7 @@ class JointLayer(Layer):
                 f"name fewer layers, such as --layers {first.index},{layers[-1].index},{kind}"
             )
         indices = tuple(layer.index for layer in layers)
-        return cls(index, f"{kind} of {_listed(indices)}", dim, first.frame_rate, kind, indices)
+        return cls(kind, f"{kind} of {_listed(indices)}", dim, first.frame_rate, indices)
 
     def join(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
         """The joint frames (n, dim) of its parts' (n, D)."""
@@ -71,53 +123,103 @@ def _listed(indices: tuple[int, ...]) -> str:
     return f"{'layers' if len(indices) > 1 else 'layer'} {', '.join(map(str, indices))}"
 
 
+CandidateLayer = Layer | JointLayer
+"""A layer that can be ranked."""
+
+
 @dataclass(frozen=True)
-class LayerVersion(Layer):
-    """A layer once more, whose frames have other labels.
+class LayerVersion:
+    """A layer whose frames are sketched under an alternative to the labels of the ranking.
 
     Attributes:
-        of: index of the layer.
-        version: number of the labels, in `Timed.versions`.
+        layer: where the frames come from.
+        version: number of the alternative, from 1.
     """
 
-    of: int
+    layer: CandidateLayer
     version: int
 
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
 
-def layer_label(layer: Layer) -> int | str:
-    """What a layer is called: its index, or the kind of a joint one."""
+    @property
+    def dim(self) -> int:
+        """Numbers in a frame."""
+        return self.layer.dim
+
+    @property
+    def frame_rate(self) -> Hertz:
+        """Frames in a second of audio."""
+        return self.layer.frame_rate
+
+
+SketchedLayer = Layer | JointLayer | LayerVersion
+"""Anything of a model that has a sketch of its own."""
+
+
+def layer_label(layer: SketchedLayer) -> int | JointKind:
+    """Return what a layer is called: its index, or the kind of a joint layer."""
+    if isinstance(layer, LayerVersion):
+        return layer_label(layer.layer)
     return layer.kind if isinstance(layer, JointLayer) else layer.index
 
 
-def front(layer: Layer) -> int:
-    """Index of the model's own layer that a layer's frames come from: itself, or the first of those it is made of."""
+def sketch_key(layer: SketchedLayer) -> SketchKey:
+    """Return the key of a layer's sketch."""
+    return SketchKey(layer_label(layer), layer.version if isinstance(layer, LayerVersion) else RANKED_LABELS)
+
+
+def keys_of(layers: Sequence[SketchedLayer]) -> dict[SketchKey, SketchedLayer]:
+    """Return the layers by the keys of their sketches.
+
+    Raises:
+        ValueError: two of them have the same key.
+    """
+    keys = {sketch_key(layer): layer for layer in layers}
+    if len(keys) < len(layers):
+        raise ValueError(f"expected layers whose keys differ, got {', '.join(str(sketch_key(x)) for x in layers)}")
+    return keys
+
+
+def front(layer: SketchedLayer) -> int:
+    """Return the index of the encoder's layer that a layer's frames come from; of a joint layer, of its first part."""
     if isinstance(layer, LayerVersion):
-        return layer.of
+        return front(layer.layer)
     return layer.parts[0] if isinstance(layer, JointLayer) else layer.index
 
 
-def kept_pieces(pieces: Iterable[LayerFrames], layers: Sequence[Layer]) -> Iterator[LayerFrames]:
-    """The pieces of the layers asked for, with those of joint layers as soon as their parts are there.
+def kept_pieces(
+    pieces: Iterable[LayerFrames], layers: Sequence[SketchedLayer]
+) -> Iterator[tuple[SketchKey, LayerFrames]]:
+    """Select the frames of each sketch. Joint layers follow as soon as all of their parts are there.
 
     Args:
         pieces: of all layers of a model, each group of windows layer by layer.
-        layers: to keep.
+        layers: what to sketch.
+
+    Yields:
+        The key of a sketch with a piece of its frames. A joint piece has the number of the last layer that it needed.
     """
-    kept: dict[int, list[int]] = defaultdict(list)
+    plain: dict[int, list[SketchKey]] = defaultdict(list)
+    joint: dict[JointLayer, list[SketchKey]] = defaultdict(list)
     for layer in layers:
-        if not isinstance(layer, JointLayer):
-            kept[front(layer)].append(layer.index)
-    joint = [layer for layer in layers if isinstance(layer, JointLayer)]
+        frames_of = layer.layer if isinstance(layer, LayerVersion) else layer
+        if isinstance(frames_of, JointLayer):
+            joint[frames_of].append(sketch_key(layer))
+        else:
+            plain[frames_of.index].append(sketch_key(layer))
     needed = {part for layer in joint for part in layer.parts}
     held: dict[int, torch.Tensor] = {}
     for piece in pieces:
-        for index in kept[piece.layer]:
-            yield piece if index == piece.layer else replace(piece, layer=index)
+        for key in plain[piece.layer]:
+            yield key, piece
         if piece.layer in needed:
             held[piece.layer] = piece.frames
         if needed and held.keys() == needed:
-            for layer in joint:
-                yield LayerFrames(
-                    layer.index, layer.join([held[part] for part in layer.parts]), piece.lengths, piece.windows
-                )
+            for layer, keys in joint.items():
+                joined = replace(piece, frames=layer.join([held[part] for part in layer.parts]))
+                for key in keys:
+                    yield key, joined
             held.clear()

@@ -6,7 +6,7 @@ together (paired): a resample draws the same blocks for all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy import stats
 
 from voxrank.results import ScoreValue
 from voxrank.scores.estimate import CONFIDENCE, Estimate, resample
+from voxrank.scores.registry import COMBINATIONS
 
 Array = NDArray[np.float64]
 
@@ -93,6 +94,25 @@ def _shares_below(goodness: Array) -> Array:
         return np.ones_like(goodness)
     shares: Array = (stats.rankdata(goodness, axis=1) - 1) / others
     return shares
+
+
+def goodness_by(name: str, estimates: Sequence[Mapping[str, Estimate]], higher_is_better: Mapping[str, bool]) -> Array:
+    """Return the score of each candidate that a ranking is ordered by, higher for better.
+
+    Args:
+        name: of the score, or of a combination.
+        estimates: of each candidate, by score.
+        higher_is_better: direction of each score.
+
+    Returns:
+        (C,).
+    """
+    parts = [name] if name in estimates[0] else [part for part in COMBINATIONS[name] if part in estimates[0]]
+    columns = [
+        Column(tuple(ScoreValue(e[part].value, None, None) for e in estimates), higher_is_better[part], None)
+        for part in parts
+    ]
+    return columns[0].goodness if parts == [name] else Column.combined(columns).goodness
 
 
 def best_of_each(order: Sequence[int], models: Sequence[str]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -201,24 +201,44 @@ class Unaligned:
         """Audio to be aligned."""
         return sum(transcript.item.seconds for transcript in self.transcripts)
 
-    def aligned(self, found: Aligned, others: Sequence[Aligned] = ()) -> Prepared:
-        """What every candidate sees, by an alignment of the transcripts, and by others to compare.
+    def aligned(self, found: Aligned, others: Mapping[str, Aligned] | None = None) -> Prepared:
+        """Give the transcripts their times, by one alignment, and by others to compare.
+
+        The first alignment alone decides which utterances are used, so that a ranking does not depend on what it is
+        compared with. An utterance that another one could not align has no label in that version; a note says so.
+
+        Args:
+            found: the alignment that the ranking goes by.
+            others: the alternatives, by name.
 
         Raises:
-            DataError: no utterance could be aligned by all, more than half are skipped, or a single class is left.
+            DataError: an alignment has no utterance, more than half are skipped, or a single class is left.
         """
+        others = others or {}
+        rows: list[int] = []
 
-        def taken(item: Item) -> list[Timeline]:
-            return [self._classes(item.row, one[item.row]) for one in (found, *others)]
+        def taken(item: Item) -> Timeline:
+            timeline = self._classes(item.row, found[item.row])
+            rows.append(item.row)
+            return timeline
 
-        kept, every, left_out = _each([transcript.item for transcript in self.transcripts], taken)
+        kept, timelines, left_out = _each([transcript.item for transcript in self.transcripts], taken)
         check_dataset_skips(self.dataset, [*self.skipped, *left_out], self.options)
-        timelines, *versions = zip(*every, strict=True)
+        versions = {name: [self._alternative(row, other[row]) for row in rows] for name, other in others.items()}
         silence = SPOKEN_SILENCE if self.sequence.silence is None else self.sequence.silence
-        targets = timed_targets(timelines, self.classes, silence, _seconds(kept), versions)
+        known = [[timeline or Timeline.unlabelled() for timeline in version] for version in versions.values()]
+        targets = timed_targets(timelines, self.classes, silence, _seconds(kept), known)
         prepared = _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
         prepared.notes.extend(self.notes)
+        prepared.notes.extend(line for name, version in versions.items() if (line := _missing(name, version)))
         return prepared
+
+    def _alternative(self, row: int, timeline: Timeline | UtteranceError) -> Timeline | None:
+        """Return the classes of an utterance by an alternative; None where that could not align it."""
+        try:
+            return self._classes(row, timeline)
+        except UtteranceError:
+            return None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -251,6 +271,20 @@ class Unaligned:
             return replace(timeline, symbols=self._classes_of_units[timeline.symbols - FIRST])
         numbers = np.array([self._class_numbers[word] for word in words])
         return by_words(timeline, self.transcripts[row].pauses, numbers)
+
+
+def _missing(name: str, version: Sequence[Timeline | None]) -> str:
+    """Return what a user should know of an alternative that lacks utterances; empty where it has all of them.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    missing = sum(timeline is None for timeline in version)
+    if missing == len(version):
+        raise DataError(f"none of the {missing} utterances could be aligned by {name}; leave --against {name} out")
+    return (
+        f"{name} could not align {missing:,} of {len(version):,} utterances, which it does not score" if missing else ""
+    )
 
 
 def readable_items(

@@ -40,7 +40,7 @@ from voxrank.results import Ranking
 from voxrank.running import Run
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS
-from voxrank.scoring import Tally, Versions
+from voxrank.scoring import LabelComparison, Tally
 from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import remarks
 from voxrank.targets.timeline import UNLABELLED
@@ -174,9 +174,9 @@ def rank(
     for line in (_introduction(dataset, prepared), *said):
         logger.info(line)
         watcher.note(line)
-    compared_by = Versions(labelled.against, chosen[:1], prepared.targets)
     effective = extraction.sample == "effective"
     tally = Tally(chosen, prepared.targets, expecting, effective=effective)
+    comparison = LabelComparison(labelled.against, names[0], tally)
     detailing = Detailing(wished, dataset, prepared, names, chosen, effective=effective)
     parts = [prepared] if origin is None else [prepared, origin]
     shares = dict.fromkeys(asked, 1.0)
@@ -185,14 +185,17 @@ def rank(
     wanted |= asdict(encoding) | asdict(extraction) | asdict(wished) | _sequence_options(sequence, labelled)
     assembly = Assembly(dataset, prepared, origin, names, chosen, wanted, seed, labelled.seconds, started)
     with running:
-        run = Run(running, stable, asked, compared_by, extraction, store, watcher, seed)
+        run = Run(running, stable, asked, comparison, extraction, store, watcher, seed)
         made = run.raced(prepared, tally, names[0], stopping, shares) if stopping else run.all(parts)
         for spec, sketches in made:
-            compared_by.add(compared_by.layers(asked[spec].ranked), sketches[0])
-            tally.add(spec, stable.parameters[spec], asked[spec], len(stable.layers[spec]) - 1, sketches)
+            last = len(stable.layers[spec]) - 1
+            tally.add(spec, stable.parameters[spec], asked[spec], last, sketches)
+            comparison.add(spec, asked[spec], last, sketches)
             watcher.ranked(partial(assembly.so_far, tally, shares))
             detailing.add(tally.candidates[-len(asked[spec].ranked) :], sketches[0], shares[spec])
-    ranking = assembly.ranking(tally, shares, compared_by.compared(tally.candidates))
+    for line in comparison.left_out.values():
+        watcher.note(line)
+    ranking = assembly.ranking(tally, shares, comparison.compared(tally.candidates, shares))
     ranking = detailing.complete(ranking, assembly.audio(tally, shares))
     _log(ranking)
     return ranking

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -37,6 +38,10 @@ OPTIONS = {"data": str, "target": str}
 """That every ranking is of, and what they are."""
 RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.json"
 
+EQUAL_TO = 1e-12
+"""Difference up to which two scores are exactly the same, as a share of them, and at all."""
+SHOWN_EQUAL = 3
+"""Layers that are named where several score the same as the best one."""
 TOLD_APART = 0.95
 """Share of resamples from which on one model is said to be above another."""
 NOT_RULED_OUT = 0.05
@@ -142,6 +147,11 @@ class Cost:
     detail_s: Seconds = 0.0
 
 
+def is_equal(one: float, other: float) -> bool:
+    """Return whether two scores are the same but for rounding."""
+    return isclose(one, other, rel_tol=EQUAL_TO, abs_tol=EQUAL_TO)
+
+
 @dataclass(frozen=True)
 class Sensitivity:
     """The ranking by other labels of the same frames.
@@ -149,9 +159,10 @@ class Sensitivity:
     Attributes:
         labels: what made them: an aligner, or "jitter".
         spearman: rank correlation over all layers of all models, by the score that orders the ranking; None for fewer
-            than three of them.
+            than three of them, and where all of them score the same.
         p: its p-value.
         model, layer: the best by these labels.
+        equal: other layers that score exactly the same as that.
     """
 
     labels: str
@@ -159,6 +170,7 @@ class Sensitivity:
     p: float | None
     model: str
     layer: int | str
+    equal: int = 0
 
 
 @dataclass(frozen=True)
@@ -197,16 +209,39 @@ class Ranking:
 
     @property
     def groups(self) -> list[list[ModelScore]]:
-        """Models that cannot be told apart, together: the first of a group beats the others in less than 95 %."""
+        """Models that cannot be told apart, together: the first of a group beats the others in less than 95 %.
+
+        Where the data form a single block, these are the models that score exactly the same.
+        """
         groups: list[list[ModelScore]] = []
         first = 0
         for position, model in enumerate(self.models):
-            if groups and self.beats is not None and self.beats[first][position] < TOLD_APART:
+            if groups and self._same(first, position):
                 groups[-1].append(model)
             else:
                 groups.append([model])
                 first = position
         return groups
+
+    def _same(self, first: int, other: int) -> bool:
+        """Return whether two models, by their positions, cannot be told apart."""
+        if self.beats is not None:
+            return self.beats[first][other] < TOLD_APART
+        name, one, two = self.options["scores"][0], self.models[first], self.models[other]
+        return one.share == two.share and is_equal(one.scores[name].value, two.scores[name].value)
+
+    @property
+    def equal_layers(self) -> list[LayerScore]:
+        """The other layers that score exactly the same as the best one, by the score that orders the ranking."""
+        best, name = self.best, self.options["scores"][0]
+        seen = {model.model for model in self.models if model.share == best.share}
+        return [
+            layer
+            for layer in self.layers
+            if (layer.model, layer.layer) != (best.model, best.layer)
+            and layer.model in seen
+            and is_equal(layer.scores[name].value, best.scores[name].value)
+        ]
 
     def to_json(self) -> str:
         """The ranking as `ranking.json` holds it."""
@@ -221,18 +256,20 @@ class Ranking:
 
     @property
     def verdict(self) -> str:
-        """What to fine-tune, in one sentence, with how sure that is. Names are in it as they are: escape it."""
+        """What to fine-tune, with how sure that is, and what scores exactly the same. Names are not escaped in it."""
         best = self.best
         name = next(x.name for x in self.layers if (x.model, x.layer) == (best.model, best.layer))
         if self.options.get("strategy") == "layer":
             said = f"Fine-tune layer {best.layer} ({name}) of {best.model}"
         else:
             said = f"Fine-tune {best.model} from layer {best.layer} ({name})"
+        equal = _equal(self.equal_layers)
         if best.probability_best is None or len(self.models) < 2:
-            return f"{said}."
+            return f"{said}.{equal}"
         close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
         rivals = f"; {close} other(s) cannot be ruled out" if close else ""
-        return f"{said}: best of {len(self.models)} models in {100 * best.probability_best:.0f} % of resamples{rivals}."
+        share = f"{100 * best.probability_best:.0f} % of resamples"
+        return f"{said}: best of {len(self.models)} models in {share}{rivals}.{equal}"
 
     def to_pandas(self, table: TableName = "layers") -> pd.DataFrame:
         """One row for each layer, or for each model at its best layer, best first.
@@ -361,6 +398,16 @@ class Ranking:
                 f"{beside} does not hold the details of a ranking of voxrank ({fault}); make the file again"
             )
         return replace(ranking, details=details)
+
+
+def _equal(layers: Sequence[LayerScore]) -> str:
+    """Return a sentence, after a space, about layers that score the same as the best one; empty without any."""
+    if not layers:
+        return ""
+    named = ", ".join(f"layer {layer.layer} of {layer.model}" for layer in layers[:SHOWN_EQUAL])
+    more = f" and {len(layers) - SHOWN_EQUAL} more" if len(layers) > SHOWN_EQUAL else ""
+    few = "1 other layer scores" if len(layers) == 1 else f"{len(layers)} other layers score"
+    return f" {few} exactly the same: {named}{more}."
 
 
 def _json_of(schema: int, content: dict[str, Any]) -> str:

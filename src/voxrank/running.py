@@ -9,13 +9,13 @@ from functools import partial
 
 from voxrank.cache.store import Cache
 from voxrank.config import ExtractionOptions, StoppingOptions
-from voxrank.encoders.base import Layer
 from voxrank.engines.base import Engine
 from voxrank.engines.local import ModelSketch
+from voxrank.joint import SketchedLayer
 from voxrank.preparation import Prepared
 from voxrank.progress import Progress
 from voxrank.racing import Standing, beaten, plan_rounds
-from voxrank.scoring import Tally, Versions
+from voxrank.scoring import LabelComparison, Tally
 from voxrank.shards import Shard
 from voxrank.stable import Stable
 from voxrank.tuned import Asked
@@ -30,7 +30,7 @@ class Run:
         running: the engine.
         stable: has the models.
         asked: their layers.
-        compared_by: other labels, whose layers are sketched too.
+        comparison: the alternative labels, whose layers are sketched too.
         extraction: what a sample is.
         store: holds what need not be encoded.
         watcher: told of each step.
@@ -42,13 +42,13 @@ class Run:
         running: Engine,
         stable: Stable,
         asked: dict[str, Asked],
-        compared_by: Versions,
+        comparison: LabelComparison,
         extraction: ExtractionOptions,
         store: Cache | None,
         watcher: Progress,
         seed: int,
     ) -> None:
-        self._running, self._stable, self._asked, self._compared_by = running, stable, asked, compared_by
+        self._running, self._stable, self._asked, self._comparison = running, stable, asked, comparison
         self._extraction, self._store, self._watcher, self._seed = extraction, store, watcher, seed
 
     def all(self, parts: Sequence[Prepared]) -> Iterator[tuple[str, list[ModelSketch]]]:
@@ -119,9 +119,12 @@ class Run:
         for spec, sketch in sketches.items():
             yield spec, [sketch]
 
-    def _layers(self, spec: str) -> list[Layer]:
-        """All that are sketched."""
-        return [*self._asked[spec].read, *self._compared_by.layers(self._asked[spec].ranked)]
+    def _layers(self, spec: str) -> list[SketchedLayer]:
+        """Return what is sketched of a model: each layer that is read, by the labels of the ranking and by the others.
+
+        The source data have no alternative labels.
+        """
+        return [*self._asked[spec].read, *self._comparison.layers(self._asked[spec])]
 
     def _starts(self, spec: str, position: int, shards: Sequence[Shard]) -> None:
         logger.info("%s: begins, model %d of %d", spec, position, len(self._asked))

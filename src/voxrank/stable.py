@@ -9,7 +9,7 @@ from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
-from voxrank.joint import JOINT_KINDS, JointLayer
+from voxrank.joint import JOINT_KINDS, CandidateLayer, JointLayer
 from voxrank.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Stable:
         return self._kept.pop(spec, None) or load_encoder(spec, self._options)
 
 
-def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Layer]:
+def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:
     """The layers a user asked for.
 
     Args:
@@ -70,5 +70,5 @@ def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Layer]
     if missing:
         raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
     chosen = [layers[place] for place in sorted({number % len(layers) for number in numbers})]
-    joint = [JointLayer.of(kind, chosen, len(layers) + place, spec) for place, kind in enumerate(kinds)]
+    joint = [JointLayer.of(kind, chosen, spec) for kind in kinds]
     return [*(chosen if named else []), *joint]

@@ -26,7 +26,7 @@ import numpy as np
 from voxrank.config import UseOptions
 from voxrank.encoders.base import Layer
 from voxrank.errors import OptionError
-from voxrank.joint import JointLayer
+from voxrank.joint import CandidateLayer, JointKind, JointLayer
 from voxrank.scores.estimate import Estimate
 
 TUNED = "tuned"
@@ -35,26 +35,34 @@ TUNED = "tuned"
 
 @dataclass(frozen=True)
 class Asked:
-    """Layers of a model.
+    """The layers of a model that a ranking needs.
 
     Attributes:
-        ranked: those that are candidates; none where the model has no block.
-        read: those whose features are needed for it, in order.
+        ranked: candidates; none where the model has no block to tune.
+        read: layers that are scored, in order. They are more than the candidates where a block will be tuned.
     """
 
-    ranked: list[Layer]
-    read: list[Layer]
+    ranked: Sequence[CandidateLayer]
+    read: Sequence[CandidateLayer]
 
     @classmethod
-    def of(cls, chosen: list[Layer], layers: Sequence[Layer], use: UseOptions) -> Asked:
-        """To expect something of the chosen layers of a model with these layers.
+    def of(cls, chosen: Sequence[CandidateLayer], layers: Sequence[Layer], use: UseOptions) -> Asked:
+        """Select the layers whose scores are needed to predict the result of tuning each block.
+
+        Args:
+            chosen: what the user asked for.
+            layers: all that the model has.
+            use: where the head is.
 
         Raises:
-            OptionError: several layers together are among them, which no single block makes.
+            OptionError: a joint layer is among them, which no single block makes.
         """
-        if joint := next((layer for layer in chosen if isinstance(layer, JointLayer)), None):
-            raise OptionError(f"no single block makes the {joint.name}; leave {joint.kind} or --strategy layer out")
-        blocks = [layer for layer in chosen if layer.index > 0]
+        blocks: list[Layer] = []
+        for layer in chosen:
+            if isinstance(layer, JointLayer):
+                raise OptionError(f"no single block makes the {layer.name}; leave {layer.kind} or --strategy layer out")
+            if layer.index > 0:
+                blocks.append(layer)
         last = len(layers) - 1
         needed = {index for one in blocks for index in (one.index - 1, one.index, use.head(one.index, last))}
         return cls(blocks, [layers[index] for index in sorted(needed)])
@@ -67,11 +75,11 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
-def expected(scores: Mapping[int, Estimate], block: int, last: int, use: UseOptions) -> Estimate:
+def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, use: UseOptions) -> Estimate:
     """What is to be expected of a model with this block tuned, and how it moves with each block of the data.
 
     Args:
-        scores: layer index → that layer's score as it is.
+        scores: the score of each frozen layer, by its index.
         block: index of the tuned block, which is that of the layer it makes.
         last: index of the model's last layer.
         use: where the head is.

@@ -10,6 +10,8 @@ import sys
 import numpy as np
 import pytest
 
+from voxrank.cache.store import SCHEMA
+
 
 def cost(out):
     return json.loads(out)["cost"]
@@ -67,7 +69,7 @@ def test_wrong_requests(run, arguments, message):
 
 def test_names_in_the_list_cannot_speak_to_the_terminal(run, tones, own_cache):
     run("rank", tones, "-m", "logmel")
-    [about] = own_cache.glob("v3/*/about.json")
+    [about] = own_cache.glob(f"v{SCHEMA}/*/about.json")
     about.write_text(json.dumps({"model": "\x1b[2Jevil", "layers": 3, "sample": ["\x07"]}))
     out = run("cache", "ls")[1]
     assert "evil" in out
@@ -84,7 +86,7 @@ from torch import nn
 
 def held():
     # Whether two shards are kept, and the test wants no more
-    return Path("hold").exists() and len(list(Path(os.environ["VOXRANK_CACHE"]).glob("v2/*/*.safetensors"))) >= 2
+    return Path("hold").exists() and len(list(Path(os.environ["VOXRANK_CACHE"]).glob("v*/*/*.safetensors"))) >= 2
 
 
 class Slow(nn.Module):
@@ -117,7 +119,7 @@ def started(tmp_path, tones, start_python):
 
 
 def entries(folder):
-    return list(folder.glob("v3/*/*.safetensors"))
+    return list(folder.glob(f"v{SCHEMA}/*/*.safetensors"))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])

@@ -263,6 +263,28 @@ def test_a_trial_that_fails_is_told_and_counts_for_nothing(run, tones, tmp_path,
     assert row["failures"] == "it is made to fail; it is made to fail"
 
 
+def test_trials_that_learn_nothing_name_no_best_candidate(run, tones, tmp_path):
+    options = ["--head-learning-rate", "0", *QUICK, "--out", tmp_path / "o"]
+    code, out, _ = run(tones, "-m", "logmel", "-m", "mfcc", *options)
+    text = " ".join(out.split())
+    assert code == 0
+    assert "No trial beat its untrained head on held-out data (4 trials)" in text
+    assert "All 2 candidates have accuracy" in text
+    assert "Fine-tuned best" not in text
+    content = content_of(tmp_path / "o")
+    assert (content["verdict"]["trials"], content["verdict"]["beat_untrained"]) == (4, 0)
+    assert [one["model"] for one in content["verdict"]["best"]] == ["logmel", "mfcc"]
+    assert all(one["untrained"] == one["values"] for one in content["truth"])
+
+
+def test_trials_that_learn_are_held_against_their_untrained_head(run, tones):
+    content = json.loads(run(tones, "-m", "logmel", "--seeds", "1", "--json")[1])
+    (one,) = content["truth"]
+    assert one["beat_untrained"] == [True]
+    assert one["values"][0] > one["untrained"][0] == pytest.approx(1 / 3)
+    assert content["verdict"]["beat_untrained"] == 1
+
+
 def test_when_every_trial_fails_it_is_said_in_a_line(run, tones, tmp_path, monkeypatch):
     count_trials(monkeypatch, fails=lambda *_: True)
     code, out, err = run(tones, "-m", "logmel", "-m", "mfcc", *QUICK, "--out", tmp_path / "o")
@@ -326,6 +348,10 @@ def test_a_model_that_has_no_transducer_is_a_wrong_request(run, spelled, saved):
 
 
 WRONG = {
+    "only joint layers": (
+        ["--layers", "mean, concat"],
+        "expected layers that a head can be trained on, got only joint ones (mean, concat); name all, or indices",
+    ),
     "unknown strategy": (["--strategy", "half"], "expected --strategy to be one of probe, layer, full, got 'half'"),
     "adapters of a probe": (["--lora", "4"], "a probe tunes nothing but its head; take --strategy layer or full"),
     "a probe at the top": (["--head-at", "top"], "--head-at top is for --strategy layer"),

@@ -13,6 +13,7 @@ from voxrank.data.read import read_dataset
 from voxrank.encoders.base import LayerFrames
 from voxrank.errors import RunError
 from voxrank.extraction import plan_batches, sketch_shards
+from voxrank.joint import SketchKey
 from voxrank.shards import Item, Shard
 from voxrank.targets.labels import Targets, Timed, utterance_targets
 from voxrank.targets.timeline import UNLABELLED, Timeline
@@ -43,10 +44,10 @@ def test_each_shard_has_its_own_sketch(shard):
     halves = [Shard(0, work.items[:2]), Shard(3, work.items[2:])]
     made = sketch_shards(FakeEncoder(), halves, targets, FakeEncoder().layers[2:], ExtractionOptions(), lambda _: None)
     for half, (of, result) in zip(halves, made, strict=True):
-        alone = sketch(FakeEncoder(), (half, targets), "utterance", [2]).layers[2]
+        alone = sketch(FakeEncoder(), (half, targets), "utterance", [2]).layers[SketchKey(2)]
         assert of == half
-        np.testing.assert_array_equal(result.layers[2].gram, alone.gram)
-        np.testing.assert_array_equal(result.layers[2].cross, alone.cross)
+        np.testing.assert_array_equal(result.layers[SketchKey(2)].gram, alone.gram)
+        np.testing.assert_array_equal(result.layers[SketchKey(2)].cross, alone.cross)
 
 
 def raw(moments):
@@ -71,7 +72,7 @@ def even_parts(frames, count):
 @pytest.mark.parametrize("sample", ["frame", "effective", "segment", "utterance"])
 def test_sketch_equals_its_definition(shard, sample, layer):
     encoder = FakeEncoder()
-    result = sketch(encoder, shard, sample).layers[layer]
+    result = sketch(encoder, shard, sample).layers[SketchKey(layer)]
     work, targets = shard
     frames = features_of(encoder, work, layer)
     if sample == "utterance":
@@ -103,7 +104,7 @@ def test_sketch_of_timed_classes_equals_its_definition(shard, sample, rest, budg
     encoder = FakeEncoder()
     encoder.budget_samples = round(budget_s * encoder.sample_rate)
     made = sketch(encoder, (work, targets), sample)
-    result, sampled = made.layers[2], made.samples[2]
+    result, sampled = made.layers[SketchKey(2)], made.samples[SketchKey(2)]
     samples, classes = [], []
     for frames, timeline in zip(features_of(FakeEncoder(), work, 2), targets.timed.timelines, strict=True):
         when = (np.arange(len(frames)) + 0.5) / 100
@@ -126,7 +127,7 @@ def test_sketch_of_timed_classes_equals_its_definition(shard, sample, rest, budg
 def test_a_share_of_the_silence(shard):
     work, _ = shard
     counts = [
-        sketch(FakeEncoder(), (work, timed_targets(work, 3, share)), "frame").layers[0].square[3]
+        sketch(FakeEncoder(), (work, timed_targets(work, 3, share)), "frame").layers[SketchKey(0)].square[3]
         for share in (0.0, 0.3, 0.6, 1.0)
     ]
     assert counts[0] == 0
@@ -151,7 +152,7 @@ def test_utterances_without_a_labelled_frame_are_skipped(shard):
 def test_batch_budget_does_not_change_the_sketch(shard, sample, budget_s):
     small = FakeEncoder()
     small.budget_samples = round(budget_s * small.sample_rate)
-    left, right = (raw(sketch(one, shard, sample).layers[2]) for one in (FakeEncoder(), small))
+    left, right = (raw(sketch(one, shard, sample).layers[SketchKey(2)]) for one in (FakeEncoder(), small))
     assert left.n == right.n
     np.testing.assert_allclose(left.gram, right.gram, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(left.cross, right.cross, rtol=1e-6, atol=1e-6)
@@ -164,13 +165,13 @@ def test_long_audio_is_cut_into_windows_whose_frames_are_joined(shard):
     work, targets = shard
     even = [item for item in work.items if len(decode(item.utterance, 16_000)) % 800 == 0]
     part = (Shard(0, tuple(even)), targets)
-    left, right = (raw(sketch(one, part).layers[1]) for one in (FakeEncoder(), windowed))
+    left, right = (raw(sketch(one, part).layers[SketchKey(1)]) for one in (FakeEncoder(), windowed))
     assert left.n == right.n > 0
     np.testing.assert_allclose(left.gram, right.gram, rtol=1e-5, atol=1e-5)
 
 
 def test_only_the_layers_asked_for_are_kept(shard):
-    assert set(sketch(FakeEncoder(), shard, layers=(1,)).layers) == {1}
+    assert set(sketch(FakeEncoder(), shard, layers=(1,)).layers) == {SketchKey(1)}
 
 
 class BadForOne(FakeEncoder):
@@ -202,8 +203,8 @@ def test_utterances_with_features_that_are_not_finite_leave_no_trace(shard):
     clean = Shard(0, tuple(item for item, n in zip(work.items, lengths, strict=True) if n != bad))
     expected = sketch(FakeEncoder(), (clean, targets))
     for layer in (0, 1, 2):
-        assert result.layers[layer].n == expected.layers[layer].n
-        found, right = raw(result.layers[layer]).gram, raw(expected.layers[layer]).gram
+        assert result.layers[SketchKey(layer)].n == expected.layers[SketchKey(layer)].n
+        found, right = raw(result.layers[SketchKey(layer)]).gram, raw(expected.layers[SketchKey(layer)]).gram
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-4)
 
 
@@ -238,8 +239,8 @@ def test_out_of_memory_halves_the_budget_and_goes_on(shard, error):
     assert hungry.budget_samples < FakeEncoder().budget_samples
     assert not result.skipped
     for layer in (0, 1, 2):
-        assert result.layers[layer].n == expected.layers[layer].n
-        found, right = raw(result.layers[layer]).gram, raw(expected.layers[layer]).gram
+        assert result.layers[SketchKey(layer)].n == expected.layers[SketchKey(layer)].n
+        found, right = raw(result.layers[SketchKey(layer)]).gram, raw(expected.layers[SketchKey(layer)]).gram
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-4)
 
 
@@ -280,4 +281,4 @@ def test_windows_without_a_label_are_passed_over(shard):
     result = sketch(encoder, (Shard(0, tuple(long)), targets))
     whole = sketch(FakeEncoder(), (Shard(0, tuple(long)), targets))
     assert not result.skipped
-    assert 0 < whole.layers[0].n - len(long) <= result.layers[0].n <= whole.layers[0].n
+    assert 0 < whole.layers[SketchKey(0)].n - len(long) <= result.layers[SketchKey(0)].n <= whole.layers[SketchKey(0)].n

@@ -32,6 +32,45 @@ RANKING = Ranking(
 )
 
 
+def tied(values, *, best=("a", 1), beats=None, shares=None):
+    """A ranking whose layers, (model, layer) → value, are in this order."""
+    layers = tuple(LayerScore(m, n, "", 8, {"logme": ScoreValue(v, None, None)}) for (m, n), v in values.items())
+    names = list(dict.fromkeys(model for model, _ in values))
+    first = {name: next(layer for layer in layers if layer.model == name) for name in names}
+    models = tuple(
+        ModelScore(name, first[name].layer, rank, None, 1000, first[name].scores, (shares or {}).get(name, 1.0))
+        for rank, name in enumerate(names, start=1)
+    )
+    return replace(RANKING, models=models, layers=layers, beats=beats)
+
+
+def test_layers_that_score_exactly_the_same_as_the_best_are_named():
+    made = tied({("a", 1): 0.9, ("b", 0): 0.9, ("a", 2): 0.9 * (1 + 1e-15), ("b", 1): 0.8})
+    assert [(x.model, x.layer) for x in made.equal_layers] == [("b", 0), ("a", 2)]
+    assert made.verdict == (
+        "Fine-tune a from layer 1 (). 2 other layers score exactly the same: layer 0 of b, layer 2 of a."
+    )
+    one = tied({("a", 1): 1.0, ("a", 2): 1.0, ("a", 3): 0.9})
+    assert one.verdict.endswith(" 1 other layer scores exactly the same: layer 2 of a.")
+    many = tied({("a", layer): 1.0 for layer in range(8)})
+    assert many.verdict.endswith(
+        " 7 other layers score exactly the same: layer 1 of a, layer 2 of a, layer 3 of a and 4 more."
+    )
+    assert "same" not in tied({("a", 1): 1.0, ("a", 2): 1.0 - 1e-9}).verdict
+
+
+def test_a_model_that_saw_less_data_does_not_score_the_same():
+    made = tied({("a", 1): 0.9, ("b", 0): 0.9}, shares={"b": 0.5})
+    assert made.equal_layers == []
+    assert [len(group) for group in made.groups] == [1, 1]
+
+
+def test_models_that_score_exactly_the_same_share_a_rank_without_blocks():
+    made = tied({("a", 1): 0.9, ("b", 0): 0.9, ("c", 0): 0.8, ("d", 0): 0.8, ("e", 0): 0.7})
+    assert [[model.model for model in group] for group in made.groups] == [["a", "b"], ["c", "d"], ["e"]]
+    assert made.to_pandas("models")["tied_to"].tolist() == [2, 2, 4, 4, 5]
+
+
 def test_json_holds_the_schema():
     content = json.loads(RANKING.to_json())
     assert content["schema"] == 1

@@ -78,7 +78,7 @@ def test_only_what_is_needed_is_read(chosen, use, ranked, read):
 
 
 def test_no_block_makes_several_layers_together():
-    joint = JointLayer.of("mean", LAYERS[1:3], 5, "m")
+    joint = JointLayer.of("mean", LAYERS[1:3], "m")
     with pytest.raises(OptionError, match="no single block makes the mean of layers 1 to 2; leave mean or --strategy"):
         Asked.of([joint], LAYERS, ON_BLOCK)
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
 from voxrank.data.sources import AudioSource, Stamp
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.base import Encoder
 from voxrank.encoders.code import code_digest
-from voxrank.joint import JointLayer, LayerVersion
+from voxrank.joint import JointLayer, LayerVersion, SketchedLayer
 from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline
 
@@ -25,12 +25,12 @@ KEY_LENGTH, CHECKSUM_LENGTH = 32, 16
 """Hex digits."""
 
 
-def layer_name(layer: Layer) -> str:
-    """What identifies a layer within its model."""
+def layer_name(layer: SketchedLayer) -> str:
+    """Return what identifies a sketched layer within its model, in every run: a joint layer is named by its parts."""
+    if isinstance(layer, LayerVersion):
+        return f"{layer_name(layer.layer)} by labels {layer.version}"
     if isinstance(layer, JointLayer):
         return f"{layer.kind} of {'+'.join(map(str, layer.parts))}"
-    if isinstance(layer, LayerVersion):
-        return f"{layer.of} by labels {layer.version}"
     return str(layer.index)
 
 

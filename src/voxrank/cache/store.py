@@ -6,8 +6,8 @@ entry is found by its content alone: the bytes of the audio with offsets and ids
 options of extraction, labels where frames have labels of their own, and the versions of the libraries that compute.
 Paths and times of files decide nothing.
 
-    FOLDER/v3/MODEL/about.json                       what the folder is for, for people
-    FOLDER/v3/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
+    FOLDER/v4/MODEL/about.json                       what the folder is for, for people
+    FOLDER/v4/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
 
 ITEMS is a digest of the utterances, CHECKSUM one of the file. A file that is not what its name says is deleted and made
 again. Files appear whole or not at all, and two runs may use one folder at once: the same content gives the same file.
@@ -45,9 +45,10 @@ from voxrank.cache.keys import (
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.sources import UNCHANGING, digest_of_audio, stamp_of
 from voxrank.data.utterance import Skipped, Utterance
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.base import Encoder
 from voxrank.errors import OptionError, SketchError, UtteranceError, reason
 from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
+from voxrank.joint import SketchedLayer, keys_of, sketch_key
 from voxrank.libraries import version
 from voxrank.shards import Item, Shard
 from voxrank.sketches.blocks import upper
@@ -56,8 +57,8 @@ from voxrank.targets.labels import Targets
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 3
-"""Of entries, and of what their keys are made of."""
+SCHEMA = 4
+"""Version of the entries and of what their keys are made of. Entries of another version are never read."""
 LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
 """Whose versions are part of a key: another version may give other frames."""
 JOINED_AT = 8
@@ -124,7 +125,7 @@ class Cache:
     def of_model(
         self,
         encoder: Encoder,
-        layers: Sequence[Layer],
+        layers: Sequence[SketchedLayer],
         targets: Targets,
         encoding: EncoderOptions,
         options: ExtractionOptions,
@@ -139,7 +140,12 @@ class Cache:
         return self._models[encoder.spec, options]
 
     def of_key(
-        self, known: str | None, spec: str, layers: Sequence[Layer], targets: Targets, options: ExtractionOptions
+        self,
+        known: str | None,
+        spec: str,
+        layers: Sequence[SketchedLayer],
+        targets: Targets,
+        options: ExtractionOptions,
     ) -> ModelCache | None:
         """The same for a model that is loaded elsewhere, by its `model_key`."""
         if known is None:
@@ -210,7 +216,9 @@ class Cache:
         return sorted(found, key=lambda one: -one.used)
 
     def prune(self, limit: float | None = None) -> tuple[int, int]:
-        """Delete what was not used for the longest time until the rest is no larger than the limit, and left-overs.
+        """Delete the least recently used entries until the rest is no larger than the limit, and left-overs.
+
+        Entries of other versions of the cache, which this one never reads, count and go as all others.
 
         Args:
             limit: bytes; None: the cache's own.
@@ -219,7 +227,8 @@ class Cache:
             Files and bytes that were deleted.
         """
         limit = self._limit if limit is None else limit
-        paths = [path for folder in _folders(self.root) for path in folder.glob(f"*{SUFFIX}")]
+        folders = [folder for root in _roots(self.folder) for folder in _folders(root)]
+        paths = [path for folder in folders for path in folder.glob(f"*{SUFFIX}")]
         ages = sorted(((_used(path), _size(path), path) for path in paths), key=lambda one: one[:2])
         total, count, freed = sum(size for _, size, _ in ages), 0, 0
         for _, size, path in ages:
@@ -228,7 +237,7 @@ class Cache:
             with suppress(OSError):
                 path.unlink()
                 total, count, freed = total - size, count + 1, freed + size
-        for folder in _folders(self.root):
+        for folder in folders:
             _sweep(folder)
         return count, freed
 
@@ -263,7 +272,7 @@ class ModelCache:
         folder: Path,
         about: Mapping[str, Any],
         spec: str,
-        layers: Sequence[Layer],
+        layers: Sequence[SketchedLayer],
         targets: Targets,
         options: ExtractionOptions,
     ) -> None:
@@ -368,13 +377,14 @@ class ModelCache:
             self._keys[item.utterance.id] = self._cache.item_key(item, self._targets)
         return self._keys[item.utterance.id]
 
-    def _stored(self, layer: Layer, sketch: ShardSketch, kept: list[int], *, timed: bool) -> StoredLayer:
-        moments = sketch.layers[layer.index]
+    def _stored(self, layer: SketchedLayer, sketch: ShardSketch, kept: list[int], *, timed: bool) -> StoredLayer:
+        key = sketch_key(layer)
+        moments = sketch.layers[key]
         rows = slice(None) if timed else kept
         sums, counts = moments.cross[rows], moments.square[rows].astype(np.int64)
         if self._means:
             return StoredLayer(sums + counts[:, None] * moments.centre, counts)
-        sample = sketch.samples.get(layer.index)
+        sample = sketch.samples.get(key)
         if sample is not None and not timed:
             places = np.full(len(moments.square), -1)
             places[kept] = np.arange(len(kept))
@@ -388,7 +398,7 @@ class ModelCache:
             moments.products.quartic,
             moments.runs,
             sample,
-            sketch.projections.get(layer.index),
+            sketch.projections.get(key),
         )
 
     def _restored(self, shard: Shard, stored: Stored) -> ShardSketch:
@@ -398,22 +408,22 @@ class ModelCache:
         places = np.array([at[key] for key in keys], dtype=np.int64)
         timed = self._targets.timed is not None
         sketch = empty_sketch(self._layers, self._targets.count if timed else len(keys), self._options)
-        named = {layer.index: stored.layers[layer_name(layer)] for layer in self._layers}
+        named = {key: stored.layers[layer_name(layer)] for key, layer in keys_of(self._layers).items()}
         if self._means:
             used = np.flatnonzero(next(iter(named.values())).counts[places])
             items = [replace(shard.items[place], row=int(place)) for place in used]
-            add_means(sketch, {i: one.sums[places[used]] for i, one in named.items()}, items, self._options)
+            add_means(sketch, {key: one.sums[places[used]] for key, one in named.items()}, items, self._options)
         else:
-            for index, one in named.items():
-                sketch.layers[index] = moments_of(one, None if timed else places)
-                if index in sketch.samples and one.sample is not None:
+            for key, one in named.items():
+                sketch.layers[key] = moments_of(one, None if timed else places)
+                if key in sketch.samples and one.sample is not None:
                     rows = one.sample.rows if timed else np.argsort(places)[one.sample.rows]
-                    sketch.samples[index] = replace(one.sample, rows=rows)
-                if index in sketch.projections and one.projected is not None:
-                    sketch.projections[index] = one.projected
-        for item, key in zip(shard.items, keys, strict=True):
-            if key in stored.skipped:
-                sketch.skipped.append(Skipped(item.utterance.id, stored.skipped[key], self._spec))
+                    sketch.samples[key] = replace(one.sample, rows=rows)
+                if key in sketch.projections and one.projected is not None:
+                    sketch.projections[key] = one.projected
+        for item, name in zip(shard.items, keys, strict=True):
+            if name in stored.skipped:
+                sketch.skipped.append(Skipped(item.utterance.id, stored.skipped[name], self._spec))
             else:
                 sketch.used_s += item.seconds
         if stored.used_s > 0:
@@ -428,6 +438,11 @@ class ModelCache:
             self._cache.tell_unwritable(error)
         else:
             self._own.setdefault(block, []).append(Entry(path, frozenset(stored.items)))
+
+
+def _roots(folder: Path) -> list[Path]:
+    """Return the folders of all versions of the cache."""
+    return [root for root in _folders(folder) if root.name[:1] == "v" and root.name[1:].isdecimal()]
 
 
 def _folders(root: Path) -> list[Path]:

@@ -94,7 +94,7 @@ def validate(
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Trials of each candidate.")] = 3,
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Passes over the training data, at most.")] = 30,
     patience: Annotated[
-        int, typer.Option("--patience", metavar="N", help="Epochs without gain after which training stops.")
+        int, typer.Option("--patience", metavar="N", help="Epochs without progress after which training stops.")
     ] = 5,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Utterances in a training step.")] = 16,
     learning_rate: Annotated[

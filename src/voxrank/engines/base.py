@@ -9,10 +9,11 @@ from typing import Protocol, Self
 
 from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.base import Encoder
 from voxrank.engines.local import LocalEngine, ModelSketch
 from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio
+from voxrank.joint import SketchedLayer
 from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
 
@@ -24,7 +25,7 @@ class Runner(Protocol):
         self,
         shards: Sequence[Shard],
         targets: Targets,
-        layers: Sequence[Layer],
+        layers: Sequence[SketchedLayer],
         options: ExtractionOptions,
         on_audio: OnAudio,
         cache: Cache | None = None,
@@ -34,7 +35,7 @@ class Runner(Protocol):
         Args:
             shards: what to encode, in order of block.
             targets: of all utterances.
-            layers: to keep.
+            layers: what to sketch.
             options: of the extraction.
             on_audio: told of progress.
             cache: holds what need not be encoded, and keeps what is.

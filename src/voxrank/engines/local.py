@@ -11,8 +11,9 @@ from typing import Self
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.utterance import Skipped
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.base import Encoder
 from voxrank.extraction import OnAudio, ShardSketch, encode_shards
+from voxrank.joint import SketchedLayer, SketchKey, keys_of
 from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
@@ -26,9 +27,9 @@ class ModelSketch:
     """All shards of one model together.
 
     Attributes:
-        layers: layer index → moments in blocks.
-        samples: layer index → some of its samples; empty where none are kept.
-        projections: layer index → block → its samples along random directions; empty where none are kept.
+        layers: the moments of each sketched layer, in blocks.
+        samples: some samples of each; empty where none are kept.
+        projections: the samples of each along random directions, by block; empty where none are kept.
         skipped: utterances that this model could not use.
         used_s: audio that entered the sketch.
         encode_s: wall time spent in forward passes.
@@ -36,9 +37,9 @@ class ModelSketch:
         cached_s: of `used_s` and what was skipped, audio that was not encoded, since the cache held what it came to.
     """
 
-    layers: dict[int, BlockedMoments]
-    samples: dict[int, Sample]
-    projections: dict[int, dict[int, Quantiles]]
+    layers: dict[SketchKey, BlockedMoments]
+    samples: dict[SketchKey, Sample]
+    projections: dict[SketchKey, dict[int, Quantiles]]
     skipped: list[Skipped] = field(default_factory=list)
     used_s: Seconds = 0.0
     encode_s: Seconds = 0.0
@@ -52,22 +53,27 @@ class ModelSketch:
         return self.used_s / taken if taken > 0 else None
 
     @classmethod
-    def empty(cls, layers: Sequence[Layer], targets: Targets, options: ExtractionOptions) -> ModelSketch:
-        """Of no shards, with room for all that the options ask for."""
+    def empty(cls, layers: Sequence[SketchedLayer], targets: Targets, options: ExtractionOptions) -> ModelSketch:
+        """Return the sketch of no shards, with room for all that the options ask for.
+
+        Raises:
+            ValueError: two of the layers have the same key.
+        """
+        keys = keys_of(layers)
         return cls(
-            {layer.index: BlockedMoments.zeros(layer.dim, targets.count, values=targets.values) for layer in layers},
-            {layer.index: Sample.empty(options.kept_samples, layer.dim) for layer in layers if options.kept_samples},
-            {layer.index: {} for layer in layers if options.projections},
+            {key: BlockedMoments.zeros(x.dim, targets.count, values=targets.values) for key, x in keys.items()},
+            {key: Sample.empty(options.kept_samples, x.dim) for key, x in keys.items() if options.kept_samples},
+            {key: {} for key in keys if options.projections},
         )
 
     def add(self, block: int, part: ShardSketch) -> None:
         """Take in a shard of that block, or all of its shards."""
-        for layer, moments in part.layers.items():
-            self.layers[layer].close_block(block, moments)
-        for layer, sample in part.samples.items():
-            self.samples[layer].merge(sample)
-        for layer, values in part.projections.items():
-            self.projections[layer].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
+        for key, moments in part.layers.items():
+            self.layers[key].close_block(block, moments)
+        for key, sample in part.samples.items():
+            self.samples[key].merge(sample)
+        for key, values in part.projections.items():
+            self.projections[key].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
         self.skipped += part.skipped
         self.used_s += part.used_s
         self.encode_s += part.encode_s
@@ -75,13 +81,13 @@ class ModelSketch:
 
     def merge(self, other: ModelSketch) -> None:
         """Take in other shards of the same model, which is then of no more use."""
-        for layer, moments in other.layers.items():
-            self.layers[layer].merge(moments)
-        for layer, sample in other.samples.items():
-            self.samples[layer].merge(sample)
-        for layer, blocks in other.projections.items():
+        for key, moments in other.layers.items():
+            self.layers[key].merge(moments)
+        for key, sample in other.samples.items():
+            self.samples[key].merge(sample)
+        for key, blocks in other.projections.items():
             for block, values in blocks.items():
-                self.projections[layer].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
+                self.projections[key].setdefault(block, Quantiles(BLOCK_LIMIT)).merge(values)
         self.skipped += other.skipped
         self.used_s += other.used_s
         self.encode_s += other.encode_s
@@ -158,7 +164,7 @@ class LocalRunner:
         self,
         shards: Sequence[Shard],
         targets: Targets,
-        layers: Sequence[Layer],
+        layers: Sequence[SketchedLayer],
         options: ExtractionOptions,
         on_audio: OnAudio,
         cache: Cache | None = None,
@@ -172,7 +178,7 @@ def sketch_model(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
-    layers: Sequence[Layer],
+    layers: Sequence[SketchedLayer],
     options: ExtractionOptions,
     on_audio: OnAudio,
     cache: ModelCache | None = None,
@@ -183,7 +189,7 @@ def sketch_model(
         encoder: the frozen model.
         shards: what to encode, in order of block.
         targets: of all utterances.
-        layers: to keep.
+        layers: what to sketch.
         options: of the extraction.
         on_audio: told of progress.
         cache: holds what need not be encoded, and keeps what is.
@@ -207,7 +213,7 @@ def _parts(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
-    layers: Sequence[Layer],
+    layers: Sequence[SketchedLayer],
     options: ExtractionOptions,
     on_audio: OnAudio,
     cache: ModelCache | None,

@@ -327,4 +327,12 @@ def _running_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[st
 
 
 def _history(outcome: Outcome) -> dict[str, Any]:
-    return {"losses": outcome.losses, "validation": outcome.validation, "epochs": outcome.epochs}
+    """Return what a row keeps of a training run beside its result."""
+    return {
+        "losses": outcome.losses,
+        "validation": outcome.validation,
+        "validation_losses": outcome.validation_losses,
+        "untrained": outcome.untrained,
+        "chosen": outcome.chosen,
+        "epochs": outcome.epochs,
+    }

@@ -1,4 +1,4 @@
-"""One training run: a backbone with a head, by the Trainer of transformers, stopped when validation gets no better."""
+"""One training run: a backbone with a head, by the Trainer of transformers, with early stopping."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from voxrank.groundtruth.audio import AudioBatch
 from voxrank.groundtruth.backbones import Backbone
 from voxrank.groundtruth.heads import Head
 from voxrank.groundtruth.metrics import measure
+from voxrank.groundtruth.stopping import EarlyStopping
 
 tf: Any = transformers  # much of it is not annotated
 
@@ -50,7 +51,7 @@ class Fit:
 
     Attributes:
         epochs: at most.
-        patience: epochs without a better validation metric before training stops.
+        patience: epochs without progress (`EarlyStopping`) after which training stops.
         learning_rate: of the backbone.
         head_learning_rate: of the head.
         seed: of the head's weights, dropout and the order of the batches.
@@ -71,15 +72,21 @@ class Outcome:
 
     Attributes:
         metrics: of the test part, at the epoch that validated best.
+        untrained: metrics of the test part before training.
         validation: every metric of the validation part after each epoch, the untrained model's first.
+        validation_losses: mean loss on the validation part, in the same order.
         losses: mean training loss of each epoch.
+        chosen: the epoch that validated best; 0 is the untrained model.
         epochs: that were run.
         seconds: of training and of validation.
     """
 
     metrics: dict[str, float]
+    untrained: dict[str, float]
     validation: list[dict[str, float]]
+    validation_losses: list[float]
     losses: list[float]
+    chosen: int
     epochs: int
     seconds: Seconds
 
@@ -144,6 +151,11 @@ class Tuned(nn.Module):
         hidden, lengths = self.backbone(prepared)
         return self.head.predict(hidden, lengths)
 
+    def judge(self, prepared: Any, targets: torch.Tensor, counts: torch.Tensor) -> tuple[list[list[int]], float]:
+        """Return the classes or units of a batch, and its mean loss, from one pass."""
+        hidden, lengths = self.backbone(prepared)
+        return self.head.predict(hidden, lengths), float(self.head.loss(hidden, lengths, targets, counts))
+
 
 def train(
     backbone: Backbone, head: Callable[[], Head], parts: dict[str, Batches], answers: Answers, fit: Fit, device: str
@@ -167,12 +179,24 @@ def train(
         model = Tuned(backbone, head()).to(device)
         trainer = _Trainer(model, parts["train"], parts["validation"], answers, fit, device)
         trainer.settle(parts["train"])
+        testing = time.perf_counter()
+        untrained = trainer.metrics(parts["test"])
+        started += time.perf_counter() - testing
         trainer.evaluate()
         trainer.train()
         seconds = time.perf_counter() - started
         trainer.back_to_best()
         metrics = trainer.metrics(parts["test"])
-    return Outcome(metrics, trainer.validation, trainer.losses, len(trainer.losses), seconds)
+    return Outcome(
+        metrics,
+        untrained,
+        trainer.validation,
+        trainer.validation_losses,
+        trainer.losses,
+        trainer.stopping.chosen,
+        len(trainer.losses),
+        seconds,
+    )
 
 
 @contextmanager
@@ -214,9 +238,10 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
     ) -> None:
         self._fit, self._answers = fit, answers
         self.validation: list[dict[str, float]] = []
+        self.validation_losses: list[float] = []
         self.losses: list[float] = []
+        self.stopping = EarlyStopping(fit.patience, perfect=1.0 if answers.higher_is_better else 0.0)
         self._best: dict[str, torch.Tensor] = {}
-        self._stale = 0
         with tempfile.TemporaryDirectory() as folder, _quiet():
             super().__init__(
                 model=model,
@@ -266,27 +291,27 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
         return optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Every metric of the validation part; the best weights so far are kept."""
-        found = self.metrics(self.eval_dataset)
+        """Measure the validation part, before training and after each epoch; keep the weights of the best epoch."""
+        found, loss = self._judged(self.eval_dataset)
         self.validation.append(found)
-        values = [self._goodness(one) for one in self.validation]
-        if values[-1] > max(values[:-1], default=-math.inf):
+        self.validation_losses.append(loss)
+        goodness = found[self._fit.metric] * (1 if self._answers.higher_is_better else -1)
+        if self.stopping.update(goodness, loss, self.losses[-1] if self.losses else math.inf):
             self._best = {
                 name: value.detach().clone() for name, value in self.model.named_parameters() if value.requires_grad
             }
-            self._stale = 0
-        else:
-            self._stale += 1
         return found
 
-    @property
-    def stale(self) -> bool:
-        """Whether validation has not been better for so long that training stops."""
-        return self._stale >= self._fit.patience
-
-    def _goodness(self, metrics: dict[str, float]) -> float:
-        value = metrics[self._fit.metric]
-        return value if self._answers.higher_is_better else -value
+    @torch.no_grad()
+    def _judged(self, part: Batches) -> tuple[dict[str, float], float]:
+        """Return every metric of a part, and its mean loss."""
+        model: Tuned = self.model.eval()
+        predicted, total = [], 0.0
+        for place in range(len(part)):
+            rows, loss = model.judge(**self._prepare_inputs(part[place]))
+            predicted += rows
+            total += loss * len(rows)
+        return measure(predicted, part.wanted, self._answers), total / max(1, len(predicted))
 
     @torch.no_grad()
     def metrics(self, part: Batches) -> dict[str, float]:
@@ -316,22 +341,18 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
 
 
 class _Stop(tf.TrainerCallback):  # type: ignore[misc]
-    """Listens to losses and stops a run that gets no better."""
+    """Validates after each epoch, and stops a run that makes no progress."""
 
     def __init__(self, trainer: _Trainer) -> None:
         self._trainer = trainer
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Take down the training loss."""
-        del args, state, control
+        """Take down the training loss of an epoch, validate, and stop where there was no progress for long."""
+        del args, state
         if logs and "loss" in logs:
             self._trainer.heard(float(logs["loss"]))
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Validate, and stop where it has not been better for long."""
-        del args, state
-        self._trainer.evaluate()
-        control.should_training_stop |= self._trainer.stale
+            self._trainer.evaluate()
+            control.should_training_stop |= self._trainer.stopping.stops
 
 
 def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:

@@ -19,8 +19,8 @@ from voxrank.errors import OptionError, reason
 
 Status = Literal["done", "failed"]
 
-VERSION = 1
-"""Of what a trial is: raise it when training changes, so that rows of before are not taken for rows of now."""
+VERSION = 2
+"""Version of the training recipe: raise it when training changes, so that rows of two recipes are not mixed."""
 
 BUSY_S: Seconds = 60.0
 """How long one process waits for another that writes."""
@@ -71,7 +71,7 @@ class Row:
         status: "done" or "failed".
         metric: that trials are compared by, on the test part; None where it failed.
         metrics: all of them.
-        history: losses and validation metrics by epoch.
+        history: losses and validation metrics by epoch, the epoch that was tested, and the metrics before training.
         seconds: that it took.
         reason: why it failed, in one line; empty where it did not.
         finished: when, in ISO 8601.

@@ -20,7 +20,7 @@ import torch
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions, TuningOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Skipped
-from voxrank.encoders.base import Encoder
+from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
 from voxrank.groundtruth.agreement import agreement
@@ -31,6 +31,7 @@ from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, 
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
+from voxrank.joint import JOINT_KINDS
 from voxrank.libraries import version
 from voxrank.memory import peak_rss_mb
 from voxrank.preparation import check_dataset_skips, readable_items
@@ -98,6 +99,7 @@ def validate(
     tuning, sequence, watcher = tuning or TuningOptions(), sequence or SequenceOptions(), progress or Progress()
     encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
     _check_encoding(encoding)
+    _check_layers(layers)
     if target is None and sequence.unit is not None and not isinstance(data, Dataset):
         target = "text"
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split="all")
@@ -168,6 +170,15 @@ def _check_encoding(encoding: EncoderOptions) -> None:
         )
 
 
+def _check_layers(layers: str) -> None:
+    """Refuse a request for joint layers alone: a head is trained on the frames of one layer."""
+    words = [word.strip() for word in layers.split(",")]
+    if any(word in JOINT_KINDS for word in words) and all(word in ("", *JOINT_KINDS) for word in words):
+        raise OptionError(
+            f"expected layers that a head can be trained on, got only joint ones ({layers}); name all, or indices"
+        )
+
+
 class _Tried:
     """Trials of all models, and those of the rival."""
 
@@ -194,8 +205,7 @@ class _Tried:
 
     def add(self, encoder: Encoder, layers: str) -> None:
         """Tune a model."""
-        chosen = [layer.index for layer in parse_layers(layers, encoder.layers, encoder.spec)]
-        chosen = [index for index in chosen if index < len(encoder.layers)]
+        chosen = [x.index for x in parse_layers(layers, encoder.layers, encoder.spec) if isinstance(x, Layer)]
         own = tunable_layers(encoder, chosen, self._options)
         if not own:
             self.notes.append(f"{encoder.spec} has no weights that can be tuned here, and is left out")
@@ -253,12 +263,22 @@ class _Judge:
                 tuple(row.metric for row in rows[c.model, c.layer]),
                 tuple(row.reason for row in rows[c.model, c.layer] if row.reason),
                 sum(row.seconds for row in rows[c.model, c.layer]),
+                tuple(row.history.get("untrained", {}).get(answers.metric) for row in rows[c.model, c.layer]),
+                tuple(self._beats_untrained(row) for row in rows[c.model, c.layer]),
             )
             for c in tried.candidates
         )
         self._values = np.array(
             [[np.nan if value is None else value for value in one.values] for one in self.truth], dtype=np.float64
         )
+
+    def _beats_untrained(self, row: Row) -> bool | None:
+        """Return whether a trial beat its untrained head on the validation and the test part; None where it failed."""
+        if row.metric is None:
+            return None
+        validated = [one[self._metric] for one in row.history["validation"]]
+        pairs = ((row.metric, row.history["untrained"][self._metric]), (validated[row.history["chosen"]], validated[0]))
+        return all(after > before if self._higher else after < before for after, before in pairs)
 
     def all(self) -> tuple[Judged, ...]:
         """Scores, then the rival, then rules."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.fromjson import read_object
 from voxrank.groundtruth.agreement import Agreement
+from voxrank.groundtruth.correlation import DECIMALS
 from voxrank.results import save_tables
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of `validation.json`."""
 FILE = "validation.json"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the values that there are."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,10 @@ class Truth:
         values: the metric of each seed; None where the trial failed.
         failures: why.
         seconds: of all its trials.
+        untrained: the metric of each seed before training, with the untrained head; None where the trial failed. Empty
+            in results of versions that did not measure it.
+        beat_untrained: whether each seed beat its untrained head, on the validation part and on the test part; None
+            where the trial failed. Empty likewise.
     """
 
     model: str
@@ -60,12 +72,71 @@ class Truth:
     values: tuple[float | None, ...]
     failures: tuple[str, ...]
     seconds: Seconds
+    untrained: tuple[float | None, ...] = ()
+    beat_untrained: tuple[bool | None, ...] = ()
 
     @property
     def mean(self) -> float | None:
         """Over the seeds that there are."""
-        known = [value for value in self.values if value is not None]
-        return fmean(known) if known else None
+        return _mean(self.values)
+
+    @property
+    def untrained_mean(self) -> float | None:
+        """The same before training."""
+        return _mean(self.untrained)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A candidate.
+
+    Attributes:
+        model: its spec.
+        layer: its layer.
+    """
+
+    model: str
+    layer: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What fine-tuning says of the candidates.
+
+    Attributes:
+        best: the candidates with the best mean metric; several where they are exactly equal.
+        candidates: how many have a metric.
+        trials: how many came to an end, beside the untrained head.
+        beat_untrained: how many of them beat it, on the validation part and on the test part.
+    """
+
+    best: tuple[Place, ...]
+    candidates: int
+    trials: int
+    beat_untrained: int
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether there are several candidates, and fine-tuning tells none from another."""
+        return len(self.best) == self.candidates > 1
+
+    @property
+    def none_learnt(self) -> bool:
+        """Whether no trial beat its untrained head."""
+        return self.trials > 0 and not self.beat_untrained
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of trials that did not beat their untrained head; empty where all of them did."""
+        short = self.trials - self.beat_untrained
+        if not short:
+            return ""
+        if self.beat_untrained:
+            return f"{short} of {self.trials} trials did not beat their untrained head on held-out data."
+        return (
+            f"No trial beat its untrained head on held-out data ({self.trials} trials): they learnt nothing that holds "
+            "there, and name no best candidate. Take more data, more epochs or another learning rate."
+        )
 
 
 @dataclass(frozen=True)
@@ -146,10 +217,22 @@ class Validation:
 
     @property
     def best(self) -> Truth | None:
-        """The candidate that fine-tuning found best; None where every trial failed."""
-        known = [one for one in self.truth if one.mean is not None]
+        """The best candidate, or the first of several that are equal (`verdict`); None where every trial failed."""
+        verdict = self.verdict
+        if not verdict.best:
+            return None
+        first = verdict.best[0]
+        return next(one for one in self.truth if (one.model, one.layer) == (first.model, first.layer))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What fine-tuning says of the candidates: which are best, and whether anything was learnt."""
         sign = 1 if self.higher_is_better else -1
-        return max(known, key=lambda one: sign * (one.mean or 0.0), default=None)
+        goodness = {Place(one.model, one.layer): sign * one.mean for one in self.truth if one.mean is not None}
+        best = max(goodness.values(), default=0.0)
+        beat = [gain for one in self.truth for gain in one.beat_untrained if gain is not None]
+        tied = tuple(place for place, value in goodness.items() if round(value - best, DECIMALS) == 0)
+        return Verdict(tied, len(goodness), len(beat), sum(beat))
 
     @property
     def warning(self) -> str:
@@ -167,8 +250,8 @@ class Validation:
         return next(one for one in self.judged if one.name == name)
 
     def to_json(self) -> str:
-        """As `validation.json` holds it."""
-        content = {"schema": SCHEMA, **asdict(self)}
+        """Return the text of `validation.json`: all fields, and the verdict, which follows from them."""
+        content = {"schema": SCHEMA, **asdict(self), "verdict": asdict(self.verdict)}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_pandas(self) -> pd.DataFrame:
@@ -180,6 +263,7 @@ class Validation:
             row: dict[str, Any] = {"model": one.model, "layer": one.layer, "name": one.name, "dim": one.dim}
             row |= {"parameters": one.parameters, self.metric: one.mean}
             row |= {f"{self.metric}_seed{seed}": value for seed, value in enumerate(one.values)}
+            row |= {f"{self.metric}_untrained": one.untrained_mean}
             row |= {judged.name: judged.values[place] for judged in self.judged}
             rows.append(row | {"seconds": one.seconds, "failures": "; ".join(one.failures)})
         return pd.DataFrame(rows)
@@ -192,7 +276,7 @@ class Validation:
             DataError: there is no validation, or the file is damaged or of another kind or version.
         """
         file = Path(path)
-        return read_object(file / FILE if file.is_dir() else file, SCHEMA, cls, "a validation")
+        return read_object(file / FILE if file.is_dir() else file, SCHEMA, cls, "a validation", derived=("verdict",))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `validation.json` and `candidates.csv` into a folder, made if need be, each whole or not at all.

@@ -147,11 +147,24 @@ def scores_table(ranking: Ranking, names: Sequence[str]) -> Table:
         best: dict[str, LayerScore] = {}
         for layer in sorted(ranking.layers, key=lambda x: sign * x.scores[name].value):
             best.setdefault(layer.model, layer)
-        for place, layer in enumerate(best.values(), start=1):
-            cells[layer.model].append(f"{place} · {layer.layer}")
+        for layer, rank in zip(best.values(), shared_ranks([x.scores[name].value for x in best.values()]), strict=True):
+            cells[layer.model].append(f"{rank} · {layer.layer}")
     for model, row in cells.items():
         table.add_row(short_name(model, 20), *row)
     return table
+
+
+def shared_ranks(values: Sequence[float]) -> list[int]:
+    """Return the rank of each value in an order from the best to the worst; equal values share the first rank.
+
+    Example:
+        >>> shared_ranks([0.9, 0.7, 0.7, 0.1])
+        [1, 2, 2, 4]
+    """
+    ranks: list[int] = []
+    for position, value in enumerate(values):
+        ranks.append(ranks[-1] if position and value == values[position - 1] else position + 1)
+    return ranks
 
 
 def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
@@ -185,7 +198,8 @@ def sensitivity(found: Sensitivity) -> Text:
     text = Text("By ").append_text(plain(found.labels)).append(" labels: ")
     if found.spearman is not None:
         text.append(f"Spearman {found.spearman:.3f}, ")
-    return text.append("best is ").append_text(plain(found.model)).append(f", layer {found.layer}.")
+    text.append("best is ").append_text(plain(found.model)).append(f", layer {found.layer}")
+    return text.append(f", and {found.equal} other layer(s) score exactly the same." if found.equal else ".")
 
 
 def show_details(console: Console, ranking: Ranking) -> None:

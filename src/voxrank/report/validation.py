@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from voxrank.groundtruth.agreement import Agreement
-from voxrank.groundtruth.correlation import Correlation
+from voxrank.groundtruth.correlation import FEWEST, Correlation
 from voxrank.groundtruth.verdict import Judged, Truth, Validation
 from voxrank.report.terminal import plain, show_skipped, show_warning
 
 SHOWN_CANDIDATES = 12
+SHOWN_TIED = 4
+"""Candidates that are named where several are best together."""
 KINDS = {"score": "scores", "rival": "a cheap rival", "rule": "rules that look at no data"}
 
 
@@ -23,6 +25,8 @@ def show_validation(console: Console, validation: Validation) -> None:
     console.print(truth_table(validation))
     console.print(agreement_table(validation))
     console.print(in_words(validation))
+    if (line := validation.verdict.remark) and not validation.verdict.none_learnt:
+        console.print(line, style="yellow")
     for note in validation.notes:
         console.print(plain(note), style="yellow")
     if validation.failed:
@@ -90,18 +94,51 @@ def _cells(judged: Judged) -> list[str]:
 
 def in_words(validation: Validation) -> Text:
     """What it comes to, in a few sentences."""
-    best, first = validation.best, validation.judged[0]
-    if best is None:
+    first = validation.judged[0]
+    if validation.best is None:
         return Text("No trial came to an end.")
-    text = Text("Fine-tuned best: ").append_text(plain(best.model))
-    text.append(f" layer {best.layer}, {validation.metric} {best.mean:.4f}. ")
-    text.append_text(plain(first.name)).append(
-        f" agrees with fine-tuning by Spearman {_figure(first.agreement.spearman.value)}"
-    )
-    text.append(f" over {first.agreement.n} candidates{_ceiling(first.agreement)}")
-    text.append(_beaten(validation.judged))
+    text = _best(validation)
+    if validation.verdict.none_learnt:
+        text.append(" What a score agrees with here is chance.")
+    elif validation.verdict.all_equal:
+        text.append(" No score can agree with that: a rank correlation is undefined.")
+    elif (value := first.agreement.spearman.value) is None:
+        text.append(" ").append_text(plain(first.name)).append(f": {_undefined(first, validation)}.")
+    else:
+        text.append(" ").append_text(plain(first.name)).append(f" agrees with fine-tuning by Spearman {_figure(value)}")
+        text.append(f" over {first.agreement.n} candidates{_ceiling(first.agreement)}")
+        text.append(_beaten(validation.judged))
     text.append(f" The scores took {validation.cost.ratio:,.0f} times less than fine-tuning.")
     return text
+
+
+def _best(validation: Validation) -> Text:
+    """Return which candidates fine-tuning found best; no single one where several are equal."""
+    verdict, best = validation.verdict, validation.best
+    figure = "" if best is None else f"{validation.metric} {best.mean:.4f}"
+    if verdict.none_learnt:
+        equal = f" All {verdict.candidates} candidates have {figure}." if verdict.all_equal else ""
+        return Text(verdict.remark + equal)
+    if verdict.all_equal:
+        return Text(f"Fine-tuning tells no candidate from another: all {verdict.candidates} have {figure}.")
+    tied = len(verdict.best) > 1
+    text = Text(f"Fine-tuned best, {len(verdict.best)} exactly equal: " if tied else "Fine-tuned best: ")
+    for number, place in enumerate(verdict.best[:SHOWN_TIED]):
+        text.append("; " if number else "").append_text(plain(place.model)).append(f" layer {place.layer}")
+    more = len(verdict.best) - SHOWN_TIED
+    before = "" if tied or best is None or best.untrained_mean is None else f" (untrained {best.untrained_mean:.4f})"
+    return text.append(f" and {more} more" if more > 0 else "").append(f", {figure}{' each' if tied else before}.")
+
+
+def _undefined(judged: Judged, validation: Validation) -> str:
+    """Return why a predictor has no rank correlation with the truth, though not all truths are equal."""
+    n = judged.agreement.n
+    if n < FEWEST:
+        return f"no rank correlation can be given over {n} candidate{'s' if n != 1 else ''}"
+    values = zip(judged.values, validation.truth, strict=True)
+    if len({value for value, one in values if value is not None and one.mean is not None}) == 1:
+        return f"it scores all {n} candidates the same, so that no rank correlation is defined"
+    return f"the {n} candidates that it scores are equal after fine-tuning, so that no rank correlation is defined"
 
 
 def _ceiling(found: Agreement) -> str:

@@ -5,6 +5,8 @@ that are one number, what is None) is JSON in the metadata, under "voxrank":
 
     {"schema": 1, "kind": "dict[int, Moments]", "content": {"4": {"n": 300, "total": "tensor", ...}}}
 
+A key of a dict is a number, text, or a `SketchKey`, such as "4/0".
+
 What is built follows from the kind that the caller expects and from the annotations of its fields, never from the file:
 a field that a sketch gains is carried without more code, and files from before it are refused. A sketch comes back bit
 for bit; JSON keeps the 17 digits of a float.
@@ -28,6 +30,7 @@ from safetensors.numpy import save_file
 
 from voxrank.errors import SketchError, reason
 from voxrank.files import replacing
+from voxrank.joint import SketchKey
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums
 from voxrank.sketches.moments import Moments, Runs
@@ -64,7 +67,8 @@ length. The same letter is the same size in the whole sketch, H is D(D+1)/2, and
 def register_kind(kind: type, **axes: str) -> None:
     """Let objects of a dataclass of sketches be written and read.
 
-    Its fields may hold numbers, text, arrays, dataclasses, lists, dicts by int or str, and None for any of them.
+    Its fields may hold numbers, text, arrays, dataclasses, lists, dicts by int, str or `SketchKey`, and None for any of
+    them.
 
     Args:
         kind: the dataclass.
@@ -198,7 +202,8 @@ def _list_of(node: Any, hint: Any, prefix: str, read: Read) -> list[Any]:
 def _dict_of(node: Any, hint: Any, prefix: str, read: Read) -> dict[Any, Any]:
     _expect(isinstance(node, dict), prefix, "a dict", node)
     key, item = get_args(hint)
-    return {key(name): _built(value, item, f"{prefix}{name}.", read) for name, value in node.items()}
+    parse = SketchKey.parse if key is SketchKey else key
+    return {parse(name): _built(value, item, f"{prefix}{name}.", read) for name, value in node.items()}
 
 
 def _optional_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:

@@ -33,6 +33,10 @@ class Timed:
     rest_share: float = 1.0
     versions: tuple[tuple[Timeline, ...], ...] = ()
 
+    def of_version(self, version: int) -> tuple[Timeline, ...]:
+        """Return the timelines of one version: 0 is that of the ranking, n the n-th alternative."""
+        return (self.timelines, *self.versions)[version]
+
 
 @dataclass(frozen=True)
 class Targets:

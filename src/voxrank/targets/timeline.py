@@ -64,6 +64,11 @@ class Timeline:
         return cls(begin, end, np.asarray(symbols, dtype=np.int64)[order])
 
     @classmethod
+    def unlabelled(cls) -> Self:
+        """Return the timeline of an utterance that has no label and no silence: one unlabelled stretch covers it."""
+        return cls(np.array([0.0]), np.array([np.inf]), np.array([UNLABELLED], dtype=np.int64))
+
+    @classmethod
     def of_alignment(cls, alignment: Alignment, labels: ArrayLike, centres: ArrayLike, seconds: Seconds) -> Self:
         """Where an alignment puts each label; what is blank has no stretch.
 

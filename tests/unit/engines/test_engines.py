@@ -1,5 +1,7 @@
 """Every engine gives the sketch of the local one, tells of the same progress and ends with the same errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from voxrank.engines.ray import crew, gathering
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError, OptionError, RunError
+from voxrank.joint import JointLayer, LayerVersion
 from voxrank.preparation import prepare
 from voxrank.sketches.sample import utterance_key
 
@@ -53,10 +56,10 @@ def engine(request):
 def sketch(load):
     """Sketches prepared data with an engine; gives the sketch and the seconds that it told of."""
 
-    def sketch(engine, prepared, spec="fake", cache=None, sample="utterance"):
+    def sketch(engine, prepared, spec="fake", cache=None, sample="utterance", layers=None):
         runner = engine.runner(spec, lambda: load(spec, CPU))
         told = []
-        layers = load("fake", CPU).layers
+        layers = layers or load("fake", CPU).layers
         made = runner.sketch(prepared.shards, prepared.targets, layers, options_for(sample), told.append, cache)
         return made, sum(told)
 
@@ -93,9 +96,10 @@ def assert_same(found, expected):
     assert found.used_s == pytest.approx(expected.used_s)
 
 
-def expected_of(load, prepared, spec="fake", sample="utterance"):
+def expected_of(load, prepared, spec="fake", sample="utterance", layers=None):
     encoder = load(spec, CPU)
-    return sketch_model(encoder, prepared.shards, prepared.targets, encoder.layers, options_for(sample), lambda _: None)
+    layers = layers or encoder.layers
+    return sketch_model(encoder, prepared.shards, prepared.targets, layers, options_for(sample), lambda _: None)
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -114,6 +118,22 @@ def test_labels_of_frames_too(engine, load, spelled, sketch):
     prepared = prepare(read_dataset(spelled, target="segments"), options_for("frame"), SequenceOptions())
     found, _ = sketch(engine, prepared, sample="frame")
     assert_same(found, expected_of(load, prepared, sample="frame"))
+
+
+def test_layers_under_alternative_labels_are_sketched_beside_the_others(engine, local, load, spelled, tmp_path, sketch):
+    prepared = prepare(read_dataset(spelled, target="segments"), options_for("frame"), SequenceOptions())
+    timed = prepared.targets.timed
+    moved = tuple(timeline.jittered(np.random.default_rng(1), 0.02) for timeline in timed.timelines)
+    prepared = replace(prepared, targets=replace(prepared.targets, timed=replace(timed, versions=(moved,))))
+    own = load("fake", CPU).layers
+    plain = [own[1], JointLayer.of("mean", own, "fake")]
+    layers = [*plain, *(LayerVersion(layer, 1) for layer in plain)]
+    expected, cache = expected_of(load, prepared, sample="frame", layers=layers), CacheOptions(str(tmp_path / "kept"))
+    assert len(expected.layers) == 4
+    for by in (engine, local):
+        found, _ = sketch(by, prepared, cache=Cache(cache), sample="frame", layers=layers)
+        assert_same(found, expected)
+    assert found.encode_s == 0
 
 
 def test_what_a_model_cannot_use_is_listed(engine, load, prepared, sketch):

@@ -168,6 +168,36 @@ def test_a_model_that_never_learns_is_stopped_at_once():
     assert outcome.epochs == 2
 
 
+def hopeless():
+    """Classes whose validation and test utterances are of the next class, so that no training helps."""
+    answers, made = classes(noise=1.0)
+    for part in ("validation", "test"):
+        for name in (name for names in made[part]._ids for name in names):
+            answers.by_utterance[name] = (answers.by_utterance[name] + 1) % 3
+    return answers, made
+
+
+def test_a_loss_that_still_falls_keeps_a_run_going_that_has_not_beaten_its_untrained_head():
+    outcome = run(hopeless(), utterance_head(), fit(epochs=12, patience=2, head_learning_rate=3e-3))
+    assert max(one["accuracy"] for one in outcome.validation[1:]) <= outcome.validation[0]["accuracy"]
+    assert outcome.epochs == 12
+    assert outcome.losses[-1] < 0.9 * outcome.losses[0]
+
+
+def test_the_untrained_head_is_tested_too():
+    outcome = run(hopeless(), utterance_head(), fit(epochs=2))
+    assert outcome.untrained == {"accuracy": pytest.approx(1 / 3)}
+    learnt = run(classes(), utterance_head(), fit())
+    assert learnt.untrained == {"accuracy": pytest.approx(1 / 3)}
+    assert learnt.metrics == {"accuracy": 1.0}
+
+
+def test_of_equal_epochs_a_trained_one_is_tested():
+    outcome = run(hopeless(), utterance_head(), fit(epochs=3, patience=3, head_learning_rate=0.0))
+    assert len({one["accuracy"] for one in outcome.validation}) == 1
+    assert outcome.chosen > 0
+
+
 def test_a_loss_that_is_no_number_fails_the_trial():
     answers, made = classes()
     made["train"]._inputs[1]["hidden"][0, 0, 0] = torch.nan
@@ -215,7 +245,10 @@ def test_the_weights_that_validated_best_are_those_tested(metric, rate, backbone
     values = [one[metric] for one in outcome.validation]
     best = max(values) if metric == "accuracy" else min(values)
     assert values[-1] != best
-    assert outcome.metrics == outcome.validation[values.index(best)]  # the first of them, where several are best
+    chosen = outcome.validation_losses[outcome.chosen]
+    assert values[outcome.chosen] == best
+    assert chosen == min(x for x, value in zip(outcome.validation_losses, values, strict=True) if value == best)
+    assert outcome.metrics == outcome.validation[outcome.chosen]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -11,8 +11,18 @@ from rich.console import Console
 from voxrank.data.utterance import Skipped
 from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve
 from voxrank.report.progress import BarProgress, LineProgress, watch
-from voxrank.report.terminal import _curve, layers_table, models_table, plain, short_name, show_ranking
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.report.terminal import (
+    _curve,
+    layers_table,
+    models_table,
+    plain,
+    scores_table,
+    sensitivity,
+    shared_ranks,
+    short_name,
+    show_ranking,
+)
+from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 
 def ranking(names, *, low=0.4, skipped=()):
@@ -100,6 +110,26 @@ def test_models_that_cannot_be_told_apart_share_a_place():
     beats = ((0.5, 0.99, 0.99), (0.01, 0.5, 0.6), (0.01, 0.4, 0.5))
     lines = printed(lambda c: c.print(models_table(replace(made, beats=beats), "logme"))).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["1", "2-3", "2-3"]
+
+
+def test_equal_scores_share_a_rank():
+    assert shared_ranks([0.9, 0.9, 0.5, 0.4, 0.4, 0.4, 0.1]) == [1, 1, 3, 4, 4, 4, 7]
+    assert shared_ranks([]) == []
+    names = ["a", "b", "c"]
+    made = ranking(names)
+    worse = {"logme": ScoreValue(-0.2, -0.3, -0.1)}
+    layers = tuple(replace(x, scores=worse) if x.model == "b" else x for x in made.layers)
+    lines = printed(lambda c: c.print(scores_table(replace(made, layers=layers), ["logme"]))).splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["a", "1"], ["b", "3"], ["c", "1"]]
+
+
+def test_the_best_layer_by_other_labels_is_not_the_only_one():
+    alone = Sensitivity("uniform", 0.5, 0.1, "m", 3)
+    assert sensitivity(alone).plain == "By uniform labels: Spearman 0.500, best is m, layer 3."
+    tied = replace(alone, spearman=None, equal=2)
+    assert sensitivity(tied).plain == (
+        "By uniform labels: best is m, layer 3, and 2 other layer(s) score exactly the same."
+    )
 
 
 def test_names_are_neither_markup_nor_control_codes():

@@ -1,6 +1,7 @@
 """A validation in the terminal: at most 80 columns, names as plain text, and nothing said that is not known."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -148,11 +149,75 @@ def test_a_rule_that_does_better_is_named():
 def test_what_is_undefined_is_a_dash():
     tied = validation(GOOD, scores=[1.0] * 4, rules=[("depth", [1.0, 2.0, 3.0, 4.0])])
     assert agreed(tied)["logme"][:4] == ["-"] * 4
-    assert "by Spearman - over 4 candidates" in words(tied)
+    assert "logme: it scores all 4 candidates the same, so that no rank correlation is defined." in words(tied)
     assert "The best rule" not in words(tied)  # there is nothing to compare it with
     few = validation(GOOD[:2])
     assert agreed(few)["logme"][:4] == ["-"] * 4
+    assert "logme: no rank correlation can be given over 2 candidates." in words(few)
     assert "nan" not in shown(tied) + shown(few)
+
+
+def test_several_best_candidates_are_all_named():
+    made = validation([(0.7, 0.8), (0.2, 0.2), (0.8, 0.7), (0.5, 0.5)])
+    assert words(made).startswith(
+        "Fine-tuned best, 2 exactly equal: model-0 layer 3; model-2 layer 3, accuracy 0.7500 each. logme agrees"
+    )
+
+
+def test_many_best_candidates_are_cut_short():
+    made = validation([(0.7,)] * 6 + [(0.2,)])
+    named = "; ".join(f"model-{place} layer 3" for place in range(4))
+    assert words(made).startswith(f"Fine-tuned best, 6 exactly equal: {named} and 2 more, accuracy 0.7000 each.")
+
+
+def test_candidates_that_are_all_equal_have_no_best():
+    text = words(validation([(0.25, 0.25)] * 5))
+    assert text.startswith(
+        "Fine-tuning tells no candidate from another: all 5 have accuracy 0.2500. No score can agree with that: a rank "
+        "correlation is undefined."
+    )
+    assert "best" not in text
+    assert "Spearman" not in text
+
+
+def test_candidates_that_a_score_knows_may_be_equal():
+    made = validation([(0.5,), (0.5,), (0.5,), (0.2,)], scores=[3.0, 2.0, 1.0, None])
+    assert "logme: the 3 candidates that it scores are equal after fine-tuning, so that no rank" in words(made)
+
+
+def untrained(made, *beaten, value=0.25):
+    """The same, with what the untrained heads reached and whether each trial beat them."""
+    own = iter(beaten)
+    truth = tuple(
+        replace(
+            one,
+            untrained=tuple(None if v is None else value for v in one.values),
+            beat_untrained=tuple(None if v is None else next(own) for v in one.values),
+        )
+        for one in made.truth
+    )
+    return replace(made, truth=truth)
+
+
+def test_that_no_trial_beat_its_untrained_head_is_said_first():
+    made = untrained(validation([(0.25, 0.2), (0.3, 0.25), (0.2, 0.2)]), *[False] * 6)
+    text = words(made)
+    assert text == (
+        "No trial beat its untrained head on held-out data (6 trials): they learnt nothing that holds there, and name "
+        "no best candidate. Take more data, more epochs or another learning rate. What a score agrees with here is "
+        "chance. The scores took 120 times less than fine-tuning."
+    )
+    assert shown(made).count("untrained") == 1
+    equal = words(untrained(validation([(0.25, 0.25)] * 3), *[False] * 6))
+    assert "or another learning rate. All 3 candidates have accuracy 0.2500. What" in equal
+
+
+def test_some_trials_that_did_not_beat_their_untrained_head_are_counted():
+    made = untrained(validation(GOOD), *[True] * 6, False, False)
+    assert "2 of 8 trials did not beat their untrained head on held-out data." in " ".join(shown(made).split())
+    assert words(made).startswith("Fine-tuned best: model-0 layer 3, accuracy 0.8500 (untrained 0.2500). logme agrees")
+    assert "did not beat" not in shown(untrained(validation(GOOD), *[True] * 8))
+    assert "did not beat" not in shown(validation(GOOD))  # a result of a version that did not measure it
 
 
 def test_a_score_that_says_nothing_of_a_candidate_is_a_dash_there():
@@ -210,7 +275,7 @@ def test_it_fits_eighty_columns(seeds):
     )
     lines = shown(made).splitlines()
     assert max(map(len, lines)) <= 80
-    assert f"Fine-tuned best: {LONG}-2 layer 3" in " ".join(" ".join(lines).split())
+    assert f"Fine-tuned best, 20 exactly equal: {LONG}-2 layer 3; {LONG}-3 layer 3" in " ".join(" ".join(lines).split())
 
 
 def test_names_are_neither_markup_nor_control_codes():

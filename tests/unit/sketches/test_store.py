@@ -18,6 +18,7 @@ from voxrank.data.utterance import Skipped
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import SketchError
 from voxrank.extraction import ShardSketch
+from voxrank.joint import SketchKey
 from voxrank.sketches import store
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums
@@ -227,11 +228,13 @@ def test_a_registered_kind_is_carried_with_all_of_its_fields(tmp_path, monkeypat
 
 
 def test_one_file_holds_a_shard_or_a_model(tmp_path):
-    layers, samples, skipped = {0: some_moments(), 4: some_moments(dim=7)}, {4: some_sample()}, [Skipped("u", "short")]
+    key, joint, other = SketchKey(4), SketchKey("mean"), SketchKey(4, version=1)
+    layers = {key: some_moments(), joint: some_moments(dim=7), other: some_moments()}
+    samples, skipped = {key: some_sample(), other: some_sample()}, [Skipped("u", "short")]
     values = Quantiles(8)
     values.add(np.arange(20, dtype=np.float32).reshape(2, 10))
-    shard = ShardSketch(layers, samples, {4: values}, skipped, used_s=0.1, encode_s=0.2)
-    model = ModelSketch({0: some_blocks()}, {}, {0: {3: values}}, skipped)
+    shard = ShardSketch(layers, samples, {joint: values}, skipped, used_s=0.1, encode_s=0.2)
+    model = ModelSketch({key: some_blocks()}, {}, {key: {3: values}}, skipped)
     for sketch in (shard, model):
         save_sketches(tmp_path / "s", sketch, type(sketch))
         assert bits(load_sketches(tmp_path / "s", type(sketch))) == bits(sketch)

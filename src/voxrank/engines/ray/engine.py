@@ -12,7 +12,7 @@ from typing import Self
 from voxrank.cache.entries import Entry
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.base import Encoder
 from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.engines.ray.cluster import Cluster
@@ -21,6 +21,7 @@ from voxrank.engines.ray.gathering import Gathering, lean
 from voxrank.engines.ray.worker import Assignment, Load
 from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio, ShardSketch
+from voxrank.joint import SketchedLayer
 from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
 
@@ -93,7 +94,7 @@ class RayRunner:
         self,
         shards: Sequence[Shard],
         targets: Targets,
-        layers: Sequence[Layer],
+        layers: Sequence[SketchedLayer],
         options: ExtractionOptions,
         on_audio: OnAudio,
         cache: Cache | None = None,

@@ -18,10 +18,11 @@ from threadpoolctl import threadpool_limits
 from voxrank.cache.keys import AudioDigest, Place, model_key
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.base import Encoder
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.errors import RunError
 from voxrank.extraction import encode_shards
+from voxrank.joint import SketchedLayer
 from voxrank.memory import keep_heap_small
 from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
@@ -41,7 +42,7 @@ class Assignment:
 
     Attributes:
         spec: of the model.
-        layers: to keep.
+        layers: what to sketch.
         targets: of all utterances.
         options: of the extraction.
         cache: the folder that keeps sketches; None: nowhere.
@@ -50,7 +51,7 @@ class Assignment:
     """
 
     spec: str
-    layers: tuple[Layer, ...]
+    layers: tuple[SketchedLayer, ...]
     targets: Targets
     options: ExtractionOptions
     cache: Path | None = None

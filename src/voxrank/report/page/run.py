@@ -24,7 +24,7 @@ def labels_part(ranking: Ranking) -> Part | None:
         return None
     table = Table(
         "The ranking by other labels of the same frames",
-        ("labels", "Spearman", "p", "best model", "best layer"),
+        ("labels", "Spearman", "p", "best model", "best layer", "others equal"),
         rows_of(
             [
                 text_cell(shown(one.labels)),
@@ -32,6 +32,7 @@ def labels_part(ranking: Ranking) -> Part | None:
                 number_cell(one.p, p_value(one.p)),
                 text_cell(shown(one.model)),
                 text_cell(shown(one.layer)),
+                number_cell(one.equal, str(one.equal)),
             ]
             for one in ranking.sensitivity
         ),

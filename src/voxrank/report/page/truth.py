@@ -17,6 +17,8 @@ KINDS = {"score": "score", "rival": "cheap rival", "rule": "rule that looks at n
 
 SCATTERS = 4
 """Scores and rivals that are drawn."""
+TIED = 4
+"""Candidates that are named where several are best together."""
 SMALLEST_P = 0.001
 
 
@@ -24,23 +26,41 @@ def truth_part(validation: Validation | None) -> Part | None:
     """Scores against the metric of fine-tuned models, with Spearman and p; None where nothing was fine-tuned."""
     if validation is None or validation.best is None:
         return None
-    best = validation.best
     says = (
         f"{count(len(validation.truth), 'candidate')} fine-tuned for real ({validation.strategy}), judged by "
-        f"{shown(validation.metric)} on held-out data. Best: {shown(best.model)}, layer {best.layer}, "
-        f"{figure(best.mean)}."
+        f"{shown(validation.metric)} on held-out data. {_best(validation)}"
     )
+    remark = "" if validation.verdict.none_learnt else validation.verdict.remark
     scores = [judged for judged in validation.judged if judged.kind != "rule"]
     made = tuple(_scatter(number, judged, validation) for number, judged in enumerate(scores[:SCATTERS]))
     return Part(
         "truth",
         "Was the ranking right?",
         "Fine-tuned",
-        (says,),
+        (says, remark) if remark else (says,),
         tables=(judged_table(validation.judged),),
         charts=tuple(chart for chart in made if chart is not None),
         beside=True,
     )
+
+
+def _best(validation: Validation) -> str:
+    """Return which candidates fine-tuning found best; no single one where several are equal."""
+    verdict, best = validation.verdict, validation.best
+    reached = "" if best is None else figure(best.mean)
+    if verdict.none_learnt:
+        equal = f" All {verdict.candidates} have {reached}." if verdict.all_equal else ""
+        return verdict.remark + equal
+    if verdict.all_equal:
+        return (
+            f"Fine-tuning tells no candidate from another: all {verdict.candidates} have {reached}, and no score can "
+            "agree with that."
+        )
+    named = "; ".join(f"{shown(place.model)}, layer {place.layer}" for place in verdict.best[:TIED])
+    if len(verdict.best) == 1:
+        return f"Best: {named}, {reached}."
+    more = f" and {len(verdict.best) - TIED} more" if len(verdict.best) > TIED else ""
+    return f"Best, {len(verdict.best)} exactly equal: {named}{more}, {reached} each."
 
 
 def judged_table(judged: Sequence[Judged]) -> Table:

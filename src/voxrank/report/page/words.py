@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voxrank.config import Seconds
 from voxrank.errors import is_harmless
-from voxrank.results import ModelScore, Ranking, ScoreValue
+from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
 
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -205,9 +205,22 @@ def _at_least(share: float) -> str:
 
 
 def _tied(ranking: Ranking) -> str:
-    """Which models the best one cannot be told from."""
-    first = ranking.groups[0]
-    if len(first) == 1 or ranking.beats is None:
+    """Return which models the best one cannot be told from, and which layers score exactly the same."""
+    return " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
+
+
+def _equal_layers(layers: Sequence[LayerScore]) -> str:
+    if not layers:
+        return ""
+    named = [f"layer {shown(layer.layer)} of {shown(layer.model)}" for layer in layers[:NAMED_RIVALS]]
+    if len(layers) > NAMED_RIVALS:
+        named.append(f"{len(layers) - NAMED_RIVALS} more")
+    verb = "scores" if len(layers) == 1 else "score"
+    return f"{count(len(layers), 'other layer')} {verb} exactly the same: {listed(named)}."
+
+
+def _tied_models(first: Sequence[ModelScore]) -> str:
+    if len(first) == 1:
         return ""
     names = [shown(model.model) for model in first[1:]]
     few = names if len(names) <= NAMED_RIVALS else [*names[:NAMED_RIVALS], count(len(names) - NAMED_RIVALS, "other")]

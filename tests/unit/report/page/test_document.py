@@ -244,6 +244,38 @@ def test_truth_that_failed_has_no_part(made):
     assert "truth" not in {part.id for part in page.parts}
 
 
+def truth_of(made, values, beaten=()):
+    validation = made.make_validation()
+    truth = tuple(
+        replace(one, values=row, beat_untrained=beaten) for one, row in zip(validation.truth, values, strict=False)
+    )
+    judged = tuple(replace(one, values=one.values[: len(truth)]) for one in validation.judged)
+    (part,) = (
+        x
+        for x in page_of(made.make_ranking(), replace(validation, truth=truth, judged=judged)).parts
+        if x.id == "truth"
+    )
+    return " ".join(part.says)
+
+
+def test_fine_tuning_names_no_single_best_among_equal_candidates(made):
+    names = [(one.model, one.layer) for one in made.make_validation().truth[:2]]
+    named = "; ".join(f"{model}, layer {layer}" for model, layer in names)
+    assert f"Best, 2 exactly equal: {named}, 0.500 each." in truth_of(made, [(0.5, 0.5), (0.5, 0.5), (0.1, 0.1)])
+    equal = truth_of(made, [(0.5, 0.5)] * 3)
+    assert "Fine-tuning tells no candidate from another: all 3 have 0.500, and no score can agree with that." in equal
+    assert "Best" not in equal
+
+
+def test_that_no_trial_beat_its_untrained_head_is_on_the_page(made):
+    text = truth_of(made, [(0.5, 0.5), (0.3, 0.3), (0.1, 0.1)], (False, False))
+    assert "No trial beat its untrained head on held-out data (6 trials)" in text
+    assert "Best" not in text
+    some = truth_of(made, [(0.5, 0.5), (0.3, 0.3), (0.1, 0.1)], (True, False))
+    assert "Best: " in some
+    assert "3 of 6 trials did not beat their untrained head" in some
+
+
 def test_truth_gives_spearman_and_p(made):
     page = page_of(made.make_ranking(), made.make_validation())
     (part,) = [part for part in page.parts if part.id == "truth"]

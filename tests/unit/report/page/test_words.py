@@ -41,6 +41,26 @@ def test_ties_are_said_as_ties(made):
     assert all_of_six.startswith("b, c, d and 2 others are tied with it")
 
 
+def test_layers_that_score_exactly_the_same_are_named(made):
+    ranking = made.make_ranking(("a", "b"), n_layers=3, scores={"logme": True}, lead=0.97)
+    same = ranking.best.scores
+    layers = tuple(replace(layer, scores=same) if layer.layer == 0 else layer for layer in ranking.layers)
+    assert verdict(replace(ranking, layers=layers)).tied == (
+        "2 other layers score exactly the same: layer 0 of a and layer 0 of b."
+    )
+    layers = tuple(replace(layer, scores=same) for layer in ranking.layers)
+    assert verdict(replace(ranking, layers=layers)).tied.endswith(" and 2 more.")
+    alone = made.make_ranking(("a",), n_layers=2, scores={"logme": True})
+    layers = tuple(replace(layer, scores=alone.best.scores) for layer in alone.layers)
+    assert verdict(replace(alone, layers=layers)).tied == "1 other layer scores exactly the same: layer 0 of a."
+
+
+def test_models_that_score_exactly_the_same_are_tied_in_a_single_block(made):
+    ranking = made.make_ranking(("a", "b"), intervals=False)
+    models = tuple(replace(model, scores=ranking.best.scores) for model in ranking.models)
+    assert verdict(replace(ranking, models=models)).tied.startswith("b is tied with it: more data")
+
+
 def test_nothing_is_sure_of_a_single_block(made):
     said = verdict(made.make_ranking(("a", "b"), intervals=False))
     assert "nothing says how sure this is" in said.confidence
