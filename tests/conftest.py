@@ -1,7 +1,9 @@
 """Small speech-like data that every test may use: no network, no pre-trained weights."""
 
 import csv
+import gc
 import importlib.util
+import itertools
 import json
 import os
 import signal
@@ -26,6 +28,8 @@ _ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("same", derandomize=True, database=None, **_ALWAYS)
 settings.register_profile("explore", **_ALWAYS)
 settings.load_profile("same")
+
+os.fsync = lambda _: None  # what tests write need not outlive the machine
 
 RATE = 16_000
 TONES_HZ = {"low": 200.0, "middle": 500.0, "high": 1400.0}
@@ -72,6 +76,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
+def pytest_collection_finish():
+    """Leave what is imported by now to itself: libraries collect garbage in every run, and there is much to look at."""
+    gc.collect()
+    gc.freeze()
+
+
 def tone(frequency_hz, seconds, seed):
     """A noisy tone: mono float32."""
     rng = np.random.default_rng(seed)
@@ -106,10 +116,18 @@ def wait_until():
     return wait
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """Folders, each of which is new: those of pytest are counted anew for each test."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
+def own_cache(caches, monkeypatch):
     """Commands keep their sketches apart from the user's, and from other tests'."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = next(caches)
+    folder.mkdir()
     monkeypatch.setenv("VOXRANK_CACHE", str(folder))
     return folder
 

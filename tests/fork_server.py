@@ -14,6 +14,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -51,7 +52,9 @@ def main(place: Path, owner: int) -> None:
         os._exit(0)
     os.setsid()
     request = serve(listener, place, owner)
-    if request is not None:
+    if request is None:
+        shutil.rmtree(place.parent, ignore_errors=True)
+    else:
         become(request)
 
 

@@ -212,11 +212,16 @@ def quick(little_garbage, monkeypatch, kept_between_pages):
         asked = tuning or TuningOptions()
         return validate(data, models, tuning=replace(asked, epochs=1, seeds=1), **options)
 
+    def plots(validation, folder):
+        for name in ("scatter.svg", "ranks.svg"):  # tests/end_to_end/test_validate.py draws them
+            (folder / name).write_text("<svg/>", encoding="utf-8")
+
     def stand_in(rest, options):
         return FakeEncoder(seed=zlib.crc32(rest.encode()), n_layers=3)
 
     validate = validation.validate
     monkeypatch.setattr(validation, "validate", little)
+    monkeypatch.setattr("voxrank.report.plots.save_plots", plots)
     monkeypatch.setitem(registry._LOADERS, "pack", stand_in)
     monkeypatch.setattr(pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))
     monkeypatch.setattr(speech, "DEMO_WORDS", speech.DEMO_WORDS[:4])

@@ -126,7 +126,8 @@ def raced(seed, *, models, n, speakers, spread):
         left, before, last = [model for model in left if model not in gone], now, share
         if len(left) == 1:
             break
-    full = {model: estimate(made, order).value for model, made in features.items()}
+    known = {model: one.value for model, (one,) in now.scores.items()} if share == 1 else {}
+    full = {model: known.get(model) or estimate(made, order).value for model, made in features.items()}
     return max(full, key=full.get) in left, encoded
 
 
