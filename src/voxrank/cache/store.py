@@ -6,8 +6,8 @@ entry is found by its content alone: the bytes of the audio with offsets and ids
 options of extraction, labels where frames have labels of their own, and the versions of the libraries that compute.
 Paths and times of files decide nothing.
 
-    FOLDER/v4/MODEL/about.json                       what the folder is for, for people
-    FOLDER/v4/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
+    FOLDER/v5/MODEL/about.json                       what the folder is for, for people
+    FOLDER/v5/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
 
 ITEMS is a digest of the utterances, CHECKSUM one of the file. A file that is not what its name says is deleted and made
 again. Files appear whole or not at all, and two runs may use one folder at once: the same content gives the same file.
@@ -57,7 +57,7 @@ from voxrank.targets.labels import Targets
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the entries and of what their keys are made of. Entries of another version are never read."""
 LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
 """Whose versions are part of a key: another version may give other frames."""
