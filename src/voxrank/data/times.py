@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from voxrank.errors import DataError, listed
@@ -38,6 +38,8 @@ PARTNERS = {"onset": "offset", "tmin": "tmax", "xmin": "xmax", "from": "to", "st
 """Start → the end that belongs to it, where that is not "end"."""
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CLOCK = re.compile(r"\d+:\d+(:\d+)?([.,]\d+)?")
+"""Times of the clock, such as 00:01:05.250."""
 _SPLIT_UP = re.compile(r"\b([tx])[ _]?(min|max)\b")
 
 
@@ -114,14 +116,15 @@ def find_time_columns(source: object, columns: Sequence[str], cells: Callable[[s
     Raises:
         DataError: the unit of the times is not known.
     """
-    named = _named(columns)
+    named = [replace(one, scale=None) if _holds_clocks(cells(one.name)) else one for one in _named(columns)]
     numbers = {one.name for one in named if one.name in PLAIN or _holds_numbers(cells(one.name))}
     usable = [one for one in named if one.scale is not None and not one.of and one.name in numbers]
     starts = _starts(usable, has_onset=any(one.word == "onset" for one in named))
     end = _end(usable, starts[0] if starts else None)
     durations = [one for one in usable if one.kind == "duration"] if starts else []
     duration = min(durations, key=lambda one: one.name != "duration", default=None)
-    _refuse_unknown_units(source, [one for one in named if one.name in numbers], starts, end or duration)
+    timed = [one for one in named if one.name in numbers or one.scale is None]
+    _refuse_unknown_units(source, timed, starts, end or duration)
     found = TimeColumns(tuple(starts), end, duration)
     told = [one for one in named if one.name in numbers or (not one.of and _is_filled(cells(one.name)))]
     return TimeColumns(found.starts, end, duration, tuple(_notes(told, found)))
@@ -142,6 +145,12 @@ def _holds_numbers(cells: Iterable[object]) -> bool:
     """Return whether most of the filled cells are numbers."""
     filled = [cell for cell in cells if cell is not None and str(cell).strip()]
     return 2 * sum(map(_is_number, filled)) > len(filled)
+
+
+def _holds_clocks(cells: Iterable[object]) -> bool:
+    """Return whether most of the filled cells are times of the clock."""
+    filled = [text for cell in cells if cell is not None and (text := str(cell).strip())]
+    return 2 * sum(_CLOCK.fullmatch(text) is not None for text in filled) > len(filled)
 
 
 def _is_number(cell: object) -> bool:

@@ -61,6 +61,12 @@ def test_times_in_unknown_units_are_refused(tmp_path, header):
         read(tmp_path, f"path,label,{header}", "a.wav,x,16000,32000")
 
 
+@pytest.mark.parametrize("header", ["start,end", "start_time,end_time", "Begin,End"])
+def test_times_of_the_clock_are_refused(tmp_path, header):
+    with pytest.raises(DataError, match="expected times in seconds, got the columns"):
+        read(tmp_path, f"path,label,{header}", "a.wav,x,00:00:01.5,00:00:02.5", "b.wav,y,0:03,0:04")
+
+
 def test_a_bad_time_is_told_with_its_own_column(tmp_path):
     dataset = read(tmp_path, "path,label,onset,offset", "a.wav,x,0,1", "b.wav,x,soon,1", "c.wav,y,2,1", "d.wav,y,1,2")
     assert [one.reason for one in dataset.skipped] == [
