@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from voxrank.data.audio import probe_all
 from voxrank.data.read import read_dataset, read_unlabelled
 from voxrank.data.segments import SUFFIXES, SegmentFiles, inline_track
-from voxrank.data.tables import Lines, read_header, table_form, table_rows, text_lines
+from voxrank.data.tables import Lines, find_delimiter, read_header, table_form, table_rows, text_lines
 from voxrank.data.tracks import Track
 from voxrank.errors import DataError, UtteranceError
 
@@ -90,8 +90,9 @@ def count_rows(path):
     """Lines of a table that hold anything, beside the header and the further lines of cells that span lines."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = Lines(text_lines(file))
-        header = read_header(path, lines)
-        rows = list(table_rows(lines, table_form(path, header, "path")))
+        delimiter = find_delimiter(path)
+        header = read_header(path, lines, delimiter)
+        rows = list(table_rows(lines, table_form(path, delimiter, header, "path")))
     covered = [number for row in rows for number in range(row.first, row.last + 1)]
     assert covered == list(range(2, path.read_text(encoding="utf-8-sig").count("\n") + 1))
     return sum(row.cells is None or any(cell.strip() for cell in row.cells) for row in rows)

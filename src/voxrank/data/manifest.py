@@ -12,7 +12,18 @@ from typing import Any, TextIO
 
 from voxrank.data.columns import assembled
 from voxrank.data.rows import PATH_COLUMNS, TASK_COLUMNS, Request, Row, build_dataset
-from voxrank.data.tables import MAX_LINE, TOO_LONG, Lines, TableRow, read_header, table_form, table_rows, text_lines
+from voxrank.data.tables import (
+    DELIMITERS,
+    MAX_LINE,
+    TOO_LONG,
+    Lines,
+    TableRow,
+    find_delimiter,
+    read_header,
+    table_form,
+    table_rows,
+    text_lines,
+)
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError
 
@@ -21,15 +32,18 @@ NEMO = "NeMo manifest"
 
 def read_table(path: Path, request: Request) -> Dataset:
     """Read a CSV or TSV manifest with a header line. Errors as `read_dataset`."""
+    delimiter = find_delimiter(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = Lines(text_lines(file))
-        header = read_header(path, lines)
+        header = read_header(path, lines, delimiter)
         audio = next((name for name in PATH_COLUMNS if name in header), None)
         table = _Table(path.name, header)
-        for row in table_rows(lines, table_form(path, header, audio)):
+        for row in table_rows(lines, table_form(path, delimiter, header, audio)):
             table.add(row)
     dataset = build_dataset(path, header, table.rows, table.skipped, request)
-    return replace(dataset, format=path.suffix[1:].upper(), notes=(*dataset.notes, *table.notes()))
+    usual = DELIMITERS[path.suffix.lower()]
+    parted = () if delimiter == usual else (f"the cells of {path.name} are parted by {delimiter!r}, not by {usual!r}",)
+    return replace(dataset, format=path.suffix[1:].upper(), notes=(*parted, *dataset.notes, *table.notes()))
 
 
 @dataclass

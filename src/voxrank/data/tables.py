@@ -18,6 +18,8 @@ from voxrank.data.endings import has_audio_ending
 from voxrank.errors import DataError, shortened
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+OTHER_DELIMITERS = (";", "\t", ",", "|")
+"""What parts the cells in files whose header has no delimiter of its kind."""
 QUOTE = '"'
 OPEN_REASON = 'a cell opens with " and nothing closes it; close it'
 LEAST_COLUMNS = 2
@@ -86,18 +88,28 @@ class Form:
     is_quoted: bool = True
 
 
-def table_form(path: Path, header: Sequence[str], path_column: str | None) -> Form:
+def find_delimiter(path: Path) -> str:
+    """Return what parts the cells of a file: what its ending says, unless its header has another delimiter alone."""
+    usual = DELIMITERS[path.suffix.lower()]
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline(MAX_LINE)
+    if usual in header:
+        return usual
+    return next((sign for sign in OTHER_DELIMITERS if sign in header), usual)
+
+
+def table_form(path: Path, delimiter: str, header: Sequence[str], path_column: str | None) -> Form:
     """Find out how the lines of a table are written.
 
     Args:
-        path: the file, which is read once for it where it is TSV.
+        path: the file, which is read once for it where tabs part its cells.
+        delimiter: what parts its cells.
         header: its columns.
         path_column: the column with audio files, where there is one.
     """
-    delimiter = DELIMITERS[path.suffix.lower()]
     place = header.index(path_column) if path_column in header else None
     form = Form(delimiter, len(header), place)
-    if delimiter == ",":
+    if delimiter != "\t":
         return form
     with path.open(encoding="utf-8-sig", newline="") as file:
         return Form(delimiter, len(header), place, is_quoted=_shows_quoting(text_lines(file), form))
@@ -145,13 +157,17 @@ class Lines:
         self._back.extendleft(reversed(lines))
 
 
-def read_header(path: Path, lines: Lines) -> list[str]:
+def read_header(path: Path, lines: Lines, delimiter: str) -> list[str]:
     """Return the names of the columns, from the first line.
+
+    Args:
+        path: the file, for messages.
+        lines: its lines.
+        delimiter: what parts its cells.
 
     Raises:
         DataError: there are none, or a name comes twice.
     """
-    delimiter = DELIMITERS[path.suffix.lower()]
 
     def texts() -> Iterator[str]:
         for line in lines:

@@ -125,3 +125,18 @@ def test_the_time_grows_with_the_number_of_lines(tmp_path, line):
                 assert "found none" in str(error)  # noqa: PT017
         seen.append(len(looks))
     assert seen[1] <= 2.2 * seen[0] + 10
+
+
+@pytest.mark.parametrize(("name", "sign"), [("m.csv", ";"), ("m.csv", "\t"), ("m.tsv", ","), ("m.csv", "|")])
+def test_another_delimiter_is_known_by_the_header_and_noted(tmp_path, name, sign):
+    rows = [["path", "text"], ["a.wav", '"one, two"'], ["b.wav", "three"]]
+    text = "\n".join(sign.join(row) for row in rows)
+    dataset = read(tmp_path, text, name)
+    assert spoken(dataset) == [("a.wav", "one, two"), ("b.wav", "three")]
+    assert f"are parted by {sign!r}" in dataset.notes[0]
+
+
+def test_a_usual_header_keeps_its_delimiter(tmp_path):
+    dataset = read(tmp_path, "path,text;x\na.wav,one;two\n", target="text;x")
+    assert [one.label for one in dataset.utterances] == ["one;two"]
+    assert dataset.notes == ()
