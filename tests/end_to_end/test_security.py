@@ -295,5 +295,7 @@ def test_attention_that_is_code_from_the_hub_is_refused(hubert, key, value):
 
 def test_adapters_do_not_lead_to_another_model(hubert):
     (hubert / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else", "peft_type": "LORA"}')
-    with pytest.raises(ModelError, match="holds adapters of another model; merge them into it"):
+    with pytest.raises(
+        ModelError, match=r"holds LORA adapters \(PEFT\) of someone/else, not a model; merge them into it"
+    ):
         load_encoder(str(hubert))

@@ -537,6 +537,7 @@ def test_pictures_of_many_models_in_other_letters(tmp_path):
 def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path, run_python):
     code = (
         "import importlib.util as u, sys; find = u.find_spec; "
+        "[sys.modules.pop(name) for name in list(sys.modules) if name.split('.')[0] == 'voxrank']; "
         "u.find_spec = lambda name, *rest: None if name == 'peft' else find(name, *rest); "
         "from voxrank.cli.main import exit_code; sys.exit(exit_code(sys.argv[1:]))"
     )

@@ -24,6 +24,8 @@ for name in list(sys.modules):  # those that have seen the packages already
     if name.split(".")[0] == "voxrank":
         del sys.modules[name]
 sys.modules.update(dict.fromkeys({HIDDEN!r}))
+import pandas
+pandas.set_option("mode.string_storage", "python")  # as where pyarrow is not installed
 """
 
 

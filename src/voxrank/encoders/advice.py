@@ -6,7 +6,6 @@ The file is blamed only where reading it failed.
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import struct
 import zipfile
@@ -31,13 +30,14 @@ READ_FAILURES = (
     EOFError,
     UnicodeError,
     json.JSONDecodeError,
-    pickle.UnpicklingError,
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
     SafetensorError,
 )
 """What reading a damaged or missing file raises."""
+READ_FAILURE_NAMES = ("UnpicklingError",)
+"""Names of such exceptions whose modules nothing here may import."""
 
 READ_WORDS = (
     "PytorchStreamReader",
@@ -100,7 +100,9 @@ def missing_package(error: BaseException) -> str | None:
 def is_read_failure(error: BaseException) -> bool:
     """Return whether an exception, or one that caused it, means that a file could not be read."""
     return any(
-        isinstance(one, READ_FAILURES) or any(word.lower() in str(one).lower() for word in READ_WORDS)
+        isinstance(one, READ_FAILURES)
+        or type(one).__name__ in READ_FAILURE_NAMES
+        or any(word.lower() in str(one).lower() for word in READ_WORDS)
         for one in _chain(error)
     )
 
