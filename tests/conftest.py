@@ -1,8 +1,10 @@
 """Small speech-like data that every test may use: no network, no pre-trained weights."""
 
 import csv
+import functools
 import gc
 import importlib.util
+import io
 import itertools
 import json
 import os
@@ -142,16 +144,32 @@ def write_wav():
     return write
 
 
-@pytest.fixture
-def tones(tmp_path, write_wav):
-    """A manifest of 36 noisy tones in three classes by four speakers, of mixed lengths."""
-    rows = []
+def _wav(samples):
+    """The bytes of a file."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="WAV")
+    return file.getvalue()
+
+
+@functools.cache
+def _tone_files():
+    """(name, label, speaker, content) of each of the tones: made once, written for every test that wants them."""
+    files = []
     for number in range(36):
         label = list(TONES_HZ)[number % 3]
-        speaker = f"s{number // 3 % 4}"
-        name = f"clips/{label}-{number}.wav"
-        write_wav(tmp_path / name, tone(TONES_HZ[label], 0.2 + 0.01 * (number % 7), seed=number))
-        rows.append((name, label, speaker))
+        samples = tone(TONES_HZ[label], 0.2 + 0.01 * (number % 7), seed=number)
+        files.append((f"clips/{label}-{number}.wav", label, f"s{number // 3 % 4}", _wav(samples)))
+    return files
+
+
+@pytest.fixture
+def tones(tmp_path):
+    """A manifest of 36 noisy tones in three classes by four speakers, of mixed lengths."""
+    rows = []
+    (tmp_path / "clips").mkdir()
+    for *row, content in _tone_files():
+        (tmp_path / row[0]).write_bytes(content)
+        rows.append(row)
     manifest = tmp_path / "tones.csv"
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "speaker"), *rows])
@@ -219,17 +237,27 @@ def say(words, rng):
     return (samples + 0.003 * rng.normal(size=len(samples))).astype(np.float32), times
 
 
-@pytest.fixture
-def spelled(tmp_path, write_wav):
-    """A manifest of 40 utterances of two speakers that say letters as tones, with text and exact segments."""
+@functools.cache
+def _spelled_files():
+    """(name, text, segments, speaker, content) of each utterance that spells letters."""
     rng = np.random.default_rng(7)
-    rows = []
+    files = []
     for number in range(40):
         words = ["".join(rng.choice(list(LETTERS_HZ), rng.integers(2, 5))) for _ in range(rng.integers(1, 4))]
         samples, times = say(words, rng)
-        write_wav(tmp_path / f"clips/u{number}.wav", samples)
         segments = json.dumps([[round(start, 6), round(end, 6), label] for label, start, end in times])
-        rows.append((f"clips/u{number}.wav", " ".join(words), segments, f"s{number % 4}"))
+        files.append((f"clips/u{number}.wav", " ".join(words), segments, f"s{number % 4}", _wav(samples)))
+    return files
+
+
+@pytest.fixture
+def spelled(tmp_path):
+    """A manifest of 40 utterances of two speakers that say letters as tones, with text and exact segments."""
+    rows = []
+    (tmp_path / "clips").mkdir()
+    for *row, content in _spelled_files():
+        (tmp_path / row[0]).write_bytes(content)
+        rows.append(row)
     manifest = tmp_path / "spelled.csv"
     with manifest.open("w", newline="") as file:
         csv.writer(file).writerows([("path", "text", "segments", "speaker"), *rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -24,8 +25,13 @@ def one_thread(dim: int = 0) -> AbstractContextManager[Any]:
     """The same of BLAS and OpenMP: threads of torch's decompositions wait ten times longer than they work."""
     if dim > SMALL_DIM:
         return nullcontext()
-    limited: AbstractContextManager[Any] = ThreadpoolController().limit(limits=1)  # with what was loaded meanwhile
+    limited: AbstractContextManager[Any] = _libraries(len(sys.modules)).limit(limits=1)
     return limited
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> ThreadpoolController:  # noqa: ARG001, a module that is imported may bring a library along
+    return ThreadpoolController()
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from voxrank.encoders.base import LayerFrames, Waveform
 
 LEAK_TOLERANCE = 1e-4
 """Relative difference above which padding has an effect; rounding in float32 stays near 1e-6."""
+KEPT_NOISE_SAMPLES = 1 << 20
+"""Noise that is drawn once a process: a model is probed with some thirty lengths when it is loaded."""
 
 
 @dataclass
@@ -122,6 +125,16 @@ def leaks(alone: Sequence[Sequence[LayerFrames]], together: Sequence[LayerFrames
 
 def noise(samples: int) -> Waveform:
     """White noise that encoders are probed with: always the same, a longer one beginning with the shorter."""
+    drawn = _kept_noise() if samples <= KEPT_NOISE_SAMPLES else _drawn_noise(samples)
+    return drawn[:samples].copy()
+
+
+@lru_cache(maxsize=1)
+def _kept_noise() -> Waveform:
+    return _drawn_noise(KEPT_NOISE_SAMPLES)
+
+
+def _drawn_noise(samples: int) -> Waveform:
     return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
 
 

@@ -31,6 +31,7 @@ arXiv 2102.11005; MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +123,7 @@ class Evidence:
 def maximise_evidence(spectrum: Spectrum) -> Evidence:
     """Maximise L over α and β for every target column that has samples."""
     ratio = _best_ratio(spectrum)
-    residual, complexity, _ = _terms(spectrum, ratio)
+    residual, complexity = _terms(spectrum, ratio)
     n = spectrum.n
     per_target = -(np.log(2 * np.pi * residual / n) + 1) / 2 - complexity / (2 * n)
     return Evidence(spectrum, per_target, ratio, residual)
@@ -147,23 +148,36 @@ def _unreached(s: Spectrum) -> Array:
     return np.asarray(np.maximum(s.unreached, RESIDUAL_FLOOR * (s.square + constant)))
 
 
-def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array, Array]:
-    """E(t), Σ ln(1 + λ/t) + ln(1 + ζ), and dL/d(ln t)·2, for each target at its t."""
+def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array]:
+    """E(t) and Σ ln(1 + λ/t) + ln(1 + ζ), for each target at its t."""
     finite = np.minimum(ratio, np.finfo(np.float64).max)
     kappa = _kappa(s, finite)
     t = finite[:, None]
-    shrink = t * kappa
-    offset_squared = s.offset**2
-    gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ offset_squared
-    gap = s.weight - gamma
-    residual = _unreached(s) + (s.power * shrink).sum(axis=1) + gap**2 / (1 + zeta)
-    complexity = np.log1p(s.eigenvalues / t).sum(axis=1) + np.log1p(zeta)
-    d_gamma = -((s.cross * kappa * shrink) @ s.offset)
-    d_zeta = -((kappa * shrink) @ offset_squared)
-    d_residual = (s.cross**2 * kappa * shrink).sum(axis=1)
-    d_residual += (-2 * gap * d_gamma - gap**2 * d_zeta / (1 + zeta)) / (1 + zeta)
-    d_complexity = -(s.eigenvalues * kappa).sum(axis=1) + d_zeta / (1 + zeta)
-    return residual, complexity, -s.n * d_residual / residual - d_complexity
+    gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
+    residual = _unreached(s) + (s.power * (t * kappa)).sum(axis=1) + (s.weight - gamma) ** 2 / (1 + zeta)
+    return residual, np.log1p(s.eigenvalues / t).sum(axis=1) + np.log1p(zeta)
+
+
+def _slope(s: Spectrum) -> Callable[[Array], Array]:
+    """dL/d(ln t)·2 as a function of t: (T,) to (T,). What does not depend on t is computed once."""
+    cross_offset, offset_squared, cross_squared, unreached = s.cross * s.offset, s.offset**2, s.cross**2, _unreached(s)
+
+    def over_dims(by_target: Array, weights: Array) -> Array:
+        return np.asarray(np.einsum("td,td->t", by_target, weights))
+
+    def slope(t: Array) -> Array:
+        kappa = _kappa(s, t)
+        t_kappa = t[:, None] * kappa
+        t_kappa_squared = t_kappa * kappa
+        gap, zeta = s.weight - over_dims(cross_offset, kappa), kappa @ offset_squared
+        d_gamma, d_zeta = -over_dims(cross_offset, t_kappa_squared), -(t_kappa_squared @ offset_squared)
+        residual = unreached + over_dims(s.power, t_kappa) + gap**2 / (1 + zeta)
+        d_residual = over_dims(cross_squared, t_kappa_squared)
+        d_residual += (-2 * gap * d_gamma - gap**2 * d_zeta / (1 + zeta)) / (1 + zeta)
+        d_complexity = d_zeta / (1 + zeta) - kappa @ s.eigenvalues
+        return np.asarray(-s.n * d_residual / residual - d_complexity)
+
+    return slope
 
 
 def _grid(s: Spectrum) -> Array:
@@ -191,9 +205,10 @@ def _best_ratio(s: Spectrum) -> Array:
     best = (-s.n * np.log(residual) - complexity).argmax(axis=1)  # of (T, J)
     low = np.log(grid[np.maximum(best - 1, 0)])
     high = np.log(grid[np.minimum(best + 1, len(grid) - 1)])
+    slope = _slope(s)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        rising = _terms(s, np.exp(middle))[2] > 0
+        rising = slope(np.exp(middle)) > 0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)
     ratio: Array = np.exp((low + high) / 2)
     ratio[best == len(grid) - 1] = np.inf

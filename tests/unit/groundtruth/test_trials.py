@@ -130,7 +130,10 @@ def test_a_process_that_is_killed_loses_no_row(tmp_path):
     for _ in range(5):
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    said = 5 + len(process.communicate(timeout=60)[0].split())
+    said = 5 + len(process.stdout.read().split())  # not `communicate`, which misses lines that are buffered already
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(60)
     assert process.returncode == -signal.SIGKILL
     store = TrialStore(path)
     assert len(store) in (said, said + 1)  # one may be there that it did not come to speak of
