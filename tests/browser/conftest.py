@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,8 @@ class Visit:
         return self.page
 
 
-@pytest.fixture
-def visit(chromium):
-    """Opens a report that lies on disk, with the network off; at the end nothing may have been complained of."""
+@contextmanager
+def visits_to_disk(chromium):
     visits = []
 
     def begin(file, **options):
@@ -78,6 +78,20 @@ def visit(chromium):
         assert one.dialogs == []
         assert all(url.startswith(("file:", "data:")) for url in one.requests)
         assert sum(url.startswith("file:") for url in one.requests) == 1
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a report that lies on disk, with the network off; at the end nothing may have been complained of."""
+    with visits_to_disk(chromium) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def drawn(chromium, whole):
+    """The page of a whole report, for tests that only look at it or put back what they change."""
+    with visits_to_disk(chromium) as begin:
+        yield begin(whole).page
 
 
 @pytest.fixture

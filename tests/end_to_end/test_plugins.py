@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -120,10 +121,32 @@ def test_validate_trains_on_it_and_judges_its_score(example, run, tones, tmp_pat
     assert "fisher" in {x["name"] for x in content["judged"]}
 
 
-def test_workers_of_ray_load_it_too(example, in_a_process, run, tones):
-    command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--no-cache")
-    there = fishers(in_a_process(*command, "--engine", "ray", "--workers", "1"))
-    here = fishers(json.loads(run(*command, "--json")[1]))
+def processes_with(mark):
+    """Command lines that hold it."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found.append((one / "cmdline").read_bytes())
+    return [line for line in found if mark.encode() in line]
+
+
+def test_workers_of_ray_load_it_too(example, start_python, run, tones, wait_until):
+    """And a run on Ray says nothing of it, and leaves nothing."""
+    command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--no-cache", "--json")
+    started = start_python(
+        *("-m", "voxrank", *command, "--engine", "ray", "--workers", "1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    cluster = f"voxrank-ray-{started.pid}-"
+    wait_until(lambda: processes_with(cluster))
+    printed, told = started.communicate()
+    assert started.returncode == 0, told
+    assert "done in" in told
+    assert "ray" not in told.lower()
+    wait_until(lambda: not processes_with(cluster))
+    there = fishers(json.loads(printed))
+    here = fishers(json.loads(run(*command)[1]))
     assert there.keys() == here.keys()
     for layer, score in here.items():
         assert there[layer]["value"] == pytest.approx(score["value"], rel=1e-6)
