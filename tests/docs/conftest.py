@@ -3,7 +3,9 @@
 A model spec that is a folder is loaded from there, so that `openai/whisper-tiny` needs no network here.
 """
 
+import copy
 import csv
+import functools
 import gc
 import importlib.util
 import io
@@ -195,8 +197,23 @@ def little_garbage():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session")
+def load_once(place):
+    """Loads models from folders; a model of `place`, the same options with it, is loaded once and copied then."""
+    from voxrank.encoders import huggingface
+
+    first = functools.cache(huggingface.load)
+
+    def load(rest, options):
+        if place in Path(rest).resolve().parents:
+            return copy.deepcopy(first(rest, options))
+        return huggingface.load(rest, options)
+
+    return load
+
+
 @pytest.fixture
-def quick(little_garbage, monkeypatch, kept_between_pages):
+def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
     """What would take minutes is cut short: little training, a demo of few words, stand-ins for the offline pack.
 
     Pages share a cache, since they rank the same models on the same speech.
@@ -224,6 +241,7 @@ def quick(little_garbage, monkeypatch, kept_between_pages):
     monkeypatch.setattr(validation, "validate", little)
     monkeypatch.setattr("voxrank.report.plots.save_plots", plots)
     monkeypatch.setitem(registry._LOADERS, "pack", stand_in)
+    monkeypatch.setitem(registry._LOADERS, registry.HUB, load_once)
     monkeypatch.setattr(pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))
     monkeypatch.setattr(speech, "DEMO_WORDS", speech.DEMO_WORDS[:4])
     monkeypatch.setattr(speech, "DEMO_VOICES", speech.DEMO_VOICES[:10])
