@@ -3,7 +3,9 @@
 A model spec that is a folder is loaded from there, so that `openai/whisper-tiny` needs no network here.
 """
 
+import copy
 import csv
+import functools
 import gc
 import importlib.util
 import io
@@ -23,7 +25,8 @@ from voxrank.data import formats
 RATE = 16_000
 WORDS = ("yes", "no", "stop", "go")
 SPEAKERS = 6
-TAKES = 8
+SENTENCES = 18
+TAKES = 4
 PEOPLE = 4
 """Of each row of a manifest that a page shows: a few rows by two speakers are too few to rank by, and to hold out."""
 
@@ -40,8 +43,8 @@ HUB = {
     "my-parakeet": "parakeet-rnnt",
 }
 """Folder → the family of the small model that is in it."""
-WINDOW_FRAMES = 300
-"""Of the small Whispers, 6 s."""
+WINDOW_FRAMES = 150
+"""Of the small Whispers, 3 s."""
 CTC = "facebook/wav2vec2-base-960h"
 
 _spec = importlib.util.spec_from_file_location(
@@ -72,8 +75,8 @@ def spoken(text, seed):
     rng = np.random.default_rng(seed)
     parts = [np.zeros(RATE // 8, np.float32)]
     for word in text.split():
-        parts += [tone(letter, rng.uniform(0.1, 0.2), seed + i) for i, letter in enumerate(word)]
-        parts.append(np.zeros(RATE // 7, np.float32))
+        parts += [tone(letter, rng.uniform(0.06, 0.12), seed + i) for i, letter in enumerate(word)]
+        parts.append(np.zeros(RATE // 10, np.float32))
     samples = np.concatenate(parts)
     return samples + 0.003 * rng.normal(size=len(samples)).astype(np.float32)
 
@@ -145,7 +148,7 @@ def save_tokenizer(place):
 def save_data(folder):
     """`train.csv` and its other names, `transcripts.csv`, `commands/` (a folder of class folders), `pretraining/`."""
     rows = []
-    for number in range(len(WORDS) * SPEAKERS * 2):
+    for number in range(len(WORDS) * SPEAKERS):
         word, speaker = WORDS[number % len(WORDS)], f"s{number // len(WORDS) % SPEAKERS}"
         samples = tone(word, 0.4 + 0.01 * (number % 7), number)
         for name in (f"clips/{word}-{number}.wav", f"commands/{word}/{number}.wav", f"pretraining/{number}.wav"):
@@ -154,7 +157,7 @@ def save_data(folder):
     for name in ("train.csv", "commands.csv", "data.csv"):
         save_rows(folder / name, ("path", "label", "speaker"), rows)
     rng = np.random.default_rng(3)
-    said = [" ".join(rng.choice(WORDS, 3)) for _ in range(40)]
+    said = [" ".join(rng.choice(WORDS, 3)) for _ in range(SENTENCES)]
     for number, text in enumerate(said):
         write_audio(folder / f"said/{number}.wav", spoken(text, number))
     spoken_rows = [(f"said/{n}.wav", text, f"s{n % SPEAKERS}") for n, text in enumerate(said)]
@@ -194,8 +197,23 @@ def little_garbage():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session")
+def load_once(place):
+    """Loads models from folders; a model of `place`, the same options with it, is loaded once and copied then."""
+    from voxrank.encoders import huggingface
+
+    first = functools.cache(huggingface.load)
+
+    def load(rest, options):
+        if place in Path(rest).resolve().parents:
+            return copy.deepcopy(first(rest, options))
+        return huggingface.load(rest, options)
+
+    return load
+
+
 @pytest.fixture
-def quick(little_garbage, monkeypatch, kept_between_pages):
+def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
     """What would take minutes is cut short: little training, a demo of few words, stand-ins for the offline pack.
 
     Pages share a cache, since they rank the same models on the same speech.
@@ -223,6 +241,7 @@ def quick(little_garbage, monkeypatch, kept_between_pages):
     monkeypatch.setattr(validation, "validate", little)
     monkeypatch.setattr("voxrank.report.plots.save_plots", plots)
     monkeypatch.setitem(registry._LOADERS, "pack", stand_in)
+    monkeypatch.setitem(registry._LOADERS, registry.HUB, load_once)
     monkeypatch.setattr(pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))
     monkeypatch.setattr(speech, "DEMO_WORDS", speech.DEMO_WORDS[:4])
     monkeypatch.setattr(speech, "DEMO_VOICES", speech.DEMO_VOICES[:10])

@@ -167,9 +167,8 @@ def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, colo
     assert any(re.search(r"[\[;]3[0-9]", colour) for colour in colours) == coloured
 
 
-def test_no_escapes_where_there_is_no_terminal(tones):
-    command = [sys.executable, "-m", "voxrank", "rank", str(tones), "-m", "logmel"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_no_escapes_where_there_is_no_terminal(tones, run_python):
+    done = run_python("-m", "voxrank", "rank", tones, "-m", "logmel", check=True)
     assert CSI not in done.stdout + done.stderr
 
 

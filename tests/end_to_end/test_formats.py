@@ -32,6 +32,7 @@ def tar_of(manifest, path, rows):
 
 
 def cuts_of(rows, path):
+    """Cuts whose audio is computed: resampled to a rate and back, by a ratio for which a short filter will do."""
     recordings = RecordingSet.from_recordings(Recording.from_file(audio) for audio, _ in rows)
     supervisions = SupervisionSet.from_segments(
         SupervisionSegment(
@@ -39,7 +40,7 @@ def cuts_of(rows, path):
         )
         for audio, row in rows
     )
-    CutSet.from_manifests(recordings, supervisions).resample(16_001).resample(16_000).to_file(path)
+    CutSet.from_manifests(recordings, supervisions).resample(32_000).resample(16_000).to_file(path)
     return path
 
 

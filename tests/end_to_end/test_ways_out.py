@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -36,12 +37,20 @@ def hubert(tmp_path):
     return tmp_path / "hubert"
 
 
+@pytest.fixture(scope="module")
+def ranked_once(tmp_path_factory):
+    """The folders of rankings that were made: none, or one."""
+    return tmp_path_factory.mktemp("once")
+
+
 @pytest.fixture
-def ranked(run, tones, tmp_path):
-    """A folder with a ranking of log-mel and MFCC."""
-    code, _, err = run("rank", tones, "-m", "logmel", "-m", "mfcc", "--out", tmp_path / "ranked", "--no-cache")
-    assert code == 0, err
-    return tmp_path / "ranked"
+def ranked(run, tones, tmp_path, ranked_once):
+    """A folder with a ranking of log-mel and MFCC, a copy of the first."""
+    first = ranked_once / "ranked"
+    if not first.exists():
+        code, _, err = run("rank", tones, "-m", "logmel", "-m", "mfcc", "--out", first, "--no-cache")
+        assert code == 0, err
+    return shutil.copytree(first, tmp_path / "ranked")
 
 
 def test_saved_rankings_are_exported_in_every_form(run, ranked, tmp_path):

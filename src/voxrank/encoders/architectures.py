@@ -63,6 +63,22 @@ def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
     Raises:
         ModelError: the model takes no audio, or transformers cannot build it.
     """
+    return build_shell(checkpoint, config)[1]
+
+
+def build_shell(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]:
+    """Build the encoder without weights.
+
+    Args:
+        checkpoint: the model.
+        config: its configuration.
+
+    Returns:
+        The encoder on the device "meta", where it takes no memory, and its architecture.
+
+    Raises:
+        ModelError: the model takes no audio, or transformers cannot build it.
+    """
     own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
     named = None if own_code else named_class(config)
     with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
@@ -79,7 +95,7 @@ def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
         )
     if Path(checkpoint.place).is_dir() and not is_quantised(config):
         check_stored(checkpoint.name, Path(checkpoint.place), sum(weight.numel() for weight in shell.parameters()))
-    return architecture
+    return shell, architecture
 
 
 def named_class(config: Any) -> Any | None:

@@ -158,10 +158,8 @@ def _changed(config: Any, said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
     """From its configuration: no weights are read."""
-    import torch
-
-    from voxrank.encoders.architectures import find_architecture
-    from voxrank.encoders.checkpoints import find_checkpoint, load_config, read_settings, reading
+    from voxrank.encoders.architectures import build_shell
+    from voxrank.encoders.checkpoints import find_checkpoint, load_config, read_settings
 
     checkpoint = find_checkpoint(spec, EncoderOptions(trust_remote_code=trusted))
     config = load_config(checkpoint)
@@ -171,10 +169,8 @@ def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
     has_own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
     if config.model_type not in SCRIPTED and not has_own_code:
         raise OptionError(f"{spec} came first, and there is no script for a {config.model_type}; see voxrank validate")
-    built = find_architecture(checkpoint, config)
+    shell, _ = build_shell(checkpoint, config)
     decoder = bool(getattr(config, "is_encoder_decoder", False))
-    with reading(checkpoint, "architecture"), torch.device("meta"):
-        shell = built.kind(built.config)
     return Winner(
         spec,
         spec,
