@@ -41,6 +41,9 @@ UNPADDED = ({"padding": False}, {"padding": "longest"}, {"padding": True})
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
 """What models and feature extractors raise on audio that is too short, or that they are not meant for."""
 
+_LONGEST: dict[tuple[Any, ...], int] = {}
+"""What `FeatureReader.longest` measured: it reads long audio, and a process may load a model several times."""
+
 
 class FeatureReader:
     """Calls a feature extractor, and arranges what it returns.
@@ -101,6 +104,15 @@ class FeatureReader:
         """
         if self.window_samples is not None:
             return min(limit, self.window_samples)
+        known = _settings(self._extractor)
+        if known is None:
+            return self._measure_longest(limit)
+        key = (*known, self._wanted, limit)
+        if key not in _LONGEST:
+            _LONGEST[key] = self._measure_longest(limit)
+        return _LONGEST[key]
+
+    def _measure_longest(self, limit: int) -> int:
         tenth = self.sample_rate // 10
         first = round(PROBES_S[1] * self.sample_rate)
         if limit <= first or self._is_whole(limit):
@@ -188,6 +200,12 @@ class FeatureReader:
         if self._wanted not in AUDIO_INPUTS and len(names) == 1:  # the model calls its input otherwise
             return names[0]
         raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {self._wanted}")
+
+
+def _settings(extractor: Any) -> tuple[type, str] | None:
+    """What decides the work of an extractor of transformers; None for one that is a model's own code."""
+    kind = type(extractor)
+    return (kind, extractor.to_json_string()) if kind.__module__.startswith("transformers.models.") else None
 
 
 def _accepted_arguments(extractor: Any) -> set[str] | None:
