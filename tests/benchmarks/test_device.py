@@ -1,3 +1,4 @@
+import gc
 import queue
 import sys
 import threading
@@ -15,6 +16,7 @@ def device():
     import device
 
     sys.path.remove(str(ROOT / "benchmarks"))
+    gc.freeze()  # it collects garbage before each measurement, and need not look at what is imported
     return device
 
 

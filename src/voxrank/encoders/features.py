@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import inspect
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -43,6 +40,9 @@ UNPADDED = ({"padding": False}, {"padding": "longest"}, {"padding": True})
 
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
 """What models and feature extractors raise on audio that is too short, or that they are not meant for."""
+
+_LONGEST: dict[tuple[Any, ...], int] = {}
+"""What `FeatureReader.longest` measured: it reads long audio, and a process may load a model several times."""
 
 
 class FeatureReader:
@@ -104,8 +104,34 @@ class FeatureReader:
         """
         if self.window_samples is not None:
             return min(limit, self.window_samples)
-        counter = _StepCounter(self.sample_rate, _identity(self._extractor), self._wanted, self._steps)
-        return (_longest if counter.extractor is None else _longest_once)(counter, limit)
+        known = _settings(self._extractor)
+        if known is None:
+            return self._measure_longest(limit)
+        key = (*known, self._wanted, limit)
+        if key not in _LONGEST:
+            _LONGEST[key] = self._measure_longest(limit)
+        return _LONGEST[key]
+
+    def _measure_longest(self, limit: int) -> int:
+        tenth = self.sample_rate // 10
+        first = round(PROBES_S[1] * self.sample_rate)
+        if limit <= first or self._is_whole(limit):
+            return limit
+        lengths = range(first, limit, tenth)
+        cut = bisect_left(lengths, True, key=lambda samples: not self._is_whole(samples))  # noqa: FBT003
+        return lengths[max(0, cut - 1)]
+
+    def _is_whole(self, samples: int) -> bool:
+        """Whether the last half second of audio of this length gives as many steps as half a second elsewhere."""
+        half = self.sample_rate // 2
+        try:
+            usual = self._steps(3 * half) - self._steps(2 * half)
+            last = self._steps(samples) - self._steps(samples - half)
+        except UNFIT as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        return last >= usual * (1 - STEPS_SLACK) - SLACK_STEPS
 
     def _steps(self, samples: int) -> int:
         return int(self._extract(noise(samples), **self._unpadded)[0].shape[self.time])
@@ -176,56 +202,10 @@ class FeatureReader:
         raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {self._wanted}")
 
 
-@dataclass(frozen=True)
-class _StepCounter:
-    """Counts the steps that an extractor makes of noise.
-
-    Attributes:
-        sample_rate: in Hz.
-        extractor: its class and settings; None where they do not tell all that it does.
-        wanted: name of the model's input.
-        steps: samples → steps.
-    """
-
-    sample_rate: int
-    extractor: tuple[type, str] | None
-    wanted: str
-    steps: Callable[[int], int] = field(compare=False)
-
-
-def _identity(extractor: Any) -> tuple[type, str] | None:
-    """Class and settings of an extractor of transformers, two of which do the same if these are equal."""
+def _settings(extractor: Any) -> tuple[type, str] | None:
+    """What decides the work of an extractor of transformers; None for one that is a model's own code."""
     kind = type(extractor)
     return (kind, extractor.to_json_string()) if kind.__module__.startswith("transformers.models.") else None
-
-
-def _longest(counter: _StepCounter, limit: int) -> int:
-    tenth = counter.sample_rate // 10
-    first = round(PROBES_S[1] * counter.sample_rate)
-    if limit <= first or _is_whole(counter, limit):
-        return limit
-    lengths = range(first, limit, tenth)
-    cut = bisect_left(lengths, True, key=lambda samples: not _is_whole(counter, samples))  # noqa: FBT003
-    return lengths[max(0, cut - 1)]
-
-
-@lru_cache(maxsize=32)
-def _longest_once(counter: _StepCounter, limit: int) -> int:
-    """Measured once a process for all models that have the same extractor: it takes a window of the longest audio."""
-    return _longest(counter, limit)
-
-
-def _is_whole(counter: _StepCounter, samples: int) -> bool:
-    """Whether the last half second of audio of this length gives as many steps as half a second elsewhere."""
-    half = counter.sample_rate // 2
-    try:
-        usual = counter.steps(3 * half) - counter.steps(2 * half)
-        last = counter.steps(samples) - counter.steps(samples - half)
-    except UNFIT as error:
-        if is_out_of_memory(error):
-            raise
-        return False
-    return last >= usual * (1 - STEPS_SLACK) - SLACK_STEPS
 
 
 def _accepted_arguments(extractor: Any) -> set[str] | None:

@@ -5,6 +5,7 @@ Probing with noise does not find all of them. A row of a position table, for exa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -61,7 +62,7 @@ def is_finite(tensor: torch.Tensor, *, masks: bool = False) -> bool:
         tensor = torch.view_as_real(tensor.resolve_conj())
     if tensor.element_size() == 1:  # torch does not compare numbers of 8 bits
         tensor = tensor.float()
-    least, greatest = torch.aminmax(tensor.detach())
-    if least.isnan() or greatest.isnan():
+    least, greatest = (float(bound) for bound in torch.aminmax(tensor.detach()))
+    if math.isnan(least) or math.isnan(greatest):
         return False
-    return bool(greatest.isfinite() or (masks and greatest == -torch.inf)) and bool(masks or least.isfinite())
+    return (math.isfinite(greatest) or (masks and greatest == -math.inf)) and (masks or math.isfinite(least))

@@ -92,6 +92,7 @@ class HiddenStates(Encoder):
         self._counter = _find_counter(model)
         self._wished = {"output_hidden_states": True} if _takes(model, "output_hidden_states") else {}
         self._blocks: list[torch.nn.Module] = []
+        self._probes: dict[tuple[Any, ...], list[LayerFrames] | str] = {}
         keep_padding_out(model, self._lengths)
         with torch.no_grad(), warnings.catch_warnings():  # what models keep of these passes may be trained through
             warnings.simplefilter("ignore", RuntimeWarning)  # numpy, on audio too short to normalise
@@ -102,6 +103,7 @@ class HiddenStates(Encoder):
             self.layers = self._measure_layers()
             self._check_layers()
             self.pads = self._padding_is_clean()
+            self._probes.clear()
             self.notes = lower_precision(self, model, pick_dtype(options))
 
     def settings(self) -> dict[str, str]:
@@ -188,7 +190,7 @@ class HiddenStates(Encoder):
         first: str | None = None
         for padded, mask in self._ways(fit=fit):
             self._reader.padded, self._mask = padded, mask
-            problem = self._problem(noise(self.sample_rate)) or self._problem_of_lengths()
+            problem = self._problem(self.sample_rate) or self._problem_of_lengths()
             if problem is None:
                 return
             first = first or problem
@@ -206,7 +208,7 @@ class HiddenStates(Encoder):
         lengths = [fixed] if fixed else [self.sample_rate + more for more in ODD_SAMPLES]
         first: str | None = None
         for self._reader.multiple in MULTIPLES[: 1 if fixed else None]:
-            problem = next((text for n in lengths if (text := self._problem(noise(n))) is not None), None)
+            problem = next((text for n in lengths if (text := self._problem(n)) is not None), None)
             if problem is None:
                 return None
             first = first or problem
@@ -228,11 +230,11 @@ class HiddenStates(Encoder):
         if self._reader.padded:
             return max(1, second // int(MAX_RATE))
         first = bisect_left(range(1, second), 1, key=self._count_or_zero) + 1
-        if self._problem(noise(first)) is None:
+        if self._problem(first) is None:
             return first
         step = second // 100
         lengths = range(first + step, second, step)
-        return next((more for more in lengths if self._problem(noise(more)) is None), second)
+        return next((more for more in lengths if self._problem(more) is None), second)
 
     def _longest(self, options: EncoderOptions) -> int:
         """The longest window: what the options say, and no more than the feature extractor takes as a whole."""
@@ -247,15 +249,26 @@ class HiddenStates(Encoder):
                 raise
             return 0
 
-    def _problem(self, window: Waveform) -> str | None:
-        """Why a window cannot be encoded; None when it can."""
-        pieces = self._pieces(window)
+    def _problem(self, samples: int) -> str | None:
+        """Why noise of this length cannot be encoded; None when it can."""
+        pieces = self._probe(samples)
         return pieces if isinstance(pieces, str) else None
 
-    def _pieces(self, window: Waveform) -> list[LayerFrames] | str:
-        """The layers of a window, or why it cannot be encoded."""
+    def _probe(self, samples: int) -> list[LayerFrames] | str:
+        """The layers of noise of this length, or why it cannot be encoded; encoded once for each way to feed it."""
+        way = (samples, self._reader.padded, self._reader.multiple, self._mask)
+        if way not in self._probes:
+            self._probes[way] = self._pieces(samples)
+        return self._probes[way]
+
+    def _layers_of(self, samples: int) -> list[LayerFrames]:
+        """The layers of noise of this length; raises what the model does where it cannot be encoded."""
+        pieces = self._probe(samples)
+        return list(self._forward([noise(samples)])) if isinstance(pieces, str) else pieces
+
+    def _pieces(self, samples: int) -> list[LayerFrames] | str:
         try:
-            pieces = list(self._forward([window]))
+            pieces = list(self._forward([noise(samples)]))
         except UNFIT as error:
             if is_out_of_memory(error):
                 raise
@@ -267,11 +280,11 @@ class HiddenStates(Encoder):
     def _measure_layers(self) -> tuple[Layer, ...]:
         fixed = self._reader.window_samples if self._reader.padded else None
         if fixed is not None:
-            many = list(self._forward([noise(fixed)]))
+            many = self._layers_of(fixed)
             few, span = [0] * len(many), fixed
         else:
-            few, span = [piece.lengths[0] for piece in self._forward([noise(self.min_samples)])], RATE_SPAN_SAMPLES
-            many = list(self._forward([noise(self.min_samples + span)]))
+            few, span = [piece.lengths[0] for piece in self._layers_of(self.min_samples)], RATE_SPAN_SAMPLES
+            many = self._layers_of(self.min_samples + span)
         return tuple(
             Layer(
                 index=piece.layer,
@@ -293,11 +306,11 @@ class HiddenStates(Encoder):
         fixed = self._reader.window_samples if self._reader.padded else None
         for seconds in PROBES_S:
             samples = round(seconds * self.sample_rate)
-            self._check_count(noise(samples if fixed is None else min(samples, fixed)))
+            self._check_count(samples if fixed is None else min(samples, fixed))
 
-    def _check_count(self, window: Waveform) -> None:
-        seconds = len(window) / self.sample_rate
-        pieces = self._pieces(window)
+    def _check_count(self, samples: int) -> None:
+        seconds = samples / self.sample_rate
+        pieces = self._probe(samples)
         if isinstance(pieces, str):
             self._refuse(f"does not encode {seconds:g} s of noise ({pieces}); name another encoder")
         for layer, piece in zip(self.layers, pieces, strict=True):
@@ -310,14 +323,14 @@ class HiddenStates(Encoder):
 
     def _padding_is_clean(self) -> bool:
         """Encode windows of several lengths alone and in one padded batch, and compare."""
-        windows = [noise(min(self.min_samples + more, self.window_samples)) for more in PROBE_SAMPLES]
+        lengths = [min(self.min_samples + more, self.window_samples) for more in PROBE_SAMPLES]
         try:
-            together = list(self._forward(windows))
+            together = list(self._forward([noise(samples) for samples in lengths]))
         except UNFIT as error:
             if is_out_of_memory(error):
                 raise
             return False
-        return not leaks([list(self._forward([window])) for window in windows], together)
+        return not leaks([self._layers_of(samples) for samples in lengths], together)
 
 
 def _input_names(model: Any) -> tuple[str, tuple[str, bool]]:

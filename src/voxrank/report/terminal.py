@@ -38,7 +38,9 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def plain(name: str, width: int | None = None) -> Text:
     """A name as text that the terminal cannot take for markup or control codes, cut to `width` columns."""
-    shown = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in name)
+    shown = name
+    if not name.isprintable():
+        shown = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in name)
     text = Text(shown)
     if width is not None:
         text.truncate(width, overflow="ellipsis")
@@ -180,11 +182,12 @@ def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
         table.add_column(name, no_wrap=True)
     for one in headings:
         table.add_column(one, justify="right", no_wrap=True)
-    names = min(room * 3 // 5, NAME_COLUMNS)
+    width = min(room * 3 // 5, NAME_COLUMNS)
+    names = {model: short_name(model, width) for model in {layer.model for layer in layers}}
     for layer, row in zip(layers, rows, strict=True):
         where = Text(f"{layer.layer} ").append_text(plain(layer.name))
-        where.truncate(room - names, overflow="ellipsis")
-        table.add_row(short_name(layer.model, names), where, *row)
+        where.truncate(room - width, overflow="ellipsis")
+        table.add_row(names[layer.model], where, *row)
     return table
 
 

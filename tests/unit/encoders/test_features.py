@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 
 from voxrank.encoders.features import FeatureReader
 from voxrank.errors import ModelError
@@ -94,6 +95,19 @@ def test_audio_is_no_longer_than_what_the_extractor_takes_as_a_whole(limits, lon
     reader = FeatureReader(Extractor(**limits), "input_features")
     assert reader.longest(60 * RATE) == longest * RATE
     assert reader.longest(10 * RATE) == 10 * RATE
+
+
+def test_long_audio_is_read_once_for_each_configuration_of_an_extractor(monkeypatch):
+    read = []
+    measure = FeatureReader._measure_longest
+    monkeypatch.setattr(FeatureReader, "_measure_longest", lambda *args: read.append(args) or measure(*args))
+
+    def longest(seconds, **settings):
+        reader = FeatureReader(tf.Wav2Vec2FeatureExtractor(**settings), "input_values")
+        assert reader.longest(seconds * RATE) == seconds * RATE
+        return len(read)
+
+    assert [longest(37), longest(37), longest(38), longest(38, do_normalize=False), longest(37)] == [1, 1, 2, 3, 3]
 
 
 def test_steps_beyond_a_multiple_are_cut_off():

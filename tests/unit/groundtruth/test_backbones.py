@@ -1,5 +1,6 @@
 """Below the head: a block that is run by itself makes what it makes in the model, and only what is tuned changes."""
 
+import copy
 import importlib.util
 import math
 import sys
@@ -66,10 +67,17 @@ def directory(tmp_path_factory):
     return save
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def load(directory):
-    """Family → its encoder, loaded anew: backbones change how a model behaves."""
-    return lambda family: load_encoder(directory(family.split()[0]), FAMILIES.get(family) or EncoderOptions())
+    """Family → a copy of its encoder as loaded: backbones change how a model behaves."""
+    loaded = {}
+
+    def copied(family):
+        if family not in loaded:
+            loaded[family] = load_encoder(directory(family.split()[0]), FAMILIES.get(family) or EncoderOptions())
+        return copy.deepcopy(loaded[family])
+
+    return copied
 
 
 def batch_of(encoder, lengths=LENGTHS):

@@ -49,7 +49,9 @@ def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: 
     mine = base.transform_filter(f"datum.m == {SHOWN}")
     told = tips(("name:N", "model"), ("layer:N", "layer"), ("y:Q", title), *INTERVAL_TIPS[: 2 if banded else 0])
     parts: list[alt.Chart] = [
-        base.transform_filter("datum.line").mark_line(strokeWidth=1, stroke=FAINT).encode(x=x, y=y, detail="m:N"),
+        base.transform_filter("datum.line")
+        .mark_line(strokeWidth=1, stroke=FAINT)
+        .encode(x=x, y=y, detail=alt.Detail("m:N")),
         mine.transform_filter("datum.line").mark_line(strokeWidth=2, stroke=ACCENT).encode(x=x, y=y),
         mine.transform_filter("!datum.best")
         .mark_point(filled=True, size=42, color=ACCENT, opacity=1)
@@ -60,7 +62,7 @@ def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: 
     ]
     if banded:
         band = mine.transform_filter("datum.line").mark_area(fill=ACCENT, fillOpacity=0.16)
-        parts.insert(1, band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
+        parts.insert(1, band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")))
     return spec(alt.layer(*parts).add_params(alt.param(SHOWN, value=0)), "small")
 
 
@@ -101,12 +103,12 @@ def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse
         layers.insert(1, hollow.encode(x=x, y=y, tooltip=told))
     if known := [row for row in rows if row["low"] is not None]:
         whiskers = chart_of(known).mark_rule(stroke=FAINT, strokeWidth=2)
-        layers.insert(0, whiskers.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"))
+        layers.insert(0, whiskers.encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")))
     for left in (False, True):
         if named := [row for row in front if row["left"] == left]:
             side: Literal["left", "right"] = "right" if left else "left"
             names = chart_of(named).mark_text(align=side, dx=-10 if left else 10, dy=-9, limit=170, fontWeight=600)
-            layers.append(names.encode(x=x, y=y, text="name:N"))
+            layers.append(names.encode(x=x, y=y, text=alt.Text("name:N")))
     return spec(alt.layer(*layers), "medium")
 
 
@@ -138,7 +140,7 @@ def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
                 fillOpacity=alt.FillOpacity("size:Q", scale=alt.Scale(domain=[0, 1], range=[0.03, 0.45]), legend=None),
                 tooltip=tips(("a:N", "score"), ("b:N", "and"), ("told:N", "Spearman")),
             ),
-            base.mark_text(fontSize=12).encode(x=x, y=y, text="told:N"),
+            base.mark_text(fontSize=12).encode(x=x, y=y, text=alt.Text("told:N")),
         ),
         "square",
     )
@@ -163,7 +165,7 @@ def truth(
     y = alt.Y("y:Q", title=metric, scale=scale, axis=alt.Axis(tickCount=6))
     return spec(
         alt.layer(
-            base.mark_rule(stroke=FAINT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
+            base.mark_rule(stroke=FAINT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")),
             base.mark_point(filled=True, size=80, opacity=1).encode(
                 x=x,
                 y=y,
@@ -171,7 +173,9 @@ def truth(
                 shape=shape(models),
                 tooltip=tips(("model:N", "model"), ("layer:N", "layer"), ("x:Q", score), ("y:Q", metric)),
             ),
-            base.mark_text(align="left", dx=8, dy=-6, fontSize=11, fill=MUTED).encode(x=x, y=y, text="layer:N"),
+            base.mark_text(align="left", dx=8, dy=-6, fontSize=11, fill=MUTED).encode(
+                x=x, y=y, text=alt.Text("layer:N")
+            ),
         ),
         "large",
     )

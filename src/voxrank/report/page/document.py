@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from voxrank.errors import OptionError
 from voxrank.files import write_atomically
@@ -64,6 +65,26 @@ class Page:
 
 def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
     """What a page shows of a ranking; what the ranking lacks has no part."""
+    with debug_mode(False):  # noqa: FBT003, Altair would check every piece of a chart against its schema
+        parts = _parts(ranking, validation)
+    target = ranking.options.get("target")
+    what = ranking.task + (f" of {shown(target)}" if target else "")
+    source = shown(ranking.options.get("data", ""))
+    size = f"{count(ranking.data.used, 'utterance')}, {duration(ranking.data.seconds)} of audio"
+    about = " · ".join(filter(None, [what, source, size]))
+    found = verdict(ranking)
+    return Page(
+        f"{found.before}{found.model}{found.after}",
+        about,
+        shown(ranking.warning),
+        found,
+        run.figures(ranking),
+        parts,
+        {"curves": list(models.curve_rows(ranking))},
+    )
+
+
+def _parts(ranking: Ranking, validation: Validation | None) -> tuple[Part, ...]:
     parts = (
         models.ranking_part(ranking),
         models.layers_part(ranking),
@@ -79,21 +100,7 @@ def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
         run.skipped_part(ranking),
         run.reproduce_part(ranking),
     )
-    target = ranking.options.get("target")
-    what = ranking.task + (f" of {shown(target)}" if target else "")
-    source = shown(ranking.options.get("data", ""))
-    size = f"{count(ranking.data.used, 'utterance')}, {duration(ranking.data.seconds)} of audio"
-    about = " · ".join(filter(None, [what, source, size]))
-    found = verdict(ranking)
-    return Page(
-        f"{found.before}{found.model}{found.after}",
-        about,
-        shown(ranking.warning),
-        found,
-        run.figures(ranking),
-        tuple(part for part in parts if part is not None),
-        {"curves": list(models.curve_rows(ranking))},
-    )
+    return tuple(part for part in parts if part is not None)
 
 
 def page_html(ranking: Ranking, validation: Validation | None = None) -> str:

@@ -64,8 +64,11 @@ INTERVAL_TIPS = (("low:Q", "low end"), ("high:Q", "high end"))
 
 
 def chart_of(rows: Sequence[Row]) -> alt.Chart:
-    """A chart of these rows, as yet without marks."""
-    return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
+    """A chart of these rows, as yet without marks.
+
+    The rows are a tuple, which Altair does not copy with every layer; `spec` makes a list of it.
+    """
+    return alt.Chart(alt.InlineData(values=tuple(dict(row) for row in rows)))
 
 
 def colour_scale(names: Sequence[str]) -> alt.Scale:
@@ -115,4 +118,6 @@ def spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, tall: str) -> Spec:
     It is not checked against the schema of Vega-Lite here, which takes longer than all else of a page; a test does so.
     """
     sized = chart.properties(width="container", height=HEIGHTS_PX[tall])
-    return sized.to_dict(validate=False)
+    drawn = sized.to_dict(validate=False)
+    datasets = {name: list(rows) for name, rows in drawn.get("datasets", {}).items()}
+    return drawn | ({"datasets": datasets} if datasets else {})

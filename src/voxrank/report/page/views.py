@@ -48,7 +48,7 @@ def class_bars(rows: Sequence[Row]) -> Spec:
     return spec(
         alt.layer(
             base.mark_bar(fill=ACCENT, cornerRadiusEnd=3, height={"band": 0.62}).encode(x=x, y=y, tooltip=told),
-            base.mark_text(align="left", dx=6).encode(x=x, y=y, text="told:N"),
+            base.mark_text(align="left", dx=6).encode(x=x, y=y, text=alt.Text("told:N")),
         ),
         "large" if len(rows) > FEW_BARS else "medium",
     )
@@ -101,7 +101,7 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
         alt.layer(
             rule.mark_rule(strokeDash=[5, 4], stroke=MUTED).encode(y=at_chance),
             rule.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fill=MUTED).encode(
-                y=at_chance, x=alt.value(0), text="told:N"
+                y=at_chance, x=alt.value(0), text=alt.Text("told:N")
             ),
             *_lines(
                 chart_of(rows),
@@ -133,7 +133,7 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
         alt.layer(
             rule.mark_rule(strokeDash=[5, 4], stroke=MUTED).encode(x=at),
             rule.mark_text(align="left", baseline="top", dx=6, dy=2, fill=MUTED).encode(
-                x=at, y=alt.value(0), text="told:N"
+                x=at, y=alt.value(0), text=alt.Text("told:N")
             ),
             *_lines(chart_of(rows), x, y, models, tips(("model:N", "model"), ("x:Q", "minutes"), ("y:Q", score))),
         ),
