@@ -164,7 +164,7 @@ def fork_server():
     server.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start_python(fork_server):
     """Starts `python ARGUMENTS` as `subprocess.Popen` does."""
 
@@ -176,7 +176,7 @@ def start_python(fork_server):
     return start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python(start_python):
     """Runs `python ARGUMENTS` to its end as `subprocess.run` does; gives exit code, standard output and error."""
 

@@ -18,7 +18,13 @@ def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
 
     Threads that wait for each other cost more than they bring to smaller ones.
     """
-    return _blas_libraries().limit(limits=1, user_api="blas") if dim <= SMALL_DIM else nullcontext()
+    if dim > SMALL_DIM:
+        return nullcontext()
+    libraries = _blas_libraries()
+    if all(one.get_num_threads() == 1 for one in libraries.lib_controllers):  # to limit them costs more than to look
+        return nullcontext()
+    limited: AbstractContextManager[Any] = libraries.limit(limits=1, user_api="blas")
+    return limited
 
 
 def one_thread(dim: int = 0) -> AbstractContextManager[Any]:
@@ -36,4 +42,4 @@ def _libraries(modules: int) -> ThreadpoolController:  # noqa: ARG001, a module 
 
 @lru_cache(maxsize=1)
 def _blas_libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")

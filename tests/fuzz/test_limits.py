@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import struct
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -352,9 +351,8 @@ def main(folder):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    command = [sys.executable, __file__, str(tmp_path_factory.mktemp("cases"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def results(tmp_path_factory, run_python):
+    done = run_python(__file__, tmp_path_factory.mktemp("cases"))
     found = {}
     for line in done.stdout.splitlines():
         found |= json.loads(line)

@@ -1,20 +1,24 @@
 """Early stopping: what is dropped could not have won, and the winner of all data is kept as often as is promised."""
 
 import csv
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import voxrank
-from voxrank.config import CacheOptions, ExtractionOptions, StoppingOptions, UseOptions
+from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import Utterance
 from voxrank.errors import OptionError
 from voxrank.progress import Progress
 from voxrank.racing import SHARES, Standing, beaten, first_share, plan_rounds
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.logme import read_logme
 from voxrank.scores.registry import estimate_all, get_score
+from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.view import LayerView
 from voxrank.shards import Item, plan_shards
 from voxrank.sketches.blocks import BlockedMoments
@@ -107,6 +111,11 @@ def raced(seed, *, models, n, speakers, spread):
         voices = rng.normal(size=(speakers, dim)) * 0.3
         features[str(model)] = centres[labels] + voices[speaker] + rng.normal(size=(n, dim))
 
+    def value_of(made):
+        moments = Moments.zeros(made.shape[1], 8)
+        moments.update(torch.from_numpy(made), labels)
+        return read_logme(Spectrum.of(moments)).value
+
     def estimate(made, chosen):
         blocked = BlockedMoments.zeros(made.shape[1], 8)
         for block in range(speakers):
@@ -127,7 +136,7 @@ def raced(seed, *, models, n, speakers, spread):
         if len(left) == 1:
             break
     known = {model: one.value for model, (one,) in now.scores.items()} if share == 1 else {}
-    full = {model: known.get(model) or estimate(made, order).value for model, made in features.items()}
+    full = {model: known.get(model) or value_of(made) for model, made in features.items()}
     return max(full, key=full.get) in left, encoded
 
 
@@ -148,17 +157,18 @@ def test_the_winner_of_all_data_is_kept_in_95_of_100_runs(case):
         assert np.mean([encoded for _, encoded in runs]) < 0.6
 
 
-@pytest.fixture
-def many(tmp_path, write_wav):
-    """480 short noises at two levels, told apart by their loudness."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """480 short noises at two levels, told apart by their loudness; tests read them only."""
+    folder = tmp_path_factory.mktemp("many")
     rng, rows = np.random.default_rng(0), [("path", "label", "speaker")]
     for n in range(480):
         level = 0.05 * (1 + n % 2)
-        write_wav(tmp_path / f"{n}.wav", (rng.normal(size=800) * level).astype(np.float32))
+        soundfile.write(folder / f"{n}.wav", (rng.normal(size=800) * level).astype(np.float32), 16_000)
         rows.append((f"{n}.wav", "ab"[n % 2], f"s{n // 2 % 6}"))
-    with (tmp_path / "many.csv").open("w", newline="") as file:
+    with (folder / "many.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    return tmp_path / "many.csv"
+    return folder / "many.csv"
 
 
 class Deaf(FakeEncoder):
@@ -170,22 +180,35 @@ class Deaf(FakeEncoder):
             yield piece
 
 
-@pytest.fixture
-def models(monkeypatch):
+@pytest.fixture(scope="module")
+def models():
     def load(spec, options):
         encoder = Deaf(seed=int(spec[-1])) if spec.startswith("deaf") else FakeEncoder(seed=int(spec[-1]))
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.stable.load_encoder", load)
-    return ["deaf-1", "good-2", "deaf-3", "deaf-4"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voxrank.stable.load_encoder", load)
+        yield ["deaf-1", "good-2", "deaf-3", "deaf-4"]
 
 
-def test_a_run_stops_when_one_is_left(many, models):
+@pytest.fixture(scope="module")
+def rank_all(many, models):
+    """Ranks models on all of the data, each set of them once."""
+
+    @functools.cache
+    def rank(*names, sample="utterance"):
+        options = ExtractionOptions(sample=sample)
+        return voxrank.rank(many, names, scores=["logme"], extraction=options, details="none")
+
+    return rank
+
+
+def test_a_run_stops_when_one_is_left(many, models, rank_all):
     told, watcher = [], Progress()
     watcher.note = told.append
     found = voxrank.rank(many, models, stopping=StoppingOptions(), progress=watcher)
-    plain = voxrank.rank(many, models, scores=["logme"])
+    plain = rank_all(*models)
     assert found.best.model == plain.best.model == "good-2"
     assert list(found.best.scores) == ["logme"]
     assert found.best.share < 1
@@ -199,9 +222,9 @@ def test_a_run_stops_when_one_is_left(many, models):
     assert found.options["confidence"] == 0.95
 
 
-def test_nothing_is_dropped_where_models_are_alike(many, models):
-    found = voxrank.rank(many, ["good-2", "good-2b2"], stopping=StoppingOptions())
-    plain = voxrank.rank(many, ["good-2", "good-2b2"], scores=["logme"])
+def test_nothing_is_dropped_where_models_are_alike(many, rank_all):
+    found = voxrank.rank(many, ["good-2", "good-2b2"], stopping=StoppingOptions(), details="none")
+    plain = rank_all("good-2", "good-2b2")
     assert [m.share for m in found.models] == [1, 1]
     for mine, theirs in zip(found.layers, plain.layers, strict=True):
         assert mine.scores["logme"].value == pytest.approx(theirs.scores["logme"].value, rel=1e-9)
@@ -216,27 +239,27 @@ def test_a_budget_ends_the_run_after_a_round(many, models):
 
 
 def test_blocks_to_tune_can_be_raced(many, models):
-    found = voxrank.rank(many, models, stopping=StoppingOptions(), use=UseOptions("layer"))
+    found = voxrank.rank(many, models, stopping=StoppingOptions(), use=UseOptions("layer"), details="none")
     assert found.best.model == "good-2"
     assert list(found.best.scores) == ["tuned", "loo", "ncm", "knn"]
 
 
 def test_a_single_model_sees_all_data(many, models):
-    assert voxrank.rank(many, ["good-2"], stopping=StoppingOptions()).best.share == 1
+    assert voxrank.rank(many, ["good-2"], stopping=StoppingOptions(), details="none").best.share == 1
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
-def test_what_a_race_encoded_serves_the_full_run(many, models, tmp_path, sample):
-    kept, options = CacheOptions(str(tmp_path / "kept")), ExtractionOptions(sample=sample)
-    race = voxrank.rank(many, models, stopping=StoppingOptions(), cache=kept, extraction=options)
-    again = voxrank.rank(many, models, stopping=StoppingOptions(), cache=kept, extraction=options)
+def test_what_a_race_encoded_serves_the_full_run(many, models, rank_all, kept, sample):
+    options = {"cache": kept, "extraction": ExtractionOptions(sample=sample), "details": "none"}
+    race = voxrank.rank(many, models, stopping=StoppingOptions(), **options)
+    again = voxrank.rank(many, models, stopping=StoppingOptions(), **options)
     assert again.cost.encode_s == 0
     assert [m.model for m in again.models] == [m.model for m in race.models]
-    full = voxrank.rank(many, models, cache=kept, scores=["logme"], extraction=options)
+    full = voxrank.rank(many, models, scores=["logme"], **options)
     assert full.cost.cached_s == pytest.approx(
         race.data.seconds / race.best.share * sum(m.share for m in race.models), rel=0.05
     )
-    plain = voxrank.rank(many, models, scores=["logme"], extraction=options)
+    plain = rank_all(*models, sample=sample)
     assert full.best.scores["logme"].value == pytest.approx(plain.best.scores["logme"].value, rel=1e-9)
 
 

@@ -29,6 +29,8 @@ END_TOLERANCE_S: Seconds = 0.05
 """How far an `end` may lie past the end of the file: manifests round."""
 PATIENCE_S: Seconds = 120.0
 """How long one file may take to be opened, or one utterance to be decoded: a disk that does not answer ends no run."""
+PROBED_FILES = 64
+"""Files that are worth a thread of their own to be probed: threads wait for each other."""
 MAX_UTTERANCE_S: Seconds = 6 * 3600
 MAX_NUMBERS = 1 << 30
 """Samples of all channels in an utterance, 4 GiB once decoded: a small file can claim, or hold, any number of them."""
@@ -80,8 +82,8 @@ def probe(utterance: Utterance) -> Probed:
 
 
 def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple[Skipped, ...]]:
-    """Probe every utterance, `threads` at a time: those that can be read, in order, and the others with reasons."""
-    with ThreadPoolExecutor(threads) as pool:
+    """Probe every utterance, up to `threads` at a time: those that can be read, in order, and others with reasons."""
+    with ThreadPoolExecutor(min(threads, 1 + len(dataset) // PROBED_FILES)) as pool:
         results = list(pool.map(_probe_or_skip, dataset.utterances))
     probed = tuple(result for result in results if isinstance(result, Probed))
     return probed, tuple(result for result in results if isinstance(result, Skipped))

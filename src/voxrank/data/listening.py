@@ -19,6 +19,8 @@ from voxrank.errors import NAME_LIMIT, UtteranceError, shortened
 
 LISTENED_S: Seconds = 2 * 3600.0
 """Audio that is decoded to be looked at; a few seconds of work."""
+DECODED_S: Seconds = 60.0
+"""Audio that is worth a thread of its own to be decoded: threads wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
 
     Args:
         dataset: the utterances.
-        threads: decoders that work at the same time.
+        threads: decoders that work at the same time, at most.
     """
     probed, skipped = probe_all(dataset, threads)
     chosen = spread_sample(probed)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(min(threads, 1 + int(sum(one.seconds for one in chosen) / DECODED_S))) as pool:
         results = list(pool.map(_heard_or_skipped, chosen))
     silent = tuple(one for one in results if isinstance(one, Skipped))
     heard = [one for one in results if isinstance(one, _Heard)]

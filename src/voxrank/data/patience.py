@@ -2,29 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from threading import Thread
-from typing import Generic, TypeVar
+from queue import Empty, SimpleQueue
+from threading import Thread, local
+from typing import Any, TypeVar
 
 from voxrank.config import Seconds
 
 Result = TypeVar("Result")
 
 
-class _Work(Thread, Generic[Result]):
-    """A thread that does not keep the process from ending."""
+class _Worker(Thread):
+    """Calls functions, one after another until None, in a thread that does not keep the process from ending."""
 
-    def __init__(self, function: Callable[[], Result]) -> None:
+    def __init__(self) -> None:
         super().__init__(name="voxrank-patience", daemon=True)
-        self._function = function
-        self.result: Result | None = None
-        self.error: BaseException | None = None
+        self.functions: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self.outcomes: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
     def run(self) -> None:
-        try:
-            self.result = self._function()
-        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
-            self.error = error
+        while (function := self.functions.get()) is not None:
+            try:
+                outcome: tuple[Any, BaseException | None] = (function(), None)
+            except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+                outcome = (None, error)
+            self.outcomes.put(outcome)
+            del function, outcome  # which may be large
+
+
+class _Hand:
+    """A worker of the thread that waits for it, which ends with that thread: to start one for each call is slow."""
+
+    def __init__(self) -> None:
+        self.worker = _Worker()
+        self.worker.start()
+
+    def __del__(self) -> None:
+        self.worker.functions.put(None)
+
+    def call(self, limit: Seconds, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        """What a function returned, and what it raised."""
+        self.worker.functions.put(function)
+        return self.worker.outcomes.get(timeout=limit)
+
+
+_here = local()
+
+
+def _forget() -> None:
+    _here.__dict__.clear()
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_forget)
 
 
 def within(limit: Seconds, function: Callable[[], Result]) -> Result:
@@ -40,11 +71,13 @@ def within(limit: Seconds, function: Callable[[], Result]) -> Result:
     Raises:
         TimeoutError: it took longer.
     """
-    work = _Work(function)
-    work.start()
-    work.join(limit)
-    if work.is_alive():
-        raise TimeoutError(f"no answer in {limit:g} s")
-    if work.error is not None:
-        raise work.error
-    return work.result  # type: ignore[return-value]
+    hand = _here.__dict__.pop("hand", None) or _Hand()  # not there for another call until this one has its outcome
+    try:
+        result, error = hand.call(limit, function)
+    except Empty:
+        raise TimeoutError(f"no answer in {limit:g} s") from None
+    _here.hand = hand
+    if error is not None:
+        raise error
+    returned: Result = result
+    return returned

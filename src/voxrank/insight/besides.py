@@ -149,12 +149,25 @@ class Heads:
         u, m = self.directions, len(targets)
         kept = self.strengths / (self.strengths + ridge)
         rest = targets - targets.mean(axis=0) - (u * kept) @ (u.T @ targets)
+        factor = np.column_stack([np.full(m, m**-0.5), u * np.sqrt(kept)])
         found = np.empty_like(targets)
         for places in _alike(groups):
-            own = u[places]  # (g, n, r): groups of n samples
-            missing = np.eye(places.shape[1]) - 1 / m - (own * kept) @ own.swapaxes(1, 2)
-            found[places] = targets[places] - np.linalg.solve(missing, rest[places])
+            found[places] = targets[places] - _without_own(factor[places], rest[places])
         return found
+
+
+def _without_own(factor: Array, rest: Array) -> Array:
+    """(I − AAᵀ)⁻¹ B for each of several groups; where A has fewer columns than rows, B + A(I − AᵀA)⁻¹AᵀB.
+
+    Args:
+        factor: (g, n, r) A, with AAᵀ = H_GG of each group.
+        rest: (g, n, K) B.
+    """
+    n, r = factor.shape[1:]
+    turned = factor.swapaxes(1, 2)
+    if n <= r:
+        return np.asarray(np.linalg.solve(np.eye(n) - factor @ turned, rest))
+    return np.asarray(rest + factor @ np.linalg.solve(np.eye(r) - turned @ factor, turned @ rest))
 
 
 def _greatest(votes: Array) -> Ids:

@@ -8,7 +8,7 @@ lean to the small side of what as much audio of as many speakers as all of it wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,22 +52,25 @@ def values_of_parts(
         value: the score.
         weight: how much of an independent sample each sample is worth.
     """
-    found: list[float | None] = []
-    for step in draws(blocks):
-        parts = [_together(moments, chosen) for chosen in step]
-        if all(map(_scorable, parts)):
-            found.append(float(np.mean([value(Spectrum.of(part).thinned(weight)) for part in parts])))
-        else:
-            found.append(None)
-    return found
+    steps = draws(blocks)
+    found = [_values(_growing(moments, draw), value, weight) for draw in zip(*steps, strict=True)]
+    return [None if None in step else float(np.mean(step)) for step in zip(*found, strict=True)]
 
 
-def _together(moments: BlockedMoments, blocks: Sequence[int]) -> Moments:
+def _growing(moments: BlockedMoments, draw: Sequence[Sequence[int]]) -> Iterator[Moments]:
+    """The moments at each step of a draw: those of the step before, with further blocks."""
     whole = Moments.zeros(moments.total.dim, len(moments.total.square), values=moments.total.values)
-    for block in blocks:
-        if block in moments.blocks:
-            whole.merge(moments.blocks[block].unpack())
-    return whole
+    taken = 0
+    for chosen in draw:
+        for block in chosen[taken:]:
+            if block in moments.blocks:
+                whole.merge(moments.blocks[block].unpack())
+        taken = len(chosen)
+        yield whole
+
+
+def _values(parts: Iterable[Moments], value: Callable[[Spectrum], float], weight: float) -> list[float | None]:
+    return [value(Spectrum.of(part).thinned(weight)) if _scorable(part) else None for part in parts]
 
 
 def _scorable(moments: Moments) -> bool:

@@ -38,6 +38,8 @@ WORKING_BYTES = 56 * 2**20
 """Projections held at a time, on all cores: a product with few directions is slow, each core's own with many quick."""
 ROWS = 8192
 """Samples projected at a time."""
+TOGETHER = 1 << 18
+"""Quantiles of several directions that are compared at a time: few beside the memory of what is compared."""
 
 
 def sliced_wasserstein(source: Values, target: Values, directions: Values, p: int = 2) -> float:
@@ -74,7 +76,9 @@ def wasserstein_power(source: Values, target: Values, p: int) -> Array:
     ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # where either's quantiles step, times n·m
     widths = np.diff(ends, prepend=0) / (n * m)
     left, right = (ends - 1) // m, (ends - 1) // n
-    return np.array([widths @ _power(a[left] - b[right], p) for a, b in zip(source, target, strict=True)])
+    count = max(1, TOGETHER // len(ends))
+    parts = (slice(start, start + count) for start in range(0, len(source), count))
+    return np.concatenate([_power(source[rows][:, left] - target[rows][:, right], p) @ widths for rows in parts])
 
 
 def weighted_power(source: Weighted, target: Weighted, p: int) -> Array:

@@ -2,8 +2,10 @@
 
 import csv
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 
 import numpy as np
 import pytest
@@ -37,11 +39,14 @@ def never(monkeypatch):
         threading.current_thread().blocks = True
         over.wait()
 
-    def join(work, _):
-        while work.is_alive() and not getattr(work, "blocks", False):
-            threading.Thread.join(work, 0.01)
+    def call(hand, _, function):
+        hand.worker.functions.put(function)
+        while not getattr(hand.worker, "blocks", False):
+            with suppress(Empty):
+                return hand.worker.outcomes.get(timeout=0.01)
+        raise Empty
 
-    monkeypatch.setattr(patience._Work, "join", join)
+    monkeypatch.setattr(patience._Hand, "call", call)
     yield block
     over.set()
 

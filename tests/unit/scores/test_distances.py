@@ -1,5 +1,7 @@
 """Distances of a layer's sketches: closed forms, values without a block, intervals, blocks that hold nothing."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -32,13 +34,17 @@ def projected(samples):
     return made
 
 
-def view(source, parts):
-    """A layer's sketches of the source and of the target's blocks."""
+def source_view(source):
+    return SourceView(moments(source), None, projected(source))
+
+
+def view(source, parts, sketches=None):
+    """A layer's sketches of the source, which may be there already, and of the target's blocks."""
     blocks = BlockedMoments.zeros(source.shape[1], 1)
     for number, part in enumerate(parts):
         blocks.close_block(number, moments(part))
     kept = {number: projected(part) for number, part in enumerate(parts)}
-    return LayerView(blocks, projections=kept, source=SourceView(moments(source), None, projected(source)))
+    return LayerView(blocks, projections=kept, source=sketches or source_view(source))
 
 
 def draw_parts(rng, n_blocks, size, dim, *, spread=0.0, shift=0.0):
@@ -98,14 +104,21 @@ def test_frechet_is_never_below_zero():
         assert FrechetDistance().fit(samples, samples).score_ >= 0
 
 
+@lru_cache
+def simulated(spread):
+    """Targets in 10 blocks, drawn again and again beside one source."""
+    rng = np.random.default_rng(4)
+    source = rng.normal(size=(400, 3))
+    sketches = source_view(source)
+    return [view(source, draw_parts(rng, 10, 20, 3, spread=spread, shift=0.3), sketches) for _ in range(120)]
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.7])
 @pytest.mark.parametrize("name", DISTANCES)
 def test_intervals_cover_what_data_of_this_size_score(name, spread):
     """Nominal 95 %, the source taken as given; two standard errors of the simulation are 4 %."""
     estimate, _ = DISTANCES[name]
-    rng = np.random.default_rng(4)
-    source = rng.normal(size=(400, 3))
-    found = [estimate(view(source, draw_parts(rng, 10, 20, 3, spread=spread, shift=0.3))) for _ in range(120)]
+    found = [estimate(one) for one in simulated(spread)]
     truth = np.mean([one.value for one in found])
     covered = [low <= truth <= high for low, high in (one.interval() for one in found)]
     assert 0.89 <= np.mean(covered) <= 0.99
