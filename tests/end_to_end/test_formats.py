@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,8 +57,47 @@ def saved_of(rows, path):
     return path
 
 
+CLUSTER = """
+import sys
+import ray
+with ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR") as cluster:
+    print(cluster.address_info["gcs_address"], flush=True)
+    for _ in sys.stdin:
+        print(ray.cluster_resources()["CPU"], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster that runs already: its process, and its address."""
+    environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process, process.stdout.readline().strip()
+        process.stdin.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the collector
+def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, cluster):
+    process, address = cluster
+    command = ["rank", tones, "-m", "logmel", "--no-cache", "--json"]
+    code, out, err = run(*command, "--engine", "ray", "--ray-address", address, "--workers", "1")
+    assert code == 0, err
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline().strip() == "1.0"
+    there, here = json.loads(out), json.loads(run(*command)[1])
+    for mine, theirs in zip(there["layers"], here["layers"], strict=True):
+        assert mine["layer"] == theirs["layer"]
+        for name, score in mine["scores"].items():
+            assert score["value"] == pytest.approx(theirs["scores"][name]["value"], rel=1e-9)
+            assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
-def test_every_kind_of_audio_reaches_the_workers_of_a_cluster(tones, tmp_path, kept, monkeypatch):
+def test_every_kind_of_audio_reaches_the_workers_of_a_cluster(tones, tmp_path, kept, monkeypatch, cluster):
     """Relative names too; and what was kept there is found here."""
     monkeypatch.chdir(tmp_path)
     rows = rows_of(tones)
@@ -73,7 +115,7 @@ def test_every_kind_of_audio_reaches_the_workers_of_a_cluster(tones, tmp_path, k
     assert kinds == [kind for kind in (FileRegion, ArrowRow, CutAudio, HeldAudio) for _ in range(9)]
     data = replace(parts[0], utterances=utterances)
     here = voxrank.rank(data, ["logmel"])
-    there = voxrank.rank(data, ["logmel"], engine=EngineOptions("ray", workers=1), cache=kept)
+    there = voxrank.rank(data, ["logmel"], engine=EngineOptions("ray", workers=1, address=cluster[1]), cache=kept)
     assert not there.skipped
     assert there.data.used == 36
     again = voxrank.rank(data, ["logmel"], cache=kept)

@@ -124,31 +124,6 @@ def test_an_interrupt_is_one_line_and_leaves_nothing(folder, hear_interrupts, wa
     assert not list(Path("/tmp").glob(f"voxrank-ray-{started.pid}-*"))
 
 
-CLUSTER = """
-import ray
-with ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR") as cluster:
-    print(cluster.address_info["gcs_address"], flush=True)
-    input()
-    print(ray.cluster_resources()["CPU"], flush=True)
-"""
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the collector
-def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, capsys):
-    environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    command = [sys.executable, "-c", CLUSTER]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as cluster:
-        address = cluster.stdout.readline().strip()
-        arguments = ["rank", str(tones), "-m", "logmel", "--engine", "ray", "--ray-address", address, "--workers", "1"]
-        assert exit_code([*arguments, "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        left, _ = cluster.communicate("\n", timeout=60)
-    assert left.strip() == "1.0"
-    assert_same(found, json.loads(voxrank.rank(tones, ["logmel"]).to_json()))
-
-
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "localhost:port"])
 def test_an_address_without_a_cluster_is_one_line(tones, capsys, address):
     arguments = ["rank", str(tones), "-m", "logmel", "--engine", "ray", "--ray-address", address]
