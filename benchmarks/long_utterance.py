@@ -8,7 +8,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.memory import peak_rss_mb
+from voxrank._support.memory import peak_rss_mb
 from voxrank.targets.ctc import align
 
 SYMBOLS = 41

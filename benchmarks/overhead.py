@@ -23,6 +23,7 @@ from unittest import mock
 import torch
 
 from common import DATA, MODELS, load, provenance, save
+from voxrank._support.memory import peak_rss_mb
 from voxrank.config import EncoderOptions, ExtractionOptions, WhisperWindow
 from voxrank.data.audio import decode, probe_all
 from voxrank.data.read import read_dataset
@@ -30,7 +31,6 @@ from voxrank.data.utterance import Dataset
 from voxrank.encoders.base import Encoder, Waveform
 from voxrank.encoders.registry import load_encoder
 from voxrank.extraction import plan_batches
-from voxrank.memory import peak_rss_mb
 from voxrank.ranking import rank
 from voxrank.shards import Item, plan_shards
 

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from transformers import HubertConfig, HubertModel
 
 from common import alternate, provenance, save
+from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank.config import ExtractionOptions
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Layer, LayerFrames, Waveform
 from voxrank.engines.local import sketch_model
 from voxrank.joint import sketch_key
-from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.sliced import draw_directions, sliced_wasserstein

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from voxrank._support.progress import Progress
 from voxrank.aligners.base import AlignerRecord
 from voxrank.aligners.kept import Alignments, KnownAlignment
 from voxrank.aligners.registry import favoured, load_aligner, parse_aligner
@@ -17,7 +18,6 @@ from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceO
 from voxrank.data.utterance import Task
 from voxrank.errors import OptionError
 from voxrank.preparation import Prepared, Unaligned
-from voxrank.progress import Progress
 from voxrank.stable import Stable
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from voxrank._support.memory import keep_heap_small, peak_rss_mb
+from voxrank._support.progress import Progress
+from voxrank._support.versions import version
 from voxrank.aligners.base import AlignerRecord
 from voxrank.aligning import label
 from voxrank.alignment_files import AlignedUtterance, save_alignment
@@ -18,10 +21,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import OptionError
-from voxrank.libraries import version
-from voxrank.memory import keep_heap_small, peak_rss_mb
 from voxrank.preparation import Prepared, Unaligned, prepare
-from voxrank.progress import Progress
 from voxrank.results import check_folder
 from voxrank.stable import Stable
 from voxrank.targets.labels import Targets

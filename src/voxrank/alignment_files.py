@@ -15,10 +15,10 @@ from pathlib import Path, PurePath
 from praatio import textgrid
 from praatio.data_classes.interval_tier import IntervalTier
 
+from voxrank._support.files import replacing, write_atomically
 from voxrank.config import Seconds
 from voxrank.data.names import nfc
 from voxrank.data.utterance import Segment, Utterance
-from voxrank.files import replacing, write_atomically
 
 DECIMALS = 4
 """Of the seconds: a tenth of a millisecond."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from voxrank._support.memory import peak_rss_mb
+from voxrank._support.versions import version
 from voxrank.config import Seconds
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.joint import layer_label
-from voxrank.libraries import version
-from voxrank.memory import peak_rss_mb
 from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
 from voxrank.preparation import Origin, Prepared
 from voxrank.racing import first_share

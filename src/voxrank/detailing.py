@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from voxrank._support.threads import one_thread
 from voxrank.config import DetailOptions, Seconds
 from voxrank.data.utterance import Dataset
 from voxrank.details import Details, Knowledge, LayerClasses, Picture
@@ -34,7 +35,6 @@ from voxrank.scores.registry import COMBINATIONS
 from voxrank.scores.spectrum import Spectrum
 from voxrank.scoring import Candidate
 from voxrank.sketches.sample import Sample
-from voxrank.threads import one_thread
 from voxrank.tuned import TUNED
 
 logger = logging.getLogger(__name__)

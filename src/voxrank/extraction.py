@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxrank._support.memory import is_out_of_memory
 from voxrank.config import ExtractionOptions, Hertz, Seconds
 from voxrank.data.audio import decode, in_time
 from voxrank.data.prefetch import prefetch
@@ -34,7 +35,6 @@ from voxrank.joint import (
     sketch_key,
 )
 from voxrank.labelling import Stretches, label_frames, stretch_means
-from voxrank.memory import is_out_of_memory
 from voxrank.pooling import segment_frames, segment_means
 from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Moments, sum_runs

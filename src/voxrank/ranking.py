@@ -11,6 +11,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+from voxrank._support.memory import keep_heap_small
+from voxrank._support.progress import Progress
 from voxrank.aligning import Labelled, check_sequence, label
 from voxrank.assembly import Assembly
 from voxrank.cache.store import Cache
@@ -33,9 +35,7 @@ from voxrank.detailing import Detailing
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
-from voxrank.memory import keep_heap_small
 from voxrank.preparation import Prepared, prepare, prepare_source
-from voxrank.progress import Progress
 from voxrank.results import Ranking
 from voxrank.running import Run
 from voxrank.scores import Score, get_score

@@ -12,14 +12,14 @@ from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from voxrank._support.files import write_atomically
+from voxrank._support.json_codec import built, read_object
 from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.details import Details, fault_of
 from voxrank.errors import DataError, OptionError, did_you_mean
 from voxrank.exports.tables import csv_text, latex, markdown
-from voxrank.files import write_atomically
-from voxrank.fromjson import built, read_object
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ import soundfile
 
 import voxrank
 from voxrank import racing
+from voxrank._support.progress import Progress
 from voxrank.aligners.uniform import Uniform
 from voxrank.cache import store
 from voxrank.config import (
@@ -26,7 +27,6 @@ from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.extraction import empty_sketch
 from voxrank.joint import JointLayer, LayerVersion, SketchKey
 from voxrank.preparation import prepare
-from voxrank.progress import Progress
 from voxrank.scores.estimate import Estimate
 from voxrank.scoring import Candidate, LabelComparison
 from voxrank.targets.timeline import Timeline

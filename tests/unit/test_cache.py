@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import voxrank
+from voxrank._support.progress import Progress
 from voxrank.cache import store as cache_module
 from voxrank.cache.entries import read_entries
 from voxrank.cache.keys import model_key
@@ -20,7 +21,6 @@ from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.audio import decode
 from voxrank.errors import OptionError
-from voxrank.progress import Progress
 from voxrank.testing.encoders import FakeEncoder
 
 SAMPLES = ("utterance", "segment", "effective", "frame")

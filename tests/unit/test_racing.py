@@ -10,10 +10,10 @@ import soundfile
 import torch
 
 import voxrank
+from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import Utterance
 from voxrank.errors import OptionError
-from voxrank.progress import Progress
 from voxrank.racing import SHARES, Standing, beaten, first_share, plan_rounds
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.logme import read_logme

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import voxrank
+from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions, ExtractionOptions, UseOptions
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.errors import OptionError, RunError
 from voxrank.joint import sketch_key
-from voxrank.progress import Progress
 from voxrank.ranking import default_score
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.stable import parse_layers

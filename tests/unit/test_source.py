@@ -6,11 +6,11 @@ import soundfile
 import torch
 
 import voxrank
+from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_unlabelled
 from voxrank.errors import DataError, OptionError
-from voxrank.progress import Progress
 from voxrank.scores import FrechetDistance, SlicedWasserstein
 from voxrank.sketches.projections import shared_directions
 from voxrank.testing.encoders import FakeEncoder

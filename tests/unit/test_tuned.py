@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import voxrank
+from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions, UseOptions
 from voxrank.encoders.base import Layer
 from voxrank.engines.local import LocalRunner
 from voxrank.errors import OptionError
 from voxrank.joint import JointLayer
-from voxrank.progress import Progress
 from voxrank.report.terminal import verdict
 from voxrank.scores.estimate import Estimate
 from voxrank.tuned import Asked, expected

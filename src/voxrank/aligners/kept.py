@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from voxrank._support.versions import version
 from voxrank.aligners.base import Aligned, AlignerRecord, Transcript
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import digest_of
@@ -16,7 +17,6 @@ from voxrank.cache.store import LIBRARIES, SCHEMA, Cache
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
 from voxrank.errors import SketchError, UtteranceError
-from voxrank.libraries import version
 from voxrank.sketches.store import register_kind
 from voxrank.targets.timeline import Timeline
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from voxrank._support.files import write_atomically
 from voxrank.cache.keys import checksum_of
 from voxrank.errors import SketchError
-from voxrank.files import write_atomically
 from voxrank.sketches.store import load_sketches, save_sketches
 
 SUFFIX = ".safetensors"

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from voxrank._support.versions import version
 from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_entries, together
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import (
@@ -49,7 +50,6 @@ from voxrank.encoders.base import Encoder
 from voxrank.errors import OptionError, SketchError, UtteranceError, reason
 from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
 from voxrank.joint import SketchedLayer, keys_of, sketch_key
-from voxrank.libraries import version
 from voxrank.shards import Item, Shard
 from voxrank.sketches.blocks import upper
 from voxrank.sketches.store import load_sketches

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from voxrank._support.files import write_atomically
 from voxrank.cli.commands import STANDARD_OUTPUT
 from voxrank.cli.completion import (
     complete_aligner,
@@ -25,7 +26,6 @@ from voxrank.cli.completion import (
 )
 from voxrank.config import EngineName, HeadPlace, WhisperWindow
 from voxrank.errors import OptionError, RequestError, VoxrankError, is_harmless, one_line
-from voxrank.files import write_atomically
 
 
 def checked_json(where: str | None) -> str | None:

@@ -11,8 +11,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+from voxrank._support.plugins import plugin_names
 from voxrank.encoders.known import cached_hub_ids, model_names
-from voxrank.plugins import plugin_names
 
 VARIABLE = "_VOXRANK_COMPLETE"
 """By which a shell asks, as typer names it."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxrank._support.progress import Progress
 from voxrank.cli.common import JsonOption, err, out
 from voxrank.cli.rank import run_and_show
 from voxrank.config import EncoderOptions
 from voxrank.errors import ModelError
-from voxrank.progress import Progress
 from voxrank.report.terminal import plain
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from voxrank._support.plugins import KINDS as KINDS_OF_PLUGINS
+from voxrank._support.plugins import Plugin, plugins
 from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, give_json, out
 from voxrank.cli.completion import complete_model
 from voxrank.config import EncoderOptions
-from voxrank.plugins import KINDS as KINDS_OF_PLUGINS
-from voxrank.plugins import Plugin, plugins
 from voxrank.report.terminal import plain
 
 KINDS = (

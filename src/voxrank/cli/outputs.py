@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voxrank._support.files import write_atomically
 from voxrank.cli.common import err
 from voxrank.errors import OptionError, RunError, VoxrankError
-from voxrank.files import write_atomically
 
 if TYPE_CHECKING:
     from voxrank.results import Ranking

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxrank._support.progress import Progress
 from voxrank.cli.common import (
     AddressOption,
     AlignerOption,
@@ -57,7 +58,6 @@ from voxrank.config import (
 )
 from voxrank.details import Details
 from voxrank.errors import OptionError
-from voxrank.progress import Progress
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking

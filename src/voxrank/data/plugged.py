@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from voxrank._support.plugins import Plugin, PluginError, find_plugin, plugin_names, plugins
 from voxrank.data.formats import Format
 from voxrank.data.hub import SCHEME
 from voxrank.data.rows import Request
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, VoxrankError, reason
-from voxrank.plugins import Plugin, PluginError, find_plugin, plugin_names, plugins
 
 
 def named_format(source: str) -> tuple[Format, str] | None:

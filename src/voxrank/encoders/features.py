@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from voxrank._support.memory import is_out_of_memory
 from voxrank.config import Seconds
 from voxrank.encoders.base import Waveform
 from voxrank.encoders.checkpoints import AUDIO_INPUTS
 from voxrank.encoders.padding import noise
 from voxrank.errors import ModelError, reason
-from voxrank.memory import is_out_of_memory
 
 PROBES_S: tuple[Seconds, Seconds] = (1.0, 3.0)
 """Lengths of the audio that shows where time lies."""

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from voxrank._support.memory import is_out_of_memory
 from voxrank.config import EncoderOptions, Hertz
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
 from voxrank.encoders.block_states import find_blocks, record_blocks
@@ -27,7 +28,6 @@ from voxrank.encoders.features import PROBES_S, UNFIT, FeatureReader
 from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, noise, pack_layers, valid, without_tf32
 from voxrank.encoders.precision import lower_precision
 from voxrank.errors import ModelError, reason
-from voxrank.memory import is_out_of_memory
 
 RATE_SPAN_SAMPLES = 19_200
 """A multiple of every usual hop (160, 320, 384, 640, 1280 … samples), so that counting frames gives rates exactly."""

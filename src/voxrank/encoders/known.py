@@ -8,7 +8,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from voxrank.plugins import plugin_names
+from voxrank._support.plugins import plugin_names
 
 UNTRAINED = ("logmel", "mfcc")
 SCHEMES = ("ct2:", "onnx:", "py:")

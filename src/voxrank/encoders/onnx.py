@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxrank._support.memory import is_out_of_memory
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.finite import is_finite, refuse_not_finite
@@ -22,7 +23,6 @@ from voxrank.encoders.mel import MelBank
 from voxrank.encoders.plausible import check_rate
 from voxrank.encoders.taps import Intake, TapEncoder, Tapped, matches, nearest
 from voxrank.errors import ModelError, VoxrankError, reason, shortened
-from voxrank.memory import is_out_of_memory
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from voxrank._support.memory import is_out_of_memory
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.features import UNFIT
 from voxrank.encoders.finite import is_finite
 from voxrank.encoders.padding import noise
 from voxrank.errors import ModelError, reason
-from voxrank.memory import is_out_of_memory
 
 MARGIN = 4.0
 """Times the expected rounding error that is still taken for rounding."""

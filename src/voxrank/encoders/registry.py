@@ -6,12 +6,12 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
+from voxrank._support.memory import is_out_of_memory
+from voxrank._support.plugins import find_plugin, plugin_names
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.known import nearest_model
 from voxrank.errors import ModelError, RunError, VoxrankError, did_you_mean, reason
-from voxrank.memory import is_out_of_memory
-from voxrank.plugins import find_plugin, plugin_names
 
 Loader = Callable[[str, EncoderOptions], Encoder]
 """Takes what follows ``scheme:`` ("" when nothing does) and the options; raises ModelError."""

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxrank._support.files import replacing
 from voxrank.errors import OptionError
-from voxrank.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from voxrank._support.memory import peak_rss_mb
+from voxrank._support.progress import Progress
+from voxrank._support.versions import version
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions, TuningOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Skipped
@@ -32,10 +35,7 @@ from voxrank.groundtruth.transducer_head import check_transducer, transducer_hea
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
 from voxrank.joint import JOINT_KINDS
-from voxrank.libraries import version
-from voxrank.memory import peak_rss_mb
 from voxrank.preparation import check_dataset_skips, readable_items
-from voxrank.progress import Progress
 from voxrank.ranking import rank
 from voxrank.results import Ranking, check_folder
 from voxrank.shards import Item

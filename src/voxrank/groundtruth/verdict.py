@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from voxrank._support.json_codec import read_object
 from voxrank.config import Seconds
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
-from voxrank.fromjson import read_object
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.groundtruth.correlation import DECIMALS
 from voxrank.results import save_tables

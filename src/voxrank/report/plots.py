@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from voxrank.files import replacing
+from voxrank._support.files import replacing
 from voxrank.groundtruth.verdict import Judged, Validation
 from voxrank.report.terminal import plain
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from voxrank._support.progress import Progress
 from voxrank.config import Seconds
-from voxrank.progress import Progress
 from voxrank.report.terminal import plain
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
 
+from voxrank._support.progress import Progress
 from voxrank.config import Seconds
-from voxrank.progress import Progress
 from voxrank.report.terminal import plain
 from voxrank.results import Ranking
 

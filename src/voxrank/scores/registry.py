@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import get_args
 
+from voxrank._support.plugins import PluginError, find_plugin, plugin_names
+from voxrank._support.threads import one_blas_thread
 from voxrank.data.utterance import TIMED, Task
 from voxrank.errors import OptionError, did_you_mean
-from voxrank.plugins import PluginError, find_plugin, plugin_names
 from voxrank.scores.cca import read_cca, read_pwcca, read_vci
 from voxrank.scores.cka import read_cka
 from voxrank.scores.estimate import Estimate
@@ -22,7 +23,6 @@ from voxrank.scores.separation import estimate_gbc, estimate_transrate
 from voxrank.scores.sliced import estimate_swd
 from voxrank.scores.tsne import estimate_tsne
 from voxrank.scores.view import LayerView, Read
-from voxrank.threads import one_blas_thread
 
 CLASSES: tuple[Task, ...] = ("classification", *TIMED)
 """Tasks whose targets are one class of several."""

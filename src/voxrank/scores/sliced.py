@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from voxrank._support.threads import one_blas_thread
 from voxrank.errors import OptionError
 from voxrank.scores.checks import as_tensor, check_same_dim, checked_array, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.view import LayerView
 from voxrank.sketches.products import Array, safe_unit
 from voxrank.sketches.projections import LIMIT, SOME, Quantiles, Values, draw_directions, far_centre, project_on
-from voxrank.threads import one_blas_thread
 
 Directions = Literal["gaussian", "orthogonal"]
 

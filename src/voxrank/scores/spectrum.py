@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from voxrank._support.threads import one_blas_thread
 from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
-from voxrank.threads import one_blas_thread
 
 
 @dataclass(frozen=True, kw_only=True)

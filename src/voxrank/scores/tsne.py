@@ -12,13 +12,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voxrank._support.threads import one_thread
 from voxrank.errors import OptionError
 from voxrank.scores.checks import missing_source
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.sliced import paired_steps
 from voxrank.scores.view import LayerView
 from voxrank.sketches.projections import Values
-from voxrank.threads import one_thread
 
 
 class TSNEDistance:

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxrank._support.threads import one_blas_thread
 from voxrank.sketches.products import Array, Products, Targets, multiply, on_host
-from voxrank.threads import one_blas_thread
 
 
 @dataclass

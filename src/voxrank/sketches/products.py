@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
-from voxrank.threads import one_blas_thread
+from voxrank._support.threads import one_blas_thread
 
 Array = NDArray[np.float64]
 Targets = NDArray[Any]

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from voxrank._support.files import replacing
 from voxrank.errors import SketchError, reason
-from voxrank.files import replacing
 from voxrank.joint import SketchKey
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums

@@ -28,9 +28,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voxrank._support.threads import one_blas_thread
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.targets.ctc import Alignment, Array, Ids, align, uniform
-from voxrank.threads import one_blas_thread
 
 SILENCE = 0
 STAGES = (40, 80, 160, None)

@@ -18,8 +18,8 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from voxrank._support.espeak import UTF8, Espeak, find_languages, load
 from voxrank.errors import OptionError
-from voxrank.espeak import UTF8, Espeak, find_languages, load
 from voxrank.targets.languages import find_language
 
 _SEPARATOR = "\n"

@@ -21,8 +21,8 @@ import soxr
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
+from voxrank._support.espeak import IPA_EVENTS, UTF8, load
 from voxrank.errors import OptionError
-from voxrank.espeak import IPA_EVENTS, UTF8, load
 
 Samples = NDArray[np.float32]
 

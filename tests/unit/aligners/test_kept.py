@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import voxrank
+from voxrank._support.progress import Progress
 from voxrank.cache.store import Cache
 from voxrank.config import SequenceOptions
 from voxrank.errors import OptionError
-from voxrank.progress import Progress
 
 
 def ranked(spelled, kept, notes=(), **options):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders import registry
 from voxrank.encoders.precision import compare_features, rounding_bound
 from voxrank.encoders.registry import load_encoder
-from voxrank.progress import Progress
 from voxrank.stable import Stable
 from voxrank.testing.encoders import FakeEncoder
 

@@ -115,7 +115,7 @@ def test_together_tells_all_of_everything(made):
 
 
 def test_together_lacks_no_method():
-    from voxrank.progress import Progress
+    from voxrank._support.progress import Progress
 
     public = {name for name in vars(Progress) if not name.startswith("_")}
     assert public <= vars(Together).keys()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from voxrank._support.memory import keep_heap_small
 from voxrank.cache.keys import AudioDigest, Place, model_key
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
@@ -23,7 +24,6 @@ from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.errors import RunError
 from voxrank.extraction import encode_shards
 from voxrank.joint import SketchedLayer
-from voxrank.memory import keep_heap_small
 from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
 

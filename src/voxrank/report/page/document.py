@@ -16,8 +16,8 @@ import jinja2
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
+from voxrank._support.files import write_atomically
 from voxrank.errors import OptionError
-from voxrank.files import write_atomically
 from voxrank.report.page import classes, looks, models, run, scores, trade_off, truth
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
+from voxrank._support.json_codec import built, parsed, read_object
 from voxrank.errors import DataError
-from voxrank.fromjson import built, parsed, read_object
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import pytest
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, RunError
 
-PRINT_PEAK = "from voxrank.memory import peak_rss_mb; print(peak_rss_mb())"
+PRINT_PEAK = "from voxrank._support.memory import peak_rss_mb; print(peak_rss_mb())"
 
 
 PRINT_GROWTH = """
 import numpy as np
-from voxrank.memory import peak_rss_mb
+from voxrank._support.memory import peak_rss_mb
 before = peak_rss_mb()
 held = np.ones(int(before + 100) * 125_000)
 print(peak_rss_mb() - before, held[-1])

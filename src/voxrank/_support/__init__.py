@@ -1,0 +1,1 @@
+"""Helpers that know nothing of speech: files, memory, threads, plug-ins, JSON."""
