@@ -45,6 +45,7 @@ import transformers as tf
 import audioless  # noqa: F401, before voxrank
 from common import RESULTS, provenance
 from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.data.shards import Item, Shard, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.encoders.registry import load_encoder
@@ -53,7 +54,6 @@ from voxrank.extraction import plan_batches
 from voxrank.scores import get_score, score_names
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.view import LayerView
-from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import Targets, utterance_targets
 from voxrank.testing.encoders import FakeEncoder
 

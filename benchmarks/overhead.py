@@ -27,12 +27,12 @@ from voxrank._support.memory import peak_rss_mb
 from voxrank.config import EncoderOptions, ExtractionOptions, WhisperWindow
 from voxrank.data.audio import decode, probe_all
 from voxrank.data.read import read_dataset
+from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.base import Encoder, Waveform
 from voxrank.encoders.registry import load_encoder
 from voxrank.extraction import plan_batches
 from voxrank.ranking import rank
-from voxrank.shards import Item, plan_shards
 
 MANIFEST = DATA / "arabic-commands" / "manifest.csv"
 PAIRS = 5

@@ -30,6 +30,7 @@ from transformers import HubertConfig, HubertModel
 from common import alternate, provenance, save
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank.config import ExtractionOptions
+from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Layer, LayerFrames, Waveform
 from voxrank.engines.local import sketch_model
@@ -38,7 +39,6 @@ from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.sliced import draw_directions, sliced_wasserstein
 from voxrank.scores.view import LayerView
-from voxrank.shards import Item, plan_shards
 from voxrank.targets.labels import utterance_targets
 from voxrank.testing.encoders import FakeEncoder
 

@@ -14,6 +14,7 @@ import numpy as np
 from voxrank._support.memory import peak_rss_mb
 from voxrank._support.versions import version
 from voxrank.config import Seconds
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.joint import layer_label
 from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
@@ -23,7 +24,6 @@ from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, 
 from voxrank.scores import Score
 from voxrank.scores.registry import COMBINATIONS
 from voxrank.scoring import Candidate, Tally
-from voxrank.shards import Item
 from voxrank.tuned import TUNED
 
 Columns = dict[str, Column]

@@ -21,6 +21,7 @@ from voxrank._support.memory import is_out_of_memory
 from voxrank.config import ExtractionOptions, Hertz, Seconds
 from voxrank.data.audio import decode, in_time
 from voxrank.data.prefetch import prefetch
+from voxrank.data.shards import Item, Shard
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.errors import RunError, UtteranceError
@@ -36,7 +37,6 @@ from voxrank.joint import (
 )
 from voxrank.labelling import Stretches, label_frames, stretch_means
 from voxrank.pooling import segment_frames, segment_means
-from voxrank.shards import Item, Shard
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.projections import BLOCK_LIMIT, Projected, Quantiles, project

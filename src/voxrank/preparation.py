@@ -16,10 +16,10 @@ from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.listening import AudioCheck, check_audio
 from voxrank.data.names import counted
 from voxrank.data.read import read_unlabelled
+from voxrank.data.shards import Item, Shard, plan_shards
 from voxrank.data.skips import check_skips
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import DataError, UtteranceError
-from voxrank.shards import Item, Shard, plan_shards
 from voxrank.targets.labels import SHOWN_NAMES, Targets, utterance_targets
 from voxrank.targets.sequence import (
     Spelling,

@@ -32,8 +32,8 @@ import numpy as np
 from scipy import stats
 
 from voxrank.config import Seconds
+from voxrank.data.shards import Item, Shard, cut
 from voxrank.scores.estimate import Estimate
-from voxrank.shards import Item, Shard, cut
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of the data, at the end of each round."""

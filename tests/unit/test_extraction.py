@@ -10,11 +10,11 @@ import torch
 from voxrank.config import ExtractionOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
+from voxrank.data.shards import Item, Shard
 from voxrank.encoders.base import LayerFrames
 from voxrank.errors import RunError
 from voxrank.extraction import plan_batches, sketch_shards
 from voxrank.joint import SketchKey
-from voxrank.shards import Item, Shard
 from voxrank.targets.labels import Targets, Timed, utterance_targets
 from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.testing.encoders import FakeEncoder

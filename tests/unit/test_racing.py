@@ -12,6 +12,7 @@ import torch
 import voxrank
 from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
+from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.errors import OptionError
 from voxrank.racing import SHARES, Standing, beaten, first_share, plan_rounds
@@ -20,7 +21,6 @@ from voxrank.scores.logme import read_logme
 from voxrank.scores.registry import estimate_all, get_score
 from voxrank.scores.spectrum import Spectrum
 from voxrank.scores.view import LayerView
-from voxrank.shards import Item, plan_shards
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.moments import Moments
 from voxrank.testing.encoders import FakeEncoder

@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
-from voxrank.shards import Item, plan_shards
 
 speakers = st.sampled_from(["a", "b", "c", "d", "e"])
 rows = st.lists(st.tuples(speakers, st.floats(0.1, 20)), min_size=1, max_size=40)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.config import Seconds
+from voxrank.data.shards import Item
 from voxrank.encoders.base import Encoder
 from voxrank.errors import UtteranceError
-from voxrank.shards import Item
 from voxrank.targets.timeline import Timeline
 
 OnAudio = Callable[[Seconds], None]

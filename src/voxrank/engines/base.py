@@ -9,12 +9,12 @@ from typing import Protocol, Self
 
 from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
+from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
 from voxrank.engines.local import LocalEngine, ModelSketch
 from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio
 from voxrank.joint import SketchedLayer
-from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
 
 

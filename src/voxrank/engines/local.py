@@ -10,11 +10,11 @@ from typing import Self
 
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds
+from voxrank.data.shards import Shard
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.extraction import OnAudio, ShardSketch, encode_shards
 from voxrank.joint import SketchedLayer, SketchKey, keys_of
-from voxrank.shards import Shard
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
 from voxrank.sketches.sample import Sample

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.config import SequenceOptions, TuningOptions
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError, OptionError, UtteranceError
-from voxrank.shards import Item
 from voxrank.targets.sequence import units_of
 from voxrank.targets.units import FIRST, Inventory, Speller, Units
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from voxrank.data.audio import Waveform
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.errors import UtteranceError
 from voxrank.extraction import decode_or_reason
-from voxrank.shards import Item
 
 
 @dataclass(frozen=True)

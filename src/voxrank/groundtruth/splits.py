@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from voxrank.config import TuningOptions
+from voxrank.data.shards import Item
 from voxrank.data.splits import PART_NAMES, part_of
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError
-from voxrank.shards import Item
 
 TRAIN, VALIDATION, TEST = (PART_NAMES[part] for part in ("train", "validation", "test"))
 """Words for the parts in the names of splits, in any case."""

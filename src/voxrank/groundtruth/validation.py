@@ -22,6 +22,7 @@ from voxrank._support.progress import Progress
 from voxrank._support.versions import version
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions, TuningOptions
 from voxrank.data.read import read_dataset
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder
@@ -38,7 +39,6 @@ from voxrank.joint import JOINT_KINDS
 from voxrank.preparation import check_dataset_skips, readable_items
 from voxrank.ranking import rank
 from voxrank.results import Ranking, check_folder
-from voxrank.shards import Item
 from voxrank.stable import parse_layers
 
 logger = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ from voxrank.aligners.reference import agreement, choose_reference
 from voxrank.aligners.registry import AlignerSpec, parse_aligner, related
 from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError, UtteranceError
 from voxrank.preparation import prepare
-from voxrank.shards import Item
 from voxrank.targets.ctc import BLANK
 
 _spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")

@@ -15,10 +15,10 @@ from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions
 from voxrank.data import audio
 from voxrank.data.audio import decode, probe
+from voxrank.data.shards import Item
 from voxrank.data.sources import FileRegion, HeldAudio, as_file, digest_of_audio, stamp_of
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.errors import UtteranceError
-from voxrank.shards import Item
 
 RATE = 16_000
 

@@ -20,13 +20,13 @@ from voxrank.cli.main import exit_code
 from voxrank.config import EncoderOptions, SequenceOptions, TuningOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
+from voxrank.data.shards import Item
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError
 from voxrank.finetune import check_tunable, script, winner
 from voxrank.finetune.winner import counterpart
 from voxrank.groundtruth import heads, splits, strategies, training
 from voxrank.groundtruth.answers import find_answers
-from voxrank.shards import Item
 
 FAMILIES = [
     *("hubert-group", "hubert-layer", "wav2vec2-group", "wav2vec2-layer", "wavlm-group", "wavlm-layer", "data2vec"),

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from voxrank.config import SequenceOptions, TuningOptions
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import DataError, OptionError
 from voxrank.groundtruth.answers import BLANK, SPACE, Answers, find_answers, spelled_out
 from voxrank.groundtruth.metrics import measure
-from voxrank.shards import Item
 
 
 def data(task, rows, column):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from voxrank.config import TuningOptions
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.errors import DataError
 from voxrank.groundtruth.splits import divide, some
-from voxrank.shards import Item
 
 LABELS = ("no", "yes", "stop")
 

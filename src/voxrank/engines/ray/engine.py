@@ -12,6 +12,7 @@ from typing import Self
 from voxrank.cache.entries import Entry
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
+from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import BlockSum, ModelSketch
@@ -22,7 +23,6 @@ from voxrank.engines.ray.worker import Assignment, Load
 from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio, ShardSketch
 from voxrank.joint import SketchedLayer
-from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
 
 Note = Callable[[str], None]

@@ -16,12 +16,12 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError
 from voxrank.cache.keys import AudioDigest, Place
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds
+from voxrank.data.shards import Item, Shard
 from voxrank.engines.local import ModelSketch
 from voxrank.engines.ray.crew import ATTEMPTS, LISTEN_S, LOST, Crew, Member, refuse
 from voxrank.engines.ray.worker import Assignment
 from voxrank.errors import RunError, reason
 from voxrank.extraction import OnAudio
-from voxrank.shards import Item, Shard
 
 SHARE = 3
 """A chunk is one part in so many of what each worker would have to do still."""

@@ -19,12 +19,12 @@ from voxrank._support.memory import keep_heap_small
 from voxrank.cache.keys import AudioDigest, Place, model_key
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
+from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.errors import RunError
 from voxrank.extraction import encode_shards
 from voxrank.joint import SketchedLayer
-from voxrank.shards import Shard
 from voxrank.targets.labels import Targets
 
 Load = Callable[[str, EncoderOptions], Encoder]
