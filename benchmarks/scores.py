@@ -33,8 +33,8 @@ from voxrank.config import ExtractionOptions
 from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Layer, LayerFrames, Waveform
+from voxrank.encoders.joint import sketch_key
 from voxrank.engines.local import sketch_model
-from voxrank.joint import sketch_key
 from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.sliced import draw_directions, sliced_wasserstein

@@ -186,7 +186,7 @@ def fakes(monkeypatch):
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.stable.load_encoder", load)
+    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
 
 
 @pytest.fixture

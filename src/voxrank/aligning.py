@@ -16,9 +16,9 @@ from voxrank.aligners.registry import favoured, load_aligner, parse_aligner
 from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
+from voxrank.encoders.pool import Stable
 from voxrank.errors import OptionError
 from voxrank.preparation import Prepared, Unaligned
-from voxrank.stable import Stable
 
 logger = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceO
 from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
+from voxrank.encoders.pool import Stable
 from voxrank.errors import OptionError
 from voxrank.preparation import Prepared, Unaligned, prepare
 from voxrank.results import check_folder
-from voxrank.stable import Stable
 from voxrank.targets.labels import Targets
 from voxrank.targets.tags import SPOKEN_NOISE
 from voxrank.targets.timeline import UNLABELLED, Timeline

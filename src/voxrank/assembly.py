@@ -16,7 +16,7 @@ from voxrank._support.versions import version
 from voxrank.config import Seconds
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
-from voxrank.joint import layer_label
+from voxrank.encoders.joint import layer_label
 from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
 from voxrank.preparation import Origin, Prepared
 from voxrank.racing import first_share

@@ -24,8 +24,7 @@ from voxrank.data.prefetch import prefetch
 from voxrank.data.shards import Item, Shard
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
-from voxrank.errors import RunError, UtteranceError
-from voxrank.joint import (
+from voxrank.encoders.joint import (
     RANKED_LABELS,
     SketchedLayer,
     SketchKey,
@@ -35,6 +34,7 @@ from voxrank.joint import (
     layer_label,
     sketch_key,
 )
+from voxrank.errors import RunError, UtteranceError
 from voxrank.labelling import Stretches, label_frames, stretch_means
 from voxrank.pooling import segment_frames, segment_means
 from voxrank.sketches.moments import Moments, sum_runs

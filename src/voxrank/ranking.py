@@ -32,6 +32,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.detailing import Detailing
+from voxrank.encoders.pool import Stable, parse_layers
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
@@ -41,7 +42,6 @@ from voxrank.running import Run
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS
 from voxrank.scoring import LabelComparison, Tally
-from voxrank.stable import Stable, parse_layers
 from voxrank.targets.labels import remarks
 from voxrank.targets.timeline import UNLABELLED
 from voxrank.tuned import TUNED, Asked

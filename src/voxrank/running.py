@@ -11,13 +11,13 @@ from voxrank._support.progress import Progress
 from voxrank.cache.store import Cache
 from voxrank.config import ExtractionOptions, StoppingOptions
 from voxrank.data.shards import Shard
+from voxrank.encoders.joint import SketchedLayer
+from voxrank.encoders.pool import Stable
 from voxrank.engines.base import Engine
 from voxrank.engines.local import ModelSketch
-from voxrank.joint import SketchedLayer
 from voxrank.preparation import Prepared
 from voxrank.racing import Standing, beaten, plan_rounds
 from voxrank.scoring import LabelComparison, Tally
-from voxrank.stable import Stable
 from voxrank.tuned import Asked
 
 logger = logging.getLogger(__name__)

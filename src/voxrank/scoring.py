@@ -12,9 +12,17 @@ from scipy.stats import spearmanr
 
 from voxrank.config import UseOptions
 from voxrank.data.utterance import Skipped
+from voxrank.encoders.joint import (
+    RANKED_LABELS,
+    CandidateLayer,
+    LayerVersion,
+    SketchKey,
+    front,
+    layer_label,
+    sketch_key,
+)
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import RunError
-from voxrank.joint import RANKED_LABELS, CandidateLayer, LayerVersion, SketchKey, front, layer_label, sketch_key
 from voxrank.ordering import Array, goodness_by
 from voxrank.results import Sensitivity, is_equal
 from voxrank.scores import Score, get_score

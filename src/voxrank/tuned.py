@@ -25,8 +25,8 @@ import numpy as np
 
 from voxrank.config import UseOptions
 from voxrank.encoders.base import Layer
+from voxrank.encoders.joint import CandidateLayer, JointKind, JointLayer
 from voxrank.errors import OptionError
-from voxrank.joint import CandidateLayer, JointKind, JointLayer
 from voxrank.scores.estimate import Estimate
 
 TUNED = "tuned"

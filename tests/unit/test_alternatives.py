@@ -22,10 +22,10 @@ from voxrank.config import (
 )
 from voxrank.data.read import read_dataset
 from voxrank.encoders.base import Layer
+from voxrank.encoders.joint import JointLayer, LayerVersion, SketchKey
 from voxrank.engines.local import sketch_model
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.extraction import empty_sketch
-from voxrank.joint import JointLayer, LayerVersion, SketchKey
 from voxrank.preparation import prepare
 from voxrank.scores.estimate import Estimate
 from voxrank.scoring import Candidate, LabelComparison
@@ -70,7 +70,7 @@ def deep(monkeypatch):
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.stable.load_encoder", load)
+    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
 
 
 def ranked(manifest, *against, sample=None, blocks=10, target="segments", aligner="flat", **options):

@@ -177,7 +177,7 @@ def test_the_key_of_a_model_is_its_content():
 
 def test_a_model_that_does_not_tell_its_weights_is_never_looked_up(tones, passes, kept, monkeypatch):
     monkeypatch.setattr(FakeEncoder, "weights", lambda self: {})
-    monkeypatch.setattr("voxrank.stable.load_encoder", lambda spec, options: FakeEncoder())
+    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: FakeEncoder())
     told = []
     watcher = Progress()
     watcher.note = told.append
@@ -322,7 +322,7 @@ def test_what_a_model_could_not_use_is_remembered(tones, kept, monkeypatch):
                     piece.frames[: piece.lengths[0]] = float("nan")
                 yield piece
 
-    monkeypatch.setattr("voxrank.stable.load_encoder", lambda spec, options: Choosy())
+    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Choosy())
     first, again = (voxrank.rank(tones, ["choosy"], cache=kept) for _ in range(2))
     assert first.skipped
     assert set(again.skipped) == set(first.skipped)

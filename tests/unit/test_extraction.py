@@ -12,9 +12,9 @@ from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item, Shard
 from voxrank.encoders.base import LayerFrames
+from voxrank.encoders.joint import SketchKey
 from voxrank.errors import RunError
 from voxrank.extraction import plan_batches, sketch_shards
-from voxrank.joint import SketchKey
 from voxrank.targets.labels import Targets, Timed, utterance_targets
 from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.testing.encoders import FakeEncoder

@@ -188,7 +188,7 @@ def models():
         return encoder
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxrank.stable.load_encoder", load)
+        patch.setattr("voxrank.encoders.pool.load_encoder", load)
         yield ["deaf-1", "good-2", "deaf-3", "deaf-4"]
 
 

@@ -12,11 +12,11 @@ from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions, ExtractionOptions, UseOptions
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.encoders.base import Layer, LayerFrames
+from voxrank.encoders.joint import sketch_key
+from voxrank.encoders.pool import parse_layers
 from voxrank.errors import OptionError, RunError
-from voxrank.joint import sketch_key
 from voxrank.ranking import default_score
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
-from voxrank.stable import parse_layers
 from voxrank.testing.encoders import FakeEncoder
 
 LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
@@ -111,7 +111,7 @@ def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
                 piece.frames.fill_(float("nan"))
                 yield piece
 
-    monkeypatch.setattr("voxrank.stable.load_encoder", lambda spec, options: Useless())
+    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Useless())
     with pytest.raises(
         RunError, match=r"fake-a could use none of the utterances; the first reason: layer 0 \(input\) gave NaN"
     ):
@@ -180,7 +180,7 @@ def test_joint_layers_score_as_the_mean_and_the_concatenation_of_frames(fakes, t
             yield LayerFrames(1, torch.cat([one.frames, two.frames], dim=1), one.lengths)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxrank.stable.load_encoder", lambda spec, options: Together())
+        patch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Together())
         direct = voxrank.rank(tones, ["fake-t"], extraction=options, scores=["logme", "knn"])
     for layer in ranking.layers:
         if isinstance(layer.layer, str):
@@ -209,7 +209,7 @@ def test_a_dataset_object_takes_no_reading_options(tones):
 
 
 def test_large_models_are_loaded_again_when_their_turn_comes(fakes, tones, monkeypatch):
-    monkeypatch.setattr("voxrank.stable.KEPT_PARAMETERS", 0)
+    monkeypatch.setattr("voxrank.encoders.pool.KEPT_PARAMETERS", 0)
     assert len(voxrank.rank(tones, ["fake-a", "fake-b"], encoder=EncoderOptions()).models) == 2
 
 

@@ -10,9 +10,9 @@ import voxrank
 from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions, UseOptions
 from voxrank.encoders.base import Layer
+from voxrank.encoders.joint import JointLayer
 from voxrank.engines.local import LocalRunner
 from voxrank.errors import OptionError
-from voxrank.joint import JointLayer
 from voxrank.report.terminal import verdict
 from voxrank.scores.estimate import Estimate
 from voxrank.tuned import Asked, expected

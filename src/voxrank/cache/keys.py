@@ -15,7 +15,7 @@ from voxrank.config import EncoderOptions
 from voxrank.data.sources import AudioSource, Stamp
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.code import code_digest
-from voxrank.joint import JointLayer, LayerVersion, SketchedLayer
+from voxrank.encoders.joint import JointLayer, LayerVersion, SketchedLayer
 from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline
 

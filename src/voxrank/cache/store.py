@@ -48,9 +48,9 @@ from voxrank.data.shards import Item, Shard
 from voxrank.data.sources import UNCHANGING, digest_of_audio, stamp_of
 from voxrank.data.utterance import Skipped, Utterance
 from voxrank.encoders.base import Encoder
+from voxrank.encoders.joint import SketchedLayer, keys_of, sketch_key
 from voxrank.errors import OptionError, SketchError, UtteranceError, reason
 from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
-from voxrank.joint import SketchedLayer, keys_of, sketch_key
 from voxrank.sketches.blocks import upper
 from voxrank.sketches.store import load_sketches
 from voxrank.targets.labels import Targets

@@ -11,10 +11,10 @@ from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
 from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
+from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import LocalEngine, ModelSketch
 from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio
-from voxrank.joint import SketchedLayer
 from voxrank.targets.labels import Targets
 
 

@@ -25,6 +25,8 @@ from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.joint import JOINT_KINDS
+from voxrank.encoders.pool import parse_layers
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
 from voxrank.groundtruth.agreement import agreement
@@ -35,11 +37,9 @@ from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, 
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
-from voxrank.joint import JOINT_KINDS
 from voxrank.preparation import check_dataset_skips, readable_items
 from voxrank.ranking import rank
 from voxrank.results import Ranking, check_folder
-from voxrank.stable import parse_layers
 
 logger = logging.getLogger(__name__)
 

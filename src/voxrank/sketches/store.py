@@ -29,8 +29,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from voxrank._support.files import replacing
+from voxrank.encoders.joint import SketchKey
 from voxrank.errors import SketchError, reason
-from voxrank.joint import SketchKey
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums
 from voxrank.sketches.moments import Moments, Runs

@@ -11,9 +11,9 @@ from torch import nn
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders import registry
+from voxrank.encoders.pool import Stable
 from voxrank.encoders.precision import compare_features, rounding_bound
 from voxrank.encoders.registry import load_encoder
-from voxrank.stable import Stable
 from voxrank.testing.encoders import FakeEncoder
 
 _spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
@@ -204,7 +204,7 @@ def test_the_note_is_shown_and_logged(monkeypatch, caplog):
         encoder.notes = ("features in bfloat16 are wrong: it is computed in float32",)
         return encoder
 
-    monkeypatch.setattr("voxrank.stable.load_encoder", load)
+    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
     watcher = Watcher()
     with caplog.at_level(logging.INFO, "voxrank"):
         Stable(["a/b"], EncoderOptions(dtype="bfloat16"), watcher)

@@ -8,13 +8,13 @@ import pytest
 from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, EncoderOptions, EngineOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
+from voxrank.encoders.joint import JointLayer, LayerVersion
 from voxrank.engines.base import engine_of
 from voxrank.engines.local import LocalEngine, sketch_model
 from voxrank.engines.ray import crew, gathering
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError, OptionError, RunError
-from voxrank.joint import JointLayer, LayerVersion
 from voxrank.preparation import prepare
 from voxrank.sketches.sample import utterance_key
 

@@ -15,10 +15,10 @@ from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
 from voxrank.data.utterance import Skipped
+from voxrank.encoders.joint import SketchKey
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import SketchError
 from voxrank.extraction import ShardSketch
-from voxrank.joint import SketchKey
 from voxrank.sketches import store
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums

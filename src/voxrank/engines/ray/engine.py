@@ -14,6 +14,7 @@ from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
 from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
+from voxrank.encoders.joint import SketchedLayer
 from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.engines.ray.cluster import Cluster
@@ -22,7 +23,6 @@ from voxrank.engines.ray.gathering import Gathering, lean
 from voxrank.engines.ray.worker import Assignment, Load
 from voxrank.errors import OptionError
 from voxrank.extraction import OnAudio, ShardSketch
-from voxrank.joint import SketchedLayer
 from voxrank.targets.labels import Targets
 
 Note = Callable[[str], None]

@@ -21,10 +21,10 @@ from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
+from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.errors import RunError
 from voxrank.extraction import encode_shards
-from voxrank.joint import SketchedLayer
 from voxrank.targets.labels import Targets
 
 Load = Callable[[str, EncoderOptions], Encoder]

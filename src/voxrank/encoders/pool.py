@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.joint import JOINT_KINDS, CandidateLayer, JointLayer
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
-from voxrank.joint import JOINT_KINDS, CandidateLayer, JointLayer
 
 logger = logging.getLogger(__name__)
 
