@@ -50,7 +50,7 @@ from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
 from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import ModelSketch, sketch_model
-from voxrank.extraction import plan_batches
+from voxrank.extraction.shard import plan_batches
 from voxrank.scores import get_score, score_names
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.view import LayerView
@@ -312,7 +312,7 @@ def synthetic(item: Item, sample_rate: int) -> Waveform:
 @contextmanager
 def audio_from(make: Callable[[Item, int], Waveform]) -> Iterator[None]:
     """Shards take their audio from this function rather than from files."""
-    with mock.patch("voxrank.extraction.decode_or_reason", make):
+    with mock.patch("voxrank.extraction.shard.decode_or_reason", make):
         yield
 
 

@@ -31,7 +31,7 @@ from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.base import Encoder, Waveform
 from voxrank.encoders.registry import load_encoder
-from voxrank.extraction import plan_batches
+from voxrank.extraction.shard import plan_batches
 from voxrank.ranking import rank
 
 MANIFEST = DATA / "arabic-commands" / "manifest.csv"

@@ -25,7 +25,7 @@ from voxrank.encoders.base import Layer
 from voxrank.encoders.joint import JointLayer, LayerVersion, SketchKey
 from voxrank.engines.local import sketch_model
 from voxrank.errors import DataError, OptionError, UtteranceError
-from voxrank.extraction import empty_sketch
+from voxrank.extraction.shard import empty_sketch
 from voxrank.preparation import prepare
 from voxrank.scores.estimate import Estimate
 from voxrank.scoring import Candidate, LabelComparison

@@ -289,7 +289,7 @@ def test_audio_that_changes_while_it_is_read_is_not_kept(fakes, tones, passes, k
                 file.write(b"\0\0")
         return samples
 
-    monkeypatch.setattr("voxrank.extraction.decode", changing)
+    monkeypatch.setattr("voxrank.extraction.shard.decode", changing)
     voxrank.rank(tones, ["fake-a"], cache=kept)
     assert sum(one.utterances for one in Cache(kept).holdings()) == 35
 
@@ -304,7 +304,7 @@ def test_audio_that_could_not_be_read_is_tried_again(fakes, tones, passes, kept,
         return decode(utterance, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr("voxrank.extraction.decode", vanishing)
+        patch.setattr("voxrank.extraction.shard.decode", vanishing)
         first = voxrank.rank(tones, ["fake-a"], cache=kept)
     assert [one.reason for one in first.skipped] == ["no such file; a relative path starts at the manifest's folder"]
     shutil.move(aside, gone)

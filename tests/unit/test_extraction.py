@@ -14,7 +14,7 @@ from voxrank.data.shards import Item, Shard
 from voxrank.encoders.base import LayerFrames
 from voxrank.encoders.joint import SketchKey
 from voxrank.errors import RunError
-from voxrank.extraction import plan_batches, sketch_shards
+from voxrank.extraction.shard import plan_batches, sketch_shards
 from voxrank.targets.labels import Targets, Timed, utterance_targets
 from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.testing.encoders import FakeEncoder

@@ -16,7 +16,7 @@ from voxrank.config import Seconds
 from voxrank.data.prefetch import prefetch
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import UtteranceError
-from voxrank.extraction import BATCHES_AHEAD, decode_or_reason, plan_batches, retried
+from voxrank.extraction.shard import BATCHES_AHEAD, decode_or_reason, plan_batches, retried
 from voxrank.sketches.sample import utterance_key
 
 LONG_S = 10.0

@@ -50,7 +50,7 @@ from voxrank.data.utterance import Skipped, Utterance
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer, keys_of, sketch_key
 from voxrank.errors import OptionError, SketchError, UtteranceError, reason
-from voxrank.extraction import ShardSketch, add_means, empty_sketch, is_by_utterance
+from voxrank.extraction.shard import ShardSketch, add_means, empty_sketch, is_by_utterance
 from voxrank.sketches.blocks import upper
 from voxrank.sketches.store import load_sketches
 from voxrank.targets.labels import Targets

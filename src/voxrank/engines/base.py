@@ -14,7 +14,7 @@ from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import LocalEngine, ModelSketch
 from voxrank.errors import OptionError
-from voxrank.extraction import OnAudio
+from voxrank.extraction.shard import OnAudio
 from voxrank.targets.labels import Targets
 
 

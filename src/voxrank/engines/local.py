@@ -14,7 +14,7 @@ from voxrank.data.shards import Shard
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer, SketchKey, keys_of
-from voxrank.extraction import OnAudio, ShardSketch, encode_shards
+from voxrank.extraction.shard import OnAudio, ShardSketch, encode_shards
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
 from voxrank.sketches.sample import Sample

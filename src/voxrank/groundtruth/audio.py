@@ -12,7 +12,7 @@ from voxrank.data.shards import Item
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.errors import UtteranceError
-from voxrank.extraction import decode_or_reason
+from voxrank.extraction.shard import decode_or_reason
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, nev
         return audio.decode(utterance, rate)
 
     threads = []
-    monkeypatch.setattr("voxrank.extraction.decode", sleeping)
+    monkeypatch.setattr("voxrank.extraction.shard.decode", sleeping)
     found = voxrank.rank(tones, ["logmel"])
     assert [(thread.is_alive(), thread.daemon) for thread in threads] == [(True, True)]
     [skipped] = found.skipped

@@ -18,7 +18,7 @@ from voxrank.data.utterance import Skipped
 from voxrank.encoders.joint import SketchKey
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import SketchError
-from voxrank.extraction import ShardSketch
+from voxrank.extraction.shard import ShardSketch
 from voxrank.sketches import store
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums

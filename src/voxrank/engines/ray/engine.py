@@ -22,7 +22,7 @@ from voxrank.engines.ray.crew import Crew
 from voxrank.engines.ray.gathering import Gathering, lean
 from voxrank.engines.ray.worker import Assignment, Load
 from voxrank.errors import OptionError
-from voxrank.extraction import OnAudio, ShardSketch
+from voxrank.extraction.shard import OnAudio, ShardSketch
 from voxrank.targets.labels import Targets
 
 Note = Callable[[str], None]

@@ -21,7 +21,7 @@ from voxrank.engines.local import ModelSketch
 from voxrank.engines.ray.crew import ATTEMPTS, LISTEN_S, LOST, Crew, Member, refuse
 from voxrank.engines.ray.worker import Assignment
 from voxrank.errors import RunError, reason
-from voxrank.extraction import OnAudio
+from voxrank.extraction.shard import OnAudio
 
 SHARE = 3
 """A chunk is one part in so many of what each worker would have to do still."""

@@ -24,7 +24,7 @@ from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.errors import RunError
-from voxrank.extraction import encode_shards
+from voxrank.extraction.shard import encode_shards
 from voxrank.targets.labels import Targets
 
 Load = Callable[[str, EncoderOptions], Encoder]

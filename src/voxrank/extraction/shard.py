@@ -35,8 +35,8 @@ from voxrank.encoders.joint import (
     sketch_key,
 )
 from voxrank.errors import RunError, UtteranceError
-from voxrank.labelling import Stretches, label_frames, stretch_means
-from voxrank.pooling import segment_frames, segment_means
+from voxrank.extraction.labelling import Stretches, label_frames, stretch_means
+from voxrank.extraction.pooling import segment_frames, segment_means
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.projections import BLOCK_LIMIT, Projected, Quantiles, project

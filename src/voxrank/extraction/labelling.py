@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
 from voxrank.encoders.base import LayerFrames
-from voxrank.pooling import segment_means
+from voxrank.extraction.pooling import segment_means
 from voxrank.targets.timeline import UNLABELLED, Timeline
 
 Ids = NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""One shard: audio, frames of every layer, sketches."""
