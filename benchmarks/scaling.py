@@ -31,6 +31,7 @@ import ray
 from threadpoolctl import threadpool_limits
 
 from common import DATA, MODELS, load, provenance, save
+from voxrank.alignment.preparation import Prepared, prepare
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset
@@ -41,7 +42,6 @@ from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
 from voxrank.engines.ray.gathering import HAND_OVER_S, chunk_size, lean
 from voxrank.engines.ray.worker import Assignment
-from voxrank.preparation import Prepared, prepare
 from voxrank.sketches.moments import Moments
 
 MANIFEST = DATA / "arabic-commands" / "manifest.csv"

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxrank.alignment import AlignedData, align
+    from voxrank.alignment.align import AlignedData, align
     from voxrank.config import (
         CacheOptions,
         EncoderOptions,
@@ -70,7 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "voxrank.alignment": ("AlignedData", "align"),
+    "voxrank.alignment.align": ("AlignedData", "align"),
     "voxrank.config": (
         *("CacheOptions", "EncoderOptions", "EngineOptions", "ExtractionOptions", "SequenceOptions"),
         *("StoppingOptions", "TuningOptions", "UseOptions"),

@@ -13,12 +13,12 @@ import numpy as np
 
 from voxrank._support.memory import peak_rss_mb
 from voxrank._support.versions import version
+from voxrank.alignment.preparation import Origin, Prepared
 from voxrank.config import Seconds
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.encoders.joint import layer_label
 from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
-from voxrank.preparation import Origin, Prepared
 from voxrank.racing import first_share
 from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores import Score

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxrank._support.threads import one_thread
+from voxrank.alignment.preparation import Prepared
 from voxrank.config import DetailOptions, Seconds
 from voxrank.data.utterance import Dataset
 from voxrank.details import Details, Knowledge, LayerClasses, Picture
@@ -28,7 +29,6 @@ from voxrank.insight.besides import Column, known_besides
 from voxrank.insight.classes import class_views, held_out_classes
 from voxrank.insight.curve import Grown, learning_curve, values_of_parts
 from voxrank.insight.picture import POINTS, Place, pictures
-from voxrank.preparation import Prepared
 from voxrank.results import Ranking
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS

@@ -13,7 +13,8 @@ from typing import Any
 
 from voxrank._support.memory import keep_heap_small
 from voxrank._support.progress import Progress
-from voxrank.aligning import Labelled, check_sequence, label
+from voxrank.alignment.labels import Labelled, check_sequence, label
+from voxrank.alignment.preparation import Prepared, prepare, prepare_source
 from voxrank.assembly import Assembly
 from voxrank.cache.store import Cache
 from voxrank.config import (
@@ -36,7 +37,6 @@ from voxrank.encoders.pool import Stable, parse_layers
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
-from voxrank.preparation import Prepared, prepare, prepare_source
 from voxrank.results import Ranking
 from voxrank.running import Run
 from voxrank.scores import Score, get_score

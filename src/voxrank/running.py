@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from voxrank._support.progress import Progress
+from voxrank.alignment.preparation import Prepared
 from voxrank.cache.store import Cache
 from voxrank.config import ExtractionOptions, StoppingOptions
 from voxrank.data.shards import Shard
@@ -15,7 +16,6 @@ from voxrank.encoders.joint import SketchedLayer
 from voxrank.encoders.pool import Stable
 from voxrank.engines.base import Engine
 from voxrank.engines.local import ModelSketch
-from voxrank.preparation import Prepared
 from voxrank.racing import Standing, beaten, plan_rounds
 from voxrank.scoring import LabelComparison, Tally
 from voxrank.tuned import Asked

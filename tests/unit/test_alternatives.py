@@ -12,7 +12,8 @@ import soundfile
 import voxrank
 from voxrank import racing
 from voxrank._support.progress import Progress
-from voxrank.aligners.uniform import Uniform
+from voxrank.alignment.preparation import prepare
+from voxrank.alignment.uniform import Uniform
 from voxrank.cache import store
 from voxrank.config import (
     ExtractionOptions,
@@ -26,7 +27,6 @@ from voxrank.encoders.joint import JointLayer, LayerVersion, SketchKey
 from voxrank.engines.local import sketch_model
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.extraction.shard import empty_sketch
-from voxrank.preparation import prepare
 from voxrank.scores.estimate import Estimate
 from voxrank.scoring import Candidate, LabelComparison
 from voxrank.targets.timeline import Timeline
@@ -251,7 +251,7 @@ def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking
     plain = ranked(letters, target="text", models=["logmel", "mfcc"])
     notes = Notes()
     with monkeypatch.context() as patched:
-        patched.setattr("voxrank.aligners.uniform.Uniform.align", failing_for({3}))
+        patched.setattr("voxrank.alignment.uniform.Uniform.align", failing_for({3}))
         found = ranked(letters, "uniform", target="text", models=["logmel", "mfcc"], progress=notes)
     assert_same(found, plain)
     assert found.skipped == ()
@@ -259,7 +259,7 @@ def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking
 
 
 def test_an_alternative_that_aligns_nothing_is_refused(letters, monkeypatch):
-    monkeypatch.setattr("voxrank.aligners.uniform.Uniform.align", failing_for(set(range(16))))
+    monkeypatch.setattr("voxrank.alignment.uniform.Uniform.align", failing_for(set(range(16))))
     with pytest.raises(DataError, match="none of the 16 utterances could be aligned by uniform; leave --against"):
         ranked(letters, "uniform", target="text", models=["logmel"])
 
@@ -271,7 +271,7 @@ def test_an_alternative_of_a_single_frame_does_not_end_a_run(deep, letters, monk
         first = Timeline(np.array([0.05]), np.array([0.061]), transcripts[0].labels[:1])
         return [first, *(UtteranceError("too short") for _ in transcripts[1:])]
 
-    monkeypatch.setattr("voxrank.aligners.uniform.Uniform.align", one_frame)
+    monkeypatch.setattr("voxrank.alignment.uniform.Uniform.align", one_frame)
     notes, options = Notes(), {"target": "text", "models": ["fake-a"], "aligner": "flat:logmel"} | options
     found = ranked(letters, "uniform", progress=notes, **options)
     assert_same(found, ranked(letters, **options))

@@ -10,12 +10,12 @@ from scipy.stats import spearmanr
 
 import voxrank
 from voxrank._support.progress import Progress
+from voxrank.alignment.preparation import Prepared, Unaligned, prepare
 from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.audio import decode
 from voxrank.data.read import read_dataset
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import DataError, OptionError
-from voxrank.preparation import Prepared, Unaligned, prepare
 from voxrank.scores import LogME
 from voxrank.targets.timeline import Timeline
 

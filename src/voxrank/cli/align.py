@@ -83,7 +83,7 @@ def align(
     )
     sequence = SequenceOptions(unit=unit, language=language, aligner=aligner)
     with log_to(out_dir), watch(err()) as progress:
-        from voxrank.alignment import align as run
+        from voxrank.alignment.align import align as run
 
         found = run(
             data,

@@ -137,7 +137,7 @@ def sequence_facts(
     dataset: Dataset, options: SequenceOptions, audio: AudioCheck
 ) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
     """Of transcripts or segments: how often each class is said, what `voxrank rank` would remark on, what it skips."""
-    from voxrank.preparation import Prepared, prepare
+    from voxrank.alignment.preparation import Prepared, prepare
     from voxrank.targets.labels import remarks
 
     try:

@@ -20,6 +20,7 @@ import torch
 from voxrank._support.memory import peak_rss_mb
 from voxrank._support.progress import Progress
 from voxrank._support.versions import version
+from voxrank.alignment.preparation import check_dataset_skips, readable_items
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions, TuningOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
@@ -37,7 +38,6 @@ from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, 
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
-from voxrank.preparation import check_dataset_skips, readable_items
 from voxrank.ranking import rank
 from voxrank.results import Ranking, check_folder
 

@@ -10,19 +10,19 @@ import torch
 import transformers as tf
 
 import voxrank
-from voxrank.aligners.base import Transcript
-from voxrank.aligners.ctc import Ctc, find_unit
-from voxrank.aligners.frames import ENOUGH_S, LONG_S, Framed, LayerSource, divided, frames_of_layers
-from voxrank.aligners.posteriors import heard, log_softmax
-from voxrank.aligners.reference import agreement, choose_reference
-from voxrank.aligners.registry import AlignerSpec, parse_aligner, related
+from voxrank.alignment.base import Transcript
+from voxrank.alignment.ctc import Ctc, find_unit
+from voxrank.alignment.frames import ENOUGH_S, LONG_S, Framed, LayerSource, divided, frames_of_layers
+from voxrank.alignment.posteriors import heard, log_softmax
+from voxrank.alignment.preparation import prepare
+from voxrank.alignment.reference import agreement, choose_reference
+from voxrank.alignment.registry import AlignerSpec, parse_aligner, related
 from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError, UtteranceError
-from voxrank.preparation import prepare
 from voxrank.targets.ctc import BLANK
 
 _spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")
@@ -242,11 +242,11 @@ def test_frames_know_their_times(spelled):
 
 
 def test_what_is_not_fitted_is_aligned_by_the_model(spelled, monkeypatch):
-    from voxrank.aligners.flat import Flat
+    from voxrank.alignment.flat import Flat
 
     ready, encoder = transcripts_of(spelled), load_encoder("logmel")
     whole = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
-    monkeypatch.setattr("voxrank.aligners.frames.FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
+    monkeypatch.setattr("voxrank.alignment.frames.FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
     part = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
     apart = [np.abs(a.starts - b.starts).mean() for a, b in zip(whole, part, strict=True)]
     assert np.mean(apart) < 0.03

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 import voxrank
+from voxrank.alignment.preparation import Unaligned, prepare, prepare_source
 from voxrank.config import ExtractionOptions, SequenceOptions
 from voxrank.data import levels, listening
 from voxrank.data.audio import Probed, decode, probe
@@ -16,7 +17,6 @@ from voxrank.data.levels import Treatment, clipped_share, decide, measure, read_
 from voxrank.data.listening import check_audio, spread_sample
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.errors import DataError, UtteranceError
-from voxrank.preparation import Unaligned, prepare, prepare_source
 
 RATE = 16_000
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from voxrank.alignment.preparation import prepare
 from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, EncoderOptions, EngineOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
@@ -15,7 +16,6 @@ from voxrank.engines.ray import crew, gathering
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError, OptionError, RunError
-from voxrank.preparation import prepare
 from voxrank.sketches.sample import utterance_key
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector

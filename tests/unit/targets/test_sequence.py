@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voxrank.alignment.preparation import prepare
 from voxrank.config import ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Segment, Utterance
 from voxrank.errors import DataError, UtteranceError
-from voxrank.preparation import prepare
 from voxrank.targets.sequence import (
     OVERLAP_TOLERANCE_S,
     behind_the_end,

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
-from voxrank.aligners.frames import Framed, LayerSource
-from voxrank.aligners.posteriors import heard, log_softmax
+from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
+from voxrank.alignment.frames import Framed, LayerSource
+from voxrank.alignment.posteriors import heard, log_softmax
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.timeline import Timeline
 

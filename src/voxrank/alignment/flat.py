@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
-from voxrank.aligners.frames import Framed, LayerSource
+from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
+from voxrank.alignment.frames import Framed, LayerSource
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.ctc import Alignment
 from voxrank.targets.flatstart import FrameModel, Spoken, flat_start, quiet_frames

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.aligners.base import Transcript
-from voxrank.aligners.flat import fit_frames
-from voxrank.aligners.frames import Framed, divided, frames_of_layers
+from voxrank.alignment.base import Transcript
+from voxrank.alignment.flat import fit_frames
+from voxrank.alignment.frames import Framed, divided, frames_of_layers
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.timeline import Timeline

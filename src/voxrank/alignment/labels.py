@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxrank._support.progress import Progress
-from voxrank.aligners.base import AlignerRecord
-from voxrank.aligners.kept import Alignments, KnownAlignment
-from voxrank.aligners.registry import favoured, load_aligner, parse_aligner
+from voxrank.alignment.base import AlignerRecord
+from voxrank.alignment.kept import Alignments, KnownAlignment
+from voxrank.alignment.preparation import Prepared, Unaligned
+from voxrank.alignment.registry import favoured, load_aligner, parse_aligner
 from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
 from voxrank.encoders.pool import Stable
 from voxrank.errors import OptionError
-from voxrank.preparation import Prepared, Unaligned
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.aligners.base import OnAudio, Transcript
+from voxrank.alignment.base import OnAudio, Transcript
 from voxrank.config import Seconds
 from voxrank.data.prefetch import prefetch
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform

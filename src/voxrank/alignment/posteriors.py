@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.aligners.base import Transcript
-from voxrank.aligners.frames import Framed
+from voxrank.alignment.base import Transcript
+from voxrank.alignment.frames import Framed
 from voxrank.targets.ctc import BLANK, align
 from voxrank.targets.flatstart import quiet_frames
 from voxrank.targets.timeline import Timeline

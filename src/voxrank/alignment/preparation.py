@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.aligners.base import Aligned, Transcript
+from voxrank.alignment.base import Aligned, Transcript
 from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.listening import AudioCheck, check_audio
 from voxrank.data.names import counted

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
-from voxrank.aligners.frames import Framed, LayerSource
-from voxrank.aligners.posteriors import heard, log_softmax
+from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
+from voxrank.alignment.frames import Framed, LayerSource
+from voxrank.alignment.posteriors import heard, log_softmax
 from voxrank.config import EncoderOptions
 from voxrank.encoders.architectures import load_ctc
 from voxrank.encoders.base import pick_device

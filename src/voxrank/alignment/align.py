@@ -13,16 +13,16 @@ from typing import Any
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank._support.progress import Progress
 from voxrank._support.versions import version
-from voxrank.aligners.base import AlignerRecord
-from voxrank.aligning import label
-from voxrank.alignment_files import AlignedUtterance, save_alignment
+from voxrank.alignment.base import AlignerRecord
+from voxrank.alignment.files import AlignedUtterance, save_alignment
+from voxrank.alignment.labels import label
+from voxrank.alignment.preparation import Prepared, Unaligned, prepare
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.encoders.pool import Stable
 from voxrank.errors import OptionError
-from voxrank.preparation import Prepared, Unaligned, prepare
 from voxrank.results import check_folder
 from voxrank.targets.labels import Targets
 from voxrank.targets.tags import SPOKEN_NOISE

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank._support.versions import version
-from voxrank.aligners.base import Aligned, AlignerRecord, Transcript
+from voxrank.alignment.base import Aligned, AlignerRecord, Transcript
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import digest_of
 from voxrank.cache.store import LIBRARIES, SCHEMA, Cache

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from voxrank.aligners.base import Aligner, Transcript
-from voxrank.aligners.ctc import Ctc
-from voxrank.aligners.flat import Flat
-from voxrank.aligners.frames import LayerSource
-from voxrank.aligners.head import Head
-from voxrank.aligners.reference import choose_reference
-from voxrank.aligners.uniform import Uniform
+from voxrank.alignment.base import Aligner, Transcript
+from voxrank.alignment.ctc import Ctc
+from voxrank.alignment.flat import Flat
+from voxrank.alignment.frames import LayerSource
+from voxrank.alignment.head import Head
+from voxrank.alignment.reference import choose_reference
+from voxrank.alignment.uniform import Uniform
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.registry import load_encoder

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxrank.aligners.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
+from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
 from voxrank.targets.timeline import Timeline
 
 
