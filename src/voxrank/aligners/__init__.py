@@ -1,1 +1,0 @@
-"""Aligners: transcripts → when each unit is heard."""
