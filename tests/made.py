@@ -3,11 +3,11 @@
 import numpy as np
 
 from voxrank.data.utterance import Skipped
-from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve, Picture
 from voxrank.groundtruth.agreement import agreement
 from voxrank.groundtruth.verdict import Cost as ValidationCost
 from voxrank.groundtruth.verdict import Judged, Parts, Truth, Validation
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+from voxrank.results.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve, Picture
+from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 NAMES = ("openai/whisper-base", "facebook/hubert-base-ls960", "pack:ge2e", "logmel")
 CLASSES = ("yes", "no", "stop", "go")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from voxrank.groundtruth.verdict import Validation
     from voxrank.ranking import rank
     from voxrank.report.page import write_page
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 __all__ = [
     "AlignedData",
@@ -84,7 +84,7 @@ _HOMES = {
     "voxrank.groundtruth.verdict": ("Validation",),
     "voxrank.ranking": ("rank",),
     "voxrank.report.page": ("write_page",),
-    "voxrank.results": ("Ranking",),
+    "voxrank.results.ranking": ("Ranking",),
 }
 
 

@@ -20,7 +20,7 @@ from voxrank.data.utterance import Dataset, Skipped
 from voxrank.encoders.joint import layer_label
 from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
 from voxrank.racing import first_share
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores import Score
 from voxrank.scores.registry import COMBINATIONS
 from voxrank.scoring import Candidate, Tally

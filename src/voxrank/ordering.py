@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from voxrank.results import ScoreValue
+from voxrank.results.ranking import ScoreValue
 from voxrank.scores.estimate import CONFIDENCE, Estimate, resample
 from voxrank.scores.registry import COMBINATIONS
 

@@ -37,7 +37,7 @@ from voxrank.encoders.pool import Stable, parse_layers
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 from voxrank.running import Run
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS

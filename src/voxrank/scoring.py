@@ -24,7 +24,7 @@ from voxrank.encoders.joint import (
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import RunError
 from voxrank.ordering import Array, goodness_by
-from voxrank.results import Sensitivity, is_equal
+from voxrank.results.ranking import Sensitivity, is_equal
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS, estimate_all

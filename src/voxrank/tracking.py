@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from voxrank.errors import OptionError, RunError, one_line, reason, shortened
-from voxrank.results import ModelScore, Ranking
+from voxrank.results.ranking import ModelScore, Ranking
 
 EXPERIMENT = "voxrank"
 """Where no experiment is named."""

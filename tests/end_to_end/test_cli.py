@@ -13,7 +13,7 @@ import pytest
 from voxrank.cli.rank import SCORES
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 from voxrank.scores.registry import COMBINATIONS, score_names
 
 FULL = Path("/dev/full")

@@ -28,7 +28,7 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, RunError, UtteranceError, one_line
 from voxrank.report.plots import escaped
 from voxrank.report.progress import BarProgress, LineProgress
-from voxrank.results import save_tables
+from voxrank.results.ranking import save_tables
 
 EVIL = "\x1b]0;owned\x07\x1b[2J[bold red]\x9b31m\u202ea\\"
 """Sets a terminal's title, clears it, is markup to rich, and turns the order of letters round."""

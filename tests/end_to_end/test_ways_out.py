@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import voxrank
 from voxrank.config import DetailOptions, ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import Dataset
 from voxrank.detailing import _best_of, _Standing, _worst_of
-from voxrank.details import Details
 from voxrank.errors import DataError, OptionError
 from voxrank.ordering import Column
-from voxrank.results import ScoreValue
+from voxrank.results.details import Details
+from voxrank.results.ranking import ScoreValue
 
 NAMES = ["fake-a", "fake-b", "fake-c"]
 

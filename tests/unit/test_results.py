@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from voxrank.data.utterance import Skipped
-from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve, Picture
 from voxrank.errors import DataError, OptionError
-from voxrank.results import (
+from voxrank.results.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve, Picture
+from voxrank.results.ranking import (
     Cost,
     DataSummary,
     LayerScore,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxrank.errors import OptionError, RunError
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 from voxrank.tracking import MAX_NAME, Tracker, log_to_mlflow, metrics_of, parameters_of, valid_name
 
 pytest.importorskip("mlflow", reason="the extra mlflow")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from voxrank.config import Seconds
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 
 class Progress:

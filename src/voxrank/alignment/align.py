@@ -23,7 +23,7 @@ from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.encoders.pool import Stable
 from voxrank.errors import OptionError
-from voxrank.results import check_folder
+from voxrank.results.ranking import check_folder
 from voxrank.targets.labels import Targets
 from voxrank.targets.tags import SPOKEN_NOISE
 from voxrank.targets.timeline import UNLABELLED, Timeline

@@ -73,7 +73,7 @@ def align(
     json_out: JsonOption = None,
 ) -> None:
     """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
-    from voxrank.results import check_folder
+    from voxrank.results.ranking import check_folder
 
     check_folder(out_dir)
     encoder = EncoderOptions(

@@ -38,7 +38,7 @@ def checked_json(where: str | None) -> str | None:
         if not where or Path(where).is_dir():
             got = repr(where) if where else "nothing"
             raise OptionError(f"expected --json to be a file or -, got {got}; name one ending in .json")
-        from voxrank.results import check_folder
+        from voxrank.results.ranking import check_folder
 
         check_folder(Path(where).parent)
     return where

@@ -18,7 +18,7 @@ from voxrank.errors import ModelError
 from voxrank.report.terminal import plain
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 SEED = 0
 BASELINES = ("logmel", "mfcc")

@@ -13,11 +13,11 @@ from voxrank.cli.outputs import check_new_file, write_text
 from voxrank.errors import OptionError
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 Form = Literal["markdown", "latex", "csv", "parquet", "json", "card", "finetune"]
 Table = Literal["models", "layers"]
-"""Those of `voxrank.results`, without the time that importing it takes."""
+"""Those of `voxrank.results.ranking`, without the time that importing it takes."""
 
 EPILOG = """
 Examples:
@@ -59,7 +59,7 @@ def export(
 ) -> None:
     """Write a saved ranking as a table, a model card or a script that fine-tunes the winner."""
     _check(to, table, out_file, trust_remote_code)
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
     ranking = Ranking.load(folder)
     chosen = table or ("layers" if to in ("csv", "parquet") else "models")

@@ -12,7 +12,7 @@ from voxrank.cli.common import err
 from voxrank.errors import OptionError, RunError, VoxrankError
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 
 @dataclass(frozen=True)

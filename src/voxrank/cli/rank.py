@@ -56,15 +56,15 @@ from voxrank.config import (
     Strategy,
     UseOptions,
 )
-from voxrank.details import Details
 from voxrank.errors import OptionError
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
+from voxrank.results.details import Details
 
 if TYPE_CHECKING:
     from voxrank.report.live import LiveView
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 REPORT = "report.html"
 
@@ -340,7 +340,7 @@ def run_and_show(
         outputs: what else.
     """
     if out_dir is not None:
-        from voxrank.results import check_folder
+        from voxrank.results.ranking import check_folder
 
         check_folder(out_dir)
     with ExitStack() as stack:

@@ -37,7 +37,7 @@ def report(
     json_out: JsonOption = None,
 ) -> None:
     """Write report.html for a ranking that was saved."""
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
     ranking = Ranking.load(folder)
     home = folder if folder.is_dir() else folder.parent

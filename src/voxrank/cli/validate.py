@@ -172,7 +172,7 @@ def validate(
     )
     with ExitStack() as stack:
         if out_dir is not None:
-            from voxrank.results import check_folder
+            from voxrank.results.ranking import check_folder
 
             check_folder(out_dir)
             stack.enter_context(log_to(out_dir))

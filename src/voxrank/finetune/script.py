@@ -17,7 +17,7 @@ from voxrank.errors import OptionError
 from voxrank.finetune.winner import Winner, find_winner
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 TASKS = {
     "classification": "classification",

@@ -16,7 +16,7 @@ from voxrank.errors import ModelError, OptionError, listed
 if TYPE_CHECKING:
     import torch
 
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 WHISPER = re.compile(r"(?:faster-)?whisper-((?:tiny|base|small|medium)(?:\.en)?|large(?:-v[123])?|large-v3-turbo)")
 """What folders of Whisper checkpoints for CTranslate2 are called."""

@@ -39,7 +39,7 @@ from voxrank.groundtruth.transducer_head import check_transducer, transducer_hea
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
 from voxrank.ranking import rank
-from voxrank.results import Ranking, check_folder
+from voxrank.results.ranking import Ranking, check_folder
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.groundtruth.correlation import DECIMALS
-from voxrank.results import save_tables
+from voxrank.results.ranking import save_tables
 
 if TYPE_CHECKING:
     import pandas as pd

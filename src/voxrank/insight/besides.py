@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.data.utterance import Dataset
-from voxrank.details import Knowledge
+from voxrank.results.details import Knowledge
 from voxrank.sketches.products import Array
 from voxrank.sketches.sample import Keys, Sample, utterance_key
 

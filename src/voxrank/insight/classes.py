@@ -21,7 +21,7 @@ from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 from scipy import linalg
 
-from voxrank.details import ClassView
+from voxrank.results.details import ClassView
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments

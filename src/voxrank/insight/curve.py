@@ -15,8 +15,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from voxrank.config import Seconds
-from voxrank.details import LearningCurve, ModelCurve
 from voxrank.insight.rounding import significant
+from voxrank.results.details import LearningCurve, ModelCurve
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.moments import Moments

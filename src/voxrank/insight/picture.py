@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.details import Picture
 from voxrank.insight.rounding import significant
+from voxrank.results.details import Picture
 from voxrank.scores.tsne import embedded
 from voxrank.sketches.products import Array
 

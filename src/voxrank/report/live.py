@@ -16,7 +16,7 @@ from voxrank.config import Seconds, check_number
 from voxrank.errors import OptionError
 from voxrank.report.page.document import Page, fragments, html_of, page_of
 from voxrank.report.recorder import Recorder
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 HOST = "127.0.0.1"
 LARGEST_PORT = 65535

@@ -17,7 +17,7 @@ from voxrank.config import Seconds
 from voxrank.report.terminal import plain
 
 if TYPE_CHECKING:
-    from voxrank.results import Ranking
+    from voxrank.results.ranking import Ranking
 
 LINE_EVERY_S: Seconds = 15.0
 NAME_COLUMNS = 18

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from voxrank._support.progress import Progress
 from voxrank.config import Seconds
 from voxrank.report.terminal import plain
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 NOTES = 200
 """Kept at most, the latest."""

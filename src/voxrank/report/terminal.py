@@ -15,8 +15,8 @@ from rich.text import Text
 
 if TYPE_CHECKING:  # numbers and their packages are not needed to show a help text
     from voxrank.data.utterance import Skipped
-    from voxrank.details import ClassView, Details, Knowledge, LearningCurve
-    from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+    from voxrank.results.details import ClassView, Details, Knowledge, LearningCurve
+    from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 WIDTH_COLUMNS = 80
 GAP_COLUMNS = 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 
 NAMES = ("facebook/hubert-base", "b", "logmel")
 

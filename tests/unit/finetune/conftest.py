@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voxrank.finetune import script
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 
 HERE = Path(__file__).parent
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from voxrank.details import ClassView
 from voxrank.insight.classes import LEAST_RIDGE, class_views, held_out_classes
+from voxrank.results.details import ClassView
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments

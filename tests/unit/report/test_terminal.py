@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from voxrank.data.utterance import Skipped
-from voxrank.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve
 from voxrank.report.progress import BarProgress, LineProgress, watch
 from voxrank.report.terminal import (
     _curve,
@@ -22,7 +21,8 @@ from voxrank.report.terminal import (
     short_name,
     show_ranking,
 )
-from voxrank.results import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
+from voxrank.results.details import ClassView, Details, Knowledge, LayerClasses, LearningCurve, ModelCurve
+from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 
 def ranking(names, *, low=0.4, skipped=()):

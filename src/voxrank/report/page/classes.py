@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxrank.details import ClassView, LayerClasses
 from voxrank.report.page import views
 from voxrank.report.page.drawing import FEW_BARS
 from voxrank.report.page.parts import Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import count, listed, of_layer, percent, shown
-from voxrank.results import Ranking
+from voxrank.results.details import ClassView, LayerClasses
+from voxrank.results.ranking import Ranking
 
 BARS = 12
 """Classes in the chart, of the hardest."""

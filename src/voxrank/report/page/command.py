@@ -10,7 +10,7 @@ from typing import Any
 from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import TIMED
 from voxrank.report.page.words import shown
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 FLAGS = {
     "unit": "--unit",

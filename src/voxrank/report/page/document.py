@@ -22,7 +22,7 @@ from voxrank.report.page import classes, looks, models, run, scores, trade_off, 
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part
 from voxrank.report.page.words import Verdict, count, duration, shown, verdict
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 if TYPE_CHECKING:
     from voxrank.groundtruth.verdict import Validation

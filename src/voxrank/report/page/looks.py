@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.details import Knowledge, LearningCurve, Picture
 from voxrank.report.page import views
 from voxrank.report.page.drawing import STEPS, Row
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import count, duration, figure, of_layer, percent, shown
-from voxrank.results import Ranking
+from voxrank.results.details import Knowledge, LearningCurve, Picture
+from voxrank.results.ranking import Ranking
 
 ROWS = 100
 """Classes in a table."""

@@ -22,7 +22,7 @@ from voxrank.report.page.words import (
     titled,
 )
 from voxrank.report.terminal import place
-from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 LISTED = 400
 """Layers in the table, of the best."""

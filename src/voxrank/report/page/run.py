@@ -9,7 +9,7 @@ from voxrank.report.page.command import command
 from voxrank.report.page.parts import Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.truth import p_value
 from voxrank.report.page.words import count, duration, figure, first_score, interval, of_layer, shown, titled
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 LISTED = 500
 """Skipped utterances that are listed one by one."""

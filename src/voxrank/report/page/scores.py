@@ -10,7 +10,7 @@ from voxrank.groundtruth.correlation import unit_ranks
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import figure, higher_is_better, score_names, shown
-from voxrank.results import Ranking
+from voxrank.results.ranking import Ranking
 
 FEWEST = 3
 """Layers below which no correlation is given."""

@@ -10,7 +10,7 @@ from voxrank.report.page.models import layer_cell, short
 from voxrank.report.page.pareto import front
 from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import count, figure, first_score, higher_is_better, shown, si, times_real_time, titled
-from voxrank.results import ModelScore, Ranking
+from voxrank.results.ranking import ModelScore, Ranking
 
 WITHOUT_WEIGHTS = 0.3
 """Of the smallest model that has weights: where those without any stand on a logarithmic axis."""

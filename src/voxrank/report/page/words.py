@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voxrank.config import Seconds
 from voxrank.errors import is_harmless
-from voxrank.results import LayerScore, ModelScore, Ranking, ScoreValue
+from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"

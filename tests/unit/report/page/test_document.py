@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from voxrank.details import Details, LearningCurve, ModelCurve, Picture
 from voxrank.errors import OptionError
 from voxrank.report.page import page_html, write_page
 from voxrank.report.page.document import fragments, html_of, json_in_html, page_of
 from voxrank.report.page.models import models_table
 from voxrank.report.page.scores import correlations
 from voxrank.report.page.trade_off import trade_off_part
+from voxrank.results.details import Details, LearningCurve, ModelCurve, Picture
 
 VOID = {"meta", "br", "img", "input", "link", "hr", "rect"}
 EVIL = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "]]>--><!--", "a'b\"c&lt;")

@@ -17,9 +17,9 @@ from voxrank._support.json_codec import built, read_object
 from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
-from voxrank.details import Details, fault_of
 from voxrank.errors import DataError, OptionError, did_you_mean
 from voxrank.exports.tables import csv_text, latex, markdown
+from voxrank.results.details import Details, fault_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""A ranking and its parts, as data: printed, saved and read back."""
