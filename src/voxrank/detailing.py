@@ -21,13 +21,13 @@ from voxrank._support.threads import one_thread
 from voxrank.alignment.preparation import Prepared
 from voxrank.config import DetailOptions, Seconds
 from voxrank.data.utterance import Dataset
+from voxrank.diagnostics.besides import Column, known_besides
+from voxrank.diagnostics.classes import class_views, held_out_classes
+from voxrank.diagnostics.curve import Grown, learning_curve, values_of_parts
+from voxrank.diagnostics.picture import POINTS, Place, pictures
 from voxrank.encoders.joint import layer_label, sketch_key
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import one_line
-from voxrank.insight.besides import Column, known_besides
-from voxrank.insight.classes import class_views, held_out_classes
-from voxrank.insight.curve import Grown, learning_curve, values_of_parts
-from voxrank.insight.picture import POINTS, Place, pictures
 from voxrank.results.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.results.ranking import Ranking
 from voxrank.scores import Score, get_score

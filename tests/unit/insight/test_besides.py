@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from voxrank.data.utterance import Dataset, Utterance
+from voxrank.diagnostics.besides import Column, Heads, confirmed, known_besides
 from voxrank.errors import DataError
-from voxrank.insight.besides import Column, Heads, confirmed, known_besides
 from voxrank.sketches.sample import Sample, frame_keys, utterance_key
 
 

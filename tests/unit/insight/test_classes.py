@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from voxrank.insight.classes import LEAST_RIDGE, class_views, held_out_classes
+from voxrank.diagnostics.classes import LEAST_RIDGE, class_views, held_out_classes
 from voxrank.results.details import ClassView
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.spectrum import Spectrum

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from voxrank.insight.curve import Grown, draws, learning_curve, values_of_parts
+from voxrank.diagnostics.curve import Grown, draws, learning_curve, values_of_parts
 from voxrank.scores import LogME
 from voxrank.scores.logme import read_logme
 from voxrank.sketches.blocks import BlockedMoments

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from voxrank.insight import picture
-from voxrank.insight.picture import pictures, principal
+from voxrank.diagnostics import picture
+from voxrank.diagnostics.picture import pictures, principal
 
 
 @pytest.mark.parametrize(("m", "dim"), [(60, 8), (8, 60), (5, 1)])

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from voxrank.config import Seconds
-from voxrank.insight.rounding import significant
+from voxrank.diagnostics.rounding import significant
 from voxrank.results.details import LearningCurve, ModelCurve
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
