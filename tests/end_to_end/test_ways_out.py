@@ -187,7 +187,7 @@ def test_what_cannot_be_logged_costs_no_script(run, tones, hubert, tmp_path, mon
     def gone(*_):
         raise OSError("gone")
 
-    monkeypatch.setattr("voxrank.tracking._log_files", gone)
+    monkeypatch.setattr("voxrank.integrations.mlflow._log_files", gone)
     arguments = ("-m", hubert, "--score", "logme", "--layers", "1", "--device", "cpu", "--no-cache")
     where = ("--mlflow", (tmp_path / "runs").as_uri(), "--then", tmp_path / "f.py")
     code, _, err = run("rank", tones, *arguments, *where)
@@ -204,7 +204,7 @@ def test_rank_logs_to_mlflow(run, tones, tmp_path, monkeypatch):
     code, _, err = run("rank", tones, "-m", "logmel", "--no-cache", "--mlflow", where, "--out", tmp_path / "o")
     assert code == 0, err
     identity = err.rpartition("as run ")[2].split()[0]
-    from voxrank.tracking import Tracker
+    from voxrank.integrations.mlflow import Tracker
 
     client = Tracker.of(where).client()
     assert client.get_run(identity).data.params["best/model"] == "logmel"

@@ -103,7 +103,7 @@ def _text(ranking: Ranking, to: Form, table: Table, trust: Sequence[str], name: 
 
 
 def _script(ranking: Ranking, name: str, trust: Sequence[str]) -> str:
-    from voxrank.finetune import script
+    from voxrank.integrations.finetune import script
 
     return script(ranking, name, trust=trust)
 

@@ -41,7 +41,7 @@ class Outputs:
             OptionError: it cannot.
         """
         if self.then is not None:
-            from voxrank.finetune import check_tunable
+            from voxrank.integrations.finetune import check_tunable
 
             if segments is not None:
                 raise OptionError(
@@ -50,7 +50,7 @@ class Outputs:
             check_tunable(models)
             check_new_file(self.then, folder)
         if self.mlflow is not None:
-            from voxrank.tracking import Tracker
+            from voxrank.integrations.mlflow import Tracker
 
             Tracker.of(self.mlflow).check()
 
@@ -73,7 +73,7 @@ class Outputs:
     def _write_script(self, ranking: Ranking) -> None:
         if self.then is None:
             return
-        from voxrank.finetune import script
+        from voxrank.integrations.finetune import script
 
         try:
             write_text(self.then, script(ranking, self.then.name, trust=self.trust))
@@ -84,7 +84,7 @@ class Outputs:
     def _log(self, ranking: Ranking, folder: Path | None) -> None:
         if self.mlflow is None:
             return
-        from voxrank.tracking import Tracker, log_to_mlflow
+        from voxrank.integrations.mlflow import Tracker, log_to_mlflow
 
         run = log_to_mlflow(ranking, Tracker.of(self.mlflow), folder=folder)
         err().print(f"Logged to MLflow as run {run}", soft_wrap=True, markup=False)

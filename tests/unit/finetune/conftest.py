@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from voxrank.finetune import script
+from voxrank.integrations.finetune import script
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
 
 HERE = Path(__file__).parent

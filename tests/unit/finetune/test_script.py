@@ -23,10 +23,10 @@ from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError
-from voxrank.finetune import check_tunable, script, winner
-from voxrank.finetune.winner import counterpart
 from voxrank.groundtruth import heads, splits, strategies, training
 from voxrank.groundtruth.answers import find_answers
+from voxrank.integrations.finetune import check_tunable, script, winner
+from voxrank.integrations.finetune.winner import counterpart
 
 FAMILIES = [
     *("hubert-group", "hubert-layer", "wav2vec2-group", "wav2vec2-layer", "wavlm-group", "wavlm-layer", "data2vec"),
@@ -257,7 +257,9 @@ HOSTILE = ['"""\nimport os', "'''", "a\\", "$model ${data}", "x'y\"z", "\u202e\x
 def test_names_are_only_strings(ranking, monkeypatch, name):
     import ast
 
-    monkeypatch.setattr("voxrank.finetune.winner._inspected", lambda spec, layer, trusted: _winner(spec, layer))
+    monkeypatch.setattr(
+        "voxrank.integrations.finetune.winner._inspected", lambda spec, layer, trusted: _winner(spec, layer)
+    )
     told = {"task": "transcription", "target": name, "unit": f"tokens:{name}", "language": name}
     tree = ast.parse(script(ranking(name, f"{name}.csv", **told), name))
     plain = ast.parse(
@@ -269,7 +271,7 @@ def test_names_are_only_strings(ranking, monkeypatch, name):
 
 
 def _winner(spec, layer):
-    from voxrank.finetune.winner import Winner
+    from voxrank.integrations.finetune.winner import Winner
 
     return Winner(spec, spec, layer, "masked", {}, "encoder.layers", "input_values", None, decoder=False)
 

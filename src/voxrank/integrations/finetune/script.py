@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from voxrank.data.tables import OPEN_REASON
 from voxrank.errors import OptionError
-from voxrank.finetune.winner import Winner, find_winner
+from voxrank.integrations.finetune.winner import Winner, find_winner
 
 if TYPE_CHECKING:
     from voxrank.results.ranking import Ranking
@@ -126,7 +126,7 @@ def _structure(ranking: Ranking, winner: Winner) -> str:
 
 def _filled(text: str, **parts: str) -> str:
     """A text of `templates` with its parts put in; names of users, which come last, are left open."""
-    content = (files("voxrank.finetune") / "templates" / f"{text}.txt").read_text(encoding="utf-8")
+    content = (files("voxrank.integrations.finetune") / "templates" / f"{text}.txt").read_text(encoding="utf-8")
     return Template(content).safe_substitute(parts).rstrip("\n")
 
 

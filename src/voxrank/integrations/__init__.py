@@ -1,0 +1,1 @@
+"""Other tools that a ranking is handed to: MLflow, and a script that fine-tunes."""
