@@ -32,7 +32,7 @@ from voxrank.data.utterance import Dataset
 from voxrank.encoders.base import Encoder, Waveform
 from voxrank.encoders.registry import load_encoder
 from voxrank.extraction.shard import plan_batches
-from voxrank.ranking import rank
+from voxrank.ranking.rank import rank
 
 MANIFEST = DATA / "arabic-commands" / "manifest.csv"
 PAIRS = 5
@@ -124,7 +124,7 @@ def whole(encoder: Encoder, data: Dataset) -> Callable[[], None]:
     """A ranking of one model that is loaded already."""
 
     def run() -> None:
-        with mock.patch("voxrank.ranking.load_encoder", return_value=encoder):
+        with mock.patch("voxrank.ranking.rank.load_encoder", return_value=encoder):
             rank(data, [encoder.spec])
 
     return run

@@ -27,8 +27,8 @@ from pathlib import Path
 PRELOADED = (
     "voxrank.cli.main",
     "voxrank.cli.rank",
-    "voxrank.ranking",
-    "voxrank.detailing",
+    "voxrank.ranking.rank",
+    "voxrank.ranking.diagnosing",
     "voxrank.report.page",
     "voxrank.report.terminal",
     "voxrank.groundtruth.validation",

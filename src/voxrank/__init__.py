@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from voxrank.groundtruth.validation import validate
     from voxrank.groundtruth.verdict import Validation
-    from voxrank.ranking import rank
+    from voxrank.ranking.rank import rank
     from voxrank.report.page import write_page
     from voxrank.results.ranking import Ranking
 
@@ -82,7 +82,7 @@ _HOMES = {
     ),
     "voxrank.groundtruth.validation": ("validate",),
     "voxrank.groundtruth.verdict": ("Validation",),
-    "voxrank.ranking": ("rank",),
+    "voxrank.ranking.rank": ("rank",),
     "voxrank.report.page": ("write_page",),
     "voxrank.results.ranking": ("Ranking",),
 }

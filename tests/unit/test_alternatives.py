@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 import voxrank
-from voxrank import racing
 from voxrank._support.progress import Progress
 from voxrank.alignment.preparation import prepare
 from voxrank.alignment.uniform import Uniform
@@ -27,11 +26,12 @@ from voxrank.encoders.joint import JointLayer, LayerVersion, SketchKey
 from voxrank.engines.local import sketch_model
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.extraction.shard import empty_sketch
+from voxrank.ranking import early_stopping as racing
+from voxrank.ranking.collector import Candidate, LabelComparison
+from voxrank.ranking.tuning import Asked
 from voxrank.scores.estimate import Estimate
-from voxrank.scoring import Candidate, LabelComparison
 from voxrank.targets.timeline import Timeline
 from voxrank.testing.encoders import FakeEncoder
-from voxrank.tuned import Asked
 
 RATE = 16_000
 PITCH_HZ = {"a": 300.0, "b": 700.0, "c": 1600.0}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import voxrank
 from voxrank.config import DetailOptions, ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import Dataset
-from voxrank.detailing import _best_of, _Standing, _worst_of
 from voxrank.errors import DataError, OptionError
-from voxrank.ordering import Column
+from voxrank.ranking.diagnosing import _best_of, _Standing, _worst_of
+from voxrank.ranking.resampling import Column
 from voxrank.results.details import Details
 from voxrank.results.ranking import ScoreValue
 
@@ -131,9 +131,9 @@ def test_any_score_may_order(fakes, graded, names):
 
 
 def test_models_that_were_dropped_are_in_no_curve(fakes, graded, monkeypatch):
-    monkeypatch.setattr("voxrank.racing.LEAST_UTTERANCES", 4)
+    monkeypatch.setattr("voxrank.ranking.early_stopping.LEAST_UTTERANCES", 4)
     monkeypatch.setattr(
-        "voxrank.running.beaten", lambda now, before, **_: {"fake-b"} & set(now.scores) if before else set()
+        "voxrank.ranking.runner.beaten", lambda now, before, **_: {"fake-b"} & set(now.scores) if before else set()
     )
     ranking = ranked(graded, scores=["logme"], stopping=StoppingOptions())
     assert {model.model: model.share < 1 for model in ranking.models} == {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voxrank.ordering import Column, beats, best_of_each, probability_best
+from voxrank.ranking.resampling import Column, beats, best_of_each, probability_best
 from voxrank.scores.estimate import Estimate
 
 

@@ -15,7 +15,7 @@ from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.errors import OptionError
-from voxrank.racing import SHARES, Standing, beaten, first_share, plan_rounds
+from voxrank.ranking.early_stopping import SHARES, Standing, beaten, first_share, plan_rounds
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.logme import read_logme
 from voxrank.scores.registry import estimate_all, get_score

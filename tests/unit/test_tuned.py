@@ -13,9 +13,9 @@ from voxrank.encoders.base import Layer
 from voxrank.encoders.joint import JointLayer
 from voxrank.engines.local import LocalRunner
 from voxrank.errors import OptionError
+from voxrank.ranking.tuning import Asked, expected
 from voxrank.report.terminal import verdict
 from voxrank.scores.estimate import Estimate
-from voxrank.tuned import Asked, expected
 
 LAYERS = tuple(Layer(i, f"block {i}", 4, 50.0) for i in range(5))
 PARTS = ("loo", "ncm", "knn")

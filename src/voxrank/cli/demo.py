@@ -82,7 +82,7 @@ def _speak(folder: Path) -> Path:
 
 
 def _rank(manifest: Path, pack: tuple[str, ...], progress: Progress) -> Ranking:
-    from voxrank.ranking import rank
+    from voxrank.ranking.rank import rank
 
     models = [*(f"pack:{name}" for name in pack), *BASELINES]
     return rank(manifest, models, split="all", encoder=EncoderOptions(whisper_window="fit"), progress=progress)

@@ -279,7 +279,7 @@ def rank(
     where = EngineOptions(engine, workers, ray_address, cpus_per_worker, gpus_per_worker)
 
     def ranked(progress: Progress) -> Ranking:
-        from voxrank.ranking import rank as run
+        from voxrank.ranking.rank import rank as run
 
         return run(
             data,

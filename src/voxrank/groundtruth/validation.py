@@ -38,7 +38,7 @@ from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, 
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
-from voxrank.ranking import rank
+from voxrank.ranking.rank import rank
 from voxrank.results.ranking import Ranking, check_folder
 
 logger = logging.getLogger(__name__)

@@ -78,7 +78,7 @@ def of_moments(
 _SCORES: dict[str, Score] = {}
 COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("loo", "ncm", "knn")}
 """Name → the scores that it is made of, as far as they serve the task: their order is averaged
-(`voxrank.ordering.Column.combined`), or they are, over the layers of one model (`voxrank.tuned`)."""
+(`voxrank.ranking.resampling.Column.combined`), or they are, over the layers of one model (`voxrank.ranking.tuning`)."""
 
 
 def register_score(score: Score) -> None:

@@ -23,7 +23,8 @@ from voxrank.encoders.joint import (
 )
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import RunError
-from voxrank.ordering import Array, goodness_by
+from voxrank.ranking.resampling import Array, goodness_by
+from voxrank.ranking.tuning import TUNED, Asked, expected, mean_of
 from voxrank.results.ranking import Sensitivity, is_equal
 from voxrank.scores import Score, get_score
 from voxrank.scores.estimate import Estimate
@@ -32,7 +33,6 @@ from voxrank.scores.view import LayerView, SourceView
 from voxrank.sketches.blocks import diagonal
 from voxrank.sketches.projections import Quantiles
 from voxrank.targets.labels import Targets
-from voxrank.tuned import TUNED, Asked, expected, mean_of
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,14 @@ from voxrank.diagnostics.picture import POINTS, Place, pictures
 from voxrank.encoders.joint import layer_label, sketch_key
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import one_line
+from voxrank.ranking.collector import Candidate
+from voxrank.ranking.tuning import TUNED
 from voxrank.results.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.results.ranking import Ranking
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS
 from voxrank.scores.spectrum import Spectrum
-from voxrank.scoring import Candidate
 from voxrank.sketches.sample import Sample
-from voxrank.tuned import TUNED
 
 logger = logging.getLogger(__name__)
 

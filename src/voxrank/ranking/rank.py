@@ -15,7 +15,6 @@ from voxrank._support.memory import keep_heap_small
 from voxrank._support.progress import Progress
 from voxrank.alignment.labels import Labelled, check_sequence, label
 from voxrank.alignment.preparation import Prepared, prepare, prepare_source
-from voxrank.assembly import Assembly
 from voxrank.cache.store import Cache
 from voxrank.config import (
     CacheOptions,
@@ -32,19 +31,20 @@ from voxrank.config import (
 from voxrank.data.read import read_dataset
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import TIMED, Dataset, Task
-from voxrank.detailing import Detailing
 from voxrank.encoders.pool import Stable, parse_layers
 from voxrank.encoders.registry import split_spec
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
+from voxrank.ranking.build import Assembly
+from voxrank.ranking.collector import LabelComparison, Tally
+from voxrank.ranking.diagnosing import Detailing
+from voxrank.ranking.runner import Run
+from voxrank.ranking.tuning import TUNED, Asked
 from voxrank.results.ranking import Ranking
-from voxrank.running import Run
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS
-from voxrank.scoring import LabelComparison, Tally
 from voxrank.targets.labels import remarks
 from voxrank.targets.timeline import UNLABELLED
-from voxrank.tuned import TUNED, Asked
 
 logger = logging.getLogger(__name__)
 

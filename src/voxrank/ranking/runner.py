@@ -16,9 +16,9 @@ from voxrank.encoders.joint import SketchedLayer
 from voxrank.encoders.pool import Stable
 from voxrank.engines.base import Engine
 from voxrank.engines.local import ModelSketch
-from voxrank.racing import Standing, beaten, plan_rounds
-from voxrank.scoring import LabelComparison, Tally
-from voxrank.tuned import Asked
+from voxrank.ranking.collector import LabelComparison, Tally
+from voxrank.ranking.early_stopping import Standing, beaten, plan_rounds
+from voxrank.ranking.tuning import Asked
 
 logger = logging.getLogger(__name__)
 

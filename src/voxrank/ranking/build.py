@@ -18,13 +18,13 @@ from voxrank.config import Seconds
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.encoders.joint import layer_label
-from voxrank.ordering import N_RESAMPLES, Column, beats, best_of_each, probability_best
-from voxrank.racing import first_share
+from voxrank.ranking.collector import Candidate, Tally
+from voxrank.ranking.early_stopping import first_share
+from voxrank.ranking.resampling import N_RESAMPLES, Column, beats, best_of_each, probability_best
+from voxrank.ranking.tuning import TUNED
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores import Score
 from voxrank.scores.registry import COMBINATIONS
-from voxrank.scoring import Candidate, Tally
-from voxrank.tuned import TUNED
 
 Columns = dict[str, Column]
 """Score name → that score of every candidate; the first one orders the ranking."""

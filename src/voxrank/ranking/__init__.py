@@ -1,0 +1,1 @@
+"""Data and models to a ranking: the whole run, and its steps."""
