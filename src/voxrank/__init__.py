@@ -12,6 +12,10 @@ Example::
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from voxrank._support import moved as _moved
+
+_moved.install()
+
 if TYPE_CHECKING:
     from voxrank.alignment.align import AlignedData, align
     from voxrank.config import (
