@@ -124,7 +124,7 @@ def whole(encoder: Encoder, data: Dataset) -> Callable[[], None]:
     """A ranking of one model that is loaded already."""
 
     def run() -> None:
-        with mock.patch("voxrank.ranking.rank.load_encoder", return_value=encoder):
+        with mock.patch("voxrank.encoders.pool.load_encoder", return_value=encoder):
             rank(data, [encoder.spec])
 
     return run

@@ -25,7 +25,7 @@ from common import DATA, RESULTS, provenance, save
 from study.cells import CELLS, MADE, Cell
 from voxrank.groundtruth.validation import validate
 from voxrank.groundtruth.verdict import Validation
-from voxrank.ranking.rank import default_score
+from voxrank.ranking.plan import default_score
 from voxrank.report.progress import watch
 
 SCORES = ("combined", "logme", "knn", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")

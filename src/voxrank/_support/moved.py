@@ -20,7 +20,7 @@ MOVED = {
 class MovedModules:
     """A finder and loader of modules by their old names."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         """Return a spec for an old name, and None for every other name."""
         return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
 
@@ -40,4 +40,4 @@ class MovedModules:
 
 def install() -> None:
     """Let the old names be imported. They are looked up before the path, which would load a second copy."""
-    sys.meta_path.insert(0, MovedModules())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, MovedModules())

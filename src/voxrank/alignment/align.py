@@ -21,7 +21,7 @@ from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceO
 from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
-from voxrank.encoders.pool import Stable
+from voxrank.encoders.pool import ModelPool
 from voxrank.errors import OptionError
 from voxrank.results.ranking import check_folder
 from voxrank.targets.labels import Targets
@@ -144,8 +144,8 @@ def align(
         raise OptionError(f"expected transcripts to align, got data for {dataset.task}")
     for line in (*dataset.notes, *ready.notes):
         watcher.note(line)
-    stable = Stable(models, encoding, watcher)
-    labelled = label(ready, sequence, models, stable, encoding, threads, watcher, ranked=False)
+    pool = ModelPool(models, encoding, watcher)
+    labelled = label(ready, sequence, models, pool, encoding, threads, watcher, ranked=False)
     prepared = labelled.prepared
     if labelled.record is None:
         raise TypeError(labelled)

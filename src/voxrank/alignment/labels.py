@@ -17,7 +17,7 @@ from voxrank.alignment.registry import favoured, load_aligner, parse_aligner
 from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
-from voxrank.encoders.pool import Stable
+from voxrank.encoders.pool import ModelPool
 from voxrank.errors import OptionError
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def label(
     prepared: Prepared | Unaligned,
     options: SequenceOptions,
     candidates: Sequence[str],
-    stable: Stable,
+    pool: ModelPool,
     encoding: EncoderOptions,
     threads: int,
     watcher: Progress,
@@ -84,7 +84,7 @@ def label(
         prepared: targets, or transcripts.
         options: the aligner, and others to compare.
         candidates: models whose features may be listened to.
-        stable: has them.
+        pool: has them.
         encoding: for models that are no candidates.
         threads: decoders that run ahead.
         watcher: told of progress.
@@ -101,15 +101,15 @@ def label(
         return Labelled(_jittered(prepared, options.against), record, options.against)
 
     transcripts, names = prepared.transcripts, prepared.names
-    kept = None if store is None else Alignments(store, candidates, stable.lend, transcripts, names, encoding)
+    kept = None if store is None else Alignments(store, candidates, pool.lend, transcripts, names, encoding)
 
     def made(text: str) -> KnownAlignment:
         spec = parse_aligner(text)
         watcher.align(text, prepared.seconds)
         known = None if kept is None else kept.load(text)
         if known is None:
-            aligner = load_aligner(spec, candidates, stable.lend, transcripts, names, encoding, threads)
-            favours = favoured(aligner, candidates, stable.lend) if ranked else []
+            aligner = load_aligner(spec, candidates, pool.lend, transcripts, names, encoding, threads)
+            favours = favoured(aligner, candidates, pool.lend) if ranked else []
             _check_leaks(aligner.record, favours, options, watcher)
             aligned = aligner.align(transcripts, names, watcher.advance)
             known = KnownAlignment(aligned, aligner.record, favours, aligner.notes)

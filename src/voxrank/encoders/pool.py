@@ -1,4 +1,4 @@
-"""The candidates: models that load, and the layers of them that were asked for."""
+"""The pool of loaded models, and the layers that a user names."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KEPT_PARAMETERS = 500_000_000
 """Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
 
 
-class Stable:
-    """The candidates: each is loaded once before anything is encoded, and small ones stay loaded."""
+class ModelPool:
+    """Loads every model once before anything is encoded, and keeps small ones loaded."""
 
     def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
         self._options = options
@@ -37,11 +37,11 @@ class Stable:
                 self._kept[spec] = encoder
 
     def lend(self, spec: str) -> Encoder:
-        """The encoder, which stays in the stable; one that is not kept there is loaded."""
+        """Return the encoder, which stays in the pool; a model that is not kept there is loaded."""
         return self._kept.get(spec) or load_encoder(spec, self._options)
 
     def take(self, spec: str) -> Encoder:
-        """The encoder, which the caller then owns."""
+        """Return the encoder and take it out of the pool: the caller owns it."""
         return self._kept.pop(spec, None) or load_encoder(spec, self._options)
 
 

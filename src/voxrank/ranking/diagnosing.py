@@ -18,9 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxrank._support.threads import one_thread
-from voxrank.alignment.preparation import Prepared
-from voxrank.config import DetailOptions, Seconds
-from voxrank.data.utterance import Dataset
+from voxrank.config import Seconds
 from voxrank.diagnostics.besides import Column, known_besides
 from voxrank.diagnostics.classes import class_views, held_out_classes
 from voxrank.diagnostics.curve import Grown, learning_curve, values_of_parts
@@ -28,11 +26,13 @@ from voxrank.diagnostics.picture import POINTS, Place, pictures
 from voxrank.encoders.joint import layer_label, sketch_key
 from voxrank.engines.local import ModelSketch
 from voxrank.errors import one_line
-from voxrank.ranking.collector import Candidate
+from voxrank.ranking.plan import RankPlan
+from voxrank.ranking.prepare import RankData
+from voxrank.ranking.resampling import Candidate
 from voxrank.ranking.tuning import TUNED
 from voxrank.results.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.results.ranking import Ranking
-from voxrank.scores import Score, get_score
+from voxrank.scores import get_score
 from voxrank.scores.registry import COMBINATIONS
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.sample import Sample
@@ -68,40 +68,28 @@ class _Standing:
         return all(own > its for own, its in zip(self.goodness, other.goodness, strict=True))
 
 
-class Detailing:
-    """Gathers details as models finish.
+class DiagnosticsCollector:
+    """Gathers diagnostics while the sketches of each model are there.
 
     Args:
-        options: what is wanted.
-        dataset: that is ranked for.
-        prepared: what of it every candidate sees.
-        names: of the scores; the first one orders the ranking.
-        scores: that these stand for.
-        effective: whether samples count for no more than the independent ones that they are worth.
+        plan: which diagnostics, and the scores; the first one orders the ranking.
+        data: what every model sees.
 
     Attributes:
-        seconds: that it took.
+        seconds: time that it took.
 
     Raises:
-        DataError: there is no such column.
+        DataError: the data have no such column.
     """
 
-    def __init__(
-        self,
-        options: DetailOptions,
-        dataset: Dataset,
-        prepared: Prepared,
-        names: Sequence[str],
-        scores: Sequence[Score],
-        *,
-        effective: bool,
-    ) -> None:
-        self._level, self._targets, self._effective = options.details, prepared.targets, effective
-        self._blocks = sorted({shard.block for shard in prepared.shards})
+    def __init__(self, plan: RankPlan, data: RankData) -> None:
+        names = plan.names
+        self._level, self._targets, self._effective = plan.details.details, data.prepared.targets, plan.effective
+        self._blocks = sorted({shard.block for shard in data.prepared.shards})
         parts = (TUNED,) if names[0] == TUNED else COMBINATIONS.get(names[0], names[:1])
         self._signs = {name: 1 if name == TUNED or get_score(name).higher_is_better else -1 for name in parts}
-        self._growing = next((score for score in scores if score.read is not None), get_score("logme"))
-        self._columns = [Column.of(dataset, name) for name in options.besides]
+        self._growing = next((score for score in plan.scores if score.read is not None), get_score("logme"))
+        self._columns = [Column.of(data.dataset, name) for name in plan.details.besides]
         self._classes: dict[tuple[str, int | str], LayerClasses] = {}
         self._knowledge: list[Knowledge] = []
         self._grown: dict[str, Grown] = {}

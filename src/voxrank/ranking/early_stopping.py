@@ -15,7 +15,7 @@ dropped when for none of its layers
 
 reaches 0, t being the quantile of Student's distribution for (1 − confidence) divided by the number of other models and
 of rounds (Bonferroni). Nothing is dropped after the first round, which shows no trend. That the model that all data
-would put first is kept as often as the confidence says is tested by simulation (tests/unit/ranking/test_early_stopping).
+would put first is kept as often as the confidence says is tested by simulation, in tests/unit/ranking.
 
 Sources: Maron and Moore, "Hoeffding races", NIPS 1993; Cochran, "Sampling Techniques", 1977 (the finite population).
 """

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from voxrank.encoders.joint import CandidateLayer
 from voxrank.results.ranking import ScoreValue
 from voxrank.scores.estimate import CONFIDENCE, Estimate, resample
 from voxrank.scores.registry import COMBINATIONS
@@ -20,6 +21,23 @@ from voxrank.scores.registry import COMBINATIONS
 Array = NDArray[np.float64]
 
 N_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One layer of one model, with its scores.
+
+    Attributes:
+        model: the spec of the model.
+        parameters: number of weights of its encoder.
+        layer: the layer.
+        estimates: score name → estimate.
+    """
+
+    model: str
+    parameters: int
+    layer: CandidateLayer
+    estimates: dict[str, Estimate]
 
 
 @dataclass(frozen=True)

@@ -1,131 +1,138 @@
-"""Models through an engine: all of them on all data, or in a race."""
+"""Models through an engine, one `ModelRun` for each: all data to every model, or early stopping."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from voxrank._support.progress import Progress
 from voxrank.alignment.preparation import Prepared
 from voxrank.cache.store import Cache
-from voxrank.config import ExtractionOptions, StoppingOptions
+from voxrank.config import Seconds, StoppingOptions
 from voxrank.data.shards import Shard
-from voxrank.encoders.joint import SketchedLayer
-from voxrank.encoders.pool import Stable
-from voxrank.engines.base import Engine
+from voxrank.encoders.joint import LayerVersion, SketchedLayer
+from voxrank.engines.base import Engine, Runner
 from voxrank.engines.local import ModelSketch
-from voxrank.ranking.collector import LabelComparison, Tally
-from voxrank.ranking.early_stopping import Standing, beaten, plan_rounds
-from voxrank.ranking.tuning import Asked
+from voxrank.ranking.early_stopping import Round, Standing, beaten, plan_rounds
+from voxrank.ranking.plan import RankPlan
+from voxrank.ranking.prepare import RankData
+from voxrank.ranking.scoring import LayerScorer
+from voxrank.ranking.tuning import LayerSelection
 
 logger = logging.getLogger(__name__)
 
 
-class Run:
-    """Models through an engine.
+@dataclass(frozen=True)
+class ModelRun:
+    """What one model gave.
 
-    Args:
-        running: the engine.
-        stable: has the models.
-        asked: their layers.
-        comparison: the alternative labels, whose layers are sketched too.
-        extraction: what a sample is.
-        store: holds what need not be encoded.
-        watcher: told of each step.
-        seed: of the draw of rounds.
+    Attributes:
+        model: its spec.
+        selection: its layers.
+        sketch: of the data.
+        source: sketch of the source data; None where no score reads them.
+        share: share of the data that the model saw.
+        score_s: time that early stopping took to score it, in seconds.
     """
 
-    def __init__(
-        self,
-        running: Engine,
-        stable: Stable,
-        asked: dict[str, Asked],
-        comparison: LabelComparison,
-        extraction: ExtractionOptions,
-        store: Cache | None,
-        watcher: Progress,
-        seed: int,
-    ) -> None:
-        self._running, self._stable, self._asked, self._comparison = running, stable, asked, comparison
-        self._extraction, self._store, self._watcher, self._seed = extraction, store, watcher, seed
+    model: str
+    selection: LayerSelection
+    sketch: ModelSketch
+    source: ModelSketch | None = None
+    share: float = 1.0
+    score_s: Seconds = 0.0
 
-    def all(self, parts: Sequence[Prepared]) -> Iterator[tuple[str, list[ModelSketch]]]:
-        """Each model with its sketches of the data and, where there are some, of the source data."""
-        for position, spec in enumerate(self._asked, start=1):
-            self._starts(spec, position, [shard for part in parts for shard in part.shards])
-            runner = self._running.runner(spec, partial(self._stable.take, spec))
-            layers = (self._layers(spec), self._asked[spec].read)
-            yield (
-                spec,
-                [
-                    runner.sketch(p.shards, p.targets, read, self._extraction, self._watcher.advance, self._store)
-                    for p, read in zip(parts, layers, strict=False)
-                ],
-            )
+
+class ModelRunner:
+    """Sends the models of a plan through an engine.
+
+    Args:
+        plan: what to do.
+        data: the data, the loaded models and their layers.
+        engine: where models run.
+        store: the cache; None to encode everything.
+        watcher: receives the progress.
+    """
+
+    def __init__(self, plan: RankPlan, data: RankData, engine: Engine, store: Cache | None, watcher: Progress) -> None:
+        self._plan, self._data, self._engine, self._store, self._watcher = plan, data, engine, store, watcher
+
+    def run(self) -> Iterator[ModelRun]:
+        """Yield the run of each model as soon as its sketch is complete; the engine is left at the end."""
+        with self._engine:
+            yield from self._all() if self._plan.stopping is None else self._in_rounds(self._plan.stopping)
+
+    def _all(self) -> Iterator[ModelRun]:
+        prepared, origin = self._data.prepared, self._data.origin
+        shards = [*prepared.shards, *(origin.shards if origin else ())]
+        for position, (model, selection) in enumerate(self._data.selections.items(), start=1):
+            self._start(model, position, shards)
+            runner = self._engine.runner(model, partial(self._data.pool.take, model))
+            sketch = self._sketch(runner, prepared, prepared.shards, self._sketched(selection))
+            source = self._sketch(runner, origin, origin.shards, selection.read) if origin else None
+            yield ModelRun(model, selection, sketch, source)
             self._watcher.finish()
 
-    def raced(
-        self, prepared: Prepared, tally: Tally, name: str, stopping: StoppingOptions, shares: dict[str, float]
-    ) -> Iterator[tuple[str, list[ModelSketch]]]:
-        """Each model with its sketch of as much of the data as it took to see that it cannot be best.
-
-        Args:
-            prepared: the data.
-            tally: reads scores off sketches.
-            name: of the score that decides.
-            stopping: when to stop.
-            shares: filled in with the share of the data that each model saw.
-        """
+    def _in_rounds(self, stopping: StoppingOptions) -> Iterator[ModelRun]:
+        """Show the data in rounds, and drop models that cannot be best any more; yield all of them at the end."""
         started, before = time.perf_counter(), None
-        sketches: dict[str, ModelSketch] = {}
-        rounds = plan_rounds(prepared.shards, shard_s=self._extraction.shard_s, seed=self._seed)
-        left = list(self._asked)
-        for one in rounds:
-            share, shards = one.share, one.shards
-            for position, spec in enumerate(left, start=1):
-                self._starts(spec, position, shards)
-                runner = self._running.runner(spec, partial(self._stable.lend, spec))
-                made = runner.sketch(
-                    shards, prepared.targets, self._layers(spec), self._extraction, self._watcher.advance, self._store
-                )
-                if spec in sketches:
-                    sketches[spec].merge(made)
-                else:
-                    sketches[spec] = made
-                shares[spec] = share
+        scorer = LayerScorer(self._plan, self._data.prepared.targets)
+        selections = self._data.selections
+        runs: dict[str, ModelRun] = {}
+        rounds = plan_rounds(self._data.prepared.shards, shard_s=self._plan.extraction.shard_s, seed=self._plan.seed)
+        left, spent = list(selections), False
+        for part in rounds:
+            for position, model in enumerate(left, start=1):
+                runs[model] = self._further(model, position, part, runs.get(model))
                 self._watcher.finish()
-            last = {spec: len(self._stable.layers[spec]) - 1 for spec in left}
-            now = Standing(
-                share,
-                {spec: tally.goodness(name, self._asked[spec], last[spec], sketches[spec]) for spec in left},
-            )
-            gone = beaten(now, before, confidence=stopping.confidence, models=len(self._asked), rounds=len(rounds))
-            left, before = [spec for spec in left if spec not in gone], now
-            for spec in sorted(gone):
+            goodness = {}
+            for model in left:
+                begun = time.perf_counter()
+                goodness[model] = scorer.goodness(self._plan.names[0], selections[model], runs[model].sketch)
+                runs[model] = replace(runs[model], score_s=runs[model].score_s + time.perf_counter() - begun)
+            standing = Standing(part.share, goodness)
+            gone = beaten(standing, before, confidence=stopping.confidence, models=len(selections), rounds=len(rounds))
+            left, before = [model for model in left if model not in gone], standing
+            for model in sorted(gone):
                 self._watcher.note(
-                    f"{spec} cannot be best any more, and is dropped after {100 * share:.0f} % of the data"
+                    f"{model} cannot be best any more, and is dropped after {100 * part.share:.0f} % of the data"
                 )
             spent = stopping.budget_s is not None and time.perf_counter() - started > stopping.budget_s
-            if spent or len(left) == 1 < len(self._asked):
+            if spent or len(left) == 1 < len(selections):
                 break
         if spent and len(left) > 1:
             self._watcher.note(
-                f"the budget is spent after {100 * share:.0f} % of the data, with {len(left)} models left"
+                f"the budget is spent after {100 * part.share:.0f} % of the data, with {len(left)} models left"
             )
-        encoded = sum(shares.values()) / len(shares)
+        encoded = sum(run.share for run in runs.values()) / len(runs)
         self._watcher.note(f"{100 * encoded:.0f} % of what all models on all data would take was encoded")
-        for spec, sketch in sketches.items():
-            yield spec, [sketch]
+        yield from runs.values()
 
-    def _layers(self, spec: str) -> list[SketchedLayer]:
-        """Return what is sketched of a model: each layer that is read, by the labels of the ranking and by the others.
+    def _further(self, model: str, position: int, part: Round, run: ModelRun | None) -> ModelRun:
+        """Show a model one more round."""
+        self._start(model, position, part.shards)
+        selection = self._data.selections[model]
+        runner = self._engine.runner(model, partial(self._data.pool.lend, model))
+        sketch = self._sketch(runner, self._data.prepared, part.shards, self._sketched(selection))
+        if run is None:
+            return ModelRun(model, selection, sketch, share=part.share)
+        run.sketch.merge(sketch)
+        return replace(run, share=part.share)
 
-        The source data have no alternative labels.
-        """
-        return [*self._asked[spec].read, *self._comparison.layers(self._asked[spec])]
+    def _sketch(
+        self, runner: Runner, data: Prepared, shards: Sequence[Shard], layers: Sequence[SketchedLayer]
+    ) -> ModelSketch:
+        return runner.sketch(shards, data.targets, layers, self._plan.extraction, self._watcher.advance, self._store)
 
-    def _starts(self, spec: str, position: int, shards: Sequence[Shard]) -> None:
-        logger.info("%s: begins, model %d of %d", spec, position, len(self._asked))
-        self._watcher.start(spec, position, len(self._asked), sum(shard.seconds for shard in shards))
+    def _sketched(self, selection: LayerSelection) -> list[SketchedLayer]:
+        """Return the layers to sketch, by the labels of the ranking and by those of every alternative alignment."""
+        versions = range(1, 1 + len(self._data.against))
+        return [*selection.read, *(LayerVersion(layer, version) for version in versions for layer in selection.read)]
+
+    def _start(self, model: str, position: int, shards: Sequence[Shard]) -> None:
+        models = len(self._data.selections)
+        logger.info("%s: begins, model %d of %d", model, position, models)
+        self._watcher.start(model, position, models, sum(shard.seconds for shard in shards))

@@ -34,24 +34,36 @@ TUNED = "tuned"
 
 
 @dataclass(frozen=True)
-class Asked:
+class LayerSelection:
     """The layers of a model that a ranking needs.
 
     Attributes:
         ranked: candidates; none where the model has no block to tune.
         read: layers that are scored, in order. They are more than the candidates where a block will be tuned.
+        last: index of the model's last layer.
     """
 
     ranked: Sequence[CandidateLayer]
     read: Sequence[CandidateLayer]
+    last: int
 
     @classmethod
-    def of(cls, chosen: Sequence[CandidateLayer], layers: Sequence[Layer], use: UseOptions) -> Asked:
+    def all_of(cls, chosen: Sequence[CandidateLayer], layers: Sequence[Layer]) -> LayerSelection:
+        """Select layers that are used as they are.
+
+        Args:
+            chosen: layers that the user asked for.
+            layers: all layers of the model.
+        """
+        return cls(chosen, chosen, len(layers) - 1)
+
+    @classmethod
+    def for_tuning(cls, chosen: Sequence[CandidateLayer], layers: Sequence[Layer], use: UseOptions) -> LayerSelection:
         """Select the layers whose scores are needed to predict the result of tuning each block.
 
         Args:
-            chosen: what the user asked for.
-            layers: all that the model has.
+            chosen: layers that the user asked for.
+            layers: all layers of the model.
             use: where the head is.
 
         Raises:
@@ -64,8 +76,8 @@ class Asked:
             if layer.index > 0:
                 blocks.append(layer)
         last = len(layers) - 1
-        needed = {index for one in blocks for index in (one.index - 1, one.index, use.head(one.index, last))}
-        return cls(blocks, [layers[index] for index in sorted(needed)])
+        needed = {index for block in blocks for index in (block.index - 1, block.index, use.head(block.index, last))}
+        return cls(blocks, [layers[index] for index in sorted(needed)], last)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:

@@ -11,7 +11,7 @@ from torch import nn
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders import registry
-from voxrank.encoders.pool import Stable
+from voxrank.encoders.pool import ModelPool
 from voxrank.encoders.precision import compare_features, rounding_bound
 from voxrank.encoders.registry import load_encoder
 from voxrank.testing.encoders import FakeEncoder
@@ -207,7 +207,7 @@ def test_the_note_is_shown_and_logged(monkeypatch, caplog):
     monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
     watcher = Watcher()
     with caplog.at_level(logging.INFO, "voxrank"):
-        Stable(["a/b"], EncoderOptions(dtype="bfloat16"), watcher)
+        ModelPool(["a/b"], EncoderOptions(dtype="bfloat16"), watcher)
     expected = "a/b: features in bfloat16 are wrong: it is computed in float32"
     assert watcher.lines == (expected,)
     assert expected in caplog.messages

@@ -15,7 +15,7 @@ from voxrank.results.ranking import Ranking
 pytest.importorskip("mlflow", reason="the extra mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own making
 
-_spec = importlib.util.spec_from_file_location("rankings", Path(__file__).parent / "exports" / "conftest.py")
+_spec = importlib.util.spec_from_file_location("rankings", Path(__file__).parents[1] / "exports" / "conftest.py")
 _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 make_ranking = _module.make_ranking

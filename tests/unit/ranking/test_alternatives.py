@@ -27,8 +27,10 @@ from voxrank.engines.local import sketch_model
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.extraction.shard import empty_sketch
 from voxrank.ranking import early_stopping as racing
-from voxrank.ranking.collector import Candidate, LabelComparison
-from voxrank.ranking.tuning import Asked
+from voxrank.ranking.resampling import Candidate
+from voxrank.ranking.runner import ModelRun
+from voxrank.ranking.sensitivity import LabelComparison
+from voxrank.ranking.tuning import LayerSelection
 from voxrank.scores.estimate import Estimate
 from voxrank.targets.timeline import Timeline
 from voxrank.testing.encoders import FakeEncoder
@@ -204,7 +206,7 @@ def test_a_block_is_scored_the_same_with_several_alternatives(deep, letters):
 
 
 def test_blocks_of_a_hubert_are_scored_the_same_with_alternatives(letters, tmp_path):
-    file = Path(__file__).parent / "encoders" / "hf_models.py"
+    file = Path(__file__).parents[1] / "encoders" / "hf_models.py"
     spec = importlib.util.spec_from_file_location("hf_models", file)
     families = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(families)
@@ -389,15 +391,15 @@ def test_an_utterance_without_labels_in_an_alternative_is_not_skipped(letters):
     assert found.layers[SketchKey(1, 1)].total.n == 0
 
 
-class Tally:
-    """Scores two layers of each model as it is told to."""
+class Scorer:
+    """Scores the layers of each model as it is told to."""
 
     higher_is_better = {"logme": True}  # noqa: RUF012
 
     def __init__(self, values):
         self._values = values
 
-    def by_version(self, name, asked, last, sketches, version):
+    def by_version(self, name, selection, sketch, source, version):
         values = self._values[version]
         return None if values is None else [{name: Estimate(value, np.zeros(0))} for value in values]
 
@@ -405,8 +407,8 @@ class Tally:
 def compared(values, ranking, shares):
     """Alternatives "x", "y" … whose layers have these values, beside a ranking by its values."""
     layers = [Layer(index, "", 4, 100.0) for index in range(len(ranking))]
-    comparison = LabelComparison("xyz"[: len(values)], "logme", Tally(dict(enumerate(values, start=1))))
-    comparison.add("m", Asked(layers, []), 0, [])
+    comparison = LabelComparison("xyz"[: len(values)], "logme", Scorer(dict(enumerate(values, start=1))))
+    comparison.add(ModelRun("m", LayerSelection(layers, [], 0), None))
     candidates = [
         Candidate(model, 1, layer, {"logme": Estimate(value, np.zeros(0))})
         for model, layer, value in zip(shares, layers, ranking, strict=True)

@@ -15,7 +15,7 @@ from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.encoders.joint import sketch_key
 from voxrank.encoders.pool import parse_layers
 from voxrank.errors import OptionError, RunError
-from voxrank.ranking.rank import default_score
+from voxrank.ranking.plan import default_score
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 

@@ -13,7 +13,7 @@ from voxrank.encoders.base import Layer
 from voxrank.encoders.joint import JointLayer
 from voxrank.engines.local import LocalRunner
 from voxrank.errors import OptionError
-from voxrank.ranking.tuning import Asked, expected
+from voxrank.ranking.tuning import LayerSelection, expected
 from voxrank.report.terminal import verdict
 from voxrank.scores.estimate import Estimate
 
@@ -73,14 +73,14 @@ def test_intervals_are_those_of_the_sum():
     ],
 )
 def test_only_what_is_needed_is_read(chosen, use, ranked, read):
-    asked = Asked.of([LAYERS[place] for place in chosen], LAYERS, use)
-    assert ([x.index for x in asked.ranked], [x.index for x in asked.read]) == (ranked, read)
+    selection = LayerSelection.for_tuning([LAYERS[place] for place in chosen], LAYERS, use)
+    assert ([x.index for x in selection.ranked], [x.index for x in selection.read]) == (ranked, read)
 
 
 def test_no_block_makes_several_layers_together():
     joint = JointLayer.of("mean", LAYERS[1:3], "m")
     with pytest.raises(OptionError, match="no single block makes the mean of layers 1 to 2; leave mean or --strategy"):
-        Asked.of([joint], LAYERS, ON_BLOCK)
+        LayerSelection.for_tuning([joint], LAYERS, ON_BLOCK)
 
 
 @pytest.mark.parametrize("head_at", ["layer", "top"])

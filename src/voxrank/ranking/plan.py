@@ -1,0 +1,258 @@
+"""What a run will do, decided from its options and its data alone, before anything is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from typing import Any
+
+from voxrank.alignment.labels import check_sequence
+from voxrank.config import (
+    DetailOptions,
+    EncoderOptions,
+    ExtractionOptions,
+    SequenceOptions,
+    StoppingOptions,
+    UseOptions,
+    check_number,
+)
+from voxrank.data.utterance import TIMED, Dataset, Task
+from voxrank.encoders.registry import split_spec
+from voxrank.errors import OptionError
+from voxrank.ranking.tuning import TUNED
+from voxrank.scores import Score, get_score
+from voxrank.scores.registry import COMBINATIONS
+
+LEAST_EXAMPLES = 20
+"""Minimum mean number of examples per class for kNN to take part in the default ranking."""
+
+FRAMES_FOR_TUNED = 4
+"""Multiple of the usual number of samples that "tuned" keeps: accuracies of neighbouring layers are close."""
+
+N_DIRECTIONS = 50
+"""Default number of directions of the sliced Wasserstein distance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRequest:
+    """The options of a run, as the user gave them.
+
+    Attributes:
+        models: specs.
+        scores: names; None for the default of the task.
+        layers: indices, "all", and joint layers.
+        encoder: device, precision, windows.
+        extraction: the sample, blocks, threads.
+        sequence: units and aligner of transcripts.
+        use: whether layers are used as they are, or one block is tuned.
+        stopping: early stopping; None to show all data to every model.
+        details: the diagnostics.
+        seed: seed of the resamples and of the rounds of early stopping.
+        has_source: whether source data are given.
+        keeps_sketches: whether sketches are stored, for scores that a later run may ask for.
+
+    Raises:
+        OptionError: a name is missing, unknown or given twice, or the seed is negative.
+    """
+
+    models: Sequence[str]
+    scores: Sequence[str] | None = None
+    layers: str = "all"
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    extraction: ExtractionOptions = field(default_factory=ExtractionOptions)
+    sequence: SequenceOptions = field(default_factory=SequenceOptions)
+    use: UseOptions = field(default_factory=UseOptions)
+    stopping: StoppingOptions | None = None
+    details: DetailOptions = field(default_factory=DetailOptions)
+    seed: int = 0
+    has_source: bool = False
+    keeps_sketches: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("seed", self.seed, 0, whole=True)
+        if self.scores is not None:
+            for name in _distinct(self.scores, "score"):
+                _parts(name)
+        for spec in _distinct(self.models, "model"):
+            split_spec(spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankPlan:
+    """Everything that follows from the options and the data. Later steps read it, and decide nothing again.
+
+    Attributes:
+        models: specs of the candidates.
+        layers: as the user named them.
+        names: scores to report; the first one orders the ranking. A name may stand for a combination.
+        scores: the scores to compute, without duplicates.
+        encoder: device, precision, windows.
+        extraction: the sample, and what is kept of each layer.
+        sequence: units and aligner of transcripts.
+        tuned: how a block will be tuned, where "tuned" is among the scores; otherwise None.
+        stopping: early stopping; None to show all data to every model.
+        details: the diagnostics.
+        seed: seed of the resamples and of the rounds of early stopping.
+        reads_source: whether a score reads the source data.
+        left_out: one line for each score, or source, that takes no part, with the reason.
+        options: what `Ranking.options` records of the request.
+    """
+
+    models: tuple[str, ...]
+    layers: str
+    names: tuple[str, ...]
+    scores: tuple[Score, ...]
+    encoder: EncoderOptions
+    extraction: ExtractionOptions
+    sequence: SequenceOptions
+    tuned: UseOptions | None
+    stopping: StoppingOptions | None
+    details: DetailOptions
+    seed: int
+    reads_source: bool
+    left_out: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def effective(self) -> bool:
+        """Whether samples count for no more than the independent samples that they are worth."""
+        return self.extraction.sample == "effective"
+
+
+def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
+    """Decide what a run will do.
+
+    Args:
+        request: the options.
+        dataset: the labelled speech; its audio is not opened.
+
+    Returns:
+        The plan.
+
+    Raises:
+        OptionError: the options contradict each other or the task.
+    """
+    task = dataset.task
+    check_sequence(request.sequence, request.extraction, task)
+    sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
+    extraction = replace(request.extraction, sample=sample)
+    named = {name: _parts(name) for name in request.scores or (default_score(dataset, request.use, request.stopping),)}
+    if TUNED in named:
+        named[TUNED] = [score for score in named[TUNED] if task in score.tasks]
+        if request.use.strategy != "layer":
+            raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
+    _check_stopping(request.stopping, next(iter(named)), with_source=request.has_source)
+    names, left_out = _usable_names(named, task, with_source=request.has_source)
+    scores = tuple({score.name: score for name in names for score in named[name]}.values())
+    reads_source = request.has_source and any(score.needs_source for score in scores)
+    if request.has_source and not reads_source:
+        left_out.append("no score reads the source data (swd, frechet and tsne do): they are not encoded")
+    tuned = request.use if TUNED in names else None
+    extraction = _with_samples(request, extraction, scores, tuned=tuned is not None)
+    return RankPlan(
+        models=tuple(request.models),
+        layers=request.layers,
+        names=tuple(names),
+        scores=scores,
+        encoder=request.encoder,
+        extraction=extraction,
+        sequence=request.sequence,
+        tuned=tuned,
+        stopping=request.stopping,
+        details=request.details,
+        seed=request.seed,
+        reads_source=reads_source,
+        left_out=tuple(left_out),
+        options=_recorded(request, extraction),
+    )
+
+
+def default_score(dataset: Dataset, use: UseOptions, stopping: StoppingOptions | None = None) -> str:
+    """Return the name of the score that orders a ranking when the user names none.
+
+    The default is "tuned" where a block will be tuned. Otherwise it is "combined", except in three cases, where it is
+    "logme": labels of frames; classes with few examples, whose nearest neighbours say little (docs/study); and early
+    stopping, since the combined order is an order of all models.
+
+    Args:
+        dataset: the labelled speech.
+        use: whether a block will be tuned.
+        stopping: early stopping.
+    """
+    if use.strategy == "layer":
+        return TUNED
+    few = dataset.task == "classification" and len(dataset) < LEAST_EXAMPLES * len(dataset.classes)
+    return "logme" if dataset.task in TIMED or few or stopping else "combined"
+
+
+def _distinct(names: Sequence[str], what: str) -> Sequence[str]:
+    """Return the names; refuse an empty list, a string and a duplicate."""
+    if isinstance(names, str):
+        raise OptionError(f"expected a list of {what}s, got the string {names!r}; write [{names!r}]")
+    if not names:
+        raise OptionError(f"expected at least one {what}, got none; name one with --{what}")
+    doubled = sorted({name for name in names if list(names).count(name) > 1})
+    if doubled:
+        raise OptionError(f"the {what} {doubled[0]!r} is given twice; give each {what} once")
+    return names
+
+
+def _parts(name: str) -> list[Score]:
+    """Return the scores that a name stands for: one, or those of a combination."""
+    return [get_score(part) for part in COMBINATIONS.get(name, (name,))]
+
+
+def _check_stopping(stopping: StoppingOptions | None, score: str, *, with_source: bool) -> None:
+    """Refuse early stopping by a score of all models together, and with source data, which would be encoded whole."""
+    if stopping is None:
+        return
+    if COMBINATIONS.get(score, (score,)) != (score,) and score != TUNED:
+        raise OptionError(f"{score} is an order of all models, and some may be dropped; name --score logme, or another")
+    if with_source:
+        raise OptionError("models that may be dropped see no source data; leave --source or --confidence out")
+
+
+def _usable_names(named: dict[str, list[Score]], task: Task, *, with_source: bool) -> tuple[list[str], list[str]]:
+    """Return the names of the scores that can be computed, and a line for each one that cannot."""
+    reasons = {
+        name: next(filter(None, (_unfit(score, task, with_source=with_source) for score in parts)), "")
+        for name, parts in named.items()
+    }
+    usable = [name for name, reason in reasons.items() if not reason]
+    left_out = [f"{name} {reason} and is left out" for name, reason in reasons.items() if reason]
+    if not usable:
+        raise OptionError(f"expected a score for {task}; {'; '.join(left_out)}: name another one")
+    return usable, left_out
+
+
+def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
+    """Return why a score cannot be computed; empty where it can."""
+    if task not in score.tasks:
+        return f"is not for {task}"
+    if score.needs_source and not with_source:
+        return "needs source data (--source)"
+    if score.package and find_spec(score.package) is None:
+        return f"needs {score.package} (pip install 'voxrank[validate]')"
+    return ""
+
+
+def _with_samples(
+    request: RankRequest, extraction: ExtractionOptions, scores: Sequence[Score], *, tuned: bool
+) -> ExtractionOptions:
+    """Return the options with the number of samples and of projections to keep of each layer."""
+    keep = request.keeps_sketches
+    sampled = keep or request.details.details != "none" or any(score.sampled for score in scores)
+    projected = keep or any(score.projected for score in scores)
+    many = FRAMES_FOR_TUNED if tuned and extraction.sample != "utterance" else 1
+    return replace(
+        extraction,
+        kept_samples=many * extraction.kept_samples if sampled else 0,
+        projections=(extraction.projections or N_DIRECTIONS) if projected else 0,
+    )
+
+
+def _recorded(request: RankRequest, extraction: ExtractionOptions) -> dict[str, Any]:
+    stopping = asdict(request.stopping) if request.stopping else {}
+    recorded = {"layers": request.layers, "seed": request.seed} | asdict(request.use) | stopping
+    return recorded | asdict(request.encoder) | asdict(extraction) | asdict(request.details)

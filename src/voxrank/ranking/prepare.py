@@ -1,0 +1,134 @@
+"""The data of a run, ready for every model: targets with their times, loaded models, and the layers to read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from voxrank._support.progress import Progress
+from voxrank.alignment.base import AlignerRecord
+from voxrank.alignment.labels import label
+from voxrank.alignment.preparation import Origin, Prepared, prepare, prepare_source
+from voxrank.cache.store import Cache
+from voxrank.config import Seconds
+from voxrank.data.skips import skips_warning
+from voxrank.data.utterance import Dataset
+from voxrank.encoders.pool import ModelPool, parse_layers
+from voxrank.errors import OptionError
+from voxrank.ranking.plan import RankPlan
+from voxrank.ranking.tuning import LayerSelection
+from voxrank.targets.labels import remarks
+from voxrank.targets.timeline import UNLABELLED
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RankData:
+    """What every model of a run sees.
+
+    Attributes:
+        dataset: the labelled speech, as it was read.
+        prepared: the utterances that can be used, with their targets, in shards.
+        origin: the source data; None where no score reads them.
+        pool: the models.
+        selections: model → its layers, for every model that takes part.
+        record: what aligned the transcripts; None where targets have no times.
+        against: names of the alternative alignments, in order of their versions.
+        align_s: time that alignment took, in seconds.
+    """
+
+    dataset: Dataset
+    prepared: Prepared
+    origin: Origin | None
+    pool: ModelPool
+    selections: Mapping[str, LayerSelection]
+    record: AlignerRecord | None
+    against: tuple[str, ...]
+    align_s: Seconds
+
+
+def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | None, watcher: Progress) -> RankData:
+    """Read the audio, load the models once, and align what has to be aligned; tell the user what was found.
+
+    Args:
+        plan: what to do.
+        dataset: the labelled speech.
+        source: the source data, read where a score needs them.
+        store: the cache, for alignments; None to make them anew.
+        watcher: receives the progress.
+
+    Raises:
+        DataError: too few utterances can be used.
+        ModelError: a model cannot be loaded.
+        OptionError: a model has no such layers, or the labels would favour a candidate.
+    """
+    ready = prepare(dataset, plan.extraction, plan.sequence)
+    origin = prepare_source(source, plan.extraction) if plan.reads_source else None
+    pool = ModelPool(plan.models, plan.encoder, watcher)
+    selections = select_layers(plan, pool)
+    labelled = label(
+        ready, plan.sequence, plan.models, pool, plan.encoder, plan.extraction.threads, watcher, store=store
+    )
+    prepared = labelled.prepared
+    times = [] if labelled.record is None else [f"times: {labelled.record}"]
+    without_block = [f"{spec} has no block to tune and is left out" for spec in plan.models if spec not in selections]
+    skipped = skips_warning(len(dataset) + len(dataset.skipped), (*dataset.skipped, *prepared.skipped))
+    notes = (
+        _introduction(dataset, prepared),
+        *filter(None, [skipped]),
+        *dataset.notes,
+        *prepared.notes,
+        *(origin.notes if origin else ()),
+        *remarks(prepared.targets),
+        *times,
+        *plan.left_out,
+        *without_block,
+    )
+    for line in notes:
+        logger.info(line)
+        watcher.note(line)
+    return RankData(dataset, prepared, origin, pool, selections, labelled.record, labelled.against, labelled.seconds)
+
+
+def select_layers(plan: RankPlan, pool: ModelPool) -> dict[str, LayerSelection]:
+    """Return the layers of every model that takes part.
+
+    Args:
+        plan: the layers that the user asked for; where a block will be tuned, a model without blocks takes no part.
+        pool: the models.
+
+    Raises:
+        OptionError: a model has no such layers, or no model takes part.
+    """
+    chosen = {spec: parse_layers(plan.layers, pool.layers[spec], spec) for spec in plan.models}
+    if plan.tuned is None:
+        return {spec: LayerSelection.all_of(layers, pool.layers[spec]) for spec, layers in chosen.items()}
+    selections = {
+        spec: LayerSelection.for_tuning(layers, pool.layers[spec], plan.tuned) for spec, layers in chosen.items()
+    }
+    taking_part = {spec: selection for spec, selection in selections.items() if selection.ranked}
+    if not taking_part:
+        raise OptionError(
+            f"none of the layers {plan.layers!r} is made by a block that can be tuned; leave --strategy out"
+        )
+    return taking_part
+
+
+def _introduction(dataset: Dataset, prepared: Prepared) -> str:
+    """Return one line that says what will be scored."""
+    what = {
+        "classification": "classes",
+        "multilabel": "labels",
+        "segmentation": "labels of frames",
+        "transcription": "units",
+    }.get(dataset.task)
+    timed = prepared.targets.timed
+    silence = timed is not None and timed.rest != UNLABELLED
+    classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
+    rest = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
+    part = "" if dataset.split == "all" else f" of split {dataset.split!r} ({rest}--split all takes every row)"
+    blocks = len({shard.block for shard in prepared.shards})
+    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"

@@ -1,0 +1,127 @@
+"""The sketch of a model to the scores of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from voxrank.encoders.joint import RANKED_LABELS, SketchKey, front, layer_label
+from voxrank.engines.local import ModelSketch
+from voxrank.ranking.plan import RankPlan
+from voxrank.ranking.tuning import TUNED, LayerSelection, expected, mean_of
+from voxrank.scores import Score, get_score
+from voxrank.scores.estimate import Estimate
+from voxrank.scores.registry import COMBINATIONS, estimate_all
+from voxrank.scores.view import LayerView, SourceView
+from voxrank.sketches.projections import Quantiles
+from voxrank.targets.labels import Targets
+
+
+class LayerScorer:
+    """Scores the candidate layers of a model.
+
+    Args:
+        plan: the scores, and whether a block will be tuned.
+        targets: of the data.
+    """
+
+    def __init__(self, plan: RankPlan, targets: Targets) -> None:
+        self._scores, self._tuned, self._effective = plan.scores, plan.tuned, plan.effective
+        self._targets = targets
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Direction of each score."""
+        return {score.name: score.higher_is_better for score in self._scores} | {TUNED: True}
+
+    def all_scores(
+        self, selection: LayerSelection, sketch: ModelSketch, source: ModelSketch | None
+    ) -> list[dict[str, Estimate]]:
+        """Return every score of each candidate layer, in order of the candidates.
+
+        Args:
+            selection: the layers of the model.
+            sketch: of the data.
+            source: sketch of the source data, where there are some.
+        """
+        return self._estimates(self._scores, selection, sketch, source, RANKED_LABELS)
+
+    def goodness(self, name: str, selection: LayerSelection, sketch: ModelSketch) -> list[Estimate]:
+        """Return one score of each candidate layer, higher for better.
+
+        Args:
+            name: the score.
+            selection: the layers of the model.
+            sketch: of the data.
+        """
+        sign = 1 if name == TUNED or get_score(name).higher_is_better else -1
+        found = self._estimates(self._parts(name), selection, sketch, None, RANKED_LABELS)
+        return [Estimate(sign * scores[name].value, sign * scores[name].influence) for scores in found]
+
+    def by_version(
+        self, name: str, selection: LayerSelection, sketch: ModelSketch, source: ModelSketch | None, version: int
+    ) -> list[dict[str, Estimate]] | None:
+        """Return one score, or the parts of a combination, of each candidate layer by one version of the labels.
+
+        Args:
+            name: the score, or a combination.
+            selection: the layers of the model.
+            sketch: of the data.
+            source: sketch of the source data, where there are some.
+            version: the version of the labels.
+
+        Returns:
+            The estimates by score, in order of the candidates; None where a score is not a number.
+        """
+        try:
+            found = self._estimates(self._parts(name), selection, sketch, source, version)
+        except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # torch's own is a RuntimeError
+            return None
+        finite = all(np.isfinite(estimate.value) for scores in found for estimate in scores.values())
+        return found if finite else None
+
+    def _parts(self, name: str) -> list[Score]:
+        return [score for score in self._scores if score.name in COMBINATIONS.get(name, (name,))]
+
+    def _estimates(
+        self,
+        scores: Sequence[Score],
+        selection: LayerSelection,
+        sketch: ModelSketch,
+        source: ModelSketch | None,
+        version: int,
+    ) -> list[dict[str, Estimate]]:
+        keys = [SketchKey(layer_label(layer), version) for layer in selection.read]
+        known = {
+            key.layer: estimate_all(scores, _view(key, sketch, source, self._targets, effective=self._effective))
+            for key in keys
+        }
+        estimates = [dict(known[layer_label(layer)]) for layer in selection.ranked]
+        parts = [name for name in COMBINATIONS[TUNED] if name in estimates[0]]
+        if self._tuned is not None and parts:
+            means = {label: mean_of([found[name] for name in parts]) for label, found in known.items()}
+            for layer, found in zip(selection.ranked, estimates, strict=True):
+                found[TUNED] = expected(means, front(layer), selection.last, self._tuned)
+        return estimates
+
+
+def _view(
+    key: SketchKey, sketch: ModelSketch, source: ModelSketch | None, targets: Targets, *, effective: bool
+) -> LayerView:
+    """Return what scores read of a layer; the source data have one version of the labels."""
+    moments = sketch.layers[key]
+    source_view = None
+    if source is not None:
+        there = replace(key, version=RANKED_LABELS)
+        projected = Quantiles.together(source.projections.get(there, {}).values())
+        source_view = SourceView(source.layers[there].total, source.samples.get(there), projected)
+    return LayerView(
+        moments,
+        sketch.samples.get(key),
+        targets.rows,
+        weight=1 / moments.total.inflation() if effective else 1.0,
+        projections=sketch.projections.get(key),
+        source=source_view,
+    )

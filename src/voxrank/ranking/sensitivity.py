@@ -1,0 +1,88 @@
+"""Alternative alignments: how the ranking by other labels of the same frames compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from voxrank.encoders.joint import CandidateLayer, LayerVersion, layer_label, sketch_key
+from voxrank.engines.local import ModelSketch
+from voxrank.ranking.resampling import Array, Candidate, goodness_by
+from voxrank.ranking.runner import ModelRun
+from voxrank.ranking.scoring import LayerScorer
+from voxrank.results.ranking import Sensitivity, is_equal
+from voxrank.scores.estimate import Estimate
+
+
+class LabelComparison:
+    """Compares the ranking with rankings by alternative labels of the same frames.
+
+    Args:
+        names: of the alternatives, in order of `Timed.versions`.
+        score: the score that orders the ranking.
+        scorer: scores the layers.
+
+    Attributes:
+        left_out: why an alternative cannot be compared, by its name.
+    """
+
+    def __init__(self, names: Sequence[str], score: str, scorer: LayerScorer) -> None:
+        self._versions = dict(enumerate(names, start=1))
+        self._score, self._scorer = score, scorer
+        self._scored: dict[str, list[dict[str, Estimate]]] = {name: [] for name in names}
+        self.left_out: dict[str, str] = {}
+
+    def add(self, run: ModelRun) -> None:
+        """Score the layers of a model by every alternative.
+
+        Args:
+            run: the sketches of the model.
+        """
+        for version, name in self._versions.items():
+            empty = [layer for layer in run.selection.read if not _frames(layer, version, run.sketch)]
+            scored = (
+                None if empty else self._scorer.by_version(self._score, run.selection, run.sketch, run.source, version)
+            )
+            if scored is None:
+                what = f"no frame of layer {layer_label(empty[0])}" if empty else "too few frames"
+                line = f"{what} of {run.model} can be scored by {name} labels; they are not compared"
+                self.left_out.setdefault(name, line)
+            else:
+                self._scored[name] += scored
+
+    def compared(self, candidates: Sequence[Candidate], shares: Mapping[str, float]) -> tuple[Sensitivity, ...]:
+        """Return how each alternative ranks the candidates.
+
+        Args:
+            candidates: all layers, scored by the labels of the ranking, in the order of `add`.
+            shares: of the data that each model saw; the best layer is one of a model that saw most.
+        """
+        direction = self._scorer.higher_is_better
+        ranked = goodness_by(self._score, [c.estimates for c in candidates], direction)
+        seen = np.array([shares[c.model] for c in candidates])
+        compared = []
+        for name, scored in self._scored.items():
+            if name in self.left_out:
+                continue
+            goodness = goodness_by(self._score, scored, direction)
+            rivals = np.where(seen == seen.max(), goodness, -np.inf)
+            best = candidates[int(np.argmax(rivals))]
+            equal = sum(is_equal(value, rivals.max()) for value in rivals) - 1
+            rho, p = _rank_correlation(ranked, goodness)
+            compared.append(Sensitivity(name, rho, p, best.model, layer_label(best.layer), equal))
+        return tuple(compared)
+
+
+def _frames(layer: CandidateLayer, version: int, sketch: ModelSketch) -> int:
+    """Return how many frames of a layer have a label in a version of the labels."""
+    return sketch.layers[sketch_key(LayerVersion(layer, version))].total.n
+
+
+def _rank_correlation(one: Array, other: Array) -> tuple[float | None, float | None]:
+    """Return Spearman's correlation and its p-value; None where there are under three values, or all are equal."""
+    if len(one) < 3 or not np.ptp(one) or not np.ptp(other):
+        return None, None
+    found = spearmanr(one, other)
+    return float(found.statistic), float(found.pvalue)
