@@ -85,7 +85,7 @@ def test_a_score_without_resamples_may_order_the_ranking(fakes, tones, noises):
 def test_quantiles_stand_in_beyond_the_limit(fakes, tones, noises, monkeypatch):
     options = ExtractionOptions(sample="frame", blocks=2)
     exact = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"], extraction=options)
-    for module in ("extraction", "engines.local"):
+    for module in ("extraction.shard", "engines.local"):
         monkeypatch.setattr(f"voxrank.{module}.BLOCK_LIMIT", 64)
     rough = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"], extraction=options)
     for layer in rough.layers:

@@ -18,7 +18,7 @@ def _load(name, path):
     return module
 
 
-hf_models = _load("hf_models_of_finetune", HERE.parent / "encoders" / "hf_models.py")
+hf_models = _load("hf_models_of_finetune", HERE.parents[1] / "encoders" / "hf_models.py")
 
 
 @pytest.fixture(scope="session")
