@@ -43,6 +43,7 @@ import torch
 import transformers as tf
 
 import audioless  # noqa: F401, before voxrank
+import voxrank.extraction.shard
 from common import RESULTS, provenance
 from voxrank.config import EncoderOptions, ExtractionOptions
 from voxrank.data.shards import Item, Shard, plan_shards
@@ -312,7 +313,7 @@ def synthetic(item: Item, sample_rate: int) -> Waveform:
 @contextmanager
 def audio_from(make: Callable[[Item, int], Waveform]) -> Iterator[None]:
     """Shards take their audio from this function rather than from files."""
-    with mock.patch("voxrank.extraction.shard.decode_or_reason", make):
+    with mock.patch.object(voxrank.extraction.shard, "decode_or_reason", make):
         yield
 
 

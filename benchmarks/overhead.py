@@ -22,6 +22,7 @@ from unittest import mock
 
 import torch
 
+import voxrank.encoders.pool
 from common import DATA, MODELS, load, provenance, save
 from voxrank._support.memory import peak_rss_mb
 from voxrank.config import EncoderOptions, ExtractionOptions, WhisperWindow
@@ -124,7 +125,7 @@ def whole(encoder: Encoder, data: Dataset) -> Callable[[], None]:
     """A ranking of one model that is loaded already."""
 
     def run() -> None:
-        with mock.patch("voxrank.encoders.pool.load_encoder", return_value=encoder):
+        with mock.patch.object(voxrank.encoders.pool, "load_encoder", return_value=encoder):
             rank(data, [encoder.spec])
 
     return run

@@ -179,6 +179,7 @@ def tones(tmp_path):
 @pytest.fixture
 def fakes(monkeypatch):
     """Specs "fake-a" of three layers, "fake-b" of two, "fake-c" of one: encoders of different random weights."""
+    import voxrank.encoders.pool
     from voxrank.testing.encoders import FakeEncoder
 
     def load(spec, options):
@@ -186,7 +187,7 @@ def fakes(monkeypatch):
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", load)
 
 
 @pytest.fixture

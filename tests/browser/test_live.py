@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+import voxrank.report.live
 from voxrank.errors import OptionError
 from voxrank.report.live import LiveView
 
@@ -19,7 +20,7 @@ from voxrank.report.live import LiveView
 @pytest.fixture
 def live(monkeypatch):
     """A view that serves, and that waits for no page when it ends."""
-    monkeypatch.setattr("voxrank.report.live.PATIENCE_S", 0.0)
+    monkeypatch.setattr(voxrank.report.live, "PATIENCE_S", 0.0)
     with LiveView() as view:
         yield view
 
@@ -116,7 +117,7 @@ def test_a_run_that_fails_says_so(visit_live, made):
 
 
 def test_a_run_that_is_gone_is_missed(visit_live, monkeypatch):
-    monkeypatch.setattr("voxrank.report.live.HURRY_S", 0.0)
+    monkeypatch.setattr(voxrank.report.live, "HURRY_S", 0.0)
     with LiveView() as view:
         page = visit_live(view.url).page
         page.wait_for_selector("#run-state:has-text('The run begins.')")
@@ -133,7 +134,7 @@ def test_no_page_is_waited_for_that_is_not_open(made, monkeypatch):
 
 
 def test_a_page_that_is_open_is_waited_for_until_it_has_heard_the_end(made, monkeypatch):
-    monkeypatch.setattr("voxrank.report.live.HERE_S", 600.0)
+    monkeypatch.setattr(voxrank.report.live, "HERE_S", 600.0)
     waited = []
     with LiveView() as view:
         view.heard("a page", ended=False)

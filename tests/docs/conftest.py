@@ -19,7 +19,8 @@ import pytest
 import soundfile
 import transformers as tf
 
-import voxrank.data.read  # noqa: F401  registers the readers
+import voxrank.data.read
+import voxrank.report.plots
 from voxrank.data import formats
 
 RATE = 16_000
@@ -239,7 +240,7 @@ def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
 
     validate = validation.validate
     monkeypatch.setattr(validation, "validate", little)
-    monkeypatch.setattr("voxrank.report.plots.save_plots", plots)
+    monkeypatch.setattr(voxrank.report.plots, "save_plots", plots)
     monkeypatch.setitem(registry._LOADERS, "pack", stand_in)
     monkeypatch.setitem(registry._LOADERS, registry.HUB, load_once)
     monkeypatch.setattr(pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))

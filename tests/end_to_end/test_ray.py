@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import voxrank
+import voxrank.engines.base
 from voxrank.cache.store import Cache
 from voxrank.cli.main import exit_code
 from voxrank.config import CacheOptions
@@ -138,7 +139,7 @@ def test_options_of_workers_without_their_engine_are_one_line(tones, capsys):
 
 
 def test_without_the_extra_one_line_says_which(tones, capsys, monkeypatch):
-    monkeypatch.setattr("voxrank.engines.base.find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank.engines.base, "find_spec", lambda name: None)
     assert exit_code(["rank", str(tones), "-m", "logmel", "--engine", "ray"]) == 2
     assert "--engine ray needs the extra ray; run: pip install 'voxrank[ray]'" in capsys.readouterr().err.replace(
         "\n", ""

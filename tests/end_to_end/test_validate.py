@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import spearmanr
 
+import voxrank.report.plots
 from voxrank.cli.main import exit_code
 from voxrank.groundtruth import strategies
 from voxrank.groundtruth.agreement import agreement
@@ -80,7 +81,7 @@ def run(run, monkeypatch):
         for name in ("scatter.svg", "ranks.svg"):
             (folder / name).write_text("<svg/>", encoding="utf-8")
 
-    monkeypatch.setattr("voxrank.report.plots.save_plots", save_empty)
+    monkeypatch.setattr(voxrank.report.plots, "save_plots", save_empty)
     return partial(run, "validate")
 
 
@@ -123,7 +124,7 @@ STRATEGIES = {
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_from_audio_to_a_verdict(run, tones, tmp_path, saved, strategy, monkeypatch):
-    monkeypatch.setattr("voxrank.report.plots.save_plots", save_plots)
+    monkeypatch.setattr(voxrank.report.plots, "save_plots", save_plots)
     options, expected = STRATEGIES[strategy]
     names = {"logmel": "logmel", "hubert": saved("hubert-layer"), "whisper": saved("whisper")}
     chosen = [name for name in names if name != "whisper" or strategy == "full"]

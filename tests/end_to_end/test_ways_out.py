@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
+import voxrank.integrations.mlflow
 from voxrank.results.ranking import Ranking
 
 
@@ -187,7 +188,7 @@ def test_what_cannot_be_logged_costs_no_script(run, tones, hubert, tmp_path, mon
     def gone(*_):
         raise OSError("gone")
 
-    monkeypatch.setattr("voxrank.integrations.mlflow._log_files", gone)
+    monkeypatch.setattr(voxrank.integrations.mlflow, "_log_files", gone)
     arguments = ("-m", hubert, "--score", "logme", "--layers", "1", "--device", "cpu", "--no-cache")
     where = ("--mlflow", (tmp_path / "runs").as_uri(), "--then", tmp_path / "f.py")
     code, _, err = run("rank", tones, *arguments, *where)

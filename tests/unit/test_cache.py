@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import voxrank
+import voxrank.cache.files
+import voxrank.encoders.pool
+import voxrank.extraction.shard
 from voxrank._support.progress import Progress
 from voxrank.cache import store as cache_module
 from voxrank.cache.entries import read_entries
@@ -177,7 +180,7 @@ def test_the_key_of_a_model_is_its_content():
 
 def test_a_model_that_does_not_tell_its_weights_is_never_looked_up(tones, passes, kept, monkeypatch):
     monkeypatch.setattr(FakeEncoder, "weights", lambda self: {})
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: FakeEncoder())
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: FakeEncoder())
     told = []
     watcher = Progress()
     watcher.note = told.append
@@ -247,7 +250,7 @@ def test_a_full_disk_is_told_once_and_costs_nothing_else(fakes, tones, kept, mon
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("voxrank.cache.files.save_sketches", full)
+    monkeypatch.setattr(voxrank.cache.files, "save_sketches", full)
     told, watcher = [], Progress()
     watcher.note = told.append
     options = ExtractionOptions(shard_s=1.0)
@@ -265,7 +268,7 @@ def test_a_cache_that_cannot_be_written_is_read(fakes, tones, passes, kept, monk
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("voxrank.cache.files.save_sketches", refused)
+    monkeypatch.setattr(voxrank.cache.files, "save_sketches", refused)
     monkeypatch.setattr(cache_module.os, "utime", refused)
     passes.clear()
     found = voxrank.rank(tones, ["fake-a"], cache=kept)
@@ -289,7 +292,7 @@ def test_audio_that_changes_while_it_is_read_is_not_kept(fakes, tones, passes, k
                 file.write(b"\0\0")
         return samples
 
-    monkeypatch.setattr("voxrank.extraction.shard.decode", changing)
+    monkeypatch.setattr(voxrank.extraction.shard, "decode", changing)
     voxrank.rank(tones, ["fake-a"], cache=kept)
     assert sum(one.utterances for one in Cache(kept).holdings()) == 35
 
@@ -304,7 +307,7 @@ def test_audio_that_could_not_be_read_is_tried_again(fakes, tones, passes, kept,
         return decode(utterance, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr("voxrank.extraction.shard.decode", vanishing)
+        patch.setattr(voxrank.extraction.shard, "decode", vanishing)
         first = voxrank.rank(tones, ["fake-a"], cache=kept)
     assert [one.reason for one in first.skipped] == ["no such file; a relative path starts at the manifest's folder"]
     shutil.move(aside, gone)
@@ -322,7 +325,7 @@ def test_what_a_model_could_not_use_is_remembered(tones, kept, monkeypatch):
                     piece.frames[: piece.lengths[0]] = float("nan")
                 yield piece
 
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Choosy())
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: Choosy())
     first, again = (voxrank.rank(tones, ["choosy"], cache=kept) for _ in range(2))
     assert first.skipped
     assert set(again.skipped) == set(first.skipped)

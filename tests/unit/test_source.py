@@ -6,6 +6,7 @@ import soundfile
 import torch
 
 import voxrank
+import voxrank.encoders.pool
 from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions
 from voxrank.data.audio import decode
@@ -153,7 +154,7 @@ def test_a_model_that_can_use_one_block_alone_still_has_distances(tones, noises,
     tones.write_text("\n".join(["path,label,speaker", *lines]))
     for clip in noises.glob("*.flac"):
         soundfile.write(clip, soundfile.read(clip)[0][:3200], 16_000)
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Short())
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: Short())
     ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd", "frechet", "logme"])
     assert ranking.data.used == 6
     assert all(np.isfinite(score.value) for score in ranking.best.scores.values())

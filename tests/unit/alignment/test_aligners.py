@@ -10,6 +10,7 @@ import torch
 import transformers as tf
 
 import voxrank
+import voxrank.alignment.frames
 from voxrank.alignment.base import Transcript
 from voxrank.alignment.ctc import Ctc, find_unit
 from voxrank.alignment.frames import ENOUGH_S, LONG_S, Framed, LayerSource, divided, frames_of_layers
@@ -246,7 +247,7 @@ def test_what_is_not_fitted_is_aligned_by_the_model(spelled, monkeypatch):
 
     ready, encoder = transcripts_of(spelled), load_encoder("logmel")
     whole = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
-    monkeypatch.setattr("voxrank.alignment.frames.FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
+    monkeypatch.setattr(voxrank.alignment.frames, "FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
     part = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
     apart = [np.abs(a.starts - b.starts).mean() for a, b in zip(whole, part, strict=True)]
     assert np.mean(apart) < 0.03

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import voxrank
+import voxrank.extraction.shard
 from voxrank.data import audio
 from voxrank.data.audio import decode, probe, resampled_length
 from voxrank.data.patience import within
@@ -127,7 +128,7 @@ def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, nev
         return audio.decode(utterance, rate)
 
     threads = []
-    monkeypatch.setattr("voxrank.extraction.shard.decode", sleeping)
+    monkeypatch.setattr(voxrank.extraction.shard, "decode", sleeping)
     found = voxrank.rank(tones, ["logmel"])
     assert [(thread.is_alive(), thread.daemon) for thread in threads] == [(True, True)]
     [skipped] = found.skipped

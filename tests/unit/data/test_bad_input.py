@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import voxrank.data.tables
 from voxrank.data.audio import decode, probe, probe_all
 from voxrank.data.read import read_dataset
 from voxrank.errors import DataError, UtteranceError
@@ -217,7 +218,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_row_only(tmp_path):
 
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
 def test_a_line_too_long_to_be_read_costs_that_row_only(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("voxrank.data.tables.MAX_LINE", 40)
+    monkeypatch.setattr(voxrank.data.tables, "MAX_LINE", 40)
     rows = [{"path": "a.wav", "label": "x"}, {"path": 500 * "b", "label": "x"}, {"path": "c.wav", "label": "y"}]
     lines = map(json.dumps, rows) if name == "m.jsonl" else ["path,label", *(f"{r['path']},{r['label']}" for r in rows)]
     dataset = read_dataset(manifest(tmp_path, "\n".join(lines), name))

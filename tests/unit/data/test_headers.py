@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import voxrank.data.stream_layout
 from voxrank.data import recording
 from voxrank.data.audio import decode, probe
 from voxrank.data.mpeg_headers import parse_header
@@ -371,7 +372,7 @@ def test_headers_that_can_be_trusted_are_all_that_is_read(tmp_path, monkeypatch)
 def test_the_frames_of_an_mp3_are_counted_once(tmp_path, monkeypatch):
     (tmp_path / "a.mp3").write_bytes(mp3(speech(2), info=False))
     counted = []
-    monkeypatch.setattr("voxrank.data.stream_layout.scan", lambda *a: counted.append(a) or scan(*a))
+    monkeypatch.setattr(voxrank.data.stream_layout, "scan", lambda *a: counted.append(a) or scan(*a))
     from voxrank.data.mpeg import scan
 
     for start in (0.0, 0.5, 1.0):

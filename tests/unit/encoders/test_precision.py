@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import voxrank.encoders.pool
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders import registry
@@ -204,7 +205,7 @@ def test_the_note_is_shown_and_logged(monkeypatch, caplog):
         encoder.notes = ("features in bfloat16 are wrong: it is computed in float32",)
         return encoder
 
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", load)
     watcher = Watcher()
     with caplog.at_level(logging.INFO, "voxrank"):
         ModelPool(["a/b"], EncoderOptions(dtype="bfloat16"), watcher)

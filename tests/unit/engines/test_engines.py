@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import voxrank.engines.base
 from voxrank.alignment.preparation import prepare
 from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, EncoderOptions, EngineOptions, ExtractionOptions, SequenceOptions
@@ -310,6 +311,6 @@ def test_options_of_workers_need_ray():
 
 
 def test_without_the_extra_one_line_says_which(monkeypatch):
-    monkeypatch.setattr("voxrank.engines.base.find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank.engines.base, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"--engine ray needs the extra ray; run: pip install 'voxrank\[ray\]'"):
         engine_of(EngineOptions("ray"), EncoderOptions(), print)

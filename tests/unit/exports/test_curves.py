@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import voxrank.exports.curves
 from voxrank.errors import OptionError
 from voxrank.exports.curves import curves, sparkline
 
@@ -72,7 +73,7 @@ def _no_display():
 
 
 def test_plot_says_which_extra_is_missing(ranking, monkeypatch):
-    monkeypatch.setattr("voxrank.exports.curves.find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank.exports.curves, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra plot; run: pip install 'voxrank\[plot\]'"):
         ranking.plot()
 

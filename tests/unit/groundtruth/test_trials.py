@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+import voxrank.groundtruth.trials
 from voxrank.errors import OptionError
 from voxrank.groundtruth.trials import Row, Trial, TrialStore
 
@@ -44,7 +45,7 @@ def test_a_key_depends_on_every_field(monkeypatch):
     ]
     keys = [trial.key for trial in (TRIAL, *others)]
     assert len(set(keys)) == len(keys)
-    monkeypatch.setattr("voxrank.groundtruth.trials.VERSION", 0)
+    monkeypatch.setattr(voxrank.groundtruth.trials, "VERSION", 0)
     assert TRIAL.key not in keys
 
 

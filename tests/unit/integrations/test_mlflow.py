@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import voxrank.integrations.mlflow
 from voxrank.errors import OptionError, RunError
 from voxrank.integrations.mlflow import MAX_NAME, Tracker, log_to_mlflow, metrics_of, parameters_of, valid_name
 from voxrank.results.ranking import Ranking
@@ -109,7 +110,7 @@ def test_what_cannot_be_used_is_said_before_the_run(tmp_path, monkeypatch):
         Tracker("x", (tmp_path / "runs").as_uri()).check()
     with pytest.raises(OptionError, match="MLflow cannot be used"):
         Tracker("x", "nonsense://x").check()
-    monkeypatch.setattr("voxrank.integrations.mlflow.find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank.integrations.mlflow, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra mlflow; run: pip install 'voxrank\[mlflow\]'"):
         Tracker("x").check()
 
@@ -131,7 +132,7 @@ def test_a_server_that_is_gone_is_said_as_what_failed(tracker, monkeypatch):
     with pytest.raises(RunError, match="could not be logged to MLflow: ConnectionError: refused"):
         log_to_mlflow(make_ranking(), tracker)  # only its end fails
     monkeypatch.setattr(
-        "voxrank.integrations.mlflow._log_files", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+        voxrank.integrations.mlflow, "_log_files", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(RunError, match="could not be logged to MLflow: OSError: disk full"):
         log_to_mlflow(make_ranking(), tracker)
@@ -141,7 +142,7 @@ def test_a_run_that_is_interrupted_is_marked_and_the_interruption_goes_on(tracke
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("voxrank.integrations.mlflow._log_files", interrupt)
+    monkeypatch.setattr(voxrank.integrations.mlflow, "_log_files", interrupt)
     with pytest.raises(KeyboardInterrupt):
         log_to_mlflow(make_ranking(), tracker)
     client = tracker.client()
@@ -155,7 +156,7 @@ def test_a_run_that_is_interrupted_is_marked_and_the_interruption_goes_on(tracke
 
 def test_a_run_that_fails_on_the_way_is_marked(tracker, monkeypatch):
     monkeypatch.setattr(
-        "voxrank.integrations.mlflow._log_files", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+        voxrank.integrations.mlflow, "_log_files", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(RunError, match="could not be logged to MLflow: OSError: disk full"):
         log_to_mlflow(make_ranking(), tracker)

@@ -10,6 +10,8 @@ import pytest
 import soundfile
 
 import voxrank
+import voxrank.alignment.uniform
+import voxrank.encoders.pool
 from voxrank._support.progress import Progress
 from voxrank.alignment.preparation import prepare
 from voxrank.alignment.uniform import Uniform
@@ -72,7 +74,7 @@ def deep(monkeypatch):
         encoder.spec = spec
         return encoder
 
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", load)
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", load)
 
 
 def ranked(manifest, *against, sample=None, blocks=10, target="segments", aligner="flat", **options):
@@ -253,7 +255,7 @@ def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking
     plain = ranked(letters, target="text", models=["logmel", "mfcc"])
     notes = Notes()
     with monkeypatch.context() as patched:
-        patched.setattr("voxrank.alignment.uniform.Uniform.align", failing_for({3}))
+        patched.setattr(voxrank.alignment.uniform.Uniform, "align", failing_for({3}))
         found = ranked(letters, "uniform", target="text", models=["logmel", "mfcc"], progress=notes)
     assert_same(found, plain)
     assert found.skipped == ()
@@ -261,7 +263,7 @@ def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking
 
 
 def test_an_alternative_that_aligns_nothing_is_refused(letters, monkeypatch):
-    monkeypatch.setattr("voxrank.alignment.uniform.Uniform.align", failing_for(set(range(16))))
+    monkeypatch.setattr(voxrank.alignment.uniform.Uniform, "align", failing_for(set(range(16))))
     with pytest.raises(DataError, match="none of the 16 utterances could be aligned by uniform; leave --against"):
         ranked(letters, "uniform", target="text", models=["logmel"])
 
@@ -273,7 +275,7 @@ def test_an_alternative_of_a_single_frame_does_not_end_a_run(deep, letters, monk
         first = Timeline(np.array([0.05]), np.array([0.061]), transcripts[0].labels[:1])
         return [first, *(UtteranceError("too short") for _ in transcripts[1:])]
 
-    monkeypatch.setattr("voxrank.alignment.uniform.Uniform.align", one_frame)
+    monkeypatch.setattr(voxrank.alignment.uniform.Uniform, "align", one_frame)
     notes, options = Notes(), {"target": "text", "models": ["fake-a"], "aligner": "flat:logmel"} | options
     found = ranked(letters, "uniform", progress=notes, **options)
     assert_same(found, ranked(letters, **options))

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import voxrank
+import voxrank.ranking.early_stopping
+import voxrank.ranking.runner
 from voxrank.config import DetailOptions, ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, OptionError
@@ -131,9 +133,9 @@ def test_any_score_may_order(fakes, graded, names):
 
 
 def test_models_that_were_dropped_are_in_no_curve(fakes, graded, monkeypatch):
-    monkeypatch.setattr("voxrank.ranking.early_stopping.LEAST_UTTERANCES", 4)
+    monkeypatch.setattr(voxrank.ranking.early_stopping, "LEAST_UTTERANCES", 4)
     monkeypatch.setattr(
-        "voxrank.ranking.runner.beaten", lambda now, before, **_: {"fake-b"} & set(now.scores) if before else set()
+        voxrank.ranking.runner, "beaten", lambda now, before, **_: {"fake-b"} & set(now.scores) if before else set()
     )
     ranking = ranked(graded, scores=["logme"], stopping=StoppingOptions())
     assert {model.model: model.share < 1 for model in ranking.models} == {

@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 import voxrank
+import voxrank.encoders.pool
 from voxrank._support.progress import Progress
 from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.shards import Item, plan_shards
@@ -188,7 +189,7 @@ def models():
         return encoder
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxrank.encoders.pool.load_encoder", load)
+        patch.setattr(voxrank.encoders.pool, "load_encoder", load)
         yield ["deaf-1", "good-2", "deaf-3", "deaf-4"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import voxrank.ranking.plan
 from voxrank.config import (
     DetailOptions,
     ExtractionOptions,
@@ -123,7 +124,7 @@ def test_scores_that_cannot_be_computed_are_left_out_with_a_reason(monkeypatch):
         "swd needs source data (--source) and is left out",
         "ncm is not for regression and is left out",
     )
-    monkeypatch.setattr("voxrank.ranking.plan.find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank.ranking.plan, "find_spec", lambda name: None)
     without = plan(scores=["logme", "tsne"], has_source=True)
     assert without.left_out[0] == "tsne needs sklearn (pip install 'voxrank[validate]') and is left out"
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import voxrank
+import voxrank.encoders.pool
+import voxrank.scores.registry
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions, ExtractionOptions, UseOptions
 from voxrank.data.utterance import Dataset, Utterance
@@ -111,7 +113,7 @@ def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
                 piece.frames.fill_(float("nan"))
                 yield piece
 
-    monkeypatch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Useless())
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: Useless())
     with pytest.raises(
         RunError, match=r"fake-a could use none of the utterances; the first reason: layer 0 \(input\) gave NaN"
     ):
@@ -180,7 +182,7 @@ def test_joint_layers_score_as_the_mean_and_the_concatenation_of_frames(fakes, t
             yield LayerFrames(1, torch.cat([one.frames, two.frames], dim=1), one.lengths)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxrank.encoders.pool.load_encoder", lambda spec, options: Together())
+        patch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: Together())
         direct = voxrank.rank(tones, ["fake-t"], extraction=options, scores=["logme", "knn"])
     for layer in ranking.layers:
         if isinstance(layer.layer, str):
@@ -209,12 +211,12 @@ def test_a_dataset_object_takes_no_reading_options(tones):
 
 
 def test_large_models_are_loaded_again_when_their_turn_comes(fakes, tones, monkeypatch):
-    monkeypatch.setattr("voxrank.encoders.pool.KEPT_PARAMETERS", 0)
+    monkeypatch.setattr(voxrank.encoders.pool, "KEPT_PARAMETERS", 0)
     assert len(voxrank.rank(tones, ["fake-a", "fake-b"], encoder=EncoderOptions()).models) == 2
 
 
 def test_a_users_own_score_ranks(fakes, tones, monkeypatch):
-    monkeypatch.setattr("voxrank.scores.registry._SCORES", dict(registry._SCORES))
+    monkeypatch.setattr(voxrank.scores.registry, "_SCORES", dict(registry._SCORES))
 
     def read(s):
         total = float(s.eigenvalues.sum())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
+import voxrank.sketches.store
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.joint import SketchKey
 from voxrank.engines.local import ModelSketch
@@ -387,7 +388,7 @@ def test_an_interrupt_leaves_no_rest_either(tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt("stop")
 
-    monkeypatch.setattr("voxrank.sketches.store.save_file", interrupt)
+    monkeypatch.setattr(voxrank.sketches.store, "save_file", interrupt)
     with pytest.raises(KeyboardInterrupt, match="stop"):
         save_sketches(tmp_path / "m", some_moments(), Moments)
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+import voxrank.encoders.huggingface
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, RunError
 
@@ -48,6 +49,6 @@ def test_running_out_of_memory_while_loading_says_so(monkeypatch, error):
     def load(rest, options):
         raise error
 
-    monkeypatch.setattr("voxrank.encoders.huggingface.load", load)
+    monkeypatch.setattr(voxrank.encoders.huggingface, "load", load)
     with pytest.raises(RunError, match="big/model: memory ran out while the model was loaded"):
         load_encoder("big/model")

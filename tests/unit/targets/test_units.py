@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Wav2Vec2CTCTokenizer
 
+import voxrank.targets.units
 from voxrank.errors import ModelError, OptionError, UtteranceError
 from voxrank.targets import phones
 from voxrank.targets.units import Inventory, Speller, spell
@@ -160,7 +161,7 @@ def test_a_language_is_loaded_once(monkeypatch):
             made.append(language)
             super().__init__(language)
 
-    monkeypatch.setattr("voxrank.targets.units.Phonemiser", Counted)
+    monkeypatch.setattr(voxrank.targets.units, "Phonemiser", Counted)
     speller = Speller("phone", "de")
     for language in (None, "fr", "de", "fr"):
         speller.spell("die", language)

@@ -16,6 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+import voxrank.integrations.finetune.winner
 from voxrank.cli.main import exit_code
 from voxrank.config import EncoderOptions, SequenceOptions, TuningOptions
 from voxrank.data.audio import decode
@@ -258,7 +259,7 @@ def test_names_are_only_strings(ranking, monkeypatch, name):
     import ast
 
     monkeypatch.setattr(
-        "voxrank.integrations.finetune.winner._inspected", lambda spec, layer, trusted: _winner(spec, layer)
+        voxrank.integrations.finetune.winner, "_inspected", lambda spec, layer, trusted: _winner(spec, layer)
     )
     told = {"task": "transcription", "target": name, "unit": f"tokens:{name}", "language": name}
     tree = ast.parse(script(ranking(name, f"{name}.csv", **told), name))
