@@ -148,8 +148,8 @@ def ctm_with_a_line_of_60_mb(folder):
 
 
 @case
-def labels_of_3_mb_of_empty_lines(folder):
-    segments(folder, "s.txt", b"\n" * (LARGE // 20), b"x")
+def labels_of_a_megabyte_of_empty_lines(folder):
+    segments(folder, "s.txt", b"\n" * (LARGE // 60), b"x")
 
 
 @case

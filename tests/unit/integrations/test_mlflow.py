@@ -2,6 +2,7 @@
 
 import importlib.util
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from voxrank.errors import OptionError, RunError
 from voxrank.integrations.mlflow import MAX_NAME, Tracker, log_to_mlflow, metrics_of, parameters_of, valid_name
 from voxrank.results.ranking import Ranking
 
-pytest.importorskip("mlflow", reason="the extra mlflow")
-pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own making
+pytestmark = [
+    pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow"),
+    pytest.mark.filterwarnings("ignore"),  # of MLflow's own making
+]
 
 _spec = importlib.util.spec_from_file_location("rankings", Path(__file__).parents[1] / "exports" / "conftest.py")
 _module = importlib.util.module_from_spec(_spec)
