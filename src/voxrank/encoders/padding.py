@@ -39,7 +39,7 @@ class TrueLengths:
     frames: list[int] = field(default_factory=list)
 
     def zero_padding(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Forward pre-hook of a convolution over (rows, channels, frames): zero the padded frames."""
+        """Zero the padded frames, as a forward pre-hook of a convolution over (rows, channels, frames)."""
         hidden, *others = inputs  # some convolutions take a mask as well
         longest = max(self.frames)
         if hidden.ndim != 3 or hidden.shape[-1] != longest or min(self.frames) == longest:

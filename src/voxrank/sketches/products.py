@@ -305,7 +305,9 @@ def _parts(n: int) -> Iterator[slice]:
 
 @dataclass
 class _Share:
-    """The samples and buffers of one core; the calling thread allocates the buffers, so that later steps can reuse them.
+    """The samples and buffers of one core.
+
+    The calling thread allocates the buffers, so that its later steps can reuse the memory.
 
     Attributes:
         samples: (n, D) on the CPU.

@@ -58,7 +58,7 @@ class WeightFile:
     sha256: str
 
     def locate(self) -> Path | None:
-        """Return the path of the file, or None unless its wheel is installed at the pinned version."""
+        """Return the path of the file, or None if its wheel is not installed at the pinned version."""
         if not self.wheel.is_installed():
             return None
         place = Path(str(metadata.distribution(self.wheel.distribution).locate_file(self.path)))
