@@ -1,7 +1,7 @@
 """The reader of a model's feature extractor: audio in, the input of the model out, with time as the first axis.
 
-Extractors differ in the order of the axes, in the names of their outputs, and in whether they pad all audio to a window
-of fixed length. This is measured: the time axis is the axis that grows with the audio.
+Extractors differ in the order of the axes and in the names of their outputs. Some pad all audio to a window of fixed
+length. This is measured: the time axis is the axis that grows with the audio.
 """
 
 from __future__ import annotations

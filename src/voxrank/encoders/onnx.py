@@ -45,11 +45,10 @@ FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 def load(rest: str, options: EncoderOptions) -> Encoder:
     """Load a graph that takes a waveform or a spectrogram.
 
-    The input is a waveform of rank 1, 2 (batch, samples) or 3 (with a channel axis of 1), or log-mel features
-    (batch, bands, time) or (batch, time, bands), where the static axis gives the number of bands. Log-mel features are
-    natural logarithms of the power in Slaney bands, in 25 ms windows every 10 ms. Integer inputs are taken for lengths
-    or masks, and are filled in. The sample rate is `sample_rate` in the metadata, else 16,000 Hz. The graph's precision
-    is kept.
+    A waveform has rank 1, 2 (batch, samples) or 3 (with a channel axis of 1). A spectrogram has the shape (batch,
+    bands, time) or (batch, time, bands), where the static axis gives the number of bands. It holds natural logarithms
+    of the power in Slaney bands, in 25 ms windows every 10 ms. Integer inputs are taken for lengths or masks, and are
+    filled in. The sample rate is `sample_rate` in the metadata, else 16,000 Hz. The graph's precision is kept.
 
     Layers are the floating-point tensors whose names match PATTERN, in the order of the graph. Without PATTERN they are
     the sums of the residual connections, then the outputs; layer 0 is the input of the first residual connection. A

@@ -8,7 +8,7 @@ the best path to state s at frame t has
     v_t(s) = log p_t(symbol of s) + max(v_{t−1}(s), v_{t−1}(s − 1), v_{t−1}(s − 2) where it may skip),
 
 and the alignment is the path to the better of the last two states: the optimum over all paths, in double precision.
-Ties prefer staying to stepping to skipping, and an end in the last label, so that the same input gives the same
+Ties are resolved in the order stay, step, skip, and for an end in the last label. So the same input gives the same
 alignment on any machine.
 
 Memory: each choice takes one byte per frame and label, and all are stored while they are few. Otherwise v is stored at
