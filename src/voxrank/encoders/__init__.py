@@ -1,1 +1,1 @@
-"""Encoders: one file per model family, every layer from one forward pass."""
+"""Encoders, one file per model family; every layer comes from one forward pass."""

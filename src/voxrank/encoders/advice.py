@@ -1,6 +1,6 @@
-"""What to do when transformers cannot read or build a part of a model: one line of advice for each kind of failure.
+"""Advice to the user when transformers cannot read or build a part of a model: one line for each kind of failure.
 
-The file is blamed only where reading it failed.
+The message blames the file only if reading it failed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PACKAGE_PATTERNS = (
     r"No module named ['\"]?([A-Za-z][\w-]*)",
     r"No package metadata was found for ['\"]?([A-Za-z][\w-]*)",
 )
-"""How messages about a missing package name it, the most exact first."""
+"""Patterns of messages that name a missing package, the most specific first."""
 
 FLASH_ATTENTION = "FlashAttention2"
-"""How messages call the package flash-attn."""
+"""Name of the package flash-attn in messages."""
 
 READ_FAILURES = (
     OSError,
@@ -35,9 +35,9 @@ READ_FAILURES = (
     zlib.error,
     SafetensorError,
 )
-"""What reading a damaged or missing file raises."""
+"""Exceptions raised when a file is damaged or missing."""
 READ_FAILURE_NAMES = ("UnpicklingError",)
-"""Names of such exceptions whose modules nothing here may import."""
+"""Names of such exceptions from modules that are not imported here."""
 
 READ_WORDS = (
     "PytorchStreamReader",
@@ -51,13 +51,13 @@ READ_WORDS = (
     "checkpoint file",
     "backend tokenizer",
 )
-"""Words of messages that other exceptions carry when reading a file failed."""
+"""Words in the messages of other exceptions that show that reading a file failed."""
 
 GATED_WORDS = ("gated repo", "401 Client Error", "403 Client Error", "restricted")
 
 
 def advise(error: BaseException, name: str, part: str, version: str) -> str:
-    """Return what to do about a failure.
+    """Return advice for a failure.
 
     Args:
         error: the exception that was raised.
@@ -85,7 +85,7 @@ def advise(error: BaseException, name: str, part: str, version: str) -> str:
 
 
 def missing_package(error: BaseException) -> str | None:
-    """Return the name of the package that an exception says is missing; None where it says nothing of the kind."""
+    """Return the name of the package that an exception reports as missing, or None."""
     for one in _chain(error):
         if isinstance(one, ImportError) and FLASH_ATTENTION in str(one):
             return "flash-attn"
@@ -98,7 +98,7 @@ def missing_package(error: BaseException) -> str | None:
 
 
 def is_read_failure(error: BaseException) -> bool:
-    """Return whether an exception, or one that caused it, means that a file could not be read."""
+    """Return whether an exception, or a cause of it, means that a file could not be read."""
     return any(
         isinstance(one, READ_FAILURES)
         or type(one).__name__ in READ_FAILURE_NAMES
@@ -108,7 +108,7 @@ def is_read_failure(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An exception and those that caused it, the newest first."""
+    """Return an exception and its causes, the newest first."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:

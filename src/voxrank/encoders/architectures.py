@@ -1,8 +1,8 @@
-"""A model's configuration → the class of its encoder, and that encoder with its weights.
+"""Functions that find the class of a model's encoder from its configuration, and load that encoder with its weights.
 
-The class that config.json names in `architectures` is built without memory, and its audio encoder is looked for in it.
-Weights are read into the encoder alone where their names fit. Otherwise they are read through the whole class, without
-the modules outside the encoder, because some classes rename weights when they load.
+The class that config.json names in `architectures` is built without memory and searched for the audio encoder. If the
+names of the weights fit, they are read into the encoder alone. Otherwise they are read through the whole class, without
+the modules outside the encoder, because some classes rename weights on loading.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from voxrank.encoders.plausible import check_stored
 from voxrank.errors import ModelError
 
 OUTER_NAMES = {r"^(model\.)?encoder\.": ""}
-"""Names of an encoder's weights in a checkpoint that holds more, such as a decoder → in the encoder alone."""
+"""Pattern of the encoder's weight names in a checkpoint of a larger model → replacement for the encoder alone."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError)
-"""What a class raises whose configuration it is not made for."""
+"""Exceptions that a class raises on a configuration that is not meant for it."""
 
 TRAINING_ONLY = ("masked_spec_embed",)
 """Weights that only SpecAugment reads, and that some checkpoints leave out."""
@@ -34,14 +34,14 @@ TRAINING_ONLY = ("masked_spec_embed",)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is built for a model.
+    """The class and configuration from which an encoder is built.
 
     Attributes:
         kind: transformers' class of the encoder.
-        config: its configuration.
-        inner: True when the checkpoint holds it as part of a model, such as one with a decoder.
-        whole: the class and the configuration of that model, and the path of the encoder in it; None where the encoder
-            is the whole model, or is known without its class.
+        config: the configuration of the encoder.
+        inner: True when the checkpoint holds the encoder as part of a larger model, such as one with a decoder.
+        whole: class and configuration of the larger model, and the path of the encoder in it; None where the encoder
+            is the whole model, or is known without the larger class.
     """
 
     kind: Any
@@ -51,7 +51,7 @@ class Architecture:
 
 
 def find_architecture(checkpoint: Checkpoint, config: Any) -> Architecture:
-    """Find what to build: the model, or the audio encoder of a model that has more.
+    """Find what to build: the whole model, or the audio encoder in a larger model.
 
     Args:
         checkpoint: the model.
@@ -81,10 +81,10 @@ def build_shell(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]
     """
     own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
     named = None if own_code else named_class(config)
-    with reading(checkpoint, "architecture"), torch.device("meta"):  # takes no memory
+    with reading(checkpoint, "architecture"), torch.device("meta"):  # allocates no memory
         found = None
         if named is not None:
-            with suppress(*UNFIT):  # its head may need settings that config.json lacks
+            with suppress(*UNFIT):  # the head may need settings that config.json lacks
                 found = _named_architecture(named, config)
         shell, architecture = found or _plain_architecture(checkpoint, config)
     if not takes_audio(shell):
@@ -99,7 +99,7 @@ def build_shell(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]
 
 
 def named_class(config: Any) -> Any | None:
-    """Return the class of transformers that config.json names, or None where there is none of that name.
+    """Return the class of transformers that config.json names, or None if transformers has no such class.
 
     Args:
         config: a model's configuration.
@@ -135,7 +135,7 @@ def find_audio_encoder(model: Any) -> tuple[str, Any] | None:
         model: a model of transformers.
 
     Returns:
-        Its path in the model ("" for the model itself) and the module; None where there is none.
+        The path in the model ("" for the model itself) and the module; None if there is none.
     """
     paths = {id(part): path for path, part in model.named_modules()}
     for part in _candidates(model):
@@ -145,7 +145,7 @@ def find_audio_encoder(model: Any) -> tuple[str, Any] | None:
 
 
 def _candidates(model: Any) -> Iterator[Any]:
-    """Modules that may be the audio encoder, the most likely first."""
+    """Yield the modules that may be the audio encoder, the most likely first."""
     if isinstance(model, tf.PreTrainedModel):
         yield from (part for part in (model.get_encoder("audio"), model.get_encoder()) if part is not model)
         if model.base_model is not model:
@@ -155,7 +155,7 @@ def _candidates(model: Any) -> Iterator[Any]:
 
 
 def _is_codec(module: Any) -> bool:
-    """Whether a module turns audio into codes for a language model: its features are not those of the model."""
+    """Return whether a module converts audio to codes for a language model; its features are not those of the model."""
     return callable(getattr(module, "decode", None)) and hasattr(module, "quantizer")
 
 
@@ -167,14 +167,14 @@ def _named_architecture(named: Any, config: Any) -> tuple[Any, Architecture] | N
     path, encoder = found
     if not path:
         return encoder, Architecture(named, encoder.config, inner=False)
-    plain = tf.MODEL_MAPPING.get(type(config), None)  # what AutoModel builds
+    plain = tf.MODEL_MAPPING.get(type(config), None)  # the class that AutoModel builds
     inner = type(encoder) is not plain and type(encoder) not in (plain if isinstance(plain, tuple) else ())
     return encoder, Architecture(type(encoder), encoder.config, inner, (named, config, path))
 
 
 def _plain_architecture(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]:
-    """Build what transformers has for the configuration, where it names no class that transformers knows."""
-    inside = getattr(config, "encoder_config", config)  # Parakeet's is a model of its own
+    """Build the class that transformers maps the configuration to, if config.json names no known class."""
+    inside = getattr(config, "encoder_config", config)  # Parakeet has a separate encoder configuration
     shell = tf.AutoModel.from_config(inside, trust_remote_code=checkpoint.trusted)
     decoder = bool(getattr(inside, "is_encoder_decoder", False))
     if decoder:
@@ -187,7 +187,7 @@ def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
 
     Args:
         checkpoint: the model.
-        architecture: what is built for it.
+        architecture: what to build.
 
     Returns:
         The encoder, in evaluation mode.
@@ -219,7 +219,7 @@ def load_ctc(checkpoint: Checkpoint, config: Any) -> Any:
         The model, in evaluation mode.
 
     Raises:
-        ModelError: it has no such head, or its files are damaged or incomplete.
+        ModelError: the model has no such head, or its files are damaged or incomplete.
     """
     kinds = tf.AutoModelForCTC._model_mapping  # noqa: SLF001, what AutoModelForCTC itself asks
     if type(config) not in kinds:
@@ -231,7 +231,7 @@ def load_ctc(checkpoint: Checkpoint, config: Any) -> Any:
 
 
 def _outer_names(architecture: Architecture) -> dict[str, str]:
-    """Pattern of the weights' names in the whole model → their names in the encoder alone."""
+    """Return pattern of the weight names in the whole model → replacement for the encoder alone."""
     if architecture.whole is None:
         return OUTER_NAMES
     *outer, last = architecture.whole[2].split(".")
@@ -255,7 +255,7 @@ def _read(checkpoint: Checkpoint, kind: Any, config: Any, names: dict[str, str] 
 
 
 def _read_whole(checkpoint: Checkpoint, kind: Any, config: Any, path: str) -> tuple[Any, dict[str, Any]]:
-    """Read through the whole model's class, which renames weights as its authors mean it, into the encoder alone."""
+    """Read the encoder's weights through the class of the whole model, which renames them on loading."""
     model, info = _read(checkpoint, _without_the_rest(kind, path), config, None)
     prefix = f"{path}."
     missing = [key.removeprefix(prefix) for key in info["missing_keys"]]
@@ -263,7 +263,7 @@ def _read_whole(checkpoint: Checkpoint, kind: Any, config: Any, path: str) -> tu
 
 
 def _without_the_rest(kind: Any, path: str) -> Any:
-    """Return a class that builds what `kind` builds, and then drops all modules that do not lead to `path`."""
+    """Return a class that builds what `kind` builds, and then drops all modules that are not on the path to `path`."""
 
     def build(self: Any, config: Any, *args: Any, **options: Any) -> None:
         kind.__init__(self, config, *args, **options)
@@ -276,7 +276,7 @@ def _without_the_rest(kind: Any, path: str) -> Any:
         self.all_tied_weights_keys = {}
 
     def nothing(self: Any, *args: Any, **options: Any) -> None:
-        """There are no tied weights left to tie."""
+        """Do nothing, because no tied weights are left."""
 
     return type(kind.__name__, (kind,), {"__init__": build, "tie_weights": nothing, "__module__": kind.__module__})
 
@@ -290,7 +290,7 @@ def _missing(info: dict[str, Any]) -> list[str]:
 
 
 def _check_complete(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
-    """Refuse weights that would be left at random."""
+    """Refuse missing or mismatched weights, which would stay random."""
     misshapen = sorted(str(key[0]) for key in info["mismatched_keys"])
     for keys, fault in ((_missing(info), "lack"), (misshapen, "have another shape than config.json says for")):
         if keys:

@@ -1,4 +1,4 @@
-"""What every encoder is: audio in, the frames of every layer out, from one forward pass."""
+"""The base class of all encoders, which map audio to the frames of every layer in one forward pass."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an encoder.
+    """A layer of an encoder.
 
     Attributes:
         index: 0 is the input of the first block; the last index is the last block.
-        name: where it stands in the model.
-        dim: numbers in a frame.
-        frame_rate: frames in a second of audio.
+        name: name of its place in the model.
+        dim: number of features in a frame.
+        frame_rate: frames per second of audio, in Hz.
     """
 
     index: int
@@ -47,12 +47,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Window:
-    """A window of audio that frames were made of.
+    """A window of audio and the number of frames that a layer gives for it.
 
     Attributes:
-        owner: which waveform of the batch it was cut from.
+        owner: index in the batch of the waveform that it was cut from.
         start: seconds from the beginning of the waveform.
-        frames: how many were made of it.
+        frames: number of frames.
     """
 
     owner: int
@@ -62,14 +62,15 @@ class Window:
 
 @dataclass(frozen=True)
 class LayerFrames:
-    """Frames that one layer made of one batch.
+    """The frames of one layer for one batch.
 
     Attributes:
         layer: `Layer.index`.
         frames: (sum(lengths), dim) float32 on the encoder's device: every utterance's frames,
             packed end to end in batch order, without padding.
         lengths: frames of each waveform of the batch; 0 where this piece holds none of it.
-        windows: where they come from, in order; `Encoder.encode` tells, a single forward pass does not know.
+        windows: the windows that the frames come from, in order; set by `Encoder.encode`, empty after a single forward
+               pass.
     """
 
     layer: int
@@ -86,16 +87,16 @@ class Encoder(ABC):
 
     Attributes:
         spec: the model as the user named it.
-        sample_rate: in Hz, of the waveforms it takes.
-        layers: in order of index.
+        sample_rate: sample rate of the waveforms that it takes, in Hz.
+        layers: the layers in order of index.
         parameters: number of weights of the encoder.
-        pads: True when windows of different lengths may share a batch: proven, not assumed.
-        window_samples: the longest window one forward pass takes.
-        min_samples: the shortest; shorter audio is padded with zeros to it.
-        budget_samples: padded samples in one forward pass.
-        device: where it runs.
-        origin: the package that brings it and its version, where that is a plug-in; the registry says it.
-        notes: what the user should know about the model as it was loaded, a line each.
+        pads: True when windows of different lengths may share a batch; this is checked, not assumed.
+        window_samples: length of the longest window that one forward pass takes.
+        min_samples: length of the shortest window; shorter audio is padded with zeros to it.
+        budget_samples: maximum number of padded samples in one forward pass.
+        device: device that the model runs on.
+        origin: for a plug-in, the package that provides the encoder and its version; set by the registry.
+        notes: what the user should know about the model as it was loaded, one line each.
     """
 
     spec: str
@@ -113,25 +114,25 @@ class Encoder(ABC):
     _offsets: dict[int, Seconds] | None = None
 
     def cost_samples(self, n_samples: int) -> int:
-        """Samples that the model computes on for a window of `n_samples` (Whisper: always 30 s)."""
+        """Return the number of samples that the model processes for a window of `n_samples` (Whisper: always 30 s)."""
         return max(n_samples, self.min_samples)
 
     @abstractmethod
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
-        """Yield each layer's frames of these windows, in order of layer, one `LayerFrames` a layer.
+        """Yield each layer's frames of these windows, in order of layer, with one `LayerFrames` per layer.
 
         Windows have `min_samples` to `window_samples` samples; all have one length unless `pads`.
         """
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[Waveform]) -> Iterator[LayerFrames]:
-        """Yield the frames of every layer, a layer at a time, so that nothing need be kept.
+        """Yield the frames of every layer, one layer at a time, so that the caller need not keep them all.
 
-        A batch within `budget_samples`, of windows that may share a pass, yields each layer once. Otherwise a
-        layer comes in several pieces; their lengths add up, and an utterance's frames stay in order.
+        Each layer comes once if the batch is within `budget_samples` and its windows may share a pass. Otherwise a
+        layer comes in several pieces: their lengths add up, and the frames of an utterance stay in order.
 
         Args:
-            waveforms: mono float32 at `sample_rate`.
+            waveforms: mono float32 audio at `sample_rate`.
         """
         for group in self._groups(self._windows(waveforms)):
             for piece in self._forward([cutting.samples for cutting in group]):
@@ -142,40 +143,40 @@ class Encoder(ABC):
                 yield LayerFrames(piece.layer, piece.frames, tuple(lengths), tuple(windows))
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The model's weights by name, where they can be told; to see whether two models are the same, or related."""
+        """Return the weights by name, where they are known; they show whether two models are equal or related."""
         network = self.network()
         return {} if network is None else dict(network.state_dict())
 
     def settings(self) -> dict[str, str]:
-        """What else its frames follow from, beside weights and the options that it was loaded with: name → text.
+        """Return what else the frames depend on, besides the weights and the loading options, as name → text.
 
-        A configuration, a digest of the graph or of the code. A model that tells neither weights nor this is never
-        looked up in the cache, unless it is one of voxrank's own that has no weights.
+        Examples are a configuration, or a digest of the graph or of the code. A model that gives neither weights nor
+        settings is never looked up in the cache, unless it is a model of voxrank without weights.
         """
         return {}
 
     def network(self) -> torch.nn.Module | None:
-        """What holds the weights, where they can be tuned; `_forward` then passes gradients on."""
+        """Return the module that holds the weights, if they can be tuned; `_forward` then lets gradients through."""
         return None
 
     def blocks(self) -> dict[int, torch.nn.Module]:
-        """Layer → the part of `network` that makes it from the layer below, for those that have such weights."""
+        """Return layer → the part of `network` that computes it from the layer below, for layers with such weights."""
         return {}
 
     def stack(self) -> dict[int, torch.nn.Module]:
-        """The same where blocks may be run by themselves: each maps hidden states (rows, frames, dim) to the next."""
+        """Return the blocks that can run alone: layer → module from hidden states (rows, frames, dim) to the next."""
         return {}
 
     def running(self, lengths: Sequence[int]) -> AbstractContextManager[None]:
-        """Blocks of `stack` run here outside a forward pass, on rows of so many true frames."""
+        """Return a context in which blocks of `stack` run outside a forward pass, on rows of `lengths` valid frames."""
         del lengths
         return nullcontext()
 
     def offsets(self) -> dict[int, Seconds]:
-        """Layer → seconds from the beginning of a window to the centre of what its first frame hears.
+        """Return layer → seconds from the start of a window to the centre of the audio that its first frame covers.
 
-        Frame i is then centred i / frame_rate later. It is measured on the model (`encoders.timing`); a subclass whose
-        offsets follow from its construction says them.
+        The centre of frame i lies i / frame_rate later. The offsets are measured on the model (`encoders.timing`),
+        unless a subclass knows them by construction.
         """
         if self._offsets is None:
             from voxrank.encoders.timing import measure_offsets
@@ -194,7 +195,7 @@ class Encoder(ABC):
         return windows
 
     def _groups(self, windows: list[_Cutting]) -> Iterator[list[_Cutting]]:
-        """Consecutive runs of windows that one forward pass may take, in order of owner."""
+        """Yield consecutive runs of windows that one forward pass may take, in order of owner."""
         group: list[_Cutting] = []
         longest = 0
         for window in windows:
@@ -212,7 +213,7 @@ class Encoder(ABC):
 
 @dataclass(frozen=True)
 class _Cutting:
-    """Samples of a window, the waveform that they were cut from, and the first one's place in it."""
+    """A window's samples, the waveform that they were cut from, and the position of the first sample in it."""
 
     owner: int
     start: int
@@ -220,24 +221,24 @@ class _Cutting:
 
 
 def numbered(network: torch.nn.Module, count: int) -> dict[int, torch.nn.Module]:
-    """Layer, from 1, → its block: the members of the heaviest list of `count` in a network; none where it has none."""
+    """Return layer (from 1) → block, from the heaviest `ModuleList` of length `count`; empty if none exists."""
     lists = [part for part in network.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == count]
     heaviest = max(lists, key=count_parameters, default=torch.nn.ModuleList())
     return dict(enumerate(heaviest, start=1))
 
 
 def cut(waveform: Waveform, window_samples: int) -> list[Waveform]:
-    """Cut into the fewest consecutive windows, none above `window_samples`, all equal but a slightly shorter last."""
+    """Cut audio into the fewest windows of at most `window_samples`, all equal but for a slightly shorter last one."""
     count = max(1, -(-len(waveform) // window_samples))
     size = max(1, -(-len(waveform) // count))
     return [waveform[i * size : (i + 1) * size] for i in range(count)]
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device for an option: "auto" takes the accelerator that torch reports, else the CPU.
+    """Return the torch device for an option: "auto" takes the accelerator that torch reports, else the CPU.
 
     Raises:
-        OptionError: no such device, or this machine cannot use it.
+        OptionError: the device does not exist, or this machine cannot use it.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -253,7 +254,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(options: EncoderOptions) -> torch.dtype:
-    """The torch dtype of the forward pass."""
+    """Return the torch dtype of the forward pass."""
     dtype = getattr(torch, options.dtype)
     if not isinstance(dtype, torch.dtype):
         raise TypeError(options.dtype)
@@ -261,5 +262,5 @@ def pick_dtype(options: EncoderOptions) -> torch.dtype:
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """Number of weights, shared ones counted once."""
+    """Return the number of weights; shared weights count once."""
     return sum(p.numel() for p in module.parameters())

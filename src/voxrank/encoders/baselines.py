@@ -1,4 +1,4 @@
-"""Untrained baselines that a pre-trained model should beat: log-mel bands, and MFCC with their slopes."""
+"""Untrained baselines that a pre-trained model should surpass: log-mel bands, and MFCC with their slopes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FFT_SAMPLES = 512
 N_MELS = 80
 N_CEPSTRA = 13
 DELTA_REACH = 2
-"""Frames on each side that a slope is fitted to."""
+"""Number of frames on each side that a slope is fitted to."""
 
 
 class LogMel(FramewiseEncoder):
-    """80 log-mel bands: windows of 25 ms every 10 ms, all of them wholly inside the utterance."""
+    """An encoder that gives 80 log-mel bands, in windows of 25 ms every 10 ms, all wholly within the utterance."""
 
     def __init__(self, options: EncoderOptions, name: str = "log-mel", dim: int = N_MELS) -> None:
         super().__init__(options, [(name, dim, HOP_SAMPLES)], WINDOW_SAMPLES)
@@ -37,7 +37,7 @@ class LogMel(FramewiseEncoder):
 
 
 class Mfcc(LogMel):
-    """13 mel-frequency cepstral coefficients, their slopes, and the slopes of those: 39 numbers."""
+    """An encoder that gives 13 mel-frequency cepstral coefficients, their slopes and second slopes: 39 features."""
 
     def __init__(self, options: EncoderOptions) -> None:
         super().__init__(options, "mfcc", 3 * N_CEPSTRA)
@@ -50,13 +50,13 @@ class Mfcc(LogMel):
 
 
 def with_slopes(frames: torch.Tensor) -> torch.Tensor:
-    """Append to each frame of one utterance its slope and the slope of that: (T, D) → (T, 3 D)."""
+    """Append to each frame of an utterance its slope and second slope: (T, D) → (T, 3 D)."""
     slopes = delta(frames)
     return torch.cat([frames, slopes, delta(slopes)], dim=1)
 
 
 def delta(frames: torch.Tensor) -> torch.Tensor:
-    """Slope at each frame, by least squares over the frames within reach; ends are repeated. (T, D) → (T, D)."""
+    """Return the slope at each frame, by least squares with repeated end frames: (T, D) → (T, D)."""
     padded = torch.cat([frames[:1]] * DELTA_REACH + [frames] + [frames[-1:]] * DELTA_REACH)
     steps = torch.arange(-DELTA_REACH, DELTA_REACH + 1, device=frames.device, dtype=frames.dtype)
     return padded.unfold(0, len(steps), 1) @ steps / steps.square().sum()
@@ -66,14 +66,14 @@ def load_logmel(rest: str, options: EncoderOptions) -> Encoder:
     """Load the spec ``logmel``.
 
     Raises:
-        ModelError: something follows the name.
+        ModelError: text follows the name.
     """
     _refuse_rest("logmel", rest)
     return LogMel(options)
 
 
 def load_mfcc(rest: str, options: EncoderOptions) -> Encoder:
-    """Load the spec ``mfcc``. Raises as `load_logmel`."""
+    """Load the spec ``mfcc``; raises the same errors as `load_logmel`."""
     _refuse_rest("mfcc", rest)
     return Mfcc(options)
 

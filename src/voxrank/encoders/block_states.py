@@ -1,4 +1,4 @@
-"""Hidden states of a model that does not return them: what goes into and comes out of its blocks, by hooks."""
+"""Hidden states of a model that does not return them: hooks record the inputs and outputs of its blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hub id or a local directory → configuration, feature extractor and vocabulary, or one line that says why not."""
+"""Readers of a checkpoint, by hub id or local directory: configuration, feature extractor and vocabulary."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from voxrank.encoders.advice import advise, is_read_failure
 from voxrank.encoders.plausible import check_config, check_extractor, check_rate
 from voxrank.errors import ModelError, reason, shortened
 
-hub: Any = huggingface_hub  # Any: much of both packages is not annotated
+hub: Any = huggingface_hub  # Any: large parts of both packages have no annotations
 tf: Any = transformers
 
 HUB_TIMEOUT_S = 5.0
 AUDIO_INPUTS = ("input_values", "input_features")
-"""What transformers calls a waveform or a spectrogram."""
+"""Names of a waveform or spectrogram input in transformers."""
 
 NO_EXTRACTOR = "Can't load feature extractor"
-"""How transformers begins to say that there is no preprocessor_config.json."""
+"""Beginning of transformers' message for a missing preprocessor_config.json."""
 
 QUANTISERS = {
     "bitsandbytes": "bitsandbytes",
@@ -51,12 +51,12 @@ HEAD_SETTINGS = ("add_adapter", "use_intermediate_ffn_before_adapter")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model's files are.
+    """The location of a model's files.
 
     Attributes:
         name: the model as the user named it.
-        place: directory or hub id, as transformers takes it.
-        offline: True when only files that are here already may be used.
+        place: directory or hub id for transformers.
+        offline: True when only local files may be used.
         trusted: True when code that comes with the model may run.
     """
 
@@ -70,7 +70,7 @@ def find_checkpoint(name: str, options: EncoderOptions) -> Checkpoint:
     """Find a model by directory or hub id.
 
     Raises:
-        ModelError: there is none, or the hub cannot be asked and has not been asked before.
+        ModelError: there is no such model, or the hub cannot be reached and the model is not in its cache.
     """
     trusted = name in options.trust_remote_code
     path = Path(name).expanduser() if name.startswith("~/") else Path(name)
@@ -84,7 +84,7 @@ def _check_directory(name: str, path: Path) -> Path:
         raise ModelError(f"{name}: there is no such directory; check the path, or give a hub id such as owner/model")
     if not path.is_dir():
         raise ModelError(f"{name} is a file; give the directory that holds config.json and the weights")
-    if (path / "adapter_config.json").exists():  # transformers would fetch the model that it names
+    if (path / "adapter_config.json").exists():  # transformers would fetch the base model
         raise ModelError(_adapters(name, path / "adapter_config.json"))
     if not (path / "config.json").is_file():
         raise ModelError(
@@ -94,7 +94,7 @@ def _check_directory(name: str, path: Path) -> Path:
 
 
 def _adapters(name: str, file: Path) -> str:
-    """What to say of a folder of PEFT adapters: their kind, and the model that they belong to."""
+    """Return the message for a folder of PEFT adapters: their kind, and the model that they belong to."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -110,7 +110,7 @@ def _adapters(name: str, file: Path) -> str:
 
 
 def _only_cached(name: str) -> bool:
-    """Ask the hub once, briefly, whether it has the model; True when it cannot be asked but the cache has it."""
+    """Query the hub once whether it has the model; return True if it is out of reach but the cache has the model."""
     try:
         hub.model_info(name, timeout=HUB_TIMEOUT_S)
     except RepositoryNotFoundError as error:
@@ -135,7 +135,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
     """Read the model's configuration.
 
     Raises:
-        ModelError: it cannot be read, or names a model that transformers does not know.
+        ModelError: the file cannot be read, or names a model that transformers does not know.
     """
     with reading(checkpoint, "config.json"):
         content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
@@ -153,7 +153,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
 
 
 def _check_known(checkpoint: Checkpoint, content: dict[str, Any]) -> None:
-    """Refuse an architecture that the installed transformers does not have, unless the model brings its own code."""
+    """Refuse an architecture that the installed transformers does not have, unless the model comes with its code."""
     kind = content.get("model_type")
     if "auto_map" in content or not isinstance(kind, str) or not kind or kind in tf.CONFIG_MAPPING:
         return
@@ -188,7 +188,7 @@ def is_quantised(config: Any) -> bool:
 
 
 def _return_dicts(config: Any) -> None:
-    """Have the model name its outputs, whatever config.json says: features are the same, only wrapped differently."""
+    """Set the model to return named outputs, whatever config.json says; the features are the same."""
     for part in (config, *(part for part in vars(config).values() if isinstance(part, tf.PretrainedConfig))):
         for setting, value in (("return_dict", True), ("torchscript", False)):
             if hasattr(part, setting) and getattr(part, setting) is not value:
@@ -196,10 +196,10 @@ def _return_dicts(config: Any) -> None:
 
 
 def read_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the checkpoint's own config.json says.
+    """Read the settings in the checkpoint's config.json.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the file cannot be read.
     """
     with reading(checkpoint, "config.json"):
         content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
@@ -215,7 +215,7 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
         default: what to use where the checkpoint has none.
 
     Raises:
-        ModelError: it cannot be read, or there is none and no default.
+        ModelError: the extractor cannot be read, or there is none and no default.
     """
     try:
         with reading(checkpoint, "feature extractor"):
@@ -242,15 +242,15 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
         )
     check_rate(f"{checkpoint.name}: preprocessor_config.json", extractor.sampling_rate)
     if getattr(extractor, "dither", 0.0):
-        extractor.dither = 0.0  # random: the same audio must give the same frames
+        extractor.dither = 0.0  # dither is random: the same audio must give the same frames
     return extractor
 
 
 def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
-    """Symbol → its number, of the checkpoint's tokenizer.
+    """Return symbol → number from the checkpoint's tokenizer.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the tokenizer cannot be read.
     """
     with reading(checkpoint, "tokenizer"):
         tokenizer = tf.AutoTokenizer.from_pretrained(
@@ -262,10 +262,10 @@ def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
 
 @contextmanager
 def reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turn whatever transformers raises on a bad file into one line, and keep its own messages quiet.
+    """Convert any exception of transformers on a bad file to one line, and suppress its messages.
 
     Raises:
-        ModelError: `what` cannot be read or made.
+        ModelError: `what` cannot be read or built.
     """
     try:
         with _quiet():
@@ -280,7 +280,7 @@ def reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers; the hub's download bars stay."""
+    """Silence transformers, but keep the hub's download bars."""
     log = tf.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     hub_bars = not hub.utils.are_progress_bars_disabled()
@@ -299,7 +299,7 @@ def _quiet() -> Iterator[None]:
 
 
 def checkpoint_settings(config: Any, extractor: Any) -> dict[str, str]:
-    """A model's configuration and its feature extractor's, as text, without where they were found."""
+    """Return the configurations of a model and its feature extractor as text, without their paths."""
     content = {
         key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "torch_dtype", "dtype")
     }

@@ -1,4 +1,4 @@
-"""The code that frames follow from, as a digest: another forward pass of the same weights differs."""
+"""The digest of an encoder's code: another forward pass on the same weights gives other frames."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def code_digest(kinds: Iterable[type]) -> str:
-    """Hex digest of the source files that these classes are defined in."""
+    """Return the hex digest of the source files that define these classes."""
     files = set()
     for kind in set(kinds):
-        with suppress(OSError, TypeError):  # made by a builder, or in a session
+        with suppress(OSError, TypeError):  # built-in or interactively defined
             files.add(inspect.getsourcefile(kind))
     digest = hashlib.sha256()
     for file in sorted(filter(None, files)):

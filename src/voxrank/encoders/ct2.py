@@ -1,8 +1,8 @@
-"""Whisper checkpoints of CTranslate2 (faster-whisper): ``ct2:DIR``.
+"""The encoder of CTranslate2's Whisper checkpoints (faster-whisper): ``ct2:DIR``.
 
-A file's weights are put into transformers' Whisper, so that only the storage differs from a checkpoint on the hub.
+A file's weights are loaded into transformers' Whisper, so that only the storage differs from a checkpoint on the hub.
 
-Source: CTranslate2's `WhisperSpec` and its converter give the names.
+Source: CTranslate2's `WhisperSpec` and its converter define the names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 HEAD_DIM = 64
 """Width of an attention head in every published Whisper, for files that do not store the number of heads."""
 
-# transformers' name → CTranslate2's, within a block.
+# Names within a block: transformers → CTranslate2.
 _NORMS = {"self_attn_layer_norm": "self_attention/layer_norm", "final_layer_norm": "ffn/layer_norm"}
 _LINEAR = {"self_attn.out_proj": "self_attention/linear_1", "fc1": "ffn/linear_0", "fc2": "ffn/linear_1"}
 _CROSS_NORMS = {"encoder_attn_layer_norm": "attention/layer_norm"}
@@ -40,7 +40,7 @@ def load(rest: str, options: EncoderOptions) -> Whisper:
     """Load the encoder of a CTranslate2 Whisper checkpoint.
 
     Args:
-        rest: directory that holds model.bin, or the file.
+        rest: directory that contains model.bin, or the file itself.
         options: device, precision and windows.
 
     Raises:
@@ -49,7 +49,7 @@ def load(rest: str, options: EncoderOptions) -> Whisper:
     """
     path = Path(rest)
     path = path / "model.bin" if path.is_dir() else path
-    if path.is_fifo():  # it would be waited for
+    if path.is_fifo():  # reading would block
         raise ModelError(f"ct2:{rest}: {path} is a pipe; give the directory that holds model.bin")
     try:
         with path.open("rb") as file:
@@ -65,7 +65,7 @@ def load(rest: str, options: EncoderOptions) -> Whisper:
 
 
 def encoder_from_buffer(buffer: Buffer, options: EncoderOptions) -> Whisper:
-    """The encoder of a Whisper in the bytes of a model.bin.
+    """Load the encoder of a Whisper model from the bytes of a model.bin.
 
     Raises:
         ModelError: the bytes are damaged, or hold another kind of model.
@@ -78,7 +78,7 @@ def encoder_from_buffer(buffer: Buffer, options: EncoderOptions) -> Whisper:
 
 
 def encoder_from_variables(variables: Variables) -> WhisperEncoder:
-    """A Whisper encoder of transformers with a file's weights in float32, frozen. Nothing of the decoder is read.
+    """Build a Whisper encoder of transformers with a file's weights in float32, frozen. The decoder is not read.
 
     Raises:
         ModelError: variables are missing or do not fit together.
@@ -87,7 +87,7 @@ def encoder_from_variables(variables: Variables) -> WhisperEncoder:
 
 
 def model_from_variables(variables: Variables) -> WhisperModel:
-    """A Whisper of transformers, encoder and decoder, with a file's weights in float32, frozen.
+    """Build a Whisper model of transformers, encoder and decoder, with a file's weights in float32, frozen.
 
     Raises:
         ModelError: variables are missing or do not fit together.
@@ -113,7 +113,7 @@ def _build(kind: type[Model], config: Any, weights: dict[str, torch.Tensor]) -> 
 
 
 def _config(variables: Variables, *, with_decoder: bool = False) -> Any:
-    """The shape of the model, from the shapes of its weights."""
+    """Return the configuration of the model, from the shapes of its weights."""
     d_model, mel_bins, _ = _shape(variables, "encoder/conv1/weight", 3)
     if mel_bins > MAX_MEL_BINS:
         raise ModelError(f"model.bin takes {mel_bins:,} mel bins, and no Whisper has more than {MAX_MEL_BINS:,}")
@@ -162,7 +162,7 @@ def _shape(variables: Variables, name: str, rank: int) -> tuple[int, ...]:
 
 
 def _side(variables: Variables, side: str) -> dict[str, torch.Tensor]:
-    """Name in transformers → weight, of the encoder or the decoder, without the decoder's embeddings."""
+    """Return name in transformers → weight for the encoder or the decoder, without the decoder's embeddings."""
     weights = {"embed_positions.weight": _weight(variables, f"{side}/position_encodings/encodings")}
     weights |= _norm(variables, f"{side}/layer_norm", "layer_norm")
     if side == "encoder":
@@ -197,7 +197,7 @@ def _norm(variables: Variables, source: str, target: str) -> dict[str, torch.Ten
 
 
 def _fused(variables: Variables, source: str, target: str, parts: str) -> dict[str, torch.Tensor]:
-    """Projections that the file stores as one. Whisper has no bias on keys: there the file holds zeros."""
+    """Split projections that the file stores as one. Whisper's keys have no bias: the file holds zeros for it."""
     weights = {}
     for kind in ("weight", "bias"):
         whole = _weight(variables, f"{source}/{kind}")
@@ -208,7 +208,7 @@ def _fused(variables: Variables, source: str, target: str, parts: str) -> dict[s
 
 
 def _weight(variables: Variables, name: str) -> torch.Tensor:
-    """A variable's values; integers are stored times a scale, one for each row or one for all."""
+    """Return a variable's values; integers are divided by their scale, one per row or one for all."""
     variable = _variable(variables, name)
     values = variable.float32()
     if variable.type_name.startswith("int"):

@@ -1,4 +1,4 @@
-"""The file format of CTranslate2 models (model.bin), read as data: every length is checked against what is there.
+"""The reader of CTranslate2's file format (model.bin): it reads data only, and checks every length.
 
 Source: CTranslate2's `ModelSpec.save` writes this layout.
 """
@@ -20,7 +20,7 @@ from voxrank.errors import ModelError
 Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 VERSIONS = (4, 5, 6)
-"""Versions of the file's layout that store type and size in bytes of each variable."""
+"""Versions of the file layout that store the type and size in bytes of each variable."""
 
 SPEC = "WhisperSpec"
 # Type id in the file → name, numpy type. numpy has no bfloat16: it is the upper half of a float32.
@@ -36,12 +36,12 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Variable:
-    """A tensor as it lies in the file.
+    """A tensor in its stored form.
 
     Attributes:
         type_name: "float32", "float16", "bfloat16", "int32", "int16" or "int8".
-        shape: () for a single number.
-        stored: view of the file, without a copy; for bfloat16 its bits, as unsigned 16-bit numbers.
+        shape: () for a scalar.
+        stored: view of the file, without a copy; for bfloat16 the bits, as unsigned 16-bit integers.
     """
 
     type_name: str
@@ -49,7 +49,7 @@ class Variable:
     stored: NDArray[Any]
 
     def float32(self) -> NDArray[np.float32]:
-        """The values, copied."""
+        """Return the values as a float32 copy."""
         if self.type_name == "bfloat16":
             return (self.stored.astype(np.uint32) << 16).view(np.float32)
         return self.stored.astype(np.float32)
@@ -59,10 +59,10 @@ Variables = Mapping[str, Variable]
 
 
 def read_variables(buffer: Buffer) -> dict[str, Variable]:
-    """Name → variable of every tensor in a model.bin, aliases included, as views of `buffer`.
+    """Return name → variable of every tensor in a model.bin, including aliases, as views of `buffer`.
 
     Raises:
-        ModelError: the bytes end early or contradict themselves, or another version or kind of model wrote them.
+        ModelError: the bytes end early or are inconsistent, or belong to another version or kind of model.
     """
     reader = _Reader(memoryview(buffer).cast("B"))
     version = reader.number("<I")
@@ -89,7 +89,7 @@ def read_variables(buffer: Buffer) -> dict[str, Variable]:
 
 
 class _Reader:
-    """Takes bytes in order and never beyond the end."""
+    """Reads bytes in order and never beyond the end."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -106,7 +106,7 @@ class _Reader:
         return int(struct.unpack(layout, self.take(struct.calcsize(layout), "a number"))[0])
 
     def text(self) -> str:
-        """A string with its length before it and a zero byte after it."""
+        """Read a string that is stored with its length and a final zero byte."""
         raw = bytes(self.take(self.number("<H"), "a name"))
         try:
             return raw.removesuffix(b"\0").decode()
@@ -124,5 +124,5 @@ class _Reader:
         stored = np.frombuffer(self.take(size, repr(name)), layout)
         try:
             return Variable(type_name, shape, stored.reshape(shape))
-        except ValueError as error:  # more dimensions than numpy has, or empty ones
+        except ValueError as error:  # too many dimensions for numpy, or empty ones
             raise ModelError(f"model.bin gives {name!r} an impossible shape; it is damaged: get it again") from error

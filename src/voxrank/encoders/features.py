@@ -1,7 +1,7 @@
-"""Audio → the input of a model, by its feature extractor, with time as the first axis.
+"""The reader of a model's feature extractor: audio in, the input of the model out, with time as the first axis.
 
-Extractors differ in the order of the axes, in the names of what they return and in whether they pad all audio to a
-window of fixed length. This is measured: the axis of time is the one that grows with the audio.
+Extractors differ in the order of the axes and in the names of their outputs. Some pad all audio to a window of fixed
+length. This is measured: the time axis is the axis that grows with the audio.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from voxrank.encoders.padding import noise
 from voxrank.errors import ModelError, reason
 
 PROBES_S: tuple[Seconds, Seconds] = (1.0, 3.0)
-"""Lengths of the audio that shows where time lies."""
+"""Lengths of the audio that shows which axis is time."""
 
 SHORT_PROBES_S: tuple[Seconds, Seconds] = (0.25, 0.75)
-"""The same within a fixed window, beyond which extractors cut audio off."""
+"""Lengths of that audio for a fixed window, because extractors cut off audio beyond the window."""
 
 HOP_SLACK = 0.1
-"""Share by which the hop that an extractor says may differ from what is measured."""
+"""Tolerated relative deviation of the hop that an extractor states from the measured hop."""
 
 STEPS_SLACK = 0.02
-"""Share of its steps that may be missing at the end of long audio, beside a few that rounding takes."""
+"""Share of the steps that may be missing at the end of long audio, besides a few steps of rounding."""
 SLACK_STEPS = 2
 
 MASKS = ("attention_mask", "input_features_mask", "padding_mask", "feature_attention_mask")
-"""Names under which extractors return which steps are audio."""
+"""Output names of the mask with which extractors mark the steps of audio."""
 
 UNPADDED = ({"padding": False}, {"padding": "longest"}, {"padding": True})
-"""Arguments with which extractors leave out the padding to a fixed window."""
+"""Arguments that switch off an extractor's padding to a fixed window."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
-"""What models and feature extractors raise on audio that is too short, or that they are not meant for."""
+"""Exceptions of models and feature extractors for audio that is too short or unsuitable."""
 
 _LONGEST: dict[tuple[Any, ...], int] = {}
-"""What `FeatureReader.longest` measured: it reads long audio, and a process may load a model several times."""
+"""Results of `FeatureReader.longest`, which reads long audio; a process may load a model several times."""
 
 
 class FeatureReader:
@@ -50,18 +50,18 @@ class FeatureReader:
 
     Attributes:
         sample_rate: in Hz.
-        time: axis of time in the input of one window, without the batch axis.
-        window_steps: steps of the fixed window that all audio is padded to; None where there is none.
-        window_samples: length of that window in samples; None where there is none.
+        time: the time axis in the input of one window, without the batch axis.
+        window_steps: length in steps of the fixed window that all audio is padded to; None if there is none.
+        window_samples: length of that window in samples; None if there is none.
         padded: True to pad to the fixed window, False to give the audio alone.
-        multiple: the model takes this many steps, or a multiple of them; what is left at the end is cut off.
+        multiple: number of steps of which the model takes multiples; the remainder at the end is cut off.
 
     Args:
         extractor: the feature extractor.
         wanted: name of the model's input.
 
     Raises:
-        ModelError: it returns no such input, or no axis of it grows with the audio.
+        ModelError: the extractor returns no such input, or no axis of it grows with the audio.
     """
 
     def __init__(self, extractor: Any, wanted: str) -> None:
@@ -77,7 +77,7 @@ class FeatureReader:
         self._measure()
 
     def __call__(self, window: Waveform) -> tuple[torch.Tensor, int]:
-        """Return the input of one window, (steps, …), and how many of the steps are audio.
+        """Return the input of one window, (steps, …), and the number of steps that are audio.
 
         Values are normalised over this window alone.
 
@@ -95,12 +95,12 @@ class FeatureReader:
         return values, steps
 
     def longest(self, limit: int) -> int:
-        """Return the longest audio, in samples, of which the extractor leaves nothing out, up to a limit.
+        """Return the longest audio, in samples, that the extractor reads completely, up to a limit.
 
-        Some cut off what is beyond a maximum, or cut long audio into several inputs.
+        Some extractors cut off audio beyond a maximum, or split long audio into several inputs.
 
         Args:
-            limit: in samples.
+            limit: maximum, in samples.
         """
         if self.window_samples is not None:
             return min(limit, self.window_samples)
@@ -122,7 +122,7 @@ class FeatureReader:
         return lengths[max(0, cut - 1)]
 
     def _is_whole(self, samples: int) -> bool:
-        """Whether the last half second of audio of this length gives as many steps as half a second elsewhere."""
+        """Return whether the last half second of audio of this length gives the usual number of steps."""
         half = self.sample_rate // 2
         try:
             usual = self._steps(3 * half) - self._steps(2 * half)
@@ -145,7 +145,7 @@ class FeatureReader:
             self._measure_window(short)
 
     def _measure_window(self, full: tuple[int, ...]) -> None:
-        """Find time in what is padded to one length, by asking for it without padding."""
+        """Find the time axis of an extractor that pads to a fixed length, by calling it without padding."""
         for arguments in UNPADDED:
             try:
                 short, long = (self._shape(seconds, **arguments) for seconds in SHORT_PROBES_S)
@@ -180,7 +180,7 @@ class FeatureReader:
         return tuple(values.shape)
 
     def _extract(self, window: Waveform, **arguments: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Input and mask of one window, without the batch axis."""
+        """Return input and mask of one window, without the batch axis."""
         wished = {"sampling_rate": self.sample_rate, "return_tensors": "pt", **arguments}
         taken = self._accepted
         made = self._extractor(window, **{key: value for key, value in wished.items() if taken is None or key in taken})
@@ -197,19 +197,19 @@ class FeatureReader:
             return str(self._wanted)
         floats = [str(name) for name, value in made.items() if torch.is_tensor(value) and value.is_floating_point()]
         names = [name for name in floats if name not in MASKS]
-        if self._wanted not in AUDIO_INPUTS and len(names) == 1:  # the model calls its input otherwise
+        if self._wanted not in AUDIO_INPUTS and len(names) == 1:  # the model has another name for its input
             return names[0]
         raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {self._wanted}")
 
 
 def _settings(extractor: Any) -> tuple[type, str] | None:
-    """What decides the work of an extractor of transformers; None for one that is a model's own code."""
+    """Return the class and settings of an extractor of transformers; None if its code comes with the model."""
     kind = type(extractor)
     return (kind, extractor.to_json_string()) if kind.__module__.startswith("transformers.models.") else None
 
 
 def _accepted_arguments(extractor: Any) -> set[str] | None:
-    """Names of the arguments that an extractor takes; None where it takes any."""
+    """Return the names of an extractor's arguments, or None if it takes any."""
     parameters = inspect.signature(type(extractor).__call__).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -217,10 +217,10 @@ def _accepted_arguments(extractor: Any) -> set[str] | None:
 
 
 def _grown(short: tuple[int, ...], long: tuple[int, ...]) -> list[int]:
-    """Axes that are longer for longer audio.
+    """Return the axes that are longer for longer audio.
 
     Raises:
-        ModelError: there are several, or other axes than before.
+        ModelError: several axes change, an axis shrinks, or the number of axes changes.
     """
     if len(short) == len(long):
         grown = [axis for axis, size in enumerate(short) if long[axis] != size]
@@ -233,7 +233,7 @@ def _grown(short: tuple[int, ...], long: tuple[int, ...]) -> list[int]:
 
 
 def _valid_steps(mask: torch.Tensor | None, steps: int) -> int:
-    """Steps that a mask says are audio; all of them where it counts something else."""
+    """Return the number of steps that a mask marks as audio; all steps if its length is not that of the input."""
     if mask is None or not mask.ndim or mask.shape[-1] != steps:
         return steps
     return int(mask.reshape(-1, steps)[0].sum())

@@ -1,6 +1,6 @@
-"""Weights that are NaN or infinite: a model that holds any is refused when it is loaded.
+"""Checks for weights that are NaN or infinite: a model with such weights is refused when it is loaded.
 
-Probing with noise does not find all of them. A row of a position table, for example, is read only by long audio.
+Probing with noise does not find all of them. For example, only long audio reads the last rows of a position table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from voxrank.errors import ModelError
 def check_finite(module: nn.Module, *, skip: Iterable[str] = ()) -> None:
     """Refuse a module whose weights are not finite.
 
-    Parameters must be finite. Buffers may hold -inf, because attention masks do. Tensors of integers are left alone.
+    Parameters must be finite. Buffers may hold -inf, because attention masks do. Integer tensors are not checked.
 
     Args:
         module: the model, in any precision.
@@ -33,7 +33,7 @@ def check_finite(module: nn.Module, *, skip: Iterable[str] = ()) -> None:
 
 
 def refuse_not_finite(names: list[str]) -> None:
-    """Raise the error that names tensors whose values are not finite; do nothing without names.
+    """Raise an error that names the tensors with values that are not finite; do nothing if there are no names.
 
     Args:
         names: names of these tensors.
@@ -50,7 +50,7 @@ def refuse_not_finite(names: list[str]) -> None:
 
 
 def is_finite(tensor: torch.Tensor, *, masks: bool = False) -> bool:
-    """Return whether all values are numbers. The tensor is read once and not copied.
+    """Return whether all values are finite. The tensor is read once and not copied.
 
     Args:
         tensor: values of any type; integers are finite.
@@ -60,7 +60,7 @@ def is_finite(tensor: torch.Tensor, *, masks: bool = False) -> bool:
         return True
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
-    if tensor.element_size() == 1:  # torch does not compare numbers of 8 bits
+    if tensor.element_size() == 1:  # torch does not compare 8-bit floating-point values
         tensor = tensor.float()
     least, greatest = (float(bound) for bound in torch.aminmax(tensor.detach()))
     if math.isnan(least) or math.isnan(greatest):

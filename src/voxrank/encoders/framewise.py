@@ -1,4 +1,4 @@
-"""Encoders that compute every utterance from its own samples alone, packed end to end instead of padded."""
+"""The base class of encoders that compute each utterance alone: frames are packed end to end, without padding."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MIN_SAMPLES = 400
 """25 ms: one analysis window, and the shortest utterance that is accepted."""
 
 Packed = tuple[torch.Tensor, Sequence[int]]
-"""Frames (sum of lengths, dim) of all windows, end to end, and how many belong to each window."""
+"""Frames (sum of lengths, dim) of all windows, end to end, and the number of frames of each window."""
 
 
 class FramewiseEncoder(Encoder):
-    """A small model of 16 kHz audio, which sees no padding: windows of any lengths share a pass.
+    """A small model of 16 kHz audio without padding: windows of any lengths share a pass.
 
-    It computes in float32 whatever the options' `dtype`: these models are small, and some are sensitive to rounding.
+    It computes in float32, whatever the option `dtype` is: these models are small, and some are sensitive to rounding.
 
     Args:
         options: device, windows and budget.
-        layers: name, numbers in a frame and samples from frame to frame of each layer.
-        min_samples: the shortest window that makes a frame.
+        layers: name, dimension and hop in samples of each layer.
+        min_samples: length of the shortest window that gives a frame.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class FramewiseEncoder(Encoder):
 
     @abstractmethod
     def _compute(self, windows: Sequence[Waveform]) -> Iterable[Packed]:
-        """The packed frames of every layer, in order."""
+        """Return the packed frames of every layer, in order."""
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         with without_tf32(self.device):
@@ -57,7 +57,7 @@ class FramewiseEncoder(Encoder):
             yield LayerFrames(layer, frames.float(), tuple(lengths))
 
     def _cut(self, windows: Sequence[Waveform], size: int, hop: int, *, before: int = 0, after: int = 0) -> Packed:
-        """Cut each window into overlapping frames (T, size), with so many zeros before and after it."""
+        """Cut each window into overlapping frames (T, size), with `before` and `after` zeros around it."""
         cut = [
             np.lib.stride_tricks.sliding_window_view(np.pad(window, (before, after)), size)[::hop] for window in windows
         ]
@@ -65,17 +65,17 @@ class FramewiseEncoder(Encoder):
 
 
 def stack_lstms(lstms: Iterable[nn.Module], frames: torch.Tensor, lengths: Sequence[int]) -> list[torch.Tensor]:
-    """Run LSTMs one on top of the other; each sequence starts from a zero state, and sees nothing that follows it.
+    """Run a stack of causal LSTMs; each sequence starts from a zero state.
 
     Args:
-        lstms: of one layer, one direction and time first.
+        lstms: LSTMs of one layer and one direction, with time as the first axis.
         frames: (sum of lengths, dim).
         lengths: frames of each sequence.
 
     Returns:
         The output of each LSTM, (sum of lengths, hidden).
     """
-    hidden, outputs = pad_sequence(frames.split(list(lengths))), []  # zeros at the end, where an LSTM has passed
+    hidden, outputs = pad_sequence(frames.split(list(lengths))), []  # zeros at the end do not affect a causal LSTM
     with _one_thread():
         for lstm in lstms:
             hidden, _ = lstm(hidden)
@@ -85,10 +85,10 @@ def stack_lstms(lstms: Iterable[nn.Module], frames: torch.Tensor, lengths: Seque
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one core.
+    """Run the block on one core.
 
-    The steps of an LSTM are too small to share, and cores that wait for each other at every step lose tenfold as soon
-    as another thread, such as a decoder, wants one of them.
+    The steps of an LSTM are too small to divide among cores. Cores that wait for each other at every step become ten
+    times slower as soon as another thread, such as a decoder, needs one of them.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Encoders of transformers that map audio of any length, or of a fixed window, to hidden states.
 
-What a family does to time is measured on the loaded model and not looked up by its name: which axis grows with the
-audio, hop, shortest input, layers of different rates, whether padding leaks. A model whose frames do not follow the
+How a model treats time is measured on the loaded model, not looked up by the name of its family: the time axis, the
+hop, the shortest input, layers of different rates, and whether padding leaks. A model whose frames do not follow the
 length of its audio is refused.
 """
 
@@ -30,43 +30,43 @@ from voxrank.encoders.precision import lower_precision
 from voxrank.errors import ModelError, reason
 
 RATE_SPAN_SAMPLES = 19_200
-"""A multiple of every usual hop (160, 320, 384, 640, 1280 … samples), so that counting frames gives rates exactly."""
+"""A multiple of every usual hop (160, 320, 384, 640, 1280 … samples), so that counting frames gives exact rates."""
 
 PROBE_SAMPLES = (0, 1187, 3200)
-"""Windows of the padding proof, above the shortest: odd and even numbers of frames, and one much longer."""
+"""Lengths of the windows of the padding check, beyond the shortest: odd and even numbers of frames, one much longer."""
 
 MAX_RATE: Hertz = 1_000.0
-"""No encoder of speech gives more frames a second in its blocks."""
+"""Maximum frame rate: no speech encoder has more frames per second in its blocks."""
 
 RATE_SLACK = 0.1
-"""Share by which the number of frames may differ from the frame rate times the length, beside a few frames."""
+"""Tolerated relative deviation of the number of frames from frame rate times length, besides a few frames."""
 SLACK_FRAMES = 3
 
 COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
-"""Methods with which transformers' models say how many frames a number of input steps gives."""
+"""Methods of transformers models that return the number of frames for a number of input steps."""
 
 ODD_SAMPLES = (1, 1187)
-"""Samples above a second with which a model is tried, as some take only multiples of a number of steps."""
+"""Samples beyond a second that a model is tried with, because some take only multiples of a number of steps."""
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 80, 128, 160, 256, 320, 512, 640, 1024, 1280, 1920)
-"""Such numbers."""
+"""The multiples that are tried, in steps."""
 
 PROBE_STEPS = 16_000
-"""Steps of which such a method must say how many frames they give."""
+"""Number of steps that a counting method is tried with."""
 
 MASKS = ("attention_mask", "input_features_mask", "padding_mask", "audio_mel_mask", "mask")
-"""Names under which models take the mask of their input."""
+"""Argument names under which models take the mask of their input."""
 
 INVERTED_MASKS = ("audio_mel_mask",)
-"""Those that are true where there is no audio."""
+"""Names of masks that are true where there is no audio."""
 
 
 class HiddenStates(Encoder):
     """A model that maps a waveform or a spectrogram to hidden states.
 
-    Where the feature extractor pads all audio to a window of fixed length, the model gets the whole window, as it was
-    trained, and its frames are kept for the audio; with ``whisper_window="fit"`` it gets the audio alone, if it takes
-    that.
+    Some feature extractors pad all audio to a window of fixed length. The model then gets the whole window, as in
+    training, and only the frames of the audio are kept. With ``whisper_window="fit"`` it gets the audio alone, if it
+    accepts that.
 
     Args:
         checkpoint: the model.
@@ -94,8 +94,8 @@ class HiddenStates(Encoder):
         self._blocks: list[torch.nn.Module] = []
         self._probes: dict[tuple[Any, ...], list[LayerFrames] | str] = {}
         keep_padding_out(model, self._lengths)
-        with torch.no_grad(), warnings.catch_warnings():  # what models keep of these passes may be trained through
-            warnings.simplefilter("ignore", RuntimeWarning)  # numpy, on audio too short to normalise
+        with torch.no_grad(), warnings.catch_warnings():  # models keep tensors of these passes, which may be trained
+            warnings.simplefilter("ignore", RuntimeWarning)  # from numpy, for audio too short to normalise
             self._reader = self._find_reader()
             self._adapt(fit=options.whisper_window == "fit")
             self.min_samples = self._shortest()
@@ -107,31 +107,31 @@ class HiddenStates(Encoder):
             self.notes = lower_precision(self, model, pick_dtype(options))
 
     def settings(self) -> dict[str, str]:
-        """Those of the checkpoint, and the window that all audio is padded to."""
+        """Return the settings of the checkpoint, and the window that all audio is padded to."""
         padded = {"window": str(self._reader.window_samples)} if self._reader.padded else {}
         return checkpoint_settings(self._model.config, self._extractor) | padded
 
     def network(self) -> torch.nn.Module:
-        """The encoder."""
+        """Return the encoder."""
         network: torch.nn.Module = self._model
         return network
 
     def blocks(self) -> dict[int, torch.nn.Module]:
-        """Those of the stack."""
+        """Return the blocks of the stack."""
         return self.stack()
 
     def stack(self) -> dict[int, torch.nn.Module]:
-        """The model's longest list of blocks, where it has one for each layer."""
+        """Return the model's longest list of blocks, if it has one block for each layer."""
         return numbered(self._model, len(self.layers) - 1)
 
     def cost_samples(self, n_samples: int) -> int:
-        """The whole window where all audio is padded to it."""
+        """Return the length of the whole window if all audio is padded to it."""
         fixed = self._reader.window_samples if self._reader.padded else None
         return fixed or super().cost_samples(n_samples)
 
     @contextmanager
     def running(self, lengths: Sequence[int]) -> Iterator[None]:
-        """Convolutions inside the blocks are told where the padding begins."""
+        """Pass the valid lengths to convolutions inside the blocks, so that they know where the padding begins."""
         before, self._lengths.frames = self._lengths.frames, list(lengths)
         try:
             with without_tf32(self.device), _without_mask_warning():
@@ -151,17 +151,17 @@ class HiddenStates(Encoder):
         return pack_layers(states, partial(self._frames, steps, total))
 
     def _frames(self, steps: Sequence[int], total: int, made: int) -> list[int]:
-        """Frames of each row among those `made` of `total` steps, so many of which are audio."""
+        """Return the number of valid frames of each row, if a layer has `made` frames for `total` input steps."""
         if self._reader.padded:
             return [-(-n * made // total) for n in steps]
         return [made if n == total else min(self._count(n), made) for n in steps]
 
     def _count(self, steps: int) -> int:
-        """Frames inside the transformer that come of a number of valid input steps."""
+        """Return the number of frames inside the transformer for a number of valid input steps."""
         return steps if self._counter is None else int(self._counter(torch.tensor(steps)))
 
     def _hidden_states(self, values: torch.Tensor, steps: Sequence[int]) -> list[torch.Tensor]:
-        """Input of the first block, then the output of every block, the last one normalised if the model does so."""
+        """Return the input of the first block, then every block's output; the last is normalised as in the model."""
         if self._blocks:
             return record_blocks(self._blocks, partial(self._outputs, values, steps))
         outputs = self._outputs(values, steps)
@@ -175,7 +175,7 @@ class HiddenStates(Encoder):
         return states
 
     def _outputs(self, values: torch.Tensor, steps: Sequence[int]) -> Any:
-        """What the model makes of padded input (B, …), as transformers returns it."""
+        """Return the model's output for padded input (B, …), as transformers returns it."""
         longest = values.shape[self._reader.time + 1]
         named: dict[str, Any] = {self._input: values}
         mask_name, always = self._mask
@@ -186,7 +186,7 @@ class HiddenStates(Encoder):
             return self._model(**named, **self._wished)
 
     def _adapt(self, *, fit: bool) -> None:
-        """Find how the model takes noise: in its window or alone; with a mask if there is padding, always or never."""
+        """Find how the model takes noise: padded to its window or alone, and when it needs a mask."""
         first: str | None = None
         for padded, mask in self._ways(fit=fit):
             self._reader.padded, self._mask = padded, mask
@@ -197,13 +197,13 @@ class HiddenStates(Encoder):
         self._refuse(f"does not encode a second of noise ({first}); name an encoder that maps audio to hidden states")
 
     def _ways(self, *, fit: bool) -> list[tuple[bool, tuple[str, bool]]]:
-        """Ways to feed the model, the best first: whether its window is filled, and with which mask."""
+        """Return the ways to feed the model, the best first: whether the window is filled, and which mask is used."""
         (name, needed), padded = self._mask, self._reader.padded
         masks = [(name, needed), *([] if needed or not name else [(name, True), ("", False)])]
         return list(product(dict.fromkeys([padded and not fit, padded]), masks))
 
     def _problem_of_lengths(self) -> str | None:
-        """Why audio of some lengths cannot be encoded; finds the number of steps of which it must be a multiple."""
+        """Return why audio of some lengths cannot be encoded, or None; sets the multiple of steps to use."""
         fixed = self._reader.window_samples if self._reader.padded else None
         lengths = [fixed] if fixed else [self.sample_rate + more for more in ODD_SAMPLES]
         first: str | None = None
@@ -225,7 +225,7 @@ class HiddenStates(Encoder):
         raise ModelError(f"{self.spec}: {type(self._model).__name__} {why}")
 
     def _shortest(self) -> int:
-        """The fewest samples, up to a second, from which every layer makes a frame."""
+        """Return the fewest samples, up to a second, for which every layer gives a frame."""
         second = self.sample_rate
         if self._reader.padded:
             return max(1, second // int(MAX_RATE))
@@ -237,11 +237,11 @@ class HiddenStates(Encoder):
         return next((more for more in lengths if self._problem(more) is None), second)
 
     def _longest(self, options: EncoderOptions) -> int:
-        """The longest window: what the options say, and no more than the feature extractor takes as a whole."""
+        """Return the longest window: that of the options, but no more than the feature extractor takes as a whole."""
         return max(self.min_samples, self._reader.longest(round(options.window_s * self.sample_rate)))
 
     def _count_or_zero(self, samples: int) -> int:
-        """Frames of a window as far as the feature extractor tells; 0 where it refuses."""
+        """Return the number of frames of a window according to the feature extractor, or 0 if it refuses the window."""
         try:
             return self._count(self._reader(noise(samples))[1])
         except UNFIT as error:
@@ -250,19 +250,19 @@ class HiddenStates(Encoder):
             return 0
 
     def _problem(self, samples: int) -> str | None:
-        """Why noise of this length cannot be encoded; None when it can."""
+        """Return why noise of this length cannot be encoded, or None if it can."""
         pieces = self._probe(samples)
         return pieces if isinstance(pieces, str) else None
 
     def _probe(self, samples: int) -> list[LayerFrames] | str:
-        """The layers of noise of this length, or why it cannot be encoded; encoded once for each way to feed it."""
+        """Return the layers of noise of this length, or why it cannot be encoded; cached for each way of feeding."""
         way = (samples, self._reader.padded, self._reader.multiple, self._mask)
         if way not in self._probes:
             self._probes[way] = self._pieces(samples)
         return self._probes[way]
 
     def _layers_of(self, samples: int) -> list[LayerFrames]:
-        """The layers of noise of this length; raises what the model does where it cannot be encoded."""
+        """Return the layers of noise of this length; raises the model's exception if the noise cannot be encoded."""
         pieces = self._probe(samples)
         return list(self._forward([noise(samples)])) if isinstance(pieces, str) else pieces
 
@@ -296,7 +296,7 @@ class HiddenStates(Encoder):
         )
 
     def _check_layers(self) -> None:
-        """Refuse frames that do not follow the audio: their rate must be believable, and hold for two lengths."""
+        """Refuse frames that do not follow the audio: their rate must be plausible and hold for two lengths."""
         for layer in self.layers:
             if not 0 < layer.frame_rate <= MAX_RATE:
                 self._refuse(
@@ -322,7 +322,7 @@ class HiddenStates(Encoder):
                 )
 
     def _padding_is_clean(self) -> bool:
-        """Encode windows of several lengths alone and in one padded batch, and compare."""
+        """Return whether windows of several lengths give the same frames alone and in one padded batch."""
         lengths = [min(self.min_samples + more, self.window_samples) for more in PROBE_SAMPLES]
         try:
             together = list(self._forward([noise(samples) for samples in lengths]))
@@ -334,7 +334,7 @@ class HiddenStates(Encoder):
 
 
 def _input_names(model: Any) -> tuple[str, tuple[str, bool]]:
-    """Names of the arguments of a model that take audio and its mask ("" for none), and whether the mask is needed."""
+    """Return the argument names for audio and its mask ("" if there is none), and whether the mask is required."""
     parameters = inspect.signature(model.forward).parameters
     wanted = model.main_input_name if model.main_input_name in parameters else next(iter(parameters))
     mask = next((name for name in MASKS if name in parameters), "")
@@ -342,13 +342,13 @@ def _input_names(model: Any) -> tuple[str, tuple[str, bool]]:
 
 
 def _takes(model: Any, name: str) -> bool:
-    """Whether a model takes an argument of that name."""
+    """Return whether a model takes an argument of this name."""
     parameters = inspect.signature(model.forward).parameters
     return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def _find_counter(model: Any) -> Callable[[torch.Tensor], Any] | None:
-    """The method with which a model counts frames; None where it has none, or one that counts something else."""
+    """Return the model's method that counts frames, or None if it has none or the method counts something else."""
     for name in COUNTERS:
         counter: Callable[[torch.Tensor], Any] | None = getattr(model, name, None)
         if counter is None:
@@ -363,7 +363,7 @@ def _find_counter(model: Any) -> Callable[[torch.Tensor], Any] | None:
 
 @contextmanager
 def _without_mask_warning() -> Iterator[None]:
-    """Keep to itself what torch says of WavLM's masks."""
+    """Suppress torch's warning about the masks of WavLM."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
         yield

@@ -1,6 +1,6 @@
-"""Speech encoders that transformers loads, from a hub id or a local directory.
+"""The loader of speech encoders of transformers, from a hub id or a local directory.
 
-Whisper and AST, whose input has a fixed length, have modules of their own. All others are measured when they load.
+Whisper and AST, whose input has a fixed length, have their own modules. All others are measured when they are loaded.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
 
     Args:
         rest: hub id or local directory.
-        options: device, precision, windows, and whose own code may run.
+        options: device, precision, windows, and which models may run code of their own.
 
     Returns:
         The encoder.
 
     Raises:
-        ModelError: there is no such model, it is no audio encoder, or its files are damaged or incomplete.
+        ModelError: there is no such model, it is not an audio encoder, or its files are damaged or incomplete.
         OptionError: the device cannot be used.
     """
     device = pick_device(options.device)
@@ -53,7 +53,7 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
 
 @contextmanager
 def _named(checkpoint: Checkpoint) -> Iterator[None]:
-    """Put the model's name before messages that lack it."""
+    """Prefix messages that lack the model's name with it."""
     try:
         yield
     except ModelError as error:

@@ -1,7 +1,7 @@
-"""Names what is sketched of a model: its layers, several layers joined into one, and layers under other labels.
+"""The layers that have a sketch: single layers, joint layers of several, and layers under alternative labels.
 
-A joint layer holds the mean of the frames of several layers, or their frames end to end. `SketchKey` identifies each
-sketch by its layer and the version of its labels, so that no two of them can share an entry.
+A joint layer holds the mean of the frames of several layers, or their concatenation. `SketchKey` identifies each
+sketch by its layer and the version of its labels, so that no two sketches share an entry.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ JointKind = Literal["mean", "concat"]
 JOINT_KINDS: tuple[JointKind, ...] = get_args(JointKind)
 
 MAX_DIM = 4096
-"""Of a concatenation: its moments take 130 MB, and some ten seconds to decompose."""
+"""Maximum dimension of a concatenation: its moments take 130 MB, and their decomposition about ten seconds."""
 
 
 RANKED_LABELS = 0
-"""Version of the labels that order the ranking; 1, 2, … are the alternatives to compare, in the order given."""
+"""Version of the labels that determine the ranking; 1, 2, … are the alternatives to compare, in the given order."""
 
 
 @dataclass(frozen=True)
 class SketchKey:
-    """Identifies one sketch among those of a model.
+    """The key of one sketch among those of a model.
 
-    Its text, such as "4/0" or "mean/1", is its name in a file.
+    Its text form, such as "4/0" or "mean/1", is the name of the sketch in a file.
 
     Attributes:
-        layer: index of the layer; of a joint layer, its kind.
-        version: version of the labels: `RANKED_LABELS`, or n for the n-th alternative.
+        layer: index of the layer, or the kind of a joint layer.
+        version: version of the labels: `RANKED_LABELS`, or n for alternative n.
     """
 
     layer: int | JointKind
@@ -47,10 +47,10 @@ class SketchKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a key from its text.
+        """Parse a key from its text form.
 
         Raises:
-            ValueError: the text is not that of a key.
+            ValueError: the text is not a valid key.
         """
         layer, _, version = text.partition("/")
         kind = next((kind for kind in JOINT_KINDS if kind == layer), None)
@@ -62,14 +62,14 @@ class SketchKey:
 
 @dataclass(frozen=True)
 class JointLayer:
-    """A layer made of several layers of a model. A model has at most one of each kind.
+    """A layer that joins several layers of a model. A model has at most one joint layer of each kind.
 
     Attributes:
         kind: how the frames are joined.
-        name: what the layer is made of, for people.
-        dim: numbers in a frame.
-        frame_rate: frames in a second of audio.
-        parts: indices of the layers that it is made of.
+        name: name for display, which says what the layer is made of.
+        dim: number of features in a frame.
+        frame_rate: frames per second of audio, in Hz.
+        parts: indices of the layers that it joins.
     """
 
     kind: JointKind
@@ -84,11 +84,11 @@ class JointLayer:
 
         Args:
             kind: how to join them.
-            layers: what to join, at least one.
-            spec: the model, for the message.
+            layers: the layers to join, at least one.
+            spec: the model, for messages.
 
         Raises:
-            OptionError: their frames cannot be put together.
+            OptionError: the layers cannot be joined.
         """
         first = layers[0]
         for layer in layers:
@@ -108,7 +108,7 @@ class JointLayer:
         return cls(kind, f"{kind} of {_listed(indices)}", dim, first.frame_rate, indices)
 
     def join(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The joint frames (n, dim) of its parts' (n, D)."""
+        """Return the joint frames (n, dim) from the frames (n, D) of its parts."""
         return torch.stack(list(frames)).mean(dim=0) if self.kind == "mean" else torch.cat(list(frames), dim=1)
 
 
@@ -132,7 +132,7 @@ class LayerVersion:
     """A layer whose frames are sketched under an alternative to the labels of the ranking.
 
     Attributes:
-        layer: where the frames come from.
+        layer: the layer that the frames come from.
         version: number of the alternative, from 1.
     """
 
@@ -156,11 +156,11 @@ class LayerVersion:
 
 
 SketchedLayer = Layer | JointLayer | LayerVersion
-"""Anything of a model that has a sketch of its own."""
+"""Any layer that has a sketch."""
 
 
 def layer_label(layer: SketchedLayer) -> int | JointKind:
-    """Return what a layer is called: its index, or the kind of a joint layer."""
+    """Return the label of a layer: its index, or the kind of a joint layer."""
     if isinstance(layer, LayerVersion):
         return layer_label(layer.layer)
     return layer.kind if isinstance(layer, JointLayer) else layer.index
@@ -175,7 +175,7 @@ def keys_of(layers: Sequence[SketchedLayer]) -> dict[SketchKey, SketchedLayer]:
     """Return the layers by the keys of their sketches.
 
     Raises:
-        ValueError: two of them have the same key.
+        ValueError: two layers have the same key.
     """
     keys = {sketch_key(layer): layer for layer in layers}
     if len(keys) < len(layers):
@@ -184,7 +184,7 @@ def keys_of(layers: Sequence[SketchedLayer]) -> dict[SketchKey, SketchedLayer]:
 
 
 def front(layer: SketchedLayer) -> int:
-    """Return the index of the encoder's layer that a layer's frames come from; of a joint layer, of its first part."""
+    """Return the index of the encoder layer that gives the frames; for a joint layer, the index of its first part."""
     if isinstance(layer, LayerVersion):
         return front(layer.layer)
     return layer.parts[0] if isinstance(layer, JointLayer) else layer.index
@@ -193,11 +193,11 @@ def front(layer: SketchedLayer) -> int:
 def kept_pieces(
     pieces: Iterable[LayerFrames], layers: Sequence[SketchedLayer]
 ) -> Iterator[tuple[SketchKey, LayerFrames]]:
-    """Select the frames of each sketch. Joint layers follow as soon as all of their parts are there.
+    """Select the frames of each sketch. A joint layer follows as soon as all of its parts are available.
 
     Args:
-        pieces: of all layers of a model, each group of windows layer by layer.
-        layers: what to sketch.
+        pieces: frames of all layers of a model, layer by layer for each group of windows.
+        layers: the layers to sketch.
 
     Yields:
         The key of a sketch with a piece of its frames. A joint piece has the number of the last layer that it needed.

@@ -1,4 +1,4 @@
-"""Names of models that can be known without loading or asking anything: for completion, and for what was misspelt."""
+"""Names of models that are known without loading or a request: for completion, and for suggestions after typos."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from voxrank._support.plugins import plugin_names
 
 UNTRAINED = ("logmel", "mfcc")
 SCHEMES = ("ct2:", "onnx:", "py:")
-"""That something must follow."""
+"""Schemes that need text after the colon."""
 PACK_NAMES = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe", "crepe-full")
-"""Of the offline pack (`voxrank.encoders.pack`)."""
+"""Names of the models of the offline pack (`voxrank.encoders.pack`)."""
 POPULAR = (
     *(f"openai/whisper-{size}" for size in ("tiny", "base", "small", "medium", "large-v2", "large-v3")),
     *(f"openai/whisper-{size}.en" for size in ("tiny", "base", "small", "medium")),
@@ -34,20 +34,20 @@ POPULAR = (
     "microsoft/wavlm-large",
     "microsoft/unispeech-sat-base",
 )
-"""Speech encoders of the hub that are asked for most."""
+"""Popular speech encoders of the hub."""
 ALIKE = 0.85
-"""How alike a name must be to be meant: names of one owner have much in common."""
+"""Minimum similarity of a suggested name, high because names of one owner are much alike."""
 
 
 def model_names() -> tuple[str, ...]:
-    """All that are known: baselines, the offline pack, the hub's that lie in its cache or are popular, plug-ins."""
+    """Return all known names: baselines, offline pack, cached and popular models of the hub, plug-ins."""
     plugged = (f"{name}:" for name in plugin_names("encoders"))
     pack = (f"pack:{name}" for name in PACK_NAMES)
     return tuple(dict.fromkeys([*UNTRAINED, *pack, *cached_hub_ids(), *POPULAR, *SCHEMES, *plugged]))
 
 
 def nearest_model(spec: str) -> str | None:
-    """The name that was probably meant: of a model that is known, or of a folder beside the place that was named."""
+    """Return the known model or neighbouring folder that the user probably meant, or None."""
     near = get_close_matches(spec, UNTRAINED, n=1) or get_close_matches(
         spec, [*model_names(), *_neighbours(spec)], n=1, cutoff=ALIKE
     )
@@ -57,7 +57,7 @@ def nearest_model(spec: str) -> str | None:
 
 
 def cached_hub_ids() -> tuple[str, ...]:
-    """Models in the hub's cache on this machine, by the names of its folders."""
+    """Return the ids of the models in this machine's hub cache, from the names of its folders."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     place = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
     names = sorted(path.name for path in _folders(place) if path.name.startswith("models--"))
@@ -65,7 +65,7 @@ def cached_hub_ids() -> tuple[str, ...]:
 
 
 def _neighbours(spec: str) -> Iterator[str]:
-    """Folders beside the one that was named, in the same spelling."""
+    """Yield the folders beside the named folder, spelled in the same way."""
     parent, slash, _ = spec.rpartition("/")
     for path in _folders(Path(f"{parent}{slash}" or ".")):
         yield f"{parent}{slash}{path.name}"

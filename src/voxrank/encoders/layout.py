@@ -1,4 +1,4 @@
-"""Where time lies in a tensor, and how many frames audio gives: measured from shapes, not taken from a convention."""
+"""The layout of tensors (batch, time, features) and the frame count per audio length, both measured from shapes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from voxrank.errors import ModelError
 Shape = tuple[int, ...]
 
 SPAN_SAMPLES = 19_200
-"""How much longer the longer probe is: several frames of every usual hop (160, 320, 512, 640, 1280 … samples)."""
+"""Extra length of the longer probe: several frames of every usual hop (160, 320, 512, 640, 1280 … samples)."""
 
 BASE_ROWS, WIDER_ROWS = 2, 3
-"""Windows in the probes: an axis that has exactly these sizes follows the batch."""
+"""Numbers of windows in the probes: an axis with exactly these sizes is the batch axis."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How to read a tensor as frames.
+    """The axes of a tensor that make it frames.
 
     Attributes:
-        batch: the axis of the utterances; None in a tensor of a single one.
+        batch: the batch axis; None in a tensor of a single utterance.
         time: the axis that grows with the audio; None where an utterance gives one vector, an embedding.
-        dim: numbers in a frame: all other axes, flattened in their order.
+        dim: number of features in a frame: all other axes, flattened in their order.
     """
 
     batch: int | None
@@ -41,25 +41,25 @@ class Layout:
         return tensor.float().movedim(axes, list(range(len(axes)))).reshape(rows, -1, self.dim)
 
     def count(self, shape: Shape) -> int:
-        """Frames of an utterance in a tensor of this shape."""
+        """Return the number of frames per utterance in a tensor of this shape."""
         return 1 if self.time is None else shape[self.time]
 
 
 def find_layout(name: str, base: Shape, longer: Shape, wider: Shape | None) -> Layout:
-    """Find the layout of a tensor by what becomes of its shape when the input changes.
+    """Find the layout of a tensor from how its shape changes with the input.
 
     Example:
         >>> find_layout("conv", (2, 64, 49), (2, 64, 109), (3, 64, 49))
         Layout(batch=0, time=2, dim=64)
 
     Args:
-        name: of the tensor, for messages.
-        base: its shape for `BASE_ROWS` short windows; for one, where the model takes one at a time.
-        longer: for as many longer windows.
-        wider: for `WIDER_ROWS` short windows; None where the model takes one at a time.
+        name: name of the tensor, for messages.
+        base: its shape for `BASE_ROWS` short windows, or for one if the model takes one at a time.
+        longer: its shape for as many longer windows.
+        wider: its shape for `WIDER_ROWS` short windows; None if the model takes one at a time.
 
     Raises:
-        ModelError: no axis, or several, follow the batch; several follow the audio; or one axis follows both.
+        ModelError: no axis or several axes follow the batch, several follow the audio, or one axis follows both.
     """
     grown = _changed(name, base, longer)
     if len(grown) > 1:
@@ -93,24 +93,24 @@ def _batch_axis(name: str, base: Shape, wider: Shape, time: int | None) -> int:
 
 
 def _single_axis(base: Shape, time: int | None) -> int | None:
-    """The batch axis of a model that takes one utterance at a time: the first, if it is 1."""
+    """Return the batch axis of a model that takes one utterance at a time: the first axis, if its size is 1."""
     return 0 if base and base[0] == 1 and time != 0 else None
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Frames of n samples: (n + phase) // hop.
+    """A formula for the number of frames of n samples: (n + phase) // hop.
 
     Attributes:
         hop: samples from frame to frame.
-        phase: minus the samples that the first frame needs beyond a hop.
+        phase: minus the number of samples that the first frame needs beyond a hop.
     """
 
     hop: int
     phase: int
 
     def count(self, n_samples: int) -> int:
-        """How many frames so many samples give."""
+        """Return the number of frames for `n_samples` samples."""
         return (n_samples + self.phase) // self.hop
 
 
@@ -118,26 +118,26 @@ def find_clock(count: Callable[[int], int], shortest: int) -> Clock | None:
     """Measure the hop exactly, by bisecting for the lengths at which the next two frames appear.
 
     Args:
-        count: samples → frames; does not fall.
-        shortest: the fewest samples that it takes.
+        count: samples → frames; must not decrease.
+        shortest: the fewest samples that `count` takes.
 
     Returns:
-        The clock, or None where no constant hop explains the counts.
+        The clock, or None if no constant hop explains the counts.
     """
     first, last = count(shortest), count(shortest + SPAN_SAMPLES)
     if last <= first:
         return None
-    reach = 2 * SPAN_SAMPLES // (last - first) + 2  # samples among which the count must rise
+    reach = 2 * SPAN_SAMPLES // (last - first) + 2  # number of samples within which the count must rise
     start = _rise(count, shortest, reach, first)
     hop = _rise(count, start, reach, first + 1) - start
     if hop < 1:
         return None
     clock = Clock(hop, (first + 1) * hop - start)
-    newest = last * hop - clock.phase  # samples at which the last frame must have come
+    newest = last * hop - clock.phase  # number of samples at which the last frame must appear
     known = {shortest: first, newest - 1: last - 1, newest: last, shortest + SPAN_SAMPLES: last}
     return clock if all(clock.count(n) == frames == count(n) for n, frames in known.items()) else None
 
 
 def _rise(count: Callable[[int], int], begin: int, reach: int, frames: int) -> int:
-    """The fewest samples, from `begin` on, that give more than `frames`."""
+    """Return the fewest samples, from `begin` on, that give more than `frames` frames."""
     return begin + bisect_left(range(begin, begin + reach), frames + 1, key=count)

@@ -1,4 +1,4 @@
-"""Mel spectra of frames that are already cut, shared by the baselines, GE2E and ONNX graphs that take features."""
+"""The mel spectrum of frames, shared by the baselines, GE2E and ONNX graphs that take features."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LOG_FLOOR = 1e-10
 
 
 class MelBank:
-    """Power of Hann-windowed frames in bands on Slaney's mel scale, each band of unit area.
+    """Computes the power of Hann-windowed frames in bands on Slaney's mel scale, each band of unit area.
 
     Args:
         n_mels: number of bands, from 0 Hz to half the sample rate.
         window_samples: length of a frame.
-        fft_samples: length it is padded to with zeros; decides how finely the bands are made up.
+        fft_samples: length that a frame is padded to with zeros; determines the frequency resolution of the bands.
         sample_rate: in Hz.
-        device: where it computes.
+        device: device of the computation.
     """
 
     def __init__(

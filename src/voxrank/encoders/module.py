@@ -1,4 +1,4 @@
-"""`py:module:factory#PATTERN`: a user's own `torch.nn.Module`, whose submodules are tapped by hooks."""
+"""The encoder of `py:module:factory#PATTERN`: a user's `torch.nn.Module`, whose layers are read by hooks."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ FORM = "py:MODULE:FACTORY, or py:MODULE:FACTORY#PATTERN to pick submodules as la
 def load(rest: str, options: EncoderOptions) -> Encoder:
     """Load the module that ``factory()`` returns, whose forward takes waveforms (batch, samples) in float32.
 
-    Layers are the outputs of the submodules whose names match PATTERN, in the order in which they run. Without one they
-    are the members of the longest `ModuleList` or `Sequential`, and layer 0 is the input of the first to run; a module
-    without such a list gives its own output. Of an output that is no tensor, the first tensor in it counts. A
+    Layers are the outputs of the submodules whose names match PATTERN, in the order in which they run. Without PATTERN
+    they are the members of the longest `ModuleList` or `Sequential`, and layer 0 is the input of the first to run. A
+    module without such a list gives its output only. If an output is not a tensor, the first tensor in it is taken. A
     submodule that runs several times gives as many layers.
 
     The module may have these attributes:
-        sample_rate: in Hz, 16,000 if absent.
-        min_samples: the shortest input, measured if absent.
-        pads: True where zeros after the audio leave its frames unchanged, so that windows of different lengths may
-            share a batch. It is checked.
+        sample_rate: in Hz; default 16,000.
+        min_samples: length of the shortest input; default: measured.
+        pads: True if zeros after the audio leave its frames unchanged, so that windows of different lengths may share a
+            batch. This is checked.
 
     Raises:
-        ModelError: it cannot be imported or built, is no module, fails on noise, or gives nothing to take as layers.
+        ModelError: the module cannot be imported or built, is not a module, fails on noise, or has no layers.
     """
     target, _, pattern = rest.partition("#")
     try:
@@ -61,7 +61,7 @@ def _build(target: str) -> nn.Module:
         raise ModelError(f"expected {FORM}")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # last, so that a file here cannot stand in for an installed package
+        sys.path.append(here)  # at the end, so that a file here cannot replace an installed package
     try:
         imported = import_module(name)
     except Exception as error:
@@ -95,7 +95,7 @@ class ModuleEncoder(TapEncoder):
 
     @property
     def _dtype(self) -> torch.dtype:
-        """The precision that the module is autocast to."""
+        """The precision of autocast for the module."""
         return self._model.dtype
 
     @_dtype.setter
@@ -103,26 +103,26 @@ class ModuleEncoder(TapEncoder):
         self._model.dtype = dtype
 
     def settings(self) -> dict[str, str]:
-        """What the module tells, and the precision that it computes in."""
+        """Return the settings of the module, and its precision."""
         return super().settings() | {"precision": str(self._dtype)}
 
 
 class TappedModule:
-    """A module and the places in it that are layers.
+    """A module and the submodules whose outputs are layers.
 
     Attributes:
         module: the module.
         places: name → submodule whose output is a layer.
-        settings: what its frames follow from beside its weights.
-        dtype: below float32, the forward pass is autocast to it.
+        settings: what the frames depend on besides the weights.
+        dtype: precision of the forward pass; below float32, by autocast.
 
     Args:
-        module: on `device`, in evaluation mode.
-        pattern: of submodule names; empty for the default.
-        device: where it runs.
+        module: the module, on `device` and in evaluation mode.
+        pattern: pattern of submodule names; empty for the default.
+        device: device that the module runs on.
 
     Raises:
-        ModelError: no submodule has such a name.
+        ModelError: no submodule has a name that matches.
     """
 
     def __init__(self, module: nn.Module, pattern: str, device: torch.device) -> None:
@@ -134,7 +134,7 @@ class TappedModule:
         self.places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
 
     def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run the module once and catch the layers, in the order in which they come."""
+        """Run the module once and return the layers, in the order in which they run."""
         caught: dict[str, torch.Tensor] = {}
         with self._hooks(caught), self._precision(), without_tf32(self._device):
             self.module(waveforms)
@@ -171,7 +171,7 @@ def _chosen(module: nn.Module, pattern: str) -> dict[str, nn.Module]:
 
 
 def _default(module: nn.Module) -> tuple[dict[str, nn.Module], bool]:
-    """The members of the longest list, whose input is wanted too; else the module itself, without its input."""
+    """Return the members of the longest list, and True because its input is a layer too; else the module and False."""
     lists = [(n, part) for n, part in module.named_modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
     if not any(len(part) for _, part in lists):
         return {"output": module}, False
@@ -187,7 +187,7 @@ def _catch_output(name: str, caught: dict[str, torch.Tensor]) -> Callable[[nn.Mo
 
 
 def _catch_input(name: str, caught: dict[str, torch.Tensor]) -> Callable[[nn.Module, Any, Any], None]:
-    """Catch what goes into the first place that runs."""
+    """Return a hook that stores the input of the first submodule that runs."""
 
     def catch(_: nn.Module, inputs: Any, named: Any) -> None:
         if not caught:
@@ -197,7 +197,7 @@ def _catch_input(name: str, caught: dict[str, torch.Tensor]) -> Callable[[nn.Mod
 
 
 def _keep(name: str, value: Any, caught: dict[str, torch.Tensor]) -> None:
-    """Copy the first tensor of a value: what follows in the module may overwrite it."""
+    """Store a copy of the first tensor in a value, because the module may overwrite it later."""
     tensor = _first_tensor(value)
     if tensor is None:
         raise ModelError(f"expected a tensor from {name}, got {type(value).__name__}; pick others with #PATTERN")
@@ -206,7 +206,7 @@ def _keep(name: str, value: Any, caught: dict[str, torch.Tensor]) -> None:
 
 
 def _first_tensor(value: Any) -> torch.Tensor | None:
-    """The first tensor of floating point, looked for inside tuples, lists and mappings."""
+    """Return the first floating-point tensor in a value, also inside tuples, lists and mappings."""
     if isinstance(value, torch.Tensor):
         return value if value.is_floating_point() else None
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()

@@ -1,4 +1,4 @@
-"""`onnx:FILE#PATTERN`: any ONNX graph that takes a waveform or log-mel features, its inner tensors as layers."""
+"""The encoder of `onnx:FILE#PATTERN`: any ONNX graph that takes a waveform or log-mel, with inner tensors as layers."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ Arrays = dict[str, NDArray[Any]]
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_S, HOP_S = 0.025, 0.010
-"""Of the log-mel that graphs without a front end of their own are given."""
+"""Window and hop of the log-mel features for graphs without a front end, in seconds."""
 FFT_SAMPLES = 512
 BANDS = range(8, 257)
-"""Numbers of mel bands that are believable."""
+"""Plausible numbers of mel bands."""
 
 MAX_NODES = 50_000
-"""What a node is computed from is kept as a bit for each node before it."""
+"""Maximum number of nodes: the ancestors of a node are stored as one bit per earlier node."""
 MAX_DIGITS = 9
 
 LEARNED = ("MatMul", "Gemm", "Conv", "LSTM", "GRU", "Attention")
-"""Parts of the names of operators that have weights."""
+"""Substrings of the names of operators that have weights."""
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 def load(rest: str, options: EncoderOptions) -> Encoder:
-    """Load a graph that takes one waveform or one spectrogram.
+    """Load a graph that takes a waveform or a spectrogram.
 
-    The input is a waveform of rank 1, 2 (batch, samples) or 3 (with a channel axis of 1); or log-mel features
-    (batch, bands, time) or (batch, time, bands), where the static axis tells the number of bands: natural logarithms of
-    the power in Slaney bands, 25 ms windows every 10 ms. Inputs of integers are lengths or masks, and are filled in.
-    Metadata may say `sample_rate`; 16,000 Hz otherwise. The graph's own precision is kept.
+    A waveform has rank 1, 2 (batch, samples) or 3 (with a channel axis of 1). A spectrogram has the shape (batch,
+    bands, time) or (batch, time, bands), where the static axis gives the number of bands. It holds natural logarithms
+    of the power in Slaney bands, in 25 ms windows every 10 ms. Integer inputs are taken for lengths or masks, and are
+    filled in. The sample rate is `sample_rate` in the metadata, else 16,000 Hz. The graph's precision is kept.
 
-    Layers are the tensors of floating point that match PATTERN, in the order of the graph. Without one they are the
-    sums of its residual connections, layer 0 being what goes into the first, and then its outputs; of a graph with
-    fewer than two such sums, its outputs.
+    Layers are the floating-point tensors whose names match PATTERN, in the order of the graph. Without PATTERN they are
+    the sums of the residual connections, then the outputs; layer 0 is the input of the first residual connection. A
+    graph with fewer than two such sums gives its outputs only.
 
     Raises:
         ModelError: the file, its inputs or the pattern are unusable, it fails on noise, or the extra is not installed.
@@ -71,7 +71,7 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
 
 
 def libraries() -> tuple[Any, Any]:
-    """The packages onnx and onnxruntime.
+    """Return the packages onnx and onnxruntime.
 
     Raises:
         ModelError: they are not installed.
@@ -85,13 +85,13 @@ def libraries() -> tuple[Any, Any]:
 
 
 def read_model(path: Path) -> Any:
-    """Read a graph and the weights beside it; onnx refuses those that lie outside its folder.
+    """Read a graph and its external weights; onnx refuses weights outside the folder of the graph.
 
     Raises:
-        ModelError: not there, or damaged.
+        ModelError: the file is missing or damaged.
     """
     onnx, _ = libraries()
-    if path.is_fifo():  # it would be waited for
+    if path.is_fifo():  # reading would block
         raise ModelError(f"{path} is a pipe; give the path of an .onnx file")
     try:
         model = onnx.load(path)
@@ -106,16 +106,16 @@ def read_model(path: Path) -> Any:
 
 
 class Graph:
-    """A session that gives chosen tensors of a graph, inner ones too.
+    """A session that returns chosen tensors of a graph, including inner tensors.
 
     Attributes:
-        names: of the tensors that it gives.
-        digest: of the graph with its weights.
+        names: names of the tensors that it returns.
+        digest: digest of the graph with its weights.
 
     Args:
         model: the graph; it is not changed.
-        names: the tensors; those that are not of floating point are left out.
-        device: CUDA is used where it is asked for and onnxruntime has it, else the CPU.
+        names: names of the tensors; those that are not floating point are left out.
+        device: CUDA is used if it is requested and onnxruntime supports it, else the CPU.
 
     Raises:
         ModelError: onnxruntime cannot run it.
@@ -128,9 +128,9 @@ class Graph:
         outputs = {output.name for output in copy.graph.output}
         copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
         options = runtime.SessionOptions()
-        options.log_severity_level = 4  # errors come as exceptions
+        options.log_severity_level = 4  # errors are raised as exceptions
         options.intra_op_num_threads = torch.get_num_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoders want the cores as well
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to the decoders
         providers = ["CPUExecutionProvider"]
         if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
             providers.insert(0, "CUDAExecutionProvider")
@@ -144,7 +144,7 @@ class Graph:
         self.names = [name for name in names if name in floats]
 
     def run(self, feeds: Arrays) -> dict[str, torch.Tensor]:
-        """Feed the inputs; the tensors come back by name, on the CPU."""
+        """Run the graph; the tensors are returned by name, on the CPU."""
         try:
             arrays = self._session.run(self.names, feeds)
         except Exception as error:
@@ -154,10 +154,10 @@ class Graph:
 
 
 def layer_names(model: Any, pattern: str) -> list[str]:
-    """The tensors that are layers: those that match; without a pattern the residual stream and the outputs.
+    """Return the names of the layers: those that match, or without a pattern the residual stream and the outputs.
 
     Raises:
-        ModelError: nothing matches.
+        ModelError: no name matches.
     """
     made = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
     if pattern:
@@ -173,13 +173,13 @@ def layer_names(model: Any, pattern: str) -> list[str]:
 
 
 def residual_stream(graph: Any) -> list[str]:
-    """What goes into the first residual connection, and the sum at the end of each.
+    """Return the input of the first residual connection, and the sum at the end of each.
 
     A residual connection is the addition of a tensor and something computed from it by an operator with weights.
     """
     bits = {name: 1 << i for i, name in enumerate(input_names(graph))}
-    behind = dict.fromkeys(bits, 0)  # the tensors that a tensor is computed from, one bit each
-    learned = dict.fromkeys(bits, 0)  # those of them from which the way leads through an operator with weights
+    behind = dict.fromkeys(bits, 0)  # ancestors of a tensor, one bit each
+    learned = dict.fromkeys(bits, 0)  # those ancestors with an operator with weights on the path from them
     stream: list[str] = []
     for node in graph.node:
         inputs = [name for name in node.input if name in bits]
@@ -196,19 +196,19 @@ def residual_stream(graph: Any) -> list[str]:
 
 
 def input_names(graph: Any) -> list[str]:
-    """Inputs of the graph that are not weights."""
+    """Return the names of the graph's inputs that are not weights."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value.name for value in graph.input if value.name not in weights]
 
 
 @dataclass(frozen=True)
 class Form:
-    """What an input tensor holds.
+    """The layout of an input tensor.
 
     Attributes:
-        dims: its sizes; None where they are free.
-        time: the axis of samples, or of spectrogram frames.
-        bands: of the spectrogram; 0 for samples.
+        dims: sizes of the axes; None for free axes.
+        time: the axis of samples or of spectrogram frames.
+        bands: number of mel bands; 0 for samples.
     """
 
     dims: tuple[int | None, ...]
@@ -217,10 +217,10 @@ class Form:
 
 
 def read_form(name: str, dims: tuple[int | None, ...]) -> Form:
-    """Tell a waveform from a spectrogram by the sizes of an input.
+    """Return the layout of an input, which its sizes show to be a waveform or a spectrogram.
 
     Raises:
-        ModelError: it is neither.
+        ModelError: the input is neither.
     """
     rank, inner = len(dims), dims[1:]
     if rank in (1, 2):
@@ -237,15 +237,15 @@ def read_form(name: str, dims: tuple[int | None, ...]) -> Form:
 
 
 class Feeder:
-    """Turns waveforms into the inputs of a graph.
+    """Converts waveforms to the inputs of a graph.
 
     Args:
-        graph: whose inputs are read.
+        graph: the graph whose inputs are filled.
         sample_rate: in Hz.
-        device: where features are computed.
+        device: device that computes the features.
 
     Raises:
-        ModelError: not one input of audio, or an input that is neither audio nor length nor mask.
+        ModelError: the graph does not have exactly one audio input, or has an input that is not audio, length or mask.
     """
 
     def __init__(self, graph: Any, sample_rate: int, device: torch.device) -> None:
@@ -264,7 +264,7 @@ class Feeder:
         self._bank = MelBank(self.form.bands, self._window, fft, sample_rate, device) if self.form.bands else None
 
     def intake(self, sample_rate: int) -> Intake:
-        """What audio the graph takes."""
+        """Return what audio the graph takes."""
         steps, rows = self.form.dims[self.form.time], self.form.dims[0] if len(self.form.dims) > 1 else 1
         if rows not in (1, None):
             raise ModelError(
@@ -274,7 +274,7 @@ class Feeder:
         return Intake(sample_rate, fixed_samples=fixed, one_at_a_time=rows == 1)
 
     def __call__(self, waveforms: torch.Tensor) -> Arrays:
-        """Map (rows, samples) to the inputs by name."""
+        """Return the inputs by name for waveforms (rows, samples)."""
         audio = waveforms
         if self._bank is not None:
             audio = self._bank.log(waveforms.unfold(1, self._window, self._hop))
@@ -285,7 +285,7 @@ class Feeder:
         return {name: np.ascontiguousarray(array, self._dtypes[name]) for name, array in feeds.items()}
 
     def _arranged(self, audio: torch.Tensor) -> torch.Tensor:
-        """Put (rows, samples) or (rows, time, bands) into the order of the graph's axes."""
+        """Arrange (rows, samples) or (rows, time, bands) in the order of the graph's axes."""
         rank, time = len(self.form.dims), self.form.time
         if rank < 3:
             return audio if rank == 2 else audio[0]
@@ -305,7 +305,7 @@ class TappedGraph:
         self.settings = {"graph": graph.digest}
 
     def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run it."""
+        """Run the graph and return its tensors by name."""
         return self._graph.run(self._feed(waveforms))
 
 
@@ -326,7 +326,7 @@ def _encoder(model: Any, names: Sequence[str], options: EncoderOptions, device: 
         return make()
     try:
         return make(probed=tapped(Graph(freed(model, feed), names, device)))
-    except ModelError:  # other lengths do not run
+    except ModelError:  # the graph does not run on other lengths
         return make()
 
 
@@ -340,7 +340,7 @@ def _sample_rate(model: Any) -> int:
 
 
 def count_weights(graph: Any) -> int:
-    """Numbers of floating point stored in a graph."""
+    """Return the number of floating-point values stored in a graph."""
     onnx, _ = libraries()
     constants = [part.t for node in graph.node if node.op_type == "Constant" for part in node.attribute]
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
@@ -350,8 +350,8 @@ def count_weights(graph: Any) -> int:
 def check_weights(graph: Any) -> None:
     """Refuse a graph whose weights are NaN or infinite.
 
-    Weights of operators such as convolutions must be finite. Other constants may hold -inf, as masks do, and single
-    numbers may be anything, as limits of a range are.
+    Weights of operators such as convolutions must be finite. Other constants may hold -inf, as masks do. Scalars may
+    have any value, because some are the limits of a range.
 
     Args:
         graph: the graph.
@@ -376,7 +376,7 @@ def check_weights(graph: Any) -> None:
 
 
 def freed(model: Any, feed: Feeder) -> Any:
-    """A copy of a graph of fixed length that claims to take any, so that its layouts may be probed."""
+    """Return a copy of a fixed-length graph that accepts any length, so that its layouts can be probed."""
     onnx, _ = libraries()
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -1,10 +1,9 @@
-"""Batches whose padding leaves no trace in the frames, and the proof of it.
+"""Batches whose padding has no effect on the frames, and the check that it has none.
 
-Attention masks keep padded frames out of attention. Two other places let them in, and are closed here: the front end
-of the wav2vec 2.0 families, which may normalise over time (group norm) and is run row by row at true length, so that
-what it makes is exact in any batch; and a convolution inside the transformer (data2vec, conformers), whose padded input
-frames are set to zero, which is what it would see past the end of the utterance alone. Whether that was enough is
-measured by `leaks`.
+Attention masks exclude padded frames from attention. Padding can still enter in two places. The front end of the
+wav2vec 2.0 families may normalise over time (group norm); it runs row by row at the true length, so that its output is
+exact in any batch. A convolution inside the transformer (data2vec, conformers) gets padded input frames that are set to
+zero, which is what it sees past the end of an utterance alone. `leaks` measures whether this is enough.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from voxrank.encoders.base import LayerFrames, Waveform
 LEAK_TOLERANCE = 1e-4
 """Relative difference above which padding has an effect; rounding in float32 stays near 1e-6."""
 KEPT_NOISE_SAMPLES = 1 << 20
-"""Noise that is drawn once a process: a model is probed with some thirty lengths when it is loaded."""
+"""Samples of noise that are generated once per process: loading a model probes about thirty lengths."""
 
 
 @dataclass
 class TrueLengths:
-    """How much of each row of the running batch is audio.
+    """The number of valid steps and frames in each row of the current batch.
 
     Attributes:
         steps: input steps of each row: samples, or frames of a spectrogram.
@@ -40,7 +39,7 @@ class TrueLengths:
     frames: list[int] = field(default_factory=list)
 
     def zero_padding(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Forward pre-hook of a convolution over (rows, channels, frames): zero the padded frames."""
+        """Zero the padded frames, as a forward pre-hook of a convolution over (rows, channels, frames)."""
         hidden, *others = inputs  # some convolutions take a mask as well
         longest = max(self.frames)
         if hidden.ndim != 3 or hidden.shape[-1] != longest or min(self.frames) == longest:
@@ -49,7 +48,7 @@ class TrueLengths:
 
 
 class RowByRow(nn.Module):
-    """Runs a front end on one row at a time, at its true length, and pads what comes out with zeros."""
+    """Runs a front end on one row at a time, at its true length, and pads the outputs with zeros."""
 
     def __init__(self, front: nn.Module, lengths: TrueLengths) -> None:
         super().__init__()
@@ -64,7 +63,7 @@ class RowByRow(nn.Module):
 
 
 def keep_padding_out(model: nn.Module, lengths: TrueLengths) -> None:
-    """Change a model in place so that `lengths` governs every module that mixes frames other than by attention."""
+    """Change a model in place so that modules that mix frames other than by attention use the true `lengths`."""
     front = getattr(model, "feature_extractor", None)
     of_front = set(front.modules()) if isinstance(front, nn.Module) else set()
     for module in model.modules():
@@ -75,19 +74,19 @@ def keep_padding_out(model: nn.Module, lengths: TrueLengths) -> None:
 
 
 def valid(lengths: Sequence[int], longest: int, device: torch.device) -> torch.Tensor:
-    """Mask (rows, longest): True where a row holds audio."""
+    """Return a mask (rows, longest) that is True where a row holds audio."""
     return torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
 
 
 def pack_layers(
     states: list[torch.Tensor], lengths: Sequence[int] | Callable[[int], Sequence[int]]
 ) -> Iterator[LayerFrames]:
-    """Yield the true frames of each layer, and forget the layer.
+    """Yield the valid frames of each layer, and release the layer.
 
     Args:
-        states: hidden states (rows, frames, dim), one a layer; emptied on the way.
-        lengths: frames of each row, or a function that returns them for a layer of so many frames; a layer that has
-            fewer frames bounds them.
+        states: hidden states (rows, frames, dim), one per layer; the list is emptied during the iteration.
+        lengths: number of frames of each row, or a function that returns them for the number of frames of a layer; at
+            most the frames of the layer are taken.
     """
     states.reverse()
     for layer in range(len(states)):
@@ -102,13 +101,13 @@ def _pack(layer: int, hidden: torch.Tensor, lengths: Sequence[int]) -> LayerFram
 
 
 def leaks(alone: Sequence[Sequence[LayerFrames]], together: Sequence[LayerFrames]) -> bool:
-    """Whether windows came out differently in one padded batch than each alone.
+    """Return whether windows give other frames in one padded batch than alone.
 
-    A feature's difference is taken relative to its own size, and the median feature decides, so that the few very
-    large features that transformers have neither hide a leak nor feign one.
+    Differences are relative to the size of each feature, and the median feature decides. So the few very large features
+    of transformers neither hide a leak nor cause a false alarm.
 
     Args:
-        alone: for each window, its layers.
+        alone: the layers of each window.
         together: the layers of all windows in one batch.
     """
     for layers in zip(together, *alone, strict=True):
@@ -124,7 +123,7 @@ def leaks(alone: Sequence[Sequence[LayerFrames]], together: Sequence[LayerFrames
 
 
 def noise(samples: int) -> Waveform:
-    """White noise that encoders are probed with: always the same, a longer one beginning with the shorter."""
+    """Return white noise for probing encoders; always the same, and longer noise begins with shorter noise."""
     drawn = _kept_noise() if samples <= KEPT_NOISE_SAMPLES else _drawn_noise(samples)
     return drawn[:samples].copy()
 
@@ -139,7 +138,7 @@ def _drawn_noise(samples: int) -> Waveform:
 
 
 def without_tf32(device: torch.device) -> AbstractContextManager[None]:
-    """Keep CUDA convolutions in true float32: TF32, their default, rounds to 1e-3 and differently in every batch."""
+    """Keep CUDA convolutions in true float32: TF32, the default, rounds to 1e-3, differently in every batch."""
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

@@ -19,17 +19,17 @@ from voxrank.errors import ModelError
 
 HOP_MS = 10
 FRAME_MS = 25
-"""Hop and length of the frames that AST's feature extractor computes."""
+"""Hop and length, in ms, of the frames that AST's feature extractor computes."""
 
 SPECIAL_TOKENS = 2
-"""The classification and the distillation token, which stand before the patches."""
+"""Number of special tokens, classification and distillation, which precede the patches."""
 
 
 class SpectrogramTransformer(Encoder):
-    """AST, one frame a time position: the mean of the patches of all frequencies there.
+    """The Audio Spectrogram Transformer; a frame is the mean over all frequencies of the patches at one time position.
 
-    Every window is padded to the model's fixed length (10.24 s), so that windows of any lengths share a batch;
-    positions are kept whose patch begins within the audio.
+    Every window is padded to the model's fixed length (10.24 s), so that windows of any lengths share a batch. Only
+    positions whose patch begins within the audio are kept.
     """
 
     def __init__(self, model: Any, extractor: Any, options: EncoderOptions) -> None:
@@ -64,21 +64,21 @@ class SpectrogramTransformer(Encoder):
         self.notes = lower_precision(self, model, pick_dtype(options))
 
     def cost_samples(self, n_samples: int) -> int:
-        """Always the whole window."""
+        """Return the length of the whole window."""
         del n_samples
         return self._full_samples
 
     def settings(self) -> dict[str, str]:
-        """Those of the checkpoint."""
+        """Return the settings of the checkpoint."""
         return checkpoint_settings(self._model.config, self._extractor)
 
     def network(self) -> torch.nn.Module:
-        """The encoder."""
+        """Return the encoder."""
         network: torch.nn.Module = self._model
         return network
 
     def blocks(self) -> dict[int, torch.nn.Module]:
-        """Its blocks, which work on patches."""
+        """Return the model's blocks, which process patches."""
         return numbered(self._model, len(self.layers) - 1)
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
@@ -94,7 +94,7 @@ class SpectrogramTransformer(Encoder):
         return [*outputs.hidden_states[:-1], outputs.last_hidden_state]
 
     def _mean_over_frequency(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Map (rows, tokens, dim) to (rows, positions, dim). Tokens go through time within each band."""
+        """Average (rows, tokens, dim) to (rows, positions, dim). Tokens are ordered by time within each band."""
         patches = tokens[:, SPECIAL_TOKENS:]
         return patches.reshape(len(tokens), self._bands, self._positions, -1).float().mean(1)
 

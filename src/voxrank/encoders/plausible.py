@@ -1,6 +1,6 @@
-"""Numbers in a checkpoint's own files that no model has: refused before anything is built of them.
+"""Checks that refuse implausible numbers in a checkpoint's files before anything is built from them.
 
-A line of config.json can ask for a thousand million blocks, or for attention that is fetched from the hub as code.
+A line of config.json can ask for a billion blocks, or for attention code that is fetched from the hub.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ RATES_HZ: tuple[Hertz, Hertz] = (1_000, 768_000)
 MAX_LAYERS = 512
 MAX_LABELS = 1_000_000
 MAX_COUNT = 100_000
-"""Of anything else that config.json counts: heads, groups, codebooks."""
+"""Maximum of any other count in config.json, such as heads, groups or codebooks."""
 MAX_STEPS = 100_000
-"""Of any number in preprocessor_config.json but the rate and numbers of samples: bands, hop, length of the FFT."""
+"""Maximum of the numbers in preprocessor_config.json (bands, hop, FFT length), except the rate and sample counts."""
 MAX_SAMPLES = 100_000_000
 MAX_MEL_BINS = 1_024
 BYTES_BEHIND_A_WEIGHT = 0.25
-"""At the least: 4 bits, and as much again to spare."""
+"""Minimum storage per weight, in bytes: 4 bits, halved for safety."""
 SMALL_WEIGHTS = 1 << 24
-"""Up to which it does not matter how many are stored."""
+"""Number of weights up to which their storage is not checked."""
 ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-"""What transformers itself brings; it fetches others from the hub, as code."""
+"""Implementations of attention that transformers includes; it fetches others from the hub, as code."""
 
 
 def check_config(name: str, content: Any, *, trusted: bool) -> None:
     """Refuse a config.json that asks for more than any model has, or for code.
 
     Args:
-        name: the model, for the message.
-        content: as JSON.
-        trusted: whether code that the model names may run.
+        name: the model, for messages.
+        content: the parsed JSON.
+        trusted: whether code that comes with the model may run.
 
     Raises:
-        ModelError: it does.
+        ModelError: the file asks for more, or for code.
     """
     for key, value in _entries(content):
         if key.endswith("_implementation") and not trusted:
@@ -51,10 +51,10 @@ def check_config(name: str, content: Any, *, trusted: bool) -> None:
 
 
 def check_extractor(name: str, content: Any) -> None:
-    """Refuse a preprocessor_config.json whose numbers are beyond belief.
+    """Refuse a preprocessor_config.json with implausible numbers.
 
     Raises:
-        ModelError: they are.
+        ModelError: a number is implausible.
     """
     for key, value in _entries(content):
         limit = MAX_SAMPLES if "samples" in key else RATES_HZ[1] if key == "sampling_rate" else MAX_STEPS
@@ -66,10 +66,10 @@ def check_extractor(name: str, content: Any) -> None:
 
 
 def check_rate(what: str, rate: Any) -> None:
-    """Refuse what is no sample rate.
+    """Refuse an invalid sample rate.
 
     Raises:
-        ModelError: it is not a whole number in the range of `RATES_HZ`.
+        ModelError: the rate is not a whole number in the range of `RATES_HZ`.
     """
     if isinstance(rate, bool) or not isinstance(rate, int) or not RATES_HZ[0] <= rate <= RATES_HZ[1]:
         said = shortened(repr(rate), 40)
@@ -79,10 +79,10 @@ def check_rate(what: str, rate: Any) -> None:
 
 
 def check_stored(name: str, folder: Path, parameters: int) -> None:
-    """Refuse a folder whose config.json makes far more weights than its files can hold: they would be made up.
+    """Refuse a folder whose config.json needs far more weights than its files can hold: the rest would be random.
 
     Raises:
-        ModelError: it does.
+        ModelError: the files are too small.
     """
     stored = sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".safetensors", ".bin") and f.is_file())
     if parameters > SMALL_WEIGHTS and parameters * BYTES_BEHIND_A_WEIGHT > stored:
@@ -110,7 +110,7 @@ def _limit(key: str) -> int | None:
 
 
 def _entries(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value inside, with the name that it stands under; JSON that was read is not nested beyond recursion."""
+    """Yield every value in parsed JSON with the name of its key; the parser limits the depth of nesting."""
     if isinstance(content, dict) and not key.endswith("_implementation"):
         for name, value in content.items():
             yield from _entries(value, str(name))

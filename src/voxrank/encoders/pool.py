@@ -1,4 +1,4 @@
-"""The pool of loaded models, and the layers that a user names."""
+"""The pool of loaded models, and the parser of a user's selection of layers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from voxrank.errors import OptionError
 logger = logging.getLogger(__name__)
 
 KEPT_PARAMETERS = 500_000_000
-"""Models are loaded once to see that all of them can be; up to this many weights in all stay loaded."""
+"""Maximum total number of weights that stay loaded, after each model was loaded once as a check."""
 
 
 class ModelPool:
-    """Loads every model once before anything is encoded, and keeps small ones loaded."""
+    """Loads every model once before anything is encoded, and keeps small models loaded."""
 
     def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
         self._options = options
@@ -37,25 +37,25 @@ class ModelPool:
                 self._kept[spec] = encoder
 
     def lend(self, spec: str) -> Encoder:
-        """Return the encoder, which stays in the pool; a model that is not kept there is loaded."""
+        """Return the encoder, which stays in the pool; a model that is not in the pool is loaded."""
         return self._kept.get(spec) or load_encoder(spec, self._options)
 
     def take(self, spec: str) -> Encoder:
-        """Return the encoder and take it out of the pool: the caller owns it."""
+        """Return the encoder and remove it from the pool: the caller owns it."""
         return self._kept.pop(spec, None) or load_encoder(spec, self._options)
 
 
 def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:
-    """The layers a user asked for.
+    """Return the layers that a user selects.
 
     Args:
-        wanted: comma-separated indices (negative ones count from the last layer) or "all", and "mean" or "concat" for
-            those named together; of all layers where none is named.
-        layers: that the model has.
-        spec: the model, for the message.
+        wanted: comma-separated indices (negative ones count from the last layer) or "all". "mean" or "concat" joins
+            the layers that are named with it, or all layers if none is named.
+        layers: the layers of the model.
+        spec: the model, for messages.
 
     Raises:
-        OptionError: no such list, the model has no such layer, or its layers cannot be put together.
+        OptionError: the list is not valid, the model has no such layer, or its layers cannot be joined.
     """
     words = [part.strip() for part in wanted.split(",") if part.strip()]
     kinds = [kind for kind in JOINT_KINDS if kind in words]

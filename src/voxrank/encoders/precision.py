@@ -1,8 +1,8 @@
-"""Half precision that is checked: a model computes in it only where its features differ from float32 by rounding.
+"""Half precision with a check: a model uses it only if its features differ from float32 by rounding alone.
 
-Some kernels of some machines are wrong or missing for bfloat16 or float16. When a model is loaded for such a precision,
-its features of a second of noise are compared with those in float32, layer by layer. Where they differ by more than
-rounding explains, norms and convolutions stay in float32; where that does not help, everything does.
+Some kernels of some machines are wrong or missing for bfloat16 or float16. When a model is loaded in such a precision,
+its features of a second of noise are compared with those in float32, layer by layer. If they differ by more than
+rounding explains, norms and convolutions stay in float32. If that does not help, the whole model does.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from voxrank.encoders.padding import noise
 from voxrank.errors import ModelError, reason
 
 MARGIN = 4.0
-"""Times the expected rounding error that is still taken for rounding."""
+"""Factor by which an error may exceed the expected rounding error."""
 
 OPERATIONS = 8
-"""Operations of a block that round their result, about."""
+"""Approximate number of operations per block that round their result."""
 
 FRONT_BLOCKS = 3
-"""Blocks whose roundings equal those of the convolutions and norms before the first block, about."""
+"""Number of blocks with as much rounding as the convolutions and norms before the first block, approximately."""
 
 SENSITIVE = (
     nn.modules.conv._ConvNd,  # noqa: SLF001, the base class of all convolutions
@@ -37,19 +37,19 @@ SENSITIVE = (
     nn.GroupNorm,
     nn.RMSNorm,
 )
-"""Modules that the first fallback keeps in float32, beside those whose class is called a norm."""
+"""Modules that the first fallback keeps in float32, besides those whose class name ends in "Norm"."""
 
 
 def lower_precision(encoder: Encoder, model: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
-    """Have an encoder compute in a lower precision, as far as its features stay right.
+    """Convert an encoder to a lower precision, as far as its features stay correct.
 
     Args:
-        encoder: computes in float32; its `_dtype` is set.
+        encoder: an encoder that computes in float32; its `_dtype` is set.
         model: its model, in float32; it is converted in place.
-        dtype: the precision that is wished for.
+        dtype: the requested precision.
 
     Returns:
-        A line for the user where the model does not compute as wished; else nothing.
+        A line for the user if the model does not compute in the requested precision; else nothing.
     """
     if dtype == torch.float32:
         return ()
@@ -71,15 +71,15 @@ def lower_precision(encoder: Encoder, model: nn.Module, dtype: torch.dtype) -> t
 
 
 def autocast_precision(encoder: Encoder, module: nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
-    """Have an encoder whose module is autocast compute in a lower precision, if its features stay right.
+    """Convert an autocast encoder to a lower precision, if its features stay correct.
 
     Args:
-        encoder: computes in float32; its `_dtype` is set.
+        encoder: an encoder that computes in float32; its `_dtype` is set.
         module: its module, whose weights stay in float32.
-        dtype: the precision that is wished for.
+        dtype: the requested precision.
 
     Returns:
-        A line for the user where the module does not compute as wished; else nothing.
+        A line for the user if the module does not compute in the requested precision; else nothing.
     """
     if dtype == torch.float32:
         return ()
@@ -93,7 +93,7 @@ def autocast_precision(encoder: Encoder, module: nn.Module, dtype: torch.dtype) 
 
 
 def check_probe(encoder: Encoder, samples: int) -> None:
-    """Refuse an encoder whose features of noise are not numbers.
+    """Refuse an encoder whose features of noise are NaN or infinite.
 
     Args:
         encoder: the encoder.
@@ -113,27 +113,27 @@ def check_probe(encoder: Encoder, samples: int) -> None:
 def rounding_bound(dtype: torch.dtype, layer: int) -> float:
     r"""Return the largest relative error of a layer that rounding explains.
 
-    Errors of independent roundings add up as a random walk: with `OPERATIONS` roundings a block, and a front end that
-    counts as `FRONT_BLOCKS` blocks, the error of layer l is about
+    Errors of independent roundings add up as a random walk. Each block has `OPERATIONS` roundings, and the front end
+    counts as `FRONT_BLOCKS` blocks. The error of layer l is then about
     :math:`\epsilon \sqrt{\mathrm{OPERATIONS}\,(l + \mathrm{FRONT\_BLOCKS})}`. It is multiplied by `MARGIN`, and is at
     most 1/2.
 
     Args:
         dtype: the precision.
-        layer: index of the layer; 0 stands behind the front end.
+        layer: index of the layer; 0 follows the front end.
     """
     return min(0.5, MARGIN * torch.finfo(dtype).eps * math.sqrt(OPERATIONS * (layer + FRONT_BLOCKS)))
 
 
 def compare_features(exact: list[torch.Tensor], rounded: list[torch.Tensor], dtype: torch.dtype) -> str | None:
-    """Return what is wrong with features in lower precision; None where rounding explains how they differ.
+    """Return what is wrong with features in lower precision, or None if rounding explains the differences.
 
-    The error of a layer is the larger of two: that of all its numbers together, and that of the median feature, so that
-    a few very large features do not hide an error in the others.
+    The error of a layer is the larger of two: the error over all values, and that of the median feature. The second
+    shows errors that a few very large features would hide.
 
     Args:
         exact: features of each layer in float32, (frames, dim).
-        rounded: the same in lower precision.
+        rounded: the same features in lower precision.
         dtype: the precision.
     """
     name = str(dtype).removeprefix("torch.")
@@ -157,14 +157,14 @@ def _relative_error(exact: torch.Tensor, rounded: torch.Tensor) -> float:
 
 
 def _features(encoder: Encoder, samples: int = 0) -> list[torch.Tensor]:
-    """Features of each layer of noise, of a second where no number of samples is given."""
+    """Return each layer's features of noise; by default one second."""
     window = noise(max(encoder.min_samples, min(samples or encoder.sample_rate, encoder.window_samples)))
-    with torch.no_grad():  # what models keep of this pass may be trained through
+    with torch.no_grad():  # models keep tensors of this pass, which may be trained
         return [piece.frames.float().cpu() for piece in encoder._forward([window])]  # noqa: SLF001
 
 
 def _fault(encoder: Encoder, model: nn.Module, exact: list[torch.Tensor]) -> str | None:
-    """What is wrong with the model in lower precision; None where nothing is."""
+    """Return what is wrong with the model in lower precision, or None."""
     dtype = encoder._dtype  # noqa: SLF001
     name = str(dtype).removeprefix("torch.")
     if not all(is_finite(weight) for weight in model.parameters()):
@@ -178,10 +178,10 @@ def _fault(encoder: Encoder, model: nn.Module, exact: list[torch.Tensor]) -> str
 
 
 class _Weights:
-    """The weights and buffers of a model in float32, kept while it is tried in lower precision.
+    """A copy of a model's weights and buffers in float32, kept while the model is tried in lower precision.
 
     Args:
-        model: the model; converting it leaves what is kept as it is.
+        model: the model; converting it does not change the copy.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -189,7 +189,7 @@ class _Weights:
         self._buffers = {(id(part), name): buffer for part in model.modules() for name, buffer in part._buffers.items()}  # noqa: SLF001
 
     def restore(self, module: nn.Module) -> None:
-        """Give a module, and all modules in it, their weights back."""
+        """Restore the weights of a module and of all modules in it."""
         for weight in module.parameters():
             weight.data = self._parameters[id(weight)]
         for part in module.modules():
@@ -198,7 +198,7 @@ class _Weights:
 
 
 def _keep_sensitive(model: nn.Module, whole: _Weights, dtype: torch.dtype) -> list[Any]:
-    """Compute convolutions and norms in float32: inputs are widened, outputs are rounded again."""
+    """Keep convolutions and norms in float32: their inputs are converted to it, and their outputs back."""
     hooks = []
     for module in _outermost(model, _is_sensitive):
         whole.restore(module)
@@ -212,7 +212,7 @@ def _is_sensitive(module: nn.Module) -> bool:
 
 
 def _outermost(module: nn.Module, wanted: Callable[[nn.Module], bool]) -> Iterator[nn.Module]:
-    """Modules that are wanted, without those inside them."""
+    """Yield the modules that match, without modules inside them."""
     for part in module.children():
         if wanted(part):
             yield part
@@ -228,7 +228,7 @@ def _widen(_: nn.Module, inputs: Any, named: Any) -> tuple[Any, Any]:
 
 
 def _cast(value: Any, before: torch.dtype, after: torch.dtype) -> Any:
-    """Change the precision of a tensor, or of those in tuples and mappings."""
+    """Change the precision of a tensor, or of the tensors in tuples and mappings."""
     if isinstance(value, torch.Tensor):
         return value.to(after) if value.dtype == before else value
     if isinstance(value, tuple | list) and not hasattr(value, "_fields"):

@@ -1,4 +1,7 @@
-"""Model SPEC → encoder. A spec is a hub id, a local directory, or ``scheme:rest``."""
+"""The registry of encoders: loads the encoder that a model spec names.
+
+A spec is a hub id, a local directory, or ``scheme:rest``.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from voxrank.encoders.known import nearest_model
 from voxrank.errors import ModelError, RunError, VoxrankError, did_you_mean, reason
 
 Loader = Callable[[str, EncoderOptions], Encoder]
-"""Takes what follows ``scheme:`` ("" when nothing does) and the options; raises ModelError."""
+"""A function that takes the text after ``scheme:`` ("" if there is none) and the options, and raises ModelError."""
 
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
-# Imported only when asked for, so that a user of one family does not wait for the others.
+# Loaders are imported on first use, so that a user of one family does not wait for the others.
 _LOADERS: dict[str, Loader | str] = {
     HUB: "voxrank.encoders.huggingface:load",
     "ct2": "voxrank.encoders.ct2:load",
@@ -32,10 +35,10 @@ _LOADERS: dict[str, Loader | str] = {
 
 
 def register_scheme(scheme: str, loader: Loader) -> None:
-    """Let specs ``scheme:rest`` load through `loader`.
+    """Register `loader` for specs of the form ``scheme:rest``.
 
     Raises:
-        ValueError: the scheme is taken.
+        ValueError: the scheme is already registered.
     """
     if scheme in _LOADERS:
         raise ValueError(f"the scheme {scheme!r} is registered already; choose another name")
@@ -43,12 +46,12 @@ def register_scheme(scheme: str, loader: Loader) -> None:
 
 
 def schemes() -> tuple[str, ...]:
-    """The registered schemes and those of plug-ins, sorted; no plug-in is imported."""
+    """Return the registered schemes and those of plug-ins, sorted; no plug-in is imported."""
     return tuple(sorted({*_LOADERS, *plugin_names("encoders")}))
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Scheme and rest of a spec.
+    """Split a spec into its scheme and the rest.
 
     Example:
         >>> split_spec("onnx:model.onnx#*conv*")
@@ -67,7 +70,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     scheme, colon, rest = spec.partition(":")
     if scheme in _LOADERS:
         return scheme, rest
-    if "/" not in scheme and len(scheme) > 1 and "\\" not in scheme:  # one letter is a Windows drive
+    if "/" not in scheme and len(scheme) > 1 and "\\" not in scheme:  # a single letter is a Windows drive
         if find_plugin("encoders", scheme) is not None:
             return scheme, rest
         if colon:
@@ -83,7 +86,7 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
         options: device, precision and windows.
 
     Raises:
-        ModelError: unknown or damaged, in one line with what to do.
+        ModelError: the model is unknown or damaged; the message is one line and says what to do.
         PluginError: a plug-in cannot be used.
         RunError: memory ran out.
     """
@@ -92,7 +95,7 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
     try:
         encoder: Encoder = loader(rest, options or EncoderOptions())
     except (ModelError, MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):  # a ModelError names its cause
+        if is_out_of_memory(error):  # a ModelError keeps its cause
             raise RunError(f"{spec}: memory ran out while the model was loaded; take a smaller one") from error
         near = nearest_model(spec) if scheme == HUB and isinstance(error, ModelError) else None
         if near is not None and "did you mean" not in str(error):
@@ -104,7 +107,7 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
 
 
 def _loader(scheme: str) -> tuple[Loader, str]:
-    """What loads a scheme that `split_spec` knows, and the package that brings it; "" for one that is registered."""
+    """Return the loader of a known scheme, and the package that provides it; "" for a registered scheme."""
     known = _LOADERS.get(scheme)
     if known is None:
         return _plugged(scheme)
@@ -116,7 +119,7 @@ def _loader(scheme: str) -> tuple[Loader, str]:
 
 def _plugged(scheme: str) -> tuple[Loader, str]:
     plugin = find_plugin("encoders", scheme)
-    if plugin is None:  # its package went between two looks
+    if plugin is None:  # the package was uninstalled in the meantime
         raise ModelError(f"unknown model scheme {scheme!r}; {did_you_mean(scheme, schemes())}")
     load = plugin.load()
     if not callable(load):

@@ -1,4 +1,4 @@
-"""Encoders made of any model that gives out named inner tensors, whose layouts are measured by probing."""
+"""An encoder for any model that returns named inner tensors, whose layouts are measured by probing."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from voxrank.encoders.padding import leaks, noise
 from voxrank.errors import ModelError, reason
 
 Tapped = Callable[[torch.Tensor], dict[str, torch.Tensor]]
-"""Waveforms (rows, samples) float32 → layer name → its tensor, in order of layer."""
+"""A model that maps waveforms (rows, samples) in float32 to layer name → tensor, in order of layer."""
 
 SHORTEST_S = 0.025
-"""The shortest utterance that is accepted."""
+"""Minimum length of an utterance, in seconds."""
 
 LEAK_PROBE_SAMPLES = (0, 533, 1187, 6400)
-"""Windows of the padding probe, above the shortest."""
+"""Lengths of the windows of the padding probe, beyond the shortest."""
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What audio a model takes.
+    """The audio that a model takes.
 
     Attributes:
         sample_rate: in Hz.
-        min_samples: the shortest window; None to measure it.
-        fixed_samples: the only length that it takes, if there is one.
-        pads: it claims that zeros after a window leave that window's frames as they are.
-        one_at_a_time: its batch holds one window.
+        min_samples: length of the shortest window; None to measure it.
+        fixed_samples: the only length that the model takes, or None.
+        pads: whether the model claims that zeros after a window do not change the frames of that window.
+        one_at_a_time: whether its batch holds a single window.
     """
 
     sample_rate: int = 16_000
@@ -50,7 +50,7 @@ class Intake:
 
 @dataclass(frozen=True)
 class Tap:
-    """How one layer is read: its layout, its rate, and the frames of so many samples (None: all there are)."""
+    """The reader of one layer: its layout, its frame rate, and samples → frames (None: keep all frames)."""
 
     name: str
     layout: Layout
@@ -58,26 +58,26 @@ class Tap:
     count: Callable[[int], int] | None
 
     def counts(self, lengths: Sequence[int], made: int) -> tuple[int, ...]:
-        """Frames of each window among those `made`."""
+        """Return the number of frames of each window, given that the layer has `made` frames."""
         return tuple(made if self.count is None else min(made, self.count(length)) for length in lengths)
 
 
 class TapEncoder(Encoder):
-    """Stacks windows of equal length, and hands on every tapped tensor as frames.
+    """Stacks windows of equal length, and returns every named tensor as frames.
 
-    Windows of different lengths share a pass where the model takes padding (`Intake.pads`), which is checked. They
-    also do where it takes one length only: each is then padded to it, and its frames are kept for every hop begun.
+    Windows of different lengths share a pass if the model takes padding (`Intake.pads`), which is checked. They also
+    share a pass if the model takes one length only: each is padded to it, and the frames of every hop begun are kept.
 
     Args:
-        model: what is run.
-        intake: what audio it takes.
+        model: the model to run.
+        intake: the audio that the model takes.
         options: windows and budget.
-        device: where `model` takes its input.
+        device: device of the model's input.
         parameters: number of weights.
-        probed: what is probed for layouts, where `model` takes one length only; None where nothing can be.
+        probed: the model to probe for layouts, if `model` takes one length only; None if there is none.
 
     Raises:
-        ModelError: the model fails on noise, a tensor has no clear layout, or padding leaks against its claim.
+        ModelError: the model fails on noise, a tensor has no clear layout, or padding leaks although `pads` is set.
     """
 
     def __init__(
@@ -104,21 +104,21 @@ class TapEncoder(Encoder):
         self._check_features()
 
     def settings(self) -> dict[str, str]:
-        """What the model tells."""
+        """Return the settings of the model."""
         return dict(getattr(self._model, "settings", {}))
 
     def network(self) -> torch.nn.Module | None:
-        """The user's module, where there is one."""
+        """Return the user's module, if there is one."""
         return getattr(self._model, "module", None)
 
     def blocks(self) -> dict[int, torch.nn.Module]:
-        """The submodules whose outputs are layers, where they have weights and run once."""
+        """Return the submodules whose outputs are layers, if they have weights and run once."""
         places: dict[str, torch.nn.Module] = getattr(self._model, "places", {})
         own = {i: places[layer.name] for i, layer in enumerate(self.layers) if layer.name in places}
         return {i: place for i, place in own.items() if any(True for _ in place.parameters())}
 
     def cost_samples(self, n_samples: int) -> int:
-        """The fixed length, where there is one."""
+        """Return the fixed length, if there is one."""
         return self._intake.fixed_samples or super().cost_samples(n_samples)
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
@@ -131,14 +131,14 @@ class TapEncoder(Encoder):
             yield LayerFrames(layer, packed.to(self.device), counts)
 
     def _run(self, windows: Sequence[Waveform]) -> list[dict[str, torch.Tensor]]:
-        """Run the windows, padded with zeros to one length, together or one by one."""
+        """Run the windows, padded with zeros to one length, together or one at a time."""
         longest = self._intake.fixed_samples or max(map(len, windows))
         rows = torch.from_numpy(np.stack([np.pad(window, (0, longest - len(window))) for window in windows]))
         parts = rows.split(1 if self._intake.one_at_a_time else len(rows))
         return [self._model(part.to(self.device)) for part in parts]
 
     def _measured_taps(self) -> tuple[Tap, ...]:
-        """Probe lengths and batches for the layout, the hop and the shortest window."""
+        """Measure the layout, the hop and the shortest window with probes of several lengths and batch sizes."""
         probe = _Probe(self._model, self.device)
         shortest = self._intake.min_samples or _shortest(probe, self.sample_rate)
         self.min_samples = shortest
@@ -169,7 +169,7 @@ class TapEncoder(Encoder):
         return Tap(name, layout, more * self.sample_rate / SPAN_SAMPLES, None)
 
     def _fixed_taps(self, probed: Tapped | None) -> tuple[Tap, ...]:
-        """Layouts from a model that takes other lengths, counts from the model itself."""
+        """Measure layouts on a model that takes other lengths, and frame counts on the model itself."""
         fixed = self._intake.fixed_samples or 0
         self.min_samples = min(fixed, round(SHORTEST_S * self.sample_rate))
         shapes = _Probe(self._model, self.device).shapes(1, fixed)
@@ -187,7 +187,7 @@ class TapEncoder(Encoder):
 
     @torch.inference_mode()
     def _check_features(self) -> None:
-        """Refuse features of noise that are not numbers: of a second, and of three, as some overflow later."""
+        """Refuse NaN or infinite features of noise, for one second and for three, as some models overflow later."""
         for seconds in (1, 3):
             samples = min(seconds * self.sample_rate, self.window_samples)
             for tap, piece in zip(self._taps, self._forward([noise(max(samples, self.min_samples))]), strict=True):
@@ -208,7 +208,7 @@ class TapEncoder(Encoder):
 
 
 class _Probe:
-    """Shapes of the tensors that a model makes of noise."""
+    """A cache of the shapes of the tensors that a model gives for noise."""
 
     def __init__(self, model: Tapped, device: torch.device) -> None:
         self._model = model
@@ -226,7 +226,7 @@ class _Probe:
         return {name: tuple(tensor.shape) for name, tensor in outputs.items()}
 
     def fits(self, samples: int) -> bool:
-        """Whether a window of this length comes through, with something in every tensor."""
+        """Return whether the model takes a window of this length and gives no empty tensor."""
         try:
             return all(0 not in shape for shape in self.shapes(1, samples).values())
         except ModelError:
@@ -234,7 +234,7 @@ class _Probe:
 
 
 def _shortest(probe: _Probe, sample_rate: int) -> int:
-    """The fewest samples, from 25 ms to a second, from which every layer makes a frame."""
+    """Return the fewest samples, from 25 ms to a second, for which every layer gives a frame."""
     least = round(SHORTEST_S * sample_rate)
     if not probe.fits(sample_rate):
         empty = [name for name, shape in probe.shapes(1, sample_rate).items() if 0 in shape]
@@ -243,7 +243,7 @@ def _shortest(probe: _Probe, sample_rate: int) -> int:
 
 
 def _embedding(name: str, shape: Shape, samples: int) -> Layout:
-    """The layout of (1, dim) from a model that takes one length only, where no axis can be measured."""
+    """Return the layout of a tensor (1, dim) of a model that takes one length only, so that no axis can be measured."""
     if len(shape) != 2 or shape[0] != 1:
         raise ModelError(
             f"which axis of {name} {shape} is time cannot be measured, as the model takes exactly {samples} samples; "
@@ -253,7 +253,7 @@ def _embedding(name: str, shape: Shape, samples: int) -> Layout:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a name is like a pattern: `*`, `?` and `[…]` as for files, commas between alternatives.
+    """Return whether a name matches a pattern with the wildcards `*`, `?` and `[…]`; commas separate alternatives.
 
     Example:
         >>> matches("encoder.layers.3", "frontend, encoder.layers.?")
@@ -263,5 +263,5 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def nearest(pattern: str, names: Iterable[str]) -> str:
-    """A few of the names, most like the pattern first."""
+    """Return a sentence with a few of the names, the most similar to the pattern first."""
     return f"the nearest names are {', '.join(get_close_matches(pattern, list(names), n=5, cutoff=0.0)) or 'none'}"

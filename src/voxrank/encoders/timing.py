@@ -1,9 +1,9 @@
-"""When a frame is: the centre of the audio that it hears, measured on the model.
+"""The measurement of frame times: the centre of the audio that a frame covers.
 
 A burst is added to noise at known times, and each layer's frames are compared with those of the noise alone. The frames
-that differ lie about the burst; how far their centre of mass is from it, in time, is where frame 0 is centred. Windows
-that begin at the first sample (wav2vec 2.0: 25 ms of audio, so 12.5 ms) and windows that are centred on it (Whisper: 0)
-are told apart this way without a list of architectures.
+that differ lie around the burst. The distance in time from their centre of mass to the burst gives the centre of
+frame 0. This distinguishes windows that begin at the first sample (wav2vec 2.0: 25 ms of audio, so 12.5 ms) from
+windows that are centred on it (Whisper: 0), without a list of architectures.
 
 Later layers mix frames, by attention or recurrence, but do not move them: layers of one frame rate share the offset of
 the first of them.
@@ -19,26 +19,26 @@ from voxrank.config import Seconds
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 
 BURSTS = 8
-"""Times at which a burst is tried, over one hop of the slowest layer."""
+"""Number of burst times, spread over one hop of the slowest layer."""
 BURST_S = 0.004
 NOISE, BURST = 0.05, 0.1
-"""Standard deviations, of samples from -1 to 1."""
+"""Standard deviations of samples in the range from -1 to 1."""
 LEAST_S = 1.0
 LEAST_FRAMES = 24
 STEPS = 8
-"""An offset is told in so many parts of a hop: 2.5 ms of 20, so that it does not depend on rounding."""
+"""Resolution of an offset, in parts of a hop: 2.5 ms for a hop of 20 ms, so that rounding does not matter."""
 
 
 def measure_offsets(encoder: Encoder) -> dict[int, Seconds]:
-    """Layer → seconds from the beginning of a window to the centre of what its first frame hears.
+    """Measure layer → seconds from the start of a window to the centre of the audio that its first frame covers.
 
-    It takes nine forward passes of a second or so. A layer that does not react to a burst is taken to cut its audio
-    into equal parts: half a hop.
+    It takes nine forward passes of about a second. A layer that does not react to a burst is assumed to cut its audio
+    into equal parts: its offset is half a hop.
     """
     slowest = min(layer.frame_rate for layer in encoder.layers)
     rng = np.random.default_rng(0)
     n_samples = encoder.min_samples + round(encoder.sample_rate * max(LEAST_S, LEAST_FRAMES / slowest))
-    n_samples = min(n_samples, encoder.window_samples)  # one window: there are no frames across a seam
+    n_samples = min(n_samples, encoder.window_samples)  # a single window has no frames across a boundary
     burst = rng.normal(0, BURST, round(BURST_S * encoder.sample_rate))
     noise = rng.normal(0, NOISE, n_samples)
     hop = encoder.sample_rate / slowest
@@ -62,11 +62,11 @@ def _waveform(noise: NDArray[np.float64], burst: NDArray[np.float64] | None = No
 
 
 class _Heard:
-    """What one layer made of noise alone, and of noise with bursts.
+    """The frames of one layer for noise alone, and for noise with bursts.
 
     Args:
-        layer: which.
-        waveforms: how many there are; the first one is the noise alone.
+        layer: the layer.
+        waveforms: number of waveforms; the first is the noise alone.
     """
 
     def __init__(self, layer: Layer, waveforms: int) -> None:
@@ -75,7 +75,7 @@ class _Heard:
         self._times: list[NDArray[np.float64]] = []
 
     def add(self, piece: LayerFrames) -> None:
-        """Take in one piece."""
+        """Add the frames of one piece."""
         for parts, part in zip(self._frames, piece.frames.split(list(piece.lengths)), strict=True):
             parts.append(part)
         self._times += [
@@ -85,14 +85,12 @@ class _Heard:
         ]
 
     def offset(self, centres: NDArray[np.float64]) -> Seconds:
-        """How far the frames that hear a burst are from it, on average, in whole steps."""
+        """Return the mean distance from a burst to the frames that change, rounded to whole steps."""
         alone, *with_burst = (torch.cat(parts).double().cpu().numpy() for parts in self._frames)
         times, found, hop = np.concatenate(self._times), [], 1 / self._layer.frame_rate
         for heard, centre in zip(with_burst, centres, strict=True):
             change = ((heard - alone) ** 2).sum(axis=1)
-            weights = np.maximum(
-                change - 2 * np.median(change), 0
-            )  # what normalisation changes everywhere is no answer
+            weights = np.maximum(change - 2 * np.median(change), 0)  # normalisation changes all frames a little
             if weights.sum() > 0:
                 found.append(centre - np.average(times, weights=weights))
         return round(float(np.mean(found)) / hop * STEPS) / STEPS * hop if found else hop / 2

@@ -1,4 +1,4 @@
-"""Whisper's encoder, whose input is always the log-mel spectrogram of a window of fixed length.
+"""The encoder of Whisper, whose input is always the log-mel spectrogram of a window of fixed length.
 
 Source: A. Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", arXiv 2212.04356.
 """
@@ -20,21 +20,21 @@ from voxrank.encoders.precision import check_probe, lower_precision
 from voxrank.errors import ModelError
 
 CONV_STRIDE = 2
-"""Frames of the spectrogram that become one frame of the encoder."""
+"""Number of spectrogram frames per encoder frame."""
 
 SILENCE = -1.5
 """Whisper's log-mel of digital silence: (log10(1e-10) + 4) / 4."""
 
 DYNAMIC_RANGE = 2.0
-"""Whisper raises every log-mel value to at least the loudest one less this: 8 / 4, in powers of ten over four."""
+"""Maximum distance of a log-mel value below the loudest: 8 powers of ten over 4. Lower values are raised to it."""
 
 
 class Whisper(Encoder):
     """The encoder of a Whisper model.
 
-    With ``whisper_window="full"`` every window is padded to the 30 s that the model was trained on, so that windows of
-    any lengths share a batch. With "fit" spectrogram and position table are cut to the window, and only equal lengths
-    do. Either way a frame is kept for every 20 ms begun.
+    With ``whisper_window="full"`` every window is padded to 30 s, the length in training, so that windows of any
+    lengths share a batch. With "fit" the spectrogram and the position table are cut to the window, and only windows of
+    equal length share a batch. In both cases a frame is kept for every 20 ms begun.
     """
 
     def __init__(self, model: Any, extractor: Any, options: EncoderOptions) -> None:
@@ -57,28 +57,28 @@ class Whisper(Encoder):
         self.notes = lower_precision(self, model, pick_dtype(options))
 
     def cost_samples(self, n_samples: int) -> int:
-        """The whole window where every utterance is padded to it."""
+        """Return the length of the whole window if every utterance is padded to it."""
         return self._full_samples if self.pads else super().cost_samples(n_samples)
 
     def offsets(self) -> dict[int, Seconds]:
-        """0: spectrogram and convolutions are centred on the first sample of a hop."""
+        """Return 0 for every layer: spectrogram and convolutions are centred on the first sample of a hop."""
         return {layer.index: 0.0 for layer in self.layers}
 
     def settings(self) -> dict[str, str]:
-        """Those of the checkpoint."""
+        """Return the settings of the checkpoint."""
         return checkpoint_settings(self._model.config, self._extractor)
 
     def network(self) -> nn.Module:
-        """The encoder."""
+        """Return the encoder."""
         network: nn.Module = self._model
         return network
 
     def blocks(self) -> dict[int, nn.Module]:
-        """Those of the stack."""
+        """Return the blocks of the stack."""
         return self.stack()
 
     def stack(self) -> dict[int, nn.Module]:
-        """The encoder's blocks; the last layer has a norm behind its block, which stays as it is."""
+        """Return the encoder's blocks; the final norm after the last block is not included."""
         return numbered(self._model, len(self.layers) - 1)
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
@@ -97,19 +97,19 @@ def _layers(config: Any, frame_rate: float) -> tuple[Layer, ...]:
 
 
 def log_mel(extractor: Any, window: Waveform, n_frames: int) -> torch.Tensor:
-    """Whisper's log-mel spectrogram of a window padded with silence, (mel bins, n_frames).
+    """Return Whisper's log-mel spectrogram of a window padded with silence, (mel bins, n_frames).
 
-    Equal to the extractor's on the padded window, without computing the silence: past the last frame that reaches into
-    the audio, every value is the floor that the loudest value sets.
+    The result equals the extractor's on the padded window, without computing the silence. Beyond the last frame that
+    overlaps the audio, every value is the floor that the loudest value sets.
 
     Args:
         extractor: a `WhisperFeatureExtractor`.
         window: at most n_frames · hop samples.
-        n_frames: frames of the padded window.
+        n_frames: number of frames of the padded window.
     """
     hop = extractor.hop_length
     reaching = -(-(len(window) + extractor.n_fft // 2) // hop)
-    computed = min(n_frames, reaching + extractor.n_fft // hop)  # so that no frame kept sees where the padding ends
+    computed = min(n_frames, reaching + extractor.n_fft // hop)  # the kept frames do not overlap the end of the padding
     made = extractor(
         window, sampling_rate=extractor.sampling_rate, max_length=computed * hop, truncation=False, return_tensors="pt"
     )
@@ -122,7 +122,7 @@ def log_mel(extractor: Any, window: Waveform, n_frames: int) -> torch.Tensor:
 
 @contextmanager
 def cut_positions(model: Any, positions: int) -> Iterator[None]:
-    """Let a Whisper encoder take a window of so many positions, on the first rows of its own position table."""
+    """Let a Whisper encoder take a window of `positions` positions, with the first rows of its position table."""
     table, config = model.embed_positions, model.config
     whole = config.max_source_positions
     if positions == whole:
@@ -137,10 +137,10 @@ def cut_positions(model: Any, positions: int) -> Iterator[None]:
 
 
 def load_whisper_extractor(checkpoint: Checkpoint, config: Any) -> Any:
-    """The checkpoint's feature extractor, or, where it has none, the one that every Whisper of its mel bins shares.
+    """Return the checkpoint's feature extractor; if it has none, the standard extractor for its number of mel bands.
 
     Raises:
-        ModelError: the extractor makes other spectrograms than the model takes.
+        ModelError: the extractor's spectrograms do not fit the model.
     """
     extractor = load_extractor(checkpoint, default=tf.WhisperFeatureExtractor(feature_size=config.num_mel_bins))
     if extractor.feature_size != config.num_mel_bins:

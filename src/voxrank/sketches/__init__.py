@@ -1,1 +1,1 @@
-"""Additive statistics of (sample, target) pairs: they update, merge and know nothing of audio."""
+"""Sketches: additive statistics of (sample, target) pairs that update and merge, independent of audio."""

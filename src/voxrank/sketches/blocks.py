@@ -1,9 +1,9 @@
-"""Moments kept in blocks of independent groups, so that the data can be resampled without a second pass.
+"""Moments in blocks of independent groups, so that the data can be resampled without a second pass.
 
-Frames of one utterance, and utterances of one speaker, are not independent. Groups (speakers, or utterances
-where speakers are unknown) are dealt into a few blocks; leaving blocks out, or drawing them again, then respects
-the dependence (`scores.estimate`). A finished block is kept centred, in single precision and as a triangle, since it
-serves the uncertainty only: the total is exact.
+Frames of one utterance, and utterances of one speaker, are not independent. Groups are speakers, or utterances where
+speakers are unknown. They are assigned to a few blocks. Leaving out or redrawing blocks then respects the dependence
+(`scores.estimate`). A finished block is stored centred, in single precision and as a triangle, because only the
+uncertainty uses it: the total is exact.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Number = TypeVar("Number", np.float32, np.float64)
 
 @dataclass(frozen=True)
 class PackedMoments:
-    """A block's moments, those of its samples about the block's own mean μ, the large parts in single precision.
+    """The moments of a block about its mean μ, with the large parts in single precision.
 
     Attributes:
         n: number of samples.
@@ -36,7 +36,7 @@ class PackedMoments:
         cross: (T, D) Σ y (f − μ)ᵀ.
         target_total: (T,) Σ y.
         square: (T,) Σ y².
-        target_gram: (T, T) YᵀY of values; None for classes.
+        target_gram: (T, T) YᵀY for values; None for classes.
     """
 
     n: int
@@ -51,7 +51,7 @@ class PackedMoments:
 
     @classmethod
     def pack(cls, moments: Moments) -> Self:
-        """Centre, round and halve `moments`."""
+        """Centre `moments`, round them to single precision, and drop the lower triangle."""
         about = moments.centred().targets_about(None)
         return cls(
             n=about.n,
@@ -67,26 +67,26 @@ class PackedMoments:
 
     @property
     def dim(self) -> int:
-        """D, the numbers in a sample."""
+        """D, the number of features in a sample."""
         return len(self.mean)
 
     @property
     def trace(self) -> float:
-        """The trace of S."""
+        """Trace of S."""
         return float(diagonal(self.triangle, self.dim).sum(dtype=np.float64))
 
     def cross_about(self, centre: Array) -> Array:
-        """(T, D) Σ y (f − c)ᵀ: for classes, the sum of each class's samples less the centre."""
+        """Return (T, D) Σ y (f − c)ᵀ: for classes, the sum of each class's samples less the centre c."""
         sums: Array = self.cross + np.outer(self.target_total, self.mean - centre)
         return sums
 
     def scatter_times(self, vector: Array) -> Array:
-        """S v for a vector (D,)."""
+        """Return S v for a vector v (D,)."""
         product: Array = sspmv(self.dim, 1.0, self.triangle, vector.astype(np.float32), lower=1).astype(np.float64)
         return product
 
     def joined(self, other: PackedMoments) -> PackedMoments:
-        """Those of both sets of samples, about the mean of all.
+        """Return the moments of both sets of samples, about the mean of all.
 
         S = S₁ + S₂ + n₁ n₂ / (n₁ + n₂) δ δᵀ,  δ = μ₁ − μ₂
         """
@@ -125,7 +125,7 @@ class PackedMoments:
         )
 
     def unpack(self) -> Moments:
-        """The moments again, to single precision."""
+        """Return the moments with all their parts, to single precision."""
         products = Products(
             self.n, self.mean, np.zeros(self.dim), whole(self.triangle, self.dim), self.cubic, self.quartic
         )
@@ -139,19 +139,19 @@ class PackedMoments:
 
 
 def _single(numbers: Array) -> NDArray[np.float32]:
-    """In single precision; what is beyond it becomes infinite, and the scores say so."""
+    """Convert to single precision; values out of range become infinite, which the scores report."""
     with np.errstate(over="ignore"):
         return numbers.astype(np.float32)
 
 
 def upper(matrix: Array) -> Array:
-    """The upper triangle, by rows: (D, D) → (D(D+1)/2,)."""
+    """Return the upper triangle, by rows: (D, D) → (D(D+1)/2,)."""
     triangle: Array = matrix[_upper_half(len(matrix))]
     return triangle
 
 
 def whole(triangle: NDArray[Number], dim: int) -> Array:
-    """The symmetric matrix (D, D) of which there is the upper triangle, by rows."""
+    """Return the symmetric matrix (D, D) with this upper triangle, by rows."""
     half = np.zeros((dim, dim))
     half[_upper_half(dim)] = triangle
     matrix: Array = half + np.triu(half, 1).T
@@ -159,12 +159,12 @@ def whole(triangle: NDArray[Number], dim: int) -> Array:
 
 
 def diagonal(triangle: NDArray[Number], dim: int) -> NDArray[Number]:
-    """The diagonal of a matrix (D, D) of which there is the upper triangle, by rows."""
+    """Return the diagonal of the matrix (D, D) with this upper triangle, by rows."""
     return triangle[_diagonal(dim)]
 
 
 def fold(matrix: Array) -> Array:
-    """Upper triangle of a symmetric P, doubled off the diagonal: times S's triangle it is Σ_ij P_ij S_ij."""
+    """Return the upper triangle of a symmetric P, doubled off the diagonal; its product with S's is Σ_ij P_ij S_ij."""
     doubled = 2 * matrix
     doubled.flat[:: len(matrix) + 1] /= 2
     return upper(doubled)
@@ -172,10 +172,10 @@ def fold(matrix: Array) -> Array:
 
 @dataclass
 class BlockedMoments:
-    """The exact total, and its blocks.
+    """The exact moments of all samples, and the moments of each block.
 
     Attributes:
-        total: moments of every sample.
+        total: moments of all samples.
         blocks: block number → that block's moments.
     """
 
@@ -184,16 +184,16 @@ class BlockedMoments:
 
     @classmethod
     def zeros(cls, dim: int, n_targets: int, *, values: bool = False) -> Self:
-        """No samples yet."""
+        """Return the moments of no samples."""
         return cls(Moments.zeros(dim, n_targets, values=values))
 
     def close_block(self, block: int, moments: Moments) -> None:
-        """Add a whole block (or one more part of it) to the total, and keep it apart too."""
+        """Add a block (or another part of it) to the total, and store it separately."""
         self.total.merge(moments)
         self._keep(block, PackedMoments.pack(moments))
 
     def merge(self, other: BlockedMoments) -> None:
-        """Add the samples of `other`, whose blocks are numbered alike."""
+        """Add the samples of `other`, whose blocks have the same numbering."""
         self.total.merge(other.total)
         for block, packed in other.blocks.items():
             self._keep(block, packed)
@@ -202,7 +202,7 @@ class BlockedMoments:
         self.blocks[block] = self.blocks[block].joined(packed) if block in self.blocks else packed
 
     def __iter__(self) -> Iterator[PackedMoments]:
-        """The blocks one by one, in order of number."""
+        """Iterate over the blocks in order of number."""
         for block in sorted(self.blocks):
             yield self.blocks[block]
 
@@ -214,6 +214,6 @@ def _upper_half(dim: int) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=8)
 def _diagonal(dim: int) -> NDArray[np.int64]:
-    """Where the diagonal lies in the triangle: row i begins after those of D, D − 1, … numbers."""
+    """Return the indices of the diagonal in the triangle, whose rows have D, D − 1, … numbers."""
     rows = np.arange(dim)
     return rows * dim - rows * (rows - 1) // 2

@@ -1,8 +1,8 @@
-"""Sums of samples by group and class: what is needed to leave any group out of the class means.
+"""Sums of samples by group and class, from which class means without any one group can be computed.
 
-Groups are speakers or utterances; most have few of the classes, so that only those pairs of group and class are kept
-that have samples. Where there are more pairs than `limit`, groups are dealt into ten blocks by their keys, and it is
-blocks that can be left out: memory is then bounded by the classes, whatever the number of groups. Which of both it is
+Groups are speakers or utterances. Most have few of the classes, so that only pairs of group and class with samples
+are stored. If there are more pairs than `limit`, groups are assigned to ten blocks by their keys, and blocks are left
+out instead. The number of classes then limits the memory, whatever the number of groups. Which of the two happens
 depends on the samples alone, not on their order, division or merging.
 """
 
@@ -19,24 +19,24 @@ from voxrank.sketches.products import Array
 Ids = NDArray[np.int64]
 
 LIMIT = 1 << 14
-"""Pairs of group and class kept apart: 128 MiB of sums at 1,024 dimensions."""
+"""Maximum number of pairs of group and class: 128 MiB of sums at 1,024 dimensions."""
 BLOCKS = 10
 ROWS = 4096
-"""Samples gathered at a time."""
+"""Number of samples processed at a time."""
 
 
 @dataclass
 class GroupSums:
-    """The sums. `GroupSums.empty` is the neutral element of `merge`.
+    """Sums of samples by group and class. `GroupSums.empty` is the neutral element of `merge`.
 
     Attributes:
-        groups: (p,) key of each pair's group, ascending; the number of its block where groups are dealt into blocks.
-        classes: (p,) number of its class, ascending within a group.
-        sums: (p, D) Σ (f − c), c the centre.
-        counts: (p,) samples.
-        dealt: whether groups are dealt into blocks.
-        limit: pairs from which on they are.
-        centre: (D,) near the mean of the first samples, so that sums lose no digits to a large mean.
+        groups: (p,) key of each pair's group, ascending; or the number of its block, if groups are assigned to blocks.
+        classes: (p,) class of each pair, ascending within a group.
+        sums: (p, D) Σ (f − c), with centre c.
+        counts: (p,) number of samples of each pair.
+        dealt: whether groups are assigned to blocks.
+        limit: maximum number of pairs without blocks.
+        centre: (D,) c, near the mean of the first samples, so that sums lose no precision to a large mean.
     """
 
     groups: Ids
@@ -49,12 +49,12 @@ class GroupSums:
 
     @classmethod
     def empty(cls, dim: int, limit: int = LIMIT) -> Self:
-        """Of no samples of `dim` numbers."""
+        """Return the sums of no samples with `dim` features."""
         none = np.empty(0, dtype=np.int64)
         return cls(none, none, np.empty((0, dim)), np.empty(0), np.zeros(dim), limit=limit)
 
     def add(self, samples: NDArray[Any], classes: Ids, groups: Ids) -> None:
-        """Add samples (n, D), each of a class and a group (n,)."""
+        """Add samples (n, D), with a class and a group for each (n,)."""
         if not len(self.groups) and len(samples):
             self.centre = samples[:ROWS].mean(axis=0, dtype=np.float64)
         self._take(groups, classes, samples, np.ones(len(samples)), origin=self.centre)
@@ -71,15 +71,15 @@ class GroupSums:
         return replace(self, sums=self.sums + np.outer(self.counts, self.centre - centre), centre=centre)
 
     def blocks_of(self, groups: Ids) -> Ids:
-        """What is left out with each of these groups (n,): itself, or its block."""
+        """Return what is left out with each group (n,): the group itself, or its block."""
         return groups % BLOCKS if self.dealt else groups
 
     def pairs_of(self, block: int) -> slice:
-        """Where a group (or block) lies in the arrays."""
+        """Return the slice of the arrays that holds a group (or block)."""
         return slice(*(int(np.searchsorted(self.groups, block, side=side)) for side in ("left", "right")))
 
     def class_sums(self, count: int) -> Array:
-        """(count, D) the sum of each class's samples less the centre."""
+        """Return the sum of each class's samples less the centre, (count, D)."""
         sums = np.zeros((count, self.sums.shape[1]))
         _add_rows(sums, self.classes, self.sums)
         return sums
@@ -101,7 +101,7 @@ class GroupSums:
 
 
 def _distinct(groups: Ids, classes: Ids) -> tuple[Ids, Ids]:
-    """Where each pair is first, pairs ascending, and which pair each row is."""
+    """Return the first row of each distinct pair, in ascending order of pairs, and the pair number of each row."""
     _, numbers = np.unique(groups, return_inverse=True)
     _, first, place = np.unique(
         numbers * (classes.max(initial=0) + 1) + classes, return_index=True, return_inverse=True
@@ -110,7 +110,7 @@ def _distinct(groups: Ids, classes: Ids) -> tuple[Ids, Ids]:
 
 
 def _add_rows(total: Array, places: Ids, rows: NDArray[Any], origin: Array | float = 0.0) -> None:
-    """Add each row, less `origin`, to its place, a few thousand at a time."""
+    """Add each row, less `origin`, to its position in `total`, a few thousand rows at a time."""
     for start in range(0, len(rows), ROWS):
         part = places[start : start + ROWS]
         order = np.argsort(part, kind="stable")

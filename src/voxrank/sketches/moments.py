@@ -1,16 +1,16 @@
-"""Moments of samples and targets: all that LogME and its kin read.
+"""Moments of samples and targets, from which LogME and related scores are computed.
 
-A sample is a frame (or an utterance's mean) f of D numbers; its target y has T numbers: one-hot over the
-classes, or the values to regress on. Samples are taken less a centre c near their mean, g = f − c, and values less a
-centre b near theirs, z = y − b; for classes b is 0. With the g as rows of G (n, D) and the z as rows of Z (n, T),
+A sample f is a frame (or the mean of an utterance) of D features. Its target y has T numbers: one-hot over the classes,
+or the values to regress on. A centre c near the mean is subtracted from samples, g = f − c, and a centre b from values,
+z = y − b; for classes b is 0. With the g as rows of G (n, D) and the z as rows of Z (n, T),
 
     n,   total = Σg (D),   gram = GᵀG (D, D),   cubic = Σ‖g‖²g (D),   quartic = Σ‖g‖⁴,
     cross = ZᵀG (T, D),   target_total = Σz (T),   square = Σz² (T)   and, for values, target_gram = ZᵀZ (T, T)
 
-are sums over samples: they add up over batches, shards and machines, once their centres are the same, and their size
-does not depend on n. For classes, `cross` holds each class's sum of the g, `square` and `target_total` both hold each
-class's count, and ZᵀZ is the diagonal matrix of `square`. `Runs` beside them tell how strongly the samples of one
-utterance depend on each other. The first samples set the centres; sums about other centres are moved exactly.
+are sums over samples: with equal centres, they are additive over batches, shards and machines, and their size does
+not depend on n. For classes, `cross` holds each class's sum of the g, `square` and `target_total` both hold each
+class's count, and ZᵀZ is the diagonal matrix of `square`. `Runs` measure how strongly the samples of an utterance
+depend on each other. The first samples set the centres; sums about other centres are converted exactly.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from voxrank.sketches.products import Array, Products, Targets, multiply, on_hos
 
 @dataclass
 class Runs:
-    """Sums over runs of samples that depend on each other, such as an utterance's frames.
+    """Sums over runs of samples that depend on each other, such as the frames of an utterance.
 
-    With s the sum of a run's m samples less the centre,
+    Let s be the sum of a run's m samples less the centre.
 
     Attributes:
         square: Σ ‖s‖².
@@ -44,21 +44,21 @@ class Runs:
 
     @classmethod
     def zeros(cls, dim: int) -> Self:
-        """Of no runs."""
+        """Return the sums of no runs."""
         return cls(0.0, np.zeros(dim), 0.0)
 
     @classmethod
     def of(cls, sums: Array, counts: NDArray[np.int64]) -> Self:
-        """Of runs with these sums (R, D) and lengths (R,)."""
+        """Return the sums over runs with sums (R, D) and lengths (R,)."""
         return cls(float(np.vdot(sums, sums)), counts @ sums, float(counts @ counts))
 
     def moved(self, shift: Array) -> Runs:
-        """Return the sums of the same runs with `shift` added to every sample."""
+        """Return the sums of the same runs after `shift` is added to every sample."""
         square = self.square + 2 * float(shift @ self.total) + self.count * float(shift @ shift)
         return Runs(square, self.total + self.count * shift, self.count)
 
     def add(self, other: Runs) -> None:
-        """Add other runs, about the same centre."""
+        """Add other runs about the same centre."""
         self.square += other.square
         self.total += other.total
         self.count += other.count
@@ -66,16 +66,16 @@ class Runs:
 
 @dataclass
 class Moments:
-    """The sums. `Moments.zeros` is the neutral element of `merge`.
+    """Moments of samples and targets. `Moments.zeros` is the neutral element of `merge`.
 
     Attributes:
-        products: the number of samples, their centre c, their sum, and that of their products.
+        products: number of samples, their centre c, their sum, and the sum of their products.
         cross: (T, D) ZᵀG.
         target_total: (T,) Σ z.
         square: (T,) Σ z².
-        target_gram: (T, T) ZᵀZ of values; None for classes.
-        runs: those of the samples that were added with `add`; None where runs were never told apart.
-        target_centre: (T,) b of values; None where it is 0.
+        target_gram: (T, T) ZᵀZ for values; None for classes.
+        runs: the runs of the samples that were added with `add`; None if runs were never distinguished.
+        target_centre: (T,) b for values; None where it is 0.
     """
 
     products: Products
@@ -88,7 +88,7 @@ class Moments:
 
     @classmethod
     def zeros(cls, dim: int, n_targets: int, *, values: bool = False) -> Self:
-        """No samples yet, of `dim` numbers, with `n_targets` classes (or values)."""
+        """Return the moments of no samples with `dim` features and `n_targets` classes (or values)."""
         return cls(
             products=Products.zeros(dim),
             cross=np.zeros((n_targets, dim)),
@@ -99,46 +99,46 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """The number of samples."""
+        """Number of samples."""
         return self.products.n
 
     @property
     def dim(self) -> int:
-        """D, the numbers in a sample."""
+        """D, the number of features in a sample."""
         return len(self.products.centre)
 
     @property
     def centre(self) -> Array:
-        """(D,) c."""
+        """The centre c, (D,)."""
         return self.products.centre
 
     @property
     def total(self) -> Array:
-        """(D,) Σ g."""
+        """The sum Σ g, (D,)."""
         return self.products.total
 
     @property
     def mean(self) -> Array:
-        """(D,) the mean sample."""
+        """The mean sample, (D,)."""
         return self.products.mean
 
     @property
     def gram(self) -> Array:
-        """(D, D) GᵀG."""
+        """The matrix GᵀG, (D, D)."""
         return self.products.gram
 
     @property
     def values(self) -> bool:
-        """Whether the targets are values rather than classes."""
+        """True if the targets are values rather than classes."""
         return self.target_gram is not None
 
     @property
     def target_origin(self) -> Array:
-        """(T,) b, zeros where there is none."""
+        """The centre b of the targets, (T,); zeros if there is none."""
         return np.zeros(len(self.square)) if self.target_centre is None else self.target_centre
 
     def update(self, samples: torch.Tensor, targets: Targets) -> None:
-        """Add samples (n, D), each with its own target; a few thousand at a time, so that memory stays small."""
+        """Add samples (n, D) with a target each, a few thousand at a time to limit memory."""
         if not len(samples):
             return
         part = Moments.zeros(self.dim, len(self.square), values=self.values)
@@ -152,13 +152,13 @@ class Moments:
         self.merge(part)
 
     def add(self, products: Products, sums: Array, counts: NDArray[np.int64], targets: Targets) -> None:
-        """Add runs of samples that share a target: an utterance's frames, or a segment's.
+        """Add runs of samples that share a target, such as the frames of an utterance or segment.
 
         Args:
-            products: those of all samples of the runs.
-            sums: (R, D) the sum of each run's samples.
-            counts: (R,) samples in each run.
-            targets: (R,) class ids or (R, T) values, one for each run.
+            products: products of all samples of the runs.
+            sums: (R, D) sum of each run's samples.
+            counts: (R,) number of samples in each run.
+            targets: (R,) class ids or (R, T) values, one per run.
         """
         part = Moments.zeros(self.dim, len(self.square), values=self.values)
         sums = sums - np.outer(counts, products.centre)
@@ -205,7 +205,7 @@ class Moments:
             self.target_gram += other.target_gram
 
     def about(self, centre: Array) -> Moments:
-        """Return the sums of the same samples less another centre; they may share arrays with these."""
+        """Return the moments of the same samples about another centre; they may share arrays with this object."""
         shift = self.centre - centre
         return replace(
             self,
@@ -215,11 +215,11 @@ class Moments:
         )
 
     def centred(self) -> Moments:
-        """Return the sums of the samples less their mean, targets as they are."""
+        """Return the moments of the samples about their mean, with the targets unchanged."""
         return self.about(self.mean)
 
     def targets_about(self, centre: Array | None) -> Moments:
-        """Return the sums with values less another centre, 0 where it is None; they may share arrays with these."""
+        """Return the moments with values about another centre (None: 0); they may share arrays with this object."""
         if self.target_gram is None or (centre is None and self.target_centre is None):
             return self
         shift = self.target_origin - (0.0 if centre is None else centre)
@@ -236,13 +236,13 @@ class Moments:
         )
 
     def inflation(self) -> float:
-        """By what factor the dependence within runs makes the variance of a mean larger; at least 1.
+        """Return the factor by which dependence within runs raises the variance of a mean; at least 1.
 
             τ = Σ_runs ‖Σ (f − μ)‖² / Σ ‖f − μ‖²
 
-        This is the sum of the autocorrelation over all lags, weighted as in the variance of a run's mean: n samples
-        tell as much of a mean as n/τ independent ones. 1 where the samples of a run are as good as independent, the
-        length of a run where they are all alike. Source: Kish, "Survey Sampling", 1965 (the design effect).
+        This is the sum of the autocorrelation over all lags, weighted as in the variance of a run's mean: for a mean, n
+        samples carry the information of n/τ independent samples. τ is 1 if the samples of a run are independent, and
+        the length of a run if they are all equal. Source: Kish, "Survey Sampling", 1965 (the design effect).
         """
         if self.runs is None or not self.n:
             return 1.0
@@ -252,11 +252,11 @@ class Moments:
         return max(together / spread, 1.0) if spread > 0 else 1.0
 
     def relabelled(self, rows: Targets, n_targets: int, *, values: bool = False) -> Moments:
-        """Return the same samples with other targets, one for each class that they have now.
+        """Return the moments of the same samples with other targets, which replace the present classes.
 
         Args:
             rows: (T,) class ids or (T, T') values: the new target of each present class.
-            n_targets: T', new classes or values.
+            n_targets: T', the number of new classes or values.
             values: whether the new targets are values.
         """
         made = Moments.zeros(self.dim, n_targets, values=values)
@@ -268,13 +268,13 @@ class Moments:
         return replace(made, products=self.products, runs=self.runs)
 
     def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
-        """Return the same samples among more classes: those known go to `places` of `n_targets`."""
+        """Return the moments of the same samples with more classes: known classes move to `places` of `n_targets`."""
         cross, counts = np.zeros((n_targets, self.dim)), np.zeros(n_targets)
         cross[places], counts[places] = self.cross, self.square
         return Moments(self.products, cross, counts, counts.copy(), runs=self.runs)
 
     def thinned(self, weight: float) -> Moments:
-        """Return the sums where every sample counts for `weight` of one; n is then no whole number."""
+        """Return the moments with every sample weighted by `weight`; n need not be an integer then."""
         return replace(
             self,
             products=self.products.times(weight),
@@ -285,7 +285,7 @@ class Moments:
         )
 
     def without(self, other: Moments) -> Moments:
-        """Return what is left when the samples of `other`, which are among these, are taken away."""
+        """Return the moments without the samples of `other`, which must be among these."""
         theirs = other.about(self.centre).targets_about(self.target_centre)
         target_gram = None
         if self.target_gram is not None and theirs.target_gram is not None:
@@ -301,7 +301,7 @@ class Moments:
 
 
 def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
-    """Sum of each run of consecutive samples in float64: (sum(lengths), D) → (R, D).
+    """Sum each run of consecutive samples in float64: (sum(lengths), D) → (R, D).
 
     A run's sum does not depend on its neighbours in the batch.
     """
@@ -310,7 +310,7 @@ def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
 
 
 def _sum64(samples: torch.Tensor) -> Array:
-    if samples.device.type == "cpu":  # where threads would wait for each other longer than one takes
+    if samples.device.type == "cpu":  # for which threads cost more time than they save
         total: Array = samples.numpy().sum(axis=0, dtype=np.float64)
         return total
     return on_host(samples.sum(dim=0, dtype=torch.float64))

@@ -1,14 +1,14 @@
-"""Sums of products of samples with themselves: symmetric, on all cores, exact beside a large mean.
+"""Sums of products of samples with themselves: symmetric, on all cores, and precise despite a large mean.
 
-All samples are first centred on a vector near their mean, and the sums are kept about such a centre: beside a large
-mean an uncentred product loses the small directions, and an uncentred fourth power loses everything. Samples of few
-dimensions, and those in double precision, are then multiplied in double precision. Others have the products of a few
-thousand at a time in single precision and all else in double; very large or very small ones are first divided by a
-power of two, so that no product leaves the range of single precision.
+All samples are first centred on a vector near their mean, and the sums are kept about such a centre. With a large
+mean, an uncentred product loses the small directions, and an uncentred fourth power loses everything. Samples of few
+dimensions or in double precision are multiplied in double precision. For others, products of a few thousand samples are
+in single precision and all else in double. Very large or small samples are first divided by a power of two, so that no
+product leaves the range of single precision.
 
-The sums beside the product (by class, of lengths) are made from the same few thousand, while they are in the cache. On
-the host each core takes a share of the rows, with a BLAS of one thread: cores that never wait for each other are
-quicker than one product on all of them. Elsewhere samples are multiplied where they lie; only results come to the host.
+The other sums (by class, of lengths) are computed from the same few thousand samples while they are in the cache. On
+the CPU each core takes a share of the rows, with a single-threaded BLAS: cores that never wait for each other are
+faster than one product on all of them. Samples on an accelerator are multiplied there; only results move to the CPU.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ Targets = NDArray[Any]
 """Class ids, shape (n,), or values, shape (n, T)."""
 
 PRODUCT_ROWS = 2048
-"""Samples multiplied at a time, which bounds memory and the rounding of single precision."""
+"""Number of samples multiplied at a time, which limits memory and rounding in single precision."""
 SHARE_ROWS = 512
-"""Samples that are worth a core of their own."""
+"""Minimum number of samples for each core."""
 SAFE = 1e6
-"""Numbers up to this one, and down to 1/SAFE, have third powers whose sums stay in the range of single precision."""
+"""Range limit: the sums of third powers of numbers from 1/SAFE to SAFE stay in the range of single precision."""
 EPSILON = float(np.finfo(np.float64).eps)
 DOUBLE_DIM = 256
-"""Up to so many dimensions the product is cheap beside any encoder, and is made in double precision."""
+"""Maximum number of dimensions for products in double precision, whose cost is then small beside any encoder."""
 
 
 @dataclass
 class Products:
     """Sums of n samples f less a centre c that lies among them, and of their products: g = f − c.
 
-    No digits are lost to a large mean. The sums of two sets of samples merge exactly, by moving one centre to the other
+    A large mean costs no precision. The sums of two sets of samples merge exactly, by moving one centre to the other
     (the parallel axis theorem).
 
     Attributes:
-        n: number of samples; after `times` it need not be a whole one.
+        n: number of samples; after `times` it need not be an integer.
         centre: (D,) c.
         total: (D,) Σ g.
         gram: (D, D) Σ g gᵀ.
@@ -67,21 +67,21 @@ class Products:
 
     @classmethod
     def zeros(cls, dim: int) -> Self:
-        """The sums of no samples."""
+        """Return the sums of no samples."""
         return cls(0, np.zeros(dim), np.zeros(dim), np.zeros((dim, dim)), np.zeros(dim), 0.0)
 
     @property
     def mean(self) -> Array:
-        """(D,) the mean sample; the centre where there are no samples."""
+        """The mean sample (D,); the centre if there are no samples."""
         return self.centre + self.total / max(self.n, 1)
 
     @property
     def scatter_diagonal(self) -> Array:
-        """(D,) Σ (f − μ)² of each dimension."""
+        """The sum Σ (f − μ)² of each dimension, (D,)."""
         return np.maximum(self.gram.diagonal() - self.total**2 / max(self.n, 1), 0.0)
 
     def about(self, centre: Array) -> Products:
-        """Return the sums of the same samples less another centre; they may share arrays with these."""
+        """Return the sums of the same samples about another centre; they may share arrays with this object."""
         shift = self.centre - centre
         if not shift.any() or not self.n:
             return replace(self, centre=centre)
@@ -100,12 +100,12 @@ class Products:
         return Products(self.n, centre, self.total + self.n * shift, gram, cubic, quartic)
 
     def about_mean(self) -> Products:
-        """Return the sums of the same samples less their mean."""
+        """Return the sums of the same samples about their mean."""
         return self.about(self.mean)
 
     @np.errstate(over="ignore", invalid="ignore")
     def merge(self, other: Products) -> None:
-        """Add the samples of `other`. The centre moves where it would lie far from the mean of both."""
+        """Add the samples of `other`. The centre moves if it would lie far from the mean of both."""
         if not other.n:
             return
         if not self.n:
@@ -120,7 +120,7 @@ class Products:
         self.quartic, self.n = mine.quartic + theirs.quartic, mine.n + theirs.n
 
     def without(self, other: Products) -> Products:
-        """Return the sums without the samples of `other`, which are among these."""
+        """Return the sums without the samples of `other`, which must be among these."""
         theirs = other.about(self.centre)
         return Products(
             self.n - theirs.n,
@@ -132,7 +132,7 @@ class Products:
         )
 
     def times(self, weight: float) -> Products:
-        """Return the sums where every sample counts for `weight` of one."""
+        """Return the sums with every sample weighted by `weight`."""
         return Products(
             cast("int", self.n * weight),
             self.centre,
@@ -146,8 +146,8 @@ class Products:
 def common_centre(one: Products, other: Products) -> Array:
     """Return a centre for both sets of samples.
 
-    It is the centre of the first set while that lies within the spread of all samples in every dimension, so that it
-    moves seldom, and the mean of all samples otherwise.
+    It is the centre of the first set, if that lies within the spread of all samples in every dimension; so it rarely
+    moves. Otherwise it is the mean of all samples.
     """
     n, gap = one.n + other.n, other.mean - one.mean
     step = one.total / one.n + other.n / n * gap  # from the centre of the first set to the mean of both
@@ -160,7 +160,7 @@ def common_centre(one: Products, other: Products) -> Array:
 def moved_sums(
     cubic: Array, quartic: float, n: float, total: Array, shift: Array, *, trace: float, pull: Array
 ) -> tuple[Array, float]:
-    """Cubic and quartic sums of f + c, c = `shift`, from those of the n samples f whose sum is `total`.
+    """Return the cubic and quartic sums of f + c, with c = `shift`, from the sums of the n samples f.
 
     Args:
         cubic: (D,) Σ ‖f‖² f.
@@ -179,11 +179,11 @@ def moved_sums(
 
 @dataclass
 class Multiplied:
-    """Sums over samples less a centre, and over their targets.
+    """Sums over centred samples, and over their targets.
 
     Attributes:
-        products: the sums of the samples.
-        cross: (T, D) Σ y gᵀ of the samples g less the centre.
+        products: sums of the samples.
+        cross: (T, D) Σ y gᵀ of the centred samples g.
     """
 
     products: Products
@@ -191,13 +191,13 @@ class Multiplied:
 
     @classmethod
     def zeros(cls, centre: Array, n_targets: int) -> Self:
-        """The sums of no samples, with a centre for those to come."""
+        """Return the sums of no samples, with the centre for later samples."""
         dim = len(centre)
         products = replace(Products.zeros(dim), centre=centre)
         return cls(products, np.zeros((n_targets, dim)))
 
     def add(self, other: Multiplied) -> None:
-        """Add the sums of other samples less the same centre."""
+        """Add the sums of other samples about the same centre."""
         mine, theirs = self.products, other.products
         mine.n += theirs.n
         mine.total += theirs.total
@@ -207,13 +207,13 @@ class Multiplied:
         self.cross += other.cross
 
     def take(self, gram: NDArray[Any], beside: NDArray[Any], lengths: NDArray[Any], unit: float = 1.0) -> None:
-        """Add the sums of some samples g less the centre, each divided by `unit`.
+        """Add the sums of centred samples g, each divided by `unit`.
 
         Args:
             gram: (D, D) Σ g gᵀ.
             beside: (2 + T, D) Σ g, Σ ‖g‖² g, Σ y gᵀ.
             lengths: (m,) ‖g‖².
-            unit: what the samples were divided by, a power of two.
+            unit: the power of two that the samples were divided by.
         """
         products = self.products
         products.n += len(lengths)
@@ -225,18 +225,18 @@ class Multiplied:
 
 
 def self_products(samples: torch.Tensor) -> Products:
-    """Products of samples (n, D)."""
+    """Return the products of samples (n, D)."""
     with one_blas_thread():
         return multiply(samples).products
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
-    """All sums of samples (n, D) and of their targets; call it where `one_blas_thread` holds.
+    """Compute all sums of samples (n, D) and their targets; call it within `one_blas_thread`.
 
     Args:
         samples: on any device.
-        targets: one for each sample: class ids or values.
+        targets: class ids or values, one per sample.
         n_targets: T; 0 without targets.
     """
     double = samples.dtype == torch.float64 or samples.shape[1] <= DOUBLE_DIM
@@ -263,19 +263,19 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
 
 
 def _near(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """A centre of samples (m, D): their mean, which may be infinite where they overflow."""
+    """Return a centre of samples (m, D): their mean, which is infinite if it overflows."""
     centre: NDArray[Any] = samples.mean(axis=0, dtype=np.float64).astype(dtype)
     return centre
 
 
 def safe_unit(largest: Any) -> float:
-    """What numbers in single precision are divided by, so that no third power leaves its range.
+    """Return the divisor that keeps third powers within the range of single precision.
 
     Args:
         largest: the largest of the numbers.
 
     Returns:
-        1, or a power of two near `largest` where that is very large or very small: a division that loses nothing.
+        1, or a power of two near `largest` if that is very large or very small: the division is exact.
     """
     size = float(largest)
     if size == 0 or not np.isfinite(size) or 1 / SAFE < size < SAFE:
@@ -285,11 +285,11 @@ def safe_unit(largest: Any) -> float:
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay: to start them costs as much as a product of a few thousand samples."""
+    """Return a pool of threads for reuse: starting it costs as much as a product of a few thousand samples."""
     return ThreadPoolExecutor(threads, thread_name_prefix="voxrank-products")
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
+if hasattr(os, "register_at_fork"):  # a child process has none of the threads
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
@@ -299,21 +299,23 @@ def _share_rows(n: int) -> list[slice]:
 
 
 def _parts(n: int) -> Iterator[slice]:
-    """Some thousand samples after another."""
+    """Yield slices of a few thousand samples."""
     return (slice(start, start + PRODUCT_ROWS) for start in range(0, n, PRODUCT_ROWS))
 
 
 @dataclass
 class _Share:
-    """What one core works on, and its memory: of the thread that asks, whose next steps can have it afterwards.
+    """The samples and buffers of one core.
+
+    The calling thread allocates the buffers, so that its later steps can reuse the memory.
 
     Attributes:
-        samples: (n, D) on the host.
-        targets: one for each sample.
-        unit: what the centred samples are divided by.
+        samples: (n, D) on the CPU.
+        targets: class ids or values, one per sample.
+        unit: divisor of the centred samples.
         made: the sums.
-        table: (m, D) some thousand samples, centred.
-        gram: (D, D) their products.
+        table: (m, D) buffer for a few thousand centred samples.
+        gram: (D, D) buffer for their products.
     """
 
     samples: torch.Tensor
@@ -327,15 +329,15 @@ class _Share:
     def of(
         cls, samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: NDArray[Any], unit: float = 1.0
     ) -> Self:
-        """With all the memory that is needed."""
+        """Create a share with its buffers."""
         dim, rows = len(centre), min(PRODUCT_ROWS, len(samples))
         made = Multiplied.zeros(centre.astype(np.float64), n_targets)
         table, gram = np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype)
         return cls(samples, targets, unit, made, table, gram)
 
-    @np.errstate(over="ignore", invalid="ignore")  # infinite samples are found in the sums
+    @np.errstate(over="ignore", invalid="ignore")  # infinite samples show in the sums
     def multiply(self) -> Multiplied:
-        """All sums; NumPy sees that a table meets itself and does half the work."""
+        """Compute all sums; NumPy detects the product of a table with itself and does half the work."""
         for part in _parts(len(self.samples)):
             samples = self.samples[part].numpy()
             centred = self.table[: len(samples)]
@@ -349,7 +351,7 @@ class _Share:
 
 
 def _beside(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> Any:
-    """What samples are multiplied with beside themselves: (2 + T, m) ones, ‖f‖² and targets, sparse for classes."""
+    """Return the left factors (2 + T, m) of the other sums: ones, ‖f‖² and targets, sparse for classes."""
     ones = np.ones_like(lengths)
     if targets is None:
         return np.stack([ones, lengths])
@@ -363,7 +365,7 @@ def _beside(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> A
 def _on_device(
     samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor, unit: float = 1.0
 ) -> Multiplied:
-    """The same where the samples are on an accelerator."""
+    """Compute the same sums for samples on an accelerator."""
     made = Multiplied.zeros(on_host(centre), n_targets)
     for part in _parts(len(samples)):
         centred = samples[part] - centre
@@ -381,6 +383,6 @@ def _on_device(
 
 
 def on_host(values: torch.Tensor) -> Array:
-    """The values on the host, in double precision."""
+    """Copy values to the CPU, in double precision."""
     moved: Array = values.cpu().numpy().astype(np.float64)
     return moved

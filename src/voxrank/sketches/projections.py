@@ -1,9 +1,9 @@
-"""Samples projected on fixed directions, and what is kept of each projection: all of it sorted, or its quantiles.
+"""Projections of samples on fixed directions, kept as all sorted values or as quantiles.
 
-Up to `limit` values a direction, everything is kept and quantiles are exact. Beyond, levels of `limit` values each
-are kept; where a level is full it is sorted and every second value moves up, to stand for twice as many samples. The
-offset (first or second) alternates, so that errors cancel. The rank of any quantile is then off by at most
-n·L/limit, L = log₂(n/limit) the number of levels above the first: a bound that holds whatever the data.
+Up to `limit` values per direction, all are kept and quantiles are exact. Beyond that, levels of `limit` values each
+are kept. A full level is sorted, and every second value moves up to stand for twice as many samples. The offset (first
+or second) alternates, so that errors cancel. The rank of any quantile then has an error of at most n·L/limit, with
+L = log₂(n/limit) the number of levels above the first: a bound that holds for any data.
 
 Sources: Manku, Rajagopalan and Lindsay, SIGMOD 1998; Agarwal et al., "Mergeable Summaries", PODS 2012.
 """
@@ -23,27 +23,27 @@ from numpy.typing import NDArray
 Values = NDArray[np.float32]
 
 LIMIT = 1 << 17
-"""Values kept of each direction before quantiles are: 512 KiB a direction."""
+"""Maximum number of exact values per direction: 512 KiB a direction."""
 
 
 BLOCK_LIMIT = 4096
-"""The same in a block of a layer, of which there are many: 16 KiB a direction and level."""
+"""Maximum number of exact values in a block of a layer, of which there are many: 16 KiB a direction and level."""
 NEAR = 8.0
-"""Largest mean over the spread beside which samples in single precision are projected as they are."""
+"""Maximum ratio of mean to spread for which samples in single precision are projected without centring."""
 SOME = 2048
-"""Samples whose mean is a centre of all."""
+"""Number of samples from which the centre is computed."""
 SEED = 42
-"""Of the directions that all data, layers of one dimension and models share."""
+"""Seed of the directions, which all data, layers of one dimension and models share."""
 
 
 def draw_directions(dim: int, count: int, *, seed: int, orthogonal: bool = False) -> Values:
-    """Unit vectors (count, dim), uniform on the sphere.
+    """Draw unit vectors (count, dim), uniform on the sphere.
 
     Args:
-        dim: D.
-        count: how many.
-        seed: of the draw.
-        orthogonal: in sets of D that are orthogonal to each other, which spread more evenly.
+        dim: D, the dimension.
+        count: number of vectors.
+        seed: seed of the draw.
+        orthogonal: whether to draw sets of D orthogonal vectors, which spread more evenly.
     """
     rng = np.random.default_rng(seed)
     if not orthogonal:
@@ -56,17 +56,17 @@ def draw_directions(dim: int, count: int, *, seed: int, orthogonal: bool = False
 
 @lru_cache(maxsize=32)
 def shared_directions(dim: int, count: int) -> torch.Tensor:
-    """The directions (count, dim) that all samples of `dim` numbers are projected on."""
+    """Return the directions (count, dim) on which all samples of `dim` features are projected."""
     return torch.from_numpy(draw_directions(dim, count, seed=SEED))
 
 
 @dataclass(frozen=True)
 class Projected:
-    """Samples along P directions.
+    """Projections of samples on P directions.
 
     Attributes:
-        values: (P, n) of the samples less a centre near them, so that single precision loses nothing to a large mean.
-        origin: (P,) the centre along the directions.
+        values: (P, n) projections of the samples less a centre near them, so that a large mean costs no precision.
+        origin: (P,) projection of the centre.
     """
 
     values: Values
@@ -74,12 +74,12 @@ class Projected:
 
 
 def project(samples: torch.Tensor, count: int) -> Projected:
-    """Project samples (n, D) on the shared directions, where they lie."""
+    """Project samples (n, D) on the shared directions, on the device of the samples."""
     return project_on(samples, shared_directions(samples.shape[1], count))
 
 
 def project_on(samples: torch.Tensor, directions: torch.Tensor) -> Projected:
-    """Project samples (n, D) on directions (P, D) of the host, where the samples lie."""
+    """Project samples (n, D) on directions (P, D) from the CPU, on the device of the samples."""
     if not len(samples):
         return Projected(np.empty((len(directions), 0), dtype=np.float32), np.zeros(len(directions)))
     centre = torch.from_numpy(far_centre(samples[:SOME].cpu().double().numpy())).to(samples.dtype)
@@ -88,9 +88,9 @@ def project_on(samples: torch.Tensor, directions: torch.Tensor) -> Projected:
     return Projected(values.cpu().numpy(), directions.numpy().astype(np.float64) @ centre.double().numpy())
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinite samples are found in the sums
+@np.errstate(over="ignore", invalid="ignore")  # infinite samples show in the sums
 def far_centre(some: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of samples (n, D) where it is large beside their spread, and 0 where single precision keeps both."""
+    """Return the mean of samples (n, D) if it is large beside their spread; else 0, as single precision suffices."""
     centre: NDArray[np.float64] = some.mean(axis=0)
     near = np.linalg.norm(centre) <= NEAR * np.linalg.norm(some.std(axis=0))
     return np.zeros_like(centre) if near else centre
@@ -98,14 +98,14 @@ def far_centre(some: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass
 class Quantiles:
-    """What is kept of the values of P directions, in levels: level h stands for 2ʰ samples a value.
+    """Values along P directions, in levels: each value of level h stands for 2ʰ samples.
 
     Attributes:
-        limit: values in a level before it is compressed.
+        limit: number of values in a level before it is compressed.
         levels: level → (P, m) values, m below `limit`.
-        n: samples seen.
-        offsets: how often each level was compressed.
-        origin: (P,) what was taken from every value; None before there are any.
+        n: number of samples.
+        offsets: number of compressions of each level.
+        origin: (P,) number subtracted from every value; None while there are no values.
     """
 
     limit: int
@@ -115,19 +115,19 @@ class Quantiles:
     origin: NDArray[np.float64] | None = None
 
     def add(self, values: Values, origin: NDArray[np.float64] | None = None) -> None:
-        """Take (P, m) more values, from each of which `origin` was taken; None: nothing."""
+        """Add values (P, m), from each of which `origin` (None: nothing) was subtracted."""
         self.n += values.shape[1]
         self._put(0, self._about_origin(values, origin))
 
     def merge(self, other: Self) -> None:
-        """Take what `other` kept."""
+        """Add the values of `other`."""
         self.n += other.n
         for level, values in enumerate(other.levels):
             self._put(level, self._about_origin(values, other.origin))
             self.offsets[level] += other.offsets[level]
 
     def _about_origin(self, values: Values, origin: NDArray[np.float64] | None) -> Values:
-        """Values less `origin` as values less that of these quantiles, which the first values set."""
+        """Convert values less `origin` to values less the origin of this object, which the first values set."""
         origin = np.zeros(len(values)) if origin is None else origin
         if self.origin is None:
             self.origin = origin
@@ -143,14 +143,14 @@ class Quantiles:
             return
         even = joined.shape[1] // 2 * 2
         joined.sort(axis=1)
-        self.levels[level] = joined[:, even:].copy()  # a view would keep all that was compressed
+        self.levels[level] = joined[:, even:].copy()  # a view would keep all compressed values in memory
         offset = self.offsets[level] % 2
         self.offsets[level] += 1
         self._put(level + 1, np.ascontiguousarray(joined[:, offset:even:2]))
 
     @classmethod
     def together(cls, parts: Iterable[Self]) -> Self:
-        """All that the parts kept, nothing more compressed."""
+        """Join the values of all parts, without further compression."""
         whole = cls(sys.maxsize)
         for part in parts:
             whole.merge(part)
@@ -158,12 +158,12 @@ class Quantiles:
 
     @property
     def rank_error(self) -> float:
-        """How far the rank of a quantile may be off, as a share of the samples: 0 while everything is kept."""
+        """Return the maximum error of a quantile's rank, as a share of the samples: 0 while all values are kept."""
         lost = sum(count << level for level, count in enumerate(self.offsets))
         return lost / max(self.n, 1)
 
     def weighted(self, origin: NDArray[np.float64] | None = None) -> tuple[Values, NDArray[np.int64]]:
-        """The values (P, m) less `origin` or 0, each row ascending, and how many samples each stands for (P, m)."""
+        """Return the values (P, m) less `origin` (None: 0), each row ascending, and their weights in samples (P, m)."""
         values = np.concatenate(self.levels, axis=1)
         mine = np.zeros(len(values)) if self.origin is None else self.origin
         values = _moved(values, mine - (0.0 if origin is None else origin))
@@ -175,5 +175,5 @@ class Quantiles:
 
 
 def _moved(values: Values, shift: NDArray[np.float64]) -> Values:
-    """Values (P, m) with a number (P,) added to each row."""
+    """Add a number (P,) to each row of values (P, m)."""
     return (values + shift[:, None]).astype(np.float32) if shift.any() else values

@@ -1,7 +1,7 @@
-"""A bounded sample of frames that does not depend on their order: the k with the smallest keys.
+"""A bounded sample of frames that does not depend on their order: the k frames with the smallest keys.
 
-A sample's key is a hash of what it is (its utterance's id and its place in the utterance), so that the same k are kept
-however the data are batched, ordered, sharded or merged: a bottom-k sample, uniform without replacement.
+A sample's key is a hash of its identity (its utterance's id and its position in the utterance). So the same k frames
+are kept, however the data are batched, ordered, sharded or merged: a bottom-k sample, uniform without replacement.
 
 Source: Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007.
 """
@@ -25,17 +25,17 @@ MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def utterance_key(name: str) -> np.uint64:
-    """64 bits of an utterance's id."""
+    """Return a 64-bit hash of an utterance's id."""
     return np.uint64(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
 
 
 def frame_keys(utterances: Keys, lengths: Sequence[int], starts: NDArray[np.int64] | None = None) -> Keys:
-    """A key for every frame, from the key of its utterance and its place there.
+    """Return a key for every frame, from the key of its utterance and its position there.
 
     Args:
-        utterances: (R,) a key for each run of frames of one utterance.
-        lengths: frames of each run.
-        starts: (R,) place of each run's first frame in its utterance; None where that is 0.
+        utterances: (R,) key of the utterance of each run of frames.
+        lengths: number of frames of each run.
+        starts: (R,) position of each run's first frame in its utterance; None where that is 0.
 
     Returns:
         (sum(lengths),)
@@ -43,7 +43,7 @@ def frame_keys(utterances: Keys, lengths: Sequence[int], starts: NDArray[np.int6
     first = np.zeros(len(lengths), dtype=np.int64) if starts is None else starts
     before = np.cumsum(lengths) - lengths
     places = (np.arange(sum(lengths)) + np.repeat(first - before, lengths)).astype(np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2⁶⁴ is meant
+    with np.errstate(over="ignore"):  # arithmetic is modulo 2⁶⁴
         mixed = np.repeat(utterances, lengths) + (places + np.uint64(1)) * GOLDEN
         mixed = (mixed ^ (mixed >> np.uint64(30))) * MIX_1
         mixed = (mixed ^ (mixed >> np.uint64(27))) * MIX_2
@@ -52,18 +52,18 @@ def frame_keys(utterances: Keys, lengths: Sequence[int], starts: NDArray[np.int6
 
 
 def content_keys(features: NDArray[np.floating]) -> Keys:
-    """A key for every row (n, D) that depends on nothing but its numbers, for samples that have no name."""
+    """Return a key for every row (n, D) that depends on its numbers alone, for samples without a name."""
     rng = np.random.default_rng(0)
     with np.errstate(over="ignore", invalid="ignore"):
         high = np.ascontiguousarray(features, dtype=np.float32)
         mixed = _mixed_words(high, rng)
-        if features.dtype == np.float64:  # what single precision does not hold; nothing where that holds all
+        if features.dtype == np.float64:  # what single precision loses; 0 if it loses nothing
             mixed += _mixed_words(np.ascontiguousarray(features - high, dtype=np.float32), rng)
     return frame_keys(mixed, [1] * len(mixed))
 
 
 def _mixed_words(numbers: NDArray[np.float32], rng: np.random.Generator) -> Keys:
-    """(n,) 64 bits of each row (n, D); 0 for a row of zeros."""
+    """Return a 64-bit hash (n,) of each row (n, D); 0 for a row of zeros."""
     words = numbers.view(np.uint32).astype(np.uint64)
     odd = rng.integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     mixed: Keys = (words * odd).sum(axis=1, dtype=np.uint64)
@@ -72,16 +72,16 @@ def _mixed_words(numbers: NDArray[np.float32], rng: np.random.Generator) -> Keys
 
 @dataclass
 class Sample:
-    """The samples kept so far. `Sample.empty` is the neutral element of `merge`.
+    """A bottom-k sample. `Sample.empty` is the neutral element of `merge`.
 
     Attributes:
-        size: k, how many are kept at most.
-        keys: (m,) of those kept, ascending.
-        features: (m, D) in single precision, or in double precision where samples were offered in it to a sample
-            that keeps it.
-        rows: (m,) the row in `Targets.rows` that each belongs to.
-        blocks: (m,) the resampling block that each belongs to.
-        utterances: (m,) the key of each one's utterance; 0 where samples have none.
+        size: k, the maximum number of samples.
+        keys: (m,) keys of the samples, ascending.
+        features: (m, D) in single precision, or in double precision if the sample was created for it and samples were
+            added in it.
+        rows: (m,) index of each sample's target in `Targets.rows`.
+        blocks: (m,) resampling block of each sample.
+        utterances: (m,) key of each sample's utterance; 0 for samples without one.
     """
 
     size: int
@@ -93,7 +93,7 @@ class Sample:
 
     @classmethod
     def empty(cls, size: int, dim: int, dtype: Any = np.float32) -> Self:
-        """None kept, room for `size`, in single precision unless `dtype` is np.float64."""
+        """Return an empty sample of at most `size`, in single precision unless `dtype` is np.float64."""
         none, no_keys = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
         return cls(size, no_keys, np.empty((0, dim), dtype=dtype), none, none, no_keys)
 
@@ -102,11 +102,11 @@ class Sample:
 
     @property
     def limit(self) -> np.uint64 | None:
-        """The largest key kept, which others must stay below; None while there is room."""
+        """The largest key in a full sample, which new keys must be below; None while there is room."""
         return None if len(self) < self.size else self.keys[-1]
 
     def first(self, size: int) -> Sample:
-        """The sample that would have been kept with room for so many; itself where that is all."""
+        """Return the sample that a limit of `size` would have given, or this sample if it is not larger."""
         if len(self) <= size:
             return self
         made = Sample.empty(size, self.features.shape[1], self.features.dtype)
@@ -123,15 +123,15 @@ class Sample:
         utterances: Keys | None = None,
         limit: np.uint64 | None = None,
     ) -> None:
-        """Offer samples; only those that are kept leave their device.
+        """Add samples; only those with small enough keys leave their device.
 
         Args:
             features: (n, D).
-            keys: (n,).
-            rows: (n,) in `Targets.rows`.
-            block: that all of them belong to, or (n,) each.
-            utterances: (n,) their keys; None where samples have no utterance.
-            limit: another bound that keys must stay below.
+            keys: (n,) keys of the samples.
+            rows: (n,) indices in `Targets.rows`.
+            block: block of all samples, or (n,) of each.
+            utterances: (n,) keys of the utterances; None if samples have no utterance.
+            limit: another bound that keys must be below.
         """
         chosen = self._below(keys)
         if limit is not None:
@@ -145,11 +145,11 @@ class Sample:
             self._take(keys[chosen], kept_there, rows[chosen], blocks[chosen], owners[chosen])
 
     def merge(self, other: Sample) -> None:
-        """Offer what `other` keeps."""
+        """Add the samples of `other`."""
         self._take(other.keys, other.features, other.rows, other.blocks, other.utterances)
 
     def _below(self, keys: Keys) -> NDArray[np.int64]:
-        """Places of the keys that may be among the k smallest."""
+        """Return the positions of the keys that may be among the k smallest."""
         if len(keys) > self.size:
             limit = np.partition(keys, self.size - 1)[self.size - 1]
             chosen = np.flatnonzero(keys <= limit)

@@ -1,15 +1,15 @@
-"""Sketches on disk: one safetensors file, which holds numbers and a header of text, and runs nothing when it is read.
+"""Storage of sketches: one safetensors file, with numbers and a text header; reading it runs no code.
 
-Arrays are tensors in their own dtype, named by their path in the sketch ("4.products.gram"). All else (counts, sums
-that are one number, what is None) is JSON in the metadata, under "voxrank":
+Arrays are tensors in their dtype, named by their path in the sketch ("4.products.gram"). All else (counts, scalar
+sums, None) is JSON in the metadata, under "voxrank":
 
     {"schema": 1, "kind": "dict[int, Moments]", "content": {"4": {"n": 300, "total": "tensor", ...}}}
 
 A key of a dict is a number, text, or a `SketchKey`, such as "4/0".
 
-What is built follows from the kind that the caller expects and from the annotations of its fields, never from the file:
-a field that a sketch gains is carried without more code, and files from before it are refused. A sketch comes back bit
-for bit; JSON keeps the 17 digits of a float.
+The result follows from the kind that the caller expects and from the annotations of its fields, never from the file.
+A new field of a sketch needs no code here, and older files without it are refused. Sketches are restored bit for bit;
+JSON keeps the 17 digits of a float.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from voxrank.sketches.projections import Quantiles
 from voxrank.sketches.sample import Sample
 
 SCHEMA = 1
-"""Version of the header."""
+"""Version of the header's schema."""
 HEADER = "voxrank"
-"""Where the header is in the file's metadata."""
+"""Key of the header in the file's metadata."""
 TENSOR = "tensor"
-"""What the header says of an array."""
+"""Value in the header that stands for an array."""
 
 T = TypeVar("T")
 Read = Callable[[str], NDArray[Any]]
-"""A tensor by its name."""
+"""A function that returns a tensor by its name."""
 
 _TARGETS = {"cross": "TD", "target_total": "T", "square": "T", "target_gram": "TT"}
 _AXES: dict[type, dict[str, str]] = {
@@ -60,12 +60,13 @@ _AXES: dict[type, dict[str, str]] = {
     GroupSums: {"groups": "p", "classes": "p", "sums": "pD", "counts": "p", "centre": "D"},
     Quantiles: {"levels": "LP*", "offsets": "L", "origin": "P"},
 }
-"""The kinds that may be written and read, and the axes of their fields, one letter each; a list's first axis is its
-length. The same letter is the same size in the whole sketch, H is D(D+1)/2, and * is any size."""
+"""The registered kinds, and the axes of their fields, one letter each; a list's first axis is its length. The same
+letter is the same size in the whole sketch, H is D(D+1)/2, and * is any size.
+"""
 
 
 def register_kind(kind: type, **axes: str) -> None:
-    """Let objects of a dataclass of sketches be written and read.
+    """Register a dataclass of sketches, so that its objects can be written and read.
 
     Its fields may hold numbers, text, arrays, dataclasses, lists, dicts by int, str or `SketchKey`, and None for any of
     them.
@@ -75,7 +76,7 @@ def register_kind(kind: type, **axes: str) -> None:
         axes: field → its axes, as in the table above; parts of a container without axes may differ in size.
 
     Raises:
-        ValueError: it is registered already.
+        ValueError: the kind is already registered.
     """
     if kind in _AXES:
         raise ValueError(f"{kind.__name__} is registered already; register a kind once")
@@ -83,15 +84,15 @@ def register_kind(kind: type, **axes: str) -> None:
 
 
 def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> None:
-    """Write sketches to a file that appears whole or not at all; without a copy of the arrays.
+    """Write sketches to a file atomically, without a copy of the arrays.
 
     Args:
-        path: the file; one that is there is replaced.
-        sketches: what to write.
-        kind: what it is, such as ``Moments``, or ``dict[int, BlockedMoments]`` for a model's layers.
+        path: the file; an existing file is replaced.
+        sketches: the sketches to write.
+        kind: their kind, such as ``Moments``, or ``dict[int, BlockedMoments]`` for a model's layers.
 
     Raises:
-        SketchError: the file cannot be written, or the sketches are not of that kind. An older file is left as it was.
+        SketchError: the file cannot be written, or the sketches are not of that kind. An existing file is not changed.
         TypeError: the kind is not registered.
 
     Example:
@@ -114,19 +115,19 @@ def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> N
 
 
 def load_sketches(path: str | os.PathLike[str], kind: type[T]) -> T:
-    """Read what `save_sketches` wrote, bit for bit.
+    """Read sketches that `save_sketches` wrote, bit for bit.
 
     Args:
         path: the file.
-        kind: what is expected in it.
+        kind: the expected kind.
 
     Raises:
-        SketchError: the file is missing, damaged, not one of sketches, or of another kind or version.
+        SketchError: the file is missing, damaged, not a sketch file, or of another kind or version.
         TypeError: the kind is not registered.
     """
     wanted = _name(kind)
     try:
-        with safe_open(path, framework="np", backend="pread") as file:  # mapped, pages would count beside the arrays
+        with safe_open(path, framework="np", backend="pread") as file:  # mapped pages would count beside the arrays
             content = _content(file.metadata(), wanted)
             sketches: T = _built(content, kind, "", file.get_tensor)
             _check_sizes(sketches)
@@ -138,7 +139,7 @@ def load_sketches(path: str | os.PathLike[str], kind: type[T]) -> T:
 
 
 def _name(kind: Any) -> str:
-    """As the header has it: a registered kind, or a dict of one."""
+    """Return the name in the header of a registered kind, or of a dict of that kind."""
     if get_origin(kind) is dict:
         key, item = get_args(kind)
         return f"dict[{key.__name__}, {_name(item)}]"
@@ -166,9 +167,9 @@ def _entry(node: Any, key: str) -> Any:
 
 
 def _flat(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """The JSON of a value; its arrays go to `arrays`."""
+    """Return the JSON of a value, and store its arrays in `arrays`."""
     if isinstance(value, np.ndarray):
-        arrays[prefix[:-1]] = np.asarray(value, order="C")  # safetensors writes memory as it lies
+        arrays[prefix[:-1]] = np.asarray(value, order="C")  # safetensors writes memory in its layout
         return TENSOR
     if isinstance(value, list):
         return [_flat(item, f"{prefix}{place}.", arrays) for place, item in enumerate(value)]
@@ -182,7 +183,7 @@ def _flat(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
 
 
 def _built(node: Any, hint: Any, prefix: str, read: Read) -> Any:
-    """What `_flat` was given, from its JSON and the type that it should have."""
+    """Build a value from its JSON and its expected type; the inverse of `_flat`."""
     make = _MAKERS.get(get_origin(hint), _dataclass_of if is_dataclass(hint) else _scalar_of)
     return make(node, hint, prefix, read)
 
@@ -251,9 +252,9 @@ def _check_sizes(value: Any, axes: str = "", sizes: dict[str, int] | None = None
 
     Args:
         value: the sketch, or a part of it.
-        axes: its letters; none where nothing is known of it.
-        sizes: letter → size, of the sketch so far.
-        name: of the part.
+        axes: letters of its axes; empty if they are unknown.
+        sizes: letter → size, for the sketch so far.
+        name: name of the part.
     """
     sizes = {} if sizes is None else sizes
     if isinstance(value, np.ndarray):
@@ -269,7 +270,7 @@ def _check_sizes(value: Any, axes: str = "", sizes: dict[str, int] | None = None
 
 
 def _agree(shape: tuple[int, ...], axes: str, sizes: dict[str, int], name: str) -> None:
-    """Note the sizes of axes that are new, and compare the others."""
+    """Record the sizes of new axes, and compare the others."""
     if not axes:
         return
     expected = tuple(

@@ -1,1 +1,1 @@
-"""Targets: what each sample should be explained by."""
+"""Targets: the labels, values or units that the features of each sample should predict."""

@@ -1,20 +1,20 @@
-"""Forced alignment: which frame belongs to which label of a known sequence, by exact Viterbi search in log space.
+"""Forced alignment: assigns frames to the labels of a known sequence, by exact Viterbi search in log space.
 
-A sequence y of L labels is read through 2L + 1 states, blank y₁ blank y₂ … y_L blank. A frame stays in its state, steps
-to the next, or skips a blank; not one between two equal labels, which the collapse of a CTC output needs to tell them
-apart. Where blanks stand for silence, they may be forbidden but at pauses. With log p_t(c) the log probability of
-symbol c at frame t, the best path to state s at frame t has
+A sequence y of L labels has 2L + 1 states, blank y₁ blank y₂ … y_L blank. A frame stays in its state, steps to the
+next, or skips a blank. It may not skip a blank between two equal labels: CTC needs that blank to tell them apart. Where
+blanks stand for silence, they may be restricted to pauses. With log p_t(c) the log probability of symbol c at frame t,
+the best path to state s at frame t has
 
     v_t(s) = log p_t(symbol of s) + max(v_{t−1}(s), v_{t−1}(s − 1), v_{t−1}(s − 2) where it may skip),
 
 and the alignment is the path to the better of the last two states: the optimum over all paths, in double precision.
-Equal paths are decided for staying before stepping before skipping, and for ending in the last label, so that the same
-input gives the same alignment on any machine.
+Ties are resolved in the order stay, step, skip, and for an end in the last label. So the same input gives the same
+alignment on any machine.
 
-Memory: what was chosen is kept in a byte for each frame and label, so long as that is little. Beyond, v is kept at
-every few thousand frames only; then, from the last of these to the first, the stretch up to the next is searched again
-with its choices. Within m frames a path moves by m labels at most, so that a stretch takes m² bytes however long the
-utterance is.
+Memory: each choice takes one byte per frame and label, and all are stored while they are few. Otherwise v is stored at
+checkpoints every few thousand frames. From the last checkpoint to the first, the frames up to the next checkpoint are
+then searched again with their choices. In m frames a path moves by at most m labels, so that these frames take m²
+bytes, however long the utterance is.
 
 Sources: Graves et al., "Connectionist Temporal Classification", ICML 2006; Viterbi, IEEE Trans. Inf. Theory 13, 1967;
 Grice, Hughey and Speck, CABIOS 13, 1997 (checkpoints).
@@ -37,11 +37,11 @@ Ids = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 BLANK = -1
-"""In an alignment: the frame belongs to no label."""
+"""Value in an alignment of frames that belong to no label."""
 CHOICE_BYTES = 1 << 26
-"""Choices kept at a time, of one utterance."""
+"""Maximum memory of the choices of one utterance, in bytes."""
 STRETCH = 4096
-"""Frames between two checkpoints where choices would take more."""
+"""Number of frames between two checkpoints, if all choices would take more memory."""
 NO_LABEL = -1
 NO_CHOICES = np.empty((0, 0), dtype=np.uint8)
 
@@ -51,10 +51,10 @@ class Alignment:
     """The best path through the frames.
 
     Attributes:
-        tokens: (T,) place in the sequence of the label that each frame belongs to, or `BLANK`.
-        spans: (L, 2) first frame of each label, and the one after its last.
+        tokens: (T,) index in the sequence of the label that each frame belongs to, or `BLANK`.
+        spans: (L, 2) first frame of each label, and the frame after its last.
         scores: (L,) mean log probability of each label over its frames.
-        log_probability: of the whole path.
+        log_probability: log probability of the whole path.
     """
 
     tokens: Ids
@@ -63,7 +63,7 @@ class Alignment:
     log_probability: float
 
     def symbols(self, labels: ArrayLike, blank: int) -> Ids:
-        """(T,) the symbol of every frame, `blank` where it belongs to no label."""
+        """Return the symbol of every frame (T,), with `blank` for frames that belong to no label."""
         sequence = np.append(np.asarray(labels, dtype=np.int64), blank)
         return sequence[self.tokens]
 
@@ -79,16 +79,17 @@ def align(
     """Align a sequence of labels with frames.
 
     Args:
-        log_probs: (T, C) log probability of every symbol at every frame, or any score that adds up over frames; −inf
-            where a symbol cannot be.
-        labels: (L,) symbols, none of them the blank. With none, all frames are blank.
+        log_probs: (T, C) log probability of every symbol at every frame, or any score that is additive over frames;
+            −inf for an impossible symbol.
+        labels: (L,) symbols, none of them the blank. Without labels, all frames are blank.
         blank: the symbol between labels.
         repeats_need_blank: whether two equal labels in turn need a blank frame between them, as in CTC.
-        pauses: (L + 1,) whether frames may be blank before each label, and behind the last; None: everywhere.
+        pauses: (L + 1,) whether frames may be blank before each label, and after the last; None: everywhere.
 
     Raises:
-        OptionError: other shapes, symbols that are not among the C, or log probabilities that are NaN or +inf.
-        UtteranceError: no path: more labels (and blanks between equal ones) than frames, or symbols that cannot be.
+        OptionError: wrong shapes, symbols outside the C, or log probabilities that are NaN or +inf.
+        UtteranceError: no path exists, because there are more labels (and blanks between equal labels) than frames, or
+            a symbol is impossible.
     """
     scores, sequence = _checked(log_probs, labels, blank)
     n_frames, n_labels = len(scores), len(sequence)
@@ -107,7 +108,7 @@ def align(
 
 
 def uniform(n_frames: int, n_labels: int) -> Ids:
-    """(T,) the label of each frame where all labels are equally long, in their order: what an aligner must beat."""
+    """Return the label index of each frame (T,) if all labels are equally long: the baseline of every aligner."""
     if n_frames < n_labels or not n_labels:
         raise UtteranceError(f"its {n_labels} labels need at least {max(n_labels, 1)} frames, and it has {n_frames}")
     return np.arange(n_frames) * n_labels // n_frames
@@ -134,7 +135,7 @@ def _checked(log_probs: ArrayLike, labels: ArrayLike, blank: int) -> tuple[NDArr
 
 
 def _gates(pauses: ArrayLike | None, n_labels: int) -> Array:
-    """(L + 1,) what a blank frame costs before each label: 0, or −inf."""
+    """Return the cost (L + 1,) of a blank frame before each label and after the last: 0, or −inf."""
     allowed = np.ones(n_labels + 1, dtype=np.bool_) if pauses is None else np.asarray(pauses, dtype=np.bool_)
     if allowed.shape != (n_labels + 1,):
         raise OptionError(f"expected pauses for {n_labels + 1} places, got shape {allowed.shape}")
@@ -142,7 +143,7 @@ def _gates(pauses: ArrayLike | None, n_labels: int) -> Array:
 
 
 def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) -> Alignment:
-    """Spans and scores of what lies where."""
+    """Build an alignment from the label of each frame."""
     spoken = np.flatnonzero(tokens != BLANK)
     own = tokens[spoken]
     counts = np.bincount(own, minlength=len(sequence))
@@ -155,12 +156,12 @@ def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) ->
 def _search(
     scores: NDArray[Any], sequence: Ids, skips: NDArray[np.bool_], gates: Array, blank: int, stretch: int
 ) -> tuple[Ids, float]:
-    """The state of every frame (T,), and the log probability of the path."""
+    """Return the state of every frame (T,), and the log probability of the path."""
     n_frames, n_labels = len(scores), len(sequence)
     labels = np.append(sequence, NO_LABEL)
     penalties = np.append(np.where(skips, 0.0, -np.inf), -np.inf)
     blanks, own = np.full(n_labels + 1, -np.inf), np.full(n_labels + 1, -np.inf)
-    blanks[0] = 0.0  # a state before the first frame, from which the first two states are a stay and a step
+    blanks[0] = 0.0  # the state before the first frame: a stay and a step lead to the first two states
     starts = range(0, n_frames, stretch)
     kept = [(blanks.copy(), own.copy())]
     for begin in starts[:-1]:
@@ -182,17 +183,17 @@ def _search(
 
 
 def _best_end(blanks: Array, own: Array, n_labels: int) -> tuple[int, float]:
-    """The last blank, or the last label."""
+    """Return the state of the better end, the last label or the last blank, and its log probability."""
     if n_labels and own[-2] >= blanks[-1]:
         return 2 * n_labels - 1, float(own[-2])
     return 2 * n_labels, float(blanks[-1])
 
 
 def compiled(function: Function) -> Function:
-    """By numba, and kept for the next process where there is a folder for it."""
+    """Compile a function with numba, and cache it on disk if there is a folder for it."""
     try:
         return cast("Function", numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # nowhere to keep it
+    except RuntimeError:  # no folder for the cache
         return cast("Function", numba.njit(nogil=True)(function))
 
 
@@ -207,18 +208,18 @@ def _advance(
     own: Array,
     choices: NDArray[np.uint8],
 ) -> None:
-    """Take v on by these frames, in place.
+    """Advance v by m frames, in place.
 
     Args:
-        scores: (m, C).
-        labels: (w,) symbols of a window of labels; `NO_LABEL` behind the last.
-        penalties: (w,) of skipping the blank before each: 0 or −inf.
-        gates: (w,) of staying in that blank for a frame: 0 or −inf.
-        blank: its symbol.
+        scores: (m, C) log probabilities.
+        labels: (w,) symbols of a window of labels; `NO_LABEL` after the last.
+        penalties: (w,) penalty for skipping the blank before each label: 0 or −inf.
+        gates: (w,) cost of a frame in that blank: 0 or −inf.
+        blank: symbol of the blank.
         blanks: (w,) v of the blank before each label.
         own: (w,) v of each label.
-        choices: (m, w) written where it has rows: how each label was reached (stay 0, step 1, skip 2), and 4 more where
-            the blank was reached by a step.
+        choices: (m, w) output, unless it is empty: how each label was reached (stay 0, step 1, skip 2), plus 4 if the
+            blank was reached by a step.
     """
     width, keep = len(labels), len(choices) > 0
     symbols = np.empty(width)
@@ -245,13 +246,13 @@ def _advance(
 
 @compiled
 def _trace(choices: NDArray[np.uint8], low: int, state: int, path: Ids) -> int:
-    """Write the states (m,) of frames whose last is in `state`, and tell the state before the first.
+    """Write the states (m,) of frames whose last is in `state`, and return the state before the first.
 
     Args:
         choices: (m, w) as `_advance` writes them.
-        low: the label at which the window begins.
-        state: of the last frame: 2 i for the blank before label i, 2 i + 1 for the label.
-        path: (m,) written.
+        low: index of the first label of the window.
+        state: state of the last frame: 2 i for the blank before label i, 2 i + 1 for the label.
+        path: (m,) output.
     """
     for t in range(len(path) - 1, -1, -1):
         path[t] = state

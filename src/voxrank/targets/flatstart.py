@@ -1,17 +1,17 @@
-"""Alignment without an aligner: begin with labels of equal length, then fit frames to labels and align again, in turn.
+"""Alignment without an aligner: starts with labels of equal length, then alternates between fitting and aligning.
 
-Every symbol's frames are taken to be normal about a mean of their own, with one covariance for all. In the basis in
-which all frames together have covariance I, with n_c frames of symbol c, their mean m_c and N frames in all,
+The frames of each symbol are modelled as normal about the symbol's mean, with one covariance for all. In the basis
+where all frames together have covariance I, with n_c frames of symbol c, their mean m_c and N frames in all,
 
     log p(c | f) = m_cᵀ W f − ½ m_cᵀ W m_c + ln(n_c/N) + constant,   W = (I − Σ_c n_c/N m_c m_cᵀ)⁻¹,
 
-the linear discriminant: what ridge regression on the symbols' indicators gives, up to its scale for each symbol. It
-takes sums over the frames of each symbol and nothing else; the best path by `targets.ctc.align` gives the next ones.
+which is the linear discriminant. Up to a scale for each symbol, ridge regression on the symbols' indicators gives the
+same. It needs only sums over the frames of each symbol; the best path by `targets.ctc.align` gives the next symbols.
 
-Symbol 0 is silence, which only pauses can hold. It begins with the quiet stretches of the audio, where these are told,
-and the labels share the rest; without them it hardly ever finds its own frames. The first passes see few principal
-directions, which tell the broad classes apart and cannot learn a wrong alignment by heart; later ones see more of them,
-up to all. Passes go on until hardly a frame changes.
+Symbol 0 is silence, which occurs only at pauses. It starts with the quiet parts of the audio if they are given, and the
+labels share the rest. Without them, silence rarely converges to the right frames. The first passes use few principal
+directions, which distinguish broad classes and cannot overfit a wrong alignment. Later passes use more of them, up to
+all. Passes continue until hardly any frame changes.
 
 Sources: Fisher, Annals of Eugenics 7, 1936 (the discriminant); Young et al., "The HTK Book", 2002 (flat start and
 Viterbi training); Hastie, Tibshirani and Buja, JASA 89, 1994 (discriminant and regression).
@@ -34,30 +34,30 @@ from voxrank.targets.ctc import Alignment, Array, Ids, align, uniform
 
 SILENCE = 0
 STAGES = (40, 80, 160, None)
-"""Principal directions that are looked at, one stage after another; None for all."""
+"""Number of principal directions in each stage; None for all."""
 PASSES = 20
-"""In a stage, at most."""
+"""Maximum number of passes in a stage."""
 SETTLED = 0.002
 """Share of the frames that may still change when a stage ends."""
 SHRINKAGE = 0.01
-"""Added to the diagonal of the covariance within symbols, as a share of its mean."""
+"""Shrinkage: added to the diagonal of the covariance within symbols, as a share of its mean."""
 QUIET = 0.4
-"""How loud a quiet frame may be, from the 5th percentile of the levels (0) to the 95th (1)."""
+"""Maximum level of a quiet frame, on a scale from the 5th percentile of the levels (0) to the 95th (1)."""
 LEAST_QUIET = 5
-"""Quiet frames in turn that are silence within an utterance: 0.1 s at 50 Hz."""
+"""Minimum number of consecutive quiet frames of silence within an utterance: 0.1 s at 50 Hz."""
 SMALLEST = 1e-8
-"""Directions of less variance than this share of the largest hold rounding only."""
+"""Minimum variance of a direction, as a share of the largest; directions below it hold rounding errors only."""
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """An utterance and what is said in it.
+    """The frames of an utterance and its transcript.
 
     Attributes:
         features: (T, D) frames.
         labels: (L,) symbols in order, from 1.
-        pauses: (L + 1,) whether there may be silence before each label, and behind the last.
-        quiet: (T,) frames that begin as silence (`quiet_frames`); None: the ends do, each as long as a label.
+        pauses: (L + 1,) whether there may be silence before each label, and after the last.
+        quiet: (T,) frames that start as silence (`quiet_frames`); None: both ends do, each as long as a label.
     """
 
     features: NDArray[Any]
@@ -68,12 +68,12 @@ class Spoken:
 
 @dataclass(frozen=True)
 class FrameModel:
-    """Frames → how well each symbol fits them.
+    """A model from frames to the log probability of each symbol.
 
     Attributes:
-        centre: (D,) taken from every frame.
-        weights: (D, C).
-        bias: (C,).
+        centre: (D,) subtracted from every frame.
+        weights: (D, C) weights of the discriminant.
+        bias: (C,) bias of each symbol.
     """
 
     centre: Array
@@ -82,31 +82,31 @@ class FrameModel:
 
     @classmethod
     def fit(cls, features: Sequence[NDArray[Any]], symbols: Sequence[Ids], n_symbols: int) -> Self:
-        """From frames whose symbols are known: (T, D) and (T,) of each utterance."""
+        """Fit to frames whose symbols are known: (T, D) and (T,) for each utterance."""
         centre, basis = _whitening(features)
         weights, bias = _discriminant([(part - centre) @ basis for part in features], symbols, n_symbols)
         return cls(centre, basis @ weights, bias)
 
     def scores(self, features: ArrayLike) -> Array:
-        """(T, C) log probability of every symbol, up to a constant for each frame."""
+        """Return the log probability (T, C) of every symbol, up to a constant for each frame."""
         return np.asarray((np.asarray(features, dtype=np.float64) - self.centre) @ self.weights + self.bias)
 
     def align(self, spoken: Spoken) -> Alignment:
-        """Align an utterance, one of those fitted or another one.
+        """Align an utterance, which need not be in the training data.
 
         Raises:
-            UtteranceError: it has more labels than frames.
+            UtteranceError: the utterance has more labels than frames.
         """
         return _align(self.scores(spoken.features), spoken)
 
 
 @dataclass(frozen=True)
 class FlatStart:
-    """What came of it.
+    """The result of a flat start.
 
     Attributes:
-        model: of the frames, as last fitted.
-        alignments: of each utterance, or why it has none.
+        model: the model of the frames after the last fit.
+        alignments: the alignment of each utterance, or the error if it has none.
         changed: share of the frames whose symbol changed, in each pass.
     """
 
@@ -118,17 +118,17 @@ class FlatStart:
 def flat_start(
     utterances: Sequence[Spoken], n_symbols: int, *, stages: Sequence[int | None] = STAGES, threads: int | None = None
 ) -> FlatStart:
-    """Align utterances with what is said in them, from nothing but their features.
+    """Align utterances with their transcripts, from their features alone.
 
     Args:
-        utterances: all features are held in memory: an hour of 512 numbers at 50 Hz takes 370 MB.
-        n_symbols: C, silence among them.
-        stages: principal directions of each stage.
-        threads: utterances aligned at once; by default one for each core.
+        utterances: the utterances; all features are held in memory: an hour of 512 features at 50 Hz takes 370 MB.
+        n_symbols: C, the number of symbols, including silence.
+        stages: number of principal directions in each stage.
+        threads: number of utterances aligned at once; default: one per core.
 
     Raises:
         DataError: no utterance has as many frames as labels.
-        OptionError: symbols that are not among the C.
+        OptionError: a symbol is outside the C.
     """
     usable = [spoken for spoken in utterances if 0 < len(spoken.labels) <= len(spoken.features)]
     if not usable:
@@ -154,7 +154,7 @@ def flat_start(
 def _settled(
     frames: Sequence[Array], usable: Sequence[Spoken], symbols: list[Ids], n_symbols: int, pool: ThreadPoolExecutor
 ) -> tuple[Array, Array, list[Ids], list[float]]:
-    """One stage: fit and align in turn. The last fit, the symbols it gives, and how many changed in each pass."""
+    """Fit and align until a stage ends; return weights, bias, symbols, and the share of changes in each pass."""
     changed: list[float] = []
     while True:
         weights, bias = _discriminant(frames, symbols, n_symbols)
@@ -178,14 +178,14 @@ def _align_or_reason(model: FrameModel, spoken: Spoken) -> Alignment | Utterance
 
 
 def quiet_frames(samples: ArrayLike, n_frames: int) -> NDArray[np.bool_]:
-    """Frames in quiet stretches of the audio: (n_frames,).
+    """Return which frames lie in quiet parts of the audio, (n_frames,).
 
-    Quiet is what lies below `QUIET` of the way from the 5th to the 95th percentile of the frames' levels in dB, for at
-    least `LEAST_QUIET` of them in turn (closures of plosives are shorter) or at an end.
+    A quiet frame lies below `QUIET` of the way from the 5th to the 95th percentile of the frames' levels in dB. At
+    least `LEAST_QUIET` consecutive frames must be quiet (closures of plosives are shorter), except at the ends.
 
     Args:
         samples: (n,) mono audio.
-        n_frames: equal parts to cut it into.
+        n_frames: number of equal parts that the audio is cut into.
     """
     audio = np.asarray(samples, dtype=np.float64)
     ends = np.arange(n_frames + 1) * len(audio) // n_frames
@@ -200,7 +200,7 @@ def quiet_frames(samples: ArrayLike, n_frames: int) -> NDArray[np.bool_]:
 
 
 def _flat(spoken: Spoken) -> Ids:
-    """(T,) labels of equal length, in the frames that are not silence."""
+    """Return labels of equal length (T,), placed in the frames that are not silence."""
     if spoken.quiet is not None:
         loud = np.flatnonzero(~spoken.quiet)
         if len(loud) >= len(spoken.labels):
@@ -215,7 +215,7 @@ def _flat(spoken: Spoken) -> Ids:
 
 
 def _whitening(features: Sequence[NDArray[Any]]) -> tuple[Array, Array]:
-    """Mean (D,), and the principal directions (D, R) over their standard deviations, the largest last."""
+    """Return the mean (D,), and the principal directions (D, R) over their standard deviations, the largest last."""
     n = sum(map(len, features))
     centre = np.sum([part.sum(axis=0, dtype=np.float64) for part in features], axis=0) / n
     scatter = np.zeros((len(centre), len(centre)))
@@ -228,12 +228,12 @@ def _whitening(features: Sequence[NDArray[Any]]) -> tuple[Array, Array]:
 
 
 def _discriminant(frames: Sequence[Array], symbols: Sequence[Ids], n_symbols: int) -> tuple[Array, Array]:
-    """Weights (p, C) and bias (C,) from white frames and the symbol of each."""
+    """Return weights (p, C) and bias (C,) from whitened frames and the symbol of each."""
     counts = np.sum([np.bincount(part, minlength=n_symbols) for part in symbols], axis=0) + 1.0
     sums = np.zeros((n_symbols, frames[0].shape[1]))
     for rows, own in zip(frames, symbols, strict=True):
         np.add.at(sums, own, rows)
-    means, shares = sums / counts[:, None], counts / counts.sum()  # one frame more of each, at the mean of all
+    means, shares = sums / counts[:, None], counts / counts.sum()  # each symbol has one more frame, at the overall mean
     within = np.eye(sums.shape[1]) - (means.T * shares) @ means
     within[np.diag_indices_from(within)] += SHRINKAGE * np.trace(within) / len(within)
     weights = np.linalg.solve(within, means.T)

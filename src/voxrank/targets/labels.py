@@ -1,4 +1,4 @@
-"""Utterance labels and values → one target for each utterance, which all of its frames carry."""
+"""Targets from the labels and values of utterances: one target per utterance, which all of its frames share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SHOWN_NAMES = 3
 
 @dataclass(frozen=True)
 class Timed:
-    """When classes are heard.
+    """Class intervals of each utterance, for targets of frames.
 
     Attributes:
-        timelines: of each utterance, with class ids; `UNLABELLED` for stretches that are not scored.
-        rest: the class of frames outside all stretches, which is silence; or `UNLABELLED`.
-        rest_share: of those frames, how many are scored.
-        versions: other timelines of the same utterances, to compare.
+        timelines: timeline of each utterance, with class ids; `UNLABELLED` for stretches that are not scored.
+        rest: class of the frames outside all stretches, which is silence; or `UNLABELLED`.
+        rest_share: share of those frames that is scored.
+        versions: alternative timelines of the same utterances, to compare.
     """
 
     timelines: tuple[Timeline, ...]
@@ -34,20 +34,19 @@ class Timed:
     versions: tuple[tuple[Timeline, ...], ...] = ()
 
     def of_version(self, version: int) -> tuple[Timeline, ...]:
-        """Return the timelines of one version: 0 is that of the ranking, n the n-th alternative."""
+        """Return the timelines of a version: 0 is that of the ranking, n is alternative n."""
         return (self.timelines, *self.versions)[version]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is to be explained, the same for every candidate.
+    """The targets to predict, the same for every candidate.
 
     Attributes:
         names: class names in order of id, or the names of the values.
-        rows: (U,) class ids or (U, T) values, one row for each utterance; labels of which there may be any number are
-            values of 0 and 1.
-        left_out: names that say nothing: labels of every utterance.
-        timed: when each class is heard, where frames have classes of their own; `rows` then holds every class once.
+        rows: (U,) class ids or (U, T) values, one row per utterance; for label sets, the values are 0 and 1.
+        left_out: names of the labels that every utterance has, which carry no information.
+        timed: class intervals, if the frames have separate classes; `rows` then holds every class once.
     """
 
     names: tuple[str, ...]
@@ -57,22 +56,22 @@ class Targets:
 
     @property
     def count(self) -> int:
-        """T: classes or values."""
+        """T, the number of classes or values."""
         return len(self.names)
 
     @property
     def values(self) -> bool:
-        """Whether the rows are values rather than class ids."""
+        """True if the rows are values rather than class ids."""
         return self.rows.ndim == 2
 
 
 def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
-    """The targets of utterances that are labelled as `task` says.
+    """Build the targets of utterances from the labels that `task` needs.
 
     Values are standardised (mean 0, standard deviation 1), so that scores do not depend on their unit.
 
     Raises:
-        DataError: a single class is left, or the task is one that utterance labels do not serve.
+        DataError: a single class is left, or the task does not use utterance labels.
     """
     if task == "classification":
         return _classes([u.label for u in utterances])
@@ -87,7 +86,7 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
 
 
 def remarks(targets: Targets) -> list[str]:
-    """What the user should know of targets that can be scored, a line each: classes that only one utterance shows."""
+    """Return remarks for the user, one line each, such as classes that only one utterance shows."""
     found = [f"{_shown(targets.left_out)} is in every utterance and is left out"] if targets.left_out else []
     found += describe_look_alikes(targets.names)
     if targets.timed is not None:
@@ -96,7 +95,7 @@ def remarks(targets: Targets) -> list[str]:
         sizes = np.bincount(np.concatenate(scored), minlength=targets.count)
     elif targets.rows.ndim == 1:
         sizes = np.bincount(targets.rows, minlength=targets.count)
-    elif np.isin(targets.rows, (0, 1)).all():  # standardised values never are
+    elif np.isin(targets.rows, (0, 1)).all():  # standardised values are never all 0 and 1
         sizes = targets.rows.sum(axis=0).astype(np.int64)
     else:
         return found

@@ -1,4 +1,4 @@
-"""Names of languages → codes of eSpeak NG: its own codes, locales, ISO 639 codes and English names.
+"""The mapping from names of languages to codes of eSpeak NG: its codes, locales, ISO 639 codes and English names.
 
 Sources: ISO 639 (codes of two and three letters); RFC 5646 (language tags).
 """
@@ -19,9 +19,9 @@ _THREE_LETTERS = """
     rus:ru sin:si slk:sk slo:sk slv:sl snd:sd spa:es sqi:sq alb:sq srp:sr swa:sw swe:sv swh:sw tam:ta tat:tt tel:te
     tha:th tir:ti tsn:tn tuk:tk tur:tr uig:ug ukr:uk urd:ur uzb:uz uzn:uz vie:vi wel:cy zho:cmn zsm:ms
 """
-"""ISO 639-2 and 639-3 codes of languages that eSpeak NG knows by two letters, or by another code."""
+"""ISO 639-2 and 639-3 codes of languages for which eSpeak NG uses two letters or another code."""
 _OLD_CODES = "in:id iw:he mo:ro sh:hbs jp:ja"
-"""Codes that were withdrawn, and one that is often written by mistake."""
+"""Withdrawn codes, and a code that is often used by mistake."""
 _ENGLISH_NAMES = """
     american english=en-us; ancient greek=grc; armenian=hy; bokmal=nb; brazilian portuguese=pt-br; british
     english=en-gb; burmese=my; cantonese=yue; cantonese chinese=yue; castilian=es; castilian spanish=es;
@@ -31,28 +31,28 @@ _ENGLISH_NAMES = """
     panjabi=pa; scottish gaelic=gd; serbo-croatian=hbs; sinhalese=si; tswana=tn; uighur=ug; uk english=en-gb; us
     english=en-us; valencian=ca-va; vietnamese=vi
 """
-"""English names that are none of eSpeak NG's own, or that several of its voices share."""
+"""English names that eSpeak NG does not use, or that several of its voices share."""
 _LATIN_AMERICA = "ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve"
-"""Regions whose Spanish eSpeak NG calls es-419."""
+"""Regions whose Spanish is es-419 in eSpeak NG."""
 _REGIONS = {
     **{f"es-{region}": "es-419" for region in _LATIN_AMERICA.split()},
     **{f"zh-{rest}": "yue" for rest in ("hk", "mo", "hant-hk", "hant-mo")},
     "en-ca": "en-us",
 }
-"""Locales that eSpeak NG has under another code than that of the language alone."""
+"""Locales whose code in eSpeak NG differs from that of the language alone."""
 _CODES = dict(pair.split(":") for pair in (*_THREE_LETTERS.split(), *_OLD_CODES.split()))
 _NAMES = dict(pair.strip().split("=") for pair in _ENGLISH_NAMES.split(";"))
 _SUBTAG = re.compile(r"[a-z]{2}|\d{3}|[a-z]{4}|[a-z\d]{5,8}|\d[a-z\d]{3}")
-"""A region, a script or a variant in the tag of a language."""
+"""A region, script or variant in a language tag."""
 _ENCODING = re.compile(r"[.@].*$")
 
 
 def find_language(name: str, voices: Mapping[str, str]) -> str | None:
-    """Find the code by which eSpeak NG knows a language; None where it does not know it.
+    """Find eSpeak NG's code for a language; return None if eSpeak NG does not know the language.
 
     Args:
-        name: its own code, in any case and with ``_`` or ``-``; a locale such as ``de_DE.UTF-8`` or ``zh-Hans-CN``; a
-            code of ISO 639; or the English name.
+        name: a code of eSpeak NG, in any case and with ``_`` or ``-``; a locale such as ``de_DE.UTF-8`` or
+            ``zh-Hans-CN``; an ISO 639 code; or the English name.
         voices: code → name of the voice.
 
     Example:
@@ -67,7 +67,7 @@ def find_language(name: str, voices: Mapping[str, str]) -> str | None:
 
 
 def _of_tag(tag: str, known: Mapping[str, str]) -> str | None:
-    """The code of a language tag, with ever fewer of its subtags."""
+    """Return the code for a language tag; subtags are dropped from the end until a code matches."""
     first, *rest = tag.split("-")
     for end in range(len(rest), -1, -1):
         dropped = rest[end:]
@@ -80,7 +80,7 @@ def _of_tag(tag: str, known: Mapping[str, str]) -> str | None:
 
 
 def _forms(first: str, rest: list[str]) -> list[str]:
-    """A tag as it is written, and with the code that eSpeak NG has for its language or locale."""
+    """Return a tag as written, and with eSpeak NG's code for its language or locale."""
     written = "-".join((first, *rest))
     renamed = "-".join((_CODES.get(first, first), *rest))
     return [written, _REGIONS.get(written, written), renamed, _REGIONS.get(renamed, renamed)]
@@ -91,13 +91,13 @@ def _of_english_name(name: str, voices: Mapping[str, str]) -> str | None:
     if wanted in _NAMES and _NAMES[wanted] in voices:
         return _NAMES[wanted]
     names: dict[str, str] = {}
-    for code in sorted(voices, key=lambda code: (-len(code), code)):  # the shortest code of a name is its last
+    for code in sorted(voices, key=lambda code: (-len(code), code)):  # the shortest code of a name comes last
         voice = _plain(voices[code])
         names[voice] = names[voice.partition(" (")[0]] = code
     return names.get(wanted)
 
 
 def _plain(name: str) -> str:
-    """A name without case, accents and repeated spaces."""
+    """Return a name without case, accents and repeated spaces."""
     letters = unicodedata.normalize("NFD", name.casefold())
     return " ".join("".join(c for c in letters if unicodedata.category(c) != "Mn").replace("_", " ").split())

@@ -1,9 +1,9 @@
-"""Text → phones, word by word, as eSpeak NG would read it in a language.
+"""The phonemiser: converts text to phones, word by word, with eSpeak NG.
 
-A phone is named in IPA with its length, palatalisation or nasality ("aː", "rʲ", "ɑ̃"); affricates and diphthongs are
-one ("tʃ", "aɪ"). Stress is left out. Tones stay with their vowel in the digits of eSpeak NG: the contour in Mandarin
-("i35"), the number of the tone in Cantonese and Vietnamese. What is written in another script or language is read as
-eSpeak NG does, without its marks of a change of language; Chinese characters in Japanese it cannot read.
+A phone is named in IPA with its length, palatalisation or nasality ("aː", "rʲ", "ɑ̃"). Affricates and diphthongs are
+single phones ("tʃ", "aɪ"). Stress is left out. Tones stay with their vowel in the digits of eSpeak NG: the contour in
+Mandarin ("i35"), the number of the tone in Cantonese and Vietnamese. Text in another script or language is read as
+eSpeak NG does, without its marks of a change of language. It cannot read Chinese characters in Japanese.
 
 Source: espeak_TextToPhonemes in eSpeak NG's `speak_lib.h`.
 """
@@ -27,11 +27,12 @@ _IPA_BIT = 2
 _BY_WORD = ord(_SEPARATOR) << 8 | _IPA_BIT
 _BY_PHONE = ord(" ") << 8 | _IPA_BIT
 _MNEMONICS = ord(" ") << 8
-"""Modes of espeak_TextToPhonemes: from bit 8 on, what stands between phones. Words have a space between them, but some
-in Korean have nothing, which tells them from phones; where phones have a space too, it is never left out."""
+"""Modes of espeak_TextToPhonemes; the bits from bit 8 on are the separator of phones. Words are separated by a space,
+except some Korean words, which have no separator at all; this distinguishes them from phones. If the separator of
+phones is a space too, it is never left out."""
 
 _NO_PHONE = re.compile(r"\([^()]*\)|[ˈˌ\u0361\x01-\x09\x0b-\x1f]")
-"""Changes of language, such as "(en)", stress, ties, and flags that the library forgets to leave out."""
+"""Text that is removed: changes of language, such as "(en)", stress, ties, and flags that the library leaves in."""
 _TWICE = re.compile(r"^(\D+)\1$")
 _TONE = re.compile(r"\d+$")
 
@@ -40,26 +41,26 @@ _MARKS_AT_START = re.compile(rf"^[{_MARKS}\s]+(?=\s)")
 _MARKS_APART = re.compile(rf"\s*([{_MARKS}])[{_MARKS}\s]*(?=\s|$)")
 _FIRST_IDEOGRAPH = "\u2e80"
 _FIRST_PICTURE = "\u2190"
-"""Of the symbols, arrows, pictures and emoji come behind those that are read, such as ° and №."""
+"""First symbol that is not read: arrows, pictures and emoji follow it; symbols such as ° and № precede it."""
 _LONG_WORD = re.compile(r"(\d{18}(?=\d)|\S{40,64}(?=\w))")
-"""The library drops what comes after some 70 letters without a space, such as kana, and after 32 digits."""
+"""Long runs, which are split: the library drops text after about 70 letters without a space, or after 32 digits."""
 _CLAUSE_END = re.compile(rf"[{_MARKS}]\s|[。、！？，；：]")
 _MOST_BYTES, _MOST_WORDS, _MOST_PHONES = 700, 250, 600
-"""The library drops what comes after some 800 bytes of a clause, 299 words or 870 phones."""
+"""Maximum size of a clause: the library drops text after about 800 bytes, 299 words or 870 phones."""
 
 _EXAMPLES = "en-us, de or cmn"
 _busy = Lock()
 
 
 class Phonemiser:
-    """Reads one language. The same text has the same phones, whatever was read before.
+    """Converts text of one language to phones. The same text always gives the same phones.
 
     Args:
         language: a code of eSpeak NG, such as "en-us", "fr" or "cmn"; a locale ("de_DE"), a code of ISO 639 ("deu") or
             an English name ("German").
 
     Attributes:
-        code: of eSpeak NG.
+        code: the language's code in eSpeak NG.
 
     Raises:
         OptionError: the extra `phone` is not installed, or there is no such language.
@@ -79,13 +80,13 @@ class Phonemiser:
         self._voice = languages[code].encode()
 
     def words(self, text: str) -> list[list[str]]:
-        """The phones of each word that is said; numbers and signs may be several words, or none."""
+        """Return the phones of each spoken word; numbers and signs may be several words, or none."""
         return self._words(_LONG_WORD.sub(r"\1, ", _tidy(text)))
 
     def _words(self, text: str) -> list[list[str]]:
         functions = _espeak().functions
         with _busy:
-            functions.espeak_SetVoiceByName(self._voice)  # anew: it forgets the texts before
+            functions.espeak_SetVoiceByName(self._voice)  # resets the state after earlier texts
             readings = [_read(functions, text, mode) for mode in (_BY_WORD, _BY_PHONE, _MNEMONICS)]
         middle = _middle(text)
         if middle and (_is_long(text) or any(map(_is_full, readings[0]))):
@@ -104,8 +105,8 @@ def _languages() -> dict[str, str]:
 
 
 def _read(functions: Any, text: str, mode: int) -> list[str]:
-    """What the library writes, clause by clause."""
-    content = ctypes.create_string_buffer(text.encode() + b"\n")  # without its end, ".." is left for the next text
+    """Return the library's output, clause by clause."""
+    content = ctypes.create_string_buffer(text.encode() + b"\n")  # else ".." carries over to the next text
     place = ctypes.c_void_p(ctypes.addressof(content))
     clauses = []
     while place:
@@ -114,7 +115,7 @@ def _read(functions: Any, text: str, mode: int) -> list[str]:
 
 
 def _suggest(wanted: str, languages: dict[str, str]) -> str:
-    """The nearest codes: of the same language, by their letters, or by the language's name in English."""
+    """Return a hint with the nearest codes: of the same language, by letters, or by the English name."""
     codes = sorted(languages, key=lambda code: (len(code), code))
     alike = [code for code in codes if code.partition("-")[0] == wanted.partition("-")[0]]
     named = {languages[code].partition(" (")[0].lower(): code for code in reversed(codes)}
@@ -124,9 +125,10 @@ def _suggest(wanted: str, languages: dict[str, str]) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Only what is read aloud: no control characters, which the library obeys, and no emoji, which it describes.
+    """Remove text that must not be read: control characters, which the library obeys, and emoji, which it describes.
 
-    Brackets and quotation marks go, and marks that stand apart join the word before, or they would be read by name.
+    Brackets and quotation marks are removed too. Separate punctuation marks are attached to the previous word, because
+    the library would read them by name.
     """
     narrow = "".join(unicodedata.normalize("NFKC", x) if _is_wide(x) else x for x in text.replace("\u02bc", "'"))
     text = "".join(" " if _is_silent(x) else x for x in unicodedata.normalize("NFC", narrow))
@@ -134,7 +136,7 @@ def _tidy(text: str) -> str:
 
 
 def _is_wide(character: str) -> bool:
-    """Whether it is a letter or digit as wide as a Chinese character, or a narrow kana."""
+    """Return whether a character is a fullwidth letter or digit, or a halfwidth kana."""
     return "\uff00" < character < "\uffa0" and character.isalnum()
 
 
@@ -146,7 +148,7 @@ def _is_silent(character: str) -> bool:
 
 
 def _is_long(text: str) -> bool:
-    """Whether a clause is more than the library takes, which parts the syllables of Hangul, and Chinese characters."""
+    """Return whether a clause is too long for the library, which splits Hangul syllables and Chinese characters."""
     clauses = _CLAUSE_END.split(unicodedata.normalize("NFD", text))
     return any(len(x.encode()) + sum(c >= _FIRST_IDEOGRAPH for c in x) > _MOST_BYTES for x in clauses)
 
@@ -156,16 +158,16 @@ def _is_full(reading: str) -> bool:
 
 
 def _middle(text: str) -> int:
-    """Where the word nearest to the middle begins; 0 if there is only one."""
+    """Return the start of the word nearest to the middle, or 0 if there is only one word."""
     starts = [word.start() for word in re.finditer(r"(?<=\s)\S", text)]
     return min(starts, key=lambda start: abs(2 * start - len(text)), default=0)
 
 
 def _parse(by_word: str, by_phone: str, mnemonics: str) -> list[list[str]]:
-    """A clause, written in three ways, as words of phones; those without a name, such as pauses, are left out."""
+    """Parse a clause from its three forms into words of phones; phones without a name, such as pauses, are left out."""
     written, *phones = (_NO_PHONE.sub("", reading) for reading in (by_word, by_phone, mnemonics))
     names, others = (reading.split(" ") for reading in phones)
-    if len(names) != len(others):  # a modifier has joined the phone before it in IPA
+    if len(names) != len(others):  # in IPA, a modifier is attached to the previous phone
         others = names
     words: list[list[str]] = []
     place = 0
@@ -181,7 +183,9 @@ def _parse(by_word: str, by_phone: str, mnemonics: str) -> list[list[str]]:
 
 
 def _name(ipa: str, mnemonic: str) -> str:
-    """A phone with its whole tone, of which IPA names show the first digit, and 3 as a vowel, and with its length once.
+    """Return the name of a phone with its whole tone, and with a single length mark.
+
+    IPA names show the first digit of a tone only, and 3 as a vowel.
 
     Example:
         >>> _name("iɜ", "i35"), _name("ææ", "a:")

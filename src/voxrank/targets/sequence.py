@@ -1,4 +1,4 @@
-"""Transcripts and timed segments of a whole data set → classes, and when each is heard."""
+"""Classes and timelines of a whole data set, from transcripts and timed segments."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from voxrank.targets.units import Speller, Units, spell
 SILENCE = "silence"
 """Name of the class of frames outside all segments and units."""
 END_TOLERANCE_S: Seconds = 0.05
-"""By how much segments may end behind the audio: aligners round to frames."""
+"""Maximum time by which segments may end after the audio: aligners round to frames."""
 OVERLAP_TOLERANCE_S: Seconds = 0.02
-"""How far segments may overlap by rounding: half a frame at 25 Hz. A CTM rounds starts and durations to 0.01 s each."""
+"""Maximum overlap of segments from rounding, half a frame at 25 Hz; a CTM rounds starts and durations to 0.01 s."""
 FLOAT_ERROR_S: Seconds = 1e-6
-"""Times that are added and subtracted differ by less than this."""
+"""Maximum floating-point error of times that are added and subtracted."""
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """An utterance's transcript.
+    """The units of an utterance's transcript.
 
     Attributes:
-        units: that are aligned.
-        words: the classes, where each is several units that begin behind a pause; None where units are the classes.
+        units: the units that are aligned.
+        words: the classes, if each is several units that start after a pause; None if the units are the classes.
     """
 
     units: Units
@@ -40,10 +40,10 @@ class Spelling:
 
 
 def spelling(utterance: Utterance, unit: str, speller: Speller) -> Spelling:
-    """What is said in an utterance, in units of a kind; words are aligned by their characters.
+    """Return the transcript of an utterance in units of the given kind; words are aligned by their characters.
 
     Raises:
-        UtteranceError: there is no transcript; or as `units_of`.
+        UtteranceError: there is no transcript, or an error of `units_of`.
     """
     if utterance.text is None:
         raise UtteranceError("expected a transcript, got none")
@@ -52,10 +52,10 @@ def spelling(utterance: Utterance, unit: str, speller: Speller) -> Spelling:
 
 
 def units_of(utterance: Utterance, speller: Speller) -> Units:
-    """The units of an utterance's transcript.
+    """Return the units of an utterance's transcript.
 
     Raises:
-        UtteranceError: nothing in it can be said, or it has no language that is known.
+        UtteranceError: the transcript has no spoken units, or its language is unknown.
     """
     try:
         return speller.spell(utterance.text or "", utterance.language)
@@ -64,12 +64,12 @@ def units_of(utterance: Utterance, speller: Speller) -> Units:
 
 
 def by_words(timeline: Timeline, pauses: NDArray[np.bool_], numbers: NDArray[np.int64]) -> Timeline:
-    """A timeline of units → one of words.
+    """Merge a timeline of units into a timeline of words.
 
     Args:
-        timeline: of L units, one stretch each.
-        pauses: (L + 1,) where words begin.
-        numbers: of the words, in order.
+        timeline: timeline of L units, one stretch each.
+        pauses: (L + 1,) whether a word starts at each unit.
+        numbers: class ids of the words, in order.
     """
     begins = np.flatnonzero(pauses[:-1])
     ends = np.append(begins[1:], len(timeline.ends)) - 1
@@ -77,10 +77,10 @@ def by_words(timeline: Timeline, pauses: NDArray[np.bool_], numbers: NDArray[np.
 
 
 def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) -> Timeline:
-    """When each label is heard, by its number: `UNLABELLED` for those that are not scored, no stretch for silence.
+    """Return the timeline of the labels: `UNLABELLED` for labels that are not scored, no stretch for silence.
 
     Raises:
-        UtteranceError: segments overlap by more than rounding, or nothing but silence is left of them.
+        UtteranceError: segments overlap by more than rounding, or there is nothing but silence.
     """
     heard = without_overlaps([segment for segment in segments if not is_silent_label(segment.label)])
     if all(is_unscored(segment) for segment in heard):
@@ -90,7 +90,7 @@ def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) ->
 
 
 def without_overlaps(segments: Sequence[Segment]) -> list[Segment]:
-    """Return segments in order of time; where two overlap by rounding, both end in the middle of the overlap.
+    """Return segments in order of time; if two overlap by rounding, both end in the middle of the overlap.
 
     Raises:
         UtteranceError: two overlap by more than `OVERLAP_TOLERANCE_S`.
@@ -115,20 +115,20 @@ def _shown(segment: Segment) -> str:
 
 
 def labels_of(segments: Sequence[Segment]) -> set[str]:
-    """Those that are scored."""
+    """Return the labels that are scored."""
     return {s.label for s in segments if not is_silent_label(s.label) and not is_unscored(s)}
 
 
 def is_unscored(segment: Segment) -> bool:
-    """Return whether a segment is none of the units, by the rules that hold for tags in transcripts, too."""
+    """Return whether a segment is unscored, by the rules for tags in transcripts."""
     return is_unscored_label(segment.label)
 
 
 def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment, ...]:
-    """The segments within an utterance, in seconds from its beginning.
+    """Return the segments within an utterance, in seconds from its beginning.
 
     Raises:
-        UtteranceError: one that is no silence ends behind the audio, by more than rounding.
+        UtteranceError: a segment other than silence ends after the audio, by more than rounding.
     """
     if utterance.start == 0 and utterance.end is None:
         limit = seconds + END_TOLERANCE_S + FLOAT_ERROR_S
@@ -145,7 +145,7 @@ def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment,
 
 
 def behind_the_end(utterance: Utterance, seconds: Seconds) -> int:
-    """Return the number of segments, silence apart, that begin behind the end of a whole file of so many seconds."""
+    """Return the number of segments, except silence, that begin after the end of a file of `seconds` seconds."""
     if utterance.start or utterance.end is not None:
         return 0
     return sum(1 for one in utterance.segments or () if one.start >= seconds and not is_silent_label(one.label))
@@ -158,14 +158,14 @@ def timed_targets(
     seconds: Seconds,
     versions: Sequence[Sequence[Timeline]] = (),
 ) -> Targets:
-    """Targets of frames.
+    """Build the targets of frames.
 
     Args:
-        timelines: of each utterance, with class ids.
-        names: of the classes.
-        silence: of the scored frames, how many may be outside all stretches, as a class of their own; 1: all of them.
-        seconds: of audio in all.
-        versions: other timelines of the same utterances, to compare.
+        timelines: timeline of each utterance, with class ids.
+        names: names of the classes.
+        silence: maximum share of the scored frames that may be silence, as a separate class; 1 keeps all of them.
+        seconds: total length of the audio.
+        versions: alternative timelines of the same utterances, to compare.
 
     Raises:
         DataError: a single class is left.

@@ -1,15 +1,15 @@
-"""Tags of transcripts and segments: what annotators wrote that nobody said, such as ``[noise]`` or ``<unk>``.
+"""Tags in transcripts and segments: annotations of what is not speech, such as ``[noise]`` or ``<unk>``.
 
 The rules follow the conventions of LDC (Switchboard, Fisher), TED-LIUM, Kaldi, Sphinx, CHAT and subtitles:
 
-- ``[…]``, ``{…}``, ``<…>``, ``((…))``, ``++…++``, ``&=…`` and ``⁇`` are tags, whatever they hold. What is said there is
+- ``[…]``, ``{…}``, ``<…>``, ``((…))``, ``++…++``, ``&=…`` and ``⁇`` are tags, whatever they hold. The speech there is
   unknown or uncertain, so the stretch has no label.
-- ``(…)``, ``*…*`` and their like are tags where they hold a word for a sound ("laughs", "music"). Other words in them
-  are spoken: read sentences have parentheses, too.
-- A tag that means silence (``<sil>``), a mark of structure (``<s>``, ``<|en|>``) and markup with an end
-  (``<b>yes</b>``) take no time of their own; the words between two marks are spoken.
-- ``[laughter-yes]`` is the word "yes", said with a laugh.
-- HTML entities (``&amp;``) are the characters that they stand for.
+- ``(…)``, ``*…*`` and similar brackets are tags if they hold a word for a sound ("laughs", "music"). Other words in
+  them are spoken: read sentences have parentheses, too.
+- Tags that mean silence (``<sil>``), structural marks (``<s>``, ``<|en|>``) and markup with an end tag
+  (``<b>yes</b>``) take no time; the words between two marks are spoken.
+- ``[laughter-yes]`` is the word "yes", spoken with a laugh.
+- HTML entities (``&amp;``) are replaced by their characters.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from voxrank.data.names import counted, nfc
 SILENT_LABELS = frozenset(
     {"", "sil", "sp", "<sil>", "silence", "<silence>", "pau", "<eps>", "h#", "#", "<p:>", "_", "<s>", "</s>"}
 )
-"""Labels, in lower case, that mean silence in files of segments (Kaldi, the Montreal Forced Aligner, TIMIT, MAUS)."""
+"""Lower-case labels that mean silence in segment files (Kaldi, the Montreal Forced Aligner, TIMIT, MAUS)."""
 UNSCORED_LABELS = frozenset(
     {"spn", "nsn", "unk", "<unk>", "oov", "<oov>", "[unk]", "<spn>", "<nsn>", "noise", "<noise>", "<usb>", "<nib>"}
 )
-"""Labels, in lower case, of what has no unit: words that an aligner did not know, and noises. They are not scored."""
+"""Lower-case labels that are not scored: words unknown to the aligner, and noises."""
 SPOKEN_NOISE = "spn"
-"""The label that `voxrank align` writes for an unscored stretch, and that readers of segments know."""
+"""The label that `voxrank align` writes for an unscored stretch, and that readers of segments recognise."""
 
 _SILENCES = frozenset(
     ("sil", "silence", "sp", "pau", "pause", "short pause", "long pause", "eps", "p", "p:", "no speech", "no-speech")
 )
-"""What a tag holds that means silence."""
+"""Contents of tags that mean silence."""
 _MARKS = frozenset(("s", "bos", "eos", "pad", "blank", "br", "br/"))
-"""What a tag in angle brackets holds that is a mark in the text and no sound."""
+"""Contents of tags in angle brackets that are marks in the text and take no time."""
 
 _SOUND_NAMES = """
     applauding applause barking barks beep beeping beeps breath breathes breathing breaths chatter cheering
@@ -59,10 +59,10 @@ _SOUND_NAMES = """
     笑声 笑聲 掌声 掌聲
     音乐 音樂 噪音 咳嗽 웃음 박수 음악 기침
 """
-"""Words for sounds, and for speech that could not be written down, in lower case."""
+"""Lower-case words for sounds, and for speech that could not be transcribed."""
 _SOUNDS = frozenset(_SOUND_NAMES.split())
 _MOST_WORDS = 4
-"""Words of a description of a sound, such as "audience laughs"; longer text in parentheses is a sentence."""
+"""Maximum number of words in the description of a sound, such as "audience laughs"; longer text is a sentence."""
 
 _BRACKETS = str.maketrans("［］｛｝（）＜＞【】〔〕", "[]{}()<>[][]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -85,13 +85,13 @@ _TAG = re.compile(
 
 @dataclass(frozen=True)
 class TaggedText:
-    """A transcript, with its tags taken out.
+    """A transcript without its tags.
 
     Attributes:
         parts: spoken text, in order; None stands for an unscored stretch.
-        tags: as they are written.
-        asides: brackets whose words are taken as spoken.
-        entities: HTML entities that were read as characters.
+        tags: the tags as written.
+        asides: brackets whose words are spoken.
+        entities: HTML entities that were replaced by characters.
     """
 
     parts: tuple[str | None, ...]
@@ -101,7 +101,7 @@ class TaggedText:
 
 
 def take_out_tags(text: str) -> TaggedText:
-    """Tell what is spoken in a transcript from the tags in it.
+    """Separate the spoken text of a transcript from its tags.
 
     Args:
         text: the transcript.
@@ -119,7 +119,7 @@ def take_out_tags(text: str) -> TaggedText:
 
 
 class _Scan:
-    """One walk through a text."""
+    """A scanner that reads a text once from left to right."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -130,11 +130,11 @@ class _Scan:
         self._ends = Counter(_key(found["name"]) for found in ends)
 
     def run(self, entities: tuple[str, ...]) -> TaggedText:
-        """Take the tags out, from left to right."""
+        """Remove the tags, from left to right."""
         done = place = 0
         while found := _TAG.search(self._text, place):
             stretch = self._stretch(found)
-            if stretch is None:  # spoken: tags within it are still to be looked for
+            if stretch is None:  # spoken text, which may contain tags
                 place = found.start() + 1
                 continue
             spoken, is_timed = stretch
@@ -146,7 +146,7 @@ class _Scan:
         return TaggedText(_joined(self._parts), tuple(self._tags), tuple(self._asides), entities)
 
     def _stretch(self, found: re.Match[str]) -> tuple[str, bool] | None:
-        """The text that a tag stands for, and whether it takes unscored time; None where it is no tag."""
+        """Return the text that replaces a tag, and whether it takes unscored time; None if it is not a tag."""
         if found["laughed"]:
             self._asides.append(found[0])
             return f" {found['laughed']} ", False
@@ -162,7 +162,7 @@ class _Scan:
         return (" ", not _is_silence(inner)) if _is_silence(inner) or is_sound(inner) else None
 
     def _in_parentheses(self, text: str) -> tuple[str, bool] | None:
-        """The same of text in parentheses; where other tags are in it, it is none itself."""
+        """Return the same for text in parentheses, which is not a tag if it contains tags."""
         inner = take_out_tags(text[1:-1])
         if not inner.tags and (_is_silence(text) or is_sound(text)):
             return " ", not _is_silence(text)
@@ -171,7 +171,7 @@ class _Scan:
         return None
 
     def _takes_no_time(self, found: re.Match[str]) -> bool:
-        """Whether a tag in angle brackets is silence, a mark, or one of a pair around spoken words."""
+        """Return whether a tag in angle brackets is silence, a mark, or part of a pair around spoken words."""
         if found["close"] or not found["name"]:
             return bool(found["close"]) or found[0].startswith("<|")
         name = _key(found["name"])
@@ -182,14 +182,14 @@ class _Scan:
 
 
 def _joined(parts: Iterable[str | None]) -> tuple[str | None, ...]:
-    """Join spoken parts that follow each other, and unscored stretches with nothing spoken between them."""
+    """Join consecutive spoken parts, and unscored stretches with nothing spoken between them."""
     runs = [list(run) for _, run in groupby(parts, key=lambda part: part is None)]
     texts = [None if run[0] is None else "".join(part for part in run if part is not None) for run in runs]
     return tuple(text for text, _ in groupby(text for text in texts if text is None or text.strip()))
 
 
 def is_sound(content: str) -> bool:
-    """Return whether the content of a tag describes a sound, or speech that could not be written down.
+    """Return whether the content of a tag describes a sound, or speech that could not be transcribed.
 
     Example:
         >>> is_sound("audience laughs"), is_sound("and I quote")
@@ -210,7 +210,7 @@ def is_silent_label(label: str) -> bool:
 
 
 def is_unscored_label(label: str) -> bool:
-    """Return whether the label of a segment is none of the units: a noise, or an unknown word.
+    """Return whether the label of a segment is not scored because it is a noise or an unknown word.
 
     Example:
         >>> is_unscored_label("spn"), is_unscored_label("[Noise]"), is_unscored_label("yes")
@@ -220,11 +220,11 @@ def is_unscored_label(label: str) -> bool:
 
 
 def describe_tags(transcripts: Iterable[str], shown: int) -> list[str]:
-    """Say which tags transcripts hold and what is made of them, a line for each kind.
+    """Describe the tags in transcripts and how they are treated, one line for each kind.
 
     Args:
-        transcripts: all of the data.
-        shown: tags that are named in a line; the others are counted.
+        transcripts: all transcripts of the data.
+        shown: maximum number of tags named in a line; the others are counted.
     """
     texts = [take_out_tags(text) for text in transcripts]
     kinds = (
@@ -236,7 +236,7 @@ def describe_tags(transcripts: Iterable[str], shown: int) -> list[str]:
 
 
 def _key(name: str) -> str:
-    """The name of a pair of marks, the same for its beginning and its end."""
+    """Return the common name of the start tag and end tag of a pair."""
     return name.rstrip("/").casefold()
 
 

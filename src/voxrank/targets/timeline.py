@@ -1,7 +1,7 @@
-"""What is heard when: stretches of time with a symbol each, and the frames that they cover.
+"""Timelines: intervals of one symbol each, and the symbols of frames.
 
-A timeline is in seconds, so that models of any frame rate share it. A frame takes the symbol at its centre, which the
-encoder tells (`Encoder.offsets`).
+A timeline is in seconds, so that models of any frame rate share it. A frame takes the symbol at its centre, which
+`Encoder.offsets` gives.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from voxrank.config import Seconds
 from voxrank.errors import UtteranceError
 
 if TYPE_CHECKING:
-    from voxrank.targets.ctc import Alignment  # numba takes a while to import
+    from voxrank.targets.ctc import Alignment  # numba is slow to import
 
 UNLABELLED = -1
 ROUNDING_S = 1e-6
-"""By how much stretches may overlap."""
+"""Maximum overlap of intervals, in seconds."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Stretches of one utterance, in order of time and apart from each other.
+    """The labelled intervals (stretches) of one utterance, in order of time and without overlap.
 
     Attributes:
-        starts: (S,) seconds.
-        ends: (S,) seconds, each after its start and not after the next.
-        symbols: (S,) numbers of symbols.
+        starts: (S,) start times in seconds.
+        ends: (S,) end times in seconds, each after its start and not after the next start.
+        symbols: (S,) symbol numbers.
     """
 
     starts: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Timeline:
 
     @classmethod
     def of(cls, starts: ArrayLike, ends: ArrayLike, symbols: ArrayLike) -> Self:
-        """Checked, and put in order of time.
+        """Check the stretches and sort them by time.
 
         Raises:
             UtteranceError: a stretch ends before it starts, lies before the beginning, or overlaps another.
@@ -70,13 +70,13 @@ class Timeline:
 
     @classmethod
     def of_alignment(cls, alignment: Alignment, labels: ArrayLike, centres: ArrayLike, seconds: Seconds) -> Self:
-        """Where an alignment puts each label; what is blank has no stretch.
+        """Build a timeline from an alignment, with one stretch per label; blank frames have no stretch.
 
         Args:
-            alignment: of T frames.
-            labels: (L,) their symbols.
-            centres: (T,) of the frames, in seconds; one frame begins midway between two.
-            seconds: where the last frame ends.
+            alignment: alignment of T frames.
+            labels: (L,) symbols of the labels.
+            centres: (T,) centres of the frames in seconds; frames meet midway between their centres.
+            seconds: end of the last frame.
         """
         when = np.asarray(centres, dtype=np.float64)
         bounds = np.concatenate([[0.0], (when[1:] + when[:-1]) / 2, [max(seconds, when[-1])]])
@@ -84,18 +84,18 @@ class Timeline:
         return cls(spans[:, 0], spans[:, 1], np.asarray(labels, dtype=np.int64))
 
     def places(self, times: ArrayLike) -> NDArray[np.int64]:
-        """(n,) the stretch that each time (n,) lies in; `UNLABELLED` where that is none."""
+        """Return the index of the stretch at each time, (n,) → (n,); `UNLABELLED` if there is none."""
         when = np.asarray(times, dtype=np.float64)
         place = np.searchsorted(self.starts, when, side="right") - 1
         inside = (place >= 0) & (when < np.append(self.ends, -np.inf)[place])
         return np.where(inside, place, UNLABELLED)
 
     def at(self, times: ArrayLike, *, rest: int = UNLABELLED) -> NDArray[np.int64]:
-        """(n,) the symbol at each time (n,); `rest` where there is none."""
+        """Return the symbol at each time, (n,) → (n,); `rest` if there is none."""
         return np.append(self.symbols, rest)[self.places(times)]
 
     def jittered(self, rng: np.random.Generator, by: Seconds) -> Timeline:
-        """Every boundary earlier or later by so much, or where it was; stretches that vanish are gone."""
+        """Return a copy with every boundary moved by -`by`, 0 or `by` at random; stretches that vanish are removed."""
         bounds, places = np.unique(np.concatenate([self.starts, self.ends]), return_inverse=True)
         moved = np.maximum.accumulate(np.maximum(bounds + rng.integers(-1, 2, len(bounds)) * by, 0.0))[places]
         starts, ends = moved[: len(self.starts)], moved[len(self.starts) :]
@@ -103,7 +103,7 @@ class Timeline:
         return Timeline(starts[kept], ends[kept], self.symbols[kept])
 
     def cut(self, start: Seconds, end: Seconds) -> Timeline:
-        """What of it lies between two times, counted from the first."""
+        """Return the part between two times, with times relative to the first."""
         kept = (self.ends > start) & (self.starts < end)
         starts, ends = np.maximum(self.starts[kept], start), np.minimum(self.ends[kept], end)
         return Timeline(starts - start, ends - start, self.symbols[kept])

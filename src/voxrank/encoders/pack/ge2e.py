@@ -1,8 +1,8 @@
-"""GE2E: three LSTM layers over mel bands, trained to tell speakers apart.
+"""The encoder of GE2E: three LSTM layers over mel bands, trained to tell speakers apart.
 
-Weights of the package Resemblyzer. Source of the model: L. Wan et al., "Generalized End-to-End Loss for Speaker
-Verification", arXiv 1710.10467. The package cuts long pauses out, encodes pieces of 1.6 s and averages their last
-frames; here the LSTMs run through the whole window, so that every frame stays where it is in the audio.
+The weights are those of the package Resemblyzer. Source of the model: L. Wan et al., "Generalized End-to-End Loss for
+Speaker Verification", arXiv 1710.10467. The package cuts out long pauses, encodes pieces of 1.6 s and averages their
+last frames. Here the LSTMs run through the whole window, so that every frame keeps its place in the audio.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from voxrank.encoders.framewise import SAMPLE_RATE_HZ, FramewiseEncoder, Packed,
 from voxrank.encoders.mel import MelBank
 
 WINDOW_SAMPLES = 400
-"""25 ms, also the length of the FFT."""
+"""25 ms, which is also the length of the FFT."""
 HOP_SAMPLES = 160
 """10 ms."""
 N_MELS = 40
 HIDDEN = 256
 N_LAYERS = 3
 LEAST_RMS = 10 ** (-30 / 20)
-"""-30 dB of full scale: quieter audio is made this loud."""
+"""Minimum level, -30 dB of full scale: quieter audio is amplified to it."""
 
 
 class Ge2e(FramewiseEncoder):
-    """Layer 0 is the mel power, 1 to 3 the LSTMs, 4 the embedding that each frame gives, before any average."""
+    """An encoder whose layer 0 is the mel power, 1 to 3 the LSTMs, 4 the embedding of each frame before averaging."""
 
     def __init__(self, state: dict[str, torch.Tensor], options: EncoderOptions) -> None:
         lstms = [(f"lstm {i}", HIDDEN, HOP_SAMPLES) for i in range(1, N_LAYERS + 1)]
@@ -41,11 +41,11 @@ class Ge2e(FramewiseEncoder):
         self._bank = MelBank(N_MELS, WINDOW_SAMPLES, WINDOW_SAMPLES, SAMPLE_RATE_HZ, self.device)
 
     def network(self) -> nn.Module:
-        """The LSTMs and the projection."""
+        """Return the LSTMs and the projection."""
         return self._net
 
     def blocks(self) -> dict[int, nn.Module]:
-        """Each of them."""
+        """Return each LSTM and the projection."""
         return dict(enumerate(self._net, start=1))
 
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
@@ -59,13 +59,13 @@ class Ge2e(FramewiseEncoder):
 
 
 def louder(window: Waveform) -> Waveform:
-    """Raise a window to -30 dB of full scale (root mean square), unless it is as loud already, or silent."""
+    """Amplify a window to -30 dB of full scale (root mean square), unless it is at least as loud, or silent."""
     rms = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
     return window * np.float32(LEAST_RMS / rms) if 0 < rms < LEAST_RMS else window
 
 
 def _build(state: dict[str, torch.Tensor]) -> nn.Sequential:
-    """The LSTMs one by one, so that each layer's output is had, and the projection after them."""
+    """Build the LSTMs as separate modules, so that each layer's output is available, and the projection."""
     sizes = [N_MELS] + [HIDDEN] * N_LAYERS
     net = nn.Sequential(*(nn.LSTM(size, HIDDEN) for size in sizes[:-1]), nn.Linear(HIDDEN, HIDDEN))
     for i in range(N_LAYERS):
@@ -77,6 +77,6 @@ def _build(state: dict[str, torch.Tensor]) -> nn.Sequential:
 
 
 def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
-    """The encoder of Resemblyzer's checkpoint."""
+    """Build the encoder from Resemblyzer's checkpoint."""
     checkpoint = torch.load(io.BytesIO(weights[0]), map_location="cpu", weights_only=True)
     return Ge2e(checkpoint["model_state"], options)

@@ -1,8 +1,9 @@
-"""Google's speech embedding, as openWakeWord ships it: convolutions over 32 mel bands, trained on keywords.
+"""The encoder of Google's speech embedding in openWakeWord: convolutions over 32 mel bands, trained on keywords.
 
-Two ONNX graphs: one makes the mel spectrogram, in dB and at least the utterance's loudest value less 80; the other
-embeds windows of 76 frames (0.78 s), which move on by 8 (80 ms). A rest shorter than a step is not seen. Source of the
-model: J. Lin et al., "Training Keyword Spotters with Limited and Synthesized Speech Data", arXiv 2002.01322.
+It has two ONNX graphs. The first computes the mel spectrogram in dB, with a floor 80 dB below the utterance's loudest
+value. The second embeds windows of 76 frames (0.78 s) with a hop of 8 (80 ms); a remainder shorter than a hop is left
+out. Source of the model: J. Lin et al., "Training Keyword Spotters with Limited and Synthesized Speech Data", arXiv
+2002.01322.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ STAGES = {
     "model/max_pooling2d_3/MaxPool:0": 96,
     "model/max_pooling2d_4/MaxPool:0": 96,
 }
-"""What each pooling gives → its channels."""
+"""Output tensor of each pooling → its number of channels."""
 EMBEDDING_DIM = 96
 
 
 class SpeechEmbedding(FramewiseEncoder):
-    """Layer 0 is the mel window averaged over time, 1 to 5 the channels after each pooling, 6 the embedding.
+    """An encoder whose layer 0 is the mel window averaged over time; layer 6 is the embedding.
 
-    After a pooling, the mean over the window's time and frequency is taken.
+    Layers 1 to 5 are the channels after each pooling, averaged over the window's time and frequency.
     """
 
     def __init__(self, weights: Sequence[bytes], options: EncoderOptions) -> None:
@@ -56,11 +57,11 @@ class SpeechEmbedding(FramewiseEncoder):
         self.parameters = count_weights(embedding.graph)
 
     def settings(self) -> dict[str, str]:
-        """Both graphs."""
+        """Return the digests of both graphs."""
         return {"mel": self._mel.digest, "embedding": self._embedding.digest}
 
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
-        pieces = [self._mel_windows(window) for window in windows]  # one by one: the loudest value must be its own
+        pieces = [self._mel_windows(window) for window in windows]  # one by one: each needs its own floor
         lengths = [len(piece) for piece in pieces]
         mels = torch.cat(pieces)
         parts = [self._embedding.run({INPUT: part[..., None].numpy()}) for part in mels.split(WINDOWS_AT_ONCE)]
@@ -76,11 +77,11 @@ class SpeechEmbedding(FramewiseEncoder):
 
 
 def as_int16(window: Waveform) -> Waveform:
-    """The values that 16-bit samples have, which the graph was made for, in float32."""
+    """Return the samples rounded to 16-bit values, which the graph expects, in float32."""
     values: Waveform = np.clip(np.round(window * -float(INT16.min)), INT16.min, INT16.max)
     return values
 
 
 def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
-    """The encoder of openWakeWord's two graphs."""
+    """Build the encoder from openWakeWord's two graphs."""
     return SpeechEmbedding(weights, options)

@@ -1,8 +1,8 @@
-"""Silero VAD at 16 kHz: a short-time spectrum, four convolutions and an LSTM, trained to find speech.
+"""The encoder of Silero VAD at 16 kHz: a spectrum, four convolutions and an LSTM, trained to find speech.
 
-Weights of the package silero-vad, from its safetensors file, which holds another training of the network than its
-graphs. Source: https://github.com/snakers4/silero-vad. The package steps through the audio by chunks of 32 ms, each
-with the 4 ms before it; here the convolutions take all chunks at once, with the same result.
+The weights are those of the package silero-vad, from its safetensors file, which holds another training of the network
+than its graphs. Source: https://github.com/snakers4/silero-vad. The package processes chunks of 32 ms in turn, each
+with the 4 ms before it. Here the convolutions process all chunks at once, with the same result.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from voxrank.encoders.framewise import FramewiseEncoder, Packed, stack_lstms
 
 CHUNK_SAMPLES = 512
 CONTEXT_SAMPLES = 64
-"""Of the chunk before, in front of each chunk; and as many mirrored behind it."""
+"""Samples of the previous chunk before each chunk; the same number is mirrored after it."""
 FFT_SAMPLES = 256
 FFT_HOP_SAMPLES = 128
 BINS = FFT_SAMPLES // 2 + 1
 CONVOLUTIONS = ((BINS, 128, 1), (128, 64, 2), (64, 64, 2), (64, 128, 1))
-"""Channels in, channels out, stride."""
+"""Channels in, channels out and stride of each convolution."""
 HIDDEN = 128
 STEPS = (4, 4, 2, 1, 1, 1)
-"""Frames that each layer makes of a chunk."""
+"""Number of frames per chunk in each layer."""
 
 
 class SileroVad(FramewiseEncoder):
-    """Layer 0 is the magnitude spectrum, 1 to 4 the convolutions, 5 the LSTM; each at its own frame rate."""
+    """An encoder with the magnitude spectrum (layer 0), convolutions (1 to 4) and LSTM (5), each at its frame rate."""
 
     def __init__(self, state: dict[str, torch.Tensor], options: EncoderOptions) -> None:
         dims = [BINS, *(channels for _, channels, _ in CONVOLUTIONS), HIDDEN]
@@ -46,11 +46,11 @@ class SileroVad(FramewiseEncoder):
         self._fourier = state["stft_conv.weight"].to(self.device)
 
     def network(self) -> nn.Module:
-        """All that has weights."""
+        """Return the modules with weights."""
         return nn.ModuleList([*self._convolutions, self._lstm])
 
     def blocks(self) -> dict[int, nn.Module]:
-        """Each convolution, and the LSTM."""
+        """Return each convolution, and the LSTM."""
         return dict(enumerate([*self._convolutions, self._lstm], start=1))
 
     def _compute(self, windows: Sequence[Waveform]) -> Iterator[Packed]:
@@ -65,7 +65,7 @@ class SileroVad(FramewiseEncoder):
         yield stack_lstms([self._lstm], *_frames(hidden, counts))[0], counts
 
     def _chunks(self, windows: Sequence[Waveform]) -> Packed:
-        """Chunks with their contexts (T, 576), the last of each window filled up with zeros."""
+        """Cut windows into chunks with their context (T, 576); the last chunk of a window is padded with zeros."""
         size = CONTEXT_SAMPLES + CHUNK_SAMPLES
         packed = [
             self._cut([w], size, CHUNK_SAMPLES, before=CONTEXT_SAMPLES, after=-len(w) % CHUNK_SAMPLES) for w in windows
@@ -74,7 +74,7 @@ class SileroVad(FramewiseEncoder):
 
 
 def _frames(hidden: torch.Tensor, counts: Sequence[int]) -> Packed:
-    """Map (chunks, channels, steps) to frames in order of time (chunks · steps, channels)."""
+    """Map (chunks, channels, steps) to frames in order of time, (chunks · steps, channels)."""
     steps = hidden.shape[2]
     return hidden.transpose(1, 2).flatten(end_dim=1), [count * steps for count in counts]
 
@@ -89,5 +89,5 @@ def _build(state: dict[str, torch.Tensor]) -> tuple[nn.ModuleList, nn.LSTM]:
 
 
 def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
-    """The encoder of silero-vad's safetensors file."""
+    """Build the encoder from silero-vad's safetensors file."""
     return SileroVad(safetensors.torch.load(weights[0]), options)

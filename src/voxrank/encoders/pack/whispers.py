@@ -1,4 +1,4 @@
-"""Whisper tiny.en and base, from CTranslate2 checkpoints; base's comes in two parts."""
+"""The encoders of Whisper tiny.en and base, from CTranslate2 checkpoints; base's is stored in two parts."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from voxrank.encoders.ct2 import encoder_from_buffer
 
 
 def build(weights: Sequence[bytes], options: EncoderOptions) -> Encoder:
-    """The encoder of the checkpoint whose parts these are."""
+    """Build the encoder from the parts of a checkpoint."""
     return encoder_from_buffer(weights[0] if len(weights) == 1 else b"".join(weights), options)
