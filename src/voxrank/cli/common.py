@@ -260,9 +260,9 @@ class _LineFormatter(logging.Formatter):
 
 @contextmanager
 def log_to(folder: Path) -> Iterator[None]:
-    """Write the package's log to `run.log` in `folder` when a run is done or has failed, and why it failed.
+    """Write the package's log to `run.log` in `folder` when a run completes or fails, with the reason for a failure.
 
-    A request that is refused and a run that is interrupted leave the folder as it was.
+    A refused request or an interrupted run leaves the folder unchanged.
     """
     text = StringIO()
     handler = logging.StreamHandler(text)

@@ -136,7 +136,7 @@ def skip_notes(dataset: Dataset, skipped: Sequence[Skipped]) -> list[str]:
 def sequence_facts(
     dataset: Dataset, options: SequenceOptions, audio: AudioCheck
 ) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
-    """Return the facts of transcripts or segments: counts of each class, remarks of `voxrank rank`, skipped utterances."""
+    """Return counts of each class, remarks of `voxrank rank`, and skipped utterances, for transcripts or segments."""
     from voxrank.alignment.preparation import Prepared, prepare
     from voxrank.targets.labels import remarks
 

@@ -106,7 +106,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
     in one line on standard error.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # show "?" for a character that the terminal's encoding lacks, instead of failing
+        if isinstance(stream, TextIOWrapper):  # show "?" where the encoding lacks a character; do not fail
             stream.reconfigure(errors="replace")
     try:
         code = _run(arguments)
@@ -120,7 +120,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
 
 @cached
 def _command() -> Any:
-    """Build the commands from their functions, which takes a while, once."""
+    """Build the commands from their functions, once, because this takes a while."""
     return get_command(app)
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What was asked for.
+    """The requested outputs.
 
     Attributes:
-        then: file of the script; None: none.
+        then: file of the script; None: no script.
         mlflow: experiment or tracking URI; None: nothing is logged.
         trust: names of the models whose own code may run.
     """

@@ -1,4 +1,4 @@
-"""One-line messages for errors in the command line: what was expected, what came, what to do."""
+"""Messages in one line for errors in the command line: what was expected, what came, what to do."""
 
 from __future__ import annotations
 

@@ -348,7 +348,7 @@ def _tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
 
 
 def weights_digest(encoder: Encoder) -> str:
-    """Return a hex digest of a model's weights, or of its spec and plug-in version where the weights are not accessible."""
+    """Return a hex digest of a model's weights, or of spec and plug-in version where there is no torch network."""
     digest = hashlib.sha256(f"{encoder.spec}{encoder.origin}".encode() if encoder.network() is None else b"")
     network = encoder.network()
     for name, value in sorted(network.state_dict().items()) if network is not None else ():

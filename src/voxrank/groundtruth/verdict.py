@@ -34,12 +34,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class Parts:
-    """How the data were divided.
+    """The division of the data.
 
     Attributes:
-        by: what was held apart: "split" (the manifest's own), "speaker" or "utterance".
-        train, validation, test: utterances.
-        train_s: audio of the training part.
+        by: unit that is never divided between parts: "split" (the manifest's own), "speaker" or "utterance".
+        train, validation, test: numbers of utterances.
+        train_s: duration of the training audio.
     """
 
     by: str
@@ -255,7 +255,7 @@ class Validation:
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per candidate: model, layer, metric by seed and on average, then every predictor."""
+        """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor."""
         import pandas as pd
 
         rows = []
