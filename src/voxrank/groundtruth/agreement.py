@@ -180,9 +180,9 @@ def tied_truth(values: ArrayLike, *, higher_is_better: bool = True) -> Array:
     """Return the truth, in which candidates that seeds cannot distinguish are tied.
 
     The spread of one seed is pooled over the candidates: s² = Σ (x − its candidate's mean)² / Σ (S_c − 1). Grouping
-    begins at the best candidate. A candidate joins the group while its mean is within the least significant difference of
-    the mean of the group's first: t_{.975} · s · √(1/S_first + 1/S_c), which is t_{.975} · √2 · standard error for equal
-    S. Otherwise it begins the next group. Each group takes the mean of its candidates.
+    begins at the best candidate. A candidate joins the group while its mean is within the least significant difference
+    of the mean of the group's first: t_{.975} · s · √(1/S_first + 1/S_c), which is t_{.975} · √2 · standard error for
+    equal S. Otherwise it begins the next group. Each group takes the mean of its candidates.
 
     The 5 % apply to a single comparison: with eight equal candidates, chance separates one of them in half of all
     studies. Seeds are not paired: variation that candidates share counts as noise, which leads to more ties.
@@ -281,8 +281,8 @@ def agreement(
 
     Intervals are percentiles of a bootstrap. Over seeds, the seeds of each candidate are resampled with replacement;
     deviations from its mean are widened by √(S/(S−1)), the small-sample correction. Over candidates, the candidates are
-    resampled as well. Resampled truths are noisier than the truth itself, so their correlations are lower. An interval is
-    therefore widened, where necessary, to contain its value.
+    resampled as well. Resampled truths are noisier than the truth itself, so their correlations are lower. An interval
+    is therefore widened, where necessary, to contain its value.
 
     Args:
         scores: (C,) with NaN where there is none.

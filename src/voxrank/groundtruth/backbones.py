@@ -170,7 +170,7 @@ def keep_regular(module: nn.Module) -> None:
     config = getattr(module, "config", None)
     for setting in TRAINING_ONLY:
         if hasattr(config, setting):
-            setattr(config, setting, type(getattr(config, setting))())  # False or 0.0, depending on the type of the setting
+            setattr(config, setting, type(getattr(config, setting))())  # False or 0.0, by the type of the setting
 
 
 def layer_frames(encoder: Encoder, batch: AudioBatch, layer: int) -> Hidden:

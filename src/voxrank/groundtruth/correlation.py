@@ -98,9 +98,9 @@ def weighted_kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
     """Return Kendall's τ with more weight on exchanges near the top; higher is better on both sides.
 
     Candidates at ranks r and s, counted from 0 at the best, have the joint weight 1/(r+1) + 1/(s+1): hyperbolic and
-    additive, SciPy's default and the usual form in papers on transferability. The measure is symmetric: the mean of the τ
-    with ranks by `a` and of the τ with ranks by `b`. Its distribution is not known, so p is None. Arguments, undefined
-    cases and errors are as for `spearman`.
+    additive, SciPy's default and the usual form in papers on transferability. The measure is symmetric: the mean of the
+    τ with ranks by `a` and of the τ with ranks by `b`. Its distribution is not known, so p is None. Arguments,
+    undefined cases and errors are as for `spearman`.
     """
     x, y = paired(a, b)
     value = None if undefined(x, y) else bounded(stats.weightedtau(x, y, rank=True, additive=True).statistic)
@@ -141,7 +141,7 @@ def _orders(n: int) -> NDArray[np.int8]:
 
 
 def unit_ranks(rows: Array) -> Array:
-    """Return ranks within each row, (R, n), centred and of length 1, so that ρ is a dot product; NaN if all are tied."""
+    """Return ranks within rows, (R, n), centred and of length 1, so that ρ is a dot product; NaN if all are tied."""
     ranks = stats.rankdata(rows, axis=1)
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
@@ -150,6 +150,6 @@ def unit_ranks(rows: Array) -> Array:
 
 
 def rhos(a: Array, b: Array) -> Array:
-    """Return Spearman's ρ of each row of (R, n) with the same row of the other, or with a single row; NaN if undefined."""
+    """Return Spearman's ρ of each row of (R, n) with the row of the other, or its single row; NaN where undefined."""
     found: Array = (unit_ranks(a) * unit_ranks(b)).sum(axis=1)
     return found

@@ -42,7 +42,7 @@ class Head(nn.Module):
 
 
 class Standardised(nn.Module):
-    """Subtracts the mean and divides by the spread of each feature before training, so that models of any scale train alike."""
+    """Standardises each feature by its mean and spread before training, so that models of any scale train alike."""
 
     mean: torch.Tensor
     spread: torch.Tensor

@@ -81,8 +81,8 @@ class Tried:
 def tunable_layers(encoder: Encoder, layers: Sequence[int], options: TuningOptions) -> list[int]:
     """Return the layers for which a strategy has trials; empty if it cannot tune the model.
 
-    A probe reads any layer; "layer" needs the block that computes it, and "full" is one trial on the last layer. A model
-    without weights, such as log-mel, can only have its head trained, which counts as "full".
+    A probe reads any layer; "layer" needs the block that computes it, and "full" is one trial on the last layer. With
+    "full", a model without weights, such as log-mel, has only its head trained, and counts as tuned.
     """
     if options.strategy == "probe":
         return list(layers)
@@ -149,7 +149,7 @@ class _Bench:
 
     def __init__(self, encoder: Encoder, work: Work, heads: Heads) -> None:
         self._encoder, self._work = encoder, work
-        self._head = cache(lambda dim: heads(encoder, dim, work.answers))  # cached, because a transducer is read from its files
+        self._head = cache(lambda dim: heads(encoder, dim, work.answers))  # a transducer is read from its files, once
         self.skipped: list[Skipped] = []
         self._audio: dict[str, list[AudioBatch]] = {}
         for name, items in work.split.parts().items():

@@ -71,7 +71,7 @@ class TransducerHead(Head):
 
 
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
-    """Return a function that creates the transducer of an encoder's checkpoint. Errors are as for `check_transducer`."""
+    """Return a function that creates the transducer of an encoder's checkpoint. Errors: as `check_transducer`."""
     checkpoint, _, config = _find(encoder.spec)
     known = {name: number for name, number in _known(checkpoint).items() if number < config.vocab_size}
     return partial(TransducerHead, load_transducer(encoder.spec), known, answers.names, dim)

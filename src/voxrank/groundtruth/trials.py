@@ -102,7 +102,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 class TrialStore:
-    """Stores results of trials by key. Each is written completely and synced, or not at all; several processes may write.
+    """Stores results of trials by key, each completely and synced or not at all; several processes may write at once.
 
     Args:
         path: path of the file; the file and its folder are created if they do not exist.

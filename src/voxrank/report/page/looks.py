@@ -77,7 +77,7 @@ def _picture(number: int, one: Picture) -> Chart:
 
 
 def _named(one: Picture, labels: Numbers) -> tuple[list[str], Numbers, bool]:
-    """Return names of classes (or fifths of the values), the index of each sample's name, and whether they are values."""
+    """Return names of classes (or fifths of the values), each sample's index of a name, and whether they are values."""
     if one.classes:
         return [shown(name) for name in one.classes], labels.astype(int), False
     edges = np.unique(np.quantile(labels, np.linspace(0, 1, len(STEPS) + 1)))
