@@ -59,7 +59,7 @@ def in_panels(params: list[Any]) -> list[Any]:
 def with_json_value(args: list[str]) -> list[str]:
     """Give a bare `--json` the value "-".
 
-    The following argument is the value only if it is "-" or ends in ".json", so that the data are never taken for it;
+    The following argument is the value only if it is "-" or ends in ".json", so that the data are never taken for it.
     `--json=FILE` accepts any name.
 
     Example:

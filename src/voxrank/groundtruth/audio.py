@@ -21,7 +21,7 @@ class AudioBatch:
 
     Attributes:
         ids: ids of the utterances.
-        windows: their audio, at the model's rate, padded with silence to one length if the model cannot mask padding.
+        windows: their audio, at the model's rate, padded with silence to one length unless the model handles mixed lengths.
         samples: length of each utterance within its window.
     """
 

@@ -1,7 +1,7 @@
 """Metrics of a trial: accuracy, or error rates of units and of words.
 
 An error rate is the minimum number of substitutions, deletions and insertions, divided by the number of units in the
-references, over all utterances together, as jiwer counts them.
+references. Both are summed over all utterances, as jiwer does.
 """
 
 from __future__ import annotations

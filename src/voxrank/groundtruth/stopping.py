@@ -13,10 +13,10 @@ LEAST_FALL = 1e-3
 class EarlyStopping:
     """Stops training after some epochs without progress, and remembers the best epoch.
 
-    An epoch makes progress if its validation metric is the best so far, or if its validation loss is the lowest so far
-    and the best metric is not perfect yet. Until an epoch beats the untrained model, a training loss that is the lowest
-    so far is progress too. A head that starts at zero predicts the same for all utterances, and its metric changes only
-    after the loss has decreased for a while.
+    An epoch makes progress if its validation metric is the best so far. It also makes progress if its validation loss
+    is the lowest so far and the best metric is not perfect yet. Until an epoch beats the untrained model, a training
+    loss that is the lowest so far is progress too. A head that starts at zero predicts the same for all utterances, and
+    its metric changes only after the loss has decreased for a while.
 
     The best epoch has the best validation metric; among equal ones, the lowest validation loss. The untrained model,
     which is epoch 0, comes last among equal ones.

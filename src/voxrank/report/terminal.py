@@ -234,7 +234,7 @@ def _missed(view: ClassView) -> Text:
 
 
 def held_from(curve: LearningCurve) -> Text:
-    """Return the amount of audio from which the first model by the curve's score stayed first."""
+    """Return a sentence with the amount of audio from which the curve's first model stayed first."""
     whole = _duration(curve.seconds[-1])
     text = Text(f"By {curve.score} ").append_text(plain(curve.models[0].model, width=28))
     if curve.held_from_s < curve.seconds[-1]:
