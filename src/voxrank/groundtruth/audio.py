@@ -21,7 +21,7 @@ class AudioBatch:
 
     Attributes:
         ids: ids of the utterances.
-        windows: their audio, at the model's rate, padded with silence to one length unless the model handles mixed lengths.
+        windows: their audio, at the model's rate, padded with silence to one length if the model needs it.
         samples: length of each utterance within its window.
     """
 

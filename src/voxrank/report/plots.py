@@ -29,7 +29,7 @@ def save_plots(validation: Validation, folder: Path) -> list[Path]:
     written = []
     for name, figure in (("scatter", scatter(validation)), ("ranks", ranks(validation))):
         path = folder / f"{name}.svg"
-        with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):  # about glyphs missing from the font
+        with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):  # about missing glyphs
             figure.savefig(temporary, format="svg", bbox_inches="tight", metadata={"Date": None})
         written.append(path)
     return written
