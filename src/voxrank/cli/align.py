@@ -1,4 +1,4 @@
-"""`voxrank align`: when each unit of transcripts is said."""
+"""The command `voxrank align`: time stamps for each unit of transcripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`voxrank cache`: what is kept of earlier runs, and how it goes."""
+"""The commands `voxrank cache`: list and delete the cached sketches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands whose help is in panels, whose `--json` may have a value, and whose misspelt names are guessed."""
+"""Base classes of the commands: help in panels, an optional value for `--json`, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from voxrank.errors import OptionError, did_you_mean
 
 JSON, STANDARD_OUTPUT, END = "--json", "-", "--"
 CONTEXT = {"help_option_names": ["--help", "-h"]}
-"""Of every command."""
+"""Click settings shared by all commands."""
 
 
 class Command(TyperCommand):
-    """One command."""
+    """A command with help panels and an optional value for `--json`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its options, panel by panel."""
+        """Return the options, sorted by panel."""
         return in_panels(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read what was typed; in completion, where it may end in an option without its value, all before that."""
+        """Parse the arguments; in completion, drop a last option that has no value yet."""
         if ctx.resilient_parsing and args and args[-1].startswith("-"):
             args = args[:-1]
         return super().parse_args(ctx, with_json_value(args))
 
 
 class Group(TyperGroup):
-    """Several commands."""
+    """A group of commands."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its options, panel by panel."""
+        """Return the options, sorted by panel."""
         return in_panels(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that was typed.
+        """Find the command with the given name.
 
         Raises:
-            OptionError: there is none of that name.
+            OptionError: there is no command with that name.
         """
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise OptionError(f"unknown command {args[0]!r}; {did_you_mean(args[0], self.commands)}")
@@ -47,7 +47,7 @@ class Group(TyperGroup):
 
 
 def in_panels(params: list[Any]) -> list[Any]:
-    """Options sorted by their panel; flags, which have no value, are shown without the kind of one."""
+    """Sort options by their panel, and hide the type name of flags, which have no value."""
     for param in params:
         if getattr(param, "is_flag", False) and param.metavar is None:
             param.metavar = ""
@@ -57,10 +57,10 @@ def in_panels(params: list[Any]) -> list[Any]:
 
 
 def with_json_value(args: list[str]) -> list[str]:
-    """The same arguments, where a bare `--json` has the value "-".
+    """Give a bare `--json` the value "-".
 
-    What follows it is its value only if it is "-" or ends in ".json", so that it is never taken for the data;
-    `--json=FILE` takes any name.
+    The following argument is the value only if it is "-" or ends in ".json", so that the data are never taken for it.
+    `--json=FILE` accepts any name.
 
     Example:
         >>> with_json_value(["--json", "train.csv", "--json", "a.json", "--json=b"])

@@ -1,4 +1,4 @@
-"""Options that several commands take, and where they print."""
+"""Options shared by several commands, and the output streams."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from voxrank.errors import OptionError, RequestError, VoxrankError, is_harmless,
 
 
 def checked_json(where: str | None) -> str | None:
-    """The value of `--json`, refused before anything is done where it cannot be written.
+    """Return the value of `--json`; refuse it before the run starts if the file cannot be written.
 
     Raises:
-        OptionError: it is no file that can be written.
+        OptionError: the value is not a file that can be written.
     """
     if where is not None and where != STANDARD_OUTPUT:
         if not where or Path(where).is_dir():
@@ -199,21 +199,24 @@ TrustOption = Annotated[
 
 
 def out() -> Console:
-    """Standard output."""
+    """Return a console on standard output."""
     return Console(highlight=False)
 
 
 def err() -> Console:
-    """Standard error: progress and notes."""
+    """Return a console on standard error, for progress and notes."""
     return Console(stderr=True, highlight=False)
 
 
 def give_json(where: str | None, content: str | dict[str, Any]) -> bool:
-    """Print JSON, or write it to a file, as `--json` says; whether standard output is taken by it.
+    """Print JSON, or write it to a file, according to `--json`.
 
     Args:
-        where: the option's value: "-" for standard output, a file, or None for neither.
-        content: to say; JSON already where it is text.
+        where: value of the option: "-" for standard output, a file, or None for neither.
+        content: content to write; a string is JSON already.
+
+    Returns:
+        Whether the JSON was printed on standard output.
     """
     if where is None:
         return False
@@ -228,7 +231,10 @@ def give_json(where: str | None, content: str | dict[str, Any]) -> bool:
 
 
 def print_json(text: str) -> None:
-    """Print JSON on standard output; in escapes where its encoding lacks a character, or where one steers terminals."""
+    """Print JSON on standard output.
+
+    Escapes replace characters that the encoding lacks and characters that control terminals.
+    """
     text = "\n".join(line if line.isprintable() else _in_escapes(line) for line in text.split("\n"))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -242,9 +248,9 @@ def _in_escapes(line: str) -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """One line for each message, whatever the names in it hold; the lines of a traceback are kept."""
+    """Formats each message as one line, whatever names it contains; tracebacks keep their lines."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's own name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, name defined by logging
         record.message = one_line(record.message)
         return super().formatMessage(record)
 
@@ -254,9 +260,9 @@ class _LineFormatter(logging.Formatter):
 
 @contextmanager
 def log_to(folder: Path) -> Iterator[None]:
-    """Write the package's log to `run.log` in `folder` when a run is done or has failed, and why it failed.
+    """Write the package's log to `run.log` in `folder` when a run completes or fails, with the reason for a failure.
 
-    A request that is refused and a run that is interrupted leave the folder as it was.
+    A refused request or an interrupted run leaves the folder unchanged.
     """
     text = StringIO()
     handler = logging.StreamHandler(text)

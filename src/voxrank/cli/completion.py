@@ -1,4 +1,4 @@
-"""What shells complete: names that are known without importing what they stand for."""
+"""Shell completion of names that are known without heavy imports."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from voxrank._support.plugins import plugin_names
 from voxrank.encoders.known import cached_hub_ids, model_names
 
 VARIABLE = "_VOXRANK_COMPLETE"
-"""By which a shell asks, as typer names it."""
+"""Environment variable with which a shell requests completion, as typer names it."""
 COLUMNS = {".csv": ",", ".tsv": "\t"}
-"""Ending of a manifest → what parts its columns."""
+"""File ending of a manifest → separator of its columns."""
 MOST_BYTES = 1 << 16
-"""Of a manifest's first line."""
+"""Maximum length of a manifest's first line that is read."""
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Models that are known, and folders here that hold one."""
+    """Complete known models, and local folders that contain a model."""
     return [*_starting(model_names(), incomplete), *_local_models(incomplete)]
 
 
 def complete_hub_model(incomplete: str) -> list[str]:
-    """Models of the hub that lie in its cache here."""
+    """Complete models in the local cache of the hub."""
     return _starting(cached_hub_ids(), incomplete)
 
 
 def complete_score(incomplete: str) -> list[str]:
-    """Scores, those of plug-ins too."""
+    """Complete scores, including those of plug-ins."""
     from voxrank.cli.rank import SCORES
 
     return _starting((*SCORES, *plugin_names("scores")), incomplete)
 
 
 def complete_aligner(incomplete: str) -> list[str]:
-    """Aligners, and the models of those that take one."""
+    """Complete aligners, and the models of those that take a model."""
     kind, colon, model = incomplete.partition(":")
     if colon and kind in ("flat", "ctc", "head"):
         return [f"{kind}:{name}" for name in complete_model(model)]
@@ -48,33 +48,33 @@ def complete_aligner(incomplete: str) -> list[str]:
 
 
 def complete_labels(incomplete: str) -> list[str]:
-    """Other labels to compare with."""
+    """Complete the labels of `--against`."""
     return ["jitter"] if incomplete and "jitter".startswith(incomplete) else complete_aligner(incomplete)
 
 
 def complete_device(incomplete: str) -> list[str]:
-    """Devices, whether they are here or not: to know that takes seconds."""
+    """Complete device names, without checking which devices exist, which would take seconds."""
     return _starting(("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps", "xpu"), incomplete)
 
 
 def complete_unit(incomplete: str) -> list[str]:
-    """Units of transcripts."""
+    """Complete units of transcripts."""
     return _starting(("char", "phone", "word", "tokens:"), incomplete)
 
 
 def complete_layers(incomplete: str) -> list[str]:
-    """Layers that every model has."""
+    """Complete layer lists that every model supports."""
     return _starting(("all", "all,mean", "all,mean,concat", "-1", "mean", "concat"), incomplete)
 
 
 def complete_column(ctx: Any, incomplete: str) -> list[str]:
-    """Columns of the manifest that was named."""
+    """Complete columns of the manifest on the command line."""
     data = ctx.params.get("data")
     return _starting(columns_of(Path(data)), incomplete) if isinstance(data, str) else []
 
 
 def columns_of(manifest: Path) -> tuple[str, ...]:
-    """Of a table; none where it is no table, or cannot be read."""
+    """Return the columns of a table; empty if the file is not a table or cannot be read."""
     between = COLUMNS.get(manifest.suffix.lower())
     with suppress(OSError, UnicodeDecodeError, csv.Error):
         if between is not None and manifest.is_file():
@@ -89,7 +89,7 @@ def _starting(names: Sequence[str], incomplete: str) -> list[str]:
 
 
 def _local_models(incomplete: str) -> Iterator[str]:
-    """Folders that hold a checkpoint, and folders on the way to one, spelled as they were begun."""
+    """Yield folders that contain a checkpoint, and parents of such folders, spelled as the user began them."""
     parent, slash, begun = incomplete.rpartition("/")
     with suppress(OSError):
         for path in sorted(Path(f"{parent}{slash}" or ".").iterdir()):
@@ -102,9 +102,9 @@ def _local_models(incomplete: str) -> Iterator[str]:
 
 @contextmanager
 def colons_joined() -> Iterator[None]:
-    """Where bash asks: join what it parted at colons, and print the ends of what is found, as it then wants them.
+    """Join the words that bash splits at colons, and print completions without the part before the last colon.
 
-    Bash takes a colon for the end of a word, so that "pack:wh" comes as three words, of which it replaces the last.
+    Bash ends a word at a colon. "pack:wh" arrives as three words, of which bash replaces only the last.
     """
     words, place = os.environ.get("COMP_WORDS"), os.environ.get("COMP_CWORD", "")
     if os.environ.get(VARIABLE) != "complete_bash" or words is None or not place.isdigit():
@@ -122,14 +122,14 @@ def colons_joined() -> Iterator[None]:
 
 
 def join_colons(words: list[str], place: int) -> tuple[list[str], int, str]:
-    """Words around colons as one.
+    """Join words around colons.
 
     Args:
-        words: as bash parts them.
-        place: of the word that is completed.
+        words: words as bash splits them.
+        place: index of the word to complete.
 
     Returns:
-        Words, the place of the one that is completed, and what stands in it before the part that bash completes.
+        The words, the index of the word to complete, and the prefix of that word that bash does not replace.
 
     Example:
         >>> join_colons(["voxrank", "rank", "-m", "pack", ":", "wh"], 5)

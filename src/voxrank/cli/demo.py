@@ -1,4 +1,4 @@
-"""`voxrank demo`: rank the embedded models on embedded speech."""
+"""The command `voxrank demo`: rank the embedded models on embedded speech."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def demo(
 
 
 def _activation() -> str:
-    """A line that puts `voxrank` on the search path of a shell, where it is not there already."""
+    """Return a line that puts `voxrank` on the shell's search path; empty if it is there already."""
     script = Path(sys.prefix) / "bin" / "activate"
     return f"  source {script}\n" if shutil.which("voxrank") is None and script.exists() else ""
 

@@ -1,4 +1,4 @@
-"""`voxrank export`: a saved ranking in another form."""
+"""The command `voxrank export`: write a saved ranking in another format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Form = Literal["markdown", "latex", "csv", "parquet", "json", "card", "finetune"]
 Table = Literal["models", "layers"]
-"""Those of `voxrank.results.ranking`, without the time that importing it takes."""
+"""Tables of `voxrank.results.ranking`, repeated here because importing that module takes time."""
 
 EPILOG = """
 Examples:
@@ -75,10 +75,10 @@ def export(
 
 
 def _check(to: Form, table: Table | None, out_file: Path | None, trust: Sequence[str] | None) -> None:
-    """Refuse options that do not go together.
+    """Refuse options that cannot be combined.
 
     Raises:
-        OptionError: some do not.
+        OptionError: two options cannot be combined.
     """
     if table is not None and to in ("json", "card", "finetune"):
         raise OptionError(f"--table is for markdown, latex, csv and parquet; leave it out with --to {to}")

@@ -1,4 +1,4 @@
-"""`voxrank inspect`: what would be read, before anything is encoded."""
+"""The command `voxrank inspect`: show what would be read, without encoding anything."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def inspect(
 
 
 def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
-    """What a data set holds, as plain values."""
+    """Summarise a data set as plain values."""
     seconds = [p.seconds for p in probed]
     return {
         "data": dataset.source,
@@ -122,7 +122,7 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
 
 
 def skip_notes(dataset: Dataset, skipped: Sequence[Skipped]) -> list[str]:
-    """Return what `voxrank rank` would say first, or refuse, where much of a data set is skipped."""
+    """Return the error or warning that `voxrank rank` would give where much of a data set is skipped."""
     from voxrank.data.skips import check_skips, skips_warning
 
     total = len(dataset) + len(set(dataset.skipped))
@@ -136,7 +136,7 @@ def skip_notes(dataset: Dataset, skipped: Sequence[Skipped]) -> list[str]:
 def sequence_facts(
     dataset: Dataset, options: SequenceOptions, audio: AudioCheck
 ) -> tuple[dict[str, int], list[str], tuple[Skipped, ...] | list[Skipped]]:
-    """Of transcripts or segments: how often each class is said, what `voxrank rank` would remark on, what it skips."""
+    """Return counts of each class, remarks of `voxrank rank`, and skipped utterances, for transcripts or segments."""
     from voxrank.alignment.preparation import Prepared, prepare
     from voxrank.targets.labels import remarks
 
@@ -150,7 +150,7 @@ def sequence_facts(
 
 
 def said(targets: Targets) -> dict[str, int]:
-    """How many segments each class has."""
+    """Return the number of segments of each class."""
     from voxrank.targets.timeline import UNLABELLED
 
     timelines = () if targets.timed is None else targets.timed.timelines
@@ -159,7 +159,7 @@ def said(targets: Targets) -> dict[str, int]:
 
 
 def problems(dataset: Dataset, probed: Sequence[Probed]) -> list[str]:
-    """What `voxrank rank` would refuse, or remark on, a line each."""
+    """Return the errors and remarks that `voxrank rank` would give, one per line."""
     from voxrank.targets.labels import remarks, utterance_targets
 
     try:

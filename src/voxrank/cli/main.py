@@ -1,4 +1,4 @@
-"""`voxrank`: the commands, and how they end."""
+"""The program `voxrank`: its commands, and its exit codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Examples:
 EXIT_FAILED = 1
 EXIT_WRONG_REQUEST = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-"""As shells count it."""
+"""Exit code of an interrupted program, by the convention of shells."""
 
 app = typer.Typer(
     name="voxrank",
@@ -53,7 +53,7 @@ Function = TypeVar("Function", bound=Callable[..., None])
 
 
 class _InterruptedError(Exception):
-    """Ctrl-C, told apart before typer answers it in its own way."""
+    """Raised for Ctrl-C, so that typer does not handle it in its own way."""
 
 
 def _interruptible(command: Function) -> Function:
@@ -100,12 +100,13 @@ def main(
 
 
 def exit_code(arguments: list[str] | None = None) -> int:
-    """Run a command line and give its exit code: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
+    """Run a command line and return its exit code.
 
-    A failure is one line on standard error.
+    The codes are 0 (done), 1 (the run failed), 2 (the request was invalid) and 130 (interrupted). A failure is reported
+    in one line on standard error.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks is shown as "?", not a failure
+        if isinstance(stream, TextIOWrapper):  # show "?" where the encoding lacks a character; do not fail
             stream.reconfigure(errors="replace")
     try:
         code = _run(arguments)
@@ -119,7 +120,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
 
 @cached
 def _command() -> Any:
-    """Build the commands from their functions, which takes a while, once."""
+    """Build the commands from their functions, once, because this takes a while."""
     return get_command(app)
 
 
@@ -143,7 +144,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _turn_off_standard_output() -> None:
-    """What waits to be written would fail once more when Python exits."""
+    """Redirect standard output to nowhere, so that buffered output does not fail again when Python exits."""
     with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 

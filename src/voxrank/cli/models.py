@@ -1,4 +1,4 @@
-"""`voxrank models`: what can be named, and what a model holds."""
+"""The command `voxrank models`: list the kinds of model, or the layers of one model."""
 
 from __future__ import annotations
 

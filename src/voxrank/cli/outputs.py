@@ -1,4 +1,4 @@
-"""What a ranking is made into once it is there: a script for its winner, a run of MLflow."""
+"""Further outputs of a ranking: a script that fine-tunes the winner, and a run in MLflow."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What was asked for.
+    """The requested outputs.
 
     Attributes:
-        then: file of the script; None: none.
+        then: file of the script; None: no script.
         mlflow: experiment or tracking URI; None: nothing is logged.
         trust: names of the models whose own code may run.
     """
@@ -30,15 +30,15 @@ class Outputs:
     trust: tuple[str, ...] = ()
 
     def check(self, models: Sequence[str], folder: Path | None = None, *, segments: str | None = None) -> None:
-        """Make sure that all of it can be made, before any work is done for it; nothing is made here.
+        """Check that all outputs can be written, before the run starts; nothing is written here.
 
         Args:
-            models: that are to be ranked.
-            folder: that the ranking is to be saved in, and that is made for it.
-            segments: timed ones, by which they are to be ranked.
+            models: models to rank.
+            folder: folder where the ranking will be saved, which is created for it.
+            segments: timed segments to rank by.
 
         Raises:
-            OptionError: it cannot.
+            OptionError: an output cannot be written.
         """
         if self.then is not None:
             from voxrank.integrations.finetune import check_tunable
@@ -55,14 +55,14 @@ class Outputs:
             Tracker.of(self.mlflow).check()
 
     def make(self, ranking: Ranking, folder: Path | None) -> None:
-        """Make it, and say so on standard error; where one thing fails, the others are made all the same.
+        """Write the outputs, and report them on standard error; if one fails, the others are still written.
 
         Args:
-            ranking: that is there now.
-            folder: in which it was saved.
+            ranking: the completed ranking.
+            folder: folder where it was saved.
 
         Raises:
-            RunError: the winner cannot be tuned, the script not be written, or MLflow not be reached any more.
+            RunError: the winner cannot be tuned, the script cannot be written, or MLflow can no longer be reached.
         """
         tried = [_failure(lambda: self._write_script(ranking)), _failure(lambda: self._log(ranking, folder))]
         failures = [failure for failure in tried if failure is not None]
@@ -102,14 +102,14 @@ NOTHING = Outputs()
 
 
 def check_new_file(path: Path, folder: Path | None = None) -> None:
-    """Make sure that nothing is at `path` and that a file can be.
+    """Check that no file exists at `path`, and that its folder exists.
 
     Args:
-        path: of the file.
-        folder: that will be there by then.
+        path: path of the file.
+        folder: folder that will exist by the time the file is written.
 
     Raises:
-        OptionError: something is, so that changes of hand could be lost; or there is no folder for it.
+        OptionError: a file exists, whose manual changes could be lost; or its folder does not exist.
     """
     if path.exists():
         raise OptionError(f"{path} is there already, and may have been edited; name another file, or move it")
@@ -119,10 +119,10 @@ def check_new_file(path: Path, folder: Path | None = None) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file completely or not at all.
 
     Raises:
-        OptionError: it cannot be written.
+        OptionError: the file cannot be written.
     """
     try:
         write_atomically(path, text)

@@ -1,4 +1,4 @@
-"""Which panel of `--help` each option stands in. An option that is new goes here."""
+"""The panels of `--help`, with their options. Add every new option here."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ _PLACES = {option: (place, panel) for place, (panel, options) in enumerate(PANEL
 
 
 def panel_of(options: list[str]) -> tuple[int, str | None]:
-    """Place and name of the panel of an option, by its spellings; behind all others, without a name, where none is."""
+    """Return position and name of an option's panel, by the option's spellings; last and None if it has no panel."""
     return next((_PLACES[option] for option in options if option in _PLACES), (len(PANELS), None))

@@ -1,4 +1,4 @@
-"""`voxrank rank`: the main job."""
+"""The command `voxrank rank`: rank models and their layers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ SCORES = (
     *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
     *("knn", "ncm", "loo", "gbc", "transrate", "swd", "frechet", "tsne"),
 )
-"""The names that are known without the seconds that importing the scores takes; the first one is the default."""
+"""Names of the scores, repeated here because importing the scores takes seconds; the first is the default."""
 EPILOG = """
 Examples:
 
@@ -310,10 +310,10 @@ def rank(
 
 
 def _port(watch_port: int | None, *, watch: bool) -> int | None:
-    """Of the page that is watched, 0 for any; None: there is none.
+    """Return the port of the page of `--watch`, 0 for any free port, or None without a page.
 
     Raises:
-        OptionError: there is none, and it has a port.
+        OptionError: a port is given without `--watch`.
     """
     if watch:
         return watch_port or 0
@@ -330,14 +330,14 @@ def run_and_show(
     watch_port: int | None = None,
     outputs: Outputs = NOTHING,
 ) -> None:
-    """Run a ranking under a progress bar, save it if asked, print it, and make what else was asked for.
+    """Run a ranking under a progress bar, save it if requested, print it, and write the other outputs.
 
     Args:
-        ranked: runs it.
-        out_dir: where it is saved.
-        json_out: where it goes as JSON.
-        watch_port: of the page that shows it while it grows, 0 for any; None: there is none.
-        outputs: what else.
+        ranked: function that runs the ranking.
+        out_dir: folder where the ranking is saved.
+        json_out: destination of the ranking as JSON.
+        watch_port: port of the page that shows the ranking while it grows, 0 for any free port; None: no page.
+        outputs: further outputs.
     """
     if out_dir is not None:
         from voxrank.results.ranking import check_folder
@@ -362,7 +362,7 @@ def _watched(ranked: Callable[[Progress], Ranking], live: LiveView | None) -> Ra
 
 
 def _live(stack: ExitStack, port: int | None) -> LiveView | None:
-    """A page that is served until the stack ends; its address is told on standard error."""
+    """Serve a page until the stack ends, and print its address on standard error."""
     if port is None:
         return None
     from voxrank.report.live import LiveView

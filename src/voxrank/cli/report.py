@@ -1,4 +1,4 @@
-"""`voxrank report`: the page of a ranking that was saved, made anew."""
+"""The command `voxrank report`: write the page of a saved ranking again."""
 
 from __future__ import annotations
 

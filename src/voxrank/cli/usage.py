@@ -1,4 +1,4 @@
-"""What was typed and cannot be, as one line in voxrank's own words: what was expected, what came, what to do."""
+"""Messages in one line for errors in the command line: what was expected, what came, what to do."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typer import TyperException
 from voxrank.errors import did_you_mean
 
 NUMBERS = {"valid integer": "a whole number", "valid number": "a number"}
-"""What typer says → what voxrank says."""
+"""Wording of typer → wording of voxrank."""
 _CHOICE = re.compile(r"(?:Value error, )?(?P<got>'.*'|\".*\") is not one of (?P<known>.*?)\.?", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((?P<got>.*)\)", re.DOTALL)
 
 
 def usage_line(error: TyperException, arguments: Sequence[str]) -> str:
-    """One line of an error in the use of the command line.
+    """Return one line that explains an error in the command line.
 
     Args:
-        error: as typer raises it.
-        arguments: that were typed.
+        error: the error that typer raised.
+        arguments: the arguments that the user typed.
     """
     ctx = getattr(error, "ctx", None)
     see = "" if ctx is None else f"; see `{ctx.command_path} --help`"
@@ -46,7 +46,7 @@ def _said(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
 
 def _of_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -> str:
     name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
-    if not error.message:  # that is how typer says that it is missing
+    if not error.message:  # typer reports a missing parameter with an empty message
         return f"expected {name}, got nothing: {param.help or 'it is needed'}".rstrip(".")
     choice = _CHOICE.fullmatch(error.message)
     if choice is not None:
@@ -61,7 +61,7 @@ def _of_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -
 
 
 def _given(spellings: Sequence[str], arguments: Sequence[str]) -> str:
-    """The last value that was typed for an option."""
+    """Return the last value that was typed for an option."""
     found = ""
     for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""`voxrank validate`: fine-tune for real, and see what the scores are worth."""
+"""The command `voxrank validate`: fine-tune models, and measure how far the scores agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways out of a ranking: tables as text and files, pictures, notebooks, model cards.
+"""Exports of a ranking: tables as text and files, pictures, notebooks, model cards.
 
-They take data frames and plain values, as `voxrank.results.ranking` makes them, and know nothing of rankings.
+The functions take data frames and plain values from `voxrank.results.ranking`, and do not depend on rankings.
 """

@@ -1,4 +1,4 @@
-"""A snippet for the card of the model that was tuned: which base it has, and how that was chosen."""
+"""A snippet for the card of the tuned model: its base model, and how that was chosen."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 TAGS = ("voxrank", "speech")
 PIPELINES = {"classification": "audio-classification", "transcription": "automatic-speech-recognition"}
-"""Task → what the hub calls it; others have no name there."""
+"""Task → its name on the hub; other tasks have no name there."""
 _NO_DIGIT = re.compile(r"[^0-9a-f]")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card tells of a ranking.
+    """The facts about a ranking in a model card.
 
     Attributes:
-        base_model: hub id of the model to tune; None where it is not on the hub.
+        base_model: hub id of the model to tune; None if it is not on the hub.
         task: as `Ranking.task`.
         verdict: one sentence.
-        models: one row for each, best first.
-        method: how it was ranked, in whole sentences.
-        version: of voxrank.
-        fingerprint: of the data.
+        models: table with one row per model, best first.
+        method: method of the ranking, in full sentences.
+        version: version of voxrank.
+        fingerprint: fingerprint of the data.
     """
 
     base_model: str | None
@@ -45,7 +45,7 @@ class Facts:
 
 
 def hub_id(spec: str) -> str | None:
-    """The spec, where it may be a hub id and is no directory here.
+    """Return the spec if it may be a hub id and is not a local directory; otherwise None.
 
     Example:
         >>> hub_id("facebook/hubert-base-ls960"), hub_id("./mine")
@@ -55,9 +55,9 @@ def hub_id(spec: str) -> str | None:
 
 
 def model_card(facts: Facts) -> str:
-    """YAML front matter and a section in Markdown, for the README.md of a repository on the Hugging Face hub.
+    """Return YAML front matter and a section in Markdown, for the README.md of a repository on the Hugging Face hub.
 
-    No metrics are in it: scores say which model to tune, not how well the tuned one does.
+    The snippet contains no metrics, because scores show which model to tune, not how well the tuned model performs.
     """
     front = [] if facts.base_model is None else [f"base_model: {_yaml(facts.base_model)}"]
     front += [f"pipeline_tag: {PIPELINES[facts.task]}"] if facts.task in PIPELINES else []
@@ -74,5 +74,5 @@ def model_card(facts: Facts) -> str:
 
 
 def _yaml(text: str) -> str:
-    """A text in double quotes: JSON's are YAML's, where no character needs an escape of two halves."""
+    """Return a text in double quotes; JSON strings are valid YAML unless a character needs a surrogate pair."""
     return json.dumps(one_line(text), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Scores of layers as curves: drawn with matplotlib, and as small pictures in SVG."""
+"""Curves of scores over layers, drawn with matplotlib or as small pictures in SVG."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ BAND_OPACITY = 0.15
 DOTS_PER_INCH = 150
 
 WIDTH, HEIGHT, MARGIN = 120, 28, 4
-"""Of small pictures, in pixels."""
+"""Size of small pictures, in pixels."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A score over the layers of a model.
+    """The scores of one model over its layers.
 
     Attributes:
         model: the spec.
-        layers: in order; several together ("mean", "concat") behind the others.
-        values: of the score.
-        low, high: ends of the intervals; None where there are none.
-        best: place of the best layer.
+        layers: layers in order; joint layers ("mean", "concat") after the others.
+        values: values of the score.
+        low, high: ends of the intervals; None without intervals.
+        best: index of the best layer in `layers`.
     """
 
     model: str
@@ -44,13 +44,13 @@ class Curve:
 
 
 def curves(layers: pd.DataFrame, score: str, models: Sequence[str], *, higher_is_better: bool) -> list[Curve]:
-    """A curve for each model.
+    """Return a curve for each model.
 
     Args:
-        layers: one row for each, in any order.
-        score: a column.
-        models: in the order wanted.
-        higher_is_better: of the score.
+        layers: table with one row per layer, in any order.
+        score: name of a column.
+        models: models in the desired order.
+        higher_is_better: direction of the score.
     """
     return [_curve(layers[layers["model"] == model], score, model, higher_is_better) for model in models]
 
@@ -70,13 +70,13 @@ def _place(layer: int | str) -> tuple[bool, int, str]:
 
 
 def draw(found: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_is_better: bool = True) -> Axes:
-    """Draw curves: their intervals as bands, the best layer of each as a dot.
+    """Draw curves, with their intervals as bands and the best layer of each as a dot.
 
     Args:
         found: the curves.
-        score: its name.
-        ax: to draw on; None: a figure of its own, which notebooks show and pyplot does not know.
-        higher_is_better: of the score.
+        score: name of the score.
+        ax: axes to draw on; None: axes of a new figure, which notebooks show and pyplot does not register.
+        higher_is_better: direction of the score.
 
     Returns:
         The axes; `.figure.savefig("layers.svg")` writes them.
@@ -90,7 +90,7 @@ def draw(found: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_i
     names = _positions(found)
     for curve in found:
         places = [names[layer] for layer in curve.layers]
-        indices = sum(not isinstance(layer, str) for layer in curve.layers)  # layers together are no step of a line
+        indices = sum(not isinstance(layer, str) for layer in curve.layers)  # lines do not connect joint layers
         (line,) = axes.plot(places[:indices], curve.values[:indices], marker=".", label=_escaped(curve.model))
         colour = line.get_color()
         axes.plot(places[indices:], curve.values[indices:], ".", color=colour)
@@ -114,7 +114,7 @@ def _label(axes: Any, names: dict[int | str, int], score: str) -> None:
 
 
 def _positions(found: Sequence[Curve]) -> dict[int | str, int]:
-    """Layer → where it is on the axis: layers together come behind the last one of any model."""
+    """Return the position of each layer on the axis; joint layers come after the last layer of any model."""
     layers = sorted({layer for curve in found for layer in curve.layers}, key=_place)
     behind = max((layer for layer in layers if not isinstance(layer, str)), default=-1)
     together = [layer for layer in layers if isinstance(layer, str)]
@@ -124,7 +124,7 @@ def _positions(found: Sequence[Curve]) -> dict[int | str, int]:
 
 
 def _own_axes() -> Any:
-    """Axes of a figure that pyplot does not know, so that nothing global changes and no display is needed."""
+    """Return axes of a figure outside pyplot, so that no global state changes and no display is needed."""
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -133,7 +133,7 @@ def _own_axes() -> Any:
 
         def _repr_png_(self) -> bytes:
             picture = BytesIO()
-            with warnings.catch_warnings(action="ignore"):  # of letters that its font lacks
+            with warnings.catch_warnings(action="ignore"):  # about glyphs missing from the font
                 figure.savefig(picture, format="png", dpi=DOTS_PER_INCH)
             return picture.getvalue()
 
@@ -142,13 +142,13 @@ def _own_axes() -> Any:
 
 
 def _escaped(name: str) -> str:
-    """A name that matplotlib takes for no formula, and does not leave out of a legend for its first character."""
+    """Return a name that matplotlib neither reads as a formula nor hides from a legend because of a leading "_"."""
     text = one_line(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 
 def sparkline(curve: Curve) -> str:
-    """A curve as SVG to be put into a page, in the colour of the text around it; names are not in it."""
+    """Return a curve as SVG in the colour of the surrounding text; the SVG contains no names."""
     low, high = min(curve.values), max(curve.values)
     reach, steps = high - low or 1.0, max(1, len(curve.values) - 1)
     points = [

@@ -1,4 +1,4 @@
-"""A ranking as HTML for notebooks, light or dark: no script, no style but its own, nothing from elsewhere."""
+"""HTML of a ranking for notebooks, light or dark, without scripts, style sheets or external files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CELL = "padding:2px 10px;text-align:{}"
 
 
 def html(models: pd.DataFrame, found: Sequence[Curve], verdict: str, about: str) -> str:
-    """A table of the models with small curves of their layers, what they come to, and what they are of.
+    """Return a table of the models with small curves of their layers, the verdict and a line about the data.
 
     Args:
-        models: one row for each, best first.
-        found: curve of each, in the same order.
+        models: table with one row per model, best first.
+        found: curve of each model, in the same order.
         verdict: one sentence.
-        about: what was ranked, in one line.
+        about: description of the data, in one line.
     """
     headings, *rows = readable(models)
     sides = ["left" if heading in LEFT else "right" for heading in headings]

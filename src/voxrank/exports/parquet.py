@@ -1,4 +1,4 @@
-"""Data frames → Parquet, with what made them in the file's metadata."""
+"""Writes data frames to Parquet, with their origin in the file's metadata."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "voxrank"
-"""Of the metadata: a JSON object."""
+"""Key of the metadata, whose value is a JSON object."""
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str], about: dict[str, Any]) -> None:
-    """Write a table into a Parquet file that appears whole or not at all.
+    """Write a table into a Parquet file, completely or not at all.
 
-    The column `layer` holds the index of a layer, and nothing where several were taken together; those are named in a
-    column of its own, `joint`. So each column is of one type, whatever was ranked.
+    The column `layer` contains the index of a layer. It is empty for joint layers, whose names are in the column
+    `joint`. Each column therefore has a single type for every ranking.
 
     Args:
-        table: its rows.
-        path: of the file.
-        about: what is kept in the metadata, under "voxrank", as JSON.
+        table: the table.
+        path: path of the file.
+        about: metadata, stored as JSON under "voxrank".
 
     Raises:
         OptionError: pyarrow is not installed, or the file cannot be written.
@@ -49,12 +49,12 @@ def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str], about: dict
 
 
 def _one_type_each(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy with whole numbers in `layer`, and names of several layers together in `joint`."""
+    """Return a copy with whole numbers in `layer`, and names of joint layers in `joint`."""
     import pandas as pd
 
     indices = [None if isinstance(layer, str) else layer for layer in table["layer"]]
     joint = [layer if isinstance(layer, str) else None for layer in table["layer"]]
     changed = table.assign(layer=pd.Series(indices, dtype="Int64", index=table.index))
     changed.insert(list(changed.columns).index("layer") + 1, "joint", pd.Series(joint, dtype="str", index=table.index))
-    empty = [name for name in changed.columns if changed[name].dtype == object]  # intervals that are not there
+    empty = [name for name in changed.columns if changed[name].dtype == object]  # columns of intervals without values
     return changed.astype(dict.fromkeys(empty, "float64"))

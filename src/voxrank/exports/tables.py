@@ -1,4 +1,4 @@
-"""Data frames → CSV, Markdown and LaTeX. What a name holds stays text in each of them."""
+"""Converts data frames to CSV, Markdown and LaTeX. Names are escaped, so that they remain plain text in each format."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
-"""What a cell begins with that a spreadsheet may run."""
+"""First characters of a cell that a spreadsheet may execute."""
 
 LOW, HIGH = "_low", "_high"
-"""What the columns of an interval are called after that of their value."""
+"""Suffixes of the columns of an interval, after the name of their value."""
 
 NONE = "–"
-"""In tables for people, where there is nothing."""
+"""Sign for a missing value, in tables for people."""
 
 HEADINGS = {"model": "Model", "layer": "Layer", "name": "Name", "dim": "Dim"}
-"""Column → what people read above it."""
+"""Column → its heading, in tables for people."""
 
 LEFT = ("Model", "Name")
-"""Headings of text; the other columns are aligned to the right."""
+"""Headings of text columns; the other columns are aligned to the right."""
 
 MINUS = "\N{MINUS SIGN}"
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>~$#]|&(?=[#\w])|:(?=//)|(?<=www)\.")
 _REFERENCES = re.compile(r"[@#](?=[^\W_])")
-"""What GitHub makes a link of, and tells people of, whether it is escaped or not; a space of no width parts it."""
+"""Mentions and references, which GitHub links even if escaped; a zero-width space separates them."""
 _LIGATURES = re.compile(r"([-,])(?=\1)")
-"""What LaTeX would join: two hyphens become a dash, two commas a quotation mark."""
+"""Characters that LaTeX joins: two hyphens become a dash, two commas a quotation mark."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -51,7 +51,7 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
-    "[": "{[}",  # at the start of a row, an argument of the command that ends the row before
+    "[": "{[}",  # at the start of a row, "[" is an argument of the command that ends the previous row
     "*": "{*}",
     "–": r"\textendash{}",
     MINUS: "$-$",
@@ -59,12 +59,12 @@ _LATEX = {
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """CSV with a header line, safe to open in a spreadsheet."""
+    """Return CSV with a header line, safe to open in a spreadsheet."""
     return for_spreadsheets(table).to_csv(index=False, lineterminator="\n")
 
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy whose text is one line in each cell, and no formula to a spreadsheet; numbers stay as they are."""
+    """Return a copy in which each text is one line and not a formula for a spreadsheet; numbers are unchanged."""
     return table.map(_no_formula).rename(columns=_no_formula)
 
 
@@ -76,9 +76,9 @@ def _no_formula(cell: Any) -> Any:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table for people: numbers rounded, the interval of the first score, tied ranks as one.
+    """Return a Markdown table for people: rounded numbers, the interval of the first score, and shared ranks for ties.
 
-    Tables are not in CommonMark itself; GitHub, the Hugging Face hub and Jupyter have them.
+    CommonMark does not include tables; GitHub, the Hugging Face hub and Jupyter support them.
     """
     headings, *rows = [[markdown_escaped(cell) for cell in row] for row in readable(table)]
     rules = ["---:" if right else "---" for right in _to_the_right(table)]
@@ -86,7 +86,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def markdown_escaped(text: str) -> str:
-    r"""Text that Markdown, and HTML in it, takes for nothing but text.
+    r"""Escape text, so that Markdown, and HTML in it, show it unchanged.
 
     Example:
         >>> print(markdown_escaped("a_b <script>"))
@@ -97,7 +97,7 @@ def markdown_escaped(text: str) -> str:
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A LaTeX `tabular` for people, as `markdown`; its rules are those of the package booktabs."""
+    """Return a LaTeX `tabular` for people, as `markdown` does; its rules need the package booktabs."""
     headings, *rows = [" & ".join(map(latex_escaped, row)) + r" \\" for row in readable(table)]
     columns = "".join("r" if right else "l" for right in _to_the_right(table))
     lines = [
@@ -114,7 +114,7 @@ def latex(table: pd.DataFrame) -> str:
 
 
 def latex_escaped(text: str) -> str:
-    r"""Text that LaTeX prints as it is, in a font that has its letters.
+    r"""Escape text, so that LaTeX prints it unchanged, in a font that has its letters.
 
     Example:
         >>> print(latex_escaped("50 % of a_b"))
@@ -125,12 +125,12 @@ def latex_escaped(text: str) -> str:
 
 
 def scores_of(table: pd.DataFrame) -> list[str]:
-    """The columns that are scores: those beside which their interval is."""
+    """Return the columns that are scores, which have the columns of an interval."""
     return [name for name in table.columns if {f"{name}{LOW}", f"{name}{HIGH}"} <= set(table.columns)]
 
 
 def readable(table: pd.DataFrame) -> list[list[str]]:
-    """A table as people read it: headings, then the cells of each row, none of them escaped."""
+    """Return a table for people: headings, then the cells of each row, without escapes."""
     columns = _columns(table)
     rows: list[Any] = table.to_dict("records")
     return [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
@@ -141,7 +141,7 @@ def _to_the_right(table: pd.DataFrame) -> list[bool]:
 
 
 def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
-    """Heading → what makes a cell of a row."""
+    """Return a function for each heading that formats a cell from a row."""
     cells: dict[str, Callable[[dict[str, Any]], str]] = {}
     if "tied_from" in table.columns:
         cells["Rank"] = lambda row: ranks(row["tied_from"], row["tied_to"])
@@ -160,22 +160,22 @@ def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
 
 
 def ranks(first: int, last: int) -> str:
-    """One rank, or the first and the last of those that cannot be told apart."""
+    """Format a rank, or the first and the last rank of tied models."""
     return str(first) if first == last else f"{first}–{last}"
 
 
 def percent(share: float | None) -> str:
-    """A share in whole per cent."""
+    """Format a share in whole per cent."""
     return NONE if share is None or isnan(share) else f"{100 * share:.0f} %"
 
 
 def number(value: float) -> str:
-    """A score, with a true minus sign."""
+    """Format a score, with a true minus sign."""
     return f"{value:.4f}".replace("-", MINUS)
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """The ends of an interval."""
+    """Format the ends of an interval."""
     if low is None or high is None or isnan(low) or isnan(high):  # data frames write None as NaN
         return NONE
     return f"{number(low)} to {number(high)}"

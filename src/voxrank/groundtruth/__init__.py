@@ -1,4 +1,4 @@
-"""Fine-tuning, the ground truth that scores are judged by. It needs the extra `validate`."""
+"""Fine-tuning, the ground truth against which scores are measured. It needs the extra `validate`."""
 
 from importlib.util import find_spec
 

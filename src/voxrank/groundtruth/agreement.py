@@ -1,14 +1,14 @@
-"""How far scores, made without fine-tuning, agree with what fine-tuning gives.
+"""Measures of agreement between scores and the results of fine-tuning.
 
-Two lists over the same candidates are compared: the scores (C,), and the truth, which fine-tuning with S seeds gives as
-(C, S). A correlation of ranks says how alike the orders are; the regret says what is lost by trusting the score; the
-reliability says how well the truth agrees with itself, which no score can beat.
+Two lists over the same candidates are compared: the scores (C,), and the truth, which fine-tuning with S seeds gives
+as (C, S). A rank correlation measures how similar the orders are. The regret is the loss from trusting the score. The
+reliability is how well the truth agrees with itself, which limits every score.
 
-In the single functions the scores are higher for better; `agreement` takes either direction. What cannot be told is
-None, never NaN. Missing truths are left out and counted, never filled in.
+In the single functions, higher scores are better; `agreement` accepts either direction. Undefined values are None,
+never NaN. Missing truths are left out and counted, never filled in.
 
-Source of the attenuation by noise: Spearman, "The proof and measurement of association between two things", American J.
-of Psychology 15, 1904.
+Source of the attenuation by noise: Spearman, "The proof and measurement of association between two things", American
+J. of Psychology 15, 1904.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from voxrank.scores.estimate import CONFIDENCE
 Interval = tuple[float, float]
 
 TOP = 3
-"""Candidates whose recall `agreement` gives."""
+"""Number of best candidates whose recall `agreement` returns."""
 
 
 @dataclass(frozen=True)
 class Regret:
-    """What is lost by fine-tuning the candidate that the score puts first instead of the best one; 0 is best.
+    """The loss from fine-tuning the first candidate by score instead of the best one; 0 is best.
 
     Attributes:
-        absolute: in the task's own metric: best minus chosen, or chosen minus best of an error rate.
-        relative: share of the best candidate's correctness that is lost; None where that is not above 0.
-        of_chance: as a share of what a candidate picked at random loses on average: 0 is the best, 1 as bad as chance;
-            None where all candidates are equal.
+        absolute: loss in the task's metric: best minus chosen, or chosen minus best of an error rate.
+        relative: share of the best candidate's correctness that is lost; None if that correctness is not above 0.
+        of_chance: loss divided by the mean loss of a random candidate: 0 is best, 1 is as bad as chance; None if all
+            candidates are equal.
     """
 
     absolute: float
@@ -59,13 +59,13 @@ class Regret:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How well the truth agrees with itself.
+    """The agreement of the truth with itself.
 
     Attributes:
-        one_seed: mean Spearman correlation between two seeds.
-        all_seeds: the same between means over all the seeds, S·r/(1 + (S−1)·r) (Spearman-Brown); 0 where r is not above
-            0.
-        ceiling: √all_seeds, what a score that knows the noiseless truth is expected to reach against this one.
+        one_seed: mean Spearman correlation r between two seeds.
+        all_seeds: the correlation between means over all seeds, S·r/(1 + (S−1)·r) (Spearman-Brown); 0 if r is not
+            above 0.
+        ceiling: √all_seeds, the expected correlation of the noiseless truth with this truth.
         seeds: S, the harmonic mean over the candidates.
     """
 
@@ -77,10 +77,10 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Chance:
-    """What a random order is expected to reach.
+    """The expected values of a random order.
 
     Attributes:
-        spearman, recall, regret: as those of `Agreement`.
+        spearman, recall, regret: as in `Agreement`.
     """
 
     spearman: float
@@ -90,22 +90,23 @@ class Chance:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of a score with the truth; correlations are positive where the better score goes with the better truth.
+    """The agreement of a score with the truth; correlations are positive if better scores go with better truths.
 
     Attributes:
-        n: candidates with a score and a truth; all figures are about these.
-        without_score, without_truth: candidates left out for want of a score, or of any truth.
-        spearman: with the mean over seeds.
+        n: number of candidates with a score and a truth; all values refer to these.
+        without_score, without_truth: numbers of candidates left out because they lack a score, or every truth.
+        spearman: correlation with the mean over seeds.
         spearman_over_seeds: 95 % interval over other seeds; None with one seed.
-        spearman_over_candidates: 95 % interval over other candidates and seeds. Layers of one model resemble each
-            other, and below ten candidates a bootstrap is rough: at least so much is unknown.
-        spearman_tied: with the truth in which candidates that seeds cannot tell apart are tied (`tied_truth`).
-        groups: how many groups seeds do tell apart; None with one seed.
+        spearman_over_candidates: 95 % interval over other candidates and seeds. It is a lower bound of the uncertainty:
+            layers of one model resemble each other, and a bootstrap is rough with fewer than ten candidates.
+        spearman_tied: correlation with the truth in which candidates that seeds cannot distinguish are tied
+            (`tied_truth`).
+        groups: number of groups that seeds distinguish; None with one seed.
         kendall: τ-b.
-        weighted_kendall: the same with more weight on the best candidates.
-        regret, recall: of the first, and of the first three; None without candidates.
-        reliability: of the truth; None with one seed.
-        chance: beside `regret` and `recall`; None without candidates.
+        weighted_kendall: Kendall's τ with more weight on the best candidates.
+        regret, recall: regret of the first candidate, recall of the first three; None without candidates.
+        reliability: agreement of the truth with itself; None with one seed.
+        chance: expected `regret` and `recall` of a random order; None without candidates.
     """
 
     n: int
@@ -125,21 +126,24 @@ class Agreement:
 
 
 def regret(scores: ArrayLike, truth: ArrayLike, *, truth_higher_is_better: bool = True) -> Regret:
-    """What is lost by trusting the score.
+    """Return the loss from trusting the score.
 
-    The absolute one is the honest headline: points of accuracy, or of error rate. The relative one divides by the
-    best candidate's correctness, which is the truth itself where higher is better, and 1 − error of an error rate, so
-    that accuracy and its error rate tell the same. Dividing by the best error instead would call 2 % against 1 % a loss
-    of 100 %; but where all candidates are nearly right, the relative loss looks small however bad the choice, and the
-    share of chance is the one to read.
+    The absolute regret, in points of accuracy or of error rate, is the main measure. The relative regret divides it by
+    the best candidate's correctness: the truth itself where higher is better, 1 − error for an error rate. Accuracy and
+    its error rate therefore give the same value. Dividing by the best error would call 2 % against 1 % a loss of 100 %.
+    Where all candidates are nearly perfect, the relative regret is small however bad the choice; then use the share of
+    chance.
 
     Args:
-        scores: (n,) higher for better. Where several are first together, what they lose on average.
+        scores: (n,) higher is better. If several are first together, their mean loss counts.
         truth: (n,) in the task's metric; an error rate as a fraction.
-        truth_higher_is_better: whether it is an accuracy, or an error rate.
+        truth_higher_is_better: True for an accuracy, False for an error rate.
+
+    Returns:
+        The absolute regret, the relative regret, and the regret as a share of chance.
 
     Raises:
-        OptionError: the two are not lists of as many numbers, or are empty.
+        OptionError: the two lists differ in length, or are empty.
 
     Example:
         >>> regret([3, 1, 2], [0.8, 0.6, 0.9]).absolute.__round__(3)
@@ -155,10 +159,10 @@ def regret(scores: ArrayLike, truth: ArrayLike, *, truth_higher_is_better: bool 
 
 
 def recall_at(scores: ArrayLike, truth: ArrayLike, k: int = TOP, *, truth_higher_is_better: bool = True) -> float:
-    """Share of the truth's k best that are among the k best by score; 1 where there are no more than k.
+    """Return the share of the k best by truth that are among the k best by score; 1 if there are no more than k.
 
-    Ties across the k-th place, on either side, are broken at random: the value is what that gives on average.
-    Arguments and errors as of `regret`; k is at least 1.
+    Ties across the k-th place, on either side, are broken at random: the value is the mean over all ways to break them.
+    Arguments and errors are as for `regret`; k is at least 1.
 
     Example:
         >>> recall_at([5, 4, 3, 2], [0.9, 0.2, 0.8, 0.7], k=2)
@@ -173,25 +177,26 @@ def recall_at(scores: ArrayLike, truth: ArrayLike, k: int = TOP, *, truth_higher
 
 
 def tied_truth(values: ArrayLike, *, higher_is_better: bool = True) -> Array:
-    """The truth, with candidates tied that seeds cannot tell apart.
+    """Return the truth, in which candidates that seeds cannot distinguish are tied.
 
-    The spread of one seed is pooled over the candidates: s² = Σ (x − its candidate's mean)² / Σ (S_c − 1). From the
-    best on, a candidate joins the group while its mean is within the least significant difference of that of the
-    group's first, t_{.975} · s · √(1/S_first + 1/S_c), which is t_{.975} · √2 · standard error for equal S; else it
-    begins the next group. Each group takes the mean of its candidates. The 5 % are those of one comparison: of eight
-    equal candidates, luck splits one off in half of all studies. Seeds are not paired: what they share between
-    candidates counts as noise, which errs to more ties.
+    The spread of one seed is pooled over the candidates: s² = Σ (x − its candidate's mean)² / Σ (S_c − 1). Grouping
+    begins at the best candidate. A candidate joins the group while its mean is within the least significant difference
+    of the mean of the group's first: t_{.975} · s · √(1/S_first + 1/S_c), which is t_{.975} · √2 · standard error for
+    equal S. Otherwise it begins the next group. Each group takes the mean of its candidates.
+
+    The 5 % apply to a single comparison: with eight equal candidates, chance separates one of them in half of all
+    studies. Seeds are not paired: variation that candidates share counts as noise, which leads to more ties.
 
     Args:
         values: (C, S) with NaN where a trial failed.
-        higher_is_better: where grouping begins.
+        higher_is_better: direction of the truth, which determines where grouping begins.
 
     Returns:
-        (C,) group means; NaN without any value. With no more than one seed anywhere the noise is unknown, and the
-        values come back untied.
+        (C,) group means; NaN without any value. If no candidate has more than one seed, the noise is unknown, and the
+        values are returned without ties.
 
     Raises:
-        OptionError: not (C, S), or infinite.
+        OptionError: the values are not (C, S), or are infinite.
 
     Source: Fisher's least significant difference, "The Design of Experiments", 1935, section 24.
     """
@@ -219,20 +224,20 @@ def tied_truth(values: ArrayLike, *, higher_is_better: bool = True) -> Array:
 
 
 def reliability(values: ArrayLike) -> Reliability | None:
-    """How well the truth ranks itself, and so how well any score can be expected to.
+    """Return how well the truth agrees with itself, which limits the expected agreement of any score.
 
     The mean Spearman correlation r between two seeds, over the candidates that both have, is stepped up to the mean
-    over S seeds. A score that knows the noiseless truth correlates with the noisy one by the square root of that
-    (Spearman's attenuation; exact for Pearson's correlation, near for ranks). A score may exceed it by luck.
+    over S seeds. The expected correlation between the noiseless truth and the noisy truth is the square root of that
+    (Spearman's attenuation; exact for Pearson's correlation, approximate for ranks). A score may exceed it by chance.
 
     Args:
         values: (C, S) with NaN where a trial failed.
 
     Returns:
-        None with one seed, or where no two seeds share three candidates that differ.
+        The reliability; None with one seed, or if no two seeds share three candidates that differ.
 
     Raises:
-        OptionError: not (C, S), or infinite.
+        OptionError: the values are not (C, S), or are infinite.
 
     Sources: Spearman, "Correlation calculated from faulty data", and Brown, "Some experimental results in the
     correlation of mental abilities", both British J. of Psychology 3, 1910.
@@ -249,10 +254,10 @@ def reliability(values: ArrayLike) -> Reliability | None:
 
 
 def chance(truth: ArrayLike, k: int = TOP, *, truth_higher_is_better: bool = True) -> Chance:
-    """What a random order is expected to reach, in closed form.
+    """Return the expected values of a random order, in closed form.
 
-    Spearman 0, recall k/n, and the regret of picking any candidate: best truth minus mean truth.
-    Arguments and errors as of `regret` and `recall_at`.
+    Spearman is 0, recall is k/n, and the regret is that of a random candidate: best truth minus mean truth.
+    Arguments and errors are as for `regret` and `recall_at`.
     """
     y, _ = paired(truth, truth)
     same = np.zeros(len(y))
@@ -272,24 +277,27 @@ def agreement(
     seed: int = 0,
     n_resamples: int = 2000,
 ) -> Agreement:
-    """All of it at once.
+    """Return all measures of agreement of a score with the truth.
 
-    Intervals are percentiles of a bootstrap. Over seeds, the seeds of each candidate are drawn anew with replacement;
-    deviations from its mean are widened by √(S/(S−1)), the small-sample correction. Over candidates, these are drawn
-    anew as well. Resampled truths are noisier than the truth itself, so that their correlations lie lower: an interval
-    is widened, where need be, to hold its value.
+    Intervals are percentiles of a bootstrap. Over seeds, the seeds of each candidate are resampled with replacement;
+    deviations from its mean are widened by √(S/(S−1)), the small-sample correction. Over candidates, the candidates are
+    resampled as well. Resampled truths are noisier than the truth itself, so their correlations are lower. An interval
+    is therefore widened, where necessary, to contain its value.
 
     Args:
         scores: (C,) with NaN where there is none.
-        truth: (C, S) what fine-tuning gave for each seed, in the task's metric (error rates as fractions); NaN where a
-            trial failed. A seed that a candidate lacks is not used; candidates without any are left out.
-        truth_higher_is_better: whether it is an accuracy, or an error rate.
-        score_higher_is_better: the score's direction.
-        seed: of the resamples.
-        n_resamples: how many.
+        truth: (C, S) results of fine-tuning for each seed, in the task's metric (error rates as fractions); NaN where a
+            trial failed. Missing seeds are not used; candidates without any seed are left out.
+        truth_higher_is_better: True for an accuracy, False for an error rate.
+        score_higher_is_better: direction of the score.
+        seed: seed of the resamples.
+        n_resamples: number of resamples.
+
+    Returns:
+        The measures of agreement.
 
     Raises:
-        OptionError: shapes do not fit, or truths are infinite.
+        OptionError: shapes do not match, or truths are infinite.
     """
     goodness = np.asarray(scores, dtype=np.float64) * (1 if score_higher_is_better else -1)
     trials = _trials(truth)
@@ -325,7 +333,7 @@ def agreement(
 
 
 def _trials(values: ArrayLike) -> Array:
-    """The truth as float64 (C, S)."""
+    """Return the truth as float64 (C, S)."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 2 or np.isinf(x).any():
         raise OptionError(
@@ -341,27 +349,27 @@ def _check_some(x: Array) -> None:
 
 
 def _between(a: Array, b: Array) -> float | None:
-    """ρ between two seeds (C,), over the candidates that both have."""
+    """Return ρ between two seeds (C,), over the candidates that both have."""
     both = ~(np.isnan(a) | np.isnan(b))
     x, y = a[both], b[both]
     return None if undefined(x, y) else bounded(float(rhos(x[None], y[None])[0]))
 
 
 def _counts(trials: Array) -> NDArray[np.int64]:
-    """(C,) seeds that each candidate has."""
+    """Return the number of seeds of each candidate, (C,)."""
     counts: NDArray[np.int64] = (~np.isnan(trials)).sum(axis=1)
     return counts
 
 
 def _means(trials: Array) -> Array:
-    """(C,) means over the seeds that are there, equal ones equal in spite of rounding; NaN without any."""
+    """Return the means over the available seeds, (C,), rounded so that equal means are equal; NaN without any."""
     counts = _counts(trials)
     means: Array = np.divide(np.nansum(trials, axis=1), counts, out=np.full(len(trials), np.nan), where=counts > 0)
     return means.round(DECIMALS)
 
 
 def _in_top(goodness: Array, k: int) -> Array:
-    """(n,) probability of each candidate to be among the first k, ties broken at random."""
+    """Return the probability of each candidate to be among the first k, (n,), with ties broken at random."""
     last = np.partition(goodness, -k)[-k]
     above, tied = goodness > last, goodness == last
     shares: Array = above + tied * (k - above.sum()) / tied.sum()
@@ -371,7 +379,7 @@ def _in_top(goodness: Array, k: int) -> Array:
 def _intervals(
     goodness: Array, trials: Array, value: float | None, n_resamples: int, seed: int
 ) -> tuple[Interval | None, Interval | None]:
-    """Of ρ: over seeds, and over candidates and seeds."""
+    """Return intervals of ρ: over seeds, and over candidates and seeds."""
     if value is None:
         return None, None
     rng = np.random.default_rng(seed)
@@ -384,7 +392,7 @@ def _intervals(
 
 
 def _resampled_means(trials: Array, n_resamples: int, rng: np.random.Generator) -> Array:
-    """(R, C) means over seeds drawn anew within each candidate; one that has a single seed stays as it is."""
+    """Return means over resampled seeds of each candidate, (R, C); a candidate with a single seed does not vary."""
     columns = []
     for row in trials:
         own = row[~np.isnan(row)]
@@ -395,7 +403,7 @@ def _resampled_means(trials: Array, n_resamples: int, rng: np.random.Generator) 
 
 
 def _middle(resampled: Array, value: float) -> Interval | None:
-    """The middle 95 % of the resamples that are defined, widened to hold the value."""
+    """Return the middle 95 % of the defined resamples, widened to contain the value."""
     known = resampled[~np.isnan(resampled)]
     if not len(known):
         return None

@@ -1,4 +1,4 @@
-"""What is to be learnt: a class of each utterance, or its transcript in numbered units."""
+"""Training targets: the class of each utterance, or its transcript as numbered units."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from voxrank.targets.sequence import units_of
 from voxrank.targets.units import FIRST, Inventory, Speller, Units
 
 BLANK = 0
-"""Number of CTC's and the transducer's blank; units are counted from `FIRST`."""
+"""Number of the blank of CTC and of the transducer; units are counted from `FIRST`."""
 
 SPACE = " "
-"""The unit between the words of transcripts in characters."""
+"""The unit between words, in transcripts in characters."""
 
 UNIT_METRICS = {"char": "cer", "phone": "per"}
-"""Unit → its error rate; of the pieces of a tokenizer it is "ter"."""
+"""Unit → its error rate; for the pieces of a tokenizer it is "ter"."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What is to be learnt.
+    """The training targets.
 
     Attributes:
-        names: of the classes or units; class n is `names[n]`, unit n is `names[n − 1]`.
+        names: names of the classes or units; class n is `names[n]`, unit n is `names[n − 1]`.
         by_utterance: id → (1,) its class, or (L,) the numbers of its units.
-        sequences: whether they are units.
-        metric: that trials are compared by.
-        skipped: utterances that have none, with reasons.
+        sequences: whether the targets are units.
+        metric: metric by which trials are compared.
+        skipped: utterances without a target, with reasons.
     """
 
     names: tuple[str, ...]
@@ -45,16 +45,16 @@ class Answers:
 
     @property
     def higher_is_better(self) -> bool:
-        """Of the metric."""
+        """The direction of the metric."""
         return self.metric == "accuracy"
 
 
 def find_answers(items: Sequence[Item], dataset: Dataset, sequence: SequenceOptions, options: TuningOptions) -> Answers:
-    """The answers of all utterances.
+    """Return the training targets of all utterances.
 
     Raises:
-        OptionError: a task that nothing is trained for, or a metric or head that does not fit it.
-        DataError: a single class, or no transcript that can be spelled.
+        OptionError: the task cannot be trained, or the metric or head does not fit it.
+        DataError: there is a single class, or no transcript can be spelled.
     """
     if dataset.task == "classification":
         return _classes(items, dataset, options)
@@ -103,7 +103,7 @@ def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: Tuni
 
 
 def _with_spaces(units: Units) -> Units:
-    """A space between words."""
+    """Insert a space between words."""
     names: list[str] = []
     for place, (name, begins) in enumerate(zip(units.names, units.pauses, strict=False)):
         names += [SPACE, name] if begins and place else [name]
@@ -111,5 +111,5 @@ def _with_spaces(units: Units) -> Units:
 
 
 def spelled_out(numbers: Sequence[int], names: Sequence[str]) -> list[str]:
-    """The units of a row of numbers."""
+    """Return the units with these numbers."""
     return [names[number - FIRST] for number in numbers]

@@ -1,4 +1,4 @@
-"""Utterances of the parts → batches of waveforms of like length, decoded once."""
+"""Batches of waveforms of similar length, decoded once, from the utterances of each part."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from voxrank.extraction.shard import decode_or_reason
 
 @dataclass(frozen=True)
 class AudioBatch:
-    """Utterances that share a step.
+    """Utterances that share a training step.
 
     Attributes:
-        ids: of the utterances.
-        windows: their audio, at the model's rate; padded with silence to one length where padding would leak.
-        samples: how much of each is the utterance.
+        ids: ids of the utterances.
+        windows: their audio, at the model's rate, padded with silence to one length if the model needs it.
+        samples: length of each utterance within its window.
     """
 
     ids: tuple[str, ...]
@@ -31,12 +31,12 @@ class AudioBatch:
 
 
 def read_batches(items: Sequence[Item], encoder: Encoder, size: int) -> tuple[list[AudioBatch], list[Skipped]]:
-    """Batches of utterances of like length, longest first.
+    """Read batches of utterances of similar length, longest first.
 
     Args:
         items: the utterances.
-        encoder: what they are for.
-        size: utterances in a batch.
+        encoder: the model that will encode them.
+        size: number of utterances in a batch.
 
     Returns:
         The batches, and the utterances that cannot be decoded or are longer than the model's window, with reasons.
@@ -54,7 +54,7 @@ def read_batches(items: Sequence[Item], encoder: Encoder, size: int) -> tuple[li
 
 
 def _read(item: Item, encoder: Encoder) -> Waveform | str:
-    """An utterance's audio, or why it cannot be used."""
+    """Return an utterance's audio, or the reason why it cannot be used."""
     waveform = decode_or_reason(item, encoder.sample_rate)
     if isinstance(waveform, UtteranceError):
         return str(waveform)
@@ -77,5 +77,5 @@ def _batch(part: Sequence[tuple[str, Waveform]], encoder: Encoder) -> AudioBatch
 
 
 def own_frames(made: int, samples: int, window: int) -> int:
-    """Frames of an utterance among those that its padded window made, at least one."""
+    """Return the number of frames that belong to an utterance, out of the frames of its padded window; at least 1."""
     return max(1, min(made, -(-made * samples // window)))

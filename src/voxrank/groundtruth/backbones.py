@@ -1,7 +1,7 @@
-"""The part of a model below the head: frozen, one block of it tuned, or all of it.
+"""Parts of a model below the head: frozen, with one tuned block, or tuned as a whole.
 
-Each kind says what is made of a batch once, without gradients (`prepare`), and what is computed in every step
-(`forward`). What comes before a tuned block is frozen, so that its output is made once for all epochs and trials.
+Each kind defines what is computed once from a batch, without gradients (`prepare`), and what is computed in every
+step (`forward`). Everything before a tuned block is frozen, so its output is computed once for all epochs and trials.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ TRAINING_ONLY = ("apply_spec_augment", "mask_time_prob", "mask_feature_prob", "l
 """Settings of transformers that are turned off."""
 
 Hidden = tuple[torch.Tensor, torch.Tensor]
-"""Frames (rows, T, D), padded with anything, and how many there are in each row (rows,)."""
+"""Frames (rows, T, D), padded with any values, and the number of frames in each row, (rows,)."""
 
 
 @dataclass(frozen=True)
 class Opaque:
-    """Audio on its way through a trainer, which moves tensors only."""
+    """Wraps audio, so that a trainer, which moves tensors only, passes it on unchanged."""
 
     batch: AudioBatch
 
 
 class Backbone(nn.Module):
-    """What comes below the head.
+    """The part of a model below the head.
 
     Attributes:
-        layer: whose frames the head reads, or whose block is tuned.
-        dim: numbers in a frame that the head reads.
+        layer: layer whose frames the head reads, or whose block is tuned.
+        dim: dimension of the frames that the head reads.
     """
 
     layer: int
     dim: int
 
     def replace(self, part: nn.Module) -> None:
-        """Tune another part in place of the one that is, such as the same with adapters."""
+        """Replace the tuned part by another, such as the same part with adapters."""
         raise NotImplementedError
 
     @abstractmethod
     def prepare(self, batch: AudioBatch) -> Any:
-        """What `forward` takes, made once. Called without gradients."""
+        """Compute the input of `forward`, once. Called without gradients."""
 
     @abstractmethod
     def forward(self, prepared: Any) -> Hidden:
-        """The frames that the head reads."""
+        """Return the frames that the head reads."""
 
     def tuned(self) -> list[nn.Module]:
-        """What is trained, beside the head."""
+        """Return the modules that are trained, besides the head."""
         return []
 
     def train(self, mode: bool = True) -> Backbone:  # noqa: FBT001, FBT002 as torch has it
-        """Only what is tuned leaves evaluation mode, but for batch norms: their statistics stay as they are."""
+        """Set training mode on the tuned parts only, except for batch norms, whose statistics remain fixed."""
         super().train(mode=False)
         for part in self.tuned() if mode else ():
             for module in part.modules():
@@ -71,7 +71,7 @@ class Backbone(nn.Module):
 
 
 class FrozenLayer(Backbone):
-    """Frames of a layer, as they are; with `pooled` the mean of each utterance as its only frame."""
+    """The frozen frames of a layer; with `pooled`, the mean of each utterance as its only frame."""
 
     def __init__(self, encoder: Encoder, layer: int, *, pooled: bool) -> None:
         super().__init__()
@@ -80,22 +80,22 @@ class FrozenLayer(Backbone):
         self._encoder = encoder
 
     def prepare(self, batch: AudioBatch) -> Any:
-        """The frames."""
+        """Compute the frames of the layer."""
         return self.of_frames(*layer_frames(self._encoder, batch, self.layer))
 
     def of_frames(self, hidden: torch.Tensor, lengths: torch.Tensor) -> Any:
-        """The same, from frames of the layer."""
+        """Return the input of `forward`, from frames of the layer."""
         if self.pooled:
             hidden, lengths = masked_mean(hidden, lengths)[:, None], torch.ones_like(lengths)
         return {"hidden": hidden.cpu(), "lengths": lengths.cpu()}
 
     def forward(self, prepared: Any) -> Hidden:
-        """The same."""
+        """Return the prepared frames."""
         return prepared["hidden"], prepared["lengths"]
 
 
 class StackedBlocks(Backbone):
-    """One block of a stack is tuned, on the frozen output of the block below; with `top`, those above are run too."""
+    """A tuned block of a stack, on the frozen output of the block below; with `top`, the blocks above run too."""
 
     def __init__(self, encoder: Encoder, layer: int, *, top: bool) -> None:
         super().__init__()
@@ -107,24 +107,24 @@ class StackedBlocks(Backbone):
         self._blocks = nn.ModuleList(stack[number] for number in self._numbers)
 
     def tuned(self) -> list[nn.Module]:
-        """The block."""
+        """Return the tuned block."""
         return [self._blocks[0]]
 
     def replace(self, part: nn.Module) -> None:
-        """Tune another block in its place."""
+        """Replace the tuned block."""
         self._blocks[0] = part
 
     def prepare(self, batch: AudioBatch) -> Any:
-        """What the blocks were called with."""
+        """Record the arguments of the blocks."""
         return self.of_calls(*record_calls(self._encoder, batch))
 
     def of_calls(self, calls: dict[int, Any], lengths: Sequence[int]) -> Any:
-        """The same, from calls of all blocks."""
+        """Return the input of `forward`, from the recorded calls of all blocks."""
         own = [calls[number] for number in self._numbers]
         return {"hidden": own[0]["hidden"], "calls": [call["rest"] for call in own], "lengths": torch.tensor(lengths)}
 
     def forward(self, prepared: Any) -> Hidden:
-        """The output of the last of them."""
+        """Return the output of the last block."""
         hidden, lengths = prepared["hidden"], prepared["lengths"]
         with self._encoder.running(lengths.tolist()):
             for block, (inputs, named) in zip(self._blocks, prepared["calls"], strict=True):
@@ -133,7 +133,7 @@ class StackedBlocks(Backbone):
 
 
 class WholeModel(Backbone):
-    """The model runs on audio in every step; all of it is tuned, or the block that makes the layer."""
+    """A model that runs on audio in every step, tuned as a whole, or in the block that computes the layer."""
 
     def __init__(self, encoder: Encoder, layer: int, *, only_block: bool) -> None:
         super().__init__()
@@ -147,34 +147,34 @@ class WholeModel(Backbone):
             keep_regular(module)
 
     def tuned(self) -> list[nn.Module]:
-        """The model, or the block."""
+        """Return the model, or the block."""
         return [self._tuned]
 
     def replace(self, part: nn.Module) -> None:
-        """Tune another part, which has changed the model where it stands."""
+        """Replace the tuned part; the new part has already changed the model in place."""
         self._tuned = part
 
     def prepare(self, batch: AudioBatch) -> Any:
-        """The audio."""
+        """Return the audio."""
         return Opaque(batch)
 
     def forward(self, prepared: Any) -> Hidden:
-        """Frames of the layer."""
+        """Return the frames of the layer."""
         return layer_frames(self._encoder, prepared.batch, self.layer)
 
 
 def keep_regular(module: nn.Module) -> None:
-    """Turn off what only long training needs: blocks left out at random, and masks longer than a short utterance."""
+    """Turn off settings that only long training needs: layer dropout, and masks longer than a short utterance."""
     if isinstance(getattr(module, "layerdrop", None), float):
         module.layerdrop = 0.0  # type: ignore[assignment]
     config = getattr(module, "config", None)
     for setting in TRAINING_ONLY:
         if hasattr(config, setting):
-            setattr(config, setting, type(getattr(config, setting))())  # False or 0.0, as the setting is
+            setattr(config, setting, type(getattr(config, setting))())  # False or 0.0, by the type of the setting
 
 
 def layer_frames(encoder: Encoder, batch: AudioBatch, layer: int) -> Hidden:
-    """Frames of one layer, each utterance's own, with gradients where they are wanted."""
+    """Return the frames of one layer for each utterance, with gradients if they are enabled."""
     for number, hidden, lengths in every_layer(encoder, batch):
         if number == layer:
             return hidden, lengths
@@ -182,7 +182,7 @@ def layer_frames(encoder: Encoder, batch: AudioBatch, layer: int) -> Hidden:
 
 
 def every_layer(encoder: Encoder, batch: AudioBatch) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """The same of all layers: number, frames and lengths."""
+    """Yield number, frames and lengths of all layers."""
     for piece in encoder._forward(batch.windows):  # noqa: SLF001, `encode` is for frozen models
         yield piece.layer, *_rows(piece, batch, encoder)
 
@@ -195,14 +195,14 @@ def _rows(piece: LayerFrames, batch: AudioBatch, encoder: Encoder) -> Hidden:
 
 
 def frame_counts(made: Sequence[int], batch: AudioBatch, encoder: Encoder) -> list[int]:
-    """Frames of each utterance among those made, some of which may be of the silence behind it."""
+    """Return the number of frames of each utterance, without the frames of padding after it."""
     if encoder.pads:
         return list(made)
     return [own_frames(n, own, len(w)) for n, own, w in zip(made, batch.samples, batch.windows, strict=True)]
 
 
 def record_calls(encoder: Encoder, batch: AudioBatch) -> tuple[dict[int, Any], list[int]]:
-    """What each block of a stack is called with, from one pass; and the frames of each utterance."""
+    """Record the arguments of each block of a stack in one pass, and the number of frames of each utterance."""
     calls: dict[int, Any] = {}
     with torch.no_grad(), _hooked(encoder.stack(), calls):
         made = [piece.lengths for piece in encoder._forward(batch.windows)]  # noqa: SLF001, as above
@@ -231,12 +231,12 @@ def _record(number: int, calls: dict[int, Any]) -> Callable[[nn.Module, Any, Any
 
 
 def first_tensor(output: Any) -> torch.Tensor:
-    """What a block gives out, alone or as the first of several."""
+    """Return the output of a block, or the first of several outputs."""
     found: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
     return found
 
 
 def masked_mean(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The mean of each row's frames: (rows, T, D) → (rows, D)."""
+    """Return the mean of each row's frames: (rows, T, D) → (rows, D)."""
     there = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
     return torch.where(there[..., None], hidden, 0.0).sum(1) / lengths[:, None]

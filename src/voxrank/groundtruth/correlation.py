@@ -20,13 +20,13 @@ from voxrank.errors import OptionError
 Array = NDArray[np.float64]
 
 EXACT_SPEARMAN = 9
-"""Most candidates for which all permutations are counted: 362,880 of them."""
+"""Maximum number of candidates for which all permutations are counted: 362,880 of them."""
 EXACT_KENDALL = 33
-"""Most candidates without ties for which SciPy counts all permutations unasked."""
+"""Maximum number of candidates without ties for which SciPy counts all permutations by default."""
 FEWEST = 3
-"""Candidates below which no correlation is given: of two, it is always 1 or −1."""
+"""Minimum number of candidates for a correlation; with two, it is always 1 or −1."""
 DECIMALS = 12
-"""Of mean truths and of correlations; equal ones, calculated in another order, differ further behind."""
+"""Decimals of mean truths and of correlations; equal values computed in another order differ only after these."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Correlation:
     """A rank correlation, −1 to 1.
 
     Attributes:
-        value: None where it is undefined: below three candidates, or one side all tied.
+        value: the correlation; None where it is undefined: below three candidates, or if one side is all tied.
         p: two-sided p-value of "no association"; None where undefined or not known.
-        n: candidates.
-        exact: whether `p` counts permutations; else it is an approximation for many candidates.
+        n: number of candidates.
+        exact: whether `p` counts permutations; otherwise it is an approximation for many candidates.
     """
 
     value: float | None
@@ -47,20 +47,20 @@ class Correlation:
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> Correlation:
-    """Spearman's ρ: Pearson's correlation of the ranks; ties take the mean of their ranks.
+    """Return Spearman's ρ: Pearson's correlation of the ranks; ties take the mean of their ranks.
 
-    Up to nine candidates, p is the share of all n! orders of the observed ranks with ρ as far from 0; beyond, it
-    is SciPy's approximation by Student's t, but no less than 2/n!, the share of the two extreme orders.
+    Up to nine candidates, p is the share of all n! orders of the observed ranks whose ρ is as far from 0. Beyond, it
+    is SciPy's approximation by Student's t, but at least 2/n!, the share of the two extreme orders.
 
     Args:
         a: (n,) without NaN.
         b: as `a`.
 
     Returns:
-        Value and p None below three candidates and where one side is all tied.
+        The correlation; value and p are None below three candidates and if one side is all tied.
 
     Raises:
-        OptionError: the two are not lists of as many numbers.
+        OptionError: the two lists differ in length.
 
     Example:
         >>> spearman([1, 2, 3, 4], [1, 3, 2, 4]).value
@@ -80,9 +80,11 @@ def spearman(a: ArrayLike, b: ArrayLike) -> Correlation:
 
 
 def kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
-    """Kendall's τ-b: pairs in the same order minus pairs in the other one, over √(pairs untied in a · untied in b).
+    """Return Kendall's τ-b.
 
-    p is exact up to 33 candidates without ties. Arguments, undefined cases and errors as of `spearman`.
+    τ-b is the number of pairs in the same order minus the number of pairs in opposite order, over √(pairs untied in a ·
+    pairs untied in b). p is exact up to 33 candidates without ties. Arguments, undefined cases and errors are as for
+    `spearman`.
     """
     x, y = paired(a, b)
     if undefined(x, y):
@@ -93,11 +95,12 @@ def kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
 
 
 def weighted_kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
-    """Kendall's τ in which an exchange near the top counts for more; both are higher for better.
+    """Return Kendall's τ with more weight on exchanges near the top; higher is better on both sides.
 
-    Candidates at ranks r and s, counted from 0 at the best, weigh 1/(r+1) + 1/(s+1) together: hyperbolic and additive,
-    SciPy's default and what papers on transferability report. It is symmetric: the mean of the τ with ranks by `a` and
-    of that with ranks by `b`. No distribution is known, so p is None. Other things as of `spearman`.
+    Candidates at ranks r and s, counted from 0 at the best, have the joint weight 1/(r+1) + 1/(s+1): hyperbolic and
+    additive, SciPy's default and the usual form in papers on transferability. The measure is symmetric: the mean of the
+    τ with ranks by `a` and of the τ with ranks by `b`. Its distribution is not known, so p is None. Arguments,
+    undefined cases and errors are as for `spearman`.
     """
     x, y = paired(a, b)
     value = None if undefined(x, y) else bounded(stats.weightedtau(x, y, rank=True, additive=True).statistic)
@@ -105,10 +108,10 @@ def weighted_kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    """Both as float64 (n,).
+    """Return both lists as float64 (n,).
 
     Raises:
-        OptionError: they are not.
+        OptionError: the two are not lists of the same length without NaN.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or np.isnan(x).any() or np.isnan(y).any():
@@ -120,17 +123,17 @@ def paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
 
 
 def undefined(x: Array, y: Array) -> bool:
-    """Whether no correlation is given: too few candidates, or one side all tied."""
+    """Return whether the correlation is undefined: too few candidates, or one side all tied."""
     return len(x) < FEWEST or bool((x == x[0]).all() or (y == y[0]).all())
 
 
 def bounded(value: Any) -> float:
-    """A correlation without the rounding of its calculation."""
+    """Return a correlation without rounding errors, within −1 and 1."""
     return float(np.clip(value, -1, 1).round(DECIMALS))
 
 
 def _orders(n: int) -> NDArray[np.int8]:
-    """(n!, n): all orders of 0 … n−1, each made from one of n−1 by putting the last one somewhere."""
+    """Return all orders of 0 … n−1, (n!, n), built by inserting the last element at every position."""
     orders = np.zeros((1, 0), dtype=np.int8)
     for last in range(n):
         orders = np.concatenate([np.insert(orders, place, last, axis=1) for place in range(last + 1)])
@@ -138,7 +141,7 @@ def _orders(n: int) -> NDArray[np.int8]:
 
 
 def unit_ranks(rows: Array) -> Array:
-    """(R, n): ranks within each row, centred and of length 1, so that ρ is a dot product; NaN where all are tied."""
+    """Return ranks within rows, (R, n), centred and of length 1, so that ρ is a dot product; NaN if all are tied."""
     ranks = stats.rankdata(rows, axis=1)
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
@@ -147,6 +150,6 @@ def unit_ranks(rows: Array) -> Array:
 
 
 def rhos(a: Array, b: Array) -> Array:
-    """Spearman's ρ of each row of (R, n) with that of the other, or with a single one; NaN where undefined."""
+    """Return Spearman's ρ of each row of (R, n) with the row of the other, or its single row; NaN where undefined."""
     found: Array = (unit_ranks(a) * unit_ranks(b)).sum(axis=1)
     return found

@@ -1,4 +1,4 @@
-"""What is put on a model's frames: a classifier of utterances, a CTC head, or the model's own transducer."""
+"""Heads on a model's frames: a classifier of utterances, and a CTC head."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from voxrank.groundtruth.answers import BLANK
 from voxrank.groundtruth.backbones import masked_mean
 
 HIDDEN = 256
-"""Of heads with a hidden layer."""
+"""Size of the hidden layer."""
 
 BLANK_BIAS = 4.0
-"""Of the blank at first, when all weights are 0: heads that start at random may let units stand for silence."""
+"""Initial bias of the blank, with all weights 0: heads with random weights may use units for silence."""
 
 
 class Head(nn.Module):
-    """What is trained on frames (rows, T, D), of which row r has lengths[r]."""
+    """A head that is trained on frames (rows, T, D), of which row r has lengths[r]."""
 
     @abstractmethod
     def loss(
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
-        """Mean loss of a batch.
+        """Return the mean loss of a batch.
 
         Args:
             hidden: (rows, T, D).
-            lengths: (rows,) frames.
-            targets: (rows, L) a class, or units padded with anything.
-            counts: (rows,) how many they are.
+            lengths: (rows,) numbers of frames.
+            targets: (rows, L) a class, or units padded with any values.
+            counts: (rows,) numbers of targets.
         """
 
     @abstractmethod
     def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-        """Of each row, its class or its units."""
+        """Predict the class or the units of each row."""
 
     def settle(self, hidden: torch.Tensor) -> None:
         """Learn the scale of the frames (n, D) before training."""
 
 
 class Standardised(nn.Module):
-    """Takes off the mean and spread that each feature had before training, so that models of any scale train alike."""
+    """Standardises each feature by its mean and spread before training, so that models of any scale train alike."""
 
     mean: torch.Tensor
     spread: torch.Tensor
@@ -53,18 +53,18 @@ class Standardised(nn.Module):
         self.register_buffer("spread", torch.ones(dim))
 
     def settle(self, frames: torch.Tensor) -> None:
-        """From frames (n, D); a feature that does not vary keeps its unit."""
+        """Measure mean and spread of frames (n, D); the spread of a constant feature is set to 1."""
         spread = frames.std(0, correction=0)
         self.mean.copy_(frames.mean(0))
         self.spread.copy_(torch.where(spread > 1e-5 * spread.max(), spread, 1.0))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The same shape."""
+        """Standardise frames; the shape does not change."""
         return (hidden - self.mean) / self.spread
 
 
 class _OnFrames(Head):
-    """Standardised frames → numbers of each output, linear or with one hidden layer."""
+    """Maps standardised frames to outputs, linearly or with one hidden layer."""
 
     def __init__(self, dim: int, outputs: int, *, hidden_layer: bool) -> None:
         super().__init__()
@@ -76,32 +76,32 @@ class _OnFrames(Head):
         self.first = nn.Sequential(nn.Linear(dim, HIDDEN), nn.GELU()) if hidden_layer else nn.Identity()
 
     def settle(self, hidden: torch.Tensor) -> None:
-        """Mean and spread of each feature."""
+        """Measure mean and spread of each feature."""
         self.scale.settle(hidden)
 
 
 class UtteranceHead(_OnFrames):
-    """Classes of utterances: cross-entropy of a linear map of the mean of an utterance's frames."""
+    """A classifier of utterances: cross-entropy of a linear map of the mean of an utterance's frames."""
 
     def logits(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(rows, classes)."""
+        """Return the logits (rows, classes)."""
         scores: torch.Tensor = self.last(masked_mean(self.first(self.scale(hidden)), lengths))
         return scores
 
     def loss(
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
-        """Cross-entropy."""
+        """Return the cross-entropy."""
         del counts
         return nn.functional.cross_entropy(self.logits(hidden, lengths), targets[:, 0])
 
     def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-        """The likeliest class."""
+        """Predict the most likely class."""
         return [[int(best)] for best in self.logits(hidden, lengths).argmax(1)]
 
 
 class CTCHead(_OnFrames):
-    """Units by connectionist temporal classification (Graves et al., ICML 2006); the blank is output 0."""
+    """A head for units by connectionist temporal classification (Graves et al., ICML 2006); the blank is output 0."""
 
     def __init__(self, dim: int, outputs: int, *, hidden_layer: bool) -> None:
         super().__init__(dim, outputs, hidden_layer=hidden_layer)
@@ -109,19 +109,19 @@ class CTCHead(_OnFrames):
             self.last.bias[BLANK] = BLANK_BIAS
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(rows, T, outputs)."""
+        """Return the logits (rows, T, outputs)."""
         scores: torch.Tensor = self.last(self.first(self.scale(hidden)))
         return scores
 
     def loss(
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
-        """Negative log likelihood a unit; rows with fewer frames than their units need count nothing."""
+        """Return the negative log likelihood per unit; rows with too few frames for their units contribute 0."""
         logs = self.logits(hidden).log_softmax(-1).transpose(0, 1)
         return nn.functional.ctc_loss(logs, targets, lengths, counts, blank=BLANK, zero_infinity=True)
 
     def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-        """The best path, repeats and blanks taken out."""
+        """Predict the units of the best path, without repeats and blanks."""
         best = self.logits(hidden).argmax(-1)
         rows = (row[:length].unique_consecutive() for row, length in zip(best, lengths, strict=True))
         return [[int(unit) for unit in row if unit != BLANK] for row in rows]

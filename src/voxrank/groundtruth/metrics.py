@@ -1,7 +1,7 @@
-"""What came of a trial: accuracy, or error rates of units and of words.
+"""Metrics of a trial: accuracy, or error rates of units and of words.
 
-Error rates are the sum of the fewest substitutions, deletions and insertions over the number of units in the
-references, all utterances together, as jiwer counts them.
+An error rate is the minimum number of substitutions, deletions and insertions, divided by the number of units in the
+references. Both are summed over all utterances, as jiwer does.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import jiwer
 from voxrank.groundtruth.answers import SPACE, Answers, spelled_out
 
 _SPACE_MARK = "\u2423"
-"""Stands for the space where units are parted by spaces."""
+"""Replaces the space where units are separated by spaces."""
 
 
 def measure(predicted: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]], answers: Answers) -> dict[str, float]:
-    """Every metric of the task.
+    """Return every metric of the task.
 
     Args:
-        predicted: of each utterance, its class, or the numbers of its units.
-        wanted: the same as it should be.
-        answers: what they are.
+        predicted: class of each utterance, or the numbers of its units.
+        wanted: the correct classes or units, in the same form.
+        answers: the training targets.
 
     Returns:
-        "accuracy"; or the error rate of the units, and of the words for characters.
+        "accuracy"; or the error rate of the units, and for characters also that of the words.
     """
     if not answers.sequences:
         right = sum(list(one) == list(other) for one, other in zip(predicted, wanted, strict=True))
@@ -39,7 +39,7 @@ def measure(predicted: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]],
 
 
 def _error_rate(said: Sequence[Sequence[str]], meant: Sequence[Sequence[str]]) -> float:
-    """Of units, each of them taken as a word."""
+    """Return the error rate of units, each treated as a word."""
     return float(jiwer.wer([_line(row) for row in meant], [_line(row) for row in said]))
 
 

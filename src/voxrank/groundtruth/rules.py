@@ -1,7 +1,7 @@
-"""Trivial rules: guesses at the better candidate that look at no data.
+"""Trivial rules, which guess the better candidate without data.
 
-A correlation means little until it stands beside what these reach on the same candidates. Chance, the rule that says
-nothing, has a closed form: `voxrank.groundtruth.agreement.chance`.
+A correlation has little meaning without the values that these rules reach on the same candidates. The values of
+chance have a closed form: `voxrank.groundtruth.agreement.chance`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from voxrank.errors import OptionError, did_you_mean
 
 @dataclass(frozen=True)
 class Candidate:
-    """One layer of one model, as far as is known without data.
+    """The properties of one layer of one model that are known without data.
 
     Attributes:
         model: the spec.
-        layer: index; 0 is the input of the first block. "mean" or "concat" for several layers together.
+        layer: index; 0 is the input of the first block. "mean" or "concat" for a joint layer.
         last_layer: index of the model's last layer.
-        dim: numbers in a frame.
-        parameters: weights of the encoder.
+        dim: feature dimension.
+        parameters: number of weights of the encoder.
     """
 
     model: str
@@ -38,12 +38,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rule:
-    """A guess at how good a candidate is.
+    """A rule that guesses how good a candidate is.
 
     Attributes:
-        name: as it is asked for.
-        title: as tables show it.
-        value: a candidate → the guess, higher for better; None where the rule does not know.
+        name: name by which the rule is selected.
+        title: title in tables.
+        value: a candidate → the guess, higher is better; None if the rule does not apply.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Hours:
-    """Speech that a model was pre-trained on.
+    """The amount of speech on which a model was pre-trained.
 
     Attributes:
-        pattern: searched for in the last part of a spec, in lower case.
-        hours: of audio, without later fine-tuning; None where they are not published.
-        source: where they are.
+        pattern: regular expression, searched for in the last part of a spec, in lower case.
+        hours: hours of audio, without later fine-tuning; None if they are not published.
+        source: source of the figure.
     """
 
     pattern: str
@@ -98,7 +98,7 @@ HOURS: tuple[Hours, ...] = (
     Hours(r"^ge2e$", None, "Resemblyzer does not say how much of LibriSpeech-other and VoxCeleb was kept"),
     Hours(r"^(openwakeword|silero-vad|crepe|crepe-full)$", None, "not published in hours of speech"),
 )
-"""The first pattern that is found counts."""
+"""Hours of pre-training; the first pattern that matches applies."""
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
     (r"wavlm",),
@@ -111,19 +111,19 @@ FAMILIES: tuple[tuple[str, ...], ...] = (
     (r"^silero-vad$", r"^crepe(-full)?$"),
     (r"^(logmel|mfcc)$",),
 )
-"""Families of models, best first; those of one line are tied.
+"""Families of models, best first; families in one line are tied.
 
-SUPERB's order, as the papers of its entrants report it: WavLM above HuBERT (arXiv 2110.13900) and UniSpeech-SAT between
-them (2110.05752), HuBERT above wav2vec 2.0 above filter banks (2105.01051), DistilHuBERT below both (2110.01900).
-Placed by judgement: Whisper after WavLM, for it is the better one on content and the worse one on speakers
-(2305.17733); w2v-BERT 2.0 and Parakeet beside it, trained on as much; data2vec beside HuBERT, trained on the same;
-small models made for one purpose above untrained features, those that heard words or speakers above those that heard
-pitch or pauses.
+The order is that of SUPERB, as the papers of its entrants report it: WavLM above HuBERT (arXiv 2110.13900) and
+UniSpeech-SAT between them (2110.05752), HuBERT above wav2vec 2.0 above filter banks (2105.01051), DistilHuBERT below
+both (2110.01900). Other places are a judgement: Whisper is after WavLM, because it is better on content and worse on
+speakers (2305.17733). w2v-BERT 2.0 and Parakeet are beside it, with as much training data; data2vec is beside HuBERT,
+with the same training data. Small models for a single purpose are above untrained features; models trained on words
+or speakers are above those trained on pitch or pauses.
 """
 
 
 def model_name(spec: str) -> str:
-    """The last part of a spec, in lower case: what patterns are searched in.
+    """Return the last part of a spec, in lower case, in which patterns are searched.
 
     Example:
         >>> model_name("openai/whisper-tiny.en"), model_name("pack:ge2e"), model_name("onnx:a/wavlm.onnx#*conv*")
@@ -133,13 +133,13 @@ def model_name(spec: str) -> str:
 
 
 def pretraining_hours(candidate: Candidate) -> float | None:
-    """Hours of speech that the model was pre-trained on, by `HOURS`; None where unknown."""
+    """Return the hours of speech on which the model was pre-trained, from `HOURS`; None if unknown."""
     name = model_name(candidate.model)
     return next((known.hours for known in HOURS if re.search(known.pattern, name)), None)
 
 
 def family_place(candidate: Candidate) -> float | None:
-    """Families below the model's in `FAMILIES`; None where it is in none."""
+    """Return the number of families below the model's family in `FAMILIES`; None if it belongs to none."""
     name = model_name(candidate.model)
     for place, patterns in enumerate(FAMILIES):
         if any(re.search(pattern, name) for pattern in patterns):
@@ -148,12 +148,12 @@ def family_place(candidate: Candidate) -> float | None:
 
 
 def depth_in_blocks(candidate: Candidate) -> float:
-    """The layer's index; layers together stand at their mean."""
+    """Return the layer's index; for joint layers, the mean index of all layers."""
     return candidate.last_layer / 2 if isinstance(candidate.layer, str) else float(candidate.layer)
 
 
 def depth(candidate: Candidate) -> float:
-    """The layer's index in shares of the last one's; 0 in a model of a single layer."""
+    """Return the layer's index divided by that of the last layer; 0 in a model with a single layer."""
     return depth_in_blocks(candidate) / max(candidate.last_layer, 1)
 
 
@@ -161,10 +161,10 @@ _RULES: dict[str, Rule] = {}
 
 
 def register_rule(rule: Rule) -> None:
-    """Make a rule known by its name.
+    """Register a rule under its name.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is already registered.
     """
     if rule.name in _RULES:
         raise ValueError(f"the rule {rule.name!r} is registered already; choose another name")
@@ -172,10 +172,10 @@ def register_rule(rule: Rule) -> None:
 
 
 def get_rule(name: str) -> Rule:
-    """The rule of that name.
+    """Return the rule with this name.
 
     Raises:
-        OptionError: unknown; the known ones are listed.
+        OptionError: the name is unknown; the message lists the known ones.
     """
     if name not in _RULES:
         raise OptionError(f"unknown rule {name!r}; {did_you_mean(name, _RULES)}")
@@ -183,22 +183,23 @@ def get_rule(name: str) -> Rule:
 
 
 def rule_names() -> tuple[str, ...]:
-    """The registered names, in the order that they were registered in."""
+    """Return the registered names, in order of registration."""
     return tuple(_RULES)
 
 
 def rule_values(name: str, candidates: Sequence[Candidate]) -> NDArray[np.float64] | None:
-    """What a rule guesses, higher for better.
+    """Return the guesses of a rule, higher is better.
 
-    A candidate that the rule does not know stands in the middle: at the median over the models that it does know, each
-    counted once. So a rule is compared on the same candidates as the scores, and ignorance neither helps nor harms.
+    A candidate to which the rule does not apply receives the median over the models to which it applies, each model
+    counted once. A rule is therefore compared on the same candidates as the scores, and missing knowledge neither helps
+    nor harms.
 
     Args:
-        name: of a registered rule.
-        candidates: C of them.
+        name: name of a registered rule.
+        candidates: C candidates.
 
     Returns:
-        (C,); None where the rule cannot say: it knows no candidate, or takes all for equal.
+        (C,); None if the rule applies to no candidate, or gives all of them the same value.
 
     Raises:
         OptionError: the rule is unknown.

@@ -1,4 +1,4 @@
-"""Labelled utterances → those to train on, to stop by and to test on, by speakers where they are known."""
+"""Divides labelled utterances into training, validation and test parts, by speakers if they are known."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError
 
 TRAIN, VALIDATION, TEST = (PART_NAMES[part] for part in ("train", "validation", "test"))
-"""Words for the parts in the names of splits, in any case."""
+"""Names of the parts in the names of splits, in any case."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The parts.
+    """The parts of a data set.
 
     Attributes:
         train, validation, test: the utterances of each, in manifest order.
-        by: what was held apart: "split" (the manifest's own), "speaker" or "utterance".
-        left_out: utterances of classes that nothing is trained for.
+        by: unit that is never divided between parts: "split" (the manifest's own), "speaker" or "utterance".
+        left_out: utterances of classes that are not in the training part.
     """
 
     train: tuple[Item, ...]
@@ -38,24 +38,27 @@ class Split:
     left_out: tuple[Item, ...] = ()
 
     def parts(self) -> dict[str, tuple[Item, ...]]:
-        """Name → part."""
+        """Return the parts by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> Split:
-    """Divide utterances.
+    """Divide utterances into parts.
 
-    The manifest's own parts are taken where it has a test part; a validation part that it lacks is drawn from the
-    training part. Otherwise parts are drawn by speaker, where several are known and are not what is predicted, else by
-    utterance; classes are spread as evenly as that allows.
+    The manifest's own parts are used if it has a test part; a missing validation part is drawn from the training part.
+    Otherwise parts are drawn by speaker, if several are known and the target is not the speaker, and else by utterance.
+    Classes are distributed as evenly as this allows.
 
     Args:
         items: the utterances that can be used.
-        dataset: what they are from.
-        options: shares, examples, and the seed of what is drawn.
+        dataset: their data set.
+        options: shares, number of examples, and the seed of the draw.
+
+    Returns:
+        The parts.
 
     Raises:
-        DataError: a part would be empty, or rows are of other parts than these.
+        DataError: a part would be empty, or rows belong to other parts.
     """
     groups = _groups(items, dataset.target)
     by = "speaker" if len(set(groups)) < len(items) else "utterance"
@@ -80,7 +83,7 @@ def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> S
 
 
 def _trained_for(train: list[Item], validation: list[Item], test: list[Item], by: str, options: TuningOptions) -> Split:
-    """Without the examples that are too many, and without what nothing is trained for."""
+    """Limit the examples of each class, and remove utterances of classes that are not in the training part."""
     train = some(train, options.examples, options.split_seed)
     known = {item.utterance.label for item in train}
     found = Split(
@@ -97,7 +100,7 @@ def _trained_for(train: list[Item], validation: list[Item], test: list[Item], by
 
 
 def some(items: Sequence[Item], most: int | None, seed: int) -> list[Item]:
-    """At most so many of each class, drawn from all speakers in turn; of transcripts, so many in all.
+    """Return at most `most` utterances of each class, drawn from all speakers in turn; of transcripts, `most` in all.
 
     A smaller draw is part of a larger one with the same seed.
     """
@@ -132,7 +135,7 @@ def _check_named(items: Sequence[Item], named: Sequence[str | None]) -> None:
 
 
 def _groups(items: Sequence[Item], target: str) -> list[str]:
-    """What must not be divided: speakers, or single utterances."""
+    """Return the unit of each utterance that must not be divided: its speaker, or the utterance itself."""
     known = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
     return [(known and item.utterance.speaker) or f"\0{item.utterance.id}" for item in items]
 
@@ -140,7 +143,7 @@ def _groups(items: Sequence[Item], target: str) -> list[str]:
 def _hold_out(
     items: Sequence[Item], groups: Sequence[str], places: NDArray[np.int64], share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide some of the utterances into those kept and those held out, about so large a share of them."""
+    """Divide some of the utterances into kept and held-out ones; `share` is the approximate share of the latter."""
     own = [groups[place] for place in places]
     labels = [items[place].utterance.label or "" for place in places]
     folds = min(round(1 / min(share, 0.5)), len(set(own)))
@@ -151,7 +154,7 @@ def _hold_out(
         )
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer members than folds
+        warnings.simplefilter("ignore", UserWarning)  # about classes with fewer members than folds
         try:
             dealt = list(dealer.split(places, labels, own))
         except ValueError:  # no class has as many members as there are folds

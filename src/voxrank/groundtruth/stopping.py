@@ -1,4 +1,4 @@
-"""Early stopping: when training stops, and which epoch's weights are kept."""
+"""Early stopping: decides when training stops, and which epoch's weights are kept."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import math
 from dataclasses import dataclass, field
 
 LEAST_FALL = 1e-3
-"""Share of the lowest loss so far by which another one must be lower to count as a fall."""
+"""Minimum decrease of a loss that counts as progress, as a share of the lowest loss so far."""
 
 
 @dataclass
 class EarlyStopping:
     """Stops training after some epochs without progress, and remembers the best epoch.
 
-    An epoch makes progress when its validation metric is the best so far, or when its validation loss is the lowest so
-    far and the best metric is not perfect yet. As long as no epoch has beaten the untrained model, a training loss that
-    is the lowest so far is progress too: a head that begins at zero answers the same of all utterances, and the metric
-    moves only after the loss has fallen for a while.
+    An epoch makes progress if its validation metric is the best so far. It also makes progress if its validation loss
+    is the lowest so far and the best metric is not perfect yet. Until an epoch beats the untrained model, a training
+    loss that is the lowest so far is progress too. A head that starts at zero predicts the same for all utterances, and
+    its metric changes only after the loss has decreased for a while.
 
-    The best epoch has the best validation metric; among equal ones the lowest validation loss. The untrained model,
+    The best epoch has the best validation metric; among equal ones, the lowest validation loss. The untrained model,
     which is epoch 0, comes last among equal ones.
 
     Attributes:
-        patience: epochs without progress after which training stops.
-        perfect: the metric that no epoch can improve on, higher for better.
+        patience: number of epochs without progress after which training stops.
+        perfect: the best possible metric, higher is better.
         chosen: the best epoch so far.
-        stale: epochs since the last progress.
+        stale: number of epochs since the last progress.
     """
 
     patience: int
@@ -39,15 +39,15 @@ class EarlyStopping:
     _training_loss: float = field(default=math.inf, init=False)
 
     def update(self, goodness: float, validation_loss: float, training_loss: float = math.inf) -> bool:
-        """Take in the next epoch; the first one is that of the untrained model.
+        """Record the next epoch; the first one is that of the untrained model.
 
         Args:
-            goodness: its validation metric, higher for better.
+            goodness: its validation metric, higher is better.
             validation_loss: its mean loss on the validation part.
             training_loss: its mean loss in training; the untrained model has none.
 
         Returns:
-            Whether it is the best epoch so far, whose weights are to be kept.
+            Whether it is the best epoch so far, whose weights must be kept.
         """
         self._epochs += 1
         if self._epochs == 0:
@@ -67,10 +67,10 @@ class EarlyStopping:
 
     @property
     def stops(self) -> bool:
-        """Whether training has made no progress for so long that it stops."""
+        """True if training must stop, because it made no progress for `patience` epochs."""
         return self.stale >= self.patience
 
 
 def _falls(loss: float, lowest: float) -> bool:
-    """Return whether a loss lies clearly below the lowest so far; the first one does not."""
+    """Return whether a loss is clearly below the lowest so far; False for the first loss."""
     return math.isfinite(lowest) and loss < lowest - LEAST_FALL * abs(lowest)

@@ -1,4 +1,4 @@
-"""Trials of one model: what is frozen is made once for all layers and seeds, and a trial that ends is kept at once."""
+"""Trials of one model. Frozen features are computed once for all layers and seeds; each trial is saved when it ends."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ from voxrank.groundtruth.trials import Row, Trial, TrialStore
 logger = logging.getLogger(__name__)
 
 KEPT_BYTES = 2 * 2**30
-"""Of frozen features, at most, that are kept; layers that do not fit are made after the others."""
+"""Maximum size of frozen features that are kept at a time; layers that do not fit are processed afterwards."""
 
 LEARNING_RATES = {"probe": 0.0, "layer": 5e-4, "full": 1e-4}
 ADAPTER_LEARNING_RATE = 1e-3
 
 Heads = Callable[[Encoder, int, Answers], Callable[[], Head]]
-"""Encoder, dim and answers → what makes a head; may raise OptionError."""
+"""Encoder, dim and targets → a function that creates a head; may raise OptionError."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every model is tuned on.
+    """The work for every model.
 
     Attributes:
         split: the utterances.
-        answers: what they say.
-        options: how.
-        setting: all that results depend on, beside model, layer and seed.
+        answers: the training targets.
+        options: how models are tuned.
+        setting: all settings that results depend on, besides model, layer and seed.
         part: "main" or "rival".
     """
 
@@ -70,8 +70,8 @@ class Tried:
     """The trials of one model.
 
     Attributes:
-        rows: of each layer and seed.
-        skipped: utterances that could not be trained or tested on; of trials that were run now.
+        rows: results of each layer and seed.
+        skipped: utterances that could not be used in the trials of this run.
     """
 
     rows: tuple[Row, ...]
@@ -79,10 +79,10 @@ class Tried:
 
 
 def tunable_layers(encoder: Encoder, layers: Sequence[int], options: TuningOptions) -> list[int]:
-    """Which of the layers a strategy has trials for; none where it cannot tune the model.
+    """Return the layers for which a strategy has trials; empty if it cannot tune the model.
 
-    A probe reads any layer; "layer" needs the block that makes it, and "full" is one trial on the last layer. A model
-    without weights, such as log-mel, has nothing to tune but the head, and counts as tuned then.
+    A probe reads any layer; "layer" needs the block that computes it, and "full" is one trial on the last layer. With
+    "full", a model without weights, such as log-mel, has only its head trained, and counts as tuned.
     """
     if options.strategy == "probe":
         return list(layers)
@@ -101,15 +101,15 @@ def try_model(
     heads: Heads | None = None,
     on_trial: Callable[[Row], None] = lambda _: None,
 ) -> Tried:
-    """Run the trials that the store does not have, and those that failed.
+    """Run the trials that are not in the store, and those that failed.
 
     Args:
-        encoder: the model, as it was loaded.
-        layers: those of `tunable_layers`.
+        encoder: the loaded model.
+        layers: layers from `tunable_layers`.
         work: data and options.
-        store: of rows.
-        heads: of heads that are not linear or of one hidden layer.
-        on_trial: told of every row that is new.
+        store: store of the results.
+        heads: function for heads that are neither linear nor have one hidden layer.
+        on_trial: receives every new result.
     """
     trials = [
         Trial(encoder.spec, layer, seed, work.part, work.setting)
@@ -133,7 +133,7 @@ def try_model(
 
 
 def plain_heads(options: TuningOptions) -> Heads:
-    """Linear heads, or those of one hidden layer."""
+    """Return the function for linear heads, or for heads with one hidden layer."""
 
     def make(_: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
         hidden = options.head == "mlp"
@@ -145,11 +145,11 @@ def plain_heads(options: TuningOptions) -> Heads:
 
 
 class _Bench:
-    """A model with the data at its rate."""
+    """A model with the audio at its sampling rate."""
 
     def __init__(self, encoder: Encoder, work: Work, heads: Heads) -> None:
         self._encoder, self._work = encoder, work
-        self._head = cache(lambda dim: heads(encoder, dim, work.answers))  # a transducer is read from its files
+        self._head = cache(lambda dim: heads(encoder, dim, work.answers))  # a transducer is read from its files, once
         self.skipped: list[Skipped] = []
         self._audio: dict[str, list[AudioBatch]] = {}
         for name, items in work.split.parts().items():
@@ -159,7 +159,7 @@ class _Bench:
                 raise OptionError(f"{encoder.spec} can use none of the utterances of the {name} part")
 
     def backbone(self, layer: int) -> Backbone:
-        """What is put below the head."""
+        """Return the backbone for a layer."""
         options, encoder = self._work.options, self._encoder
         if options.strategy == "probe" or not encoder.parameters:
             pooled = not self._work.answers.sequences and options.head == "linear"
@@ -169,9 +169,9 @@ class _Bench:
         return WholeModel(encoder, layer, only_block=options.strategy == "layer")
 
     def prepared(self, layers: Sequence[int]) -> Iterator[tuple[Backbone, dict[str, Batches], Seconds]]:
-        """Each layer's backbone, what it takes, and its share of the time that making it took.
+        """Yield each layer's backbone, its prepared batches, and its share of the preparation time.
 
-        As many layers are made at a time as there is room for.
+        As many layers are prepared at a time as fit into `KEPT_BYTES`.
         """
         waiting = [self.backbone(layer) for layer in layers]
         while waiting:
@@ -184,7 +184,7 @@ class _Bench:
                 yield backbone, made[place], took
 
     def run(self, trial: Trial, backbone: Backbone, parts: dict[str, Batches], prepare_s: Seconds) -> Row:
-        """One trial; one that fails says why. Its share of the preparation is part of its time."""
+        """Run one trial; a failed trial records its reason. Its share of the preparation is part of its time."""
         options, answers = self._work.options, self._work.answers
         tuned = options.learning_rate
         if tuned is None:
@@ -206,7 +206,7 @@ class _Bench:
         return Row(trial, "done", metrics[answers.metric], metrics, _history(outcome), seconds)
 
     def _prepare(self, together: Sequence[Backbone]) -> list[dict[str, Batches]]:
-        """What several backbones of one kind take, from one pass over the audio where that saves any."""
+        """Prepare batches for several backbones of one kind, from a single pass over the audio where possible."""
         lazy = isinstance(together[0], WholeModel) or self._bytes(together[0]) > KEPT_BYTES
         if lazy:
             return [
@@ -227,7 +227,7 @@ class _Bench:
         return Batches([batch.ids for batch in self._audio[name]], inputs, self._work.answers, prepare)
 
     def _bytes(self, backbone: Backbone) -> int:
-        """About what is kept for a backbone."""
+        """Estimate the size of the prepared inputs of a backbone, in bytes."""
         if isinstance(backbone, WholeModel):
             return 0
         layer, encoder = self._encoder.layers[backbone.layer], self._encoder
@@ -245,13 +245,13 @@ class _Bench:
 
     @cached_property
     def _beside(self) -> float:
-        """Bytes a frame that a block is called with beside its hidden states, as far as the first batch tells."""
+        """Bytes per frame of the arguments of a block besides its hidden states, estimated from the first batch."""
         calls, lengths = record_calls(self._encoder, self._audio["train"][0])
         return max(_nbytes(call["rest"]) for call in calls.values()) / max(1, sum(lengths))
 
 
 def _nbytes(value: Any) -> int:
-    """Of the tensors inside."""
+    """Return the size of the tensors in a nested value, in bytes."""
     if isinstance(value, torch.Tensor):
         return value.nbytes
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
@@ -260,7 +260,7 @@ def _nbytes(value: Any) -> int:
 
 @torch.no_grad()
 def _inputs(encoder: Encoder, together: Sequence[Backbone], batch: AudioBatch) -> list[Any]:
-    """What each backbone takes of a batch, from one forward pass."""
+    """Return the inputs of each backbone for a batch, from one forward pass."""
     if all(isinstance(backbone, StackedBlocks) for backbone in together):
         calls, frames = record_calls(encoder, batch)
         return [backbone.of_calls(calls, frames) for backbone in together if isinstance(backbone, StackedBlocks)]
@@ -275,19 +275,19 @@ def _inputs(encoder: Encoder, together: Sequence[Backbone], batch: AudioBatch) -
 
 @contextmanager
 def adapted(backbone: Backbone, rank: int, seed: int, prepared: Any) -> Iterator[None]:
-    """The tuned part of a backbone has low-rank adapters here (Hu et al., arXiv 2106.09685); with rank 0 none.
+    """Add low-rank adapters (Hu et al., arXiv 2106.09685) to the tuned part in this context; none with rank 0.
 
-    Every linear map that runs takes one. Those whose weights the model reads by itself, as WavLM's attention does,
-    would learn nothing, and take none.
+    Every linear map that is called receives an adapter. A map whose weights the model reads directly, as WavLM's
+    attention does, would learn nothing, and receives none.
 
     Args:
-        backbone: whose weights are afterwards what they were.
-        rank: of the adapters.
-        seed: of their weights.
-        prepared: what the backbone takes, to see which maps run.
+        backbone: the backbone, whose weights are restored afterwards.
+        rank: rank of the adapters.
+        seed: seed of their weights.
+        prepared: input of the backbone, to find out which maps are called.
 
     Raises:
-        TrialError: none does.
+        TrialError: no linear map is called.
     """
     if not rank:
         yield
@@ -299,7 +299,7 @@ def adapted(backbone: Backbone, rank: int, seed: int, prepared: Any) -> Iterator
     if not names:
         raise TrialError("there is no linear map in the tuned part that could take low-rank adapters")
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
-    with torch.random.fork_rng(), warnings.catch_warnings(action="ignore"):  # peft, on models without a name
+    with torch.random.fork_rng(), warnings.catch_warnings(action="ignore"):  # peft warns about models without a name
         torch.manual_seed(seed)
         wrapped: Any = peft.get_peft_model(part, config)
     backbone.replace(wrapped)
@@ -311,7 +311,7 @@ def adapted(backbone: Backbone, rank: int, seed: int, prepared: Any) -> Iterator
 
 @torch.no_grad()
 def _running_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[str]:
-    """Names of the linear maps of a part that are called."""
+    """Return the names of the linear maps of a part that are called."""
     ran: set[str] = set()
     hooks = [
         module.register_forward_hook(lambda *_, name=name: ran.add(name))
@@ -327,7 +327,7 @@ def _running_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[st
 
 
 def _history(outcome: Outcome) -> dict[str, Any]:
-    """Return what a row keeps of a training run beside its result."""
+    """Return the history of a training run, to be stored with its result."""
     return {
         "losses": outcome.losses,
         "validation": outcome.validation,

@@ -1,4 +1,4 @@
-"""One training run: a backbone with a head, by the Trainer of transformers, with early stopping."""
+"""A single training run: a backbone with a head, by the Trainer of transformers, with early stopping."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ from voxrank.groundtruth.heads import Head
 from voxrank.groundtruth.metrics import measure
 from voxrank.groundtruth.stopping import EarlyStopping
 
-tf: Any = transformers  # much of it is not annotated
+tf: Any = transformers  # much of transformers is not annotated
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0
 SETTLING_BATCHES = 8
-"""From which the scale of the frames is learnt."""
+"""Number of batches from which the head learns the scale of the frames."""
 
 Batch = dict[str, Any]
 
 
 class TrialError(VoxrankError):
-    """A trial cannot give a result."""
+    """Raised when a trial cannot give a result."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How long and how fast.
+    """Settings of a training run.
 
     Attributes:
-        epochs: at most.
-        patience: epochs without progress (`EarlyStopping`) after which training stops.
-        learning_rate: of the backbone.
-        head_learning_rate: of the head.
-        seed: of the head's weights, dropout and the order of the batches.
-        metric: that early stopping looks at.
+        epochs: maximum number of epochs.
+        patience: number of epochs without progress (`EarlyStopping`) after which training stops.
+        learning_rate: learning rate of the backbone.
+        head_learning_rate: learning rate of the head.
+        seed: seed of the head's weights, of dropout and of the order of the batches.
+        metric: metric for early stopping.
     """
 
     epochs: int
@@ -68,17 +68,17 @@ class Fit:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training run gave.
+    """The results of a training run.
 
     Attributes:
-        metrics: of the test part, at the epoch that validated best.
+        metrics: metrics of the test part, at the epoch with the best validation.
         untrained: metrics of the test part before training.
         validation: every metric of the validation part after each epoch, the untrained model's first.
         validation_losses: mean loss on the validation part, in the same order.
         losses: mean training loss of each epoch.
-        chosen: the epoch that validated best; 0 is the untrained model.
-        epochs: that were run.
-        seconds: of training and of validation.
+        chosen: the epoch with the best validation; 0 is the untrained model.
+        epochs: number of epochs that were run.
+        seconds: time of training and validation.
     """
 
     metrics: dict[str, float]
@@ -92,12 +92,13 @@ class Outcome:
 
 
 class Batches(TorchDataset[Batch]):
-    """What a backbone takes, with the answers: made once and kept, or made anew each time.
+    """The inputs of a backbone with their targets, prepared in advance or on each access.
 
     Args:
-        batches: audio, or what `prepare` made of it.
-        answers: what is to be learnt.
-        prepare: makes inputs of audio; None where that is done.
+        ids: ids of the utterances of each batch.
+        inputs: batches of audio, or the inputs that `prepare` made from them.
+        answers: the training targets.
+        prepare: turns audio into inputs; None if the inputs are prepared.
     """
 
     def __init__(
@@ -125,29 +126,29 @@ class Batches(TorchDataset[Batch]):
 
     @property
     def wanted(self) -> list[list[int]]:
-        """The answers, in order."""
+        """The targets of all utterances, in order."""
         return [self._answers.by_utterance[name].tolist() for names in self._ids for name in names]
 
     @property
     def utterances(self) -> int:
-        """How many there are."""
+        """Number of utterances."""
         return sum(map(len, self._ids))
 
 
 class Tuned(nn.Module):
-    """A backbone and a head."""
+    """A backbone with a head."""
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
     def forward(self, prepared: Any, targets: torch.Tensor, counts: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The mean loss of a batch."""
+        """Return the mean loss of a batch."""
         hidden, lengths = self.backbone(prepared)
         return {"loss": self.head.loss(hidden, lengths, targets, counts)}
 
     def predict(self, prepared: Any) -> list[list[int]]:
-        """Classes or units of a batch."""
+        """Predict the classes or units of a batch."""
         hidden, lengths = self.backbone(prepared)
         return self.head.predict(hidden, lengths)
 
@@ -160,18 +161,21 @@ class Tuned(nn.Module):
 def train(
     backbone: Backbone, head: Callable[[], Head], parts: dict[str, Batches], answers: Answers, fit: Fit, device: str
 ) -> Outcome:
-    """Train and test. The backbone's weights are afterwards what they were.
+    """Train and test a head on a backbone. The backbone's weights are restored afterwards.
 
     Args:
-        backbone: below.
-        head: makes the head, at random.
+        backbone: part of the model below the head.
+        head: creates the head, at random.
         parts: "train", "validation" and "test".
-        answers: what is to be learnt.
-        fit: how long and how fast.
-        device: where, as torch names it.
+        answers: the training targets.
+        fit: settings of the training run.
+        device: device, as torch names it.
+
+    Returns:
+        The results on the test part, with the history of the run.
 
     Raises:
-        TrialError: the loss is not finite, or most utterances are too short for what they say.
+        TrialError: the loss is not finite, or most utterances have fewer frames than units.
     """
     started = time.perf_counter()
     with torch.random.fork_rng(), _own_randomness(), _kept(backbone):
@@ -201,7 +205,7 @@ def train(
 
 @contextmanager
 def _own_randomness() -> Iterator[None]:
-    """The Trainer seeds Python's and NumPy's global generators; what they were is put back."""
+    """Restore the global generators of Python and NumPy, which the Trainer seeds."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield
@@ -212,12 +216,12 @@ def _own_randomness() -> Iterator[None]:
 
 @contextmanager
 def _kept(backbone: Backbone) -> Iterator[None]:
-    """The tuned parts take gradients here, and are as before afterwards."""
+    """Let the tuned parts take gradients in this context, and restore their weights and flags afterwards."""
     parts = backbone.tuned()
     before = [{name: value.detach().clone() for name, value in part.state_dict().items()} for part in parts]
     asked = [[p.requires_grad for p in part.parameters()] for part in parts]
     for part, flags in zip(parts, asked, strict=True):
-        if not any(flags):  # with adapters some are set already
+        if not any(flags):  # with adapters, some flags are set already
             part.requires_grad_(True)  # noqa: FBT003
     try:
         yield
@@ -231,7 +235,7 @@ def _kept(backbone: Backbone) -> Iterator[None]:
 
 
 class _Trainer(tf.Trainer):  # type: ignore[misc]
-    """The Trainer with two learning rates, whole batches as samples, and the best weights kept in memory."""
+    """A Trainer with two learning rates, whole batches as samples, and the best weights kept in memory."""
 
     def __init__(
         self, model: Tuned, train_part: Batches, validation: Batches, answers: Answers, fit: Fit, device: str
@@ -270,7 +274,7 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
         model.head.settle(torch.cat(frames))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW, the head at its own rate, weights decaying but for vectors."""
+        """Create AdamW with a separate learning rate for the head, and weight decay except for vectors."""
         del model
         optimizer: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
         if optimizer is None:
@@ -315,7 +319,7 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
 
     @torch.no_grad()
     def metrics(self, part: Batches) -> dict[str, float]:
-        """Every metric of a part."""
+        """Return every metric of a part."""
         model: Tuned = self.model.eval()
         predicted = [
             row for place in range(len(part)) for row in model.predict(self._prepare_inputs(part[place])["prepared"])
@@ -324,16 +328,16 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
 
     @torch.no_grad()
     def back_to_best(self) -> None:
-        """Take the weights that validated best."""
+        """Restore the weights of the epoch with the best validation."""
         own = dict(self.model.named_parameters())
         for name, value in self._best.items():
             own[name].copy_(value)
 
     def heard(self, loss: float) -> None:
-        """Take down the mean loss of an epoch.
+        """Record the mean training loss of an epoch.
 
         Raises:
-            TrialError: it is not finite.
+            TrialError: the loss is not finite.
         """
         self.losses.append(loss)
         if not math.isfinite(loss):
@@ -341,13 +345,13 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
 
 
 class _Stop(tf.TrainerCallback):  # type: ignore[misc]
-    """Validates after each epoch, and stops a run that makes no progress."""
+    """Validates after each epoch, and stops a run without progress."""
 
     def __init__(self, trainer: _Trainer) -> None:
         self._trainer = trainer
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Take down the training loss of an epoch, validate, and stop where there was no progress for long."""
+        """Record the training loss of an epoch, validate, and stop if there was no progress for `patience` epochs."""
         del args, state
         if logs and "loss" in logs:
             self._trainer.heard(float(logs["loss"]))
@@ -356,7 +360,7 @@ class _Stop(tf.TrainerCallback):  # type: ignore[misc]
 
 
 def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:
-    """What the Trainer is told: nothing is written, nothing reported to anyone, one device used."""
+    """Return arguments of the Trainer with which it writes nothing, reports nothing and uses one device."""
     arguments = tf.TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=1,
@@ -375,25 +379,25 @@ def _arguments(folder: str, fit: Fit, steps: int, device: str) -> Any:
         seed=fit.seed,
         use_cpu=device == "cpu",
     )
-    if arguments.n_gpu > 1:  # a batch is made for one
+    if arguments.n_gpu > 1:  # a batch is made for one device
         arguments._n_gpu = 1  # noqa: SLF001
     return arguments
 
 
 def _nothing_to_free(*objects: Any) -> list[Any]:
-    """In place of accelerate's, which collects all garbage twice a trial: longer than a small trial itself takes."""
+    """Replace accelerate's function, whose garbage collection twice a trial takes longer than a small trial."""
     return list(objects)
 
 
 def _only(batches: Sequence[Batch]) -> Batch:
-    """A sample of the loader is a whole batch."""
+    """Return the only element: a sample of the loader is a whole batch."""
     (batch,) = batches
     return batch
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what transformers says of its own settings to itself."""
+    """Suppress messages of transformers about its own settings."""
     level = tf.utils.logging.get_verbosity()
     tf.utils.logging.set_verbosity(logging.ERROR)
     try:

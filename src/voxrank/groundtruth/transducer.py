@@ -1,23 +1,23 @@
 """The loss of a recurrent neural network transducer (RNN-T), and its greedy decoding.
 
 A transducer reads T frames and writes U labels y₁ … y_U. In the state (t, u), at frame t with u labels written, it
-either writes a blank and goes on to frame t + 1, or writes y_{u+1} and stays. With b(t, u) and l(t, u) the log
-probabilities of the two, all paths to a state have together the log probability
+either writes a blank and moves to frame t + 1, or writes y_{u+1} and stays. With b(t, u) and l(t, u) the log
+probabilities of the two, all paths to a state together have the log probability
 
     α(t, u) = log(exp(α(t − 1, u) + b(t − 1, u)) + exp(α(t, u − 1) + l(t, u − 1))),        α(0, 0) = 0,
 
-and the labels have log p = α(T − 1, U) + b(T − 1, U), as the last frame ends with a blank. With β(t, u) the same for
-all paths from a state to the end, a path passes from (t, u) by its blank with probability
+and the labels have log p = α(T − 1, U) + b(T − 1, U), as the last frame ends with a blank. Let β(t, u) be the same for
+all paths from a state to the end. A path leaves (t, u) by its blank with probability
 
     B(t, u) = exp(α(t, u) + b(t, u) + β(t + 1, u) − log p),
 
 and by its label with L(t, u) = exp(α(t, u) + l(t, u) + β(t, u + 1) − log p). With s_v the softmax of the logits in
-(t, u), the gradient of −log p with respect to that of symbol v is then
+(t, u), the gradient of −log p with respect to the logit of symbol v is then
 
     (B + L) s_v − B [v = blank] − L [v = y_{u+1}].
 
-The recursions run in double precision, the softmax in that of the logits. Beside the logits, one array of their size is
-made: the gradient.
+The recursions use double precision, the softmax the precision of the logits. Besides the logits, a single array of
+their size is allocated: the gradient.
 
 Source: Graves, "Sequence Transduction with Recurrent Neural Networks", 2012 (arXiv 1211.3711), equations 16 to 20.
 """
@@ -40,14 +40,14 @@ Ids = NDArray[np.int64]
 State = tuple[Tensor, Tensor]
 
 MAX_SYMBOLS = 10
-"""Labels that greedy decoding writes in one frame at most."""
+"""Maximum number of labels that greedy decoding writes in one frame."""
 
 
 def transducer_loss(logits: Tensor, targets: Tensor, frames: Tensor, lengths: Tensor, blank: int) -> Tensor:
-    """Negative log likelihood of the labels of every utterance, over all paths, in nats.
+    """Return the negative log likelihood of the labels of every utterance, over all paths, in nats.
 
     Args:
-        logits: (B, T, U + 1, V) of floats, not normalised; what lies beyond `frames` and `lengths` does not matter.
+        logits: (B, T, U + 1, V) of floats, not normalised; values beyond `frames` and `lengths` do not matter.
         targets: (B, U) labels, none of them the blank; padded with any numbers.
         frames: (B,) frames of each utterance, 1 to T.
         lengths: (B,) labels of each utterance, 0 to U.
@@ -57,7 +57,7 @@ def transducer_loss(logits: Tensor, targets: Tensor, frames: Tensor, lengths: Te
         (B,) of the logits' type; infinite, with a gradient of 0, where every path has probability 0.
 
     Raises:
-        ValueError: shapes, types or numbers other than these.
+        ValueError: shapes, types or numbers do not match these.
 
     Example:
         >>> logits = torch.zeros(1, 1, 2, 4)  # one frame, one label, four symbols alike
@@ -81,22 +81,22 @@ def greedy(
     blank: int,
     max_symbols: int = MAX_SYMBOLS,
 ) -> list[list[int]]:
-    """Write the likeliest symbol in every state: one path for each utterance, all utterances at once.
+    """Write the most likely symbol in every state: one path for each utterance, all utterances at once.
 
     Args:
         joint: (B, D) of the decoder and (B, D) of the encoder → (B, V) logits, such as `ParakeetForRNNT.joint`.
         decoder: prediction network with the parts `embedding`, `lstm` (batch first) and `decoder_projector`, such as
-            `ParakeetForRNNT.decoder`. It is begun with the blank.
-        encoded: (B, T, D) frames as the joint network takes them (behind `ParakeetForRNNT.encoder_projector`).
+            `ParakeetForRNNT.decoder`. Its first input is the blank.
+        encoded: (B, T, D) input frames of the joint network (after `ParakeetForRNNT.encoder_projector`).
         frames: (B,) frames of each utterance, 0 to T.
         blank: number of the blank.
-        max_symbols: labels in one frame at most; then the next frame begins.
+        max_symbols: maximum number of labels in one frame; then the next frame begins.
 
     Returns:
         B lists of labels, without blanks.
 
     Raises:
-        ValueError: other numbers of frames, or no symbol may be written.
+        ValueError: the numbers of frames do not match, or `max_symbols` is below 1.
 
     Source: Graves 2012; the limit as in transformers' `ParakeetRNNTGenerationMixin`.
     """
@@ -123,13 +123,13 @@ def greedy(
 
 @dataclass(frozen=True)
 class _Prediction:
-    """What the decoder says behind the labels so far: (B, D), and the state (layers, B, D) of its LSTM."""
+    """The output of the decoder after the labels so far, (B, D), and the state of its LSTM, (layers, B, D)."""
 
     output: Tensor
     state: State
 
     def where(self, kept: Tensor, other: _Prediction) -> _Prediction:
-        """Row by row, this one where kept, else the other."""
+        """Select row by row: this prediction where `kept` is True, otherwise the other."""
         output = torch.where(kept[:, None], self.output, other.output)
         hidden, cell = (
             torch.where(kept[None, :, None], mine, new) for mine, new in zip(self.state, other.state, strict=True)
@@ -138,7 +138,7 @@ class _Prediction:
 
 
 def _predict(decoder: Any, symbols: Tensor, state: State | None) -> _Prediction:
-    """One step of the decoder."""
+    """Run one step of the decoder."""
     output, state = decoder.lstm(decoder.embedding(symbols[:, None]), state)
     return _Prediction(decoder.decoder_projector(output)[:, 0], cast("State", state))
 
@@ -174,7 +174,7 @@ class _Loss(torch.autograd.Function):
 
 @compiled
 def _add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b))."""
+    """Return log(exp(a) + exp(b))."""
     high, low = max(a, b), min(a, b)
     return high if low == -np.inf else high + np.log1p(np.exp(low - high))
 
@@ -183,7 +183,7 @@ def _add(a: float, b: float) -> float:
 def _forward_backward(
     blanks: NDArray[Any], labels: NDArray[Any], frames: Ids, lengths: Ids
 ) -> tuple[Array, Array, Array]:
-    """Losses, and how likely each transition is.
+    """Return the losses, and the probability of each transition.
 
     Args:
         blanks: (B, T, U + 1) log probability of the blank in each state.
@@ -224,13 +224,13 @@ def _forward_backward(
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    """Of types that numba takes: float32, float64 or integers."""
+    """Return an array of a type that numba accepts: float32, float64 or integers."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor).contiguous().numpy()
 
 
 def _beyond(lengths: Tensor, width: int, device: torch.device) -> Tensor:
-    """(B, width) True where a place is beyond its utterance."""
+    """Return a mask (B, width) that is True beyond each utterance."""
     return torch.arange(width, device=device) >= lengths.to(device)[:, None]
 
 
@@ -248,7 +248,7 @@ def _check_shapes(logits: Tensor, targets: Tensor, frames: Tensor, lengths: Tens
 
 
 def _check_within(name: str, numbers: Tensor, low: int, high: int, count: int) -> None:
-    """So many whole numbers from low to high."""
+    """Check that there are `count` whole numbers from `low` to `high`."""
     whole = not numbers.is_floating_point() and numbers.dtype != torch.bool
     if not whole or tuple(numbers.shape) != (count,) or bool(((numbers < low) | (numbers > high)).any()):
         raise ValueError(f"expected {name} as {count} whole numbers from {low} to {high}, got {numbers.tolist()}")

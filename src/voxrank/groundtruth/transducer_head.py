@@ -1,7 +1,7 @@
-"""A checkpoint's own transducer as the head: projection, prediction network and joint network, for other units.
+"""A head from a checkpoint's own transducer: projection, prediction network and joint network, for other units.
 
-What the checkpoint knows of a unit is kept: its row of the embedding and of the output. Units that it does not know
-begin with the mean of those rows.
+Units in the checkpoint's vocabulary keep their rows of the embedding and of the output. Other units start with the
+mean of those rows.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from voxrank.groundtruth.heads import Head
 from voxrank.groundtruth.transducer import greedy, transducer_loss
 
 SPACES = (SPACE, "▁", "Ġ", "|")
-"""How tokenizers write the space between words."""
+"""Spellings of the space between words in tokenizers."""
 
 
 class TransducerHead(Head):
     """A transducer of transformers (Graves, arXiv 1211.3711).
 
     Args:
-        model: with the parts `encoder_projector`, `decoder` and `joint`; they are copied.
+        model: model with the parts `encoder_projector`, `decoder` and `joint`, which are copied.
         known: unit → its number in the checkpoint.
-        names: of the units; unit n is `names[n − 1]`, and 0 the blank.
-        dim: numbers in a frame.
+        names: names of the units; unit n is `names[n − 1]`, and 0 is the blank.
+        dim: feature dimension.
     """
 
     def __init__(self, model: Any, known: dict[str, int], names: tuple[str, ...], dim: int) -> None:
@@ -59,51 +59,51 @@ class TransducerHead(Head):
     def loss(
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
-        """Negative log likelihood of a unit."""
+        """Return the negative log likelihood per unit."""
         begun = nn.functional.pad(targets, (1, 0), value=BLANK)
         predicted, encoded = self.decoder(begun), self.projector(hidden)
         logits = self.joint(predicted[:, None], encoded[:, :, None])
         return transducer_loss(logits, targets, lengths, counts, BLANK).sum() / counts.sum()
 
     def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-        """Greedy decoding."""
+        """Decode greedily."""
         return greedy(self.joint, self.decoder, self.projector(hidden), lengths, blank=BLANK)
 
 
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
-    """What makes the transducer of an encoder's checkpoint. Errors as `check_transducer`."""
+    """Return a function that creates the transducer of an encoder's checkpoint. Errors: as `check_transducer`."""
     checkpoint, _, config = _find(encoder.spec)
     known = {name: number for name, number in _known(checkpoint).items() if number < config.vocab_size}
     return partial(TransducerHead, load_transducer(encoder.spec), known, answers.names, dim)
 
 
 def load_transducer(spec: str) -> Any:
-    """A model with its transducer, frozen.
+    """Load a model with its transducer, frozen.
 
     Raises:
-        ModelError: it has none, or its files are damaged or incomplete.
+        ModelError: the model has no transducer, or its files are damaged or incomplete.
     """
     checkpoint, kind, config = _find(spec)
     return load_weights(checkpoint, Architecture(kind, config, inner=False))
 
 
 def check_transducer(spec: str) -> None:
-    """See that a model has a transducer; its weights are not read.
+    """Check that a model has a transducer, without reading its weights.
 
     Raises:
-        ModelError: it has none, or there is no such model.
+        ModelError: the model has no transducer, or does not exist.
     """
     _find(spec)
 
 
 def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
-    """Where a transducer is, its class and its configuration."""
+    """Return the checkpoint of a transducer, its class and its configuration."""
     scheme, rest = split_spec(spec)
     if scheme != HUB:
         raise ModelError(f"{spec}: a transducer is found in checkpoints of transformers only; take --head linear")
     checkpoint = find_checkpoint(rest, EncoderOptions())
     config = load_config(checkpoint)
-    kinds = tf.AutoModelForRNNT._model_mapping  # noqa: SLF001, what AutoModelForRNNT itself asks
+    kinds = tf.AutoModelForRNNT._model_mapping  # noqa: SLF001, the table that AutoModelForRNNT uses
     if type(config) not in kinds:
         raise ModelError(
             f"{spec}: a {config.model_type} has no transducer; name a checkpoint such as nvidia/parakeet-rnnt-0.6b, "
@@ -113,7 +113,7 @@ def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
 
 
 def _known(checkpoint: Checkpoint) -> dict[str, int]:
-    """Unit → number, of the tokenizer."""
+    """Return the tokenizer's vocabulary: unit → number."""
     vocabulary = load_vocabulary(checkpoint)
     return {SPACE if name in SPACES else name: number for name, number in vocabulary.items()}
 
@@ -123,7 +123,7 @@ def _copy(module: nn.Module) -> Any:
 
 
 def _rows(weight: torch.Tensor, numbers: list[int], known: list[int]) -> torch.Tensor:
-    """Rows of a table by number; the mean of the known ones for −1."""
+    """Return rows of a table by number; for −1, the mean of the known rows."""
     weight = weight.detach()
     mean = weight[known].mean(0)
     return torch.stack([weight[number] if number >= 0 else mean for number in numbers])

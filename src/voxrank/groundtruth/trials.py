@@ -1,4 +1,4 @@
-"""Trials, and where their rows are kept: a SQLite file that survives a process killed at any moment."""
+"""Trials, and a store of their results: a SQLite file that survives a process killed at any moment."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from voxrank.errors import OptionError, reason
 Status = Literal["done", "failed"]
 
 VERSION = 2
-"""Version of the training recipe: raise it when training changes, so that rows of two recipes are not mixed."""
+"""Version of the training recipe: raise it when training changes, so that results of two recipes are not mixed."""
 
 BUSY_S: Seconds = 60.0
-"""How long one process waits for another that writes."""
+"""Maximum time for which a process waits for another process that writes."""
 
 WAIT_S: Seconds = 0.05
 
@@ -39,14 +39,14 @@ CREATE TABLE IF NOT EXISTS trials (
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained.
+    """The identity of a trial.
 
     Attributes:
-        model: its spec.
-        layer: that the head reads, or whose block is tuned.
-        seed: of the training.
-        part: "main", or what else it is for, such as "rival".
-        setting: everything else that the result is said to depend on: data, weights, options.
+        model: spec of the model.
+        layer: layer that the head reads, or whose block is tuned.
+        seed: seed of the training.
+        part: "main", or another purpose, such as "rival".
+        setting: everything else that the result depends on: data, weights, options.
     """
 
     model: str
@@ -57,24 +57,24 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Hex digest of all of it."""
+        """Hex digest of all fields and of the version of the recipe."""
         text = json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Row:
-    """A trial that ended.
+    """The result of a trial.
 
     Attributes:
-        trial: what was trained.
+        trial: the trial.
         status: "done" or "failed".
-        metric: that trials are compared by, on the test part; None where it failed.
-        metrics: all of them.
+        metric: metric by which trials are compared, on the test part; None if the trial failed.
+        metrics: all metrics.
         history: losses and validation metrics by epoch, the epoch that was tested, and the metrics before training.
-        seconds: that it took.
-        reason: why it failed, in one line; empty where it did not.
-        finished: when, in ISO 8601.
+        seconds: duration.
+        reason: reason for a failure, in one line; otherwise empty.
+        finished: end time, in ISO 8601.
     """
 
     trial: Trial
@@ -88,7 +88,7 @@ class Row:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Let others read while one writes. SQLite does not wait for a lock here by itself."""
+    """Let others read while one process writes. SQLite itself does not wait for a lock here."""
     until = time.monotonic() + BUSY_S
     while True:
         try:
@@ -102,13 +102,13 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 class TrialStore:
-    """Rows of trials by key. Each is written whole and synced, or not at all; several processes may write at once.
+    """Stores results of trials by key, each completely and synced or not at all; several processes may write at once.
 
     Args:
-        path: of the file, made if need be; its folder is.
+        path: path of the file; the file and its folder are created if they do not exist.
 
     Raises:
-        OptionError: it cannot be opened, or is no such file.
+        OptionError: the file cannot be opened, or is not a store of trials.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -128,7 +128,7 @@ class TrialStore:
             ) from error
 
     def get(self, trial: Trial) -> Row | None:
-        """The row of a trial; None where it has not ended yet."""
+        """Return the result of a trial; None if it has not ended yet."""
         with self._connected() as connection:
             found = connection.execute(
                 "SELECT status, metric, metrics, history, seconds, reason, finished FROM trials WHERE key = ?",
@@ -140,7 +140,7 @@ class TrialStore:
         return Row(trial, status, metric, json.loads(metrics), json.loads(history), seconds, why, finished)
 
     def put(self, row: Row) -> None:
-        """Keep a row, in place of an earlier one of the same trial."""
+        """Store a result, in place of an earlier result of the same trial."""
         with self._connected() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

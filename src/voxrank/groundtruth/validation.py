@@ -1,4 +1,4 @@
-"""Fine-tune for real, and see how far the scores agree: the whole run."""
+"""A complete validation: fine-tune the candidates and measure how far the scores agree with the result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 RIVAL = "probe on 10 %"
 RIVAL_SHARE = 0.1
-"""Of the training data, for the cheapest honest rival: a probe of every layer."""
+"""Share of the training data for the cheapest fair competitor of the scores: a probe of every layer."""
 
 TRIALS = "trials.sqlite"
 
@@ -66,33 +66,34 @@ def validate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Validation:
-    """Fine-tune models for real, and report how far scores of the frozen models agree with what came of it.
+    """Fine-tune models, and report how far scores of the frozen models agree with the results.
 
-    The data are divided into training, validation and test utterances (`voxrank.groundtruth.splits`); scores see what
-    training sees, the validation part stops the training, and the metric is that of the test part. Beside the scores
-    stand rules that look at no data, and a probe of every layer trained on a tenth of the training data and judged on
-    the validation part.
+    The data are divided into training, validation and test utterances (`voxrank.groundtruth.splits`). Scores use the
+    training part. The validation part decides when training stops, and the metric is measured on the test part. The
+    scores are compared with rules that use no data, and with a probe of every layer. The probe is trained on a tenth of
+    the training data and measured on the validation part.
 
     Args:
-        data: labelled speech, as for `rank`; all its rows are used, by their `split` where they have one.
+        data: labelled speech, as for `rank`; all rows are used, according to their `split` where they have one.
         models: specs of the candidates.
-        tuning: strategy, head, seeds, epochs.
+        tuning: strategy, head, seeds and epochs.
         target: column to predict, as for `rank`.
-        source: for the scores that compare it with the data.
-        scores: names; by default the score that `rank` orders by, with what it is made of.
+        source: source data, for the scores that compare them with `data`.
+        scores: names of scores; by default the score that `rank` orders by, and its components.
         layers: "all", or indices.
-        encoder: device, precision, windows.
+        encoder: device, precision and windows.
         extraction: what a sample is, for the scores.
-        sequence: unit and language of transcripts, and their aligner for the scores.
-        folder: where trials are kept as they end, so that a run goes on where it stopped; None: they are not.
-        seed: of resamples.
-        progress: told of each step.
+        sequence: unit and language of transcripts, and the aligner for the scores.
+        folder: folder where each trial is saved as it ends, so that an interrupted run can continue; None: trials are
+            not saved.
+        seed: seed of the resamples.
+        progress: receives the progress.
 
     Returns:
-        The metric of every candidate and seed, and the agreement of every score, rule and the rival with it.
+        The metric of every candidate and seed, and the agreement of every score, every rule and the probe with it.
 
     Raises:
-        DataError, ModelError, OptionError: the request was wrong; nothing was trained.
+        DataError, ModelError, OptionError: the request is invalid; nothing was trained.
         RunError: the run failed. A single trial that fails is reported in the result.
     """
     started = time.perf_counter()
@@ -161,7 +162,7 @@ def validate(
 
 
 def _check_encoding(encoding: EncoderOptions) -> None:
-    """Models are tuned as they were trained, on the one device that the Trainer takes."""
+    """Refuse options that the Trainer cannot follow: it tunes in float32, on the first device."""
     if encoding.dtype != "float32":
         raise OptionError(f"models are tuned in float32, got {encoding.dtype}; leave the dtype out")
     if encoding.device[-2:-1] == ":" and encoding.device[-1] != "0":
@@ -180,7 +181,7 @@ def _check_layers(layers: str) -> None:
 
 
 class _Tried:
-    """Trials of all models, and those of the rival."""
+    """The trials of all models, and the trials of the probe."""
 
     def __init__(
         self,
@@ -204,7 +205,7 @@ class _Tried:
         self._done = 0
 
     def add(self, encoder: Encoder, layers: str) -> None:
-        """Tune a model."""
+        """Run the trials of one model, and the trials of its probes."""
         chosen = [x.index for x in parse_layers(layers, encoder.layers, encoder.spec) if isinstance(x, Layer)]
         own = tunable_layers(encoder, chosen, self._options)
         if not own:
@@ -244,7 +245,7 @@ class _Tried:
 
 
 class _Judge:
-    """What fine-tuning gave, and how well each predictor foretold it."""
+    """Collects the results of fine-tuning, and measures how well each predictor agrees with them."""
 
     def __init__(self, tried: _Tried, answers: Answers, tuning: TuningOptions, ranking: Ranking, seed: int) -> None:
         self._tried, self._tuning, self._ranking, self._seed = tried, tuning, ranking, seed
@@ -281,7 +282,7 @@ class _Judge:
         return all(after > before if self._higher else after < before for after, before in pairs)
 
     def all(self) -> tuple[Judged, ...]:
-        """Scores, then the rival, then rules."""
+        """Return the predictors with their agreement: scores, then the probe, then rules."""
         cost = self._ranking.cost
         found = [
             self._judged(
@@ -314,7 +315,7 @@ class _Judge:
         return Judged(name, kind, higher, shown, seconds, found)
 
     def _by_score(self, name: str) -> list[float]:
-        """Of each candidate; of a whole model, that of its best layer."""
+        """Return the score of each candidate; for whole models, the score of the best layer."""
         own: dict[tuple[str, Any], float] = {
             (layer.model, layer.layer): layer.scores[name].value for layer in self._ranking.layers
         }
@@ -324,7 +325,7 @@ class _Judge:
         return [best(value for (model, _), value in own.items() if model == c.model) for c in self._tried.candidates]
 
     def _by_rival(self) -> list[float]:
-        """The best validation metric of the probe; of a whole model, that of its best layer."""
+        """Return the best validation metric of each candidate's probe; for whole models, that of the best layer."""
         best = max if self._higher else min
         own: dict[tuple[str, int], float] = {}
         for row in self._tried.rivals:
@@ -339,7 +340,7 @@ class _Judge:
 
 
 def _tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
-    """A tenth of the training utterances, at least one of each class, or ten with transcripts."""
+    """Select a tenth of the training utterances: at least one of each class, or at least ten with transcripts."""
     if answers.sequences:
         return tuple(some(split.train, max(10, round(RIVAL_SHARE * len(split.train))), seed=0))
     each = len(split.train) / len({item.utterance.label for item in split.train})
@@ -347,7 +348,7 @@ def _tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
 
 
 def weights_digest(encoder: Encoder) -> str:
-    """Hex digest of a model's weights; of its spec, and its plug-in's version, where it does not show them."""
+    """Return a hex digest of a model's weights, or of spec and plug-in version where there is no torch network."""
     digest = hashlib.sha256(f"{encoder.spec}{encoder.origin}".encode() if encoder.network() is None else b"")
     network = encoder.network()
     for name, value in sorted(network.state_dict().items()) if network is not None else ():
@@ -364,11 +365,11 @@ def _setting(
     encoding: EncoderOptions,
     sequence: SequenceOptions,
 ) -> dict[str, Any]:
-    """All that a trial's result depends on, beside model, layer and seed."""
+    """Return all settings that a trial's result depends on, besides model, layer and seed."""
     parts = {name: [item.utterance.id for item in part] for name, part in split.parts().items()}
     options = asdict(tuning)
     for name in ("seeds", "metric", "validation", "test", "examples", "split_seed"):
-        del options[name]  # they are in the parts, or beside
+        del options[name]  # the parts already contain their effect, or they are stored separately
     return {
         "data": dataset.fingerprint(),
         "parts": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32],
@@ -392,7 +393,7 @@ def _options(
     layers: str,
     seed: int,
 ) -> dict[str, Any]:
-    """What was asked for."""
+    """Return the options of the run, for the result."""
     return {
         **{name: version(name) for name in ("voxrank", "torch", "transformers")},
         "data": dataset.source,

@@ -1,4 +1,4 @@
-"""What a validation gives: frozen results that save and turn into tables."""
+"""Results of a validation: frozen dataclasses that can be saved and turned into tables."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ FILE = "validation.json"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean of the values that there are."""
+    """Return the mean of the values that are not None."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
 
 
 @dataclass(frozen=True)
 class Parts:
-    """How the data were divided.
+    """The division of the data.
 
     Attributes:
-        by: what was held apart: "split" (the manifest's own), "speaker" or "utterance".
-        train, validation, test: utterances.
-        train_s: audio of the training part.
+        by: unit that is never divided between parts: "split" (the manifest's own), "speaker" or "utterance".
+        train, validation, test: numbers of utterances.
+        train_s: duration of the training audio.
     """
 
     by: str
@@ -51,17 +51,17 @@ class Parts:
 
 @dataclass(frozen=True)
 class Truth:
-    """What fine-tuning a candidate gave.
+    """The results of fine-tuning one candidate.
 
     Attributes:
         model, layer, name, dim, parameters: the candidate.
         values: the metric of each seed; None where the trial failed.
-        failures: why.
-        seconds: of all its trials.
+        failures: reasons for which trials failed.
+        seconds: total duration of all trials.
         untrained: the metric of each seed before training, with the untrained head; None where the trial failed. Empty
             in results of versions that did not measure it.
         beat_untrained: whether each seed beat its untrained head, on the validation part and on the test part; None
-            where the trial failed. Empty likewise.
+            where the trial failed. Empty in results of versions that did not measure it.
     """
 
     model: str
@@ -77,22 +77,22 @@ class Truth:
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds that there are."""
+        """Mean metric over the seeds that did not fail."""
         return _mean(self.values)
 
     @property
     def untrained_mean(self) -> float | None:
-        """The same before training."""
+        """Mean metric before training, over the seeds that did not fail."""
         return _mean(self.untrained)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A candidate.
+    """The identity of a candidate.
 
     Attributes:
-        model: its spec.
-        layer: its layer.
+        model: spec of the model.
+        layer: index of the layer.
     """
 
     model: str
@@ -101,13 +101,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What fine-tuning says of the candidates.
+    """The conclusion of a validation: the best candidates, and whether training improved on untrained heads.
 
     Attributes:
         best: the candidates with the best mean metric; several where they are exactly equal.
-        candidates: how many have a metric.
-        trials: how many came to an end, beside the untrained head.
-        beat_untrained: how many of them beat it, on the validation part and on the test part.
+        candidates: number of candidates with a metric.
+        trials: number of completed trials for which the untrained head was also measured.
+        beat_untrained: number of these trials that beat it, on the validation part and on the test part.
     """
 
     best: tuple[Place, ...]
@@ -117,17 +117,17 @@ class Verdict:
 
     @property
     def all_equal(self) -> bool:
-        """Whether there are several candidates, and fine-tuning tells none from another."""
+        """True if there are several candidates and all have the same mean metric."""
         return len(self.best) == self.candidates > 1
 
     @property
     def none_learnt(self) -> bool:
-        """Whether no trial beat its untrained head."""
+        """True if no trial beat its untrained head."""
         return self.trials > 0 and not self.beat_untrained
 
     @property
     def remark(self) -> str:
-        """What a user should know of trials that did not beat their untrained head; empty where all of them did."""
+        """A remark on trials that did not beat their untrained head; empty if all trials did."""
         short = self.trials - self.beat_untrained
         if not short:
             return ""
@@ -141,15 +141,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """A predictor beside the truth.
+    """A predictor with its agreement with fine-tuning.
 
     Attributes:
-        name: of the score, the rule or the rival.
-        kind: "score", "rival" or "rule".
-        higher_is_better: its direction.
-        values: of each candidate, in order of `Validation.truth`; None where it says nothing.
-        seconds: that it took for all candidates; scores share their forward passes.
-        agreement: with the truth.
+        name: name of the score, the rule or the probe.
+        kind: "score", "rival" (the probe) or "rule".
+        higher_is_better: direction of the values.
+        values: value of each candidate, in order of `Validation.truth`; None where the predictor gives none.
+        seconds: time taken for all candidates; all scores share their forward passes.
+        agreement: agreement with the results of fine-tuning.
     """
 
     name: str
@@ -162,13 +162,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a validation took, in wall seconds.
+    """The cost of a validation, in wall-clock seconds.
 
     Attributes:
-        encode_s, score_s, align_s: of forward passes, scoring and aligning for the scores.
-        tune_s, rival_s: of all trials of the result, and of the rival's, also those of earlier runs.
-        total_s: of this run.
-        peak_rss_mb: highest resident memory of this run, in MB (10⁶ bytes).
+        encode_s, score_s, align_s: time of forward passes, scoring and aligning for the scores.
+        tune_s, rival_s: time of all trials in the result, and of the probe's trials, including those of earlier runs.
+        total_s: duration of this run.
+        peak_rss_mb: peak resident memory of this run, in MB (10⁶ bytes).
     """
 
     encode_s: Seconds
@@ -181,26 +181,26 @@ class Cost:
 
     @property
     def ratio(self) -> float:
-        """How many times cheaper the scores are than the fine-tuning that they stand for, forward passes counted."""
+        """Time of fine-tuning divided by the time of the scores, forward passes included."""
         return self.tune_s / max(self.encode_s + self.score_s + self.align_s, 1e-9)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The result.
+    """The result of a validation.
 
     Attributes:
-        task: as in a ranking.
+        task: the task, as in a ranking.
         strategy: how models were tuned.
-        metric: of the test part: "accuracy", or an error rate ("cer", "wer", "per", "ter").
-        higher_is_better: of the metric.
-        parts: how the data were divided.
-        truth: what fine-tuning gave, a candidate each.
-        judged: scores, the rival and rules, each with its agreement.
-        cost: what it took.
+        metric: metric of the test part: "accuracy", or an error rate ("cer", "wer", "per", "ter").
+        higher_is_better: direction of the metric.
+        parts: division of the data.
+        truth: results of fine-tuning, for each candidate.
+        judged: scores, the probe and rules, each with its agreement.
+        cost: cost of the validation.
         skipped: utterances left out, with reasons.
-        notes: what else a user should know.
-        options: what was asked for.
+        notes: further remarks for the user.
+        options: options of the run.
     """
 
     task: str
@@ -226,7 +226,7 @@ class Validation:
 
     @property
     def verdict(self) -> Verdict:
-        """What fine-tuning says of the candidates: which are best, and whether anything was learnt."""
+        """The conclusion: the best candidates, and whether training improved on untrained heads."""
         sign = 1 if self.higher_is_better else -1
         goodness = {Place(one.model, one.layer): sign * one.mean for one in self.truth if one.mean is not None}
         best = max(goodness.values(), default=0.0)
@@ -236,26 +236,26 @@ class Validation:
 
     @property
     def warning(self) -> str:
-        """A line on the share of skipped utterances where it is above a tenth; empty where it is not."""
+        """A warning about the share of skipped utterances if it is above a tenth; otherwise empty."""
         total = self.options.get("utterances")
         return skips_warning(total, self.skipped) if isinstance(total, int) else ""
 
     @property
     def failed(self) -> int:
-        """Trials that gave nothing."""
+        """Number of trials that failed."""
         return sum(value is None for one in self.truth for value in one.values)
 
     def judged_by(self, name: str) -> Judged:
-        """One predictor by its name."""
+        """Return the predictor with this name."""
         return next(one for one in self.judged if one.name == name)
 
     def to_json(self) -> str:
-        """Return the text of `validation.json`: all fields, and the verdict, which follows from them."""
+        """Return the text of `validation.json`: all fields, and the verdict derived from them."""
         content = {"schema": SCHEMA, **asdict(self), "verdict": asdict(self.verdict)}
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each candidate: model, layer, its metric by seed and on average, then every predictor."""
+        """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor."""
         import pandas as pd
 
         rows = []
@@ -270,7 +270,10 @@ class Validation:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Validation:
-        """Read what `save` wrote: a folder, or its `validation.json`.
+        """Read a validation that `save` wrote.
+
+        Args:
+            path: the folder, or its `validation.json`.
 
         Raises:
             DataError: there is no validation, or the file is damaged or of another kind or version.
@@ -279,7 +282,9 @@ class Validation:
         return read_object(file / FILE if file.is_dir() else file, SCHEMA, cls, "a validation", derived=("verdict",))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `validation.json` and `candidates.csv` into a folder, made if need be, each whole or not at all.
+        """Write `validation.json` and `candidates.csv` into a folder, each completely or not at all.
+
+        The folder is created if it does not exist.
 
         Raises:
             OptionError: the folder cannot be written.

@@ -1,1 +1,1 @@
-"""Other tools that a ranking is handed to: MLflow, and a script that fine-tunes."""
+"""Integrations with other tools: MLflow, and a script that fine-tunes."""

@@ -1,4 +1,4 @@
-"""A ranking as a run of MLflow: parameters, metrics of every layer, and the files."""
+"""Logs a ranking as a run of MLflow: parameters, metrics of every layer, and the files."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from voxrank.errors import OptionError, RunError, one_line, reason, shortened
 from voxrank.results.ranking import ModelScore, Ranking
 
 EXPERIMENT = "voxrank"
-"""Where no experiment is named."""
+"""Default name of the experiment."""
 
 MAX_NAME = 250
-"""Characters of the name of a metric or of a parameter in MLflow."""
+"""Maximum length of the name of a metric or of a parameter in MLflow, in characters."""
 LABEL = 90
-"""Of those, what stands for a model or an option."""
+"""Maximum length of the part of a name that stands for a model or an option, in characters."""
 MAX_VALUE = 6000
-"""Characters of a parameter's value."""
+"""Maximum length of a parameter's value, in characters."""
 METRICS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100
-"""What MLflow takes in one request."""
+"""Maximum number of metrics and of parameters in one request to MLflow."""
 
 FILES = ("details.json", "report.html", "run.log")
-"""Of a folder that a ranking was saved in, what is logged beside the ranking and its table, where it is there."""
+"""Further files in the folder of a saved ranking that are logged if they exist."""
 
 _FORBIDDEN = re.compile(r"[^\w\-. /]", re.ASCII)
 
 Metrics = list[tuple[str, float, int]]
-"""Name, value, step."""
+"""Name, value and step of each metric."""
 
 
 @dataclass(frozen=True)
 class Tracker:
-    """Where runs go.
+    """The destination of runs.
 
     Attributes:
-        experiment: its name; made if need be.
-        uri: of the tracking server or store; None: what MLFLOW_TRACKING_URI says, or MLflow's own default.
+        experiment: name of the experiment, which is created if it does not exist.
+        uri: URI of the tracking server or store; None: MLFLOW_TRACKING_URI, or MLflow's default.
     """
 
     experiment: str = EXPERIMENT
@@ -52,10 +52,10 @@ class Tracker:
 
     @classmethod
     def of(cls, where: str) -> Tracker:
-        """From one text: a tracking URI (`http://…`, `file:…`, `databricks`), or the name of an experiment.
+        """Create a tracker from a tracking URI (`http://…`, `file:…`, `databricks`), or from the name of an experiment.
 
         Raises:
-            OptionError: it is empty.
+            OptionError: the text is empty.
         """
         if not where.strip():
             raise OptionError("expected the name of an experiment or a tracking URI for MLflow, got nothing; name one")
@@ -63,27 +63,27 @@ class Tracker:
         return cls(uri=where) if len(scheme) > 1 or where == "databricks" else cls(where)
 
     def check(self) -> None:
-        """Make sure that runs can be logged here, before any work is done for them.
+        """Check that runs can be logged, before the ranking starts.
 
         Raises:
-            OptionError: MLflow is not installed, or does not take them.
+            OptionError: MLflow is not installed, or does not accept runs.
         """
         if find_spec("mlflow") is None:
             raise OptionError("--mlflow needs the extra mlflow; run: pip install 'voxrank[mlflow]'")
         try:
-            self.client().get_experiment_by_name(self.experiment)  # made when there is something to log
-        except Exception as error:  # of many kinds, by what answers there
+            self.client().get_experiment_by_name(self.experiment)  # created when there is something to log
+        except Exception as error:  # of many kinds, depending on the server
             raise OptionError(f"MLflow cannot be used ({reason(error, 600)}); check the tracking URI") from error
 
     def client(self) -> Any:
-        """A client of MLflow, which tells nobody of its use."""
+        """Return a client of MLflow, with telemetry turned off."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.tracking import MlflowClient
 
         return MlflowClient(tracking_uri=self.uri)
 
     def find_experiment(self, client: Any) -> str:
-        """The experiment's id; it is made where there is none."""
+        """Return the experiment's id; the experiment is created if it does not exist."""
         found = client.get_experiment_by_name(self.experiment)
         identity: str = client.create_experiment(self.experiment) if found is None else found.experiment_id
         return identity
@@ -96,23 +96,23 @@ def log_to_mlflow(
     run_id: str | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Log a ranking: its options as parameters, scores of all layers as metrics whose step is the layer, and its files.
+    """Log a ranking: options as parameters, scores of all layers as metrics whose step is the layer, and its files.
 
-    Metrics are called `SCORE/MODEL`, those of several layers together `SCORE-mean/MODEL`, and there are
-    `probability_best/MODEL` and the like; what MLflow does not allow in names is written as `_`.
+    Metrics are named `SCORE/MODEL`, and `SCORE-mean/MODEL` for joint layers. There are also `probability_best/MODEL`
+    and similar ones. Characters that MLflow does not allow in names are replaced by `_`.
 
     Args:
-        ranking: what to log.
-        tracker: where to; None: the experiment "voxrank" of the default store.
-        run_id: a run to add to, which stays as it is; None: a new one, which is ended.
-        folder: that the ranking was saved in, whose report is logged, too.
+        ranking: ranking to log.
+        tracker: destination; None: the experiment "voxrank" of the default store.
+        run_id: existing run to extend, whose status does not change; None: a new run, which is ended.
+        folder: folder of the saved ranking, whose report is logged too.
 
     Returns:
         The id of the run.
 
     Raises:
-        OptionError: MLflow is not installed, or does not take runs.
-        RunError: it failed on the way; a new run is then marked as failed.
+        OptionError: MLflow is not installed, or does not accept runs.
+        RunError: logging failed; a new run is then marked as failed.
     """
     tracker = tracker or Tracker()
     tracker.check()
@@ -130,7 +130,7 @@ def log_to_mlflow(
 
 @contextmanager
 def _run(client: Any, tracker: Tracker, run_id: str | None) -> Iterator[str]:
-    """A run that is ended as what it was, unless it was there before."""
+    """Open a run; a new run is ended with its status, an existing run stays as it is."""
     made: str | None = None
     try:
         if run_id is None:
@@ -141,7 +141,7 @@ def _run(client: Any, tracker: Tracker, run_id: str | None) -> Iterator[str]:
     except BaseException as error:
         failed = isinstance(error, Exception)
         if made is not None:
-            with suppress(Exception):  # the server may be gone, and that is what failed
+            with suppress(Exception):  # the server may be gone, which may be the cause of the failure
                 client.set_terminated(made, "FAILED" if failed else "KILLED")
         if not failed:
             raise
@@ -171,7 +171,7 @@ def _log_files(client: Any, run: str, ranking: Ranking, folder: str | os.PathLik
 
 
 def parameters_of(ranking: Ranking) -> dict[str, str]:
-    """Name → value: options, the data, and what came first."""
+    """Return the parameters by name: options, the data, and the best candidate."""
     options = {f"options/{name}": value for name, value in ranking.options.items()}
     data = {f"data/{name}": getattr(ranking.data, name) for name in ("utterances", "used", "seconds", "fingerprint")}
     best = {"best/model": ranking.best.model, "best/layer": ranking.best.layer, "task": ranking.task}
@@ -183,7 +183,7 @@ def parameters_of(ranking: Ranking) -> dict[str, str]:
 
 
 def metrics_of(ranking: Ranking) -> Metrics:
-    """Scores of all layers, and of all models what there is but once."""
+    """Return the scores of all layers, and the metrics that each model has once."""
     models = [model.model for model in ranking.models]
     labels = dict(zip(models, _names([model.replace("/", "_") for model in models]), strict=True))
     found: Metrics = []
@@ -201,7 +201,7 @@ def _once(model: ModelScore) -> list[tuple[str, float]]:
 
 
 def _names(texts: Iterable[str]) -> list[str]:
-    """Names that MLflow allows, a different one for each text."""
+    """Return distinct names that MLflow allows, for each text."""
     names: dict[str, None] = {}
     for text in texts:
         first = name = valid_name(text)[:LABEL]
@@ -214,7 +214,7 @@ def _names(texts: Iterable[str]) -> list[str]:
 
 
 def valid_name(text: str) -> str:
-    """A name that MLflow allows: letters, digits and `_-. /`, and no path that leaves its folder.
+    """Return a name that MLflow allows: letters, digits and `_-. /`, and no path that leaves its folder.
 
     Example:
         >>> valid_name("../models/my hubert:2")

@@ -1,1 +1,1 @@
-"""Reports: what a person sees of a ranking."""
+"""Reports: a ranking or a validation for human readers."""

@@ -1,4 +1,4 @@
-"""The report page while a run goes on: served on this machine's loopback address, and to nobody else."""
+"""Serves the report page during a run, on this machine's loopback address only."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from voxrank.results.ranking import Ranking
 HOST = "127.0.0.1"
 LARGEST_PORT = 65535
 HERE_S: Seconds = 5.0
-"""A page that asked so long ago is still open; it asks every second."""
+"""Time for which a page counts as open after its last request; pages send a request every second."""
 PATIENCE_S: Seconds = 10.0
-"""For pages that are open, to hear the end of a run that is done; until all did."""
+"""Maximum time to wait at the end of a run until all open pages have received the final state."""
 HURRY_S: Seconds = 3.0
-"""The same for a run that failed or was stopped."""
+"""Maximum time to wait if the run failed or was stopped."""
 EVERY_S: Seconds = 0.1
-"""Between looks at whether all have heard."""
+"""Interval between checks whether all pages have received the final state."""
 SLOW_CLIENT_S = 10
 KNOWN_PAGES = 100
-"""Open pages that are waited for, at most."""
+"""Maximum number of open pages that are tracked."""
 
 
 class LiveView:
-    """Serves the page of a run from its start to its end. A context; `recorder` is to be told of the run.
+    """Serves the page of a run from its start to its end, as a context manager; `recorder` receives the progress.
 
     Args:
-        port: of the loopback address; 0: any that is free.
+        port: port of the loopback address; 0: any free port.
 
     Raises:
-        OptionError: there is no such port.
+        OptionError: the port is out of range.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -52,10 +52,10 @@ class LiveView:
         self._open: dict[str, tuple[Seconds, bool]] = {}
 
     def __enter__(self) -> Self:
-        """Begin to serve.
+        """Start the server.
 
         Raises:
-            OptionError: the port cannot be had.
+            OptionError: the port is not available.
         """
         try:
             self._server = _Server((HOST, self._port), self)
@@ -72,7 +72,7 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End with the run, as soon as open pages have heard how it ended."""
+        """Stop the server as soon as open pages have received the final state of the run."""
         if error is not None:
             stopped = isinstance(error, KeyboardInterrupt)
             self.recorder.fail("The run was stopped." if stopped else f"The run failed: {error}")
@@ -85,27 +85,27 @@ class LiveView:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{HOST}:{self._port}/"
 
     @property
     def hosts(self) -> tuple[str, str]:
-        """What a browser may call this server; others were led here by a name that is not this machine's."""
+        """Valid values of the Host header; other values point to a DNS name that was redirected to this machine."""
         return f"{HOST}:{self._port}", f"localhost:{self._port}"
 
     def complete(self, ranking: Ranking) -> None:
-        """The run is done."""
+        """Record the final ranking."""
         self.recorder.complete(ranking)
 
     def page(self) -> str:
-        """The page as it is now."""
+        """Return the current page as HTML."""
         return html_of(self._shown.page()[1], live=True)
 
     def state(self, have: int) -> dict[str, Any]:
-        """How the run stands, with the page's content where the asker has an older one.
+        """Return the state of the run, with the page's content if the client has an older version.
 
         Args:
-            have: number of the ranking that the asker shows; 0 for none.
+            have: number of the ranking that the client shows; 0 for none.
         """
         told = self.recorder.told()
         version, page = self._shown.page()
@@ -113,7 +113,12 @@ class LiveView:
         return {"run": told, "page": new}
 
     def heard(self, who: str, *, ended: bool) -> None:
-        """A page asked, and was told that the run has ended or that it goes on."""
+        """Record that a page received the state of the run.
+
+        Args:
+            who: identifier of the page.
+            ended: whether that state was final.
+        """
         with self._heard:
             if who in self._open or len(self._open) < KNOWN_PAGES:
                 self._open[who] = (time.monotonic(), ended)
@@ -131,7 +136,7 @@ class LiveView:
 
 
 class _Shown:
-    """The page of the last ranking, made when it is asked for."""
+    """The page of the latest ranking, rendered on request."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder, self._lock = recorder, Lock()
@@ -140,7 +145,7 @@ class _Shown:
         self._content: dict[str, Any] | None = None
 
     def page(self) -> tuple[int, Page | None]:
-        """Its number, and what it shows."""
+        """Return the version of the page and the page."""
         with self._lock:
             version, ranking, complete = self._recorder.ranking
             if ranking is not None and version != self._version:
@@ -150,7 +155,7 @@ class _Shown:
             return self._version, self._page
 
     def content(self) -> dict[str, Any] | None:
-        """As a page that is open takes it over."""
+        """Return the content with which an open page updates itself."""
         with self._lock:
             if self._content is None and self._page is not None:
                 self._content = {
@@ -172,17 +177,17 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no event."""
+        """Ignore errors of a connection, such as a browser that disconnects."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET of the page and of the state; everything else is refused."""
+    """Answers GET requests for the page and the state, and refuses all others."""
 
     server: _Server
     timeout = SLOW_CLIENT_S
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer a GET request."""
         view = self.server.view
         if self.headers.get("Host") not in view.hosts:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"this page is at {view.url}\n")
@@ -220,8 +225,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def version_string(self) -> str:
-        """What the answers call the server: not which Python it is."""
+        """Return the name of the server for headers, without the version of Python."""
         return "voxrank"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Requests are no matter of the terminal."""
+        """Suppress the log of requests in the terminal."""

@@ -1,4 +1,4 @@
-"""A validation as pictures: what a predictor said against what fine-tuning gave, and the two orders side by side."""
+"""Plots of a validation: each predictor against fine-tuning, and the two rankings side by side."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLUMNS = 3
 PANEL_INCHES = 3.2
 MARKERS = "osD^vP*X<>"
 NAMED = 20
-"""Of candidates, up to which each is named in the picture of ranks."""
+"""Maximum number of candidates for which all are named in the plot of ranks."""
 
 
 def save_plots(validation: Validation, folder: Path) -> list[Path]:
-    """Write `scatter.svg` and `ranks.svg`; each appears whole or not at all."""
+    """Write `scatter.svg` and `ranks.svg`, each completely or not at all."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -29,14 +29,14 @@ def save_plots(validation: Validation, folder: Path) -> list[Path]:
     written = []
     for name, figure in (("scatter", scatter(validation)), ("ranks", ranks(validation))):
         path = folder / f"{name}.svg"
-        with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):  # of letters that its font lacks
+        with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):  # about missing glyphs
             figure.savefig(temporary, format="svg", bbox_inches="tight", metadata={"Date": None})
         written.append(path)
     return written
 
 
 def scatter(validation: Validation) -> Any:
-    """A panel for each score and the rival: its value against the metric, with the range over seeds."""
+    """Plot each score and the probe against the metric, one panel each, with the range over seeds."""
     from matplotlib.figure import Figure
 
     shown = [one for one in validation.judged if one.kind != "rule"]
@@ -88,7 +88,7 @@ def _scatter(axes: Any, validation: Validation, judged: Judged) -> None:
 
 
 def ranks(validation: Validation) -> Any:
-    """The order by the first score on the left, by fine-tuning on the right, a line for each candidate."""
+    """Plot the ranks by the first score (left) and by fine-tuning (right), connected by a line for each candidate."""
     from matplotlib.figure import Figure
 
     first = validation.judged[0]
@@ -117,5 +117,5 @@ def ranks(validation: Validation) -> Any:
 
 
 def escaped(name: str) -> str:
-    """A name that is no formula to matplotlib, nor anything but plain text."""
+    """Return a name as plain text in which matplotlib sees no formula."""
     return plain(name).plain.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar in a terminal, plain lines elsewhere. Both go to standard error."""
+"""Progress displays: a bar in a terminal, plain lines elsewhere. Both write to standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME_COLUMNS = 18
 
 
 class _Speed(ProgressColumn):
-    """Seconds of audio in a second."""
+    """Seconds of audio processed per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -32,14 +32,14 @@ class _Speed(ProgressColumn):
 
 
 class _Audio(ProgressColumn):
-    """Seconds done, of all."""
+    """Seconds of audio completed, and in total."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f} s")
 
 
 class BarProgress(Progress):
-    """One bar for each model, for a terminal of 80 columns; until the first begins, a line that says what loads."""
+    """Shows one bar per model, for a terminal of 80 columns, and a loading line before the first model starts."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
@@ -63,25 +63,25 @@ class BarProgress(Progress):
         self._bars.stop()
 
     def note(self, text: str) -> None:
-        """Print the line above the bars."""
+        """Print the text above the bars."""
         self._console.print(plain(text))
 
     def trial(self, text: str, position: int, trials: int) -> None:
-        """Print the line above the bars."""
+        """Print the text above the bars."""
         self._console.print(Text(f"[{position}/{trials}] ").append_text(plain(text)))
 
     def load(self, model: str, position: int, models: int) -> None:
-        """Say which model is being loaded."""
+        """Show which model is loading."""
         if self._loading is not None:
             label = Text(f"loading {position}/{models} ").append_text(plain(model, width=NAME_COLUMNS))
             self._bars.update(self._loading, description=label.markup)
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
-        """Begin a bar."""
+        """Start a bar for a model."""
         self._begin(Text(f"{position}/{models} ").append_text(plain(model, width=NAME_COLUMNS)), seconds)
 
     def align(self, aligner: str, seconds: Seconds) -> None:
-        """Begin a bar."""
+        """Start a bar for an alignment."""
         self._begin(Text("align ").append_text(plain(aligner, width=NAME_COLUMNS)), seconds)
 
     def _begin(self, label: Text, seconds: Seconds) -> None:
@@ -91,7 +91,7 @@ class BarProgress(Progress):
         self._task, self._total = self._bars.add_task(label.markup, total=seconds), seconds
 
     def advance(self, seconds: Seconds) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._bars.advance(self._task, seconds)
 
     def finish(self) -> None:
@@ -100,7 +100,7 @@ class BarProgress(Progress):
 
 
 class LineProgress(Progress):
-    """A line at the start and end of each model and every `LINE_EVERY_S` between, for logs and pipes."""
+    """Prints a line when a model starts and ends, and every `LINE_EVERY_S` seconds between, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -114,19 +114,19 @@ class LineProgress(Progress):
         return
 
     def note(self, text: str) -> None:
-        """Print the line."""
+        """Print the text."""
         self._say(plain(text))
 
     def trial(self, text: str, position: int, trials: int) -> None:
-        """Print the line."""
+        """Print the text."""
         self._say(Text(f"[{position}/{trials}] ").append_text(plain(text)))
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
-        """Say which model begins."""
+        """Print which model starts."""
         self._begin(Text(f"[{position}/{models}] ").append_text(plain(model)), seconds)
 
     def align(self, aligner: str, seconds: Seconds) -> None:
-        """Say that an alignment begins."""
+        """Print that an alignment starts."""
         self._begin(Text("alignment by ").append_text(plain(aligner)), seconds)
 
     def _begin(self, label: Text, seconds: Seconds) -> None:
@@ -136,7 +136,7 @@ class LineProgress(Progress):
         self._say(self._label.copy().append(f": {seconds:,.0f} s of audio"))
 
     def advance(self, seconds: Seconds) -> None:
-        """Say how far it is, now and then."""
+        """Print the progress, at most every `LINE_EVERY_S` seconds."""
         self._done += seconds
         now = time.monotonic()
         if now - self._said >= LINE_EVERY_S:
@@ -150,7 +150,7 @@ class LineProgress(Progress):
             )
 
     def finish(self) -> None:
-        """Say what the model took."""
+        """Print the time that the model or alignment took."""
         took = time.monotonic() - self._began
         self._say(
             self._label.copy().append(f": done in {took:,.1f} s, {self._total / max(took, 1e-9):,.1f} × real time")
@@ -161,56 +161,56 @@ class LineProgress(Progress):
 
 
 class Together(Progress):
-    """Tells several of the same run.
+    """Forwards progress events to several listeners.
 
     Args:
-        told: who is told, in order.
+        told: the listeners, in order.
     """
 
     def __init__(self, *told: Progress) -> None:
         self._told = told
 
     def note(self, text: str) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.note(text)
 
     def load(self, model: str, position: int, models: int) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.load(model, position, models)
 
     def align(self, aligner: str, seconds: Seconds) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.align(aligner, seconds)
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.start(model, position, models, seconds)
 
     def advance(self, seconds: Seconds) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.advance(seconds)
 
     def finish(self) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.finish()
 
     def ranked(self, so_far: Callable[[], Ranking]) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.ranked(so_far)
 
     def trial(self, text: str, position: int, trials: int) -> None:
-        """Tell all."""
+        """Forward the event."""
         for one in self._told:
             one.trial(text, position, trials)
 
 
 def watch(console: Console) -> BarProgress | LineProgress:
-    """The progress that suits where `console` writes."""
+    """Return a progress display that suits the console: bars for a terminal, lines otherwise."""
     return BarProgress(console) if console.is_terminal else LineProgress(console)

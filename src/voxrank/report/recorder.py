@@ -1,4 +1,4 @@
-"""What a run has come to so far, as a page in a browser asks for it."""
+"""A recorder of progress, for a page in a browser that polls it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from voxrank.report.terminal import plain
 from voxrank.results.ranking import Ranking
 
 NOTES = 200
-"""Kept at most, the latest."""
+"""Maximum number of notes kept; the oldest are dropped first."""
 
 DONE = "The run is done; this page is complete, and needs the run no more."
 
@@ -23,7 +23,7 @@ State = Literal["running", "done", "failed"]
 
 @dataclass
 class _Bar:
-    """One model, or one alignment."""
+    """The progress of one model or one alignment."""
 
     name: str
     total: Seconds
@@ -47,10 +47,10 @@ class _Bar:
 
 
 class Recorder(Progress):
-    """Keeps what it is told. It may be told and asked in different threads.
+    """Records progress events. Events and reads may come from different threads.
 
     Args:
-        clock: seconds, of which only differences count.
+        clock: clock in seconds, of which only differences are used.
     """
 
     def __init__(self, clock: Callable[[], Seconds] = time.monotonic) -> None:
@@ -64,25 +64,25 @@ class Recorder(Progress):
         self._version = 0
 
     def note(self, text: str) -> None:
-        """Keep the line."""
+        """Record the text as a note."""
         with self._lock:
             self._notes = [*self._notes, plain(text).plain][-NOTES:]
 
     def trial(self, text: str, position: int, trials: int) -> None:
-        """Keep the line."""
+        """Record the text as a note."""
         self.note(f"[{position}/{trials}] {text}")
 
     def load(self, model: str, position: int, models: int) -> None:
-        """Say which model is being loaded."""
+        """Record which model is loading."""
         with self._lock:
             self._step = f"Loading model {position} of {models}: {plain(model).plain}."
 
     def align(self, aligner: str, seconds: Seconds) -> None:
-        """Begin a bar."""
+        """Start a bar for an alignment."""
         self._begin(f"alignment by {plain(aligner).plain}", "Aligning transcripts.", seconds)
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
-        """Begin a bar, or, in a further round of the same model, begin its bar anew."""
+        """Start a bar for a model; a further round of the same model restarts its bar."""
         name = plain(model).plain
         self._begin(name, f"Model {position} of {models}: {name}.", seconds)
 
@@ -92,42 +92,42 @@ class Recorder(Progress):
             self._step = step
 
     def advance(self, seconds: Seconds) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         with self._lock:
             if self._current is not None:
                 self._current.done += seconds
 
     def finish(self) -> None:
-        """Fill the bar."""
+        """Complete the bar."""
         with self._lock:
             if self._current is not None:
                 self._current.done, self._current.ended = self._current.total, self._clock()
 
     def ranked(self, so_far: Callable[[], Ranking]) -> None:
-        """Keep the ranking so far."""
+        """Record an intermediate ranking."""
         ranking = so_far()
         with self._lock:
             self._ranking, self._version = ranking, self._version + 1
 
     def complete(self, ranking: Ranking) -> None:
-        """Keep the ranking: the run is done."""
+        """Record the final ranking, and mark the run as done."""
         with self._lock:
             self._ranking, self._version = ranking, self._version + 1
             self._state, self._step = "done", DONE
 
     def fail(self, reason: str) -> None:
-        """The run ended without a ranking."""
+        """Record that the run ended without a ranking."""
         with self._lock:
             self._state, self._step = "failed", plain(reason).plain
 
     @property
     def ranking(self) -> tuple[int, Ranking | None, bool]:
-        """How many rankings there were, the last, and whether it is complete."""
+        """Number of rankings recorded, the latest ranking, and whether it is final."""
         with self._lock:
             return self._version, self._ranking, self._state == "done"
 
     def told(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it, the ranking left out."""
+        """Return the recorded progress as plain values for JSON, without the ranking."""
         now = self._clock()
         with self._lock:
             return {

@@ -1,4 +1,4 @@
-"""A ranking as tables for the terminal: at most 80 columns, names shown as plain text."""
+"""Tables of a ranking for the terminal, at most 80 columns wide, with names as plain text."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # numbers and their packages are not needed to show a help text
+if TYPE_CHECKING:  # numerical packages are not needed to show a help text
     from voxrank.data.utterance import Skipped
     from voxrank.results.details import ClassView, Details, Knowledge, LearningCurve
     from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 
 WIDTH_COLUMNS = 80
 GAP_COLUMNS = 2
-"""Between two columns of a table."""
+"""Width of the gap between two columns of a table."""
 NAME_COLUMNS, LEAST_NAME_COLUMNS = 28, 8
-"""Of a model's name, cut to that."""
+"""Maximum and minimum width of a model's name."""
 SCORE_COLUMNS, ABREAST_COLUMNS = 14, 10
-"""Of a score's name, alone and among others."""
+"""Maximum width of a score's name: as the only score, and beside others."""
 CURVE_COLUMNS = 13
-"""Of the curve, for which names are cut shorter."""
+"""Width that is reserved for the curve of layers; longer names are shortened for it."""
 SHOWN_REASONS = 5
 SCORES_ABREAST = 5
 HARDEST, CONFUSED = 3, 2
-"""Classes shown, and others that each is taken for."""
+"""Number of hardest classes shown, and number of confused classes shown for each."""
 FEW = 5
-"""Samples of a class from which on its share is shown."""
+"""Minimum number of samples per class for its recall to be shown."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def plain(name: str, width: int | None = None) -> Text:
-    """A name as text that the terminal cannot take for markup or control codes, cut to `width` columns."""
+    """Return a name as text without markup or control codes, cut to `width` columns."""
     shown = name
     if not name.isprintable():
         shown = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in name)
@@ -48,7 +48,7 @@ def plain(name: str, width: int | None = None) -> Text:
 
 
 def short_name(name: str, width: int) -> Text:
-    """A model's name cut to `width` columns in its middle: names of one owner differ at their ends.
+    """Shorten a model's name to `width` columns in the middle, because names from the same owner differ at the end.
 
     Example:
         >>> short_name("facebook/wav2vec2-large-xlsr-53", 20).plain
@@ -66,7 +66,7 @@ def short_name(name: str, width: int) -> Text:
 
 
 def show_ranking(console: Console, ranking: Ranking) -> None:
-    """Print what was skipped where that is much, the models, best first, what to fine-tune, and what it took."""
+    """Print a ranking: a warning if many utterances were skipped, the models, the verdict, details and the cost."""
     names = ranking.options["scores"]
     show_warning(console, ranking.warning)
     console.print(models_table(ranking, names[0]))
@@ -95,13 +95,13 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
 
 
 def show_warning(console: Console, text: str) -> None:
-    """Print a warning, if there is one."""
+    """Print a warning if the text is not empty."""
     if text:
         console.print(Text("Warning: ").append_text(plain(text)), style="bold yellow")
 
 
 def models_table(ranking: Ranking, score: str) -> Table:
-    """One row for each model at its best layer, with a curve of its layers."""
+    """Return a table with one row per model at its best layer, and a curve of its layers."""
     places = {model.model: place(group) for group in ranking.groups for model in group}
     headings: tuple[str | Text, ...] = ("", plain(score, width=SCORE_COLUMNS), "layer", "95 % interval", "best in")
     rows: list[tuple[str | Text, ...]] = [
@@ -139,7 +139,7 @@ def models_table(ranking: Ranking, score: str) -> Table:
 
 
 def scores_table(ranking: Ranking, names: Sequence[str]) -> Table:
-    """Where each of these scores puts each model, and at which layer."""
+    """Return a table of the rank and the best layer of each model by each of these scores."""
     table = _table()
     table.add_column("rank and layer by", no_wrap=True)
     cells: dict[str, list[str]] = {model.model: [] for model in ranking.models}
@@ -170,7 +170,7 @@ def shared_ranks(values: Sequence[float]) -> list[int]:
 
 
 def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
-    """One row for each layer, in the order given."""
+    """Return a table with one row per layer, in the given order."""
     heading = plain(score, width=SCORE_COLUMNS)
     rows: list[tuple[str | Text, ...]] = [
         (str(x.dim), _number(x.scores[score].value), _interval(x.scores[score])) for x in layers
@@ -192,12 +192,12 @@ def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
 
 
 def verdict(ranking: Ranking) -> Text:
-    """What to fine-tune, in one sentence, with how sure that is."""
+    """Return one sentence that recommends what to fine-tune, with its confidence."""
     return plain(ranking.verdict)
 
 
 def sensitivity(found: Sensitivity) -> Text:
-    """What the ranking by other labels says, in one line."""
+    """Return one line about the ranking by alternative labels."""
     text = Text("By ").append_text(plain(found.labels)).append(" labels: ")
     if found.spearman is not None:
         text.append(f"Spearman {found.spearman:.3f}, ")
@@ -206,7 +206,7 @@ def sensitivity(found: Sensitivity) -> Text:
 
 
 def show_details(console: Console, ranking: Ranking) -> None:
-    """Print what else was found: the hardest classes, how much data it took, what layers know besides."""
+    """Print the details: the hardest classes, the amount of data needed, and the results of probing."""
     details = ranking.details
     for line in hardest(details):
         console.print(line)
@@ -217,7 +217,10 @@ def show_details(console: Console, ranking: Ranking) -> None:
 
 
 def hardest(details: Details) -> list[Text]:
-    """Classes that the best layer misses most, a line each with what it takes them for; none where it misses few."""
+    """Return one line for each class with the lowest recall at the best layer; empty if all are recognised.
+
+    Each line names the classes with which the class is confused.
+    """
     shown = details.classes[0].classes if details.classes else ()
     worst = [view for view in shown if view.samples >= FEW and view.recall < 1][:HARDEST]
     return [Text("Hardest:" if place == 0 else "        ").append_text(_missed(v)) for place, v in enumerate(worst)]
@@ -231,7 +234,7 @@ def _missed(view: ClassView) -> Text:
 
 
 def held_from(curve: LearningCurve) -> Text:
-    """How much data it took until the model that is first by the curve's score came first, and whether it held."""
+    """Return a sentence with the amount of audio from which the curve's first model stayed first."""
     whole = _duration(curve.seconds[-1])
     text = Text(f"By {curve.score} ").append_text(plain(curve.models[0].model, width=28))
     if curve.held_from_s < curve.seconds[-1]:
@@ -240,7 +243,7 @@ def held_from(curve: LearningCurve) -> Text:
 
 
 def knowledge_table(ranking: Ranking) -> Table:
-    """For each other column, how well the best layer tells it, and which layer of that model does least."""
+    """Return a table of probing: for each column, the accuracy of the best layer, and the layer with the lowest."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("knows besides")
     for heading in (f"layer {ranking.best.layer}", "by chance", "layer that knows least"):
@@ -259,7 +262,7 @@ def _least(layers: Sequence[Knowledge]) -> str:
 
 
 def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
-    """Print how many utterances were left out, and the commonest reasons with an example each."""
+    """Print the number of skipped utterances and the most frequent reasons, each with an example."""
     if not skipped:
         return
     console.print(f"{len(skipped):,} skipped:", style="yellow", highlight=False)
@@ -273,9 +276,10 @@ def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
 
 
 def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> str:
-    """A bar for each layer of a model, in order of layer, joint ones last, from its lowest score to its highest.
+    """Return a bar for each layer of a model, from the model's lowest score to its highest.
 
-    Where there are more layers than `width`, neighbours share a bar, which is that of their mean.
+    Bars are in order of the layers, joint layers last. If there are more layers than `width`, neighbouring layers share
+    a bar of their mean score.
     """
     own = sorted((x for x in layers if x.model == model), key=lambda x: (isinstance(x.layer, str), x.layer))
     values = [x.scores[score].value for x in own]
@@ -289,7 +293,7 @@ def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> 
 
 
 def place(group: Sequence[ModelScore]) -> str:
-    """The ranks of a group that cannot be told apart, such as "1-3"."""
+    """Return the ranks of a group of tied models, such as "1-3"."""
     first, last = group[0].rank, group[-1].rank
     return str(first) if first == last else f"{first}-{last}"
 
@@ -299,12 +303,12 @@ def _interval(value: ScoreValue) -> str:
 
 
 def _number(value: float) -> str:
-    """Four decimals, or six digits where it is large."""
+    """Format a number with four decimals, or with six digits if it is large."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.6g}"
 
 
 def _room(rows: Sequence[Sequence[str | Text]]) -> int:
-    """Columns that these cells leave to two more, with the gap between those."""
+    """Return the width left for two more columns beside these cells, without the gap between the two."""
     wide = (max(map(_cells, column)) for column in zip(*rows, strict=True))
     return WIDTH_COLUMNS - sum(cells + GAP_COLUMNS for cells in wide) - GAP_COLUMNS
 

@@ -1,4 +1,4 @@
-"""A validation as a table for the terminal, at most 80 columns."""
+"""Tables of a validation for the terminal, at most 80 columns wide."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from voxrank.report.terminal import plain, show_skipped, show_warning
 
 SHOWN_CANDIDATES = 12
 SHOWN_TIED = 4
-"""Candidates that are named where several are best together."""
+"""Maximum number of tied best candidates that are named."""
 KINDS = {"score": "scores", "rival": "a cheap rival", "rule": "rules that look at no data"}
 
 
 def show_validation(console: Console, validation: Validation) -> None:
-    """Print what fine-tuning gave, how well it was foretold, and what both took."""
+    """Print the results of fine-tuning, the agreement of the predictors with them, and the cost of both."""
     show_warning(console, validation.warning)
     console.print(truth_table(validation))
     console.print(agreement_table(validation))
@@ -39,7 +39,7 @@ def show_validation(console: Console, validation: Validation) -> None:
 
 
 def truth_table(validation: Validation) -> Table:
-    """The candidates, best first by fine-tuning; each seed's figure beside the mean."""
+    """Return a table of the candidates, best first by fine-tuning, with the metric of each seed and the mean."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("model", "layer"):
         table.add_column(heading)
@@ -64,7 +64,7 @@ def truth_table(validation: Validation) -> Table:
 
 
 def agreement_table(validation: Validation) -> Table:
-    """Each predictor's agreement with fine-tuning."""
+    """Return a table of each predictor's agreement with fine-tuning."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("agreement with fine-tuning")
     for heading in ("Spearman", "p", "over seeds", "τ", "regret", "top 3", "s"):
@@ -93,7 +93,7 @@ def _cells(judged: Judged) -> list[str]:
 
 
 def in_words(validation: Validation) -> Text:
-    """What it comes to, in a few sentences."""
+    """Return the conclusion in a few sentences."""
     first = validation.judged[0]
     if validation.best is None:
         return Text("No trial came to an end.")
@@ -113,7 +113,7 @@ def in_words(validation: Validation) -> Text:
 
 
 def _best(validation: Validation) -> Text:
-    """Return which candidates fine-tuning found best; no single one where several are equal."""
+    """Return a sentence about the best candidates by fine-tuning; it names no single candidate if several are equal."""
     verdict, best = validation.verdict, validation.best
     figure = "" if best is None else f"{validation.metric} {best.mean:.4f}"
     if verdict.none_learnt:
@@ -131,7 +131,7 @@ def _best(validation: Validation) -> Text:
 
 
 def _undefined(judged: Judged, validation: Validation) -> str:
-    """Return why a predictor has no rank correlation with the truth, though not all truths are equal."""
+    """Return why a predictor has no rank correlation with the truth, although not all truths are equal."""
     n = judged.agreement.n
     if n < FEWEST:
         return f"no rank correlation can be given over {n} candidate{'s' if n != 1 else ''}"
@@ -142,14 +142,14 @@ def _undefined(judged: Judged, validation: Validation) -> str:
 
 
 def _ceiling(found: Agreement) -> str:
-    """How well the truth agrees with itself, without which no correlation can be read."""
+    """Return how well one seed of the truth agrees with another, which bounds any correlation with the truth."""
     if found.reliability is None:
         return "; how far the truth is noise cannot be told: it has one seed, or its seeds tell nothing apart."
     return f"; one seed agrees with another by {found.reliability.one_seed:.3f}."
 
 
 def _beaten(judged: Sequence[Judged]) -> str:
-    """Whether a rule that looks at no data does as well."""
+    """Return how the best rule that uses no data compares with the first score."""
     own = judged[0].agreement.spearman.value
     better = [
         (one.agreement.spearman.value, one.name)
@@ -164,7 +164,7 @@ def _beaten(judged: Sequence[Judged]) -> str:
 
 
 def _badness(one: Truth, validation: Validation) -> float:
-    """Sorts candidates best first, failed ones last."""
+    """Return a key that sorts candidates best first, failed ones last."""
     if one.mean is None:
         return float("inf")
     return -one.mean if validation.higher_is_better else one.mean

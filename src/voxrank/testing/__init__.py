@@ -1,1 +1,1 @@
-"""A fake encoder, small speech, and batteries for your own encoders and scores: for tests of voxrank and plug-ins."""
+"""Tools for tests of voxrank and plug-ins: a fake encoder, synthetic speech, and checks of encoders and scores."""

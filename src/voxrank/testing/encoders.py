@@ -1,6 +1,6 @@
-"""An encoder for tests that need no pre-trained model, and what every encoder keeps.
+"""A fake encoder for tests without a pre-trained model, and checks that every encoder must pass.
 
-Call `check_encoder` in the tests of your own::
+Call `check_encoder` in your tests::
 
     from voxrank.testing.encoders import check_encoder
 
@@ -23,19 +23,19 @@ from voxrank.errors import reason
 
 Make = Callable[[], Encoder]
 Frames = list[list[torch.Tensor]]
-"""By layer, then by waveform: (frames, dim)."""
+"""Frames (frames, dim) by layer, then by waveform."""
 
 HOP_SAMPLES = 160
 NORM_TOLERANCE = 1e-3
-"""Relative to the largest frame; in float32 rounding stays far below."""
+"""Maximum difference, relative to the largest frame; rounding in float32 is far below."""
 FRAMES_OFF = 2.0
-"""By which a count of frames may miss what the frame rate says."""
+"""Maximum difference between a number of frames and the number that the frame rate implies."""
 
 
 class FakeEncoder(Encoder):
     """An encoder whose features follow from the audio in closed form.
 
-    Frames of 10 ms, each a fixed random projection of the samples in it; deeper layers square and mix them.
+    Frames last 10 ms; each is a fixed random projection of its samples. Deeper layers square and mix the frames.
 
     An utterance's frames do not depend on the batch, so mixed lengths may share a pass.
     """
@@ -56,11 +56,11 @@ class FakeEncoder(Encoder):
         self._blocks = [torch.randn(dim, dim, generator=rng) / dim**0.5 for _ in range(n_layers - 1)]
 
     def offsets(self) -> dict[int, float]:
-        """A frame is centred on the samples that it is made of."""
+        """Return the centre of the first frame, which is that of its samples."""
         return {layer.index: HOP_SAMPLES / 2 / self.sample_rate for layer in self.layers}
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Projection and mixing matrices."""
+        """Return the projection and the mixing matrices."""
         return {"front": self._front, **{f"block {i}": block for i, block in enumerate(self._blocks, start=1)}}
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
@@ -80,14 +80,14 @@ def _frame(window: Waveform) -> Waveform:
 
 
 def check_encoder(make: Make, *, seed: int = 0) -> None:
-    """Run the battery: what the model says of itself, shapes, lengths, batches, repetition, short and silent audio.
+    """Check an encoder's attributes, shapes, lengths, batches, repetition, and short and silent audio.
 
     Args:
         make: loads a fresh encoder.
-        seed: of the noise that it is given.
+        seed: seed of the noise that the encoder receives.
 
     Raises:
-        AssertionError: which habit is broken.
+        AssertionError: a check failed; the message says which.
     """
     encoder = make()
     _check_attributes(encoder)
@@ -103,7 +103,7 @@ def check_encoder(make: Make, *, seed: int = 0) -> None:
 
 
 def _noise(encoder: Encoder, seed: int) -> list[Waveform]:
-    """Three waveforms of different lengths, the last one two seconds longer than the first where a window allows it."""
+    """Return three waveforms of different lengths; the last is 2 s longer than the first if a window allows it."""
     rng = np.random.default_rng(seed)
     least = max(encoder.min_samples, min(encoder.sample_rate, encoder.window_samples))
     most = min(least + 2 * encoder.sample_rate, encoder.window_samples)
@@ -136,7 +136,7 @@ def _check_attributes(encoder: Encoder) -> None:
 
 
 def _frames(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> Frames:
-    """All frames, checked one by one."""
+    """Return all frames, each checked."""
     found: Frames = [[torch.zeros(0, layer.dim) for _ in waveforms] for layer in encoder.layers]
     order = []
     for piece in _encoded(encoder, what, waveforms):
@@ -177,7 +177,7 @@ def _check_piece(encoder: Encoder, what: str, piece: LayerFrames, waveforms: int
 
 
 def _check_rate(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Frames]) -> None:
-    """Frames that longer audio has more, against the frame rate: what edges take is the same for both."""
+    """Check the number of additional frames for longer audio against the frame rate, which cancels effects of edges."""
     more_s = (len(noise[-1]) - len(noise[0])) / encoder.sample_rate
     for layer in encoder.layers:
         got = len(alone[-1][layer.index][0]) - len(alone[0][layer.index][0])
@@ -190,7 +190,7 @@ def _check_rate(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Fra
 
 
 def _check_batches(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Frames]) -> None:
-    """No waveform's frames depend on what else is in the batch: neither through padding nor through its place."""
+    """Check that a waveform's frames do not depend on the batch, neither through padding nor through their position."""
     orders = {"one batch of several lengths": [0, 1, 2], "the same in another order": [2, 0, 1]}
     for what, order in orders.items():
         together = _frames(encoder, what, [noise[place] for place in order])
@@ -214,7 +214,7 @@ def _check_input(encoder: Encoder, noise: Sequence[Waveform]) -> None:
 
 
 def _check_told(encoder: Encoder, again: Encoder) -> None:
-    """What the cache, the alignment and fine-tuning go by."""
+    """Check the information on which the cache, the alignment and fine-tuning rely."""
     weights, settings = encoder.weights(), encoder.settings()
     _need(
         all(isinstance(value, torch.Tensor) for value in weights.values()),
@@ -234,7 +234,7 @@ def _check_told(encoder: Encoder, again: Encoder) -> None:
 
 
 def _check_offsets(encoder: Encoder) -> None:
-    """Where the first frame is centred, against what is measured."""
+    """Check the stated centre of the first frame against a measurement."""
     if type(encoder).offsets is Encoder.offsets:
         return
     said = encoder.offsets()
@@ -259,7 +259,7 @@ def _same(what: str, got: Frames, expected: Frames) -> None:
 
 
 def _difference(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
-    """Relative: of the median feature, and of the frame that differs most, against the largest frame."""
+    """Return two relative differences: of the median feature, and of the frame that differs most."""
     tiny = torch.finfo(torch.float32).tiny
     by_feature = (a - b).abs().amax(0) / b.abs().amax(0).clamp_min(tiny)
     norm = (a - b).norm(dim=1).amax() / b.norm(dim=1).amax().clamp_min(tiny)

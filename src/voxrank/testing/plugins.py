@@ -1,4 +1,4 @@
-"""Plug-ins of a project that is not installed, for its tests.
+"""Tests of plug-ins in a project that is not installed.
 
 Example::
 
@@ -26,14 +26,14 @@ from voxrank.errors import OptionError
 
 @contextmanager
 def announced(project: str | os.PathLike[str], source: str = "src") -> Iterator[Path]:
-    """Within it, a project's entry points are found as if it were installed, also by processes that are started there.
+    """Make a project's entry points available as if it were installed, also to child processes.
 
     Args:
-        project: the folder that holds `pyproject.toml`, with a name and a version.
-        source: the folder in it that packages are imported from.
+        project: folder that contains `pyproject.toml`, with a name and a version.
+        source: subfolder from which packages are imported.
 
     Yields:
-        The folder that takes the place of what an installer writes.
+        A temporary folder with the metadata that an installer would write.
 
     Raises:
         OptionError: there is no such project.
@@ -56,12 +56,12 @@ def announced(project: str | os.PathLike[str], source: str = "src") -> Iterator[
 
 
 def announce(folder: Path, name: str, version: str, entry_points: Mapping[str, Mapping[str, str]]) -> None:
-    """Write what an installer writes of a package, into a folder that is, or will be, on Python's path.
+    """Write the metadata of a package, as an installer does, into a folder that is or will be on Python's path.
 
     Args:
-        folder: made if need be.
-        name: of the package.
-        version: of the package.
+        folder: folder, created if it does not exist.
+        name: name of the package.
+        version: version of the package.
         entry_points: group → name → "module:object".
     """
     there = folder / f"{name.replace('-', '_')}-{version}.dist-info"

@@ -1,4 +1,4 @@
-"""What every score of the scikit-learn kind keeps: call `check_score` in the tests of your own.
+"""Checks that every score of the scikit-learn kind must pass. Call `check_score` in your tests.
 
 Example::
 
@@ -19,20 +19,20 @@ from numpy.typing import ArrayLike, NDArray
 from voxrank.errors import OptionError
 
 TOLERANCE = 1e-6
-"""Relative: how far the order of the samples, or how they are divided, may move a score."""
+"""Maximum relative change of a score with the order of the samples, or with their division into chunks."""
 
 
 class SupervisedScore(Protocol):
-    """What is checked."""
+    """The interface that is checked."""
 
     def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
-        """Forget, and take these."""
+        """Fit to these samples, and forget earlier ones."""
 
     def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
-        """Take these as well."""
+        """Add these samples."""
 
     def merge(self, other: Any) -> Self:
-        """Take what `other` took as well."""
+        """Add the samples of `other`."""
 
     @property
     def score_(self) -> float:
@@ -43,15 +43,15 @@ Make = Callable[[], SupervisedScore]
 
 
 def check_score(make: Make, *, values: bool = False, seed: int = 0) -> None:
-    """Run the battery.
+    """Check the score of a scikit-learn-like class.
 
     Args:
-        make: makes a fresh score.
-        values: whether it is for values (n, T) instead of class ids (n,).
-        seed: of the data.
+        make: creates a fresh score.
+        values: whether its targets are values (n, T) instead of class ids (n,).
+        seed: seed of the data.
 
     Raises:
-        AssertionError: which habit is broken.
+        AssertionError: a check failed; the message says which.
     """
     features, targets = _data(seed, values=values)
     whole = make().fit(features, targets).score_

@@ -1,7 +1,7 @@
-"""Speech made on the spot by eSpeak NG: words in many voices, for the demo and for tests.
+"""Synthetic speech by eSpeak NG: words in many voices, for the demo and for tests.
 
-The extra `demo` brings the library and its voices (`espeakng-loader`). Words are spoken at random rates and pitches,
-then set in a small room, mixed with noise and scaled; the label is the text that the synthesiser was given.
+The extra `demo` installs the library and its voices (`espeakng-loader`). Words are spoken at random rates and pitches,
+then convolved with a small room, mixed with noise and scaled. The label is the text given to the synthesiser.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ DEMO_VOICES = (
     *("en-gb-scotland+m2", "en-gb-x-rp+f3", "en-029+m4", "en-gb-x-gbclan+f5", "en-gb-x-gbcwmd+m7"),
 )
 TEST_VOICES = 4
-"""Of the voices, how many of the last are the split "test": nobody hears them in training."""
+"""Number of voices at the end of the list that have the split "test" and are not in the training data."""
 
 _NOISE_SEED = 1
-"""Of the breath in some voices; the library would take the time of day."""
+"""Seed of the breath noise in some voices; by default, the library uses the time of day."""
 _LAST_EVENT, _WORD_EVENT, _PHONE_EVENT = 0, 1, 7
 _STRESS = "ˈˌ"
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
@@ -47,12 +47,12 @@ _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
 @dataclass(frozen=True)
 class SpokenPhone:
-    """A phone as it was made.
+    """A phone with its exact times.
 
     Attributes:
-        name: in IPA, without marks of stress; empty for a pause.
-        start, end: seconds.
-        new_word: whether it begins a word.
+        name: name in IPA, without stress marks; empty for a pause.
+        start, end: start and end in seconds.
+        new_word: whether the phone begins a word.
     """
 
     name: str
@@ -62,13 +62,13 @@ class SpokenPhone:
 
 
 class Synthesiser:
-    """One fresh eSpeak NG. The same sequence of calls on a fresh one gives the same samples.
+    """A fresh instance of eSpeak NG. The same sequence of calls on a fresh instance gives the same samples.
 
-    The C library keeps its state (noise, flutter, phase) in globals and never resets it, so each `Synthesiser` loads
-    a copy of its own, which stays loaded as long as the process.
+    The C library keeps its state (noise, flutter, phase) in globals and never resets it. Each `Synthesiser` therefore
+    loads its own copy, which stays loaded until the process ends.
 
     Args:
-        timed: tell when each phone begins (`speak_timed`).
+        timed: record when each phone begins (`speak_timed`).
 
     Raises:
         OptionError: the extra `demo` is not installed, or its voices are missing.
@@ -85,9 +85,9 @@ class Synthesiser:
         """Speak a text.
 
         Args:
-            text: what to say.
+            text: text to speak.
             voice: an eSpeak NG voice, with a variant after "+" (such as "en-us+f3").
-            rate_wpm: words in a minute, 80 to 450.
+            rate_wpm: words per minute, 80 to 450.
             pitch: 0 to 99.
 
         Returns:
@@ -101,9 +101,10 @@ class Synthesiser:
     def speak_timed(
         self, text: str, voice: str = "en-us", *, rate_wpm: int = 175, pitch: int = 50
     ) -> tuple[Samples, list[SpokenPhone]]:
-        """The same, and the phones in order, exactly as they were made; none from a synthesiser that is not `timed`.
+        """Speak a text as `speak` does, and return also the phones in order with their exact times.
 
-        A plosive begins at its release, as eSpeak NG counts: its closure belongs to the phone before.
+        The list of phones is empty if the synthesiser is not `timed`. A plosive begins at its release, as in eSpeak NG;
+        its closure belongs to the previous phone.
         """
         if not self._has_variant(voice) or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise OptionError(f"expected a voice of eSpeak NG such as en-us or en+f2, got {voice!r}")
@@ -120,26 +121,26 @@ class Synthesiser:
         return (spoken / 32_768).astype(np.float32), _phones(events, len(spoken), self.sample_rate)
 
     def _has_variant(self, voice: str) -> bool:
-        """Whether the variant after "+" is there; the library would fall back to the plain voice without a word."""
+        """Return whether the variant after "+" exists; the library would silently fall back to the plain voice."""
         _, plus, variant = voice.partition("+")
         return not plus or (self._variants / variant).is_file()
 
 
 def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], takes: int, seed: int) -> Path:
-    """Speak every word in every voice, `takes` times, each time differently; the same seed makes the same bytes.
+    """Speak every word in every voice, `takes` times, each time differently; the same seed gives the same bytes.
 
     Args:
-        folder: made if need be; takes the FLAC files and `manifest.csv`.
+        folder: folder for the FLAC files and `manifest.csv`, created if it does not exist.
         words: the classes.
         voices: the speakers; the last `TEST_VOICES` have the split "test".
-        takes: of each word by each voice.
-        seed: of rate, pitch, gain, noise and room.
+        takes: number of takes of each word by each voice.
+        seed: seed of rate, pitch, gain, noise and room.
 
     Returns:
         The manifest: path, label, speaker, split.
 
     Raises:
-        OptionError: as `Synthesiser`.
+        OptionError: as for `Synthesiser`.
     """
     synthesiser = Synthesiser()
     (folder / "clips").mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,7 @@ def make_words(folder: Path, *, words: Sequence[str], voices: Sequence[str], tak
 
 
 def _take(synthesiser: Synthesiser, word: str, voice: str, rng: np.random.Generator) -> Samples:
-    """One reading of a word: spoken, set in a room, mixed with noise, scaled."""
+    """Return a take of a word: spoken, convolved with a room, mixed with noise, and scaled."""
     rate_wpm, pitch = int(rng.integers(130, 221)), int(rng.integers(25, 76))
     spoken = synthesiser.speak(word, voice, rate_wpm=rate_wpm, pitch=pitch)
     dry = soxr.resample(spoken, synthesiser.sample_rate, SAMPLE_RATE_HZ)
@@ -174,7 +175,7 @@ def _take(synthesiser: Synthesiser, word: str, voice: str, rng: np.random.Genera
 
 
 def _room(rng: np.random.Generator) -> NDArray[np.float64]:
-    """An impulse response: the direct sound, then noise that decays by 60 dB in 50 to 300 ms."""
+    """Return an impulse response: the direct sound, then noise that decays by 60 dB in 50 to 300 ms."""
     decay_s = rng.uniform(0.05, 0.3)
     t = np.arange(int(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = rng.normal(size=len(t)) * 10 ** (-3 * t / decay_s) * rng.uniform(0.02, 0.1)
@@ -189,14 +190,14 @@ def _flac(samples: Samples) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write all of it or nothing: a run that is stopped leaves no half file."""
+    """Write a file completely or not at all, so that an interrupted run leaves no partial file."""
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
 
 
 class _Event(ctypes.Structure):
-    """espeak_EVENT."""
+    """The C structure espeak_EVENT."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -211,7 +212,7 @@ class _Event(ctypes.Structure):
 
 
 def _callback(chunks: list[NDArray[np.int16]], events: list[tuple[int, int, str]]) -> Any:
-    """A C function that keeps what it is given; hold on to it while the library may call it."""
+    """Return a C function that collects its input; keep a reference while the library may call it."""
 
     def collect(samples: Any, count: int, told: Any) -> int:
         if count > 0:
@@ -230,7 +231,7 @@ def _callback(chunks: list[NDArray[np.int16]], events: list[tuple[int, int, str]
 
 
 def _phones(events: list[tuple[int, int, str]], n_samples: int, sample_rate: int) -> list[SpokenPhone]:
-    """Events of words and phones, each with its first sample, as phones without marks of stress."""
+    """Convert events of words and phones, each with its first sample, to phones without stress marks."""
     begun = [sample for kind, sample, _ in events if kind == _PHONE_EVENT] + [n_samples]
     phones: list[SpokenPhone] = []
     new_word = False

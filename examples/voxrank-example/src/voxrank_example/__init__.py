@@ -1,1 +1,1 @@
-"""An encoder, a score and a reader for voxrank."""
+"""An encoder, a score and a reader as plug-ins for voxrank."""

@@ -1,7 +1,7 @@
-"""A small filter bank with nothing learned in it: ``example:bank``, or ``example:bank@24`` for 24 bands.
+"""A small filter bank without learned weights: ``example:bank``, or ``example:bank@24`` for 24 bands.
 
-Layer 0 holds the logarithms of band powers, every 10 ms; layer 1 their average over five frames, layer 2 how they
-change over five frames.
+Layer 0 contains the logarithms of band powers, every 10 ms. Layer 1 contains their average over five frames, and layer
+2 their change over five frames.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from voxrank.errors import ModelError
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES = 400, 160
-"""25 ms every 10 ms."""
+"""Window of 25 ms, every 10 ms."""
 FLOOR = 1e-8
-"""Power of a band that counts as silence, so that its logarithm is finite."""
+"""Minimum power of a band, so that its logarithm is finite in silence."""
 REACH = 2
-"""Frames on each side that layers 1 and 2 look at."""
+"""Number of frames on each side from which layers 1 and 2 are computed."""
 
 
 class FilterBank(Encoder):
-    """Log powers of bands, their average and their change.
+    """An encoder of log band powers, their average and their change.
 
     Args:
-        n_bands: from 0 Hz to half the sample rate, each as wide as the others.
-        options: device, and how much audio goes into a window and into a pass.
+        n_bands: number of bands from 0 Hz to half the sample rate, of equal width.
+        options: device, and the amount of audio in a window and in a pass.
     """
 
     def __init__(self, n_bands: int, options: EncoderOptions) -> None:
         self.sample_rate = SAMPLE_RATE_HZ
         names = ("log powers", "average", "change")
         self.layers = tuple(Layer(i, name, n_bands, SAMPLE_RATE_HZ / HOP_SAMPLES) for i, name in enumerate(names))
-        self.parameters = 0  # none that were learned
+        self.parameters = 0  # no learned weights
         self.pads = True  # every window is computed from its own samples alone
         self.min_samples = WINDOW_SAMPLES
         self.window_samples = round(options.window_s * SAMPLE_RATE_HZ)
@@ -46,11 +46,11 @@ class FilterBank(Encoder):
         self._bands = _triangles(n_bands, WINDOW_SAMPLES // 2 + 1).to(self.device)
 
     def settings(self) -> dict[str, str]:
-        """What the frames follow from, as there are no weights: without this, the cache would not know them apart."""
+        """Return the settings that determine the frames; without weights, the cache distinguishes encoders by these."""
         return {"bands": str(self.layers[0].dim)}
 
     def offsets(self) -> dict[int, float]:
-        """Every frame is centred on its window, those of layers 1 and 2 on the middle one of five."""
+        """Return the centre of each layer's first frame; layers 1 and 2 are centred on the middle of five frames."""
         return {layer.index: WINDOW_SAMPLES / 2 / SAMPLE_RATE_HZ for layer in self.layers}
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
@@ -60,7 +60,7 @@ class FilterBank(Encoder):
             yield LayerFrames(layer.index, torch.cat(own), tuple(len(frames) for frames in own))
 
     def _layers(self, window: Waveform) -> tuple[torch.Tensor, ...]:
-        """(frames, bands) of each layer."""
+        """Return the frames (frames, bands) of each layer."""
         cut = torch.from_numpy(np.ascontiguousarray(window)).to(self.device).unfold(0, WINDOW_SAMPLES, HOP_SAMPLES)
         power = torch.fft.rfft(cut * self._hann).abs().square()
         bands = (power @ self._bands).clamp_min(FLOOR).log()
@@ -69,17 +69,17 @@ class FilterBank(Encoder):
 
 
 def _triangles(n_bands: int, n_bins: int) -> torch.Tensor:
-    """(n_bins, n_bands) overlapping triangles, evenly spaced."""
+    """Return overlapping triangles, evenly spaced, (n_bins, n_bands)."""
     centres = torch.linspace(0, n_bins - 1, n_bands + 2)
     distance = (torch.arange(n_bins)[:, None] - centres[None, 1:-1]).abs()
     return (1 - distance / (centres[1] - centres[0])).clamp_min(0)
 
 
 def load(rest: str, options: EncoderOptions) -> Encoder:
-    """Load what follows ``example:``. Named by the entry point.
+    """Load the encoder with the name after ``example:``. The entry point refers to this function.
 
     Raises:
-        ModelError: it is not the bank, or its number of bands is no number.
+        ModelError: the name is not the bank, or its number of bands is not valid.
     """
     name, _, bands = rest.partition("@")
     if name != "bank" or not (bands or "40").isdigit() or not 1 <= int(bands or 40) <= 200:

@@ -1,4 +1,4 @@
-"""A small format of data sets: a line for each clip, and a line where another speaker begins.
+"""A reader of a small format of data sets, with a line for each clip, and a line where another speaker begins.
 
 ::
 
@@ -8,8 +8,8 @@
     # ben
     yes  clips/0003.wav
 
-`voxrank rank commands.spoken …` reads it, as it ends in ".spoken"; `voxrank rank spoken:anything.txt …` whatever its
-name is.
+`voxrank rank commands.spoken …` reads this format because of the ending ".spoken"; `voxrank rank spoken:anything.txt …`
+reads a file with any name.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ COLUMNS = ("path", "label", "speaker")
 
 
 def matches(source: str) -> bool:
-    """Whether a path is of this format: cheap, and raises nothing."""
+    """Return whether a path has this format; the check is cheap and raises nothing."""
     return source.lower().endswith(".spoken") and Path(source).is_file()
 
 
 def read(source: str, request: Request) -> Dataset:
-    """Read it. Lines that cannot be used are skipped, with reasons."""
+    """Read the data set. Unusable lines are skipped, with reasons."""
     rows: list[Row] = []
     skipped: list[Skipped] = []
     speaker = None
@@ -46,4 +46,4 @@ def read(source: str, request: Request) -> Dataset:
 
 
 FORMAT = Format("spoken lists", matches, read)
-"""Named by the entry point."""
+"""The format to which the entry point refers."""

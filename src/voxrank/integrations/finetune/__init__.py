@@ -1,4 +1,4 @@
-"""From a ranking to fine-tuning: a script for its winner, to be edited and run."""
+"""Generates a fine-tuning script for the winner of a ranking, which users can edit and run."""
 
 from voxrank.integrations.finetune.script import script
 from voxrank.integrations.finetune.winner import check_tunable

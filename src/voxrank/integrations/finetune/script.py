@@ -1,4 +1,4 @@
-"""A ranking → a script that fine-tunes the winner, made of the texts in `templates`."""
+"""Generates a script that fine-tunes the winner of a ranking, from the texts in `templates`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TASKS = {
     "regression": "regression",
     "transcription": "ctc",
 }
-"""Task → the text that its head is in."""
+"""Task → the template of its head."""
 
 METRICS = {"classification": "accuracy", "multilabel": "F1", "regression": "R²", "transcription": "error rate"}
 FIELDS = {"classification": "label", "multilabel": "labels", "regression": "value", "transcription": "text"}
-"""Task → what an utterance of voxrank calls its target."""
+"""Task → the attribute of an utterance that contains its target."""
 
 PATH_COLUMNS = {"path", "audio_filepath", "file", "audio"}
 DELIMITERS = {".csv": "", ".tsv": ', delimiter="\\t"'}
@@ -38,7 +38,7 @@ LINES = (".jsonl", ".ndjson")
 LEARNING_RATES = {"probe": "5e-4", "layer": "5e-4", "full": "1e-4"}
 LONGEST_S = 60.0
 IMPORTS = "IMPORTS"
-"""Where they are put in the text."""
+"""Placeholder of the imports in the script."""
 
 STANDARD = {
     r"\bcsv\.": "import csv",
@@ -66,19 +66,22 @@ INSTALLED = {
     r"\bdecode\(": "from voxrank.data.audio import decode, probe",
     r"\bSpeller\(": "from voxrank.targets.units import Speller",
 }
-"""What a script uses → how that is imported, in order."""
+"""Pattern of code → the import that the code needs, in order."""
 
 
 def script(ranking: Ranking, name: str = "finetune.py", *, trust: Sequence[str] = ()) -> str:
-    """A script that fine-tunes the best model of a ranking, with what the ranking was made for frozen.
+    """Return a script that fine-tunes the best model of a ranking, with the parts frozen that the strategy freezes.
 
     Args:
-        ranking: of classes, of values or of transcripts.
-        name: of the file that it will be.
-        trust: names of the models whose own code may run, here and in the script; what the ranking says does not count.
+        ranking: ranking by classes, values or transcripts.
+        name: name of the file.
+        trust: names of the models whose own code may run, here and in the script; options of the ranking do not count.
+
+    Returns:
+        The text of the script.
 
     Raises:
-        OptionError: the best model cannot be tuned by transformers, or nothing can for this task.
+        OptionError: transformers cannot tune the best model, or there is no script for the task.
         ModelError: the model's files cannot be read, or it runs its own code and is not trusted.
     """
     if ranking.task not in TASKS:
@@ -101,7 +104,7 @@ def script(ranking: Ranking, name: str = "finetune.py", *, trust: Sequence[str] 
 
 
 def _structure(ranking: Ranking, winner: Winner) -> str:
-    """The script without names."""
+    """Return the script without names."""
     strategy = ranking.options.get("strategy", "probe")
     on_top = strategy == "full" or ranking.options.get("head_at") == "top"
     return _filled(
@@ -125,13 +128,13 @@ def _structure(ranking: Ranking, winner: Winner) -> str:
 
 
 def _filled(text: str, **parts: str) -> str:
-    """A text of `templates` with its parts put in; names of users, which come last, are left open."""
+    """Fill the parts of a template; names from users, which come last, stay open."""
     content = (files("voxrank.integrations.finetune") / "templates" / f"{text}.txt").read_text(encoding="utf-8")
     return Template(content).safe_substitute(parts).rstrip("\n")
 
 
 def _about(ranking: Ranking, winner: Winner) -> str:
-    """Where the script comes from, and what it does otherwise than the ranking; no names are in it."""
+    """Describe the origin of the script and its differences from the ranking, without names."""
     best, data = ranking.best, ranking.data
     sure = "" if best.probability_best is None else f", best in {100 * best.probability_best:.0f} % of resamples"
     lines = [
@@ -150,10 +153,10 @@ def _about(ranking: Ranking, winner: Winner) -> str:
 
 
 def by_voxrank(ranking: Ranking) -> bool:
-    """Return whether only voxrank reads the data.
+    """Return whether only voxrank can read the data.
 
-    They are no table and no lines of JSON, or they lack the columns that the script reads, or voxrank had to guess how
-    to read them, which the notes of the ranking say.
+    This holds for data that are neither a table nor lines of JSON, or that lack the columns that the script reads. It
+    also holds if voxrank had to guess how to read the data, which the notes of the ranking record.
     """
     path = Path(ranking.options["data"])
     if path.suffix.lower() not in (*DELIMITERS, *LINES) or ranking.options.get("notes"):
@@ -164,7 +167,7 @@ def by_voxrank(ranking: Ranking) -> bool:
 
 
 def _may_hold_stray_quotes(path: Path) -> bool:
-    """Return whether it is a TSV with quotation marks, which may be characters like any others."""
+    """Return whether the file is a TSV with quotation marks, which may be ordinary characters."""
     if path.suffix.lower() != ".tsv" or not path.is_file():
         return False
     with suppress(OSError), path.open("rb") as file:
@@ -173,7 +176,7 @@ def _may_hold_stray_quotes(path: Path) -> bool:
 
 
 def _columns(path: Path) -> set[str]:
-    """Those of the first row of a manifest."""
+    """Return the columns in the first row of a manifest."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() in LINES:
@@ -213,7 +216,7 @@ def _inputs(winner: Winner) -> str:
 
 
 def _load(winner: Winner) -> str:
-    """The lines that load the encoder."""
+    """Return the lines that load the encoder."""
     changed = "".join(f", {name}={value}" for name, value in winner.settings.items())
     loaded = f"AutoModel.from_pretrained(MODEL, dtype=torch.float32{changed}{_trust(winner)})"
     lines = (
@@ -233,14 +236,14 @@ def _trust(winner: Winner) -> str:
 
 
 def _imports(body: str) -> str:
-    """What a script uses, as ruff and isort order it."""
+    """Return the imports that a script needs, in the order of ruff and isort."""
     parts = [[line for used, line in group.items() if re.search(used, body)] for group in (STANDARD, INSTALLED)]
     text = "\n\n".join("\n".join(lines) for lines in parts)
     return text.replace("import islice", "import groupby, islice") if "groupby(" in body else text
 
 
 def literal(text: str | None) -> str:
-    """A Python literal of a text or of None, in double quotes where that needs no escape.
+    """Return a Python literal of a text or of None, in double quotes if that needs no escape.
 
     Example:
         >>> print(literal("a b"), literal('"'))

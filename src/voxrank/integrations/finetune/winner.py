@@ -1,4 +1,4 @@
-"""The best model of a ranking, as transformers is to load it for tuning."""
+"""The best model of a ranking, and how transformers must load it for tuning."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from voxrank.results.ranking import Ranking
 
 WHISPER = re.compile(r"(?:faster-)?whisper-((?:tiny|base|small|medium)(?:\.en)?|large(?:-v[123])?|large-v3-turbo)")
-"""What folders of Whisper checkpoints for CTranslate2 are called."""
+"""Folder names of Whisper checkpoints for CTranslate2."""
 
 MASKED = ("hubert", "wav2vec2", "wavlm", "unispeech-sat", "wav2vec2-bert")
-"""Kinds whose frames do not depend on padding that a mask tells them of, but for the front end of some."""
+"""Kinds whose frames do not depend on masked padding, except through the front end of some."""
 
 SCRIPTED = frozenset(
     (
@@ -32,7 +32,7 @@ SCRIPTED = frozenset(
         *("nemotron_asr_streaming", "nemotron_asr_streaming_encoder", "nemotron3_5_asr"),
     )
 )
-"""Kinds whose frames a script computes as the ranking did; other kinds take their input, or lay out time, otherwise."""
+"""Kinds whose frames a script computes as the ranking did; other kinds differ in their input or in their time axis."""
 
 UNTUNED: dict[str, Any] = {
     "layerdrop": 0.0,
@@ -41,10 +41,10 @@ UNTUNED: dict[str, Any] = {
     "add_adapter": False,
     "return_dict": True,
 }
-"""Settings for long training, modules that belong to a head, and outputs without names; and what turns them off."""
+"""Settings for long training, modules of a head, and unnamed outputs, with the values that turn them off."""
 
 COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
-"""Methods with which transformers' models say how many frames a number of input steps gives."""
+"""Methods of transformers' models that return the number of frames for a number of input steps."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class Winner:
     """A model to tune.
 
     Attributes:
-        spec: as it was ranked.
+        spec: spec in the ranking.
         model: hub id or directory.
-        layer: the best single one.
-        kind: "whisper"; "masked", where padding leaves no trace; "by_row", the same but for the front end, which
-            normalises over time; or "alone", where each utterance must be encoded by itself.
-        settings: of the configuration, that are changed.
-        blocks: where they are in the encoder, such as "encoder.layers".
-        input: what it takes, such as "input_values".
-        counter: the method that counts frames; None where there is one for each input step.
-        longest_s: audio that it takes at once; None: any.
-        decoder: whether the model has one, too, and its encoder alone is tuned.
+        layer: the best single layer.
+        kind: "whisper"; "masked", where padding does not affect the frames; "by_row", where only the front end, which
+            normalises over time, is affected by padding; or "alone", where each utterance must be encoded separately.
+        settings: changed settings of the configuration.
+        blocks: path of the blocks in the encoder, such as "encoder.layers".
+        input: name of the model's input, such as "input_values".
+        counter: method that counts frames; None if there is one frame for each input step.
+        longest_s: maximum duration of the audio in one pass; None: no limit.
+        decoder: whether the model also has a decoder, so that its encoder is tuned alone.
         trusted: whether its own code may run.
     """
 
@@ -80,7 +80,7 @@ class Winner:
 
 
 def counterpart(spec: str) -> str | None:
-    """What transformers loads in place of a spec: itself, the Whisper that another format holds, or nothing.
+    """Return the model that transformers loads for a spec: the same, the Whisper of another format, or None.
 
     Example:
         >>> counterpart("pack:whisper-base"), counterpart("ct2:models/faster-whisper-small.en"), counterpart("logmel")
@@ -95,10 +95,10 @@ def counterpart(spec: str) -> str | None:
 
 
 def check_tunable(specs: Sequence[str]) -> None:
-    """Refuse models none of which transformers could tune, before any work is done.
+    """Refuse a list of models of which transformers can tune none, before the run starts.
 
     Raises:
-        OptionError: there is none.
+        OptionError: transformers can tune none of the models.
     """
     if not any(counterpart(spec) and _may_be_scripted(spec) for spec in specs):
         raise OptionError(
@@ -108,7 +108,7 @@ def check_tunable(specs: Sequence[str]) -> None:
 
 
 def _may_be_scripted(spec: str) -> bool:
-    """Whether there may be a script for a model: what a directory says of its kind, and True for others."""
+    """Return whether there may be a script for a model: by the kind in a directory's configuration, True for others."""
     try:
         content = json.loads((Path(spec).expanduser() / "config.json").read_text(encoding="utf-8"))
         return "auto_map" in content or content.get("model_type") in SCRIPTED
@@ -117,15 +117,15 @@ def _may_be_scripted(spec: str) -> bool:
 
 
 def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
-    """The best model of a ranking, at its best single layer.
+    """Return the best model of a ranking, at its best single layer.
 
     Args:
-        ranking: whose own options, which a stranger may have written, trust nobody.
+        ranking: the ranking; its options may come from someone else, and therefore trust no model.
         trust: names of the models whose own code may run.
 
     Raises:
-        OptionError: it is of a kind that a script cannot tune, or no single layer of it was ranked.
-        ModelError: it cannot be found or read.
+        OptionError: a script cannot tune this kind of model, or none of its single layers was ranked.
+        ModelError: the model does not exist or cannot be read.
     """
     spec = ranking.best.model
     place = counterpart(spec)
@@ -152,12 +152,12 @@ def _whisper(spec: str, place: str, layer: int, config: Any = None, said: Mappin
 
 
 def _changed(config: Any, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is set otherwise than the checkpoint's own config.json says, or its kind has by default."""
+    """Return the settings to change, because the checkpoint's config.json or the default of its kind differs."""
     return {name: off for name, off in UNTUNED.items() if said.get(name, getattr(config, name, off)) != off}
 
 
 def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
-    """From its configuration: no weights are read."""
+    """Return the winner from its configuration, without reading weights."""
     from voxrank.encoders.architectures import build_shell
     from voxrank.encoders.checkpoints import find_checkpoint, load_config, read_settings
 
@@ -192,7 +192,7 @@ def _kind(config: Any) -> str:
 
 
 def _blocks(spec: str, shell: torch.nn.Module) -> str:
-    """Where the blocks are: the heaviest list in the model, but for what weights are normalised by."""
+    """Return the path of the blocks: the module list with the most weights, without lists of parametrizations."""
     import torch
     from torch.nn.utils.parametrize import ParametrizationList
 

@@ -27,19 +27,19 @@ from voxrank.report.page.drawing import (
 from voxrank.report.page.parts import Spec
 
 SHOWN = "shown"
-"""The parameter of layer curves: number of the model in front."""
+"""Parameter of the layer curves: number of the model in the foreground."""
 
 
 def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: bool, banded: bool) -> Spec:
-    """The first model's layers before those of all others, which stay in the background.
+    """Plot the scores of one model's layers in the foreground, and of all other models in the background.
 
     The data set "curves" has a row for each layer: m (number of the model), name, layer, x, y, low, high, best.
 
     Args:
-        title: of the score.
-        domain: of the scores of all models.
-        last: the highest x of all models.
-        reverse: whether low scores belong at the top.
+        title: title of the score.
+        domain: range of the scores of all models.
+        last: highest x of all models.
+        reverse: whether low scores are at the top.
         banded: whether scores have intervals.
     """
     x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
@@ -67,20 +67,20 @@ def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: 
 
 
 def with_model(curve: Spec, number: int) -> Spec:
-    """The same curves with another model in front."""
+    """Return the same curves with another model in the foreground."""
     return curve | {"params": [{"name": SHOWN, "value": number}]}
 
 
 def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse: bool, falls: bool) -> Spec:
-    """Scores against what they cost, with the front of those that nothing beats in both.
+    """Plot scores against a cost, with the Pareto front.
 
     Args:
-        rows: name, x, told (x as words), y, low, high, front (whether it is on it), left (where its name goes).
-        title: of the x axis.
-        score: of the y axis.
-        log: whether the x axis is.
-        reverse: whether low scores belong at the top.
-        falls: whether the front falls from left to right, as it does where more is better.
+        rows: name, x, told (x as text), y, low, high, front (whether it is on the front), left (side of the name).
+        title: title of the x axis.
+        score: title of the y axis.
+        log: whether the x axis is logarithmic.
+        reverse: whether low scores are at the top.
+        falls: whether the front falls from left to right, as it does where a higher x is better.
     """
     x = alt.X(
         "x:Q",
@@ -113,11 +113,11 @@ def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse
 
 
 def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
-    """Rank correlations between scores: a square for each pair, the stronger the fuller.
+    """Plot rank correlations between scores: a square for each pair, with an opacity that shows the strength.
 
     Args:
-        rows: a, b (names of scores), rho, told (rho as words), size (its absolute value, 0 to 1), positive.
-        names: of the scores, in order.
+        rows: a, b (names of scores), rho, told (rho as text), size (its absolute value, 0 to 1), positive.
+        names: names of the scores, in order.
     """
     axis = alt.Axis(grid=False, domain=False, labelColor=TEXT)
     x = alt.X(
@@ -149,14 +149,14 @@ def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
 def truth(
     rows: Sequence[Row], models: Sequence[str], score: str, metric: str, *, reversed_axes: tuple[bool, bool]
 ) -> Spec:
-    """Scores against what fine-tuning gave, with its range over seeds.
+    """Plot scores against the results of fine-tuning, with the range over seeds.
 
     Args:
         rows: model, layer, x (score), y (mean of the metric), low, high.
         models: names, in order.
         score: title of the x axis.
         metric: title of the y axis.
-        reversed_axes: whether the better end of x, and of y, is the lower one.
+        reversed_axes: whether lower is better for x, and for y.
     """
     base = chart_of(rows)
     horizontal = alt.Scale(zero=False, padding=16, reverse=reversed_axes[0])

@@ -1,4 +1,4 @@
-"""Which classes layers tell, and which they do not."""
+"""Section on classes: recall and confusions of each class."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from voxrank.results.details import ClassView, LayerClasses
 from voxrank.results.ranking import Ranking
 
 BARS = 12
-"""Classes in the chart, of the hardest."""
+"""Maximum number of classes in the chart, hardest first."""
 ROWS = 100
-"""Classes in a table."""
+"""Maximum number of classes in a table."""
 CONFUSIONS = 3
-"""Named for each class."""
+"""Maximum number of confused classes named for each class."""
 
 
 def classes_part(ranking: Ranking) -> Part | None:
-    """The hardest classes of the best layer, and every class by every model; None without any."""
+    """Return the section on the hardest classes of the best layer, and every class by every model; None without any."""
     found = [one for one in ranking.details.classes if one.classes]
     if not found:
         return None
@@ -46,7 +46,7 @@ def classes_part(ranking: Ranking) -> Part | None:
 
 
 def _by_class(found: Sequence[LayerClasses]) -> dict[str, list[float]]:
-    """Class → how rightly each model tells it, of those that do."""
+    """Return the recall of each class by each model that has a value for it."""
     recalls: dict[str, list[float]] = defaultdict(list)
     for one in found:
         for view in one.classes:

@@ -1,4 +1,4 @@
-"""The command line that makes a ranking again, from what its options say."""
+"""The command line that reproduces a ranking, derived from its options."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ FLAGS = {
     "source": "--source",
     "confidence": "--confidence",
 }
-"""Option → flag, in the order in which they are written where they are not the default."""
+"""Option → flag, in the order in which flags are written if they differ from the default."""
 UNWRITTEN_TARGETS = {"label", "folder", "segments"}
-"""Targets that data have by themselves: the first column that is looked for, class folders, files of segments."""
+"""Targets that are found without `--target`: the default column, class folders, and files of segments."""
 
 
 def command(ranking: Ranking) -> str:
-    """One line for a shell; what is the default is left out."""
+    """Return the command as one line for a shell, without options that have their default."""
     options = ranking.options
     words = ["voxrank", "rank", str(options.get("data", "DATA"))]
     words += _each("--model", (model.model for model in ranking.models))
@@ -65,7 +65,7 @@ def command(ranking: Ranking) -> str:
 
 
 def _defaults(ranking: Ranking) -> dict[str, Any]:
-    """What options are where they were not given."""
+    """Return the default of each option."""
     stages = (EncoderOptions, ExtractionOptions, SequenceOptions, UseOptions)
     known = {field.name: field.default for stage in stages for field in fields(stage)}
     known |= {"layers": "all", "seed": 0, "source": None, "segments": None}
@@ -76,7 +76,7 @@ def _defaults(ranking: Ranking) -> dict[str, Any]:
 
 
 def _aligner(options: dict[str, Any]) -> list[str]:
-    """The aligner that was taken, with the features that it chose."""
+    """Return the option for the aligner, with the features that it chose."""
     record = options.get("aligner")
     if not isinstance(record, dict) or record.get("aligner") in {None, "segments"}:
         return []

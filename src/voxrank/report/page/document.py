@@ -1,4 +1,4 @@
-"""The page as one HTML file: its parts, its charts, and the scripts that draw them."""
+"""The page as one HTML file: its sections, its charts, and the scripts that draw them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 TEMPLATES = "voxrank.report.page"
 BUNDLE = "window.vegaEmbed = vegaEmbed;"
-"""What the charting library leaves behind: one function."""
+"""Code with which the bundle exports its only function."""
 ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-"""Of JSON inside a script element, where none of them may stand."""
+"""Escapes of characters that must not stand in JSON inside a script element."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows of a ranking.
+    """The content of the page.
 
     Attributes:
-        title: of the window.
-        about: what was ranked, in a line.
-        warning: what a reader has to know before the verdict; empty where there is nothing.
+        title: title of the window.
+        about: one line about the data.
+        warning: a warning before the verdict; empty if there is none.
         verdict: the headline.
-        figures: a few of them, with what they are.
+        figures: key figures, each with its description.
         parts: the sections.
         datasets: rows that several charts share, by name.
     """
@@ -58,14 +58,14 @@ class Page:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the page's script draws."""
+        """Specs and data of the charts, for the page's script."""
         drawn = {chart.id: chart.spec for part in self.parts for chart in part.charts}
         return {"config": CONFIG, "charts": drawn, "datasets": self.datasets}
 
 
 def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
-    """What a page shows of a ranking; what the ranking lacks has no part."""
-    with debug_mode(False):  # noqa: FBT003, Altair would check every piece of a chart against its schema
+    """Build the page of a ranking; sections without data are left out."""
+    with debug_mode(False):  # noqa: FBT003, without it Altair checks every piece of a chart against its schema
         parts = _parts(ranking, validation)
     target = ranking.options.get("target")
     what = ranking.task + (f" of {shown(target)}" if target else "")
@@ -104,24 +104,24 @@ def _parts(ranking: Ranking, validation: Validation | None) -> tuple[Part, ...]:
 
 
 def page_html(ranking: Ranking, validation: Validation | None = None) -> str:
-    """The report page of a ranking.
+    """Render the report page of a ranking.
 
     Args:
-        ranking: what to show.
-        validation: what fine-tuning gave, where there is that.
+        ranking: the ranking to show.
+        validation: results of fine-tuning, if available.
 
     Returns:
-        HTML that needs nothing beside itself: no network, no other file.
+        Self-contained HTML, which needs no network and no other file.
     """
     return html_of(page_of(ranking, validation))
 
 
 def html_of(page: Page | None, *, live: bool = False) -> str:
-    """A page, or a page that waits for its first ranking, as HTML.
+    """Render a page, or a page that waits for its first ranking, as HTML.
 
     Args:
-        page: what it shows; None: nothing yet.
-        live: whether it asks the server that it came from what is new.
+        page: content of the page; None: no ranking yet.
+        live: whether the page polls its server for updates.
     """
     scripts = [bundle(), _text("page.js"), *([_text("live.js")] if live else [])]
     style = _text("page.css")
@@ -144,7 +144,7 @@ def html_of(page: Page | None, *, live: bool = False) -> str:
 
 
 def fragments(page: Page) -> dict[str, str]:
-    """The headline and each section of a page as HTML, by their ids."""
+    """Render the headline and each section of a page as HTML, by their ids."""
     macros: Any = environment().get_template("parts.html").module
     return {"verdict": str(macros.headline(page)), "contents": str(macros.contents(page))} | {
         part.id: str(macros.section(part)) for part in page.parts
@@ -152,12 +152,12 @@ def fragments(page: Page) -> dict[str, str]:
 
 
 def write_page(path: str | os.PathLike[str], ranking: Ranking, validation: Validation | None = None) -> None:
-    """Write the report page of a ranking: one file that opens from disk, with no network; whole or not at all.
+    """Write the report page of a ranking as one HTML file that needs no network, completely or not at all.
 
     Args:
-        path: of the file, such as "report.html"; its folder is made if need be.
-        ranking: what to show.
-        validation: what fine-tuning gave, where there is that.
+        path: path of the file, such as "report.html"; its folder is created if it does not exist.
+        ranking: the ranking to show.
+        validation: results of fine-tuning, if available.
 
     Raises:
         OptionError: the file cannot be written.
@@ -177,7 +177,7 @@ def write_page(path: str | os.PathLike[str], ranking: Ranking, validation: Valid
 
 
 def json_in_html(content: Any) -> str:
-    r"""JSON that can stand in a script element, whatever the names in it hold.
+    r"""Return JSON that is safe inside a script element, whatever names it contains.
 
     Example:
         >>> print(json_in_html({"a": "</script>"}))
@@ -189,10 +189,10 @@ def json_in_html(content: Any) -> str:
 
 @cache
 def bundle() -> str:
-    """The charting library as one script, from vl-convert-python.
+    """Return the charting library as one script, from vl-convert-python.
 
     Raises:
-        RuntimeError: it holds what would end a script element.
+        RuntimeError: the script contains text that would end a script element.
     """
     text: str = vl_convert.javascript_bundle(BUNDLE)
     if "</script" in text.lower() or "<!--" in text:
@@ -202,7 +202,7 @@ def bundle() -> str:
 
 @cache
 def environment() -> jinja2.Environment:
-    """Templates, in which all that is shown is escaped."""
+    """Return the environment of the templates, which escapes all values."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader(TEMPLATES),
         autoescape=True,
@@ -218,5 +218,5 @@ def _text(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """As a Content-Security-Policy names it."""
+    """Return the hash of a script, as a Content-Security-Policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""Charts by Altair, as Vega-Lite: colours are variables of the style sheet, which knows of light, dark and print.
+"""Helpers for charts by Altair, as Vega-Lite, with colours from the style sheet, which handles light, dark and print.
 
 Names from users are values of data here, never names of fields and never parts of expressions.
 """
@@ -59,30 +59,30 @@ CONFIG: dict[str, Any] = {
     },
     "text": {"fill": TEXT, "fontSize": 12},
 }
-"""Of all charts, beside which each spec says only what is its own."""
+"""Settings shared by all charts."""
 INTERVAL_TIPS = (("low:Q", "low end"), ("high:Q", "high end"))
 
 
 def chart_of(rows: Sequence[Row]) -> alt.Chart:
-    """A chart of these rows, as yet without marks.
+    """Return a chart of these rows, without marks.
 
-    The rows are a tuple, which Altair does not copy with every layer; `spec` makes a list of it.
+    The rows are a tuple, which Altair does not copy with every layer; `spec` turns it into a list.
     """
     return alt.Chart(alt.InlineData(values=tuple(dict(row) for row in rows)))
 
 
 def colour_scale(names: Sequence[str]) -> alt.Scale:
-    """A colour for each of the first names, grey for the others."""
+    """Return a scale with a colour for each of the first names, and grey for the others."""
     return alt.Scale(domain=list(names), range=[SERIES[i] if i < len(SERIES) else MUTED for i in range(len(names))])
 
 
 def shape_scale(names: Sequence[str]) -> alt.Scale:
-    """A shape for each name, so that colour is not all that tells them apart."""
+    """Return a scale with a shape for each name, so that names do not differ by colour alone."""
     return alt.Scale(domain=list(names), range=[SHAPES[i % len(SHAPES)] for i in range(len(names))])
 
 
 def tips(*fields: tuple[str, str]) -> list[alt.Tooltip]:
-    """What is told of a point on hovering: fields of the data, with their titles."""
+    """Return tooltips: fields of the data, with their titles."""
     return [
         alt.Tooltip(field, title=title, format=".3f")
         if field in {"y:Q", "low:Q", "high:Q"}
@@ -92,30 +92,31 @@ def tips(*fields: tuple[str, str]) -> list[alt.Tooltip]:
 
 
 def colour(models: Sequence[str]) -> alt.Color:
-    """Of the model of each row."""
+    """Return the colour encoding of the models."""
     return alt.Color("model:N", scale=colour_scale(models), legend=alt.Legend(title=None))
 
 
 def shape(models: Sequence[str]) -> alt.Shape:
-    """Of the model of each row."""
+    """Return the shape encoding of the models."""
     return alt.Shape("model:N", scale=shape_scale(models), legend=alt.Legend(title=None))
 
 
 def logarithmic() -> alt.Scale:
-    """From the lowest to the highest value, with room for names."""
+    """Return a logarithmic scale from the lowest to the highest value, with room for names."""
     return alt.Scale(type="log", padding=24, nice=False)
 
 
 def whole(last: int) -> alt.Axis:
-    """Ticks at whole numbers, few enough to be read."""
+    """Return an axis with ticks at whole numbers, few enough to be readable."""
     step = next(step for step in (1, 2, 4, 6, 12, 24, 48, max(last, 1)) if last / step <= 12)
     return alt.Axis(values=list(range(0, last + 1, step)), format="d", grid=False)
 
 
 def spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, tall: str) -> Spec:
-    """As JSON, as wide as the place where it is drawn.
+    """Return the chart as JSON, as wide as its container.
 
-    It is not checked against the schema of Vega-Lite here, which takes longer than all else of a page; a test does so.
+    The chart is not checked against the schema of Vega-Lite here, because the check takes longer than the rest of a
+    page. A test checks it.
     """
     sized = chart.properties(width="container", height=HEIGHTS_PX[tall])
     drawn = sized.to_dict(validate=False)

@@ -1,4 +1,4 @@
-"""What layers look like: pictures, what they know besides, and how much data the order took."""
+"""Sections on features of layers: pictures, results of probing, and learning curves."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from voxrank.results.details import Knowledge, LearningCurve, Picture
 from voxrank.results.ranking import Ranking
 
 ROWS = 100
-"""Classes in a table."""
+"""Maximum number of classes in a table."""
 MODELS = 12
-"""In one chart of lines: no more could be told apart."""
+"""Maximum number of models in one line chart; more lines could not be distinguished."""
 POINTS = 1500
-"""Of one picture."""
+"""Maximum number of points in one picture."""
 Numbers = NDArray[np.float64] | NDArray[np.int64]
 METHODS = {"pca": "PCA", "t-sne": "t\N{NON-BREAKING HYPHEN}SNE"}
 
 
 def pictures_part(ranking: Ranking) -> Part | None:
-    """Features of layers in two dimensions; None without any."""
+    """Return the section of layer features in two dimensions; None without any."""
     drawn = [one for one in ranking.details.pictures if one.points]
     if not drawn:
         return None
@@ -77,7 +77,7 @@ def _picture(number: int, one: Picture) -> Chart:
 
 
 def _named(one: Picture, labels: Numbers) -> tuple[list[str], Numbers, bool]:
-    """Names of classes, or of fifths of the values; which of them each sample belongs to; whether they are values."""
+    """Return names of classes (or fifths of the values), each sample's index of a name, and whether they are values."""
     if one.classes:
         return [shown(name) for name in one.classes], labels.astype(int), False
     edges = np.unique(np.quantile(labels, np.linspace(0, 1, len(STEPS) + 1)))
@@ -88,7 +88,7 @@ def _named(one: Picture, labels: Numbers) -> tuple[list[str], Numbers, bool]:
 
 
 def knowledge_part(ranking: Ranking) -> Part | None:
-    """What layers tell of other columns; None without any."""
+    """Return the section on probing of other columns; None without any."""
     columns: dict[str, list[Knowledge]] = defaultdict(list)
     for one in ranking.details.knowledge:
         columns[one.column].append(one)
@@ -153,7 +153,7 @@ def _as_number(layer: int | str) -> float:
 
 
 def learning_part(ranking: Ranking) -> Part | None:
-    """Scores against the amount of data; None where that was not looked at."""
+    """Return the section of scores against the amount of data; None without a learning curve."""
     curve = ranking.details.curve
     if curve is None or not curve.models:
         return None

@@ -1,4 +1,4 @@
-"""The ranking itself: the table of models, their layers, and what they cost beside what they are worth."""
+"""Sections of the ranking: the table of models, and the scores of their layers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from voxrank.report.terminal import place
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 LISTED = 400
-"""Layers in the table, of the best."""
+"""Maximum number of layers in the table, best first."""
 MARGIN = 0.06
-"""Of the range of scores, left free above and below curves."""
+"""Margin above and below the curves, as a share of the range of scores."""
 
 
 def ranking_part(ranking: Ranking) -> Part:
-    """The models, best first, each at its best layer."""
+    """Return the section of models, best first, each at its best layer."""
     score = first_score(ranking)
     says = [
         f"Each model at its best layer by “{titled(ranking, score)}”. "
@@ -48,7 +48,7 @@ def ranking_part(ranking: Ranking) -> Part:
 
 
 def models_table(ranking: Ranking) -> Table:
-    """One row for each model."""
+    """Return a table with one row per model."""
     score, *others = score_names(ranking)
     speeds = any(model.speed is not None for model in ranking.models)
     early = any(model.share < 1 for model in ranking.models)
@@ -83,7 +83,7 @@ def models_table(ranking: Ranking) -> Table:
 
 
 def layers_part(ranking: Ranking) -> Part:
-    """Every model's score from layer to layer."""
+    """Return the section of every model's scores by layer."""
     score = first_score(ranking)
     layers = _by_model(ranking)
     rows = list(curve_rows(ranking))
@@ -127,7 +127,7 @@ def layers_part(ranking: Ranking) -> Part:
 
 
 def curve_rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
-    """The data of all layer curves: those of single layers in order, then those of layers together."""
+    """Yield the data of all layer curves: single layers in order, then joint layers."""
     score = first_score(ranking)
     layers = _by_model(ranking)
     for number, model in enumerate(ranking.models):
@@ -151,7 +151,7 @@ def curve_rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
 
 
 def layers_table(ranking: Ranking) -> Table:
-    """One row for each layer, best first, with all scores."""
+    """Return a table with one row per layer, best first, with all scores."""
     names = score_names(ranking)
     rows = [
         [
@@ -172,7 +172,7 @@ def layers_table(ranking: Ranking) -> Table:
 
 
 def _by_model(ranking: Ranking) -> dict[str, list[LayerScore]]:
-    """The layers of each model in order, those of several together last."""
+    """Return the layers of each model in order, joint layers last."""
     found: dict[str, list[LayerScore]] = {model.model: [] for model in ranking.models}
     for layer in sorted(ranking.layers, key=lambda x: (isinstance(x.layer, str), x.layer)):
         found[layer.model].append(layer)
@@ -191,12 +191,12 @@ def _curve_in_words(ranking: Ranking, model: ModelScore, layers: Sequence[LayerS
 
 
 def layer_cell(layer: int | str, name: str = "") -> Cell:
-    """A layer, with its name; sorted by number, layers together last."""
+    """Return a cell for a layer and its name, sorted by number, joint layers last."""
     return Cell(str(layer), float(layer) if isinstance(layer, int) else math.inf, number=True, detail=shown(name))
 
 
 def score_cell(value: ScoreValue, span: tuple[float, float, float] | None = None) -> Cell:
-    """A score, with its interval in figures and, where `span` says how, drawn."""
+    """Return a cell for a score, with its interval as text and, with `span`, as a drawing."""
     known = value.low is not None and value.high is not None
     return Cell(
         figure(value.value),
@@ -208,7 +208,7 @@ def score_cell(value: ScoreValue, span: tuple[float, float, float] | None = None
 
 
 def _spans(values: Sequence[ScoreValue]) -> list[tuple[float, float, float]]:
-    """Low end, value and high end of each in percent of what all of them span."""
+    """Return low end, value and high end of each score, in percent of the range of all."""
     ends = [end for v in values for end in (v.low, v.value, v.high) if end is not None]
     low, width = min(ends), max(ends) - min(ends) or 1.0
 
@@ -219,5 +219,5 @@ def _spans(values: Sequence[ScoreValue]) -> list[tuple[float, float, float]]:
 
 
 def short(value: float | None) -> float | None:
-    """As many digits as a chart can show."""
+    """Round a value to five significant digits, as many as a chart can show."""
     return None if value is None else float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""Which models nothing beats both in score and in what they cost."""
+"""The Pareto front of models by score and cost."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 def front(goodness: Sequence[float], cheapness: Sequence[float]) -> list[bool]:
-    """Whether each candidate is on the Pareto front: no other is at least as good in both and better in one.
+    """Return whether each candidate is on the Pareto front: no other is at least as good in both and better in one.
 
     Args:
-        goodness: of each, higher for better.
-        cheapness: of each, higher for better.
+        goodness: score of each candidate, higher for better.
+        cheapness: cheapness of each candidate, higher for better.
 
     Returns:
-        One truth value each; of equal candidates, all or none.
+        One truth value for each candidate; equal candidates share their value.
 
     Example:
         >>> front([3, 2, 1], [1, 2, 1])

@@ -1,4 +1,4 @@
-"""What the page is made of: plain data that the template turns into HTML, and that knows none."""
+"""Elements of the page as plain data, without HTML; the template renders them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Spec = dict[str, Any]
-"""Of a Vega-Lite chart."""
+"""Spec of a Vega-Lite chart."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: what it shows.
-        sort: what its column is sorted by; None: the cell is empty, and goes last whichever way.
-        number: whether it stands at the right.
-        span: low end, value and high end of a score, in percent of what the column spans, to draw beside the text.
+        text: text of the cell.
+        sort: sort key; None: the cell is empty and is last in either direction.
+        number: whether the cell is aligned to the right.
+        span: low end, value and high end of a score, in percent of the column's range, drawn beside the text.
         detail: small print under the text.
     """
 
@@ -31,7 +31,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What scripts sort it by; empty: last."""
+        """Sort key for the script; empty if the cell is sorted last."""
         if self.sort is None:
             return ""
         return self.sort if isinstance(self.sort, str) else "Infinity" if self.sort == math.inf else f"{self.sort:.9g}"
@@ -39,16 +39,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with headings; the cells of its column `header` name the rows.
+    """A table with headings; the cells of the column `header` name the rows.
 
     Attributes:
-        caption: what it shows, in a sentence.
-        headings: of the columns.
-        rows: of cells, one for each heading.
+        caption: caption, in a sentence.
+        headings: headings of the columns.
+        rows: rows of cells, one for each heading.
         sortable: whether headings are buttons.
-        sorted_by: column that the rows are in order of, and whether that ascends.
-        header: which column names the rows.
-        marked: rows to stress, from 0.
+        sorted_by: column by which the rows are sorted, and whether the order is ascending.
+        header: index of the column that names the rows.
+        marked: indices of highlighted rows.
     """
 
     caption: str
@@ -65,12 +65,12 @@ class Chart:
     """A chart with its text alternative.
 
     Attributes:
-        id: unique on the page.
-        spec: what Vega-Lite draws.
-        says: what it shows, in a sentence: its caption and its name for those who do not see it.
-        table: the same data.
-        title: a heading of its own; empty: that of its part will do.
-        tall: how high, as a class of the style sheet: "small", "medium" or "large"; "square" is not as wide.
+        id: identifier, unique on the page.
+        spec: Vega-Lite spec.
+        says: description in a sentence, used as the caption and as the name for screen readers.
+        table: the same data as a table.
+        title: heading; empty: the heading of the section applies.
+        tall: height, as a class of the style sheet: "small", "medium" or "large"; "square" is narrower.
     """
 
     id: str
@@ -83,7 +83,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Folded:
-    """A table behind a line that opens it."""
+    """A table that a summary line opens."""
 
     summary: str
     table: Table
@@ -94,15 +94,15 @@ class Part:
     """A section of the page.
 
     Attributes:
-        id: of the section, for links.
-        title: its heading.
-        short: the same in the list of contents.
+        id: identifier of the section, for links.
+        title: heading.
+        short: heading in the table of contents.
         says: paragraphs.
-        tables: in sight.
-        charts: drawn behind the tables.
-        beside: whether charts may stand beside each other.
+        tables: visible tables.
+        charts: charts, after the tables.
+        beside: whether charts may stand side by side.
         folded: tables that are opened on demand, at the end.
-        facts: terms with what they are.
+        facts: terms with their values.
         code: a command line.
     """
 
@@ -119,16 +119,16 @@ class Part:
 
 
 def text_cell(text: object, detail: str = "") -> Cell:
-    """A cell of words, sorted as they are spelled."""
+    """Return a cell of text, sorted alphabetically without regard to case."""
     shown = str(text)
     return Cell(shown, shown.casefold(), detail=detail)
 
 
 def number_cell(value: float | None, text: str) -> Cell:
-    """A cell of a figure; a dash where there is none."""
+    """Return a cell of a number; a dash if there is none."""
     return Cell("–", None, number=True) if value is None else Cell(text, float(value), number=True)
 
 
 def rows_of(cells: Iterable[Sequence[Cell]]) -> tuple[tuple[Cell, ...], ...]:
-    """Rows as a table holds them."""
+    """Return rows as tuples, as a table stores them."""
     return tuple(tuple(row) for row in cells)

@@ -1,4 +1,4 @@
-"""The run itself: other labels, what it took, what it left out, and how to do it again."""
+"""Sections on the run: alternative labels, cost, skipped utterances, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from voxrank.report.page.words import count, duration, figure, first_score, inte
 from voxrank.results.ranking import Ranking
 
 LISTED = 500
-"""Skipped utterances that are listed one by one."""
+"""Maximum number of skipped utterances that are listed individually."""
 REASONS = 50
-"""Reasons that are counted one by one."""
+"""Maximum number of reasons that are counted individually."""
 VERSIONED = ("voxrank", "torch", "transformers", "python")
 
 
 def labels_part(ranking: Ranking) -> Part | None:
-    """The ranking by other labels of the same frames; None where none were asked for."""
+    """Return the section of the ranking by alternative labels of the same frames; None without any."""
     if not ranking.sensitivity:
         return None
     table = Table(
@@ -45,7 +45,7 @@ def labels_part(ranking: Ranking) -> Part | None:
 
 
 def cost_part(ranking: Ranking) -> Part:
-    """Time and memory."""
+    """Return the section on time and memory."""
     cost = ranking.cost
     facts = [
         ("In all", duration(cost.total_s)),
@@ -59,7 +59,7 @@ def cost_part(ranking: Ranking) -> Part:
 
 
 def skipped_part(ranking: Ranking) -> Part:
-    """Utterances that were left out, counted by reason, then one by one."""
+    """Return the section of skipped utterances, counted by reason and listed individually."""
     data, skipped = ranking.data, ranking.skipped
     if not skipped:
         return Part("skipped", "Skipped utterances", "Skipped", ("None: every utterance was used by every model.",))
@@ -103,7 +103,7 @@ def _list(skipped: tuple[Skipped, ...]) -> Table:
 
 
 def reproduce_part(ranking: Ranking) -> Part:
-    """Command, versions and fingerprints."""
+    """Return the section with command, versions and fingerprints."""
     options = ranking.options
     facts = [(name, shown(options[name])) for name in VERSIONED if options.get(name) is not None]
     facts.append(("Fingerprint of the data", shown(ranking.data.fingerprint)))
@@ -131,7 +131,7 @@ def _times(record: dict[str, object]) -> str:
 
 
 def figures(ranking: Ranking) -> tuple[tuple[str, str], ...]:
-    """The few figures at the top of the page."""
+    """Return the key figures at the top of the page."""
     score, data = first_score(ranking), ranking.data
     value = ranking.best.scores[score]
     known = f", 95 % interval {interval(value)}" if value.low is not None else ""

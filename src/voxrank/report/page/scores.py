@@ -1,4 +1,4 @@
-"""How far the scores agree with each other."""
+"""Section on the agreement between scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from voxrank.report.page.words import figure, higher_is_better, score_names, sho
 from voxrank.results.ranking import Ranking
 
 FEWEST = 3
-"""Layers below which no correlation is given."""
+"""Minimum number of layers for a correlation."""
 
 
 def agreement_part(ranking: Ranking) -> Part | None:
-    """Spearman's correlation of each score with each other over all layers; None for one score, or few layers."""
+    """Return the section of Spearman's correlations between scores over all layers.
+
+    It is None for a single score or fewer than `FEWEST` layers.
+    """
     names = score_names(ranking)
     if len(names) < 2 or len(ranking.layers) < FEWEST:
         return None
@@ -59,7 +62,7 @@ def agreement_part(ranking: Ranking) -> Part | None:
 
 
 def correlations(ranking: Ranking, names: Sequence[str]) -> list[list[float | None]]:
-    """Of each score with each, with their directions aligned; None where one of them is all tied."""
+    """Return the correlation of each score with each, with aligned directions; None where a score is constant."""
     values = np.array(
         [
             [layer.scores[name].value * (1 if higher_is_better(ranking, name) else -1) for layer in ranking.layers]

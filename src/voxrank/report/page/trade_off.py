@@ -1,4 +1,4 @@
-"""Scores against what models cost: their size, and the time of their forward passes."""
+"""Section of scores against the cost of models: their size, and the speed of their forward passes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from voxrank.report.page.words import count, figure, first_score, higher_is_bett
 from voxrank.results.ranking import ModelScore, Ranking
 
 WITHOUT_WEIGHTS = 0.3
-"""Of the smallest model that has weights: where those without any stand on a logarithmic axis."""
+"""Position of models without weights on a logarithmic axis, as a share of the smallest model with weights."""
 LOGARITHMIC = 5
-"""Ratio of the largest to the smallest from which on an axis is."""
+"""Minimum ratio of the largest to the smallest value for a logarithmic axis."""
 ROOM = 0.3
-"""Share of the axis that a name may take; it stands on the side where the front does not run, if there is room."""
+"""Share of the axis that a name may take; the name avoids the front if there is room."""
 
 
 def trade_off_part(ranking: Ranking) -> Part | None:
-    """Scores against parameters and against speed; None for a single model."""
+    """Return the section of scores against parameters and against speed; None for a single model."""
     if len(ranking.models) < 2:
         return None
     fast = [model for model in ranking.models if model.speed is not None]
@@ -82,17 +82,17 @@ def _trade_off(
     title: str = "",
     note: str = "",
 ) -> Chart:
-    """A chart of scores against `what`, with its table.
+    """Return a chart of scores against `what`, with its table.
 
     Args:
-        ranking: has the scores.
-        models: that are in it.
-        what: they cost.
-        places: of each on the x axis, above 0.
-        cheapness: of each, higher for better.
-        told: what it costs, in words.
-        title: of the x axis; `what` by default.
-        note: about the axis, after the sentence.
+        ranking: the ranking with the scores.
+        models: models to show.
+        what: name of the cost.
+        places: position of each model on the x axis, above 0.
+        cheapness: cheapness of each model, higher for better.
+        told: returns the cost of a model as text.
+        title: title of the x axis; `what` by default.
+        note: note about the axis, after the sentence.
     """
     score = first_score(ranking)
     higher = higher_is_better(ranking, score)
@@ -149,6 +149,6 @@ def _trade_off(
 
 
 def _along(x: float, places: Sequence[float], *, log: bool) -> float:
-    """Where on the axis a value stands, from 0 to 1."""
+    """Return the relative position of a value on the axis, from 0 to 1."""
     low, high, at = (math.log(v) if log else v for v in (min(places), max(places), x))
     return (at - low) / (high - low) if high > low else 0.5

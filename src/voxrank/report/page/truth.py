@@ -1,4 +1,4 @@
-"""What fine-tuning gave, beside what the scores had said."""
+"""Section on fine-tuning: its results compared with the scores."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 KINDS = {"score": "score", "rival": "cheap rival", "rule": "rule that looks at no data"}
 
 SCATTERS = 4
-"""Scores and rivals that are drawn."""
+"""Maximum number of scores and rivals that are plotted."""
 TIED = 4
-"""Candidates that are named where several are best together."""
+"""Maximum number of tied best candidates that are named."""
 SMALLEST_P = 0.001
 
 
 def truth_part(validation: Validation | None) -> Part | None:
-    """Scores against the metric of fine-tuned models, with Spearman and p; None where nothing was fine-tuned."""
+    """Return the section of scores against fine-tuning, with Spearman's correlation and p; None without results."""
     if validation is None or validation.best is None:
         return None
     says = (
@@ -45,7 +45,7 @@ def truth_part(validation: Validation | None) -> Part | None:
 
 
 def _best(validation: Validation) -> str:
-    """Return which candidates fine-tuning found best; no single one where several are equal."""
+    """Return a sentence about the best candidates by fine-tuning; it names no single candidate if several are equal."""
     verdict, best = validation.verdict, validation.best
     reached = "" if best is None else figure(best.mean)
     if verdict.none_learnt:
@@ -64,7 +64,7 @@ def _best(validation: Validation) -> str:
 
 
 def judged_table(judged: Sequence[Judged]) -> Table:
-    """Each predictor's agreement with fine-tuning."""
+    """Return a table of each predictor's agreement with fine-tuning."""
     return Table(
         "Agreement with fine-tuning: scores, a cheap rival, and rules that look at no data",
         ("predictor", "kind", "Spearman", "p", "Kendall", "regret", "of the top 3"),
@@ -84,7 +84,7 @@ def judged_table(judged: Sequence[Judged]) -> Table:
 
 
 def p_value(p: float | None) -> str:
-    """A p-value.
+    """Format a p-value.
 
     Example:
         >>> p_value(0.0312), p_value(2e-9)
@@ -99,7 +99,7 @@ def _regret(one: Judged) -> tuple[float | None, str]:
 
 
 def _scatter(number: int, judged: Judged, validation: Validation) -> Chart | None:
-    """One predictor against the metric; None where it said nothing of any candidate that was tuned."""
+    """Return a chart of one predictor against the metric; None if no tuned candidate has a value."""
     rows: list[Row] = []
     for one, value in zip(validation.truth, judged.values, strict=True):
         known = [v for v in one.values if v is not None]

@@ -1,4 +1,4 @@
-"""Charts of what layers look like: classes, samples, other columns, growing data."""
+"""Charts of features of layers: classes, samples, probing, learning curves."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from voxrank.report.page.parts import Spec
 
 
 def class_bars(rows: Sequence[Row]) -> Spec:
-    """Recall of classes, the hardest first.
+    """Plot the recall of classes, hardest first.
 
     Args:
-        rows: name, recall, told, taken (what it is taken for, as words), samples.
+        rows: name, recall, told (recall as text), taken (confused classes as text), samples.
     """
     base = chart_of(rows)
     names = [row["name"] for row in rows]
@@ -55,12 +55,12 @@ def class_bars(rows: Sequence[Row]) -> Spec:
 
 
 def picture(rows: Sequence[Row], names: Sequence[str], *, values: bool) -> Spec:
-    """Samples in two dimensions, coloured by class or by value.
+    """Plot samples in two dimensions, coloured by class or by value.
 
     Args:
-        rows: x, y, name (of the class, or of the step that the value falls in).
-        names: of all classes or steps, in order.
-        values: whether the names are steps of values.
+        rows: x, y, name (of the class, or of the bin of the value).
+        names: names of all classes or bins, in order.
+        values: whether the names are bins of values.
     """
     colours = list(STEPS) if values else [SERIES[i % len(SERIES)] for i in range(len(names))]
     shapes = ["circle"] if values else [SHAPES[i // len(SERIES) % len(SHAPES)] for i in range(len(names))]
@@ -84,13 +84,13 @@ def picture(rows: Sequence[Row], names: Sequence[str], *, values: bool) -> Spec:
 
 
 def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: int) -> Spec:
-    """How rightly a column is told by the layers of models, above chance.
+    """Plot the accuracy of probing a column, for each layer of the models, with the level of chance.
 
     Args:
-        rows: model, layer, x, y, told.
+        rows: model, layer, x, y, told (accuracy as text).
         models: names, in order.
-        chance: the share that a guess gets.
-        last: the highest x.
+        chance: accuracy of a guess.
+        last: highest x.
     """
     x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
     scale = alt.Scale(domain=[0, 1])
@@ -116,14 +116,14 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
 
 
 def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held: float, *, reverse: bool) -> Spec:
-    """Scores against minutes of audio.
+    """Plot scores against minutes of audio.
 
     Args:
         rows: model, x (minutes), y.
         models: names, best first.
         score: title of the y axis.
-        held: minutes from which on the same model came first.
-        reverse: whether low scores belong at the top.
+        held: minutes from which the same model stayed first.
+        reverse: whether low scores are at the top.
     """
     x = alt.X("x:Q", title="minutes of audio", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=score, scale=alt.Scale(zero=False, reverse=reverse, padding=10), axis=alt.Axis(tickCount=6))
@@ -142,7 +142,7 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
 
 
 def _lines(base: alt.Chart, x: alt.X, y: alt.Y, models: Sequence[str], tooltip: Any) -> tuple[alt.Chart, alt.Chart]:
-    """A line for each model, and its points."""
+    """Return a line for each model, and its points."""
     lines = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour(models))
     points = base.mark_point(filled=True, size=48, opacity=1)
     return lines, points.encode(x=x, y=y, color=colour(models), shape=shape(models), tooltip=tooltip)

@@ -1,4 +1,4 @@
-"""Figures and names as words, and what the ranking says in a sentence."""
+"""Formats numbers and names as text, and states the verdict of a ranking."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 NAMED_RIVALS = 3
-"""Models that the verdict names one by one."""
+"""Maximum number of models that the verdict names individually."""
 SI_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
 def shown(name: object) -> str:
-    r"""A name without what ends a line, hides text or turns its direction.
+    r"""Replace characters that end a line, hide text or change its direction.
 
     Example:
         >>> shown("a\u202eb\u2028c")
@@ -27,7 +27,7 @@ def shown(name: object) -> str:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A number with as many decimals as tell something.
+    """Format a number with as many decimals as are meaningful.
 
     Example:
         >>> figure(0.97349), figure(-0.0001), figure(1234.5)
@@ -36,17 +36,17 @@ def figure(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     decimals = digits if abs(value) < 100 else 1
-    value = round(value, decimals) + 0.0  # no "-0.000"
+    value = round(value, decimals) + 0.0  # avoids "-0.000"
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 
 
 def interval(value: ScoreValue) -> str:
-    """The 95 % interval of a score."""
+    """Format the 95 % interval of a score."""
     return "–" if value.low is None or value.high is None else f"{figure(value.low)} to {figure(value.high)}"
 
 
 def percent(share: float | None) -> str:
-    r"""A share in percent, none of it rounded up to all, which no line ends within.
+    r"""Format a share in percent with a no-break space; a share below 1 is never rounded up to 100 %.
 
     Example:
         >>> percent(0.97), percent(0.9996), percent(0.0004)
@@ -60,7 +60,7 @@ def percent(share: float | None) -> str:
 
 
 def duration(seconds: Seconds) -> str:
-    """Seconds, minutes or hours.
+    """Format a duration in seconds, minutes or hours.
 
     Example:
         >>> duration(4.26), duration(900), duration(86400)
@@ -73,7 +73,7 @@ def duration(seconds: Seconds) -> str:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """A number of things.
+    """Format a count with its noun.
 
     Example:
         >>> count(1, "model"), count(1800, "utterance")
@@ -83,7 +83,7 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def si(number: float) -> str:
-    """A count with a unit prefix.
+    """Format a count with an SI prefix.
 
     Example:
         >>> si(20590592), si(900)
@@ -96,12 +96,12 @@ def si(number: float) -> str:
 
 
 def times_real_time(speed: float | None) -> str:
-    """Speed of encoding."""
+    """Format the speed of encoding, in multiples of real time."""
     return "–" if speed is None else f"{speed:,.0f} ×" if speed >= 10 else f"{speed:.1f} ×"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
+    """Join names for a sentence.
 
     Example:
         >>> listed(["a", "b", "c"])
@@ -111,27 +111,27 @@ def listed(names: Sequence[str]) -> str:
 
 
 def first_score(ranking: Ranking) -> str:
-    """Name of the score that orders the ranking."""
+    """Return the name of the score that orders the ranking."""
     return str(score_names(ranking)[0])
 
 
 def score_names(ranking: Ranking) -> list[str]:
-    """Of all scores, the one that orders the ranking first."""
+    """Return the names of all scores, starting with the score that orders the ranking."""
     return list(ranking.options.get("scores") or ranking.best.scores)
 
 
 def higher_is_better(ranking: Ranking, score: str) -> bool:
-    """The direction of a score."""
+    """Return whether a higher score is better."""
     return bool(ranking.options.get("higher_is_better", {}).get(score, True))
 
 
 def titled(ranking: Ranking, score: str) -> str:
-    """A score's name, with its direction where that is not the usual one."""
+    """Return a score's name, with its direction if lower is better."""
     return shown(score) + ("" if higher_is_better(ranking, score) else " (lower is better)")
 
 
 def of_layer(layer: int | str) -> str:
-    """A layer in a sentence: a number, or several layers as one.
+    """Describe a layer in a sentence: a number, or a joint layer.
 
     Example:
         >>> of_layer(4), of_layer("mean")
@@ -143,12 +143,12 @@ def of_layer(layer: int | str) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to fine-tune, and how sure that is.
+    """A recommendation of what to fine-tune, with its confidence.
 
     Attributes:
-        before, model, after: the headline, in three pieces, so that the model's name can stand out.
+        before, model, after: the headline in three pieces, so that the model's name can be highlighted.
         confidence: the rest of the sentence.
-        tied: a sentence about models that cannot be told from the best; empty where there is none.
+        tied: a sentence about models that are tied with the best; empty if there are none.
     """
 
     before: str
@@ -159,12 +159,12 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """All of it."""
+        """The full text of the verdict."""
         return f"{self.before}{self.model}{self.after}: {self.confidence}{' ' if self.tied else ''}{self.tied}"
 
 
 def verdict(ranking: Ranking) -> Verdict:
-    """What to fine-tune, in one sentence with its confidence, and ties said as ties."""
+    """Return the recommendation of what to fine-tune, with its confidence and its ties."""
     best = ranking.best
     if ranking.options.get("strategy") == "layer":
         before, after = f"Fine-tune {of_layer(best.layer)} of ", ""
@@ -187,7 +187,7 @@ def _confidence(ranking: Ranking) -> str:
 
 
 def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
-    """How often the best one is above each other."""
+    """Describe the share of resamples in which the best model beats each other model."""
     pairs = list(zip(rivals, shares, strict=True))
     if len(pairs) > 1 and len({percent(share) for share in shares}) == 1:
         return f"each of the {len(pairs)} others in {percent(shares[0])}"
@@ -205,7 +205,7 @@ def _at_least(share: float) -> str:
 
 
 def _tied(ranking: Ranking) -> str:
-    """Return which models the best one cannot be told from, and which layers score exactly the same."""
+    """Describe the models that are tied with the best, and the layers with exactly the same score."""
     return " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
 
 

@@ -1,10 +1,10 @@
 "use strict";
-// Asks the run how it stands, and brings the page up to it: focus, scrolling, order of tables and open parts stay.
+// Polls the state of the run and updates the page; focus, scrolling, order of tables and open parts are kept.
 (() => {
   const EVERY_MS = 1000;
-  const PATIENCE = 5; // unanswered questions, until the run is taken to be gone
+  const PATIENCE = 5; // number of unanswered requests after which the run counts as ended
   const me = Math.random().toString(36).slice(2);
-  const shown = new Map(); // id of a section → its HTML as it came
+  const shown = new Map(); // id of a section → its HTML as received
   let have = 0;
   let unanswered = 0;
   let drawing = Promise.resolve();
@@ -50,7 +50,7 @@
     list.replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
   }
 
-  // What the reader has done to a part of the page, in terms that outlive its elements.
+  // The reader's changes to a part of the page, in a form that does not depend on its elements.
   function habits(root) {
     const active = document.activeElement;
     const within = root.contains(active) && active !== root;
@@ -93,7 +93,7 @@
     if (found) found.focus({ preventScroll: true });
   }
 
-  // The first section in sight stays where it is.
+  // Keep the first visible section in its position.
   function keepingPlace(change) {
     const mark = [...document.querySelectorAll("main > *")].find((one) => one.getBoundingClientRect().bottom > 0);
     const before = mark && mark.id && mark.getBoundingClientRect().top;
@@ -152,7 +152,7 @@
     if (state.page) {
       keepingPlace(() => takeOver(state.page));
       have = state.page.version;
-      drawing = drawing.then(voxrank.drawAll); // questions go on meanwhile
+      drawing = drawing.then(voxrank.drawAll); // polling continues meanwhile
     }
     say(state.run.step, state.run.state);
     if (state.run.state === "running") setTimeout(ask, EVERY_MS);

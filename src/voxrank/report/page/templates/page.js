@@ -1,8 +1,8 @@
 "use strict";
-// Draws the charts, sorts the tables, opens what is folded for the printer.
+// Draws the charts, sorts the tables, and opens folded parts for printing.
 window.voxrank = (() => {
   const page = JSON.parse(document.getElementById("payload").textContent);
-  const drawn = new Map(); // id of a chart → { said: its spec as text, result: what vegaEmbed gave }
+  const drawn = new Map(); // id of a chart → { said: its spec as text, result: the result of vegaEmbed }
 
   async function draw(id) {
     const place = document.getElementById("chart-" + id);
@@ -17,7 +17,7 @@ window.voxrank = (() => {
     if (usesShared(id)) spec.datasets = { ...spec.datasets, ...page.datasets };
     try {
       const result = await vegaEmbed(place, spec, {
-        ast: true, // expressions are interpreted: no code is made from text
+        ast: true, // interprets expressions, so that no code is generated from text
         actions: false,
         renderer: "svg",
         defaultStyle: false,
