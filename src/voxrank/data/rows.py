@@ -43,7 +43,7 @@ SHOWN_LABELS = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a manifest.
+    """A row of a manifest.
 
     Attributes:
         where: place of the row in the manifest, such as "line 7".
