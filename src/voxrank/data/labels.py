@@ -17,7 +17,7 @@ from voxrank.errors import UtteranceError, shortened
 MAX_LIST_CHARACTERS = 100_000
 """Maximum number of characters of a written list."""
 LEAST_VECTOR = 3
-"""Minimum length of a vector of 0 and 1. A list of names never holds the same name twice, a longer vector does."""
+"""Minimum length of a vector of 0 and 1. Such a list repeats an item, so that it cannot be a list of names."""
 CLOSING = {"[": "]", "{": "}", "(": ")"}
 _ITEM = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[-+]?[\d.]+(?:[eE][-+]?\d+)?)""")
 _QUOTED = re.compile(r"""[\[{(\s]*['"]""")

@@ -110,7 +110,7 @@ class Recording:
 
     @cached_property
     def _seeks(self) -> bool:
-        """Return whether libsndfile can seek in the file."""
+        """True if libsndfile can seek in the file."""
         return bool(self._first.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
 
     @property

@@ -234,7 +234,7 @@ class RecordingIndex:
 
     @cached_property
     def _loose_owners(self) -> _Table:
-        """Build the table only when a recording has no name with the same spelling."""
+        """The owners of loose keys. The table is built only when a recording has no name with the same spelling."""
         return self._table_of_owners(self._loose_keys, loose_keys_of_id)
 
     def _table_of_names(self, keys_of: Callable[[str, str | None], Iterator[Key]]) -> _Table:

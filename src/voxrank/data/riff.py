@@ -20,7 +20,7 @@ WAV_TAGS = {0x50: "MPEG", 0x55: "MPEG"}
 
 
 def riff_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out a WAV or RF64 file whose size of data is 0 or unknown, or which holds MPEG audio."""
+    """Return the layout of a WAV or RF64 file with a data size of 0 or unknown, or with MPEG audio."""
     stream.seek(0)
     chunks = _riff_chunks(stream.read(HEAD_BYTES))
     if chunks is None or chunks.data_at > size:

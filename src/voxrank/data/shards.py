@@ -19,7 +19,7 @@ class Item:
     """An utterance to encode.
 
     Attributes:
-        utterance: what to decode.
+        utterance: utterance to decode.
         seconds: length of the utterance.
         row: row of the utterance in `Targets.rows`.
     """

@@ -56,7 +56,7 @@ class Sample:
 
     @property
     def names(self) -> list[str]:
-        """Return the names of the members."""
+        """The names of the members."""
         return [f"{self.key}.{kind}" for kind in self.members]
 
 

@@ -89,7 +89,7 @@ class SegmentSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on assumptions and omissions in the segments that were read, one line each."""
+        """The notes on assumptions and omissions in the segments that were read, one line each."""
         tracks = list(self._left_out.values())
         kinds = {
             "of zero length": [track.empty for track in tracks],

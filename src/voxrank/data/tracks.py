@@ -46,7 +46,7 @@ class Track:
     """The segments of one recording.
 
     Attributes:
-        segments: in order of time.
+        segments: segments in order of time.
         empty: omitted items without length.
         repeated: omitted items that repeat another item.
         unusable: omitted items that are unusable.
