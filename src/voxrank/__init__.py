@@ -1,4 +1,4 @@
-"""Which pre-trained speech model, and which layer of it, to fine-tune for your own labelled speech.
+"""Rank pre-trained speech models and their layers as starting points for fine-tuning on your labelled speech.
 
 Example::
 
@@ -93,7 +93,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: torch takes seconds, and `voxrank --help` needs none of it."""
+    """Import a public name on first use. Importing torch takes seconds, and `voxrank --help` does not need it."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -26,20 +26,20 @@ MAX_THREADS = 256
 
 
 def check_choice(name: str, value: Any, known: Any) -> None:
-    """Refuse a value that is none of a Literal's.
+    """Check that a value is one of the values of a Literal.
 
     Raises:
-        OptionError: it is not.
+        OptionError: the value is another one.
     """
     if value not in get_args(known):
         raise OptionError(f"expected {name} to be one of {', '.join(get_args(known))}, got {value!r}")
 
 
 def check_number(name: str, value: Any, least: float, most: float = math.inf, *, whole: bool = False) -> None:
-    """Refuse a value that is no finite number, or outside `least` to `most`.
+    """Check that a value is a finite number from `least` to `most`.
 
     Raises:
-        OptionError: it is.
+        OptionError: the value is not a number, is not finite, or lies outside the range.
     """
     kind = int if whole else int | float
     if isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and least <= value <= most:
@@ -51,20 +51,20 @@ def check_number(name: str, value: Any, least: float, most: float = math.inf, *,
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """How a model is loaded and run.
+    """Options for loading and running a model.
 
     Attributes:
-        device: "auto" (the best torch reports), or a torch device such as "cpu", "cuda:1", "mps".
-        dtype: precision of the forward pass; features always leave it as float32.
-        whisper_window: "full" pads every utterance to Whisper's 30 s, as it was trained;
-            "fit" encodes a window cut to the utterance: faster, and not what the model was trained on.
-        window_s: audio longer than this is cut into consecutive windows of at most this length,
-            whose frames are joined (self-attention costs grow with the square of the window).
-        batch_s: seconds of padded audio in one forward pass; halved when memory runs out.
-        trust_remote_code: names of the hub models whose own code may run. Empty: none.
+        device: torch device such as "cpu", "cuda:1" or "mps"; "auto" takes the best device that torch reports.
+        dtype: precision of the forward pass. Features are always float32.
+        whisper_window: "full" pads every utterance to 30 s, as in Whisper's training; "fit" cuts the window to the
+            utterance, which is faster but differs from the training.
+        window_s: maximum length of a window, in seconds. Longer audio is cut into consecutive windows, and their frames
+            are joined (the cost of self-attention grows with the square of the window).
+        batch_s: padded audio in one forward pass, in seconds. It is halved when memory runs out.
+        trust_remote_code: names of the hub models that may run the code of their repository; empty: none.
 
     Raises:
-        OptionError: a value that its option cannot take.
+        OptionError: an option has an invalid value.
     """
 
     device: str = "auto"
@@ -83,25 +83,25 @@ class EncoderOptions:
 
 @dataclass(frozen=True)
 class SequenceOptions:
-    """How transcripts and timed segments become labels of frames.
+    """Options for turning transcripts and timed segments into frame labels.
 
     Attributes:
-        unit: of transcripts: "char" (None is the same), "phone" (eSpeak NG), "word", or "tokens:SPEC", the pieces of a
+        unit: unit of transcripts: "char" (the default), "phone" (eSpeak NG), "word", or "tokens:SPEC", the pieces of a
             tokenizer.
-        language: of transcripts, for phones: an eSpeak NG voice such as "en-us", a locale such as "de-DE" or an English
-            name; a column `language` goes before it, where the language in it is known.
-        aligner: what says when units are heard: "flat[:SPEC[@LAYER]]" needs no model trained for it and takes the
-            features of a candidate that suit best, of a model, or of one of its layers; "ctc:SPEC" is a CTC checkpoint
-            of transformers; "head[:SPEC[@LAYER]]" a CTC head fitted here; "uniform" makes all units equally long.
-        silence: of the scored frames, how many may be silence, a class of its own; 0: none, 1: all there is. None: 0.1
-            for transcripts, 0 for segments, which need not cover all that is said.
-        tier: of TextGrid files.
+        language: language of transcripts, for phones: an eSpeak NG voice such as "en-us", a locale such as "de-DE" or
+            an English name. A column `language` takes precedence where it names a known language.
+        aligner: method that locates units in time. "flat[:SPEC[@LAYER]]" needs no trained aligner; it takes the
+            best-suited features of a candidate, of a model, or of one of its layers. "ctc:SPEC" is a CTC checkpoint
+            of transformers. "head[:SPEC[@LAYER]]" fits a CTC head. "uniform" gives all units the same length.
+        silence: maximum share of scored frames that may be silence, which is a separate class; 0: none, 1: no limit.
+            None: 0.1 for transcripts, 0 for segments, which need not cover all speech.
+        tier: tier of TextGrid files.
         allow_leak: accept labels from a model that was trained on a candidate, or on its features.
-        against: other labels that layers are ranked by too, to see how much depends on the alignment: aligners, and
-            "jitter", the labels with every boundary moved by a frame at random.
+        against: alternative alignments that layers are ranked by too, to show how much depends on the alignment:
+            aligners, and "jitter", the labels with every boundary moved by a frame at random.
 
     Raises:
-        OptionError: a value that its option cannot take.
+        OptionError: an option has an invalid value.
     """
 
     unit: str | None = None
@@ -119,22 +119,23 @@ class SequenceOptions:
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """How audio becomes sketches.
+    """Options for turning audio into sketches.
 
     Attributes:
-        sample: what one sample is: the "utterance" mean of its frames; the mean of a "segment" of them; every "frame"
-            (temporal independence); "effective": every frame, weighted by how much of it is new. None: utterance, and
-            frame where labels are those of frames.
-        segment_s: the longest segment; an utterance, or a stretch of one label, is cut into the fewest equal ones.
-        threads: decoders that run ahead of the encoder.
-        blocks: resampling blocks that the data are dealt into, at most; below 2, no intervals.
-        shard_s: audio in one shard, about.
-        kept_samples: of each layer, for the scores that look at single samples (kNN and its kin); 0: none.
-        projections: random directions that samples are projected on, for the sliced Wasserstein distance; 0: none.
-        allow_skips: use what is left where more than half of the utterances are skipped.
+        sample: definition of one sample: "utterance", the mean of its frames; "segment", the mean of a part of them;
+            "frame", every frame (temporal independence); "effective", every frame, weighted by how much new
+            information it adds. None: "utterance", or "frame" where frames have labels.
+        segment_s: maximum length of a segment, in seconds. An utterance, or a stretch with one label, is cut into the
+            fewest segments of equal length.
+        threads: number of decoding threads that run ahead of the encoder.
+        blocks: maximum number of resampling blocks; below 2, there are no intervals.
+        shard_s: approximate amount of audio in one shard, in seconds.
+        kept_samples: number of samples kept per layer, for the scores that need single samples (such as kNN); 0: none.
+        projections: number of random directions to project samples on, for the sliced Wasserstein distance; 0: none.
+        allow_skips: accept data where more than half of the utterances are skipped.
 
     Raises:
-        OptionError: a value that its option cannot take.
+        OptionError: an option has an invalid value.
     """
 
     sample: Sample | None = None
@@ -159,15 +160,15 @@ class ExtractionOptions:
 
 @dataclass(frozen=True)
 class DetailOptions:
-    """What else is found of layers, from the same sketches.
+    """Options for further results about layers, computed from the same sketches.
 
     Attributes:
-        details: "none"; "quick": classes, pictures by principal components, a learning curve, and `besides`; "full":
-            the pictures by t-SNE too, where scikit-learn is installed, which take some seconds.
-        besides: other columns of the data: how much every layer knows of them.
+        details: "none"; "quick": classes, plots of principal components, a learning curve, and `besides`; "full": also
+            plots of t-SNE, which need scikit-learn and take some seconds.
+        besides: other columns of the data to probe every layer for.
 
     Raises:
-        OptionError: a value that its option cannot take, or that does not fit the other.
+        OptionError: an option has an invalid value, or the two contradict each other.
     """
 
     details: DetailLevel = "quick"
@@ -183,14 +184,15 @@ class DetailOptions:
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """Where sketches are kept, so that nothing is encoded twice.
+    """Options for the cache of sketches, which avoids encoding audio twice.
 
     Attributes:
-        folder: made if need be; None: the one that `VOXRANK_CACHE` names, else voxrank in the user's cache folder.
-        size_gb: of all sketches (10⁹ bytes); those not used for the longest time go first.
+        folder: folder of the cache, created where it is missing. None: the folder that `VOXRANK_CACHE` names, else
+            voxrank in the user's cache folder.
+        size_gb: maximum size of the cache, in GB (10⁹ bytes). Least recently used entries are evicted first.
 
     Raises:
-        OptionError: a value that its option cannot take.
+        OptionError: an option has an invalid value.
     """
 
     folder: str | None = None
@@ -202,17 +204,19 @@ class CacheOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where models run.
+    """Options for the engine that runs the models.
 
     Attributes:
-        name: "local", this process; or "ray", workers of a Ray cluster.
-        workers: of ray; None: as many as there is room for.
-        address: of a running cluster, "auto" for the one of this machine; None: one of this machine, for this run.
-        cpus_per_worker: cores of one worker, which its torch and BLAS use.
-        gpus_per_worker: of one worker, 0.5 for two on a GPU; None: 1 where there are GPUs, unless `device` is cpu.
+        name: "local" runs models in this process, "ray" in workers of a Ray cluster.
+        workers: number of Ray workers. None: as many as the cluster has room for.
+        address: address of a running Ray cluster; "auto" for the cluster on this machine. None: start a cluster on this
+            machine for this run.
+        cpus_per_worker: number of cores per worker, for torch and BLAS.
+        gpus_per_worker: number of GPUs per worker; 0.5 puts two workers on a GPU. None: 1 where there are GPUs, unless
+            `device` is cpu.
 
     Raises:
-        OptionError: a value that its option cannot take, or that the engine has no use for.
+        OptionError: an option has an invalid value, or the engine does not use it.
     """
 
     name: EngineName = "local"
@@ -235,14 +239,14 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class StoppingOptions:
-    """When to stop before all models have seen all data.
+    """Options for stopping before all models have encoded all data.
 
     Attributes:
-        confidence: with which the model that all data would put first is kept.
-        budget_s: of wall time for forward passes and scores; no round begins after it.
+        confidence: minimum probability of keeping the model that would rank first on all data.
+        budget_s: wall time for forward passes and scores, in seconds. No round begins after it.
 
     Raises:
-        OptionError: a value that its option cannot take.
+        OptionError: an option has an invalid value.
     """
 
     confidence: float = 0.95
@@ -256,16 +260,16 @@ class StoppingOptions:
 
 @dataclass(frozen=True)
 class UseOptions:
-    """What layers are ranked for.
+    """The fine-tuning strategy that layers are ranked for.
 
     Attributes:
-        strategy: "probe": features as they are; "layer": the block that makes the layer will be tuned, all else frozen;
-            "full": the whole model will be, and its best layer speaks for it.
-        head_at: of "layer": the head will read the "layer" itself, or the "top" of the model, through the frozen blocks
-            above the tuned one.
+        strategy: "probe" uses frozen features; "layer" tunes the block that computes the layer and freezes the rest;
+            "full" tunes the whole model, which is ranked by its best layer.
+        head_at: place of the head, for "layer": it reads the "layer" itself, or the "top" of the model, through the
+            frozen blocks above the tuned block.
 
     Raises:
-        OptionError: a value that its option cannot take, or that does not fit the other.
+        OptionError: an option has an invalid value, or the two contradict each other.
     """
 
     strategy: Strategy = "probe"
@@ -278,37 +282,38 @@ class UseOptions:
             raise OptionError("--head-at top is for --strategy layer; a full model has its head there already")
 
     def head(self, block: int, last: int) -> int:
-        """Index of the layer that the head reads when a block is tuned in a model with this last layer."""
+        """Return the index of the layer that the head reads when `block` is tuned and `last` is the last layer."""
         return last if self.head_at == "top" else block
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """How models are fine-tuned, to see what the scores are worth.
+    """Options for fine-tuning models, which shows how well the scores predict.
 
     Attributes:
-        strategy: "probe" trains a head on frozen features of a layer; "layer" also the block that makes the layer, all
-            else frozen; "full" the whole model, with the head on its last layer.
-        head: "linear", "mlp" (one hidden layer), or "transducer", the model's own.
-        head_at: of "layer": the head reads the "layer" itself, or the "top" of the model, through the frozen blocks
-            above the tuned one.
-        lora_rank: above 0, low-rank adapters of this rank on the tuned part's linear maps are trained in their stead.
-        seeds: trials of each candidate, which differ by their seed.
-        epochs: passes over the training data, at most.
-        patience: epochs without progress after which training stops: no better validation metric, no lower validation
-            loss and, until the untrained head is beaten, no lower training loss.
-        batch: utterances in one step.
-        learning_rate: of the tuned part, at first; it rises over a tenth of the steps, then falls to 0. None: 5e-4
-            for a block, 1e-4 for a whole model, 1e-3 for adapters.
-        head_learning_rate: of the head.
-        examples: training utterances at most, of each class, or in all for transcripts. None: all there are.
-        validation: share of the training utterances that early stopping looks at, where the data name no such split.
-        test: share of all utterances that the metric is of, where the data name no such split.
-        metric: "accuracy" for classes; for transcripts "cer", "wer", "per" or "ter". None: what suits the unit.
-        split_seed: of the splits that are drawn.
+        strategy: "probe" trains a head on frozen features of a layer; "layer" also trains the block that computes the
+            layer and freezes the rest; "full" trains the whole model, with the head on its last layer.
+        head: "linear", "mlp" (one hidden layer), or "transducer", the head of the model.
+        head_at: place of the head, for "layer": it reads the "layer" itself, or the "top" of the model, through the
+            frozen blocks above the tuned block.
+        lora_rank: rank of low-rank adapters, which replace the training of the tuned part's linear maps; 0: no
+            adapters.
+        seeds: number of trials per candidate, each with a different seed.
+        epochs: maximum number of passes over the training data.
+        patience: number of epochs without progress before early stopping: no better validation metric, no lower
+            validation loss and, until the untrained head is beaten, no lower training loss.
+        batch: number of utterances in one step.
+        learning_rate: peak learning rate of the tuned part. It rises over a tenth of the steps, then falls to 0. None:
+            5e-4 for a block, 1e-4 for a whole model, 1e-3 for adapters.
+        head_learning_rate: learning rate of the head.
+        examples: maximum number of training utterances, per class, or in total for transcripts. None: no limit.
+        validation: share of the training utterances for early stopping, where the data have no validation split.
+        test: share of all utterances for the test metric, where the data have no test split.
+        metric: "accuracy" for classes; "cer", "wer", "per" or "ter" for transcripts. None: the metric for the unit.
+        split_seed: seed of the random splits.
 
     Raises:
-        OptionError: a value that its option cannot take, or that does not fit the others.
+        OptionError: an option has an invalid value, or options contradict each other.
     """
 
     strategy: Strategy = "probe"
@@ -344,5 +349,5 @@ class TuningOptions:
 
     @property
     def use(self) -> UseOptions:
-        """What the layers are for."""
+        """The strategy and the place of the head."""
         return UseOptions(self.strategy, self.head_at)

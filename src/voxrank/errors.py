@@ -1,4 +1,4 @@
-"""Every error voxrank raises on purpose.
+"""The exceptions that voxrank raises.
 
 ::
 
@@ -21,18 +21,18 @@ import unicodedata
 from collections.abc import Iterable
 
 NAME_LIMIT = 80
-"""Characters of a name in a list of names."""
+"""Maximum number of characters of a name in a list of names."""
 
 
 class VoxrankError(Exception):
-    """Base class of every error raised on purpose. Its message is one line, whatever the names in it hold."""
+    """Base class of the exceptions that voxrank raises. Its message is always one line."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(one_line(message))
 
 
 class RequestError(VoxrankError, ValueError):
-    """The request was wrong; nothing was run."""
+    """The request was wrong, and nothing was run."""
 
 
 class DataError(RequestError):
@@ -48,11 +48,11 @@ class OptionError(RequestError):
 
 
 class UtteranceError(VoxrankError):
-    """One utterance is unusable. ``str(error)`` is the reason shown to the user."""
+    """An utterance is unusable. ``str(error)`` is the reason shown to the user."""
 
 
 class SketchError(VoxrankError):
-    """A file of sketches cannot be written, or is missing, damaged, of another kind or of another version."""
+    """A file of sketches cannot be written, is missing or damaged, or has another kind or version."""
 
 
 class RunError(VoxrankError):
@@ -60,7 +60,7 @@ class RunError(VoxrankError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known names, or lists them all.
+    """Return a hint with the nearest known name, if any, and all known names.
 
     Example:
         >>> did_you_mean("lable", ["label", "path"])
@@ -73,7 +73,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str], limit: int = 40) -> str:
-    """Names parted by commas, those behind the first `limit` counted, so that a message stays one that can be read.
+    """Join names with commas. Names after the first `limit` are only counted, which keeps messages readable.
 
     Example:
         >>> listed(["a", "b", "c"], limit=2)
@@ -85,7 +85,7 @@ def listed(names: Iterable[str], limit: int = 40) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Text that neither ends a line nor steers a terminal: control characters as Python writes them.
+    r"""Escape control characters as Python does, so that text stays on one line and cannot control a terminal.
 
     Example:
         >>> print(one_line("a\nb"))
@@ -95,12 +95,12 @@ def one_line(text: str) -> str:
 
 
 def is_harmless(character: str) -> bool:
-    """Whether it neither ends a line nor steers a terminal."""
+    """Return whether a character neither ends a line nor controls a terminal."""
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def shortened(text: str, limit: int = 400) -> str:
-    """A message that stays a line that can be read, whatever it quotes.
+    """Cut text to at most `limit` characters, ending in an ellipsis.
 
     Example:
         >>> shortened("abcdef", limit=4)
@@ -110,7 +110,7 @@ def shortened(text: str, limit: int = 400) -> str:
 
 
 def reason(error: BaseException, limit: int = 160) -> str:
-    """What went wrong in someone else's code, as one line that fits into a message: its kind and its first words.
+    """Describe an error from other code in one line: its class, and the first line of its message.
 
     Example:
         >>> reason(ValueError("no such key"))

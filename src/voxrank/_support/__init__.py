@@ -1,1 +1,1 @@
-"""Helpers that know nothing of speech: files, memory, threads, plug-ins, JSON."""
+"""Helpers that do not depend on speech: files, memory, threads, plug-ins, JSON."""

@@ -1,7 +1,7 @@
-"""The C library eSpeak NG, loaded from the package `espeakng-loader`: speech in `testing.speech`, phones in `targets`.
+"""A loader of the C library eSpeak NG from `espeakng-loader`: speech in `testing.speech`, phones in `targets`.
 
-It keeps its state in globals and never resets all of it, so that each load is of a copy of its own, which stays loaded
-as long as the process.
+The library keeps its state in globals and never resets all of it. Therefore each load uses a separate copy, which stays
+loaded until the process ends.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Any
 from voxrank.errors import OptionError
 
 UTF8 = 1
-"""espeakCHARS_UTF8."""
+"""Value of espeakCHARS_UTF8."""
 IPA_EVENTS = 3
-"""Option of `load`: events for phones, named in IPA."""
+"""Option of `load`: events for phones, with names in IPA."""
 
 _RETRIEVE_SYNCHRONOUSLY = 2
 _DO_NOT_EXIT = 0x8000
-"""Without it, the library ends the process when it finds no voices."""
+"""Option that stops the library from ending the process when it finds no voices."""
 
 
 @dataclass(frozen=True)
 class Espeak:
-    """A copy of the library, started.
+    """A loaded and initialised copy of the library.
 
     Attributes:
-        functions: of C, by name.
-        data: the folder of its voices and dictionaries.
-        sample_rate: of what it speaks, in Hz.
+        functions: C functions by name.
+        data: folder of its voices and dictionaries.
+        sample_rate: sample rate of its speech, in Hz.
     """
 
     functions: Any
@@ -44,12 +44,12 @@ class Espeak:
 
 
 def load(user: str, extra: str, *, options: int = 0) -> Espeak:
-    """Load and start a copy of the library.
+    """Load and initialise a copy of the library.
 
     Args:
-        user: what needs it, for the message: "speech synthesis needs".
-        extra: of voxrank, which brings it.
-        options: of espeak_Initialize, beyond those that are always set.
+        user: feature that needs it, for the message, such as "speech synthesis needs".
+        extra: extra of voxrank that installs it.
+        options: options of espeak_Initialize, besides those that are always set.
 
     Raises:
         OptionError: the package is not installed, or its voices are missing.
@@ -67,7 +67,7 @@ def load(user: str, extra: str, *, options: int = 0) -> Espeak:
 
 
 def find_languages(espeak: Espeak) -> dict[str, str]:
-    """Codes of the languages that have a dictionary, such as "en-us" → the name of the voice that suits best."""
+    """Return a mapping from codes of languages with a dictionary, such as "en-us", to the best voice."""
     best: dict[str, tuple[int, str]] = {}
     for name, languages in _list_voices(espeak.functions):
         if any((espeak.data / f"{code.partition('-')[0]}_dict").is_file() for _, code in languages):
@@ -77,7 +77,7 @@ def find_languages(espeak: Espeak) -> dict[str, str]:
 
 
 class _Voice(ctypes.Structure):
-    """espeak_VOICE."""
+    """The C structure espeak_VOICE."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -93,14 +93,14 @@ class _Voice(ctypes.Structure):
 
 
 def _list_voices(functions: Any) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """Name of each voice, and its languages, each with a number that is lower where the voice suits better."""
+    """Yield each voice and its languages, each with a priority; the lowest number is the best voice."""
     voices = functions.espeak_ListVoices(None)
     for voice in itertools.takewhile(bool, (voices[place] for place in itertools.count())):
         yield voice.contents.name.decode(), _read_languages(voice.contents.languages)
 
 
 def _read_languages(address: int) -> list[tuple[int, str]]:
-    """For each language a byte, its priority, and a string that ends with 0; then 0."""
+    """Read priorities and languages: for each, a byte and a string that ends with 0. A 0 byte ends the list."""
     languages = []
     while priority := ctypes.string_at(address, 1)[0]:
         code = ctypes.string_at(address + 1)
@@ -110,7 +110,7 @@ def _read_languages(address: int) -> list[tuple[int, str]]:
 
 
 def _load_copy(path: Path) -> Any:
-    """Load a copy of a C library, so that its globals are its own."""
+    """Load a copy of a C library, which has separate globals."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         functions = ctypes.CDLL(str(shutil.copy(path, folder)))
     functions.espeak_Synth.argtypes = [

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, to write to: it takes its place when the block ends, and is gone if it fails.
+    """Give a temporary file beside `path`, which replaces `path` when the block ends and is deleted if it fails.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; `path` is then as it was.
+        OSError: the folder is not writable, or the disk is full; `path` is then unchanged.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb+") as file:  # opened anew: the writer may have put another file here
+        with temporary.open("rb+") as file:  # opened again, since the writer may have replaced the file
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
@@ -33,6 +33,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text, as it is, into a file that appears whole or not at all."""
+    """Write UTF-8 text, unchanged, to a file that appears complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")

@@ -1,7 +1,7 @@
-"""JSON → frozen dataclasses, by the annotations of their fields: what is read is what the types say, or refused.
+"""A decoder of JSON to frozen dataclasses, which checks every value against the annotations of the fields.
 
-Nothing of the text decides what is built. A field that the text lacks takes its default; one that the dataclass lacks
-is refused, since it would be lost.
+The text never decides which classes are built. A missing field takes its default. An unknown field is refused, since it
+would be lost.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from voxrank.errors import DataError
 T = TypeVar("T")
 
 SHOWN = 40
-"""Characters of what came, in a message."""
+"""Maximum number of characters of a value in a message."""
 LARGEST_FLOAT, LARGEST_INT = 2**53, 2**63
-"""Whole numbers are smaller: up to here a float holds them exactly, and a 64-bit integer holds them."""
+"""Bounds of whole numbers: a float holds smaller numbers exactly, and a 64-bit integer holds them."""
 
 
 def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequence[str] = ()) -> T:
-    """Read a file that holds a dataclass as a JSON object, and its schema.
+    """Read a dataclass from a file with a JSON object and its schema version.
 
     Args:
-        path: the file.
-        schema: the version of it that is known.
+        path: path of the file.
+        schema: supported version of the schema.
         kind: the dataclass.
-        what: a file of it is called.
-        derived: keys of the file that follow from the others, and are not read.
+        what: name for such a file in messages.
+        derived: keys of the file that follow from others and are not read.
 
     Raises:
-        DataError: there is no such file, or it holds something else; in one line.
+        DataError: the file is missing, or holds something else.
     """
     try:
         content = parsed(path.read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequ
 
 
 def _is_utf8(content: Any) -> bool:
-    """Whether all text in it can be written: an escape may stand for half a character."""
+    """Return whether all text in a value is valid UTF-8. An escape may mean half a character."""
     try:
         json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -62,10 +62,10 @@ def _is_utf8(content: Any) -> bool:
 
 
 def parsed(text: str) -> Any:
-    """The content of a JSON text, whose numbers are finite.
+    """Parse a JSON text with finite numbers.
 
     Raises:
-        ValueError: it is not JSON, or nested too deeply.
+        ValueError: the text is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(text, parse_constant=_not_finite, parse_float=_finite)
@@ -74,15 +74,15 @@ def parsed(text: str) -> Any:
 
 
 def built(value: Any, kind: type[T], where: str = "") -> T:
-    """The object of that type that a JSON value says.
+    """Build an object of a type from a JSON value.
 
     Args:
-        value: as `parsed` gives it.
-        kind: a dataclass, or what its fields may be: text, numbers, tuples, dicts by text, literals, unions and Any.
-        where: the value is, for messages.
+        value: result of `parsed`.
+        kind: a dataclass, or a type of its fields: text, numbers, tuples, dicts by text, literals, unions and Any.
+        where: place of the value, for messages.
 
     Raises:
-        ValueError: it does not say one; the message names the place.
+        ValueError: the value does not fit the type; the message names the place.
 
     Example:
         >>> built([1, 2], tuple[float, ...])
@@ -102,7 +102,7 @@ def _scalar_of(value: Any, kind: Any, where: str) -> Any:
     if type(value) is int and kind in (int, float):
         if abs(value) >= (LARGEST_FLOAT if kind is float else LARGEST_INT):
             raise _unfit(where, "a smaller number", value)
-        return value  # as it is, so that it is written as it was read
+        return value  # unchanged, so that writing gives the same text
     if type(value) is not kind and not (value is None and kind is type(None)):
         raise _unfit(where, {str: "text", int: "a whole number", float: "a number"}.get(kind, kind.__name__), value)
     return value
@@ -132,7 +132,7 @@ def _literal_of(value: Any, kind: Any, where: str) -> Any:
 
 
 def _union_of(value: Any, kind: Any, where: str) -> Any:
-    """Of the first kind that fits."""
+    """Build an object of the first type that fits."""
     problem = ValueError(where)
     for one in get_args(kind):
         try:

@@ -1,4 +1,4 @@
-"""How much memory this process has taken, how to give some back, and whether it ran out."""
+"""Memory of this process: its peak, how to release memory, and detection of errors from lack of memory."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""The parameters' numbers in <malloc.h>."""
+"""Numbers of the parameters in <malloc.h>."""
 MAPPED_BYTES = 2 * 2**20
 KEPT_BYTES = 256 * 2**20
 _mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
 
 
 NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
-"""Parts of what torch says on the CPU, CUDA (cuBLAS and cuDNN too) and MPS, and onnxruntime, in lower case."""
+"""Parts of messages of torch on the CPU, CUDA (including cuBLAS, cuDNN) and MPS, and of onnxruntime, in lower case."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: of the machine or of the device."""
+    """Return whether an error means that memory ran out, on the machine or on the device."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def keep_heap_small() -> None:
-    """Have the C library (glibc) take blocks of megabytes straight from the system, and give them back when freed.
+    """Make the C library (glibc) allocate blocks of megabytes directly from the system, and return them when freed.
 
-    By itself it soon takes them from its heap. Sketches, which outlive many forward passes, then come to lie between
-    the large, short-lived activations, and the holes make a process grow with the length of its run. What is free at
-    the heap's end is kept, up to a bound: given back after every forward pass, it would have to be faulted in again,
-    page by page, which was seen to cost a third of the pass.
+    By default, glibc soon allocates such blocks on its heap. Sketches, which live through many forward passes, then lie
+    between large, short-lived activations. The resulting holes make a process grow with the length of its run. Free
+    memory at the end of the heap is kept, up to a limit. Returning it after every forward pass would cause page faults,
+    which took a third of the pass in a measurement.
     """
     if _mallopt is not None:
         _mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
@@ -37,12 +37,12 @@ def keep_heap_small() -> None:
 
 
 def peak_rss_mb() -> float:
-    """Highest resident memory of this process so far, in MB (10⁶ bytes); 0 where the system does not tell."""
+    """Return the peak resident memory of this process in MB (10⁶ bytes), or 0 where the system does not report it."""
     return _linux_peak_mb() or _posix_peak_mb()
 
 
 def _linux_peak_mb() -> float:
-    """From the kernel's own account of this program: getrusage also counts what the parent held when it forked."""
+    """Return the peak from /proc. getrusage would also count the memory of the parent at the time of the fork."""
     try:
         lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Documented modules that have moved: their old names work for one release, with a warning."""
+"""An importer of moved modules: their old names work for one release, with a warning."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class MovedModules:
 
 
 def install() -> None:
-    """Let the old names be imported. They are looked up before the path, which would load a second copy."""
+    """Make the old names importable. They are looked up before the path, which would load a second copy."""
     sys.meta_path.insert(0, MovedModules())

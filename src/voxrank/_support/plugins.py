@@ -1,12 +1,12 @@
-"""Plug-ins: what other packages add to the registries, found by their entry points and imported when first needed.
+"""Plug-ins: additions of other packages to the registries, found by entry points and imported on first use.
 
-A package names them in its ``pyproject.toml``::
+A package declares them in its ``pyproject.toml``::
 
     [project.entry-points."voxrank.encoders"]
     example = "voxrank_example.bank:load"
 
-Names are read from the metadata of installed packages; only what a user asks for is imported. One that cannot be
-imported is told in a line that names it, to those who ask for it and to nobody else.
+Names are read from the metadata of installed packages. A plug-in is imported only when a user requests it. If the
+import fails, only that user gets a message, in one line with the name of the plug-in.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from typing import Any, Literal, get_args
 from voxrank.errors import RequestError, listed, reason
 
 Kind = Literal["encoders", "scores", "readers"]
-"""Of plug-in; the group of entry points is ``voxrank.`` and this."""
+"""Kind of plug-in. The group of entry points is ``voxrank.`` and this kind."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class PluginError(RequestError):
-    """A plug-in cannot be used: it fails to import, is not what its kind is, or two packages claim its name."""
+    """A plug-in is unusable: its import fails, its type is wrong, or two packages claim its name."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """What a package adds.
+    """A plug-in of a package.
 
     Attributes:
         kind: "encoders", "scores" or "readers".
-        name: that users ask for.
-        package: that it comes from.
-        version: of the package.
+        name: name for users.
+        package: package that declares it.
+        version: version of the package.
     """
 
     kind: Kind
@@ -47,14 +47,14 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """Package and version."""
+        """The package and its version."""
         return f"{self.package} {self.version}".strip()
 
     def load(self) -> Any:
-        """Import it.
+        """Import the plug-in.
 
         Raises:
-            PluginError: that fails.
+            PluginError: the import fails.
         """
         try:
             return self._entry.load()
@@ -65,7 +65,7 @@ class Plugin:
             ) from error
 
     def refuse(self, expected: str, got: object) -> PluginError:
-        """What to say of a plug-in that is not what its kind is."""
+        """Return the error for a plug-in of the wrong type."""
         return PluginError(
             f"the plug-in {self.name!r} of {self.origin}: expected {self._entry.value} to be {expected}, "
             f"got {type(got).__name__}"
@@ -73,25 +73,25 @@ class Plugin:
 
 
 def plugins(kind: Kind) -> tuple[Plugin, ...]:
-    """Those of installed packages, by name; nothing is imported."""
+    """Return the plug-ins of installed packages by name, without importing them."""
     return _found(kind, tuple(sys.path))
 
 
 @lru_cache(maxsize=len(KINDS))
 def _found(kind: Kind, path: tuple[str, ...]) -> tuple[Plugin, ...]:
-    """Of what `path`, which is Python's own, leads to now: looking takes about a tenth of a millisecond a package."""
+    """Return the plug-ins on `path`, the module search path. The search takes about 0.1 ms per package."""
     del path
     found = {_plugin(kind, entry) for entry in entry_points(group=f"voxrank.{kind}")}
     return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.package)))
 
 
 def plugin_names(kind: Kind) -> tuple[str, ...]:
-    """Names that users may ask for, sorted; nothing is imported."""
+    """Return the sorted names of plug-ins, without importing them."""
     return tuple(sorted({plugin.name for plugin in plugins(kind)}))
 
 
 def find_plugin(kind: Kind, name: str) -> Plugin | None:
-    """The plug-in of that name, not yet imported; None where there is none.
+    """Return the plug-in with a name, without importing it, or None where there is none.
 
     Raises:
         PluginError: several packages claim the name.

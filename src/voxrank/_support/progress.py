@@ -1,4 +1,4 @@
-"""How a run tells whoever is watching what it is doing."""
+"""Progress events of a run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Told of each step of a run. This one says nothing; subclass it to show or log."""
+    """A listener that receives the progress of a run. It ignores all events; subclasses show or log them."""
 
     def note(self, text: str) -> None:
-        """Something the user should know, in one line."""
+        """Receive a note for the user, in one line."""
 
     def load(self, model: str, position: int, models: int) -> None:
-        """A model is being loaded, before anything is encoded: `position` of `models` (from 1)."""
+        """Report that a model is being loaded, before encoding: `position` of `models` (from 1)."""
 
     def align(self, aligner: str, seconds: Seconds) -> None:
-        """Transcripts are aligned with this much audio; `advance` and `finish` follow, before any model starts."""
+        """Report that alignment of `seconds` of audio starts, before any model. `advance` and `finish` follow."""
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
-        """A model begins: `position` of `models` (from 1), with this much audio to encode."""
+        """Report that a model starts: `position` of `models` (from 1), with `seconds` of audio to encode."""
 
     def advance(self, seconds: Seconds) -> None:
-        """This much audio was dealt with."""
+        """Report that `seconds` of audio were processed."""
 
     def finish(self) -> None:
-        """The model's sketches are complete."""
+        """Report that the sketches of the model are complete."""
 
     def ranked(self, so_far: Callable[[], Ranking]) -> None:
-        """A model is scored: `so_far` makes the ranking of those that are, until the next model begins."""
+        """Report that a model is scored. `so_far` returns the ranking so far, until the next model starts."""
 
     def trial(self, text: str, position: int, trials: int) -> None:
-        """A model was fine-tuned: the `position`-th of so many trials."""
+        """Report that a model was fine-tuned: trial `position` of `trials`."""

@@ -1,4 +1,4 @@
-"""How many threads the libraries below use."""
+"""Limits on the number of threads of numeric libraries."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 SMALL_DIM = 1024
-"""Matrices of fewer dimensions are worked on by one thread of BLAS."""
+"""Number of dimensions of a matrix up to which BLAS uses one thread."""
 
 
 def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
-    """BLAS keeps to one thread here, unless matrices are of more than `SMALL_DIM` dimensions.
+    """Limit BLAS to one thread, unless matrices have more than `SMALL_DIM` dimensions.
 
-    Threads that wait for each other cost more than they bring to smaller ones.
+    For smaller matrices, waiting between threads costs more than they save.
     """
     if dim > SMALL_DIM:
         return nullcontext()
     libraries = _blas_libraries()
-    if all(one.get_num_threads() == 1 for one in libraries.lib_controllers):  # to limit them costs more than to look
+    if all(one.get_num_threads() == 1 for one in libraries.lib_controllers):  # limits cost more than this check
         return nullcontext()
     limited: AbstractContextManager[Any] = libraries.limit(limits=1, user_api="blas")
     return limited
 
 
 def one_thread(dim: int = 0) -> AbstractContextManager[Any]:
-    """The same of BLAS and OpenMP: threads of torch's decompositions wait ten times longer than they work."""
+    """Limit BLAS and OpenMP likewise. Threads of torch's decompositions wait ten times longer than they work."""
     if dim > SMALL_DIM:
         return nullcontext()
     limited: AbstractContextManager[Any] = _libraries(len(sys.modules)).limit(limits=1)

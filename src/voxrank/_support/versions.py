@@ -6,15 +6,15 @@ from importlib import metadata
 
 @cache
 def version(name: str) -> str:
-    """Return the version of an installed package; it is read from disk once.
+    """Return the version of an installed package, which is read from disk once.
 
     Args:
-        name: the package, as the index names it.
+        name: name of the package on the package index.
 
     Returns:
-        Its version.
+        The version.
 
     Raises:
-        PackageNotFoundError: no such package is installed.
+        PackageNotFoundError: the package is not installed.
     """
     return metadata.version(name)

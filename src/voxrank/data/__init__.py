@@ -1,1 +1,1 @@
-"""Data: one reader per input format, then audio, decoded ahead of its use."""
+"""Readers of data sets, one per format, and decoders of audio that run ahead of the encoder."""

@@ -1,6 +1,6 @@
-"""Columns and cells of Arrow tables with the features of the library `datasets`: audio, classes, text and numbers.
+"""Readers of Arrow tables with the features of the library `datasets`: audio, classes, text and numbers.
 
-Nothing is decoded: an audio column's bytes are an audio file.
+Audio is not decoded: the bytes in an audio column are an audio file.
 
 Source: https://huggingface.co/docs/datasets/about_dataset_features
 """
@@ -18,7 +18,7 @@ from voxrank.errors import DataError
 
 
 def audio_column(source: Path, features: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The column with the audio: by its type, else by its name; and what to say of it."""
+    """Return the column with the audio, found by its type or else by its name, and notes on the choice."""
     found = [name for name, feature in features.items() if type(feature).__name__ == "Audio"]
     if not found:
         found = [name for name in AUDIO_NAMES if name in features]
@@ -30,7 +30,7 @@ def audio_column(source: Path, features: Mapping[str, Any]) -> tuple[str, tuple[
 
 
 def content_of(part: Any, index: int, column: str, folder: Path) -> Content:
-    """The audio of a row."""
+    """Return the audio of a row."""
     row = part[index]
     rate = rate_of({name: row.column(name)[0].as_py() for name in RATE_NAMES if name in row.column_names})
     content = audio_in(row.column(column)[0].as_py(), rate)
@@ -38,14 +38,14 @@ def content_of(part: Any, index: int, column: str, folder: Path) -> Content:
 
 
 def audio_cells(column: Any) -> tuple[list[str | None], list[bool]]:
-    """Of each row, the audio's name, and whether the row holds it."""
+    """Return the name of each row's audio, and whether the row holds the audio."""
     import pyarrow as pa
 
     names: list[str | None] = []
     held: list[bool] = []
     for chunk in column.chunks:
         fields = {}
-        if pa.types.is_struct(chunk.type):  # flattened, an empty row empties its fields
+        if pa.types.is_struct(chunk.type):  # flattening makes the fields of an empty row empty
             fields = dict(zip((field.name for field in chunk.type), chunk.flatten(), strict=True))
         if {"bytes", "path"} <= fields.keys():
             names += fields["path"].to_pylist()
@@ -60,7 +60,7 @@ def audio_cells(column: Any) -> tuple[list[str | None], list[bool]]:
 
 
 def is_cell(feature: Any) -> bool:
-    """Whether a row can hold it: text, a number, a class, or a list of them, but no audio, picture or array."""
+    """Return whether a feature is text, a number, a class or a list of them, and not audio, an image or an array."""
     kind = type(feature).__name__
     if kind in ("List", "LargeList", "Sequence"):
         inner = feature.feature
@@ -69,7 +69,7 @@ def is_cell(feature: Any) -> bool:
 
 
 def values_of(cells: list[Any], feature: Any) -> list[Any]:
-    """Classes by their names; the rest as it is."""
+    """Return cells with class numbers replaced by class names. Other cells stay unchanged."""
     kind = type(feature).__name__
     if kind == "ClassLabel":
         return [_class(feature, cell) for cell in cells]
@@ -79,7 +79,7 @@ def values_of(cells: list[Any], feature: Any) -> list[Any]:
 
 
 def _class(feature: Any, number: int | None) -> str | None:
-    """None where the number is none of a class, as in test sets without labels."""
+    """Return the name of a class; None where the number is not that of a class, as in test sets without labels."""
     return feature.names[number] if number is not None and 0 <= number < feature.num_classes else None
 
 
@@ -88,7 +88,11 @@ def _is_float(feature: Any) -> bool:
 
 
 def canonical(name: str, features: Mapping[str, Any]) -> str:
-    """``labels`` of one class each, as trainers call them, are ``label``; a ``label`` of floats is ``value``."""
+    """Return the manifest column for a column.
+
+    ``labels`` with one class each, a name that trainers use, becomes ``label``; ``label`` with floats becomes
+    ``value``.
+    """
     if name == "labels" and "label" not in features and type(features[name]).__name__ in ("ClassLabel", "Value"):
         return "label"
     if name == "label" and "value" not in features and _is_float(features[name]):

@@ -1,4 +1,4 @@
-"""Utterances → waveforms: probed by header, decoded by stretch, mixed to mono and resampled."""
+"""A decoder of utterances: reads headers, decodes stretches of files, mixes them to mono and resamples them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from voxrank.errors import UtteranceError, shortened
 
 Result = TypeVar("Result")
 Waveform = NDArray[np.float32]
-"""Mono samples, shape (n,), about -1 to 1."""
+"""Mono samples, shape (n,), with values from about −1 to 1."""
 
 MIN_UTTERANCE_S: Seconds = 0.025
-"""One analysis window: anything shorter holds no frame of speech."""
+"""Minimum length of an utterance, which is one analysis window. Shorter audio holds no frame of speech."""
 END_TOLERANCE_S: Seconds = 0.05
-"""How far an `end` may lie past the end of the file: manifests round."""
+"""Maximum distance of an `end` past the end of the file, since manifests round times."""
 PATIENCE_S: Seconds = 120.0
-"""How long one file may take to be opened, or one utterance to be decoded: a disk that does not answer ends no run."""
+"""Timeout for opening a file or decoding an utterance, so that a disk that does not respond cannot block a run."""
 PROBED_FILES = 64
-"""Files that are worth a thread of their own to be probed: threads wait for each other."""
+"""Minimum number of files per probing thread. With fewer, waiting for each other costs more than threads save."""
 MAX_UTTERANCE_S: Seconds = 6 * 3600
 MAX_NUMBERS = 1 << 30
-"""Samples of all channels in an utterance, 4 GiB once decoded: a small file can claim, or hold, any number of them."""
+"""Maximum number of samples of all channels in an utterance: 4 GiB once decoded. Small files can claim any number."""
 RATES: tuple[Hertz, Hertz] = (1_000, 768_000)
-"""Sample rates that are believable: a few bytes at one sample a second would last for hours once resampled."""
+"""Range of valid sample rates. At one sample per second, a few bytes would become hours of audio."""
 CUT_TOLERANCE_S: Seconds = 0.01
-"""How much less a file may hold than its header says: some writers count the header, or a byte of padding."""
+"""Audio that may be missing compared with the header, since some writers count the header or a byte of padding."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a header says: rate in Hz, channels, and samples per channel in the whole file."""
+    """The content of a header: rate in Hz, channels, and samples per channel in the whole file."""
 
     sample_rate: int
     channels: int
@@ -51,12 +51,12 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class Probed:
-    """An utterance whose audio is there.
+    """An utterance whose audio exists.
 
     Attributes:
-        utterance: as the reader made it.
-        info: of its file.
-        start, stop: the utterance's samples in the file, stop excluded.
+        utterance: the utterance.
+        info: header of its file.
+        start, stop: range of the utterance's samples in the file, without `stop`.
     """
 
     utterance: Utterance
@@ -66,23 +66,23 @@ class Probed:
 
     @property
     def seconds(self) -> Seconds:
-        """How long it is."""
+        """The length of the utterance in seconds."""
         return (self.stop - self.start) / self.info.sample_rate
 
 
 def probe(utterance: Utterance) -> Probed:
-    """Read the header only.
+    """Read the header of an utterance's file.
 
     Raises:
-        UtteranceError: no file, not audio, no samples, fewer than its header says, offsets outside the file, a rate
-            that no speech has, too short or too long.
+        UtteranceError: the file is missing, is not audio, or has fewer samples than its header says; the offsets lie
+            outside it; the sample rate is invalid; or the utterance is too short or too long.
     """
     with open_recording(utterance) as recording:
         return _located(utterance, recording)
 
 
 def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple[Skipped, ...]]:
-    """Probe every utterance, up to `threads` at a time: those that can be read, in order, and others with reasons."""
+    """Probe all utterances, up to `threads` at a time. Return the usable ones in order, and the others with reasons."""
     with ThreadPoolExecutor(min(threads, 1 + len(dataset) // PROBED_FILES)) as pool:
         results = list(pool.map(_probe_or_skip, dataset.utterances))
     probed = tuple(result for result in results if isinstance(result, Probed))
@@ -91,13 +91,13 @@ def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple
 
 @dataclass(frozen=True)
 class Sound:
-    """The samples of an utterance, as they are in its file.
+    """The unchanged samples of an utterance.
 
     Attributes:
-        place: the utterance in the file.
+        place: range of the utterance in its file.
         samples: (n, channels).
-        subtype: libsndfile's name of their coding.
-        treatment: what becomes of them.
+        subtype: libsndfile's name for the coding.
+        treatment: scale and mix of the samples.
     """
 
     place: Probed
@@ -107,10 +107,10 @@ class Sound:
 
 
 def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
-    """Read an utterance's stretch of its file, and nothing else of it.
+    """Decode an utterance. Only its stretch of the file is read.
 
-    Channels are averaged, unless they cancel each other (`voxrank.data.levels`); float samples in the range of integers
-    are scaled; other rates are resampled by soxr (HQ).
+    Channels are averaged, unless they cancel each other (`voxrank.data.levels`). Float samples in the range of integers
+    are scaled. Other sample rates are resampled by soxr (HQ).
 
     Returns:
         (n,) float32, with n = `resampled_length` of the stretch.
@@ -123,7 +123,7 @@ def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
 
 
 def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
-    """Read an utterance's samples, as they are in the file and as one channel.
+    """Read an utterance's samples, both unchanged and mixed to one channel.
 
     Raises:
         UtteranceError: as `probe`; or the file ends early, holds NaN or infinite samples, or is silent there.
@@ -143,10 +143,10 @@ def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
 
 
 def _read(recording: Recording, place: Probed) -> Samples:
-    """(samples, channels) of the stretch."""
+    """Return the samples of a stretch, shape (n, channels)."""
     try:
         samples = recording.read(place.start, place.stop - place.start)
-    except (MemoryError, ValueError) as error:  # numpy refuses with either
+    except (MemoryError, ValueError) as error:  # numpy raises either of them
         raise _too_long(place) from error
     if len(samples) < place.stop - place.start:
         raise _cut_short(place.seconds, len(samples) / place.info.sample_rate)
@@ -154,7 +154,7 @@ def _read(recording: Recording, place: Probed) -> Samples:
 
 
 def resampled_length(n_samples: int, rate: int, new_rate: int) -> int:
-    """Samples after resampling, rounded to the nearest.
+    """Return the number of samples after resampling, rounded to the nearest integer.
 
     Example:
         >>> resampled_length(11025, 22050, 16000)
@@ -216,10 +216,10 @@ def _too_long(place: Probed) -> UtteranceError:
 
 
 def in_time(function: Callable[[], Result]) -> Result:
-    """What a function that reads audio returns, if it does so within `PATIENCE_S`.
+    """Return the result of a function that reads audio, with the timeout `PATIENCE_S`.
 
     Raises:
-        UtteranceError: it does not.
+        UtteranceError: the function takes longer.
     """
     try:
         return within(PATIENCE_S, function)

@@ -1,4 +1,4 @@
-"""Cells that hold audio: file names, bytes, arrays and tensors, alone or in a mapping as `datasets` has them."""
+"""Readers of cells with audio: file names, bytes, arrays and tensors, alone or in a mapping, as in `datasets`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from voxrank.data.sources import Content
 from voxrank.errors import UtteranceError
 
 RATE_NAMES = ("sampling_rate", "sample_rate", "samplerate", "sr", "rate")
-"""Of a column or a key that holds the sample rate in Hz."""
+"""Names of columns and keys with the sample rate in Hz."""
 AUDIO_NAMES = ("audio", "waveform", "array", "samples", "speech", "wav", "signal", "path", "audio_filepath", "file")
-"""Of a column or a key that holds audio, or names it; the first that is there is taken."""
+"""Names of columns and keys with audio or the name of a file, in order of preference."""
 SAMPLE_KEYS = ("array", "waveform", "samples")
 
 
 def rate_of(cells: Mapping[str, Any]) -> Hertz | None:
-    """The sample rate that a row or a mapping tells; None where it tells none."""
+    """Return the sample rate in a row or a mapping, or None where it has none."""
     for name in RATE_NAMES:
         rate = plain(cells.get(name))
         if isinstance(rate, int | float) and not isinstance(rate, bool):
@@ -30,15 +30,15 @@ def rate_of(cells: Mapping[str, Any]) -> Hertz | None:
 
 
 def audio_in(cell: Any, rate: Hertz | None) -> Content | str:
-    """The audio of a cell; text, the name of a file, is given back as it is.
+    """Return the audio of a cell. Text, the name of a file, is returned unchanged.
 
     Args:
         cell: text, a path, bytes of an audio file, samples (an array, a tensor or a list), or a mapping with
             ``bytes``, ``path``, or ``array`` and ``sampling_rate``.
-        rate: of samples, where the cell does not tell it.
+        rate: sample rate for samples in a cell without a rate.
 
     Raises:
-        UtteranceError: it holds no audio, or samples without a rate.
+        UtteranceError: the cell holds no audio, or samples without a rate.
     """
     if isinstance(cell, str | Path):
         return str(cell)
@@ -59,7 +59,7 @@ def audio_in(cell: Any, rate: Hertz | None) -> Content | str:
 
 
 def as_array(cell: Any) -> np.ndarray[Any, Any] | None:
-    """Samples as an array; None where they are none."""
+    """Return the samples in a cell as an array, or None where the cell holds no samples."""
     if hasattr(cell, "detach"):
         cell = cell.detach().cpu()
     if hasattr(cell, "__array__") or (isinstance(cell, Sequence) and not isinstance(cell, str)):
@@ -72,7 +72,7 @@ def as_array(cell: Any) -> np.ndarray[Any, Any] | None:
 
 
 def plain(cell: Any) -> Any:
-    """A cell as Python's own text, number, list or None; what is none of these as it is."""
+    """Return a cell as Python text, number, list or None. Other objects are returned unchanged."""
     if hasattr(cell, "detach"):
         cell = cell.detach().cpu().numpy()
     if isinstance(cell, np.generic) or (isinstance(cell, np.ndarray) and cell.size == 1):
@@ -87,11 +87,11 @@ def plain(cell: Any) -> Any:
 
 
 MAX_LIST = 10_000
-"""Of numbers in a cell that are no samples."""
+"""Maximum number of numbers in a cell that does not hold samples."""
 
 
 def as_text(value: Any, column: str) -> str | None:
-    """Return the text of a cell, or of a part of it, in NFC and stripped; None where it is empty.
+    """Return the text of a cell, or of a part of it, in NFC and stripped, or None where it is empty.
 
     Raises:
         UtteranceError: as `checked_text`.
@@ -101,10 +101,10 @@ def as_text(value: Any, column: str) -> str | None:
 
 
 def checked_text(value: Any, column: str) -> str | None:
-    """Return the text of a cell in its own normal form, as names of files are; None where it is empty.
+    """Return the text of a cell without changing its normal form, as file names need, or None where it is empty.
 
     Raises:
-        UtteranceError: neither text nor a number; or text that no file name and no report can hold.
+        UtteranceError: the cell is neither text nor a number, or its text is invalid in file names and reports.
     """
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Columns of data that were not made for voxrank: which of them are label, transcript, speaker and language."""
+"""A mapping of the columns of other tools to those of a manifest: label, transcript, speaker and language."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "speaker": ("speaker_id", "client_id", "spk", "spk_id", "speaker_name", "talker", "actor"),
     "language": ("lang", "locale", "lang_id", "language_code", "language_id"),
 }
-"""A column of a manifest → other names for it, the first that is there is taken, whatever its case. A column that is
-named as in a manifest comes before all of them."""
+"""Column of a manifest → other names for it, in order of preference and in any letter case. A column with the name of a
+manifest column takes precedence."""
 
 
 @dataclass(frozen=True)
 class Naming:
-    """What is read from which column.
+    """A mapping from columns of a manifest to columns of the data.
 
     Attributes:
-        taken: a column of a manifest → the one that stands for it.
-        notes: the same for people, a line; none where all are named as in a manifest.
+        taken: column of a manifest → column of the data that replaces it.
+        notes: the same in one line, for people; empty where all columns have the names of a manifest.
     """
 
     taken: Mapping[str, str]
     notes: tuple[str, ...]
 
     def row(self, row: Row) -> Row:
-        """With the columns of a manifest beside its own."""
+        """Return a row with the columns of a manifest added."""
         return replace(row, columns={**row.columns, **{name: row.columns.get(own) for name, own in self.taken.items()}})
 
     def request(self, request: Request) -> Request:
-        """The same, where a transcript is asked for by its own name."""
+        """Return a request whose target is "text" where the user gave the transcript's column in the data."""
         return replace(request, target="text") if request.target == self.taken.get("text", ...) else request
 
 
 def naming(columns: Sequence[str], target: str | None) -> Naming:
-    """Which columns stand for those of a manifest.
+    """Find the columns that replace those of a manifest.
 
     Args:
-        columns: that there are.
-        target: that was asked for; labels then need no name.
+        columns: all columns of the data.
+        target: column that the user wants to predict; a label column is then not needed.
 
     Example:
         >>> naming(["audio", "emotion", "speaker_id"], None).taken
@@ -77,17 +77,17 @@ def naming(columns: Sequence[str], target: str | None) -> Naming:
 
 
 def assembled(source: Path, rows: Iterable[Row], skipped: Iterable[Skipped], request: Request, form: str) -> Dataset:
-    """Rows of any columns → `Dataset`.
+    """Build a data set from rows with any columns.
 
     Args:
-        source: as the user names it; relative paths start from its folder.
-        rows: all of them, each with a column ``path``.
-        skipped: what could not be read as a row.
-        request: what the user asked for.
-        form: what it was read as.
+        source: path that the user gave; paths in rows are relative to its folder.
+        rows: all rows, each with a column ``path``.
+        skipped: items that could not be read as rows.
+        request: the user's choice of columns and rows.
+        form: name of the format.
 
     Raises:
-        DataError: as `build_dataset`; or there are no rows.
+        DataError: as `build_dataset`, or there are no rows.
     """
     every, left_out = list(rows), list(skipped)
     if not every:

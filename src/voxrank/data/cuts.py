@@ -1,7 +1,7 @@
-"""Lhotse cuts: a line of JSON for each, read one after another.
+"""Readers of Lhotse cuts: JSON files with one cut per line, and `CutSet` objects.
 
-A cut that is a stretch of one audio file is read as such. One that is mixed, padded, augmented or picks channels is
-decoded by lhotse. A recording that is a command or an address is not opened: the cut is skipped.
+A cut that is a stretch of one audio file is read from the file. Lhotse decodes cuts that are mixed, padded, augmented
+or select channels. A cut is skipped if its recording is a command or an address.
 
 Source: https://lhotse.readthedocs.io/en/latest/cuts.html
 """
@@ -33,13 +33,13 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson")
 
 
 def is_cuts(source: str) -> bool:
-    """Whether it is a JSONL file, perhaps compressed, whose first line is a cut."""
+    """Return whether a path is a JSONL file, compressed or not, whose first line is a cut."""
     path = Path(source)
     return source.lower().endswith(SUFFIXES) and path.is_file() and first_object(path).get("type") in KINDS
 
 
 def read_cuts(source: str, request: Request) -> Dataset:
-    """Read a file of cuts, a line at a time. Errors as `read_dataset`."""
+    """Read a file of cuts line by line. Errors as `read_dataset`."""
     path = Path(source)
     deserialize = library("lhotse.serialization", "lhotse", f"{source}: a file of Lhotse cuts").deserialize_item
     skipped: list[Skipped] = []
@@ -51,14 +51,14 @@ def read_cuts(source: str, request: Request) -> Dataset:
                 continue
             try:
                 yield line.where, deserialize(_checked(dict(line.columns), path.parent))
-            except Exception as error:  # noqa: BLE001  what lhotse raises on odd JSON
+            except Exception as error:  # noqa: BLE001  lhotse raises many types on invalid JSON
                 skipped.append(Skipped(f"{path.name}, {line.where}", _why(error, "a Lhotse cut")))
 
     return _dataset(path, cuts(), skipped, request)
 
 
 def read_cut_set(cuts: Any, request: Request) -> Dataset:
-    """Read a `lhotse.CutSet`, a cut at a time. Errors as `read_dataset`."""
+    """Read a `lhotse.CutSet` cut by cut. Errors as `read_dataset`."""
     lazy = library("lhotse.lazy", "lhotse", "a CutSet")
     if isinstance(cuts.data, lazy.LazyRepeater) and cuts.data.times is None:
         raise DataError("expected a CutSet that ends, got one that repeats for ever; give it before .repeat()")
@@ -76,12 +76,12 @@ def _dataset(source: Path, cuts: Iterable[tuple[str, Any]], skipped: list[Skippe
 
 
 def _why(error: Exception, what: str) -> str:
-    """As a reason for which a cut is skipped."""
+    """Return the reason for skipping a cut."""
     return shortened(str(error) if isinstance(error, UtteranceError) else f"expected {what}, got {reason(error)}")
 
 
 def _checked(content: Any, folder: Path | None) -> Any:
-    """A cut's JSON whose recordings are files: the relative ones from `folder` on, where they are there.
+    """Check that all recordings of a cut are files, and resolve relative paths against `folder` where the file exists.
 
     Raises:
         UtteranceError: a recording is a command or an address.
@@ -115,12 +115,12 @@ def _check_source(source: dict[str, Any], folder: Path | None) -> None:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Cuts → rows.
+    """A converter of cuts to rows.
 
     Attributes:
-        holder: of audio that cannot be told in JSON.
-        tier: of alignments.
-        aligned: whether alignments are wanted.
+        holder: identifier of the audio that cannot be written as JSON.
+        tier: tier of the alignments.
+        aligned: whether alignments are read.
     """
 
     holder: str
@@ -128,12 +128,12 @@ class _Reader:
     aligned: bool
 
     def rows(self, where: str, cut: Any, skipped: list[Skipped]) -> Iterator[Row]:
-        """One for the cut, or for each of its supervisions where it has several."""
+        """Yield a row for the cut, or a row for each supervision where it has several."""
         try:
             several = len(cut.supervisions) > 1
             parts = cut.trim_to_supervisions(keep_overlapping=False) if several else [cut]
             parts = [(f"{cut.id}/{part.supervisions[0].id}" if several else str(cut.id), part) for part in parts]
-        except Exception as error:  # noqa: BLE001  lhotse's own, of many kinds
+        except Exception as error:  # noqa: BLE001  lhotse raises many types
             skipped.append(Skipped(where, _why(error, "a Lhotse cut")))
             return
         for name, part in parts:
@@ -162,12 +162,12 @@ class _Reader:
         content = _checked(cut.to_dict(), None)
         try:
             return CutAudio(json.dumps(content, sort_keys=True))
-        except TypeError:  # it is in memory
+        except TypeError:  # the audio is in memory
             return HeldAudio(self.holder, id(cut), lambda _: samples_of(cut))
 
 
 def _file_of(cut: Any) -> Path | None:
-    """The one file of which a cut is a stretch; None where lhotse has to make its audio."""
+    """Return the file that a cut is a stretch of, or None where lhotse has to compute the audio."""
     recording = getattr(cut, "recording", None)
     if recording is None:
         if hasattr(cut, "tracks"):
@@ -184,7 +184,7 @@ def _file_of(cut: Any) -> Path | None:
 
 
 def _scalars(custom: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a row can hold of fields that may be anything."""
+    """Return the custom fields that a row can hold: text, numbers and lists of them."""
     return {name: value for name, value in (custom or {}).items() if _is_plain(value)}
 
 
@@ -203,7 +203,7 @@ def _about(supervision: Any) -> dict[str, Any]:
 
 
 def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) -> list[list[Any]]:
-    """An alignment, in seconds of the audio. Lhotse's are in seconds of the recording."""
+    """Return an alignment in seconds of the audio. Lhotse counts seconds of the recording."""
     tiers = supervision.alignment or {}
     items = tiers[tier_name(list(tiers), tier, f"the alignment of {supervision.id}")]
     shift = 0.0 if in_file else _shift(cut, supervision.id)
@@ -212,7 +212,7 @@ def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) ->
 
 
 def _timed(item: Any, shift: Seconds) -> list[Any]:
-    """Return start, end and label of an item; without an end, which is refused later, where times are no numbers."""
+    """Return start, end and label of an item. The end is None, which is refused later, where a time is not a number."""
     if not (isinstance(item.start, int | float) and isinstance(item.duration, int | float)):
         return [item.start, None, item.symbol]
     start, end = item.start + shift, item.start + shift + item.duration
@@ -220,7 +220,7 @@ def _timed(item: Any, shift: Seconds) -> list[Any]:
 
 
 def _shift(cut: Any, supervision: str) -> Seconds:
-    """From seconds of the recording to seconds of the cut."""
+    """Return the offset to add to seconds of the recording to get seconds of the cut."""
     for track in getattr(cut, "tracks", ()):
         if any(one.id == supervision for one in track.cut.supervisions):
             return float(track.offset - track.cut.start)
@@ -229,21 +229,21 @@ def _shift(cut: Any, supervision: str) -> Seconds:
 
 @dataclass(frozen=True)
 class CutAudio:
-    """Audio that lhotse makes of a cut: mixed, padded, augmented, or some channels of a file.
+    """Audio of a cut that lhotse computes: mixed, padded, augmented, or with selected channels.
 
     Attributes:
-        cut: as JSON.
+        cut: the cut as JSON.
     """
 
     cut: str
 
     @property
     def file(self) -> Path | None:
-        """The first of those that it is made of."""
+        """The first file that the cut uses, or None."""
         return next(iter(self._files()), None)
 
     def open(self) -> BinaryIO:
-        """As `AudioSource`."""
+        """Open the audio as `AudioSource.open` does."""
         try:
             serialization = library("lhotse.serialization", "lhotse", "a Lhotse cut")
             content = samples_of(serialization.deserialize_item(_checked(json.loads(self.cut), None)))
@@ -254,7 +254,7 @@ class CutAudio:
         return as_file(content)
 
     def stamp(self) -> Stamp:
-        """As `AudioSource`: of all files together."""
+        """Return one stamp for all files of the cut."""
         stamps = [stamp_of(path) for path in self._files()]
         sizes, times, places = zip(*stamps, strict=True) if stamps else ((), (), ())
         return (sum(sizes), max(times), sum(places)) if stamps else UNCHANGING
@@ -274,10 +274,10 @@ class CutAudio:
 
 
 def samples_of(cut: Any) -> Content:
-    """What a cut sounds like, and its rate in Hz.
+    """Return the samples of a cut, and its rate in Hz.
 
     Raises:
-        UtteranceError: it is too long to be held in memory.
+        UtteranceError: the cut is too long to be held in memory.
     """
     channels = len(cut.channel) if isinstance(getattr(cut, "channel", None), list) else 1
     if cut.duration > MAX_UTTERANCE_S or cut.duration * cut.sampling_rate * channels > MAX_NUMBERS:

@@ -1,4 +1,4 @@
-"""Endings of file names: which are audio, and which are known to be no audio."""
+"""Endings of file names: those of audio files, and those of other known files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTAINERS = frozenset(
         *("sph", "spx", "tta", "vob", "weba", "webm", "wma", "wmv", "wv"),
     )
 )
-"""Endings of files with audio beside those of libsndfile's formats. What libsndfile cannot read is skipped by name."""
+"""Endings of audio files besides libsndfile's. Files that libsndfile cannot read are skipped and listed."""
 NO_AUDIO = frozenset(
     f".{name}"
     for name in (
@@ -31,7 +31,7 @@ NO_AUDIO = frozenset(
         *("mid", "midi", "musicxml", "sfk", "pkf", "reapeaks", "asd", "cue", "m3u", "m3u8", "pls", "praat", "done"),
     )
 )
-"""Endings of files that lie beside recordings and are passed over."""
+"""Endings of other files beside recordings, which are ignored."""
 
 
 @cache
@@ -42,7 +42,7 @@ def audio_suffixes() -> frozenset[str]:
 
 
 def ending_of(name: str) -> str:
-    """Return the ending of a file's name, in lower case with the dot; empty where it has none.
+    """Return the ending of a file's name, in lower case with the dot, or empty text where it has none.
 
     Example:
         >>> ending_of("clips/a.WAV"), ending_of("README")
@@ -54,5 +54,5 @@ def ending_of(name: str) -> str:
 
 
 def has_audio_ending(name: str) -> bool:
-    """Return whether a file's name ends as that of an audio file."""
+    """Return whether a file's name has the ending of an audio file."""
     return ending_of(name) in audio_suffixes()

@@ -1,4 +1,4 @@
-"""Libraries that some formats need, and which extra brings them."""
+"""An importer of optional libraries, which some formats need and extras install."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from voxrank.errors import DataError
 
 
 def library(name: str, extra: str, what: str) -> Any:
-    """A module that a user can do without, imported when it is first needed.
+    """Import an optional module when it is first needed.
 
     Args:
-        name: of the module.
-        extra: of voxrank, that brings it.
-        what: needs it.
+        name: name of the module.
+        extra: extra of voxrank that installs the module.
+        what: feature that needs the module, for the message.
 
     Raises:
-        DataError: it is not installed.
+        DataError: the module is not installed.
     """
     if find_spec(name.partition(".")[0]) is None:
         raise DataError(f"{what} needs the extra {extra}; run: pip install 'voxrank[{extra}]'")

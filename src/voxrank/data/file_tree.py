@@ -1,4 +1,4 @@
-"""Files below a folder, through linked folders too."""
+"""A walk through the files below a folder, which follows links."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def walk(folder: Path, unread: list[tuple[Path, str]] | None = None) -> Iterator[Path]:
-    """Return the files below a folder; hidden files and folders are passed over.
+    """Yield the files below a folder, without hidden files and folders.
 
-    Linked folders are followed. A folder that was visited before, through a link for example, and one that lies around
-    `folder` are passed over, so that links in circles come to an end.
+    Links to folders are followed. A folder that was visited before, or that contains `folder`, is skipped, so that
+    circular links end.
 
     Args:
-        folder: where to look.
-        unread: receives the folders that cannot be read, with the reason.
+        folder: folder to search.
+        unread: list that receives the folders that cannot be read, with the reason.
     """
     visited = {_identity(around) for around in {*folder.absolute().parents, *folder.resolve().parents}}
     left = deque([folder])
@@ -37,17 +37,17 @@ def walk(folder: Path, unread: list[tuple[Path, str]] | None = None) -> Iterator
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Return device and inode of a folder, or of the folder that a link leads to.
+    """Return device and inode of a folder, or of the target of a link.
 
     Raises:
-        OSError: there is no such folder, or it cannot be looked at.
+        OSError: the folder does not exist, or access is denied.
     """
     about = folder.stat()
     return about.st_dev, about.st_ino
 
 
 def _content(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files and the folders in a folder, links among them.
+    """Return the files and the folders in a folder, including links.
 
     Raises:
         OSError: the folder cannot be read.

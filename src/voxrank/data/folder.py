@@ -1,4 +1,4 @@
-"""Class folders: ``folder/<label>/**/<audio file>``, perhaps inside folders of splits."""
+"""A reader of class folders: ``folder/<label>/**/<audio file>``, optionally inside split folders."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from voxrank.errors import DataError, listed
 FORM = "folder of class folders"
 SHOWN_ENDINGS = 6
 REASONS = {"the column 'label' is empty": "expected a folder named after its class around it"}
-"""Reason of a manifest → the same of a folder."""
+"""Reason of a manifest → the same reason for a folder."""
 
 
 def _printable(name: str) -> str:
-    """Return a file's name as text, which it need not be, and a report must be."""
+    """Return a file's name as text that a report can hold. Names may hold bytes that are not text."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_folder(path: Path, request: Request) -> Dataset:
-    """Take each folder in `path` as a class and every audio file below it as an utterance. Errors as `read_dataset`.
+    """Read each folder in `path` as a class, and every audio file below it as an utterance. Errors as `read_dataset`.
 
     Folders named after splits (train, test) around the class folders, or inside each of them, are splits. Where labels
-    do not matter, or are in files of segments, all audio files below `path` are taken.
+    are not needed, or are in segment files, all audio files below `path` are read.
     """
     tree = _Tree.below(path)
     by_class = request.labelled and request.segments is None
@@ -51,9 +51,9 @@ class _Tree:
     """The files below a folder.
 
     Attributes:
-        audio: files with the ending of audio, sorted.
-        skipped: files of unknown endings, and folders that cannot be read.
-        notes: what was passed over, a line.
+        audio: audio files by their endings, sorted.
+        skipped: files with unknown endings, and folders that cannot be read.
+        notes: note on ignored files, one line.
     """
 
     audio: list[Parts]
@@ -62,7 +62,7 @@ class _Tree:
 
     @classmethod
     def below(cls, path: Path) -> _Tree:
-        """Return the files below a folder."""
+        """Return the tree of a folder."""
         unread: list[tuple[Path, str]] = []
         top = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
         folders, files = [one for one in top if one.is_dir()], [one for one in top if not one.is_dir()]
@@ -91,7 +91,7 @@ def _passed_over(others: Counter[str]) -> tuple[str, ...]:
 
 
 def _rows(path: Path, files: Iterable[Parts], layout: Layout, *, by_class: bool) -> list[Row]:
-    """Return a row for each audio file that is not in a folder to be ignored."""
+    """Return a row for each audio file that is not in an ignored folder."""
     return [
         Row(
             _printable("/".join(parts)),

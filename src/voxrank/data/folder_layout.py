@@ -1,4 +1,4 @@
-"""Layouts of folders: which of the folders around a recording is its class and which its split."""
+"""Detection of folder layouts: the folder levels that hold the class and the split of a recording."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from voxrank.data.splits import part_of
 from voxrank.errors import DataError, listed
 
 Parts = tuple[str, ...]
-"""Names of the folders around a file, from the outside, and its own name."""
+"""Names of the folders around a file, outermost first, and the name of the file."""
 
 WRAPPERS = {"audio", "audios", "wav", "wavs", "flac", "mp3", "clips", "sounds", "recordings", "data", "samples"}
-"""Folders that hold all recordings, in lower case, and say nothing of them."""
+"""Names of folders that hold all recordings, in lower case. They are neither classes nor splits."""
 CLASSES_OF_SPEECH_COMMANDS = {"_silence_", "_unknown_"}
-"""Folders that are classes although they begin with an underscore."""
+"""Class folders that begin with an underscore."""
 SHOWN = 6
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Places of the folders that say something of a recording, counted from the outside.
+    """Levels of the folders that hold the class and the split, counted from the outermost.
 
     Attributes:
-        class_at: the folder that is its class.
-        split_at: the folder that is its split; None: no folder is.
-        ignores_underscores: whether folders that begin with an underscore are no classes.
-        notes: what was taken for what, a line each.
+        class_at: level of the class folder.
+        split_at: level of the split folder; None: there is none.
+        ignores_underscores: whether folders that begin with an underscore are ignored.
+        notes: assumptions about the folders, one line each.
     """
 
     class_at: int
@@ -37,28 +37,28 @@ class Layout:
     notes: tuple[str, ...] = ()
 
     def label(self, parts: Parts) -> str | None:
-        """Return the class of a file, or None where no folder around it is one."""
+        """Return the class of a file, or None where no folder around it is a class."""
         return parts[self.class_at] if self.class_at < len(parts) - 1 else None
 
     def underscored(self, parts: Parts) -> str | None:
-        """Return the folder that begins with an underscore and is a file's class, or lies around it; None without."""
+        """Return a file's class folder, or a folder around it, that begins with an underscore; None where none does."""
         around = parts[: min(self.class_at + 1, len(parts) - 1)]
         return next((name for name in around if _begins_with_underscore(name)), None)
 
     def split(self, parts: Parts) -> str | None:
-        """Return the split of a file, or None where no folder around it is one."""
+        """Return the split of a file, or None where no folder around it is a split."""
         return None if self.split_at is None or self.split_at >= len(parts) - 1 else parts[self.split_at]
 
 
 def class_layout(path: Path, files: Sequence[Parts]) -> Layout:
-    """Find out which folders are classes and which are splits.
+    """Detect the levels of class folders and split folders.
 
     Args:
-        path: the folder of all of them, for messages.
-        files: the audio files below it.
+        path: the outer folder, for messages.
+        files: audio files below the folder.
 
     Raises:
-        DataError: there are folders of splits without class folders, or folders of splits beside others.
+        DataError: split folders hold no class folders, or lie beside other folders.
     """
     depth, notes = 0, []
     while (wrapper := _wrapper(files, depth)) is not None:
@@ -84,7 +84,7 @@ def class_layout(path: Path, files: Sequence[Parts]) -> Layout:
 
 
 def split_layout(files: Sequence[Parts]) -> Layout:
-    """Find out whether the outer folders are splits, where there are no class folders."""
+    """Detect whether the outermost folders are splits, where there are no class folders."""
     outer = _folders(files, 0)
     if outer and all(part_of(name) for name in outer):
         return Layout(0, 0, notes=(f"the folders are splits: {_counted(files, 0)}",))
@@ -92,7 +92,7 @@ def split_layout(files: Sequence[Parts]) -> Layout:
 
 
 def _folders(files: Iterable[Parts], depth: int) -> set[str]:
-    """Return the names of the folders at a depth that hold audio."""
+    """Return the names of the folders with audio at a depth."""
     return {parts[depth] for parts in files if len(parts) > depth + 1}
 
 
@@ -101,7 +101,7 @@ def _begins_with_underscore(name: str) -> bool:
 
 
 def _wrapper(files: Sequence[Parts], depth: int) -> str | None:
-    """Return the folder that holds all recordings and says nothing of them."""
+    """Return the wrapper folder, which holds all recordings and is neither a class nor a split."""
     names = _folders(files, depth)
     if len(names) != 1 or any(len(parts) <= depth + 2 for parts in files):
         return None
@@ -129,7 +129,7 @@ def _split_first(path: Path, files: Sequence[Parts], depth: int) -> Layout:
 
 
 def _splits_beside_others(path: Path, files: Sequence[Parts], depth: int, named: set[str]) -> Layout:
-    """Return the layout of splits beside folders whose names mean no part, which are splits where they hold classes."""
+    """Return the layout of split folders beside folders with other names, which are splits too if they hold classes."""
     if len({part_of(name) for name in named}) > 1 and _is_alike(files, depth, named):
         return _split_first(path, files, depth)
     others = _folders(files, depth) - named
@@ -141,7 +141,7 @@ def _splits_beside_others(path: Path, files: Sequence[Parts], depth: int, named:
 
 
 def _is_alike(files: Sequence[Parts], depth: int, named: set[str]) -> bool:
-    """Return whether each folder holds a folder that those named after splits hold, too."""
+    """Return whether each folder shares a subfolder name with the folders that are named after splits."""
     inside: dict[str, set[str]] = {name: set() for name in _folders(files, depth)}
     for parts in files:
         if len(parts) > depth + 2:
@@ -151,7 +151,7 @@ def _is_alike(files: Sequence[Parts], depth: int, named: set[str]) -> bool:
 
 
 def _is_split_inside(files: Sequence[Parts], depth: int) -> bool:
-    """Return whether each class folder holds folders of splits and nothing else."""
+    """Return whether each class folder holds only split folders."""
     inner = _folders(files, depth + 1)
     parts = {part_of(name) for name in inner}
     is_all = bool(files) and all(len(one) > depth + 2 for one in files)
@@ -159,7 +159,7 @@ def _is_split_inside(files: Sequence[Parts], depth: int) -> bool:
 
 
 def _without_underscores(layout: Layout, files: Sequence[Parts]) -> Layout:
-    """Return the layout with the folders that begin with an underscore, such as "_background_noise_", as no classes."""
+    """Return the layout that ignores folders with a leading underscore, such as "_background_noise_"."""
     hidden = Counter(name for parts in files if (name := layout.underscored(parts)) is not None)
     classes = {name for parts in files if (name := layout.label(parts)) is not None}
     if not hidden or classes <= set(hidden):

@@ -1,4 +1,4 @@
-"""Formats of data sets: what each looks like, and its reader."""
+"""A registry of data set formats: how to recognise each format, and its reader."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from voxrank.data.utterance import Dataset
 from voxrank.errors import OptionError
 
 Matches = Callable[[str], bool]
-"""Whether a path, a pattern or an id, as the user names it, is of a format."""
+"""A function that returns whether a path, a pattern or an id has a format."""
 Reader = Callable[[str, Request], Dataset]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A way in which data sets are kept.
+    """A format of data sets.
 
     Attributes:
-        name: for people, such as "Kaldi data folder".
-        matches: whether a name is of one.
-        read: reads it; raises `DataError` where it cannot.
+        name: name for people, such as "Kaldi data folder".
+        matches: returns whether a path, a pattern or an id has this format.
+        read: reads the data set; raises `DataError` where this fails.
     """
 
     name: str
@@ -33,15 +33,15 @@ _FORMATS: dict[str, Format] = {}
 
 
 def register_reader(name: str, matches: Matches, read: Reader) -> None:
-    """Make a format known. Those that were registered last are asked first.
+    """Register a format. Formats that were registered last are tried first.
 
     Args:
-        name: for people.
-        matches: looks at a path, a pattern or an id; cheap, since all are asked, and raises nothing.
-        read: makes the data set; `voxrank.data.rows.build_dataset` makes one of rows.
+        name: name for people.
+        matches: takes a path, a pattern or an id. It must be fast, since every format is tried, and must not raise.
+        read: reads the data set. `voxrank.data.rows.build_dataset` builds a data set from rows.
 
     Raises:
-        OptionError: there is a format of that name.
+        OptionError: a format with this name exists.
     """
     if name in _FORMATS:
         raise OptionError(f"there is a reader of {name!r} already; choose another name")
@@ -49,5 +49,5 @@ def register_reader(name: str, matches: Matches, read: Reader) -> None:
 
 
 def format_of(source: str) -> Format | None:
-    """The format that a name is of; None where it is of none."""
+    """Return the format of a path, a pattern or an id, or None where no format matches."""
     return next((one for one in reversed(_FORMATS.values()) if one.matches(source)), None)

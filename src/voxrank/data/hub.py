@@ -1,8 +1,8 @@
-"""Hugging Face data sets: saved folders, ids of the hub, and objects of the library `datasets`.
+"""Readers of Hugging Face data sets: saved folders, hub ids, and objects of the library `datasets`.
 
-Rows are read through Arrow, and nothing is decoded by the library: an audio column's bytes are an audio file, which is
-read from the row when it is needed. The row is found again by folder or id, split and number, so that workers of a
-cluster can. No code of a data set is ever run: `datasets` 4 and later have no loading scripts.
+Rows are read through Arrow, and the library decodes nothing: the bytes in an audio column are an audio file, which is
+read from the row when it is needed. A row is identified by folder or id, split and number, so that workers of a cluster
+can read it. The code of a data set never runs: `datasets` 4 and later have no loading scripts.
 
 Source: https://huggingface.co/docs/datasets
 """
@@ -30,27 +30,27 @@ SAVED = "Hugging Face data set (saved folder)"
 HUB = "Hugging Face data set (hub)"
 OBJECT = "Hugging Face data set"
 MARKS = (("dataset_dict.json",), ("state.json", "dataset_info.json"))
-"""Files that `save_to_disk` leaves, of several splits or of one."""
+"""Files that `save_to_disk` writes, for several splits or for one."""
 SCHEME = "hf://"
 ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?:#(?P<config>[\w.-]+))?", re.ASCII)
 FILES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".tar", ".txt", ".parquet", ".wav", ".flac", ".zip")
-"""Endings of what is meant as a file, also where there is none."""
+"""Endings of names that mean a file, even where the file does not exist."""
 HUB_TIMEOUT_S = 5.0
 BATCH = 64
-"""Rows that are looked at together."""
+"""Number of rows that are read together."""
 PLACES = 4
-"""Data sets that a process keeps open."""
+"""Maximum number of data sets that a process keeps open."""
 _SWITCHES = Lock()
-"""Held while the hub is asked: what says that there is no network is the process's, not a thread's."""
+"""A lock held during requests to the hub, since the offline switch applies to the whole process."""
 
 
 def is_saved(source: str) -> bool:
-    """Whether it is a folder that `save_to_disk` wrote."""
+    """Return whether a path is a folder that `save_to_disk` wrote."""
     return any(all((Path(source) / name).is_file() for name in marks) for marks in MARKS)
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether it is ``hf://owner/name``, or an ``owner/name`` that is nothing on this disk."""
+    """Return whether a name is ``hf://owner/name``, or an ``owner/name`` that does not exist on this disk."""
     if source.startswith(SCHEME):
         return True
     path = Path(source)
@@ -70,7 +70,7 @@ def read_saved(source: str, request: Request) -> Dataset:
 
 
 def read_hub(source: str, request: Request) -> Dataset:
-    """Read a data set of the hub, which is downloaded once. Errors as `read_dataset`."""
+    """Read a data set from the hub. It is downloaded once. Errors as `read_dataset`."""
     datasets = library("datasets", "hub", f"{source}: a data set of the Hugging Face hub")
     named = ID.fullmatch(source.removeprefix(SCHEME))
     if named is None:
@@ -115,7 +115,7 @@ class _Hub:
 
 @contextmanager
 def _asked_once(datasets: Any, name: str) -> Iterator[None]:
-    """Where the hub does not answer, what was downloaded before is looked for at once; the library asks for minutes."""
+    """Use an earlier download at once where the hub does not respond. The library itself would retry for minutes."""
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -124,7 +124,7 @@ def _asked_once(datasets: Any, name: str) -> Iterator[None]:
         huggingface_hub.dataset_info(name, timeout=HUB_TIMEOUT_S)
     except RepositoryNotFoundError:
         raise
-    except Exception:  # noqa: BLE001  the HTTP client, and with it the exception, differs between versions
+    except Exception:  # noqa: BLE001  the HTTP client, and with it the type, differs between versions
         switches = (datasets.config, huggingface_hub.constants)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     for switch in switches:
@@ -137,29 +137,29 @@ def _asked_once(datasets: Any, name: str) -> Iterator[None]:
 
 
 def _splits(found: Any) -> dict[str | None, Any]:
-    """Split → rows, as Arrow."""
+    """Return a mapping from split to rows, as Arrow tables."""
     parts = found if isinstance(found, Mapping) else {None: found}
     return {name: part.with_format("arrow") for name, part in parts.items()}
 
 
 def _file(part: Any) -> Path | None:
-    """That holds a split's rows, or the first of several; None where they are in memory."""
+    """Return the file with a split's rows, or the first of several files; None where the rows are in memory."""
     files = part.cache_files
     return Path(files[0]["filename"]).absolute() if files else None
 
 
 @dataclass(frozen=True)
 class _Open:
-    """A data set that is open: split → rows, and what its files were when it was opened."""
+    """An open data set: split → rows, and the stamp of its files when it was opened."""
 
     parts: Mapping[str | None, Any]
     stamps: dict[Path | None, Stamp]
 
 
 class _Shelf:
-    """Data sets that this process has open, for as long as their files are what they were.
+    """A cache of open data sets. A data set is opened again when its files change.
 
-    Threads that ask for one together wait for one of them to open it.
+    When several threads request the same data set, one thread opens it and the others wait.
     """
 
     def __init__(self, size: int) -> None:
@@ -167,13 +167,13 @@ class _Shelf:
         self._open: dict[_Saved | _Hub, _Open] = {}
 
     def part(self, row: ArrowRow) -> Any:
-        """The split with a row. Raises what the library raises, and `OSError`."""
-        stamp = row.stamp()  # before it is opened: what changes meanwhile is opened anew the next time
+        """Return the split with a row. Raises the errors of the library, and `OSError`."""
+        stamp = row.stamp()  # taken before opening, so that a later change is noticed
         with self._lock:
             found = self._open.pop(row.place, None)
             if found is None or found.stamps.setdefault(row.file, stamp) != stamp:
                 found = _open(row, stamp)
-            self._open[row.place] = found  # the last one is that which was used last
+            self._open[row.place] = found  # the last entry is the most recently used
             if len(self._open) > self._size:
                 del self._open[next(iter(self._open))]
             return found.parts[row.split]
@@ -190,14 +190,14 @@ _SHELF = _Shelf(PLACES)
 
 @dataclass(frozen=True)
 class ArrowRow:
-    """Audio in a row of a data set that any process can open.
+    """Audio in a row of a data set, which any process can open.
 
     Attributes:
-        place: of the data set.
-        split: of it.
-        index: of the row.
-        column: with the audio.
-        file: that holds the rows, or the first of several.
+        place: folder or id of the data set.
+        split: split of the data set.
+        index: index of the row.
+        column: column with the audio.
+        file: file with the rows, or the first of several files.
     """
 
     place: _Saved | _Hub
@@ -207,7 +207,7 @@ class ArrowRow:
     file: Path | None
 
     def open(self) -> BinaryIO:
-        """As `AudioSource`."""
+        """Open the audio as `AudioSource.open` does."""
         try:
             return as_file(content_of(_SHELF.part(self), self.index, self.column, Path()))
         except (UtteranceError, OSError):
@@ -216,7 +216,7 @@ class ArrowRow:
             raise UtteranceError(f"expected audio, datasets raised {reason(error)}") from error
 
     def stamp(self) -> Stamp:
-        """As `AudioSource`: of the file that holds the rows, or the first of several."""
+        """Return the stamp of the file with the rows, or of the first of several files."""
         return UNCHANGING if self.file is None else stamp_of(self.file)
 
 
@@ -237,7 +237,7 @@ def _read(
 
 @dataclass(frozen=True)
 class _Part:
-    """A split."""
+    """A split of a data set."""
 
     source: Path
     split: str | None
@@ -246,7 +246,7 @@ class _Part:
     place: _Saved | _Hub | None
 
     def rows(self, skipped: list[Skipped]) -> Iterator[Row]:
-        """All of them; of the audio no more is read than whether it is there."""
+        """Yield all rows. Audio is not read; only its presence is checked."""
         features = self.part.features
         cells = {name: feature for name, feature in features.items() if name != self.column and is_cell(feature)}
         called = {name: canonical(name, features) for name in cells}
@@ -280,6 +280,6 @@ class _Part:
 
 
 def _named(where: str, name: str | None) -> str:
-    """For people and for files of segments: the row's number, with the audio's own name where it has one."""
+    """Return a name for people and for segment files: the row's number, and the name of the audio if it has one."""
     base = Path(name).name if name else ""
     return f"{where}/{base}" if base else f"{where}.wav"

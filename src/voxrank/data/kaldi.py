@@ -1,8 +1,8 @@
-"""Kaldi data folders: ``wav.scp``, ``segments``, ``text``, ``utt2spk`` and their like.
+"""A reader of Kaldi data folders: ``wav.scp``, ``segments``, ``text``, ``utt2spk`` and similar files.
 
-Audio is a file, or a WAV in an archive (``wav.ark:1650``). A command (``sox in.sph -t wav - |``) is never run: its
-recordings are skipped. ``utt2X`` is the column X of an utterance, ``spk2X`` that of its speaker; ``utt2spk`` and
-``utt2lang`` are ``speaker`` and ``language``.
+Audio is a file, or a WAV in an archive (``wav.ark:1650``). Commands (``sox in.sph -t wav - |``) never run, and their
+recordings are skipped. ``utt2X`` becomes the column X of an utterance, ``spk2X`` the column X of its speaker.
+``utt2spk`` and ``utt2lang`` become ``speaker`` and ``language``.
 
 Source: https://kaldi-asr.org/doc/data_prep.html
 """
@@ -24,20 +24,20 @@ from voxrank.errors import UtteranceError, shortened
 FORM = "Kaldi data folder"
 WAV_SCP = "wav.scp"
 MAX_LINE = 1 << 20
-"""Characters of a line: a transcript of an hour has a tenth of that."""
+"""Maximum number of characters of a line. A transcript of one hour has a tenth of that."""
 SEGMENT_FIELDS = 4
 RIFF_HEADER = 8
-"""Bytes before those that the header counts."""
+"""Bytes before the part of the file that the size in the header counts."""
 OPEN_SIZES = (0, 0x7FFF_0000)
-"""A RIFF that was written to a pipe counts nothing, or about 2 or 4 GiB: it ends with the archive."""
+"""Sizes in a RIFF header that was written to a pipe: 0, or from about 2 GiB. The WAV then ends with the archive."""
 NAMES = {"spk": "speaker", "lang": "language"}
-"""X of ``utt2X`` → column, where they differ."""
+"""X of ``utt2X`` → name of the column, where they differ."""
 NO_COLUMNS = {"spk2utt", "utt2num_frames", "utt2uniq", "utt2max_frames"}
 IN_ARCHIVE = re.compile(r"(.+):(\d+)", re.DOTALL)
 
 
 def is_kaldi(source: str) -> bool:
-    """Whether it is a folder with ``wav.scp``, or one of such folders (``data`` with ``train`` and ``test``)."""
+    """Return whether a path is a folder with ``wav.scp``, or holds such folders, as ``data`` holds ``train``."""
     return bool(_folders(Path(source)))
 
 
@@ -50,7 +50,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def read_kaldi(source: str, request: Request) -> Dataset:
-    """Read a data folder, or those in a folder as its splits. Errors as `read_dataset`."""
+    """Read a data folder, or a folder of data folders as its splits. Errors as `read_dataset`."""
     path = Path(source)
     skipped: list[Skipped] = []
     rows: list[Row] = []
@@ -64,7 +64,7 @@ def read_kaldi(source: str, request: Request) -> Dataset:
 
 
 def _unmatched(folder: Path, split: str | None) -> Iterator[str]:
-    """Return notes on transcripts without audio, and on recordings that no utterance is part of."""
+    """Return notes on transcripts without audio, and on recordings without utterances."""
     name = f"{split}/" if split else ""
     recordings = {key for key, _ in _pairs(folder / WAV_SCP, [])}
     stretches = list(_pairs(folder / "segments", [])) if (folder / "segments").is_file() else []
@@ -77,7 +77,7 @@ def _unmatched(folder: Path, split: str | None) -> Iterator[str]:
 
 
 def _recordings(folder: Path, skipped: list[Skipped], prefix: str) -> dict[str, _Recording]:
-    """Return the lines of ``wav.scp`` by their names, the first of each."""
+    """Return the lines of ``wav.scp`` by name; the first line of a name counts."""
     recordings: dict[str, _Recording] = {}
     for name, rest in _pairs(folder / WAV_SCP, skipped):
         if name in recordings:
@@ -117,7 +117,7 @@ def _recording(recordings: dict[str, _Recording], name: str) -> _Recording:
 def _stretches(
     folder: Path, recordings: Iterable[str], skipped: list[Skipped]
 ) -> Iterator[tuple[str, str, str | None, str | None]]:
-    """Utterance, recording, and its start and end as the file says them; without ``segments``, each recording whole."""
+    """Yield utterance, recording, start and end as in ``segments``; without that file, each recording as a whole."""
     path = folder / "segments"
     if not path.is_file():
         yield from ((name, name, None, None) for name in recordings)
@@ -127,17 +127,17 @@ def _stretches(
         if len(fields) != SEGMENT_FIELDS - 1:
             skipped.append(Skipped(name, f"expected recording, start and end in segments, got {len(fields)} fields"))
             continue
-        yield name, nfc(fields[0]), fields[1], None if fields[2].startswith("-") else fields[2]  # −1 is the end
+        yield name, nfc(fields[0]), fields[1], None if fields[2].startswith("-") else fields[2]  # −1: end of the file
 
 
 def _columns(folder: Path, prefix: str, skipped: list[Skipped]) -> dict[str, dict[str, str]]:
-    """Column → utterance or speaker → what it says."""
+    """Return a mapping from column to utterance or speaker to cell."""
     paths = [p for p in sorted(folder.glob(f"{prefix}*")) if p.is_file() and p.name not in NO_COLUMNS and not p.suffix]
     return {NAMES.get(own := p.name.removeprefix(prefix), own): dict(_pairs(p, skipped)) for p in paths}
 
 
 def _pairs(path: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
-    """The first word of each line, which is a name and in NFC, and what follows."""
+    """Yield the first word of each line, a name in NFC, and the rest of the line."""
     with path.open(encoding="utf-8") as file:
         number = 0
         while line := file.readline(MAX_LINE):
@@ -163,10 +163,10 @@ class _Recording:
     said: str
 
     def place(self) -> tuple[Path, AudioSource | None]:
-        """A file, or a name for what is in an archive and where it is.
+        """Return the path of a file and None, or a name and the source of audio in an archive.
 
         Raises:
-            UtteranceError: it is a command, or there is no such archive.
+            UtteranceError: the line is a command, or the archive does not exist.
             OSError: the archive cannot be read.
         """
         if self.said.endswith("|") or self.said.startswith("|"):
@@ -184,7 +184,7 @@ class _Recording:
         return archive / f"{self.name}.wav", wav_in(archive, int(found[2]))
 
     def _found(self, name: str) -> Path:
-        """Relative names start at the data folder; else where the command runs, as in Kaldi's own recipes."""
+        """Return a path relative to the data folder, else to the current folder, as in Kaldi's recipes."""
         if "\0" in name:
             raise UtteranceError(f"expected a file for {self.name!r} in {WAV_SCP}, got {name!a}")
         near = on_disk((self.folder / name).absolute())
@@ -192,10 +192,10 @@ class _Recording:
 
 
 def wav_in(archive: Path, offset: int) -> FileRegion:
-    """The WAV at an offset of an archive.
+    """Return the WAV at an offset of an archive.
 
     Raises:
-        UtteranceError: there is none.
+        UtteranceError: there is no WAV at the offset.
         OSError: the archive cannot be read.
     """
     if not archive.is_file():

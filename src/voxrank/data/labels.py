@@ -1,4 +1,4 @@
-"""Cells with labels: one name, several names parted by a separator, a list, a written list, or a vector of 0 and 1."""
+"""Readers of label cells: one name, several names with a separator, a list, a written list, or a vector of 0 and 1."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from voxrank.data.utterance import Task
 from voxrank.errors import UtteranceError, shortened
 
 MAX_LIST_CHARACTERS = 100_000
-"""Characters of a written list."""
+"""Maximum number of characters of a written list."""
 LEAST_VECTOR = 3
-"""Numbers from which on a list of 0 and 1 can be no list of names: a name would be in it twice."""
+"""Minimum length of a vector of 0 and 1. Such a list repeats an item, so that it cannot be a list of names."""
 CLOSING = {"[": "]", "{": "}", "(": ")"}
 _ITEM = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[-+]?[\d.]+(?:[eE][-+]?\d+)?)""")
 _QUOTED = re.compile(r"""[\[{(\s]*['"]""")
@@ -25,7 +25,7 @@ _BETWEEN = re.compile(r"\s*,\s*|\s+|$")
 
 
 def written_list(text: str) -> list[Any] | None:
-    r"""Return the items of a list that is written in a cell, or None where the text is no list.
+    r"""Return the items of a list that is written in a cell, or None where the text is not a list.
 
     JSON, Python's lists, tuples and sets, NumPy's arrays (``['a' 'b']``) and bare names (``{a,b}``, ``[a, b]``) are
     read. A single bare name in brackets, such as "[noise]", is a name.
@@ -34,7 +34,7 @@ def written_list(text: str) -> list[Any] | None:
         text: the cell, stripped.
 
     Raises:
-        UtteranceError: the text begins as a list and cannot be read as one.
+        UtteranceError: the text begins like a list but is not a valid list.
 
     Example:
         >>> written_list("['a', 'b']"), written_list("{a,b}"), written_list("[noise]")
@@ -64,7 +64,7 @@ def _json_list(text: str) -> list[Any] | None:
 
 
 def _items(inner: str) -> list[Any] | None:
-    """Return quoted names and numbers, parted by commas or spaces."""
+    """Return quoted names and numbers, separated by commas or spaces."""
     items: list[Any] = []
     at = 0
     while at < len(inner):
@@ -81,7 +81,7 @@ def _items(inner: str) -> list[Any] | None:
 
 
 def _array_of_postgres(text: str) -> list[Any] | None:
-    """Return the names in braces, some of them in double quotes, such as ``{"a b",c}``."""
+    """Return the names in braces, with or without double quotes, such as ``{"a b",c}``."""
     if text[0] != "{" or ":" in text or '"' not in text:
         return None
     try:
@@ -92,7 +92,7 @@ def _array_of_postgres(text: str) -> list[Any] | None:
 
 
 def _bare_names(inner: str) -> list[Any] | None:
-    """Return names without quotes, which only a comma or a semicolon tells from a single name."""
+    """Return unquoted names. Only a comma or a semicolon distinguishes several names from a single name."""
     separator = next((sign for sign in ",;" if sign in inner), None)
     if separator is None or any(bracket in inner for bracket in "[]{}()"):
         return None
@@ -101,14 +101,14 @@ def _bare_names(inner: str) -> list[Any] | None:
 
 @dataclass(frozen=True)
 class LabelCells:
-    """How the cells of the target column are read.
+    """A reader of the cells of the target column.
 
     Attributes:
-        task: what the cells are for; lists of several labels make a classification multi-label.
-        separator: what parts the labels of a text; empty where the whole text is one label.
+        task: task of the cells; lists of several labels make a classification multi-label.
+        separator: separator of the labels in a text; empty where the whole text is one label.
         has_lists: whether most cells are lists.
         has_vectors: whether the cells are vectors of 0 and 1, one number for each class.
-        notes: what was taken for what, a line each.
+        notes: assumptions about the cells, one line each.
     """
 
     task: Task
@@ -118,7 +118,7 @@ class LabelCells:
     notes: tuple[str, ...] = ()
 
     def labels(self, cell: Any, column: str) -> tuple[str, ...] | None:
-        """Return the labels in a cell, sorted, perhaps none of them, or None where the cell is empty.
+        """Return the sorted labels in a cell, which may be none, or None where the cell is empty.
 
         Raises:
             UtteranceError: the cell holds no labels.
@@ -155,12 +155,12 @@ def _list_in(cell: Any) -> list[Any] | None:
 
 
 def read_label_cells(cells: Sequence[Any], column: str, task: Task) -> LabelCells:
-    """Find out how the cells of the target column are to be read.
+    """Determine how to read the cells of the target column.
 
     Args:
-        cells: the cells of all rows.
-        column: the target column.
-        task: what the name of the column says.
+        cells: cells of all rows.
+        column: target column.
+        task: task according to the name of the column.
     """
     if task not in ("classification", "multilabel"):
         return LabelCells(task)
@@ -198,7 +198,7 @@ def _are_vectors(lists: Sequence[Sequence[Any]]) -> bool:
 
 
 def _separator(cells: Sequence[str]) -> str:
-    """Return what parts labels: semicolons where any cell has one, else commas, else vertical bars, else commas."""
+    """Return the separator of labels: a semicolon if any cell has one, else comma, else vertical bar, else comma."""
     for sign in (";", ",", "|"):
         if any(sign in cell for cell in cells):
             return sign

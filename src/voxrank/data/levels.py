@@ -1,7 +1,7 @@
-"""How loud a file is, and what follows for all of it: a scale for its samples, and how its channels become one.
+"""Levels of an audio file, and the treatment they imply: the scale of its samples and the mix of its channels.
 
-The decision is made for a file, never for a stretch of it, so that all utterances of a recording are read alike, and
-each is the same for every model.
+The treatment holds for a whole file, never for a stretch of it. All utterances of a recording are read in the same way,
+and each utterance is the same for every model.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ Mono = NDArray[np.float32]
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 """Codings whose samples may lie outside −1 to 1."""
 LOUDEST_FLOAT = 8.0
-"""Highest peak of float samples that are taken as they are (18 dB above full scale). Beyond are integers as floats."""
+"""Highest peak of float samples that stay unscaled (18 dB above full scale). Higher peaks mean integers as floats."""
 INTEGER_BITS = (16, 24, 32)
-"""Ranges of integers that are found in float files; the smallest one that holds the peak is taken."""
+"""Bits of the integers that occur in float files. The smallest range that holds the peak applies."""
 HEADROOM = 1.5
-"""How far beyond such a range samples may reach, once they were resampled or mixed."""
+"""Factor by which samples may exceed such a range after resampling or mixing."""
 CANCELLED = 0.25
-"""Smallest ratio of the mean's level to the level that the mean of unrelated channels would have."""
+"""Minimum ratio of the level of the mean to the level that the mean of unrelated channels would have."""
 FAINT_CHANNEL = 0.1
-"""Level of a channel, relative to the loudest one, below which it does not stand for all."""
+"""Minimum level of a channel that may replace the mean, relative to the loudest channel."""
 STEP = 1 / 32_768
-"""One step of 16-bit samples."""
+"""Step size of 16-bit samples."""
 SILENT_STEPS = {"GSM610": 8, "NMS_ADPCM_16": 16, "NMS_ADPCM_24": 16, "NMS_ADPCM_32": 16, "ULAW": 8, "ALAW": 8}
-"""Subtype → half the range, in steps, that digital silence has in it; 1 in all others."""
+"""Subtype → half the range of digital silence, in steps; 1 for all other subtypes."""
 FULL_SCALE = {"PCM_U8": 127 / 128, "PCM_S8": 127 / 128, "DPCM_8": 0.992, "ULAW": 0.980, "ALAW": 0.984}
-"""Subtype → the level of its largest samples; 0.9999 in all others."""
+"""Subtype → level of its largest samples; 0.9999 for all other subtypes."""
 CLIPPED_SHARE = 0.01
-"""Share of samples at full scale from which on a recording is said to be clipped."""
+"""Minimum share of samples at full scale in a clipped recording."""
 BLOCK_SAMPLES = 1 << 18
-"""Samples of all channels that are measured at once."""
+"""Number of samples, of all channels, that are measured at once."""
 WHOLE_S: Seconds = 3600.0
-"""Longest file that is measured as a whole; of a longer one, stretches are."""
+"""Maximum length of a file that is measured as a whole. For longer files, stretches are measured."""
 STRETCHES, STRETCH_S = 360, 10.0
-"""How many stretches, evenly spread, and how long each is."""
+"""Number of evenly spread stretches, and the length of each in seconds."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What is measured of a file.
+    """Measured levels of a file.
 
     Attributes:
         peak: largest absolute value.
@@ -67,18 +67,18 @@ class Levels:
 
 @dataclass(frozen=True)
 class Treatment:
-    """What becomes of the samples of a file.
+    """The scale of a file's samples and the mix of its channels.
 
     Attributes:
-        bits: of the integers that the samples are, to be divided by 2^(bits − 1); None where they are −1 to 1.
-        channel: the one that is taken; None for the mean of all.
+        bits: bits of integer samples, which are divided by 2^(bits − 1); None where samples are from −1 to 1.
+        channel: channel that is used; None for the mean of all channels.
     """
 
     bits: int | None = None
     channel: int | None = None
 
     def apply(self, samples: Samples) -> Mono:
-        """Scale samples (n, channels) and make one channel of them, (n,)."""
+        """Scale samples of shape (n, channels) and mix them to one channel of shape (n,)."""
         if samples.shape[1] == 1:
             mono = samples[:, 0]
         else:
@@ -87,7 +87,7 @@ class Treatment:
 
     @property
     def scale(self) -> float:
-        """What samples are multiplied by."""
+        """The factor that samples are multiplied by."""
         return 1.0 if self.bits is None else 2.0 ** (1 - self.bits)
 
 
@@ -95,15 +95,15 @@ _TREATMENTS: Memory[Treatment] = Memory()
 
 
 def treatment_of(recording: Recording, place: Path | AudioSource, samples: Samples) -> Treatment:
-    """Decide what becomes of the samples of a file.
+    """Determine the treatment of a file's samples.
 
     Args:
         recording: the file.
-        place: where it is.
-        samples: a stretch of it, or all of it, (n, channels).
+        place: location of the file.
+        samples: a stretch of the file, or the whole file, (n, channels).
 
     Raises:
-        UtteranceError: the samples are too large for any range of numbers that audio is in.
+        UtteranceError: the samples exceed every range of audio samples.
     """
     if recording.channels == 1 and recording.subtype not in FLOAT_SUBTYPES:
         return Treatment()
@@ -122,7 +122,7 @@ def treatment_of(recording: Recording, place: Path | AudioSource, samples: Sampl
 
 
 def decide(levels: Levels, subtype: str) -> Treatment:
-    """What becomes of samples with these levels. Errors as `treatment_of`."""
+    """Return the treatment of samples with these levels. Errors as `treatment_of`."""
     return Treatment(_bits(levels) if subtype in FLOAT_SUBTYPES else None, _channel(levels))
 
 
@@ -139,7 +139,7 @@ def _bits(levels: Levels) -> int | None:
 
 
 def _channel(levels: Levels) -> int | None:
-    """The first channel that is not faint, where the mean of all is much weaker than it should be."""
+    """Return the first channel that is not faint, where channels cancel each other in the mean; None elsewhere."""
     unrelated = sum(levels.powers) / len(levels.powers) ** 2
     if len(levels.powers) == 1 or levels.mixed >= CANCELLED**2 * unrelated:
         return None
@@ -148,7 +148,7 @@ def _channel(levels: Levels) -> int | None:
 
 
 def measure(blocks: Iterable[Samples]) -> Levels:
-    """Measure blocks of samples (n, channels); values that are not finite are left out."""
+    """Measure blocks of samples of shape (n, channels). Values that are not finite are ignored."""
     peak, integers, count = 0.0, True, 0
     powers: NDArray[np.float64] | float = 0.0
     mixed = 0.0
@@ -167,13 +167,13 @@ def measure(blocks: Iterable[Samples]) -> Levels:
 
 
 def read_blocks(read: Callable[[int, int], Samples], n_samples: int, rate: Hertz, channels: int) -> Iterator[Samples]:
-    """Read all of a file block by block, or evenly spread stretches of a long one.
+    """Read a file block by block, or evenly spread stretches of a long file.
 
     Args:
-        read: gives the samples (n, channels) from a start on, so many or fewer at the end.
-        n_samples: of the file, per channel.
-        rate: of the file.
-        channels: of the file.
+        read: takes a start and a count, and returns samples (n, channels); fewer at the end of the file.
+        n_samples: samples of the file per channel.
+        rate: sample rate of the file.
+        channels: number of channels of the file.
     """
     step = max(1, BLOCK_SAMPLES // channels)
     for start, stop in _stretches(n_samples, rate):
@@ -194,9 +194,9 @@ def _stretches(n_samples: int, rate: Hertz) -> list[tuple[int, int]]:
 
 
 def silence_reason(mono: Mono, subtype: str) -> str | None:
-    """Why an utterance is silent; None where it is not.
+    """Return the reason why an utterance counts as silent, or None where it does not.
 
-    A constant counts as silence, as do samples that differ by one step of 16 bits: that is dither, not sound.
+    A constant counts as silence. So do samples that differ by one step of 16 bits, since that is dither.
     """
     highest, lowest = float(mono.max()), float(mono.min())
     if (highest - lowest) / 2 > STEP * SILENT_STEPS.get(subtype, 1) * 1.001:
@@ -207,6 +207,6 @@ def silence_reason(mono: Mono, subtype: str) -> str | None:
 
 
 def clipped_share(samples: Samples, treatment: Treatment, subtype: str) -> float:
-    """Share of samples at full scale, in the channel with most of them."""
+    """Return the share of samples at full scale, in the channel with most of them."""
     full = FULL_SCALE.get(subtype, 0.9999) / treatment.scale
     return float((np.abs(samples) >= full).mean(axis=0).max())

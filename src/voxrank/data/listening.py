@@ -1,7 +1,7 @@
-"""What only the samples tell: silence, channels that cancel each other, samples out of range, clipping.
+"""A check of decoded audio: silence, channels that cancel each other, samples out of range, clipping.
 
-All utterances of a small data set are decoded before anything is encoded; of a large one, a sample of them that is
-spread over the data. The sample follows from the names of the utterances, so that `inspect` and `rank` say the same.
+All utterances of a small data set are decoded before anything is encoded. In a large data set, a spread sample is
+decoded. The sample depends only on the names of the utterances, so that `inspect` and `rank` report the same.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import NAME_LIMIT, UtteranceError, shortened
 
 LISTENED_S: Seconds = 2 * 3600.0
-"""Audio that is decoded to be looked at; a few seconds of work."""
+"""Maximum amount of audio that is decoded for the check, which takes a few seconds."""
 DECODED_S: Seconds = 60.0
-"""Audio that is worth a thread of its own to be decoded: threads wait for each other."""
+"""Minimum amount of audio per decoding thread. With less, waiting for each other costs more than threads save."""
 
 
 @dataclass(frozen=True)
 class AudioCheck:
-    """The audio of a data set, looked at.
+    """The result of checking the audio of a data set.
 
     Attributes:
-        usable: utterances whose audio is there, in order.
-        skipped: the others, with reasons.
-        notes: what a user should know of the samples, a line each.
-        listened: how many utterances were decoded.
+        usable: utterances with usable audio, in order.
+        skipped: other utterances, with reasons.
+        notes: findings about the samples, one line each.
+        listened: number of utterances that were decoded.
     """
 
     usable: tuple[Probed, ...]
@@ -42,7 +42,7 @@ class AudioCheck:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What the samples of an utterance told."""
+    """Findings about the samples of an utterance."""
 
     id: str
     treatment: Treatment
@@ -50,11 +50,11 @@ class _Heard:
 
 
 def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
-    """Read the headers of all audio, and the samples of all or many utterances.
+    """Check the headers of all audio files, and the samples of all or many utterances.
 
     Args:
         dataset: the utterances.
-        threads: decoders that work at the same time, at most.
+        threads: maximum number of decoding threads.
     """
     probed, skipped = probe_all(dataset, threads)
     chosen = spread_sample(probed)
@@ -74,14 +74,14 @@ def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
 
 
 def spread_sample(probed: Sequence[Probed], limit: Seconds | None = None) -> list[Probed]:
-    """Choose utterances of so much audio in all, at least one, by a hash of their names; all where there is less.
+    """Select at least one utterance, and up to `limit` of audio, by a hash of the names.
 
     Args:
         probed: the utterances.
-        limit: audio to choose; by default `LISTENED_S`.
+        limit: total length of the selected audio, in seconds; by default `LISTENED_S`.
 
     Returns:
-        The chosen utterances, in order.
+        The selected utterances, in order; all of them where there is less audio.
     """
     limit = LISTENED_S if limit is None else limit
     if sum(one.seconds for one in probed) <= limit:
@@ -115,7 +115,7 @@ def _heard(one: Probed) -> _Heard:
 
 
 def _notes(heard: Sequence[_Heard]) -> list[str]:
-    """A line for each thing that holds of some utterances, with how many they are and the first of them."""
+    """Return a line for each finding, with the number of utterances and the first of them."""
     groups: dict[str, list[str]] = {}
     for one in heard:
         if one.treatment.bits is not None:

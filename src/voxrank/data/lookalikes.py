@@ -1,4 +1,4 @@
-"""Labels that a reader cannot tell apart, and a computer can."""
+"""Detection of different labels that look the same."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ALIKE = str.maketrans(
         **dict(zip("асеорхуіјѕАВЕКМНОРСТХ", "aceopxyijsABEKMHOPCTX", strict=True)),
     }
 )
-"""Characters that look like others in most fonts: IPA, quotation marks, dashes, Cyrillic."""
+"""Character → the character that it looks like in most fonts: IPA, quotation marks, dashes, Cyrillic."""
 SHOWN = 3
 
 
 def describe_look_alikes(labels: Iterable[str]) -> list[str]:
-    """Say which labels look the same and are different classes, in a line; none where there are none.
+    """Return a line on different labels that look the same; an empty list where there are none.
 
     Args:
         labels: the classes.
@@ -39,13 +39,13 @@ def describe_look_alikes(labels: Iterable[str]) -> list[str]:
 
 
 def _skeleton(label: str) -> str:
-    """What is seen of a label: no invisible characters, one kind of space, one character for those that look alike."""
+    """Return a label with invisible characters removed, and spaces and look-alike characters unified."""
     visible = "".join(character for character in label if unicodedata.category(character) != "Cf")
     return " ".join(visible.translate(_ALIKE).split())
 
 
 def _shown(label: str) -> str:
-    """A label with the code points of what is unusual in it."""
+    """Return a label with the code points of its unusual characters."""
     odd = [f"U+{ord(character):04X}" for character in label if _is_odd(character)]
     return f"{label!r} ({', '.join(odd)})" if odd else repr(label)
 

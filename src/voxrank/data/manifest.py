@@ -1,4 +1,4 @@
-"""CSV, TSV and JSONL manifests."""
+"""Readers of CSV, TSV and JSONL manifests."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class _Table:
     """The rows of a CSV or TSV file.
 
     Attributes:
-        name: of the file.
+        name: name of the file.
         header: names of the columns.
-        rows: that can be read.
-        skipped: rows that cannot.
-        remarks: what is odd about rows → how many rows it is said of, and the first of them.
+        rows: rows that can be read.
+        skipped: rows that cannot be read.
+        remarks: remark → number of rows that it applies to, and the first of them.
     """
 
     name: str
@@ -65,7 +65,7 @@ class _Table:
     remarks: dict[str, tuple[int, TableRow]] = field(default_factory=dict)
 
     def add(self, row: TableRow) -> None:
-        """Add a row, as one that can be read, is skipped, or is empty and only remarked on."""
+        """Add a row as readable, as skipped, or as a remark where it is empty."""
         where, cells, columns = f"line {row.first}", row.cells, len(self.header)
         if cells is None:
             self.skipped.append(Skipped(f"{self.name}, {where}", row.reason))
@@ -87,7 +87,7 @@ class _Table:
         self.remarks[text] = (count + 1, first)
 
     def notes(self) -> list[str]:
-        """Return what is odd about rows, a line each."""
+        """Return the remarks, one line each."""
         return [
             f"{count:,} row{'' if count == 1 else 's'} {text}; the first: {_lines(first)}"
             for text, (count, first) in self.remarks.items()
@@ -101,7 +101,7 @@ def _lines(row: TableRow) -> str:
 
 
 def read_json_lines(path: Path, request: Request) -> Dataset:
-    """Read a manifest with one JSON object a line. Errors as `read_dataset`."""
+    """Read a manifest with one JSON object per line. Errors as `read_dataset`."""
     found = list(json_rows(path))
     rows, skipped = [x for x in found if isinstance(x, Row)], [x for x in found if isinstance(x, Skipped)]
     columns = list(dict.fromkeys(name for row in rows for name in row.columns))
@@ -114,21 +114,21 @@ def read_json_lines(path: Path, request: Request) -> Dataset:
 
 
 def _own_first(request: Request, columns: list[str]) -> Request:
-    """The same request, for the manifest's own column where it has one: no ``category`` comes before its ``text``."""
+    """Return the request with the manifest's target column where it has one, so that ``category`` never replaces it."""
     if request.target is not None or request.segments is not None:
         return request
     return replace(request, target=next((name for name in TASK_COLUMNS if name in columns), None))
 
 
 def open_text(path: Path) -> TextIO:
-    """A text in UTF-8, perhaps compressed by gzip."""
+    """Open a UTF-8 text file, which may be compressed by gzip."""
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return path.open(encoding="utf-8-sig")
 
 
 def first_object(path: Path) -> dict[str, Any]:
-    """The first line of a file as a JSON object; empty where it is none, or cannot be read."""
+    """Return the first line of a file as a JSON object, or an empty object where this fails."""
     try:
         with open_text(path) as file:
             content = json.loads(file.readline(MAX_LINE))
@@ -138,7 +138,7 @@ def first_object(path: Path) -> dict[str, Any]:
 
 
 def json_rows(path: Path) -> Iterator[Row | Skipped]:
-    """The objects of a file, one a line."""
+    """Yield the JSON objects of a file, one per line."""
     with open_text(path) as file:
         yield from _json_rows(path, file)
 
@@ -163,5 +163,5 @@ def _json_row(path: Path, where: str, text: str) -> Row | Skipped:
 
 
 def _constant(name: str) -> float | None:
-    """Python writes a missing value as NaN, which JSON has not."""
+    """Return None for NaN, which Python writes for a missing value although JSON has no NaN."""
     return None if name == "NaN" else float(name)

@@ -1,7 +1,7 @@
-"""MPEG audio (MP3 and layers I and II): frames are counted by their headers, where a file does not say how many it has.
+"""A scanner of MPEG audio (MP3 and layers I and II), which counts frames where a file does not give its length.
 
-Only encoders that can go back to the beginning of a file write how long it is (a Xing or Info frame). Without one,
-decoders guess the length from the first frames, which is wrong wherever the bit rate varies.
+Encoders that can go back to the beginning of a file write its length there (a Xing or Info frame). Without such a
+frame, decoders guess the length from the first frames, which is wrong when the bit rate varies.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from voxrank.data.mpeg_headers import FrameHeader, InfoFrame, Range, parse_heade
 from voxrank.errors import UtteranceError
 
 FRAME_LIMIT_BYTES = 8192
-"""No frame is longer, free format included."""
+"""Maximum size of a frame, including free format."""
 _HEAD_BYTES = 64
-"""Bytes of a frame that are looked at: its header, and the mark of a frame that holds no audio."""
+"""Bytes of a frame that are read: its header, and the mark of a frame without audio."""
 _LOCK_FRAMES = 3
-"""Frames that follow each other where audio begins, so that two chance bytes are not taken for a header."""
+"""Number of consecutive frames that mark the beginning of audio, so that two random bytes do not count as a header."""
 _CHUNK_BYTES = 1 << 16
 _MIN_SHARE = 0.5
-"""Minimum share of a file's bytes that are frames. With less, it is another kind of file."""
+"""Minimum share of a file's bytes that are frames. A file with less is not MPEG audio."""
 
 
 @dataclass
@@ -30,10 +30,10 @@ class MpegAudio:
 
     Attributes:
         first: header of the first frame of audio.
-        info: what the file says of itself at its beginning; None where it says nothing.
-        ranges: where frames of audio are, in order; neighbours are joined.
-        frames: how many there are.
-        longest: bytes of the longest one.
+        info: content of the Xing or Info frame; None where there is none.
+        ranges: ranges of bytes with frames of audio, in order; adjacent ranges are joined.
+        frames: number of frames.
+        longest: bytes of the longest frame.
     """
 
     first: FrameHeader
@@ -44,12 +44,12 @@ class MpegAudio:
 
     @property
     def n_samples(self) -> int:
-        """Samples per channel of all frames."""
+        """The samples per channel of all frames."""
         return self.frames * self.first.n_samples
 
     @property
     def size(self) -> int:
-        """Bytes of all frames."""
+        """The bytes of all frames."""
         return sum(stop - start for start, stop in self.ranges)
 
     def add(self, start: int, size: int) -> None:
@@ -63,7 +63,7 @@ class MpegAudio:
 
 
 def says_its_length(stream: BinaryIO, end: int) -> bool:
-    """Tell whether the first frame gives the length of the file, and nothing lies behind the bytes that it counts.
+    """Return whether the first frame gives the length of the file, and no bytes follow those that it counts.
 
     Args:
         stream: the file.
@@ -79,19 +79,19 @@ def says_its_length(stream: BinaryIO, end: int) -> bool:
 
 
 def scan(stream: BinaryIO, start: int, end: int) -> MpegAudio | None:
-    """Find all frames of a file, or of a stretch of it.
+    """Find all frames of a file or of a stretch of it.
 
     Args:
         stream: the file.
         start: first byte of the stretch.
-        end: its end.
+        end: end of the stretch.
 
     Returns:
-        The frames; None where the stretch is mostly something else.
+        The frames; None where most of the stretch is not MPEG audio.
 
     Raises:
         UtteranceError: parts of the stretch have different rates or channels.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     scanner = _Scanner(stream, end)
     audio = scanner.run(start)
@@ -101,7 +101,7 @@ def scan(stream: BinaryIO, start: int, end: int) -> MpegAudio | None:
 
 
 class _Scanner:
-    """Walks from frame to frame."""
+    """A scanner that moves from frame to frame."""
 
     def __init__(self, stream: BinaryIO, end: int) -> None:
         self._stream, self._end = stream, end
@@ -132,7 +132,7 @@ class _Scanner:
         return audio
 
     def _header(self, head: bytes, place: int) -> FrameHeader | None:
-        """The header of the frame that begins at a place, with its size."""
+        """Return the header of the frame at a place, with its size."""
         header = parse_header(head[:4])
         if header is None or header.size:
             return header
@@ -141,7 +141,7 @@ class _Scanner:
         return replace(header, size=self._free_size + header.padding) if self._free_size else None
 
     def _measured(self, word: bytes, header: FrameHeader, place: int) -> int | None:
-        """The size of frames in free format without padding: the distance to the next frame."""
+        """Return the size of a free-format frame without padding, which is the distance to the next frame."""
         following = _peek(self._stream, place + 4, min(FRAME_LIMIT_BYTES, max(0, self._end - place - 4)))
         at = following.find(word[:2])
         while at >= 0:
@@ -152,7 +152,7 @@ class _Scanner:
         return None
 
     def _locks(self, place: int) -> bool:
-        """Whether several frames of one kind follow each other here, or all up to the end do."""
+        """Return whether several frames of one kind follow each other from a place, or all frames up to the end."""
         kind = None
         for _ in range(_LOCK_FRAMES):
             header = self._header(_peek(self._stream, place, 4), place)
@@ -165,7 +165,7 @@ class _Scanner:
         return True
 
     def _other(self, place: int, header: FrameHeader, audio: MpegAudio) -> int:
-        """Where to go on behind a header of another kind: it is chance, unless frames of that kind follow."""
+        """Return where to continue after a header of another kind, which is random unless such frames follow."""
         if self._locks(place) and place + _LOCK_FRAMES * header.size < self._end:
             before = f"{audio.first.rate:,} Hz and {audio.first.channels} channel(s)"
             raise UtteranceError(
@@ -175,7 +175,7 @@ class _Scanner:
         return place + 1
 
     def _next(self, head: bytes, place: int) -> int:
-        """Where to go on from a place where there is no frame: behind a tag, or where frames follow each other."""
+        """Return where to continue from a place without a frame: after a tag, or at the next sequence of frames."""
         tag = tag_bytes(head)
         if tag:
             self.tag_bytes += min(tag, self._end - place)
@@ -184,7 +184,7 @@ class _Scanner:
 
 
 def _syncs(stream: BinaryIO, start: int, end: int) -> Iterator[int]:
-    """Places where a frame or a tag may begin."""
+    """Yield the places where a frame or a tag may begin."""
     while start < end:
         chunk = _peek(stream, start, min(_CHUNK_BYTES, end - start) + 3)
         at = chunk.find(b"\xff")
@@ -201,7 +201,7 @@ def _peek(stream: BinaryIO, place: int, size: int) -> bytes:
 
 
 def _first_frame(stream: BinaryIO, end: int) -> int:
-    """Where the first frame begins, behind tags."""
+    """Return the place of the first frame, after the tags."""
     place = 0
     while place < end and (tag := tag_bytes(_peek(stream, place, _HEAD_BYTES))):
         place += tag
@@ -209,7 +209,7 @@ def _first_frame(stream: BinaryIO, end: int) -> int:
 
 
 def _without_tags(stream: BinaryIO, end: int) -> int:
-    """Where the tags at the end of a file begin."""
+    """Return the place where the tags at the end of a file begin."""
     if end >= 128 and _peek(stream, end - 128, 3) == b"TAG":
         end -= 128
     footer = _peek(stream, max(0, end - 32), 32)

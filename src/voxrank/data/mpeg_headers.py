@@ -1,4 +1,4 @@
-"""Headers of MPEG audio: frames, the frame that describes a file, and tags.
+"""Parsers of MPEG audio headers: frames, the frame that describes a file, and tags.
 
 Source: ISO/IEC 11172-3 and 13818-3 (frame headers), https://id3.org/id3v2.4.0-structure (tags),
 http://gabriel.mp3-tech.org/mp3infotag.html (Xing and Info frames)
@@ -25,22 +25,22 @@ _V2_BITRATES_KBPS = {
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     3: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-"""The same for MPEG-2 and MPEG-2.5."""
+"""Layer → bit rates of MPEG-2 and MPEG-2.5 by index."""
 _RATES_HZ = (44_100, 48_000, 32_000)
 _HALVINGS = {3: 0, 2: 1, 0: 2}
-"""Version bits of MPEG-1, 2 and 2.5 → how often its sample rates are halved."""
+"""Version bits of MPEG-1, 2 and 2.5 → number of times that the sample rates are halved."""
 
 
 @dataclass(frozen=True)
 class FrameHeader:
-    """The four bytes that begin a frame.
+    """The header of a frame, which has four bytes.
 
     Attributes:
         version: 1, or 2 for MPEG-2 and MPEG-2.5.
         layer: 1, 2 or 3.
-        rate: sample rate.
+        rate: sample rate in Hz.
         channels: 1 or 2.
-        size: bytes of the frame; 0 in free format, where the header does not say.
+        size: bytes of the frame; 0 in free format, where the header does not give it.
         padding: bytes of padding.
     """
 
@@ -53,12 +53,12 @@ class FrameHeader:
 
     @property
     def kind(self) -> tuple[int, int, Hertz, int]:
-        """What all frames of a file share."""
+        """The properties that all frames of a file share."""
         return self.version, self.layer, self.rate, self.channels
 
     @property
     def n_samples(self) -> int:
-        """Samples per channel in the frame."""
+        """The samples per channel in the frame."""
         if self.layer == 1:
             return 384
         return 576 if self.layer == 3 and self.version == 2 else 1152
@@ -66,7 +66,7 @@ class FrameHeader:
 
 @lru_cache(maxsize=1 << 12)
 def parse_header(word: bytes) -> FrameHeader | None:
-    """Parse the first four bytes of a frame. Returns None where they begin no frame.
+    """Parse the first four bytes of a frame. Return None where they are not a frame header.
 
     Example:
         >>> parse_header(bytes.fromhex("fffb9064")).size
@@ -90,11 +90,11 @@ def parse_header(word: bytes) -> FrameHeader | None:
 
 @dataclass(frozen=True)
 class InfoFrame:
-    """What a Xing or Info frame says; None for what it does not say.
+    """The content of a Xing or Info frame; None for values that it does not give.
 
     Attributes:
-        frames: frames of audio in the file.
-        size: bytes of the file, from this frame to the last one.
+        frames: number of audio frames in the file.
+        size: bytes of the file from this frame to the last frame.
     """
 
     frames: int | None
@@ -102,7 +102,7 @@ class InfoFrame:
 
 
 def parse_info(head: bytes, header: FrameHeader) -> InfoFrame | None:
-    """Parse a frame that describes the file and holds no audio. Returns None for a frame of audio.
+    """Parse a frame that describes the file and holds no audio. Return None for a frame of audio.
 
     Args:
         head: the frame's first bytes.
@@ -114,7 +114,7 @@ def parse_info(head: bytes, header: FrameHeader) -> InfoFrame | None:
     side = {(False, False): 32, (True, False): 17, (False, True): 17, (True, True): 9}[mono, old]
     if head[36:40] == b"VBRI":
         return InfoFrame(int.from_bytes(head[50:54], "big") or None, int.from_bytes(head[46:50], "big") or None)
-    for place in (4 + side, 6 + side):  # with a checksum behind the header it is two bytes on
+    for place in (4 + side, 6 + side):  # a checksum after the header shifts it by two bytes
         if head[place : place + 4] in (b"Xing", b"Info"):
             flags = int.from_bytes(head[place + 4 : place + 8], "big")
             numbers = [int.from_bytes(head[place + 8 + i : place + 12 + i], "big") for i in (0, 4)]
@@ -124,7 +124,7 @@ def parse_info(head: bytes, header: FrameHeader) -> InfoFrame | None:
 
 
 def tag_bytes(head: bytes) -> int:
-    """The size of a tag that begins here; 0 where none does."""
+    """Return the size of a tag that begins with these bytes, or 0 where there is no tag."""
     if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 0x80:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         return size + (20 if head[5] & 0x10 else 10)

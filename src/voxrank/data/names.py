@@ -1,4 +1,4 @@
-"""Names in data: one spelling for each, whatever its normal form, and no file that leaves the manifest's folder."""
+"""Names in data: unified spelling for all normal forms, and no paths outside the manifest's folder."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path, PurePath
 from voxrank.errors import UtteranceError
 
 MAX_NAME = 4096
-"""Characters: no system has longer paths."""
+"""Maximum number of characters of a path. No operating system allows more."""
 LISTED_FOLDERS = 1024
-"""Folders whose names are kept, so that a row does not list its folder anew."""
+"""Number of folders whose listing is cached, so that rows do not list the same folder again."""
 INVISIBLE = "\u200b\u200e\u200f\u2060\ufeff\u00ad"
-"""Characters of no width that stray into cells: spaces and marks of direction, joiners, byte order marks."""
+"""Zero-width characters that occur in cells by mistake: spaces, direction marks, joiners, byte order marks."""
 _LAST_SPACE = 0x3000
 _EDGES = INVISIBLE + "".join(filter(str.isspace, map(chr, range(_LAST_SPACE + 1))))
-"""What is no part of a text at its ends."""
+"""Characters that are removed from both ends of a text."""
 
 
 def nfc(text: str) -> str:
-    """Return the text in Unicode normalisation form C, in which names and labels are compared."""
+    """Return the text in Unicode normalisation form C, the form in which names and labels are compared."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -39,18 +39,18 @@ def tidied(text: str) -> str:
 
 
 def name_within(folder: Path, name: str) -> str:
-    """The name of a file as `folder` / name finds it, in one spelling: that of the disk, whatever its normal form.
+    """Return the name of a file as the disk spells it, whatever the normal form in the manifest.
 
-    Backslashes part folders, as in manifests from Windows, unless a file has them. An absolute name is taken as it
-    is: whoever writes one means it. In a relative one, ``..`` is taken out with the name before it, so that it cannot
-    climb over a symbolic link; links themselves are followed.
+    Backslashes separate folders, as in manifests from Windows, unless a file name contains them. An absolute name is
+    not restricted. In a relative name, ``..`` is removed with the name before it, so that it cannot lead out through a
+    symbolic link. Links themselves are followed.
 
     Args:
-        folder: of the manifest.
-        name: as the manifest has it.
+        folder: folder of the manifest.
+        name: name in the manifest.
 
     Raises:
-        UtteranceError: the name is too long, or a relative one leads out of the folder.
+        UtteranceError: the name is too long, or a relative name leads out of the folder.
 
     Example:
         >>> name_within(Path("data"), "./clips/../more/a.wav")
@@ -58,7 +58,7 @@ def name_within(folder: Path, name: str) -> str:
     """
     if len(name) > MAX_NAME:
         raise UtteranceError(f"expected a path of at most {MAX_NAME:,} characters, got {len(name):,}")
-    if "\\" in name and not os.path.exists(folder / name):  # noqa: PTH110, pathlib's raises for odd names
+    if "\\" in name and not os.path.exists(folder / name):  # noqa: PTH110, pathlib raises for invalid names
         name = name.replace("\\", "/")
     pure = PurePath(name)
     if pure.is_absolute() or ".." not in pure.parts:
@@ -72,7 +72,7 @@ def name_within(folder: Path, name: str) -> str:
 
 
 def _spelled(folder: Path, name: PurePath) -> str:
-    """The name of a file below `folder`, or of any file where it is absolute, as the disk spells it."""
+    """Return a name below `folder`, or an absolute name, as the disk spells it."""
     text = name.as_posix()
     if has_one_form(text) or name.is_absolute():
         return _on_disk(text)
@@ -80,19 +80,19 @@ def _spelled(folder: Path, name: PurePath) -> str:
 
 
 def on_disk(path: Path) -> Path:
-    """Return the path as the disk spells it; the path itself where the disk has no such file.
+    """Return the path as the disk spells it, or unchanged where the file does not exist.
 
-    macOS and some archive tools write "é" as "e" and an accent (NFD), and most manifests have one character (NFC). A
-    folder is listed once, and only where a name in it has more than one normal form.
+    macOS and some archive tools write "é" as "e" and an accent (NFD), while most manifests use one character (NFC). A
+    folder is listed once, and only if a name in it has several normal forms.
 
     Args:
-        path: of a file or a folder, in any normal form.
+        path: path of a file or a folder, in any normal form.
     """
     return Path(_on_disk(str(path)))
 
 
 def _on_disk(path: str, start: str = "") -> str:
-    """The same of a path that starts in a folder. It is text, since rows are many and `Path` takes its time."""
+    """Return a path below `start` as the disk spells it. It uses text, since `Path` is slow for many rows."""
     if has_one_form(path):
         return path
     parent, name = os.path.split(path)
@@ -103,14 +103,14 @@ def _on_disk(path: str, start: str = "") -> str:
             names = _listing(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116
             name = names.get(name, names.get(nfc(name), name))
         except (OSError, ValueError):
-            pass  # the file is not there, which is said when it is read
+            pass  # the file is missing, which is reported when it is read
     return os.path.join(parent, name)  # noqa: PTH118
 
 
 @lru_cache(maxsize=LISTED_FOLDERS)
 def _listing(folder: str, _changed_ns: int) -> Mapping[str, str]:
-    """Map each name in a folder that has several normal forms, and its NFC, to the name that the disk has."""
-    names = [name for name in sorted(os.listdir(folder)) if not has_one_form(name)]  # noqa: PTH208, names alone
+    """Map each name with several normal forms in a folder, and its NFC form, to the name on the disk."""
+    names = [name for name in sorted(os.listdir(folder)) if not has_one_form(name)]  # noqa: PTH208, only names are needed
     return {nfc(name): name for name in names} | {name: name for name in names}
 
 
@@ -120,7 +120,7 @@ def has_one_form(text: str) -> bool:
 
 
 def counted(found: Counter[str], shown: int) -> str:
-    """The most frequent names, each with its number, and how many others there are.
+    """List the most frequent names with their counts, and the number of other names.
 
     Example:
         >>> counted(Counter(["a", "b", "a"]), 1)

@@ -1,9 +1,9 @@
-"""Data sets that are Python objects: pandas tables, PyTorch data sets, lists of dicts.
+"""Readers of data sets that are Python objects: pandas tables, PyTorch data sets, lists of dicts.
 
-A table has the columns of a manifest, or a column of samples beside one with their rate. An item of a PyTorch data set
-is a dict with such keys, or a tuple of a waveform, its sample rate and more, whose places `voxrank.data.tuples` names;
-without a rate in the second place, the data set's own ``sample_rate`` holds. Each item is asked for once when labels
-are read, and again when its audio is needed, one at a time: nothing is kept.
+A table has the columns of a manifest, or a column of samples and a column with their rate. An item of a PyTorch data
+set is a dict with such keys, or a tuple of a waveform, its sample rate and more. `voxrank.data.tuples` names the other
+places. Without a rate in the second place, the attribute ``sample_rate`` of the data set applies. Each item is loaded
+once for its labels and again for its audio. Items are loaded one at a time, and none is kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_object(data: Any, request: Request) -> Dataset:
     """Read a pandas DataFrame, a `datasets.Dataset`, a `lhotse.CutSet`, or anything with a length and items.
 
     Raises:
-        DataError: as `read_dataset`; or it is none of these, or has no end.
+        DataError: as `read_dataset`, or the object has another type or no end.
     """
     for module, names, read in _KINDS:
         if any(isinstance(data, kind) for kind in _loaded(module, names)):
@@ -46,7 +46,7 @@ def read_object(data: Any, request: Request) -> Dataset:
 
 
 def _loaded(module: str, names: tuple[str, ...]) -> list[type]:
-    """Classes of a library; none where it is not loaded, since there can be no object of it."""
+    """Return classes of a library; an empty list where it is not imported, since no object can be of its classes."""
     found = sys.modules.get(module)
     return [getattr(found, name) for name in names if hasattr(found, name)]
 
@@ -92,7 +92,7 @@ def _assembled(
             try:
                 item = cells(index)
                 column, content = _audio_of(item, rate)
-            except Exception as error:  # noqa: BLE001  the data set's own
+            except Exception as error:  # noqa: BLE001  the data set may raise any type
                 why = str(error) if isinstance(error, UtteranceError) else f"the data set raised {reason(error)}"
                 skipped.append(Skipped(f"row {index}", shortened(why)))
                 continue
@@ -116,7 +116,7 @@ def _with_names(columns: Mapping[str, Any], places: Places) -> dict[str, Any]:
 
 
 def _audio_of(item: Mapping[str, Any], rate: Hertz | None) -> tuple[str, Content | str]:
-    """The name of the part with the audio, and the audio."""
+    """Return the name of the part with the audio, and the audio."""
     column = next((name for name in AUDIO_NAMES if name in item), None)
     if column is None:
         raise UtteranceError(
@@ -130,4 +130,4 @@ _KINDS: tuple[tuple[str, tuple[str, ...], Callable[[Any, Request], Dataset]], ..
     ("datasets", ("Dataset", "DatasetDict", "IterableDataset", "IterableDatasetDict"), read_datasets_object),
     ("lhotse", ("CutSet",), read_cut_set),
 )
-"""Module, classes, reader."""
+"""Module, names of classes, and reader."""

@@ -1,4 +1,4 @@
-"""Work that may never end: waited for so long, then left alone."""
+"""Timeouts for functions that may never return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class _Worker(Thread):
-    """Calls functions, one after another until None, in a thread that does not keep the process from ending."""
+    """A daemon thread that calls functions one after another until it receives None."""
 
     def __init__(self) -> None:
         super().__init__(name="voxrank-patience", daemon=True)
@@ -25,14 +25,14 @@ class _Worker(Thread):
         while (function := self.functions.get()) is not None:
             try:
                 outcome: tuple[Any, BaseException | None] = (function(), None)
-            except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+            except BaseException as error:  # noqa: BLE001  raised again in the waiting thread
                 outcome = (None, error)
             self.outcomes.put(outcome)
-            del function, outcome  # which may be large
+            del function, outcome  # they may hold large objects
 
 
 class _Hand:
-    """A worker of the thread that waits for it, which ends with that thread: to start one for each call is slow."""
+    """A worker that belongs to the waiting thread and ends with it, since starting a worker for each call is slow."""
 
     def __init__(self) -> None:
         self.worker = _Worker()
@@ -42,7 +42,7 @@ class _Hand:
         self.worker.functions.put(None)
 
     def call(self, limit: Seconds, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        """What a function returned, and what it raised."""
+        """Return the result of a function and the exception that it raised."""
         self.worker.functions.put(function)
         return self.worker.outcomes.get(timeout=limit)
 
@@ -54,24 +54,24 @@ def _forget() -> None:
     _here.__dict__.clear()
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
+if hasattr(os, "register_at_fork"):  # threads do not exist in a forked child
     os.register_at_fork(after_in_child=_forget)
 
 
 def within(limit: Seconds, function: Callable[[], Result]) -> Result:
-    """What a function returns, or raises, where it does so in time.
+    """Call a function with a timeout. Return its result, or raise its exception.
 
-    A function that reads from a disk that does not answer cannot be stopped: it is left in its thread, which holds
-    what it has until the process ends.
+    A function that reads from a disk that does not respond cannot be stopped. It stays in its thread, and keeps its
+    objects, until the process ends.
 
     Args:
-        limit: how long it may take.
-        function: takes nothing.
+        limit: timeout in seconds.
+        function: function without arguments.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: the function takes longer than the timeout.
     """
-    hand = _here.__dict__.pop("hand", None) or _Hand()  # not there for another call until this one has its outcome
+    hand = _here.__dict__.pop("hand", None) or _Hand()  # no other call can use it before this call ends
     try:
         result, error = hand.call(limit, function)
     except Empty:

@@ -1,4 +1,4 @@
-"""Parts of a file that libsndfile reads as files: stretches of it, and bytes that replace a wrong size."""
+"""Parts of a file that libsndfile reads as separate files: stretches, and bytes that replace a wrong size."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from voxrank.data.mpeg_headers import Range
 from voxrank.errors import UtteranceError
 
 Piece = bytes | Range
-"""Bytes that stand in for some of the file's, or a stretch of the file."""
+"""Bytes that replace some of the file's bytes, or a stretch of the file."""
 
 MAX_LINKS = 1000
-"""Maximum number of files that follow each other in one."""
+"""Maximum number of files that are appended to each other in one file."""
 LOST_FRAMES = 2
-"""Frames that an MP3 may lack of what its header says: the last one is often cut off."""
+"""Number of frames that an MP3 may lack compared with its header, since the last frame is often cut off."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What libsndfile reads as one audio file.
+    """A part of a file that libsndfile reads as one audio file.
 
     Attributes:
-        pieces: what it is made of, in order.
-        n_samples: samples per channel; None where libsndfile counts them rightly.
-        tail: bytes of zeros at its end, so that libsndfile expects no less audio than there is.
+        pieces: pieces of the part, in order.
+        n_samples: samples per channel; None where libsndfile counts them correctly.
+        tail: number of zero bytes at the end, so that libsndfile expects at least as much audio as there is.
     """
 
     pieces: tuple[Piece, ...]
@@ -40,11 +40,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the audio of a file is.
+    """The location of the audio in a file.
 
     Attributes:
-        parts: read one after another.
-        claimed: how many times more audio the header promises than the file holds.
+        parts: parts of the file, read one after another.
+        claimed: ratio of the audio that the header promises to the audio in the file.
     """
 
     parts: tuple[Part, ...]
@@ -52,11 +52,11 @@ class Layout:
 
 
 class PiecedStream:
-    """The pieces of a part, as libsndfile reads a file.
+    """A stream of the pieces of a part, which libsndfile reads as a file.
 
     Args:
-        stream: the file that pieces are stretches of.
-        part: the pieces.
+        stream: file with the stretches.
+        part: part to read.
     """
 
     def __init__(self, stream: BinaryIO, part: Part) -> None:
@@ -67,16 +67,16 @@ class PiecedStream:
         self._at = 0
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """As a file."""
+        """Move to a position, as in a file."""
         self._at = max(0, (0, self._at, self._size)[whence] + offset)
         return self._at
 
     def tell(self) -> int:
-        """As a file."""
+        """Return the position, as in a file."""
         return self._at
 
     def read(self, size: int) -> bytes:
-        """As a file; behind the pieces are zeros."""
+        """Read bytes, as from a file. Zeros follow the pieces."""
         parts: list[bytes] = []
         left = min(size, self._size - self._at)
         while left > 0:
@@ -89,7 +89,7 @@ class PiecedStream:
         return b"".join(parts)
 
     def _piece(self, size: int) -> bytes:
-        """Some of the bytes at the present place."""
+        """Return up to `size` bytes at the current position."""
         if self._at >= self._starts[-1]:
             return bytes(size)
         index = bisect_right(self._starts, self._at) - 1
@@ -101,12 +101,12 @@ class PiecedStream:
         return self._stream.read(min(size, left))
 
     def write(self, _data: bytes) -> int:
-        """Never called: files are opened to be read."""
+        """Return 0. The method is never called, since files are opened for reading."""
         return 0
 
 
 def mpeg_parts(audio: MpegAudio) -> Layout:
-    """Lay out the frames of audio alone, with a tail: libsndfile guesses from the bytes how many frames there are."""
+    """Return a layout of the audio frames with a tail, since libsndfile guesses the number of frames from the bytes."""
     promised = 0 if audio.info is None or audio.info.frames is None else audio.info.frames
     claimed = promised / audio.frames if promised > audio.frames + LOST_FRAMES else 1.0
     tail = audio.longest * (audio.frames + 4) - audio.size
@@ -114,7 +114,7 @@ def mpeg_parts(audio: MpegAudio) -> Layout:
 
 
 def chained(stream: BinaryIO, starts: Sequence[int], size: int, what: str) -> Layout:
-    """Lay out files that follow each other in one."""
+    """Return the layout of files that are appended to each other in one file."""
     if len(starts) > MAX_LINKS:
         raise UtteranceError(f"expected at most {MAX_LINKS:,} {what} in one, got {len(starts):,}")
     parts: list[Part] = []

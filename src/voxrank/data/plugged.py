@@ -1,4 +1,4 @@
-"""Readers of other packages: asked for by name, ``NAME:PATH``, or where no reader of voxrank's own knows the data."""
+"""Readers of other packages, used by name (``NAME:PATH``) or where no built-in reader recognises the data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from voxrank.errors import DataError, VoxrankError, reason
 
 
 def named_format(source: str) -> tuple[Format, str] | None:
-    """The format that a name begins with, and the rest of the name; None where it begins with none.
+    """Return the format that a name begins with, and the rest of the name; None where it begins with no format.
 
-    What begins with ``hf://`` is voxrank's own, whatever a plug-in is called.
+    ``hf://`` always means the built-in reader, whatever the names of plug-ins.
 
     Raises:
-        PluginError: it is a plug-in's, which cannot be used.
+        PluginError: the format belongs to a plug-in that cannot be used.
     """
     name, colon, rest = source.partition(":")
     if not colon or source.startswith(SCHEME) or name not in plugin_names("readers"):
@@ -28,10 +28,10 @@ def named_format(source: str) -> tuple[Format, str] | None:
 
 
 def plugged_format(source: str) -> tuple[Format | None, str]:
-    """The format of a plug-in that a name is of, for one that no other reader knows.
+    """Return the plug-in format of data that no built-in reader recognises.
 
     Returns:
-        The format, None where there is none; and what kept plug-ins from being asked, or nothing.
+        The format, or None where there is none; and the reasons why plug-ins could not be tried, or empty text.
     """
     faults: list[str] = []
     for plugin in plugins("readers"):
@@ -41,7 +41,7 @@ def plugged_format(source: str) -> tuple[Format | None, str]:
                 return form, ""
         except PluginError as error:
             faults.append(str(error))
-        except Exception as error:  # noqa: BLE001, of any kind in code of others
+        except Exception as error:  # noqa: BLE001, other code may raise any type
             faults.append(f"the plug-in {plugin.name!r} of {plugin.origin} failed to look at it ({reason(error)})")
     return None, "; ".join(faults)
 

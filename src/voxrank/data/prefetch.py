@@ -1,4 +1,4 @@
-"""Work done ahead in threads: decoders keep the encoder fed, and hold only a few results."""
+"""Prefetching in threads: decoders run ahead of the encoder and hold only a few results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Result = TypeVar("Result")
 def prefetch(
     items: Iterable[Item], function: Callable[[Item], Result], *, threads: int, ahead: int
 ) -> Generator[tuple[Item, Result], None, None]:
-    """Yield ``(item, function(item))`` in order, computed in threads at most `ahead` items early.
+    """Yield ``(item, function(item))`` in order. Threads compute results at most `ahead` items early.
 
-    An exception of `function` is raised where its item's turn comes. When the generator is closed, or the consumer
-    fails, items not yet begun are dropped and the threads end.
+    An exception of `function` is raised in the place of its result. When the generator is closed, or the consumer
+    fails, pending items are dropped and the threads end.
 
     Args:
-        items: taken one by one, as room appears.
-        function: run in a thread; should let go of the GIL where it works (decoding and resampling do).
-        threads: how many at once.
-        ahead: results waiting or in the making, besides the one in use.
+        items: items, which are taken one by one.
+        function: function to call in a thread. It should release the GIL, as decoding and resampling do.
+        threads: number of threads.
+        ahead: maximum number of results that are ready or in progress, besides the result in use.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="voxrank-prefetch")
     source = iter(items)

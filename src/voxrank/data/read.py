@@ -1,4 +1,4 @@
-"""A path, a name or an object → `Dataset`: picks the reader for its format."""
+"""The entry point for reading data: selects the reader for a path, a name or an object."""
 
 from __future__ import annotations
 
@@ -37,32 +37,37 @@ def read_dataset(
     tier: str | None = None,
     besides: Sequence[str] = (),
 ) -> Dataset:
-    """Read labelled speech: rows and labels only, no audio.
+    """Read labelled speech. Only rows and labels are read, no audio.
 
-    Columns: ``path`` (or ``audio_filepath``, ``file``, ``audio``), relative to the manifest's folder; ``label``
-    (class), ``labels`` (any number of them), ``value`` (number), ``segments`` (a TextGrid, CTM, RTTM, Audacity or JSON
-    file, or a JSON list) or ``text`` (transcript), the first of these that is there; optionally ``start`` (or
-    ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``, ``language``, ``split``. In data
-    that other tools wrote, columns with other usual names stand for these (`voxrank.data.columns`), and
-    `Dataset.notes` says which. It also says which other names of splits, times and folders were taken for what.
+    A manifest has these columns:
+
+    - ``path`` (or ``audio_filepath``, ``file``, ``audio``): the audio file, relative to the manifest's folder.
+    - The target, the first of these columns that exists: ``label`` (class), ``labels`` (any number of classes),
+      ``value`` (number), ``segments`` (a TextGrid, CTM, RTTM, Audacity or JSON file, or a JSON list) or ``text``
+      (transcript).
+    - Optionally ``start`` (or ``offset``) and ``end`` (or ``duration``, after a start) in seconds, ``speaker``,
+      ``language`` and ``split``.
+
+    In data from other tools, columns with other usual names replace these (`voxrank.data.columns`). `Dataset.notes`
+    lists such columns, and how names of splits, times and folders were interpreted.
 
     Args:
         data: a manifest (.csv, .tsv, .jsonl, .ndjson, .jsonl.gz, NeMo's .json), a folder of class folders, a Kaldi
             data folder, a file of Lhotse cuts, tar shards (WebDataset), a Hugging Face data set (saved folder or hub
             id); or an object: a pandas DataFrame, a PyTorch data set, a `datasets.Dataset`, a `lhotse.CutSet`.
-        target: another column to predict: ``value`` as numbers, any other as classes.
-        split: rows to take, several splits joined by "+"; "all" for every row. By default those of ``train``, else of
-            splits whose names mean training data; test rows only where there are no others (`voxrank.data.splits`).
-        segments: a file that says what is heard when in all recordings, or a folder, with folders below it, with a file
-            for each; in place of a column. `voxrank.data.recording_keys` says under which names a recording is found.
-        tier: of TextGrid and JSON files and of Lhotse's alignments; by default "phones", or the only one.
+        target: another column to predict: ``value`` as numbers, any other column as classes.
+        split: split to read, or several joined by "+"; "all" for every row. By default ``train``, else splits whose
+            names mean training data. Test rows are read only where there are no other rows (`voxrank.data.splits`).
+        segments: a file with the timed segments of all recordings, or a folder with a file for each recording, at any
+            depth. It replaces the column. `voxrank.data.recording_keys` describes how names are matched.
+        tier: tier of TextGrid and JSON files and of Lhotse's alignments; by default "phones", or the only tier.
         besides: other columns to keep, such as "speaker" and "gender" (`Utterance.others`).
 
     Returns:
-        The usable utterances; the others are in `Dataset.skipped` with reasons.
+        The usable utterances. `Dataset.skipped` holds the others, with reasons.
 
     Raises:
-        DataError: the data, its format, its columns or all of its rows are unusable.
+        DataError: the data, the format, the columns or all rows are unusable.
     """
     given = None if segments is None else on_disk(Path(segments))
     if given is not None and not given.exists():
@@ -72,7 +77,7 @@ def read_dataset(
 
 
 def read_unlabelled(data: Any) -> Dataset:
-    """Read speech whose labels do not matter, all of its rows: as `read_dataset`, with or without labels.
+    """Read all rows of a data set, whether they have labels or not. The formats are those of `read_dataset`.
 
     Raises:
         DataError: as `read_dataset`.
@@ -108,7 +113,10 @@ def _read(data: Any, request: Request) -> Dataset:
 
 
 def _first_line_not_utf8(source: Path) -> int:
-    """Counted from 1; the decoder itself knows no more than its place in a buffer. 0 where it is not one plain file."""
+    """Return the number of the first line that is not UTF-8, from 1; 0 where the source is not an uncompressed file.
+
+    The decoder only reports a place in its buffer.
+    """
     if not source.is_file() or source.suffix.lower() == ".gz":
         return 0
     decoder = getincrementaldecoder("utf-8")()
@@ -123,11 +131,11 @@ def _first_line_not_utf8(source: Path) -> int:
 
 
 def _unknown(source: Path, faults: str) -> DataError:
-    """What to say of data that no reader knows.
+    """Return the error for data that no reader recognises.
 
     Args:
-        source: its name.
-        faults: what kept plug-ins from being asked.
+        source: path of the data.
+        faults: reasons why plug-ins could not be tried.
     """
     more = f"; {faults}" if faults else ""
     if not source.exists():
@@ -147,14 +155,14 @@ def _ends(*suffixes: str) -> Callable[[str], bool]:
 
 
 def _is_json(source: str) -> bool:
-    """NeMo's manifests are lines of JSON, whatever they are called."""
+    """Return whether a .json file is a NeMo manifest, which has one JSON object per line."""
     return source.lower().endswith(".json") and bool(first_object(Path(source)))
 
 
 def _manifest(read: Callable[[Path, Request], Dataset]) -> Callable[[str, Request], Dataset]:
     def checked(source: str, request: Request) -> Dataset:
         path = Path(source)
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a pipe would block
             raise DataError(f"{source}: expected a manifest, got a device; give a file")
         if path.stat().st_size == 0:
             raise DataError(f"{source}: expected a manifest, got an empty file")

@@ -1,4 +1,4 @@
-"""A file, or audio that is no file, open for reading: its rate, its channels, and any stretch of its samples."""
+"""An open recording, from a file or another source: its rate, its channels, and any stretch of its samples."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ from voxrank.data.utterance import Utterance
 from voxrank.errors import UtteranceError
 
 Samples = NDArray[np.float32]
-"""(n, channels)."""
+"""Samples of shape (n, channels)."""
 Value = TypeVar("Value")
 
 _SIZES = re.compile(r"(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)")
 _FRAMES = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
-"""What libsndfile writes into its log of WAV, AIFF, 8SVX, AU, W64 and RF64 files that were cut short."""
+"""Message in libsndfile's log on WAV, AIFF, 8SVX, AU, W64 and RF64 files that were cut short."""
 _SPHERE_COUNT = re.compile(rb"^sample_count -i (\d+)$", re.MULTILINE)
 """The number of samples per channel in the header of a NIST SPHERE file."""
 
 LEADS_S: dict[str, Seconds] = {"MPEG_LAYER_III": 1.0, "MPEG_LAYER_II": 1.0, "MPEG_LAYER_I": 1.0, "OPUS": 1.0}
-"""Subtype → how much is decoded and thrown away after a seek: such frames depend on those before them."""
+"""Subtype → audio that is decoded and discarded after a seek, since frames depend on earlier frames."""
 SEQUENTIAL_SUBTYPES = ("DWVW_12", "DWVW_16", "DWVW_24")
-"""Codings in which libsndfile says that it can seek, and cannot. Such files are decoded from their beginning."""
+"""Codings where libsndfile reports seeking but does not support it. Such files are decoded from the beginning."""
 SKIPPED_SAMPLES = 1 << 20
-"""Samples of all channels that are decoded at once on the way to a stretch of a file that has no seeking."""
+"""Number of samples, of all channels, that are decoded at once to skip to a stretch in a file without seeking."""
 REMEMBERED = 4096
-"""Files whose layout is remembered, so that it is looked for once."""
+"""Number of files whose layout is cached."""
 
 
 class Memory(Generic[Value]):
-    """What was found out about files, the most recent ones; forgotten where a file changes."""
+    """A cache of values per file, for the most recent files. An entry becomes invalid when its file changes."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size, self._lock = size, Lock()
         self._values: OrderedDict[tuple[str, Any], Value] = OrderedDict()
 
     def get(self, place: Path | AudioSource) -> tuple[bool, Value | None]:
-        """Whether something is known of a file, and what."""
+        """Return whether a file has an entry, and its value."""
         key = self._key(place)
         with self._lock:
             if key not in self._values:
@@ -64,9 +64,9 @@ class Memory(Generic[Value]):
             return True, self._values[key]
 
     def put(self, place: Path | AudioSource, value: Value) -> None:
-        """Remember what is known of a file."""
+        """Store the value of a file."""
         if not isinstance(place, Path) and not is_dataclass(place):
-            return  # nothing is known of how it shows what it is
+            return  # without a stamp, changes cannot be noticed
         with self._lock:
             self._values[self._key(place)] = value
             if len(self._values) > self._size:
@@ -74,20 +74,20 @@ class Memory(Generic[Value]):
 
     @staticmethod
     def _key(place: Path | AudioSource) -> tuple[str, Any]:
-        return repr(place), stamp_of(place)  # by name: an object would be kept in memory with all that it holds
+        return repr(place), stamp_of(place)  # a name, since a key with the object would keep it in memory
 
 
 _LAYOUTS: Memory[Layout | None] = Memory()
 
 
 class Recording:
-    """An open file.
+    """An open audio file.
 
     Attributes:
-        rate: in Hz.
-        channels: how many.
+        rate: sample rate in Hz.
+        channels: number of channels.
         n_samples: samples per channel that the file holds.
-        claimed: how many times more audio the header promises than the file holds.
+        claimed: ratio of the audio that the header promises to the audio in the file.
     """
 
     def __init__(
@@ -110,24 +110,24 @@ class Recording:
 
     @cached_property
     def _seeks(self) -> bool:
-        """Whether libsndfile can seek in the file."""
+        """True if libsndfile can seek in the file."""
         return bool(self._first.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
 
     @property
     def seconds(self) -> Seconds:
-        """How long the recording is."""
+        """The length of the recording in seconds."""
         seconds: float = self.n_samples / self.rate
         return seconds
 
     def read(self, start: int, count: int) -> Samples:
-        """Decode a stretch.
+        """Decode a stretch of the recording.
 
         Args:
             start: first sample.
             count: samples per channel.
 
         Returns:
-            (n, channels), n less than `count` where the file ends early or is damaged.
+            Samples (n, channels), with n below `count` where the file ends early or is damaged.
         """
         if len(self._lengths) == 1:
             return self._read_part(0, start, count)
@@ -143,7 +143,7 @@ class Recording:
     def _read_part(self, index: int, start: int, count: int) -> Samples:
         file = self._file(index)
         if not self._seeks:
-            file.seekable = lambda: False  # else soundfile seeks after each read
+            file.seekable = lambda: False  # otherwise soundfile seeks after each read
             _skip(file, start)
             rest: Samples = file.read(count, dtype="float32", always_2d=True)
             return rest
@@ -155,7 +155,7 @@ class Recording:
         return samples[lead:]
 
     def _file(self, index: int) -> soundfile.SoundFile:
-        """A part, open; at its beginning where it cannot seek."""
+        """Return an open part, at its beginning where it cannot seek."""
         if index == 0 and (self._seeks or not self._used):
             self._used = self._used or not self._seeks
             return self._first
@@ -163,7 +163,7 @@ class Recording:
 
 
 def _skip(file: soundfile.SoundFile, count: int) -> None:
-    """Decode samples and throw them away."""
+    """Decode samples and discard them."""
     block = max(1, SKIPPED_SAMPLES // file.channels)
     while count > 0:
         got = len(file.read(min(block, count), dtype="float32", always_2d=True))
@@ -173,12 +173,12 @@ def _skip(file: soundfile.SoundFile, count: int) -> None:
 
 
 def _sound(raw: BinaryIO | FileIO, layout: Layout | None, index: int = 0) -> soundfile.SoundFile:
-    """The view that libsndfile has of a file, or of a part of it."""
+    """Open a file, or a part of it, with libsndfile."""
     raw.seek(0)
     if layout is not None:
         return soundfile.SoundFile(PiecedStream(raw, layout.parts[index]), closefd=False)
     if isinstance(raw, FileIO) and os.name == "posix":
-        return soundfile.SoundFile(raw.fileno(), closefd=False)  # read without the GIL; Windows has other descriptors
+        return soundfile.SoundFile(raw.fileno(), closefd=False)  # releases the GIL; Windows has other descriptors
     return soundfile.SoundFile(raw, closefd=False)
 
 
@@ -187,7 +187,7 @@ def open_recording(utterance: Utterance) -> Iterator[Recording]:
     """Open the audio of an utterance.
 
     Raises:
-        UtteranceError: there is no file, or it is no audio that can be read.
+        UtteranceError: the file is missing, or is not readable audio.
     """
     try:
         with ExitStack() as stack:
@@ -214,7 +214,7 @@ def open_recording(utterance: Utterance) -> Iterator[Recording]:
 
 def _plain_file(stack: ExitStack, path: Path) -> FileIO:
     about = path.stat()
-    if not S_ISREG(about.st_mode):  # a pipe would be waited for
+    if not S_ISREG(about.st_mode):  # reading a pipe would block
         raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
     if about.st_size == 0:
         raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
@@ -233,7 +233,7 @@ def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSour
         if find is not None or (layout := _remembered(raw, place, size, hidden_mpeg_layout)) is None:
             raise
         raw = _buffered(stack, raw, place, layout)
-        file = stack.enter_context(_sound(raw, layout))  # MPEG audio behind something else
+        file = stack.enter_context(_sound(raw, layout))  # MPEG audio after other data
     recording = Recording(stack, file, raw, layout)
     if head[:7] == b"NIST_1A" and (count := _SPHERE_COUNT.search(head)) is not None:
         recording.claimed = max(1.0, int(count[1]) / max(1, file.frames))
@@ -241,7 +241,7 @@ def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSour
 
 
 def _remembered(raw: BinaryIO | FileIO, place: Path | AudioSource, size: int, find: FindLayout) -> Layout | None:
-    """The layout of a file, looked for once."""
+    """Return the layout of a file, from the cache if possible."""
     known, layout = _LAYOUTS.get(place)
     if not known:
         with ExitStack() as stack:
@@ -254,12 +254,12 @@ def _remembered(raw: BinaryIO | FileIO, place: Path | AudioSource, size: int, fi
 def _buffered(
     stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSource, layout: Layout | None
 ) -> BinaryIO | FileIO:
-    """A stream for many small reads, which the pieces of a layout take."""
+    """Return a buffered stream where a layout needs many small reads."""
     return raw if layout is None or not isinstance(place, Path) else stack.enter_context(place.open("rb"))
 
 
 class _Stream:
-    """What libsndfile calls to read a stream: an error cannot pass through it, and is kept until it returns."""
+    """A stream that libsndfile reads. It stores errors, which cannot pass libsndfile, until the call returns."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -274,22 +274,22 @@ class _Stream:
             return b""
 
     def write(self, _data: bytes) -> int:
-        """Never called: files are opened to be read."""
+        """Return 0. The method is never called, since files are opened for reading."""
         return 0
 
     def refuse(self) -> None:
-        """Raise what went wrong."""
+        """Raise the stored error."""
         if self._error is not None:
             raise self._error
 
 
 def _plain(error: Exception) -> str:
-    """Libsndfile's own words, without the name of the stream it was given."""
+    """Return the message of libsndfile without the name of the stream."""
     return str(getattr(error, "error_string", error)).strip().rstrip(".")
 
 
 def _claimed(log: str) -> float:
-    """How many times more audio the header says there is than the file holds, as libsndfile notes in its log.
+    """Return the ratio of the audio that the header promises to the audio in the file, from libsndfile's log.
 
     Example:
         >>> _claimed("data : 16000 (should be 4000)")

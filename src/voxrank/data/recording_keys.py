@@ -1,8 +1,8 @@
-"""Keys under which recordings and the names of segments are compared.
+"""Keys for matching recordings with the names of segments.
 
-A recording is known by its whole path, by the end of its path from any folder on, by its bare name, and by the ids of
-its rows; with and without the ending. Its folders may be joined by ``__``, ``-`` or ``_``; and what is spelled in
-another case, or joined in another way, is compared last.
+A recording has keys for its whole path, for the end of its path from any folder on, for its bare name, and for the ids
+of its rows, with and without the ending. Folders may be joined by ``__``, ``-`` or ``_``. Names with another letter
+case, or joined in another way, are compared last.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from voxrank.data.endings import audio_suffixes
 from voxrank.data.names import nfc
 
 MAX_FOLDERS = 12
-"""Parts of a path, from its end, that are compared."""
+"""Maximum number of parts of a path, from its end, that are compared."""
 
 
 Kind = Literal["whole", "end", "joined", "loose"]
-"""How much of a name a key compares: all of it, its end, an end with joined folders, an end spelled in any way."""
+"""Part of a name that a key compares: all of it, its end, an end with joined folders, an end in any spelling."""
 Key = tuple[Kind, str]
 
 RECORDING_COLUMNS = ("recording", "recording_id", "file_id")
-"""Columns that name the recording of a row."""
+"""Columns with the name of a row's recording."""
 UTTERANCE_COLUMNS = ("utterance_id", "utt_id", "uttid", "utt", "utterance", "id")
-"""Columns that name the utterance of a row. Times under such a name are counted from the utterance's start."""
+"""Columns with the name of a row's utterance. Times under such a name are relative to the utterance's start."""
 _FOLDER_JOINTS = ("__", "-", "_")
 _JOINTS = re.compile(r"[\s_\-/]+")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingNames:
-    """What a recording is called in a row of the data.
+    """The names of a recording in a row of the data.
 
     Attributes:
-        path: of the audio, with slashes, as the row has it.
-        recording_ids: of the recording.
-        utterance_ids: of the utterance, which may be a stretch of the recording.
+        path: path of the audio in the row, with slashes.
+        recording_ids: ids of the recording.
+        utterance_ids: ids of the utterance, which may be a stretch of the recording.
     """
 
     path: str
@@ -49,7 +49,7 @@ class RecordingNames:
 
     @classmethod
     def of(cls, path: str, columns: Mapping[str, object], row_id: str | None) -> RecordingNames:
-        """Return the names that a row gives.
+        """Return the names in a row.
 
         Args:
             path: cell with the audio.
@@ -57,17 +57,17 @@ class RecordingNames:
             row_id: id that the reader gave to the row.
         """
         ids = () if row_id is None else (row_id,)
-        more = tuple(cell for cell in _cells(columns, UTTERANCE_COLUMNS) if not cell.isdecimal())  # numbers of rows
+        more = tuple(cell for cell in _cells(columns, UTTERANCE_COLUMNS) if not cell.isdecimal())  # without row numbers
         return cls(_plain(path), _cells(columns, RECORDING_COLUMNS), (*ids, *more))
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the recording and of the utterance."""
+        """The ids of the recording and of the utterance."""
         return (*self.recording_ids, *self.utterance_ids)
 
 
 def _plain(path: str) -> str:
-    """Return a path in one spelling."""
+    """Return a path in a unified spelling."""
     slashed = path.replace("\\", "/")
     is_plain = "//" not in slashed and "/." not in slashed and not slashed.startswith(".")
     return slashed if is_plain else normpath(slashed)
@@ -79,11 +79,11 @@ def _cells(columns: Mapping[str, object], names: Sequence[str]) -> tuple[str, ..
 
 
 def exact_keys_of_name(name: str, outer: str | None) -> Iterator[Key]:
-    """Yield keys of a name of segments, with and without the ending of an audio file.
+    """Yield the keys of a name of segments, with and without the ending of an audio file.
 
     Args:
-        name: slashes or backslashes part its folders; ``%20`` and the like stand for characters.
-        outer: name of a folder in which it may lie.
+        name: name with slashes or backslashes between folders; escapes such as ``%20`` are decoded.
+        outer: name of a folder that may contain it.
     """
     for form, parts in _forms(name):
         if form is name:
@@ -92,18 +92,18 @@ def exact_keys_of_name(name: str, outer: str | None) -> Iterator[Key]:
 
 
 def loose_keys_of_name(name: str, outer: str | None) -> Iterator[Key]:
-    """Yield keys under which a name of segments is compared last. Arguments as `exact_keys_of_name`."""
+    """Yield the keys of a name of segments that are compared last. Arguments as `exact_keys_of_name`."""
     for _, parts in _forms(name):
         yield from (("loose", _loose(end)) for end in _ends(parts, outer))
 
 
 def exact_keys_of_path(path: str, place: str, depth: int) -> Iterator[Key]:
-    """Yield keys of a recording, those that say most first.
+    """Yield the keys of a recording, most specific first.
 
     Args:
-        path: of the audio, as the data have it.
-        place: the same, absolute.
-        depth: parts of the path that are compared.
+        path: path of the audio in the data.
+        place: absolute path of the audio.
+        depth: number of parts of the path that are compared.
     """
     whole = [nfc(path).strip("/"), nfc(place).strip("/")]
     yield from (("whole", name) for name in whole)
@@ -115,7 +115,7 @@ def exact_keys_of_path(path: str, place: str, depth: int) -> Iterator[Key]:
 
 
 def loose_keys_of_path(place: str, depth: int) -> Iterator[Key]:
-    """Yield keys under which a recording is compared last. Arguments as `exact_keys_of_path`."""
+    """Yield the keys of a recording that are compared last. Arguments as `exact_keys_of_path`."""
     bare = _bare(nfc(place).strip("/")).split("/")
     counts = range(min(depth, len(bare)), 0, -1)
     for count in counts[:-1]:
@@ -124,14 +124,14 @@ def loose_keys_of_path(place: str, depth: int) -> Iterator[Key]:
 
 
 def exact_keys_of_id(one: str) -> Iterator[Key]:
-    """Yield keys of an id of a recording or an utterance."""
+    """Yield the keys of an id of a recording or an utterance."""
     name = nfc(one).strip("/")
     yield "whole", name
     yield "end", name
 
 
 def loose_keys_of_id(one: str) -> Iterator[Key]:
-    """Yield keys under which an id is compared last."""
+    """Yield the keys of an id that are compared last."""
     yield "loose", _loose(nfc(one))
 
 
@@ -141,7 +141,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def _forms(name: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield a name, and what it says without escapes, each with its parts, with and without the audio's ending."""
+    """Yield a name and its decoded form, each with its parts, with and without the ending of an audio file."""
     for form in (name, unquote(name)) if "%" in name else (name,):
         parts = parts_of(form)
         if parts:
@@ -162,7 +162,7 @@ def _loose(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """Return a path without its ending, whatever that is."""
+    """Return a path without any ending."""
     folders, slash, last = name.rpartition("/")
     stem, dot, _ = last.rpartition(".")
     return f"{folders}{slash}{stem}" if dot and stem else name

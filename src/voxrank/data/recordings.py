@@ -1,7 +1,7 @@
-"""Which recording of the data a name in a file, or in a folder, of segments stands for.
+"""An index that matches names in a segment file, or in a folder of them, with the recordings of the data.
 
-Names are compared by `voxrank.data.recording_keys`. A name that may stand for two recordings stands for none of them,
-unless it is the whole path of one.
+Names are compared by `voxrank.data.recording_keys`. A name that may mean two recordings matches neither of them, unless
+it is the whole path of one of them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ SHOWN_NAMES = 3
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What was found for a recording.
+    """The name that matches a recording.
 
     Attributes:
-        name: in the file or folder of segments.
-        by_utterance: whether it is the utterance's name, and not the recording's.
+        name: name in the file or folder of segments.
+        by_utterance: whether it is the name of the utterance rather than of the recording.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A name that matches a recording.
+    """A candidate for a match.
 
     Attributes:
-        name: in the file or folder of segments; None where it is refused.
-        whole: whether it is the whole path of the recording.
-        refusal: why it is refused.
+        name: name in the file or folder of segments; None where it is refused.
+        whole: whether the name is the whole path of the recording.
+        refusal: reason for the refusal.
     """
 
     name: str | None
@@ -61,10 +61,10 @@ class _Hit:
 
 
 class _Table:
-    """Values by key; of each key the first two that differ.
+    """A table of values by key. For each key, it keeps the first two that differ.
 
     Attributes:
-        depth: parts of the longest key.
+        depth: number of parts of the longest key.
     """
 
     def __init__(self) -> None:
@@ -88,14 +88,14 @@ class _Table:
 
 
 class RecordingIndex:
-    """Finds the name of each recording among those in a file or folder of segments, without going through all of them.
+    """An index that finds the name of a recording in a file or folder of segments without a full search.
 
     Args:
-        names: of the segments; slashes part folders.
-        recordings: all recordings of the data to which the segments may belong.
-        folder: where relative paths of recordings start.
-        place: file or folder with the segments. Its name without the ending may be that of the recordings' folder, as
-            in ``speaker1.ctm``.
+        names: names of the segments, with slashes between folders.
+        recordings: all recordings of the data that the segments may belong to.
+        folder: folder that paths of recordings are relative to.
+        place: file or folder with the segments. Its name without the ending may be the name of the recordings' folder,
+            as in ``speaker1.ctm``.
     """
 
     def __init__(self, names: Iterable[str], recordings: Iterable[RecordingNames], folder: Path, place: Path) -> None:
@@ -114,13 +114,13 @@ class RecordingIndex:
                 self._claims.add(("whole", hit.name), self._place(recording.path))
 
     def find(self, recording: RecordingNames) -> Match | None:
-        """Return the name of a recording; None where there is none.
+        """Return the name of a recording, or None where there is none.
 
         Args:
-            recording: one of those of the data.
+            recording: recording of the data.
 
         Raises:
-            UtteranceError: several names may stand for the recording, or its name for several recordings.
+            UtteranceError: several names may mean the recording, or its name may mean several recordings.
         """
         hit = self._hit(recording)
         if hit is None:
@@ -134,10 +134,10 @@ class RecordingIndex:
         return Match(hit.name, by_utterance=not _is_good(by_path) and not self._by_ids(recording.recording_ids))
 
     def unknown(self, recording: RecordingNames) -> UtteranceError:
-        """Return the reason why a recording without a name is skipped.
+        """Return the reason for skipping a recording without a name.
 
         Args:
-            recording: that has none.
+            recording: recording without a name.
         """
         names = self._all_names
         shown = ", ".join(map(repr, names[:SHOWN_NAMES])) or "none"
@@ -173,17 +173,17 @@ class RecordingIndex:
         return self._hits[path]
 
     def _is_elsewhere(self, name: str, path: str) -> bool:
-        """Whether a name has a folder that only other recordings have, or lacks one that only other names have."""
+        """Return whether a name has a folder of other recordings only, or lacks a folder that only other names have."""
         if not self._named_folders:
             return False
         place = self._place(path)
         if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(place)[-2:-1]:
-            return False  # folders above may be those of another machine
+            return False  # outer folders may be those of another machine
         named, own = _folders(name), _folders(place)
         return bool((named - own) & self._folders or (own - named) & self._named_folders)
 
     def _by_ids(self, ids: Sequence[str]) -> _Hit | None:
-        """Return the segments with the name of an id, where only one recording has that name."""
+        """Return the segments whose name is an id, where only one recording has that id."""
         hit = self._first(
             lambda: chain.from_iterable(map(exact_keys_of_id, ids)),
             lambda: chain.from_iterable(map(loose_keys_of_id, ids)),
@@ -191,7 +191,7 @@ class RecordingIndex:
         return replace(hit, whole=False) if hit is not None and hit.name is not None else None
 
     def _first(self, exact: Callable[[], Iterable[Key]], loose: Callable[[], Iterable[Key]]) -> _Hit | None:
-        """Return what the first key that says one name of one recording finds, else why the first one does not."""
+        """Return the match of the first key with one name and one recording, else the refusal of the first key."""
         hit = self._first_of(exact(), self._exact_owners)
         if _is_good(hit):
             return hit
@@ -214,7 +214,7 @@ class RecordingIndex:
         return refusal
 
     def _names(self, key: Key) -> tuple[str, ...]:
-        """Return the names that a key may stand for, at most two."""
+        """Return the names that a key may mean, at most two."""
         kind, text = key
         return (
             self._loose_names[key] if kind == "loose" else self._exact_names["end" if kind == "joined" else kind, text]
@@ -234,7 +234,7 @@ class RecordingIndex:
 
     @cached_property
     def _loose_owners(self) -> _Table:
-        """Only made where a recording has no name that is spelled alike."""
+        """The owners of loose keys. The table is built only when a recording has no name with the same spelling."""
         return self._table_of_owners(self._loose_keys, loose_keys_of_id)
 
     def _table_of_names(self, keys_of: Callable[[str, str | None], Iterator[Key]]) -> _Table:
@@ -245,7 +245,7 @@ class RecordingIndex:
         return table
 
     def _table_of_owners(self, of_path: _Keys, of_id: _Keys) -> _Table:
-        """Return the recordings, at most two, that each key of names may stand for."""
+        """Return a table of the recordings, at most two, that each key of names may mean."""
         table = _Table()
         for recording in self._recordings:
             place = self._place(recording.path)

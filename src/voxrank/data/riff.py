@@ -1,4 +1,4 @@
-"""WAV and RF64 files whose sizes were left open, that hold MPEG audio, or that were appended to each other."""
+"""Layouts of WAV and RF64 files with open sizes, with MPEG audio, or appended to each other."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from voxrank.data.mpeg import scan
 from voxrank.data.pieces import MAX_LINKS, Layout, Part, chained, mpeg_parts
 
 HEAD_BYTES = 4096
-"""Bytes of a file that show whether its header can be trusted."""
+"""Number of first bytes of a file that show whether its header is reliable."""
 OPEN_ENDED_BYTES = 0x7FFF_0000
-"""Sizes from here on stand in headers that were written to a pipe, before the length was known."""
+"""Minimum size in a header that was written to a pipe, before the length was known."""
 APPENDED_WAV = re.compile(b"RIFF.{4}WAVE", re.DOTALL)
-"""What a WAV file begins with."""
+"""The first bytes of a WAV file."""
 WAV_TAGS = {0x50: "MPEG", 0x55: "MPEG"}
 """Format tags of a WAV file that holds MPEG audio."""
 
 
 def riff_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out a WAV or RF64 file whose size of data is 0 or unknown, or which holds MPEG audio."""
+    """Return the layout of a WAV or RF64 file with a data size of 0 or unknown, or with MPEG audio."""
     stream.seek(0)
     chunks = _riff_chunks(stream.read(HEAD_BYTES))
     if chunks is None or chunks.data_at > size:
@@ -43,15 +43,15 @@ def riff_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 @dataclass(frozen=True)
 class _Chunks:
-    """What the header of a WAV file says of its data.
+    """The description of the data in the header of a WAV file.
 
     Attributes:
-        tag: of the format.
+        tag: tag of the format.
         data_at: first byte of the data.
-        data_size: bytes of data that the header gives.
-        size_at: where the header gives it.
+        data_size: bytes of data according to the header.
+        size_at: place of that number in the header.
         field: bytes of that number: 4, or 8 in RF64.
-        order: of its bytes.
+        order: byte order of that number.
     """
 
     tag: int
@@ -62,13 +62,13 @@ class _Chunks:
     order: Literal["big", "little"]
 
     def is_open(self, left: int) -> bool:
-        """Whether the size is one that was left open, with this many bytes of data in the file."""
+        """Return whether the size was left open, given the bytes of data in the file."""
         limit = OPEN_ENDED_BYTES if self.field == 4 else 1 << 62
         return left > 0 and (self.data_size == 0 or (self.data_size >= limit and self.data_size > left))
 
 
 def _riff_chunks(head: bytes) -> _Chunks | None:
-    """Walk the chunks in the first bytes of a file up to its data. Returns None where these are not among them."""
+    """Read the chunks in the first bytes of a file up to its data. Return None where the data are not among them."""
     order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
     place, tag, long_at = 12, 0, None
     while place + 8 <= len(head):
@@ -87,7 +87,7 @@ def _riff_chunks(head: bytes) -> _Chunks | None:
 
 
 def is_doubtful(head: bytes, size: int) -> bool:
-    """Tell whether a WAV file needs a closer look.
+    """Return whether the header of a WAV file may be wrong.
 
     Args:
         head: the first bytes of the file.
@@ -100,13 +100,13 @@ def is_doubtful(head: bytes, size: int) -> bool:
 
 
 def _riff_end(head: bytes) -> int:
-    """Where a WAV file ends, by its header; 0 where that was left open."""
+    """Return the end of a WAV file according to its header, or 0 where it was left open."""
     length = int.from_bytes(head[4:8], "big" if head[:4] == b"RIFX" else "little")
     return 8 + length if 0 < length < OPEN_ENDED_BYTES else 0
 
 
 def _appended_wavs(stream: BinaryIO, size: int) -> list[int]:
-    """Where each of several WAV files begins that were appended to each other."""
+    """Return the places where WAV files begin that were appended to each other."""
     starts: list[int] = []
     place: int | None = 0
     while place is not None:
@@ -120,7 +120,7 @@ def _appended_wavs(stream: BinaryIO, size: int) -> list[int]:
 
 
 def _are_chunks(stream: BinaryIO, chunks: _Chunks, size: int) -> bool:
-    """Whether other chunks fill the file behind empty data: then it is empty."""
+    """Return whether other chunks fill the file after empty data, so that the file has no audio."""
     place = chunks.data_at
     while place + 8 <= size:
         stream.seek(place)
@@ -133,7 +133,7 @@ def _are_chunks(stream: BinaryIO, chunks: _Chunks, size: int) -> bool:
 
 
 def _trailing_bytes(stream: BinaryIO, start: int, size: int) -> int:
-    """The size of a chunk of text that a writer put behind data of unknown size."""
+    """Return the size of a text chunk that a writer put after data of unknown size."""
     first = max(start, size - HEAD_BYTES)
     stream.seek(first)
     tail = stream.read(HEAD_BYTES)

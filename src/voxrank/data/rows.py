@@ -1,4 +1,4 @@
-"""Manifest rows → `Dataset`: which columns mean what, which rows can be used, and which task they are for."""
+"""A builder of data sets from rows: interprets the columns, selects the rows and determines the task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shor
 __all__ = ["ALL", "SEGMENTS", "TRAIN", "Request", "Row", "build_dataset"]
 
 PATH_COLUMNS = ("path", "audio_filepath", "file", "audio")
-"""Names of the column with the audio file, the preferred one first; the second is NeMo's."""
+"""Names of the column with the audio file, in order of preference; the second name is NeMo's."""
 TASK_COLUMNS: dict[str, Task] = {
     "label": "classification",
     "labels": "multilabel",
@@ -32,24 +32,24 @@ TASK_COLUMNS: dict[str, Task] = {
     "segments": "segmentation",
     "text": "transcription",
 }
-"""Column → task, in the order in which they are looked for."""
+"""Column → task, in order of preference."""
 OFFSET_DECIMALS = 9
-"""A start and a duration are added to the nanosecond, so that 0.1 + 0.2 is 0.3."""
+"""Decimals of the sum of a start and a duration, in seconds, so that 0.1 + 0.2 is 0.3."""
 SEGMENTS = "segments"
-"""The column of timed segments."""
+"""Name of the column with timed segments."""
 SPLIT = "split"
 SHOWN_LABELS = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a manifest.
+    """A row of a manifest.
 
     Attributes:
-        where: it stands, such as "line 7".
-        columns: as text, numbers or None.
-        id: of the utterance; None: its path, with its offsets when it has any.
-        audio: where the audio is, when it is no file of its own; the path is then a name for it.
+        where: place of the row in the manifest, such as "line 7".
+        columns: column → cell: text, a number or None.
+        id: id of the utterance. None: its path, with its offsets when it has any.
+        audio: source of the audio, when the audio is not a separate file; the path is then only a name for it.
     """
 
     where: str
@@ -60,15 +60,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked of a data set: a column to predict and a split, or None for the defaults.
+    """The user's choice of columns and rows. None stands for the default.
 
     Attributes:
-        target: the column.
-        split: rows to take.
-        labelled: whether labels matter; else each utterance is labelled with its own file.
-        segments: a file, or a folder of files, that tells what is heard when in place of a column.
-        tier: of TextGrid files.
-        besides: other columns that are wanted.
+        target: column to predict.
+        split: split to select.
+        labelled: whether labels are read; if not, the path of each utterance is its label.
+        segments: a file, or a folder of files, with timed segments, which replaces a column.
+        tier: tier of TextGrid files.
+        besides: other columns to keep.
     """
 
     target: str | None = None
@@ -82,14 +82,14 @@ class Request:
 def build_dataset(
     source: Path, columns: Sequence[str], rows: Iterable[Row], skipped: Iterable[Skipped], request: Request
 ) -> Dataset:
-    """Turn rows into utterances.
+    """Build a data set from rows.
 
     Args:
-        source: the manifest; relative audio paths start from its folder.
-        columns: all that the manifest has.
-        rows: read so far.
+        source: path of the manifest; audio paths are relative to its folder.
+        columns: all columns of the manifest.
+        rows: rows of the manifest.
         skipped: lines that could not be read as rows.
-        request: what the user asked for.
+        request: the user's choice of columns and rows.
 
     Raises:
         DataError: a column is missing, the split is unknown, or nothing usable is left.
@@ -161,15 +161,15 @@ def _timed_row(row: Row, path_column: str, target: str) -> TimedRow:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What is read from which column.
+    """The columns that are read.
 
     Attributes:
-        folder: where relative paths start.
+        folder: folder that paths are relative to.
         path: the column with the audio file.
         target: the column to predict.
         split: the column with the split.
         times: the columns with start and end.
-        labels: how the cells of the target column are read.
+        labels: reader of the cells in the target column.
     """
 
     folder: Path
@@ -181,7 +181,7 @@ class _Layout:
 
 
 def _in_nfc(columns: Sequence[str], rows: Iterable[Row]) -> tuple[Sequence[str], Iterable[Row]]:
-    """The names of columns in NFC, in which they are asked for."""
+    """Return columns and rows with column names in NFC, the form in which columns are looked up."""
     changed = {name: nfc(name) for name in columns if name != nfc(name)}
     if not changed:
         return columns, rows
@@ -190,7 +190,7 @@ def _in_nfc(columns: Sequence[str], rows: Iterable[Row]) -> tuple[Sequence[str],
 
 
 def _told_apart(utterance: Utterance, seen: Mapping[str, Utterance]) -> Utterance:
-    """Another id for the second of two files whose names differ in their normal form alone."""
+    """Return the utterance, with another id where its path differs from an earlier path only in its normal form."""
     first = seen.get(utterance.id)
     if first is None or first.path == utterance.path or nfc(str(first.path)) != nfc(str(utterance.path)):
         return utterance
@@ -227,7 +227,7 @@ def _target(source: Path, columns: Sequence[str], request: Request) -> tuple[str
 
 
 def _of_split(source: Path, rows: list[Row], wanted: str | None, column: str | None) -> tuple[SplitChoice, list[Row]]:
-    """Return the splits that are used and their rows."""
+    """Return the selected splits and their rows."""
     if column is None and wanted is None:
         return SplitChoice(ALL, None), rows
     names = [_split_of(row, column or SPLIT) for row in rows]
@@ -236,7 +236,7 @@ def _of_split(source: Path, rows: list[Row], wanted: str | None, column: str | N
 
 
 def _split_of(row: Row, column: str) -> str:
-    """Return the row's split in lower case, so that "Train" does not let test rows in."""
+    """Return the split of a row in lower case, so that "Train" and "train" are the same split."""
     value = row.columns.get(column)
     return "" if value is None else tidied(str(value)).lower()
 
@@ -249,7 +249,7 @@ def _split_notes(choice: SplitChoice, column: str | None, paths: Iterable[Any]) 
 
 
 def _case_notes(utterances: Iterable[Utterance]) -> tuple[str, ...]:
-    """Return a note on labels that are told apart by letter case alone."""
+    """Return a note on labels that differ only in letter case."""
     spellings: dict[str, set[str]] = defaultdict(set)
     for name in {name for utterance in utterances for name in utterance.names}:
         spellings[name.casefold()].add(name)
@@ -293,7 +293,7 @@ def _stretch(name: str, start: float, end: float | None) -> str:
 
 
 def _others(row: Row, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Cells of other columns; one that no text or number stands in counts as empty, and costs no utterance."""
+    """Return the cells of other columns. Cells that are neither text nor a number count as empty."""
     found = []
     for column in columns:
         with suppress(UtteranceError):
@@ -303,16 +303,16 @@ def _others(row: Row, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _exact(seconds: float) -> str:
-    """As short as possible, and different for every number."""
+    """Return the shortest text that identifies a number."""
     return repr(seconds).removesuffix(".0")
 
 
 def _offsets(row: Row, columns: TimeColumns) -> tuple[float, float | None]:
-    """Return start and end in seconds; a duration counts after a start, and alone is the length of the whole file."""
+    """Return start and end in seconds. A duration needs a start; without one it is the length of the whole file."""
     given = next((time for column in columns.starts if (time := _seconds(row, column)) is not None), None)
     end, duration = _seconds(row, columns.end), _seconds(row, columns.duration)
     start = given or 0.0
-    if -START_TOLERANCE_S <= start < 0:  # aligners round to frames
+    if -START_TOLERANCE_S <= start < 0:  # aligners round to whole frames
         start = 0.0
     if start < 0:
         raise UtteranceError(f"expected a start of at least 0 s, got {_exact(start)}")
@@ -331,7 +331,7 @@ def _seconds(row: Row, column: TimeColumn | None) -> float | None:
 
 
 def _text(row: Row, column: str) -> str | None:
-    """The cell, stripped; None where it is empty. Errors as `as_text`."""
+    """Return the stripped text of a cell, or None where it is empty. Errors as `as_text`."""
     return as_text(row.columns.get(column), column)
 
 
@@ -358,5 +358,5 @@ def _refuse_duplicate(utterance: Utterance, seen: Mapping[str, Utterance], targe
 
 
 def _content(utterance: Utterance) -> tuple[Any, ...]:
-    """What the row says of the audio."""
+    """Return all labels of an utterance."""
     return utterance.label, utterance.labels, utterance.value, utterance.text, utterance.segments

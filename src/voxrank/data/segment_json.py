@@ -1,4 +1,4 @@
-"""Segments in JSON: lists, tiers, transcripts with words, alone or by recording."""
+"""A reader of segments in JSON: lists, tiers, transcripts with words, for one recording or by recording."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ LABEL_NAMES = ("label", "text", "word", "phone", "name")
 DEFAULT_TIERS = ("phones", "phone")
 SEGMENTS, WORDS = "segments", "words"
 WORD_LISTS = ("words", "word_segments")
-"""Keys of a list of words in a transcript (Whisper, WhisperX, Gentle)."""
+"""Keys of the list of words in a transcript (Whisper, WhisperX, Gentle)."""
 
 WORDS_GUESS = "the words of JSON transcripts are read; --tier segments reads their segments"
 
 Tiers = dict[str, Any]
-"""Name of a tier → its list of items."""
+"""Name of a tier → list of its items."""
 
 
 def parse_json(text: str, tier: str | None, where: str) -> Track | dict[str, Track]:
-    """Read the segments of one recording, or of several by name.
+    """Read the segments of one recording, or of several recordings by name.
 
     Args:
         text: content of a file.
-        tier: that is wanted, where there are several.
+        tier: tier to read, where there are several.
         where: name of the file, for messages.
 
     Raises:
-        UtteranceError: the text is no JSON, or holds no segments.
+        UtteranceError: the text is not JSON, or holds no segments.
     """
     try:
         content = json.loads(text)
@@ -50,10 +50,10 @@ def track_of(items: Any, where: str) -> Track:
 
     Args:
         items: the list.
-        where: it stands, for messages.
+        where: place of the list, for messages.
 
     Raises:
-        UtteranceError: it is no list.
+        UtteranceError: `items` is not a list.
     """
     if not isinstance(items, list):
         raise UtteranceError(f"{where}: expected a list of segments, got {type(items).__name__}")
@@ -65,10 +65,10 @@ def track_of(items: Any, where: str) -> Track:
 
 
 def tier_name(names: list[str], wanted: str | None, where: str) -> str:
-    """The tier that is read: the one that is wanted, else one named phones, or the only one.
+    """Return the name of the tier to read: the wanted tier, else "phones", else the only tier.
 
     Raises:
-        UtteranceError: there is none of that name, or none that can be told from the others.
+        UtteranceError: the wanted tier does not exist, or there are several tiers and none is the default.
     """
     if not names:
         raise UtteranceError(f"expected a tier of intervals in {where}, found none")
@@ -85,7 +85,7 @@ def tier_name(names: list[str], wanted: str | None, where: str) -> str:
 
 
 def _recording(part: Any, tier: str | None, where: str) -> Track:
-    """Read one of several recordings; what is wrong with it is said where the recording is asked for."""
+    """Read one of several recordings. An error in it is raised only when the recording is used."""
     track = TrackBuilder()
     with track:
         tiers = _tiers(part) if isinstance(part, list | dict) else None
@@ -94,17 +94,17 @@ def _recording(part: Any, tier: str | None, where: str) -> Track:
 
 
 def _track(tiers: Tiers, wanted: str | None, where: str) -> Track:
-    """Read the tier that is wanted, else words before the sentences that they are part of, else the only tier."""
+    """Read the wanted tier, else the words rather than the sentences that contain them, else the only tier."""
     names = list(tiers)
     if wanted is None and tiers.keys() == {SEGMENTS, WORDS}:
         return replace(track_of(tiers[WORDS], where), guess=WORDS_GUESS)
-    if wanted is not None and names == [SEGMENTS]:  # there is nothing to choose from
+    if wanted is not None and names == [SEGMENTS]:  # there is only one tier
         wanted = None
     return track_of(tiers[tier_name(names, wanted, where)], where)
 
 
 def _tiers(content: list[Any] | dict[str, Any]) -> Tiers | None:
-    """Return the tiers of one recording; None where the content is none."""
+    """Return the tiers of one recording, or None where the content is not one recording."""
     if isinstance(content, list):
         return {SEGMENTS: content}
     tiers = content.get("tiers")
@@ -120,7 +120,7 @@ def _tiers(content: list[Any] | dict[str, Any]) -> Tiers | None:
 
 
 def _nested_words(segments: list[Any]) -> list[Any] | None:
-    """Return the words within all segments; None where a segment has none."""
+    """Return the words in all segments, or None where a segment has none."""
     words: list[Any] = []
     for segment in segments:
         inner = segment.get(WORDS) if isinstance(segment, Mapping) else None
@@ -131,7 +131,7 @@ def _nested_words(segments: list[Any]) -> list[Any] | None:
 
 
 def _item(item: Any, where: str) -> tuple[Any, Any, Any, str]:
-    """Return start, end, label and where."""
+    """Return start, end, label and place of an item."""
     if isinstance(item, list | tuple) and len(item) == 3:
         return item[0], item[1], item[2], where
     if not isinstance(item, Mapping):

@@ -1,14 +1,14 @@
-"""Files that say what is heard when: TextGrid, CTM, RTTM, Audacity's labels, JSON.
+"""Readers of files with timed segments: TextGrid, CTM, RTTM, Audacity labels, JSON.
 
-All but TextGrids are a line, or a JSON object, for each segment:
+All formats but TextGrid have a line, or a JSON object, for each segment:
 
-- CTM: recording, channel, start, duration, label, perhaps a confidence; ``;;`` begins a comment.
-- RTTM: ``SPEAKER`` lines (label: the name) and ``LEXEME`` lines (label: the word).
-- Audacity: start, end and label with tabs between; lines that begin with a backslash are frequencies.
+- CTM: recording, channel, start, duration, label and optionally a confidence; ``;;`` begins a comment.
+- RTTM: ``SPEAKER`` lines, with the name as label, and ``LEXEME`` lines, with the word as label.
+- Audacity: start, end and label, separated by tabs; lines that begin with a backslash are frequencies.
 - JSON: a list of ``{"start", "end" or "duration", "label" (or text, word, phone, name)}`` or ``[start, end, label]``;
-  the same as ``"segments"`` or ``"words"`` of an object, or by recording; or the tiers of the Montreal Forced Aligner.
+  such a list under ``"segments"`` or ``"words"``, or by recording; or the tiers of the Montreal Forced Aligner.
 
-CTM, RTTM and JSON by recording hold many recordings, each under a name (`voxrank.data.recordings`).
+CTM, RTTM and JSON by recording hold several recordings, each under a name (`voxrank.data.recordings`).
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from voxrank.data.tracks import Track, TrackBuilder, seconds_of, short
 from voxrank.errors import UtteranceError
 
 MAX_BYTES = {".textgrid": 32 << 20, ".json": 64 << 20}
-"""Of files that are parsed as a whole, which takes many times their size; the others are read line by line."""
+"""Ending → maximum size of a file that is parsed as a whole, which needs many times its size in memory."""
 MAX_LINE = 1 << 16
-"""Characters of a line that holds one segment."""
+"""Maximum number of characters of a line with one segment."""
 MAX_LONG_LINE = 1 << 24
-"""Characters of a line that is passed over; a longer one is no text."""
+"""Maximum number of characters of a line that is skipped; a file with a longer line is not text."""
 CTM_FIELDS = 5
 RTTM_FIELDS = 8
 RTTM_LABELS = {"SPEAKER": 7, "LEXEME": 5}
-"""Kind of a line → place of its label."""
+"""Type of a line → position of its label."""
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 Content = Track | dict[str, Track]
-"""Of one recording, or of several by name."""
+"""The segments of one recording, or of several recordings by name."""
 
 
 class SegmentFiles:
-    """Reads files of segments. Those of several recordings are kept, and the last one of a single recording.
+    """A reader of segment files. It keeps files of several recordings, and the last file of a single recording.
 
     Args:
-        tier: of TextGrids and JSON; by default one named phones, or the only one.
+        tier: tier of TextGrid and JSON files; by default the tier "phones", or the only tier.
     """
 
     def __init__(self, tier: str | None = None) -> None:
@@ -85,13 +85,13 @@ class SegmentFiles:
 
 
 def inline_track(cell: Any) -> Track:
-    """Return the segments of a manifest's cell.
+    """Return the segments in a cell of a manifest.
 
     Args:
-        cell: a list of segments as in a JSON file, or its text.
+        cell: a list of segments as in a JSON file, or the JSON text of such a list.
 
     Raises:
-        UtteranceError: the cell holds no list.
+        UtteranceError: the cell does not hold a list.
     """
     content = cell
     if isinstance(cell, str):
@@ -112,7 +112,7 @@ def _read(path: Path, tier: str | None) -> Content:
         )
     try:
         about, most = path.stat(), MAX_BYTES.get(path.suffix.lower())
-        if not S_ISREG(about.st_mode):  # a pipe would be waited for
+        if not S_ISREG(about.st_mode):  # reading a pipe would block
             what = "folder" if S_ISDIR(about.st_mode) else "device"
             raise UtteranceError(f"expected a file of segments, got the {what} {path.name}")
         if not about.st_size:
@@ -133,14 +133,14 @@ def _read(path: Path, tier: str | None) -> Content:
 
 
 def _encoding(path: Path) -> str:
-    """Return UTF-16 where the file begins with its mark, as Praat and Excel write it; else UTF-8."""
+    """Return UTF-16 where the file begins with its byte order mark, as Praat and Excel write it; else UTF-8."""
     with path.open("rb") as file:
         return "utf-16" if file.read(2) in UTF16_MARKS else "utf-8-sig"
 
 
 def _textgrid(path: Path, tier: str | None) -> Content:
     text = path.read_text(encoding=_encoding(path))
-    if text.lstrip().startswith("{"):  # praatio writes TextGrids as JSON, too
+    if text.lstrip().startswith("{"):  # praatio also writes TextGrids as JSON
         return parse_json(text, tier, path.name)
     try:
         tiers = {one.name: one for one in parse_textgrid(text)}
@@ -156,12 +156,12 @@ def _textgrid(path: Path, tier: str | None) -> Content:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line that is not blank.
+    """A non-blank line.
 
     Attributes:
-        where: it stands.
-        text: of it, or of its beginning.
-        fault: why it cannot be used; empty where it can.
+        where: place of the line, for messages.
+        text: text of the line, or of its beginning where the line is too long.
+        fault: reason why the line is unusable; empty where it is usable.
     """
 
     where: str
@@ -169,13 +169,13 @@ class _Line:
     fault: str
 
     def checked(self) -> str:
-        """Return the text. Raises `UtteranceError` where the line cannot be used."""
+        """Return the text. Raises `UtteranceError` where the line is unusable."""
         if self.fault:
             raise UtteranceError(self.fault)
         return self.text
 
     def fields(self) -> list[str]:
-        """Return what spaces and tabs part."""
+        """Return the fields, which spaces and tabs separate."""
         return _FIELD.findall(self.text)
 
 
@@ -264,4 +264,4 @@ _READERS: dict[str, Callable[[Path, str | None], Content]] = {
     ".json": _json,
 }
 SUFFIXES = (".TextGrid", ".ctm", ".rttm", ".txt", ".json")
-"""Endings of the files that can be read, whatever their case."""
+"""Endings of the files that can be read, in any letter case."""

@@ -1,4 +1,4 @@
-"""Utterances → shards: the unit of work that one engine worker takes, inside blocks that can be resampled."""
+"""A planner of shards: the units of work for engine workers, inside blocks that can be resampled."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from voxrank.config import Seconds
 from voxrank.data.utterance import Utterance
 
 MANY_GROUPS = 10
-"""For each block: blocks that are filled by chance are then alike enough (by about a third)."""
+"""Minimum number of groups per block for dealing by hash. Sizes of blocks then differ by about a third."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance to encode.
+    """An utterance to encode.
 
     Attributes:
-        utterance: what to decode.
-        seconds: how long it is.
-        row: its row in `Targets.rows`.
+        utterance: utterance to decode.
+        seconds: length of the utterance.
+        row: row of the utterance in `Targets.rows`.
     """
 
     utterance: Utterance
@@ -34,7 +34,7 @@ class Shard:
     """Utterances of one block, longest first.
 
     Attributes:
-        block: number of the block they belong to.
+        block: number of the block.
         items: the utterances.
     """
 
@@ -43,23 +43,22 @@ class Shard:
 
     @property
     def seconds(self) -> Seconds:
-        """Audio in the shard."""
+        """The amount of audio in the shard, in seconds."""
         return sum(item.seconds for item in self.items)
 
 
 def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Seconds) -> list[Shard]:
     """Deal utterances into blocks by group, and cut each block into shards.
 
-    A group is a speaker, or an utterance where speakers are unknown or are the target themselves; it is never
-    divided between blocks. Many groups are dealt by a hash of their name, so that none moves when others are added; of
-    few the larger are dealt first, each to the block with the least audio so far.
-    The same items give the same shards, whatever their order.
+    A group is a speaker, or an utterance where speakers are unknown or are the target. A group is never divided between
+    blocks. Many groups are dealt by a hash of their names, so that adding groups moves no other group. Few groups are
+    dealt largest first, each to the block with the least audio so far. The order of the items does not matter.
 
     Args:
         items: the utterances.
-        target: the column that is predicted.
-        blocks: how many blocks at most (fewer when there are fewer groups).
-        shard_s: audio in one shard, about.
+        target: column that is predicted.
+        blocks: maximum number of blocks (fewer when there are fewer groups).
+        shard_s: approximate amount of audio in one shard, in seconds.
     """
     by_speaker = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
     groups: dict[str, list[Item]] = defaultdict(list)
@@ -94,7 +93,10 @@ def _seconds(items: Sequence[Item]) -> Seconds:
 
 
 def cut(items: Sequence[Item], shard_s: Seconds) -> list[tuple[Item, ...]]:
-    """In parts of about so much audio, longest first: neighbours are of like length, and memory is asked for early."""
+    """Cut items into parts of about `shard_s` of audio, longest first.
+
+    Neighbours then have similar lengths, and the highest memory use comes first.
+    """
     parts: list[list[Item]] = []
     load = shard_s
     for item in sorted(items, key=lambda item: (-item.seconds, item.utterance.id)):

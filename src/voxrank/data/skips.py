@@ -1,4 +1,4 @@
-"""How much of a data set was skipped: a warning where it is much, a refusal where it is most."""
+"""Checks of the share of skipped utterances: a warning above a tenth, an error above a half."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from voxrank.data.utterance import Skipped
 from voxrank.errors import DataError, shortened
 
 MUCH_SKIPPED = 0.1
-"""Share of the utterances above which skips are said before everything else."""
+"""Share of skipped utterances above which the warning about them comes before all other notes."""
 MOST_SKIPPED = 0.5
-"""Share of the utterances above which nothing is encoded, unless the user allows it."""
+"""Share of skipped utterances above which nothing is encoded, unless the user allows it."""
 SHOWN_REASONS = 2
 REASON_CHARACTERS = 160
 SOURCE_DATA = "source data: "
-"""Beginning of the reasons that concern the source data, which are not counted here."""
+"""Prefix of reasons about the source data, which are not counted here."""
 
 
 def skips_warning(total: int, skipped: Sequence[Skipped]) -> str:
-    """Return a line on the share of skipped utterances where it is above a tenth; empty where it is not.
+    """Return a line on the share of skipped utterances if it is above a tenth, and empty text otherwise.
 
     Args:
         total: number of utterances that the user asked for.
-        skipped: those that were left out by all models or by one.
+        skipped: utterances that all models or one model skipped.
     """
     count = count_skipped(skipped)
     return f"{_sentence(total, count)}: {_reasons(skipped)}" if count > MUCH_SKIPPED * total else ""
 
 
 def check_skips(name: str, total: int, skipped: Sequence[Skipped], *, allow: bool) -> None:
-    """Refuse data of which more than half is skipped.
+    """Check that at most half of the data are skipped.
 
     Args:
-        name: the data set, for the message.
+        name: name of the data set, for the message.
         total: number of utterances that the user asked for.
-        skipped: those that are left out.
-        allow: whether the user allows it.
+        skipped: skipped utterances.
+        allow: whether the user allows more skips.
 
     Raises:
         DataError: more than half of the utterances are skipped, and the user does not allow it.
@@ -50,7 +50,7 @@ def check_skips(name: str, total: int, skipped: Sequence[Skipped], *, allow: boo
 
 
 def count_skipped(skipped: Sequence[Skipped]) -> int:
-    """Return the number of utterances that were skipped, each once, those of the source data aside."""
+    """Return the number of distinct skipped utterances, without those of the source data."""
     return len({one.utterance for one in _own(skipped)})
 
 

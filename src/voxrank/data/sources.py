@@ -1,8 +1,8 @@
-"""Audio that is no file of its own: a stretch of an archive, a row of a table, samples in memory, what a library makes.
+"""Sources of audio that is not a separate file: part of an archive, a row of a table, samples in memory.
 
-A source gives a seekable audio file in one of libsndfile's formats, whatever it is made of, so that all that holds of
-files (limits, stretches, reasons) holds of it. It is small, compares by what it names, and can be pickled, so that it
-travels to the workers of a cluster.
+A source opens as a seekable audio file in one of libsndfile's formats, so that limits, stretches and reasons for skips
+are those of files. A source is small, compares by value and can be pickled, so that it can be sent to the workers of a
+cluster.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from voxrank.config import Hertz
 from voxrank.errors import UtteranceError, reason
 
 Stamp = tuple[int, int, int]
-"""Size, time of change and place of what is read: compared within a run, and never between runs."""
+"""Size, modification time and place of a content. Stamps are compared within a run, never between runs."""
 UNCHANGING: Stamp = (0, 0, 0)
-"""Of what is held in memory."""
+"""Stamp of content in memory."""
 MAX_FILE_BYTES = 1 << 33
-"""Of an audio file that a row holds, twice what an utterance may hold once decoded."""
+"""Maximum size of an audio file in a row: twice the maximum size of a decoded utterance."""
 CHUNK_BYTES = 1 << 20
 
 
 class AudioSource(Protocol):
-    """Where an utterance's audio is, when it is no file of its own."""
+    """A source of an utterance's audio that is not a separate file."""
 
     @property
     def file(self) -> Path | None:
-        """A file that must be there for it to be read; None where there is none."""
+        """The file that the audio is read from; None where there is none."""
 
     def open(self) -> BinaryIO:
-        """An audio file, seekable, from its first byte.
+        """Open the audio as a seekable audio file, at its first byte.
 
         Raises:
-            UtteranceError: there is none, and why.
-            OSError: it cannot be read.
+            UtteranceError: there is no audio; the message gives the reason.
+            OSError: the audio cannot be read.
         """
 
     def stamp(self) -> Stamp:
-        """What tells that it is still what it was. Errors as `open`."""
+        """Return the stamp of the content, which changes when the content changes. Errors as `open`."""
 
 
 def stamp_of(source: Path | AudioSource) -> Stamp:
-    """What tells one content from a later one: of a file its size, time of change and place.
+    """Return the stamp of a source, or the size, modification time and place of a file.
 
     Raises:
-        OSError, UtteranceError: it cannot be read.
+        OSError, UtteranceError: the source cannot be read.
     """
     if not isinstance(source, Path):
         return source.stamp()
@@ -65,10 +65,10 @@ def stamp_of(source: Path | AudioSource) -> Stamp:
 
 
 def digest_of_audio(source: Path | AudioSource) -> str:
-    """SHA-256 of an audio file's bytes, wherever they are: the same file in an archive has the same digest.
+    """Return the SHA-256 of an audio file's bytes. A file has the same digest inside an archive.
 
     Raises:
-        OSError, UtteranceError: it cannot be read.
+        OSError, UtteranceError: the source cannot be read.
     """
     with source.open("rb") if isinstance(source, Path) else source.open() as file:
         digest = hashlib.sha256()
@@ -82,9 +82,9 @@ class FileRegion:
     """An audio file within another file, such as a member of a tar.
 
     Attributes:
-        file: that holds it, absolute.
-        offset: of its first byte.
-        size: bytes.
+        file: absolute path of the outer file.
+        offset: offset of the first byte.
+        size: size in bytes.
     """
 
     file: Path
@@ -92,7 +92,7 @@ class FileRegion:
     size: int
 
     def open(self) -> BinaryIO:
-        """As `AudioSource`."""
+        """Open the audio as `AudioSource.open` does."""
         stat = self.file.stat()
         if not S_ISREG(stat.st_mode):
             raise UtteranceError(f"expected a file at {self.file}, got a folder or a device")
@@ -104,12 +104,12 @@ class FileRegion:
         return io.BufferedReader(_Region(self.file, self.offset, self.size))
 
     def stamp(self) -> Stamp:
-        """As `AudioSource`."""
+        """Return the stamp as `AudioSource.stamp` does."""
         return stamp_of(self.file)
 
 
 class _Region(io.RawIOBase):
-    """Bytes of a file as a file. What cannot be read is missing, which the decoder notices."""
+    """A region of a file as a file. Bytes that cannot be read are missing, which the decoder notices."""
 
     def __init__(self, path: Path, offset: int, size: int) -> None:
         self._file = path.open("rb", buffering=0)
@@ -143,19 +143,19 @@ class _Region(io.RawIOBase):
 
 
 Content = bytes | tuple[NDArray[Any], Hertz] | Path
-"""What an object holds: the bytes of an audio file, samples with their rate, or a file."""
+"""The audio in an object: the bytes of an audio file, samples with their rate in Hz, or the path of a file."""
 
 
 def as_file(content: Content) -> BinaryIO:
-    """What an object holds, as an audio file.
+    """Return the audio in an object as an open audio file.
 
-    Samples become a W64 of floats, or of integers as they are: what is decoded from it is what they were.
+    Samples become a W64 file of floats, or of unchanged integers. Decoding it gives the same samples.
 
     Args:
-        content: samples are (n,), or (n, channels) or (channels, n) with fewer channels than samples.
+        content: the audio. Samples are (n,), or (n, channels) or (channels, n) with fewer channels than samples.
 
     Raises:
-        UtteranceError: they are no samples.
+        UtteranceError: the content does not hold samples.
         OSError: the file cannot be read.
     """
     if isinstance(content, Path):
@@ -169,14 +169,14 @@ def as_file(content: Content) -> BinaryIO:
         raise UtteranceError(f"expected a sample rate in Hz, got {rate:g}")
     made = io.BytesIO()
     samples = _frames(samples)
-    subtype = _SUBTYPES.get(samples.dtype.name, "FLOAT")  # W64 has no chunk that holds the time of day
+    subtype = _SUBTYPES.get(samples.dtype.name, "FLOAT")  # unlike WAV, W64 has no chunk with the time of day
     soundfile.write(made, samples, round(rate), format="W64", subtype=subtype)
     made.seek(0)
     return made
 
 
 def _frames(samples: NDArray[Any]) -> NDArray[Any]:
-    """(n,) or (n, channels), of a kind that files have."""
+    """Return samples as (n,) or (n, channels), in a type that audio files support."""
     if samples.ndim not in (1, 2) or not (samples.dtype.kind == "f" or samples.dtype.name in _SUBTYPES):
         raise UtteranceError(
             "expected samples as floats, int16 or int32, of shape (n,) or (channels, n), got "
@@ -193,20 +193,20 @@ def _frames(samples: NDArray[Any]) -> NDArray[Any]:
 
 _SUBTYPES = {"int16": "PCM_16", "int32": "PCM_32"}
 MAX_CHANNELS = 1024
-"""As libsndfile."""
+"""Maximum number of channels, as in libsndfile."""
 
 
 @dataclass(frozen=True)
 class HeldAudio:
-    """Audio that an object in this process holds or makes, such as an item of a PyTorch data set.
+    """Audio that an object in this process holds or computes, such as an item of a PyTorch data set.
 
-    It is asked for anew each time, so that a data set is never in memory as a whole. Pickled, it takes its own audio
-    along, and nothing else of the object.
+    The audio is fetched again for each use, so that a data set is never in memory as a whole. A pickle includes the
+    audio of this item, and nothing else of the object.
 
     Attributes:
-        holder: tells objects apart.
-        index: of the item.
-        fetch: gives what the item holds; what it raises is the reason why there is none.
+        holder: identifier of the object.
+        index: index of the item.
+        fetch: returns the audio of an item, or raises the reason why there is none.
     """
 
     holder: str
@@ -215,11 +215,11 @@ class HeldAudio:
 
     @property
     def file(self) -> None:
-        """None is known of."""
+        """No file: the files behind an object are unknown."""
         return None
 
     def open(self) -> BinaryIO:
-        """As `AudioSource`."""
+        """Open the audio as `AudioSource.open` does."""
         try:
             content = self.fetch(self.index)
         except UtteranceError:
@@ -229,7 +229,7 @@ class HeldAudio:
         return as_file(content)
 
     def stamp(self) -> Stamp:
-        """As `AudioSource`: an object is believed not to change within a run."""
+        """Return a constant stamp, since an object is assumed not to change within a run."""
         return UNCHANGING
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -244,12 +244,12 @@ class HeldAudio:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came along: the bytes of an audio file, or why there are none."""
+    """The audio in a pickle: the bytes of an audio file, or the reason why there are none."""
 
     content: bytes | str
 
     def __call__(self, index: int) -> bytes:
-        """The bytes, whichever item is asked for. Raises `UtteranceError` where there are none."""
+        """Return the bytes, whatever the index. Raises `UtteranceError` where there are none."""
         del index
         if isinstance(self.content, str):
             raise UtteranceError(self.content)
@@ -257,12 +257,12 @@ class Sent:
 
 
 class OneAtATime:
-    """Items of an object that need not bear several threads."""
+    """A thread-safe getter of items from an object that may not be thread-safe."""
 
     def __init__(self, get: Callable[[int], Any]) -> None:
         self._get, self._lock = get, Lock()
 
     def __call__(self, index: int) -> Any:
-        """The item."""
+        """Return an item, one thread at a time."""
         with self._lock:
             return self._get(index)

@@ -1,6 +1,6 @@
-"""Splits of a data set: which names mean training, validation and test data, and which rows are used by default.
+"""Splits of a data set: names of training, validation and test data, and the selection of rows.
 
-Test rows do not choose a model unless the user names them, or there are no other rows.
+Test rows are used only if the user names them, or if there are no other rows.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ PART_NAMES: dict[Part, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val", "dev", "devel", "development", "devset", "valset"),
     "test": ("test", "testing", "tst", "eval", "evaluation", "testset", "evalset", "devtest"),
 }
-"""Part → words that name it, in any letter case."""
+"""Part → words that mean it, in any letter case."""
 _PART_OF: dict[str, Part] = {word: part for part, words in PART_NAMES.items() for word in words}
 _WORDS = re.compile(r"[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 TRAIN = "train"
 ALL = "all"
 NO_SPLIT = "none"
-"""Name of the rows whose split is empty."""
+"""Name for rows with an empty split."""
 JOINT = "+"
-"""Between the names of several splits that are used together, as in the library `datasets`."""
+"""Separator between the names of splits that are used together, as in the library `datasets`."""
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part", "data_split", "dataset_split", "usage", "phase", "fold")
-"""Names of the column with the split, the preferred one first; all but the first count where they name parts."""
+"""Names of the column with the split, in order of preference. Only "split" may have cells that name no part."""
 SHOWN_SPLITS = 6
 LEAST_PARTS = 2
-"""Parts of which files have to be for a note on the names of their folders."""
+"""Minimum number of parts among the folders of files for a note on them."""
 
 
 def part_of(name: str | None) -> Part | None:
-    """Return the part of the data that a split's name means, or None where it means none.
+    """Return the part of the data that the name of a split means, or None where it means no part.
 
     The last word that names a part counts: "train_dev" is a validation part, "dev-train" a training part.
 
     Args:
-        name: the name of a split, such as "train.100" or "test-clean".
+        name: name of a split, such as "train.100" or "test-clean".
 
     Example:
         >>> part_of("train-clean-100"), part_of("Testing"), part_of("fold1")
@@ -56,11 +56,11 @@ def part_of(name: str | None) -> Part | None:
 def find_split_column(columns: Sequence[str], cells: Callable[[str], Iterable[object]]) -> str | None:
     """Return the column that holds the splits, or None where there is none.
 
-    A column "split" counts in any letter case. A column with another usual name counts where every cell names a part.
+    A column "split" counts in any letter case. A column with another usual name counts if every cell names a part.
 
     Args:
-        columns: the columns of the data.
-        cells: gives the cells of a column.
+        columns: columns of the data.
+        cells: returns the cells of a column.
     """
     by_name = {name.strip().lower(): name for name in reversed(columns)}
     first, *others = SPLIT_COLUMNS
@@ -76,7 +76,7 @@ def _names_parts(cells: Iterable[object]) -> bool:
 
 
 def path_notes(paths: Iterable[object]) -> tuple[str, ...]:
-    """Return a note on files of several parts, by the folders in their names, where no column holds the splits.
+    """Return a note if the folders of files mean several parts although no column holds the splits.
 
     Args:
         paths: names of the audio files.
@@ -94,12 +94,12 @@ def path_notes(paths: Iterable[object]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """The rows that are used.
+    """The selected rows.
 
     Attributes:
-        name: the names of their splits, joined by "+"; "all" for every row.
-        splits: the same, one by one, in lower case; None for every row.
-        notes: what was chosen and what was left out, a line each.
+        name: names of the selected splits, joined by "+"; "all" for every row.
+        splits: names of the selected splits in lower case; None for every row.
+        notes: selected and unused splits, one line each.
     """
 
     name: str
@@ -107,17 +107,17 @@ class SplitChoice:
     notes: tuple[str, ...] = ()
 
     def keeps(self, split: str) -> bool:
-        """Return whether rows of a split, in lower case, are used."""
+        """Return whether the rows of a split are used. The name is in lower case."""
         return self.splits is None or split in self.splits
 
 
 def choose_splits(source: object, splits: Sequence[str], wanted: str | None) -> SplitChoice:
-    """Choose the rows that are used.
+    """Select the rows to use.
 
     Args:
-        source: the data set, for messages.
-        splits: the split of each row, in lower case and stripped; empty where it has none.
-        wanted: the split that the user named, several joined by "+", "all", or None for the default.
+        source: name of the data set, for messages.
+        splits: split of each row, in lower case and stripped; empty where it has none.
+        wanted: split that the user named, several splits joined by "+", "all", or None for the default.
 
     Raises:
         DataError: no row has the split that the user named.
@@ -164,7 +164,7 @@ def _default(counts: Counter[str]) -> SplitChoice:
 
 
 def _of_no_part(counts: Counter[str]) -> tuple[str, ...]:
-    """The note on splits that name no part."""
+    """Return a note on splits whose names mean no part."""
     if not any(counts):
         return ()
     names = _counted(list(counts), counts)
@@ -191,7 +191,7 @@ def _are(names: Sequence[str], counts: Counter[str]) -> str:
 
 
 def _counted(names: Sequence[str], counts: Counter[str]) -> str:
-    """Return the names with their numbers of rows, such as "'test' (2)"."""
+    """Return names with the number of rows, such as "'test' (2)"."""
     shown = [f"{repr(shortened(name, 40)) if name else 'no split'} ({counts[name]:,})" for name in names]
     more = len(shown) - SHOWN_SPLITS
     return ", ".join(shown[:SHOWN_SPLITS]) + (f" and {more} more" if more > 0 else "")

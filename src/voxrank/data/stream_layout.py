@@ -1,8 +1,8 @@
-"""Where the audio of a file is, for files whose header does not say it, or says it wrongly.
+"""Layouts of audio files whose header does not give the location of the audio, or gives it wrongly.
 
 libsndfile reads a file as its header describes it. Programs that write to a pipe cannot go back to the header, and
-leave sizes open; files that were appended to each other describe only the first part. A `Layout` describes such a file
-as parts that libsndfile reads rightly: stretches of the file, and bytes that replace a wrong size.
+leave sizes open. When files are appended to each other, the header describes only the first file. A `Layout` describes
+such a file as parts that libsndfile reads correctly: stretches of the file, and bytes that replace a wrong size.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from voxrank.data.pieces import Layout, Part, PiecedStream, chained, mpeg_parts
 from voxrank.data.riff import is_doubtful, riff_layout
 
 UNKNOWN_LENGTH = 2**63 - 1
-"""Number of samples that libsndfile gives for a FLAC stream whose header leaves the length open."""
+"""Number of samples that libsndfile reports for a FLAC stream without a length in its header."""
 COUNTED_SAMPLES = 1 << 18
-"""Samples of all channels that are decoded at once to count them."""
+"""Number of samples, of all channels, that are decoded at once to count them."""
 HIDDEN_BYTES = 1 << 20
-"""First bytes of an unknown file that are searched for MPEG audio."""
+"""Number of first bytes of an unknown file that are searched for MPEG audio."""
 
 FindLayout = Callable[[BinaryIO, int], Layout | None]
-"""Looks for the layout of a stream of so many bytes; None where its header can be trusted."""
+"""A function from a stream and its size in bytes to its layout, or None where the header is reliable."""
 
 
 def needs_layout(head: bytes, size: int) -> FindLayout | None:
-    """Choose the function that looks for the layout of a file.
+    """Return the function that finds the layout of a file.
 
     Args:
         head: the first bytes of the file.
         size: all bytes of the file.
 
     Returns:
-        The function; None where the header can be trusted.
+        The function, or None where the header is reliable.
     """
     if head[:4] == b"fLaC":
         return flac_layout if _flac_samples(head) == 0 else None
@@ -48,7 +48,7 @@ def needs_layout(head: bytes, size: int) -> FindLayout | None:
 
 
 def mpeg_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out MPEG audio whose first frame does not say how long it is, or says it wrongly."""
+    """Return the layout of MPEG audio whose first frame does not give the length, or gives it wrongly."""
     if says_its_length(stream, size):
         return None
     audio = scan(stream, 0, size)
@@ -58,9 +58,9 @@ def mpeg_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def hidden_mpeg_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out MPEG audio behind something else, in a file that libsndfile does not know.
+    """Return the layout of MPEG audio after other data, in a file that libsndfile does not recognise.
 
-    Most such files hold none, and some are large: only where the first bytes are mostly frames is all of it searched.
+    Most such files hold no audio, and some are large. A file is searched only if its first bytes are mostly frames.
     """
     if scan(stream, 0, min(size, HIDDEN_BYTES)) is None:
         return None
@@ -69,7 +69,7 @@ def hidden_mpeg_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def flac_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out a FLAC file whose header leaves the number of samples open: they are decoded to count them."""
+    """Return the layout of a FLAC file whose header leaves the number of samples open. Decoding counts them."""
     stream.seek(0)
     head = stream.read(42)
     with soundfile.SoundFile(PiecedStream(stream, Part(((0, size),))), closefd=False) as file:
@@ -79,14 +79,14 @@ def flac_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def _flac_samples(head: bytes) -> int | None:
-    """Samples per channel that the header gives; None where it is no such header (RFC 9639, 8.2)."""
+    """Return the samples per channel in a FLAC header, or None where it is not such a header (RFC 9639, 8.2)."""
     if len(head) < 26 or head[4] & 0x7F:
         return None
     return int.from_bytes(head[18:26], "big") & (1 << 36) - 1
 
 
 def _count(file: soundfile.SoundFile) -> int:
-    """Samples per channel, by decoding. soundfile would seek behind every read, which fails without a length."""
+    """Count the samples per channel by decoding. Each read of soundfile would seek, which fails without a length."""
     file.seekable = lambda: False
     block, n_samples = COUNTED_SAMPLES // file.channels, 0
     while (got := len(file.read(block, dtype="int16", always_2d=True))) > 0:
@@ -95,7 +95,7 @@ def _count(file: soundfile.SoundFile) -> int:
 
 
 def au_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out an AU file with a size of data of 0: the format has another number for an unknown size."""
+    """Return the layout of an AU file with a data size of 0. The format uses another number for an unknown size."""
     stream.seek(0)
     head = stream.read(12)
     if len(head) < 12 or head[8:12] != bytes(4) or int.from_bytes(head[4:8], "big") >= size:
@@ -104,7 +104,7 @@ def au_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def caf_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out a CAF file whose size of data is unknown (−1), which then is the last chunk."""
+    """Return the layout of a CAF file with an unknown data size (−1). Its data are the last chunk."""
     place = 8
     while place + 12 <= size:
         stream.seek(place)
@@ -120,7 +120,7 @@ def caf_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def ogg_layout(stream: BinaryIO, size: int) -> Layout | None:
-    """Lay out a chained Ogg file: streams that follow each other, of which libsndfile reads one.
+    """Return the layout of a chained Ogg file: consecutive streams, of which libsndfile reads one.
 
     Raises:
         UtteranceError: the streams have different rates or channels, or there are too many.
@@ -130,7 +130,10 @@ def ogg_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def _ogg_links(stream: BinaryIO, size: int) -> list[int]:
-    """Where each stream of a chained file begins: at a first page (flag 2) that follows other pages (RFC 3533, 6)."""
+    """Return the places where streams of a chained file begin.
+
+    A stream begins at a first page (flag 2) that follows other pages (RFC 3533, 6).
+    """
     starts: list[int] = []
     place, in_first = 0, False
     while place + 27 <= size:
@@ -151,7 +154,7 @@ def _ogg_links(stream: BinaryIO, size: int) -> list[int]:
 
 
 def _find(stream: BinaryIO, mark: bytes, start: int, size: int) -> int | None:
-    """The next place of a mark."""
+    """Return the next place of a mark, or None."""
     while start < size:
         stream.seek(start)
         chunk = stream.read(1 << 16)

@@ -1,8 +1,8 @@
-"""Lines of CSV and TSV files → rows of cells, where one damaged line costs no other line.
+"""A reader of CSV and TSV rows in which a damaged line affects no other line.
 
-A quotation mark that nothing closes would make the rows behind it part of one cell. A cell that spans lines is
-therefore believed only as long as none of its lines is a row by itself. TSV has no quoting unless the file shows it:
-every cell that begins with a quotation mark has to be quoted as in CSV.
+An unclosed quotation mark would turn the rows after it into one cell. Therefore a cell may span lines only if none of
+these lines is a row by itself. TSV has no quoting unless every cell that begins with a quotation mark is quoted as in
+CSV.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from voxrank.errors import DataError, shortened
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 OTHER_DELIMITERS = (";", "\t", ",", "|")
-"""What parts the cells in files whose header has no delimiter of its kind."""
+"""Delimiters to try if the header does not contain the usual delimiter of the format."""
 QUOTE = '"'
 OPEN_REASON = 'a cell opens with " and nothing closes it; close it'
 LEAST_COLUMNS = 2
-"""Columns up to which a name without an ending does not show that a line is a row."""
+"""Number of columns up to which a path must have an ending for a line to count as a row."""
 UNCLOSED = "unexpected end of data"
-"""What the csv module says where a quotation mark is not closed."""
+"""Message of the csv module on an unclosed quotation mark."""
 MAX_LINE = 1 << 22
-"""Characters of a line: half a million segments, and what a machine of any size can hold."""
+"""Maximum number of characters of a line: room for half a million segments, but small enough for any machine."""
 TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; part it"
 
 
@@ -36,8 +36,8 @@ class Line:
     """A line of a file.
 
     Attributes:
-        number: its number, from 1.
-        text: the line with its end; None where it is too long to be read.
+        number: number of the line, from 1.
+        text: text with the line ending; None where the line is too long.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Line:
 
 
 def text_lines(file: TextIO) -> Iterator[Line]:
-    """Return the lines of a text; one that is too long has no text."""
+    """Yield the lines of a file. Lines that are too long have no text."""
     number = 0
     while text := file.readline(MAX_LINE):
         number += 1
@@ -60,9 +60,9 @@ class TableRow:
     """A row of a table.
 
     Attributes:
-        first, last: numbers of its first and its last line.
-        cells: its cells; None where it cannot be read.
-        reason: why it cannot be read.
+        first, last: numbers of the first and the last line.
+        cells: cells of the row; None where it cannot be read.
+        reason: reason why it cannot be read.
     """
 
     first: int
@@ -73,12 +73,12 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Form:
-    """How the lines of a table are written.
+    """The form of the lines of a table.
 
     Attributes:
-        delimiter: what parts the cells.
+        delimiter: delimiter between cells.
         columns: number of columns.
-        path: place of the column with audio files; None where there is none.
+        path: index of the column with audio files; None where there is none.
         is_quoted: whether cells may be in quotation marks.
     """
 
@@ -89,7 +89,7 @@ class Form:
 
 
 def find_delimiter(path: Path) -> str:
-    """Return what parts the cells of a file: what its ending says, unless its header has another delimiter alone."""
+    """Return the delimiter of a file: that of its ending, unless only another delimiter occurs in the header."""
     usual = DELIMITERS[path.suffix.lower()]
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline(MAX_LINE)
@@ -99,13 +99,13 @@ def find_delimiter(path: Path) -> str:
 
 
 def table_form(path: Path, delimiter: str, header: Sequence[str], path_column: str | None) -> Form:
-    """Find out how the lines of a table are written.
+    """Detect the form of the lines of a table.
 
     Args:
-        path: the file, which is read once for it where tabs part its cells.
-        delimiter: what parts its cells.
-        header: its columns.
-        path_column: the column with audio files, where there is one.
+        path: path of the file, which is read once if tabs separate its cells.
+        delimiter: delimiter between cells.
+        header: names of the columns.
+        path_column: column with audio files, where there is one.
     """
     place = header.index(path_column) if path_column in header else None
     form = Form(delimiter, len(header), place)
@@ -135,10 +135,10 @@ def _opens(text: str, delimiter: str) -> bool:
 
 
 class Lines:
-    """Lines that can be put back.
+    """An iterator of lines to which lines can be returned.
 
     Args:
-        lines: the lines of a file.
+        lines: lines of a file.
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -161,12 +161,12 @@ def read_header(path: Path, lines: Lines, delimiter: str) -> list[str]:
     """Return the names of the columns, from the first line.
 
     Args:
-        path: the file, for messages.
-        lines: its lines.
-        delimiter: what parts its cells.
+        path: path of the file, for messages.
+        lines: lines of the file.
+        delimiter: delimiter between cells.
 
     Raises:
-        DataError: there are none, or a name comes twice.
+        DataError: there are no columns, or a name occurs twice.
     """
 
     def texts() -> Iterator[str]:
@@ -192,7 +192,7 @@ def read_header(path: Path, lines: Lines, delimiter: str) -> list[str]:
 
 
 def table_rows(lines: Lines, form: Form) -> Iterator[TableRow]:
-    """Return the rows behind the header, each of one line or of several; every line is part of one row."""
+    """Yield the rows after the header, which span one or several lines. Every line is part of one row."""
     for line in lines:
         if line.text is None:
             yield TableRow(line.number, line.number, None, TOO_LONG)
@@ -214,7 +214,7 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 
 def _quoted_row(first: Line, lines: Lines, form: Form) -> TableRow:
-    """Return the row that begins with a line; lines behind it that are no part of it are left."""
+    """Return the row that begins with a line. Lines that are not part of it are put back."""
     taken = [first]
     ended_by: list[Line] = []
     text = first.text or ""
@@ -243,13 +243,13 @@ def _cells_reason(error: str) -> str:
 
 
 def _is_swallowed(text: str, form: Form, *, by_row: bool) -> bool:
-    """Return whether a line is a row by itself, and no part of a cell that was opened before.
+    """Return whether a line is a row by itself rather than part of a cell that an earlier line opened.
 
     Args:
-        text: the line.
-        form: of the table.
-        by_row: whether the line with the opening quotation mark is a row by itself. Where it is none, a line that holds
-            a quotation mark may be the one that completes it.
+        text: text of the line.
+        form: form of the table.
+        by_row: whether the line with the opening quotation mark is a row by itself. If not, a line with a quotation
+            mark may complete it.
     """
     if QUOTE not in text:
         return _is_row(_split(text, form.delimiter), form)
@@ -257,7 +257,7 @@ def _is_swallowed(text: str, form: Form, *, by_row: bool) -> bool:
 
 
 def _unquoted_cells(text: str, delimiter: str) -> list[str]:
-    """Return the cells of one line; a quotation mark that is not closed in the line is no quotation mark."""
+    """Return the cells of one line. A quotation mark that the line does not close is plain text."""
     try:
         cells = next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error as error:
@@ -269,7 +269,7 @@ def _unquoted_cells(text: str, delimiter: str) -> list[str]:
 
 
 def _is_row(cells: Sequence[str], form: Form) -> bool:
-    """Return whether cells are those of a row: as many as columns, and the one with the audio file is a file's name."""
+    """Return whether cells form a row: their number is that of the columns, and the path cell is the name of a file."""
     if len(cells) != form.columns or form.path is None:
         return False
     name = cells[form.path].strip()

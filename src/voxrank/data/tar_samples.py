@@ -1,7 +1,6 @@
-"""Members of a tar → samples, and why some cannot be told from their neighbours.
+"""Samples of a tar shard, and the faults of samples that are ambiguous.
 
-A key is the name of a member up to its first dot, and the members of a sample stand beside each other: so WebDataset
-writes and reads them.
+As in WebDataset, a key is the name of a member up to its first dot, and the members of a sample follow each other.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ class Member:
     """A file in a tar.
 
     Attributes:
-        kind: its name behind the first dot, in lower case.
-        offset: of its first byte.
-        size: bytes.
+        kind: name after the first dot, in lower case.
+        offset: offset of the first byte.
+        size: size in bytes.
     """
 
     kind: str
@@ -34,18 +33,18 @@ class Member:
 
     @property
     def is_audio(self) -> bool:
-        """Whether its ending is one of audio files."""
+        """True if the member has the ending of an audio file."""
         return f".{self.kind.rpartition('.')[2]}" in audio_suffixes()
 
     @property
     def prefix(self) -> str:
-        """What stands between the first dot of its name and the last; empty where these are one."""
+        """The text between the first and the last dot of the name; empty where there is only one dot."""
         return self.kind.rpartition(".")[0]
 
 
 @dataclass
 class Sample:
-    """Members of one key that stand beside each other."""
+    """Consecutive members with the same key."""
 
     key: str
     members: dict[str, Member] = field(default_factory=dict)
@@ -57,17 +56,17 @@ class Sample:
 
     @property
     def names(self) -> list[str]:
-        """Names of the members."""
+        """The names of the members."""
         return [f"{self.key}.{kind}" for kind in self.members]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A sample that cannot be used.
+    """An unusable sample.
 
     Attributes:
-        key: of the sample.
-        reason: a line.
+        key: key of the sample.
+        reason: reason in one line.
     """
 
     key: str
@@ -75,10 +74,10 @@ class Fault:
 
 
 def sort_out(samples: Sequence[Sample]) -> tuple[list[Sample], list[Fault]]:
-    """Tell the samples of a shard that can be used from those that its writer stored in a way that cannot be read.
+    """Separate the usable samples of a shard from those that were stored in an unreadable way.
 
     Args:
-        samples: all of the shard, in order.
+        samples: all samples of the shard, in order.
     """
     apart = _lying_apart(samples)
     usable: list[Sample] = []
@@ -95,9 +94,9 @@ def sort_out(samples: Sequence[Sample]) -> tuple[list[Sample], list[Fault]]:
 
 
 def _lying_apart(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Key → its parts, where other samples stand between them and no more than one of them has audio.
+    """Return a mapping from key to its parts, where other samples lie between them and at most one part has audio.
 
-    Where several have audio, they are samples of one key.
+    If several parts have audio, they are separate samples with the same key.
     """
     places: dict[str, list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):
@@ -118,9 +117,10 @@ def _apart(parts: Sequence[Sample]) -> str:
 
 
 def _dotted_keys(sample: Sample) -> list[str]:
-    """What keys with dots have behind the first dot: ``001`` of ``a.001.wav`` and ``a.001.txt``.
+    """Return the parts of keys after their first dot: ``001`` for ``a.001.wav`` and ``a.001.txt``.
 
-    A label or a transcript of its own, or nothing but such audio, tells it from ``a.left.wav`` beside ``a.json``.
+    Such a key has a label or a transcript, or the sample holds only such audio. ``a.left.wav`` beside ``a.json`` has no
+    such key.
     """
     prefixes = list(dict.fromkeys(member.prefix for member in sample.audio if member.prefix))
     described = [prefix for prefix in prefixes if any(f"{prefix}.{kind}" in sample.members for kind in DATA_KINDS)]

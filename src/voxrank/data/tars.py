@@ -1,11 +1,11 @@
-"""Tar shards as WebDataset writes them: members that share a key are a sample.
+"""A reader of tar shards in the format of WebDataset, where members with the same key form a sample.
 
-``key.wav`` (or another kind of audio) with ``key.json`` (its fields are columns), ``key.cls`` (a class) and ``key.txt``
-(a transcript). Nothing is unpacked: audio is read where it lies in the shard, and a member's name is only a name.
-Members of other kinds, pickles among them, are not read.
+A sample has ``key.wav`` (or another audio file) and optionally ``key.json`` (its fields are columns), ``key.cls`` (a
+class) and ``key.txt`` (a transcript). Shards are not unpacked: audio is read from the shard. Names of members are never
+used as paths. Other members, including pickles, are not read.
 
-A key ends at the first dot of a member's name, and the members of a sample stand beside each other. Samples that a
-writer stored otherwise are skipped, each with its reason: members that lie apart, and keys with dots.
+A key ends at the first dot of a member's name, and the members of a sample follow each other. Other samples are
+skipped with a reason: those with scattered members, and those with dots in their keys.
 
 Source: https://github.com/webdataset/webdataset
 """
@@ -36,22 +36,22 @@ from voxrank.errors import DataError, UtteranceError, reason, shortened
 FORM = "tar shards (WebDataset)"
 SUFFIX = ".tar"
 MAX_TEXT_BYTES = 1 << 22
-"""Of a JSON, a class or a transcript, and of what a header brings along."""
+"""Maximum size of a JSON, class or transcript member, and of the extended data of a header."""
 MAX_SHARDS = 100_000
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 SHOWN_KINDS = 3
 SPLITS = re.compile(r"(train|test|dev|valid|validation|val|eval)(?![a-z])", re.IGNORECASE)
-"""What a shard's name, or its folder's, begins with where it tells the split."""
+"""Split at the beginning of the name of a shard or of its folder."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 BLOCK = 512
-"""Bytes of a header; zeros in the place of one end a tar."""
+"""Bytes of a header. A header of zeros ends a tar."""
 
 
 def is_tar(source: str) -> bool:
-    """Whether it is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder of tars.
+    """Return whether a name is a tar, a pattern of tars (``train-{000..003}.tar``), or a folder of tars.
 
-    A folder that also holds folders with audio in them, however deep, is one of classes.
+    A folder that also holds folders with audio files, at any depth, is a folder of classes instead.
     """
     path = Path(source)
     if path.is_dir():
@@ -61,7 +61,7 @@ def is_tar(source: str) -> bool:
 
 
 def read_tars(source: str, request: Request) -> Dataset:
-    """Read shards. A damaged one costs its own rows only. Errors as `read_dataset`."""
+    """Read shards. A damaged shard affects only its own rows. Errors as `read_dataset`."""
     if source.lower().endswith(COMPRESSED):
         raise DataError(
             f"{source}: expected a .tar, got a compressed one, of which no part can be read; unpack it first"
@@ -79,10 +79,10 @@ def read_tars(source: str, request: Request) -> Dataset:
 
 
 def shard_paths(source: str) -> list[Path]:
-    """All shards of a folder or a pattern, in order.
+    """Return all shards of a folder or a pattern, in order.
 
     Raises:
-        DataError: one is not there, or there are too many.
+        DataError: a shard is missing, or there are too many.
     """
     path = Path(source)
     if path.is_dir():
@@ -95,16 +95,16 @@ def shard_paths(source: str) -> list[Path]:
 
 
 def expanded(pattern: str) -> list[str]:
-    """The names that braces stand for.
+    """Expand the braces in a pattern to names.
 
     Raises:
-        DataError: too many.
+        DataError: there are too many names.
 
     Example:
         >>> expanded("{train,test}-{08..10}.tar")[1:4]
         ['train-09.tar', 'train-10.tar', 'test-08.tar']
     """
-    pieces = BRACES.split(pattern)  # what is between braces has odd places
+    pieces = BRACES.split(pattern)  # the texts in braces have odd indices
     counts = [_count(piece) if place % 2 else 1 for place, piece in enumerate(pieces)]
     total = 1
     for count in counts:
@@ -147,7 +147,7 @@ def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[st
 
 
 def _split_of(name: str) -> str | None:
-    """Return the split that the name of a shard or of its folder begins with, or the part that a word of it names."""
+    """Return the split at the beginning of the name of a shard or of its folder, or the part that a word means."""
     found = SPLITS.match(name)
     return found[1].lower() if found else part_of(name)
 
@@ -173,10 +173,10 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
 
 
 def _members(file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[tuple[str, Member]]:
-    """Plain files with a key, in NFC, and an ending, in order; links and their like are skipped."""
+    """Yield plain files with a key, in NFC, and an ending, in order. Links and special files are skipped."""
     with tarfile.TarFile(fileobj=_Bounded(file)) as tar:  # type: ignore[arg-type]
         while (one := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # it keeps all of them
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them
             folder, slash, base = one.name.rpartition("/")
             stem, dot, kind = base.partition(".")
             if not stem or not dot or one.isdir():
@@ -193,7 +193,7 @@ def _members(file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[tupl
 
 
 class _Bounded:
-    """A file of which no header can ask for more than a few megabytes at once."""
+    """A file that limits each read to a few megabytes, whatever a header claims."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.seek, self.tell, self._file = file.seek, file.tell, file
@@ -206,7 +206,7 @@ class _Bounded:
 
 
 def _audio(sample: Sample, shard: Path) -> tuple[str, FileRegion]:
-    """The first audio of a sample, and its kind."""
+    """Return the kind and the region of the first audio in a sample."""
     for member in sample.audio:
         return member.kind, FileRegion(shard.absolute(), member.offset, member.size)
     kinds = ", ".join(sample.members)

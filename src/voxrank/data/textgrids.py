@@ -1,7 +1,7 @@
-"""Praat's TextGrid files, in the long and the short text format.
+"""A parser of Praat's TextGrid files, in the long and the short text format.
 
 Both formats hold the same values in the same order. Praat reads numbers, texts in double quotes and flags in angle
-brackets that stand between white space; it ignores everything else, such as ``xmin =`` and ``intervals [3]:``.
+brackets, with white space around them. It ignores everything else, such as ``xmin =`` and ``intervals [3]:``.
 
 Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 """
@@ -19,10 +19,10 @@ from voxrank.errors import UtteranceError
 INTERVALS, POINTS = "IntervalTier", "TextTier"
 FILE_TYPE, CLASS = "ooTextFile", "TextGrid"
 ENTRY_VALUES = {INTERVALS: 3, POINTS: 2}
-"""Values of an entry: start, end and label of an interval, time and label of a point."""
+"""Number of values per entry: start, end and label of an interval, time and label of a point."""
 
 _BEGINS = r"(?<![^\s=])"
-"""A value follows white space, or the equals sign that some tools write without a space."""
+"""Beginning of a value: after white space, or after an equals sign, since some tools write no space."""
 _OTHER_VALUES = rf"""
     | {_BEGINS} (?P<number> [-+]? (?: \d+\.?\d* | \.\d+ ) (?: [eE][-+]?\d+ )? | --undefined-- ) (?!\S)
     | {_BEGINS} (?P<flag> <\w+> ) (?!\S)
@@ -30,9 +30,9 @@ _OTHER_VALUES = rf"""
     | (?P<stray> ")
 """
 _STRICT = re.compile(_BEGINS + r'"(?P<text>(?>""|[^"])*+)"(?!\S)' + _OTHER_VALUES, re.VERBOSE)
-"""A quotation mark within a text is doubled."""
+"""Values in strict form: quotation marks within a text are doubled."""
 _LENIENT = re.compile(_BEGINS + r'"(?P<text>(?>"(?![ \t]*$)|[^"])*+)"(?!\S)' + _OTHER_VALUES, re.VERBOSE | re.MULTILINE)
-"""A text ends at the last quotation mark of a line: other tools write quotation marks as they are."""
+"""Values in lenient form: a text ends at the last quotation mark of a line, since other tools do not double them."""
 
 Value = str | float
 
@@ -42,8 +42,8 @@ class Tier:
     """A tier of intervals.
 
     Attributes:
-        name: of the tier.
-        entries: start and end in seconds, and label, in the order of the file.
+        name: name of the tier.
+        entries: start and end in seconds, and label, in file order.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Tier:
 
 
 def parse_textgrid(text: str) -> list[Tier]:
-    """Read the tiers of intervals of a TextGrid. Tiers of points are passed over.
+    """Read the interval tiers of a TextGrid. Point tiers are ignored.
 
     Args:
         text: content of the file.
 
     Returns:
-        The tiers. A name that an earlier tier has gets a number: ``phones_2``.
+        The tiers. A number is added to the name of an earlier tier: ``phones_2``.
 
     Raises:
-        UtteranceError: the text is not a TextGrid, or a part of it is missing.
+        UtteranceError: the text is not a TextGrid, or is incomplete.
     """
     content = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
@@ -104,7 +104,7 @@ def _tiers(values: Iterator[Value]) -> list[Tier]:
 
 
 def _tier(values: Iterator[Value]) -> Tier | None:
-    """Read a tier; None where it holds points."""
+    """Read a tier. Return None for a tier of points."""
     kind, name = _text(values, "the class of a tier"), _text(values, "the name of a tier")
     if kind not in ENTRY_VALUES:
         raise UtteranceError(f"expected a tier of the class {INTERVALS} or {POINTS}, got {short(kind)}")

@@ -1,4 +1,4 @@
-"""Where a manifest's rows have their segments from: a cell, a file that a cell names, or files beside the manifest."""
+"""A source of segments for a manifest's rows: a cell, a file that a cell names, or files beside the manifest."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from voxrank.data.utterance import Segment, Utterance
 from voxrank.errors import UtteranceError
 
 APPLE_DOUBLE = "._"
-"""How the names of files begin in which macOS keeps what is no content."""
+"""Prefix of files in which macOS stores metadata."""
 END_TOLERANCE_S: Seconds = 0.05
-"""How far segments that are counted from an utterance's start may end behind its end."""
+"""Maximum distance of a segment's end past the utterance's end, for times relative to the utterance's start."""
 SHIFTED_GUESS = "segments named after an utterance are read in seconds from its start"
 
 
 @dataclass(frozen=True)
 class TimedRow:
-    """What a row says of its segments.
+    """The cells of a row that identify its segments.
 
     Attributes:
         path: cell with the audio, as text.
-        columns: all cells.
-        id: that the reader gave to the row.
-        cell: in the column of segments; None where there is none.
+        columns: column → cell, for all columns.
+        id: id that the reader gave to the row.
+        cell: cell in the column of segments; None where there is none.
     """
 
     path: str
@@ -45,18 +45,18 @@ class TimedRow:
 
     @cached_property
     def names(self) -> RecordingNames:
-        """What the recording is called."""
+        """The names of the recording."""
         return RecordingNames.of(self.path, self.columns, self.id)
 
 
 class SegmentSource:
-    """Finds and reads the segments of utterances.
+    """A reader that finds the segments of utterances.
 
     Args:
-        folder: of the manifest; relative names start there.
-        given: a file of all recordings, or a folder with a file for each; None: the rows say.
-        tier: of TextGrid files.
-        rows: all rows of the data, of which names are told apart.
+        folder: folder of the manifest, which names are relative to.
+        given: file of all recordings, or folder with a file for each recording. None: the rows have a column for it.
+        tier: tier of TextGrid files.
+        rows: all rows of the data, among which names must be unique.
     """
 
     def __init__(self, folder: Path, given: Path | None, tier: str | None, rows: Iterable[TimedRow]) -> None:
@@ -70,11 +70,11 @@ class SegmentSource:
         """Return the segments of an utterance, in seconds of its audio file.
 
         Args:
-            row: what it says of them.
-            utterance: of the row.
+            row: cells of the row.
+            utterance: utterance of the row.
 
         Raises:
-            UtteranceError: there are none, or they cannot be read.
+            UtteranceError: the segments are missing or cannot be read.
         """
         if self._given is None:
             return self._of_cell(row, utterance)
@@ -89,7 +89,7 @@ class SegmentSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was guessed and what was left out of the segments that were asked for, a line each."""
+        """The notes on assumptions and omissions in the segments that were read, one line each."""
         tracks = list(self._left_out.values())
         kinds = {
             "of zero length": [track.empty for track in tracks],
@@ -118,10 +118,10 @@ class SegmentSource:
         """Return the segments of an utterance in a file of several recordings.
 
         Args:
-            path: the file.
-            names: of the recording.
-            utterance: whose segments are asked for.
-            named: how the rows name the file; empty where it holds those of all rows.
+            path: path of the file.
+            names: names of the recording.
+            utterance: utterance with the segments.
+            named: name of the file in the rows; empty where the file holds the segments of all rows.
         """
         content = self._files.read(path)
         if isinstance(content, Track):
@@ -148,7 +148,7 @@ class SegmentSource:
         return self._in_file(found, match, utterance)
 
     def _in_file(self, found: tuple[Segment, ...], match: Match, utterance: Utterance) -> tuple[Segment, ...]:
-        """Return segments in seconds of the file, where their name is that of a part of it."""
+        """Return segments in seconds of the file, where their name means only a part of the file."""
         start, end = utterance.start, utterance.end
         if not match.by_utterance or not start:
             return found
@@ -158,7 +158,7 @@ class SegmentSource:
         return tuple(Segment(one.label, one.start + start, one.end + start) for one in found)
 
     def _noted(self, track: Track, file: str, name: str) -> tuple[Segment, ...]:
-        """Return the segments of a track, and keep what was left out of it for the notes."""
+        """Return the segments of a track, and store its omissions for the notes."""
         if track.guess:
             self._guesses[track.guess] = None
         found = track.checked().segments
@@ -167,7 +167,7 @@ class SegmentSource:
         return found
 
     def _check_recording(self, path: Path, names: RecordingNames) -> None:
-        """See that a file of one recording is that of the row. Raises `UtteranceError` where it is another's."""
+        """Check that a file of one recording belongs to the row. Raises `UtteranceError` where it does not."""
         if self._is_one_recording:
             return
         index = self._indices.get("")
@@ -182,7 +182,7 @@ class SegmentSource:
 
     @cached_property
     def _recordings(self) -> dict[str, list[RecordingNames]]:
-        """File that rows name, or nothing where one holds those of all rows → names of the recordings."""
+        """The names of the recordings by file in the rows; the key is empty where one file holds all segments."""
         found: dict[str, list[RecordingNames]] = defaultdict(list)
         for row in self._rows:
             if self._given is not None:
@@ -197,19 +197,19 @@ class SegmentSource:
 
     @cached_property
     def _beside(self) -> _SegmentFolder | None:
-        """The folder of segments; None where a file was given."""
+        """The folder of segments, or None where the segments are in a file."""
         if self._given is None or not self._given.is_dir():
             return None
         return _SegmentFolder(self._given, [row.names for row in self._rows], self._folder)
 
 
 class _SegmentFolder:
-    """Files of segments in a folder and in the folders below it, by the recordings whose names they have.
+    """An index of the segment files below a folder, by the recordings with the same names.
 
     Args:
-        folder: that is looked through, once.
-        recordings: of the data.
-        start: where relative paths of recordings start.
+        folder: folder that is searched, once.
+        recordings: recordings of the data.
+        start: folder that paths of recordings are relative to.
     """
 
     def __init__(self, folder: Path, recordings: Iterable[RecordingNames], start: Path) -> None:
@@ -220,10 +220,10 @@ class _SegmentFolder:
         self._index = RecordingIndex(self._paths, recordings, start, folder)
 
     def file_of(self, recording: RecordingNames) -> Path:
-        """Return the file of segments of a recording.
+        """Return the segment file of a recording.
 
         Raises:
-            UtteranceError: there is none, or there are several.
+            UtteranceError: there is no file, or there are several.
         """
         match = self._index.find(recording)
         if match is None:
@@ -239,7 +239,7 @@ class _SegmentFolder:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files of segments below a folder. Linked folders are entered, and none twice."""
+    """Yield all segment files below a folder. Links to folders are followed, and no folder is visited twice."""
     seen: set[str] = set()
     left = [folder]
     while left:
@@ -258,7 +258,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122, pathlib's takes ten times as long
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122, pathlib takes ten times as long
 
 
 def _file_named(cell: str) -> str:
@@ -266,7 +266,7 @@ def _file_named(cell: str) -> str:
 
 
 def _omitted(kind: str, parts: Iterable[Omissions]) -> Iterator[str]:
-    """Yield a note on items of one kind that were left out; nothing where there are none."""
+    """Yield a note on omitted items of one kind, if there are any."""
     every = Omissions()
     for part in parts:
         every.add(part)

@@ -1,4 +1,4 @@
-"""Columns that say where an utterance lies in its audio file, under the names that tools and challenges give them."""
+"""Detection of time columns, which locate an utterance in its audio file, under the names in common use."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ WORDS: dict[str, Kind] = {
     **dict.fromkeys(("duration", "dur", "length", "len"), "duration"),
     "offset": "offset",
 }
-"""Word of a column's name → what the column holds. An offset is an end beside an onset, else a start."""
+"""Word in a column's name → content of the column. An offset is an end beside an onset, else a start."""
 LENGTHS = {"length", "len"}
-"""Durations whose unit is not known: seconds, samples or characters."""
+"""Words for durations with an unknown unit: seconds, samples or characters."""
 PAIRS = {"from": "to", "to": "from"}
-"""Words that say something of times only beside each other."""
+"""Words that mean times only if both columns exist."""
 WITHOUT_MEANING = {"t", "time", "times", "timestamp", "ts", "segment", "seg", "clip", "event", "utterance", "utt", "in"}
 SCALES: dict[str, float] = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), 0.001),
 }
-"""Unit in a column's name → seconds."""
+"""Unit in a column's name → length in seconds."""
 UNKNOWN_SCALES = {"sample", "samples", "frame", "frames", "idx", "index", "byte", "bytes"}
-"""Units that are no seconds without a sample rate or a frame rate."""
+"""Units that need a sample rate or a frame rate for conversion to seconds."""
 MOST_OTHER_WORDS = 1
-"""Words of a name beside those that are known, from which on it says nothing of times."""
+"""Number of other words in a name above which it does not mean times."""
 PLAIN = {"start", "end", "offset", "duration"}
-"""Columns of a manifest, which need no guess."""
+"""Time columns of a manifest, whose names are certain."""
 PARTNERS = {"onset": "offset", "tmin": "tmax", "xmin": "xmax", "from": "to", "starttime": "endtime"}
-"""Start → the end that belongs to it, where that is not "end"."""
+"""Name of a start → name of its end, where that is not "end"."""
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _CLOCK = re.compile(r"\d+:\d+(:\d+)?([.,]\d+)?")
-"""Times of the clock, such as 00:01:05.250."""
+"""Clock times, such as 00:01:05.250."""
 _SPLIT_UP = re.compile(r"\b([tx])[ _]?(min|max)\b")
 
 
 @dataclass(frozen=True)
 class TimeColumn:
-    """A column with times.
+    """A column of times.
 
     Attributes:
-        name: the column.
-        word: the word of its name that says what it holds.
-        kind: what it holds.
-        scale: seconds of one unit; None where the unit is unknown.
-        of: what else the name says, such as "word" in "word_start"; such a column is not read.
+        name: name of the column.
+        word: word in the name that gives its content.
+        kind: content of the column.
+        scale: length of one unit in seconds; None where the unit is unknown.
+        of: other words in the name, such as "word" in "word_start"; such a column is not read.
     """
 
     name: str
@@ -63,7 +63,7 @@ class TimeColumn:
 
 
 def time_column(name: str) -> TimeColumn | None:
-    """Return what a column's name says of times, or None where it says nothing.
+    """Parse the name of a column. Return None where it does not mean times.
 
     Example:
         >>> time_column("Begin Time (s)"), time_column("gender")
@@ -82,13 +82,13 @@ def time_column(name: str) -> TimeColumn | None:
 
 @dataclass(frozen=True)
 class TimeColumns:
-    """The columns that are read.
+    """The time columns that are read.
 
     Attributes:
-        starts: columns with the start of the utterance; the first that is filled in a row counts.
-        end: the column with its end.
-        duration: the column with its duration, which counts after a start where the row has no end.
-        notes: which columns were taken for which, and which were not read, a line each.
+        starts: columns with the start of the utterance; the first non-empty cell in a row counts.
+        end: column with its end.
+        duration: column with its duration, which is used if the row has a start and no end.
+        notes: assumptions about columns, and columns that are not read, one line each.
     """
 
     starts: tuple[TimeColumn, ...] = ()
@@ -98,7 +98,7 @@ class TimeColumns:
 
     @property
     def guessed(self) -> bool:
-        """Whether columns of other names than a manifest's are read."""
+        """True if columns with names other than a manifest's are read."""
         read = [*self.starts, *filter(None, (self.end, self.duration))]
         has_plain_names = all(one.name in PLAIN and (one.kind != "offset" or one in self.starts) for one in read)
         has_offset = any(one.kind == "offset" for one in self.starts)
@@ -106,15 +106,15 @@ class TimeColumns:
 
 
 def find_time_columns(source: object, columns: Sequence[str], cells: Callable[[str], Iterable[object]]) -> TimeColumns:
-    """Find the columns that say where utterances lie in their files.
+    """Find the columns that locate utterances in their files.
 
     Args:
-        source: the data set, for messages.
-        columns: the columns of the data.
-        cells: gives the cells of a column.
+        source: name of the data set, for messages.
+        columns: columns of the data.
+        cells: returns the cells of a column.
 
     Raises:
-        DataError: the unit of the times is not known.
+        DataError: the unit of the times is unknown.
     """
     named = [replace(one, scale=None) if _holds_clocks(cells(one.name)) else one for one in _named(columns)]
     numbers = {one.name for one in named if one.name in PLAIN or _holds_numbers(cells(one.name))}
@@ -131,7 +131,7 @@ def find_time_columns(source: object, columns: Sequence[str], cells: Callable[[s
 
 
 def _named(columns: Sequence[str]) -> list[TimeColumn]:
-    """Return the columns whose names say something of times."""
+    """Return the columns whose names mean times."""
     named = [one for name in columns if (one := time_column(name))]
     words = {one.word for one in named}
     return [one for one in named if PAIRS.get(one.word, one.word) in words]
@@ -142,13 +142,13 @@ def _is_filled(cells: Iterable[object]) -> bool:
 
 
 def _holds_numbers(cells: Iterable[object]) -> bool:
-    """Return whether most of the filled cells are numbers."""
+    """Return whether most non-empty cells are numbers."""
     filled = [cell for cell in cells if cell is not None and str(cell).strip()]
     return 2 * sum(map(_is_number, filled)) > len(filled)
 
 
 def _holds_clocks(cells: Iterable[object]) -> bool:
-    """Return whether most of the filled cells are times of the clock."""
+    """Return whether most non-empty cells are clock times."""
     filled = [text for cell in cells if cell is not None and (text := str(cell).strip())]
     return 2 * sum(_CLOCK.fullmatch(text) is not None for text in filled) > len(filled)
 
@@ -168,7 +168,7 @@ def _starts(usable: Sequence[TimeColumn], *, has_onset: bool) -> list[TimeColumn
 
 
 def _end(usable: Sequence[TimeColumn], start: TimeColumn | None) -> TimeColumn | None:
-    """Return the column with the end that belongs to a start; without a start only the column "end" counts."""
+    """Return the column with the end for a start. Without a start, only the column "end" counts."""
     if start is None:
         return next((one for one in usable if one.name == "end"), None)
     ends = [one for one in usable if one.kind == "end" or (one.kind == "offset" and start.word == "onset")]

@@ -1,4 +1,4 @@
-"""The segments of one recording, collected item by item; a bad item costs no other."""
+"""A collector of the segments of one recording. An unusable item affects no other item."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from voxrank.data.utterance import Segment
 from voxrank.errors import UtteranceError
 
 START_TOLERANCE_S: Seconds = 0.05
-"""How far a segment may begin before the audio: aligners round to frames. It is cut at 0 s."""
+"""Maximum time before 0 s at which a segment may begin, since aligners round to frames. The start becomes 0 s."""
 SHORTEST_S: Seconds = 1e-6
-"""Shorter segments have no length, but for rounding: less than a sample."""
+"""Minimum length of a segment, below one sample. A shorter length is a rounding error."""
 
 
 class EmptySegmentError(UtteranceError):
@@ -25,18 +25,18 @@ class EmptySegmentError(UtteranceError):
 
 @dataclass
 class Omissions:
-    """Items of one kind that were left out.
+    """Omitted items of one kind.
 
     Attributes:
         count: number of items.
-        first: where the first one is, and what is wrong with it.
+        first: place of the first item, and what is wrong with it.
     """
 
     count: int = 0
     first: str = ""
 
     def add(self, other: Omissions) -> None:
-        """Add the items of another collection."""
+        """Add the items of another object."""
         self.count += other.count
         self.first = self.first or other.first
 
@@ -46,11 +46,11 @@ class Track:
     """The segments of one recording.
 
     Attributes:
-        segments: in order of time.
-        empty: items without length that were left out.
-        repeated: items that repeat another one and were left out.
-        unusable: items that cannot be used and were left out.
-        guess: what was taken where the file does not say, for people; empty where nothing was guessed.
+        segments: segments in order of time.
+        empty: omitted items without length.
+        repeated: omitted items that repeat another item.
+        unusable: omitted items that are unusable.
+        guess: assumption where the file is not explicit, for people; empty where there is none.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -60,10 +60,10 @@ class Track:
     guess: str = ""
 
     def checked(self) -> Track:
-        """Return the track where it has segments.
+        """Return the track if it has segments.
 
         Raises:
-            UtteranceError: it has none; the message says what is wrong with the first item.
+            UtteranceError: the track has no segments; the message says what is wrong with the first item.
         """
         if self.segments:
             return self
@@ -71,9 +71,9 @@ class Track:
 
 
 class TrackBuilder:
-    """Collects the segments of one recording.
+    """A builder of the track of one recording.
 
-    Used as a context manager, it leaves out the item for which an `UtteranceError` is raised, and counts it.
+    As a context manager, it omits an item when an `UtteranceError` is raised, and counts it.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class TrackBuilder:
         return True
 
     def build(self) -> Track:
-        """Return the track: in order of time, and without items that are there twice."""
+        """Return the track in order of time, without repeated items."""
         ordered = sorted(self._segments, key=lambda segment: (segment.start, segment.end))
         kept = tuple(dict.fromkeys(ordered))
         repeated = Omissions(len(ordered) - len(kept))
@@ -109,17 +109,17 @@ class TrackBuilder:
 
 
 def segment_of(start: Any, end: Any, label: Any, where: str) -> Segment:
-    """Return a segment whose times and label can be used.
+    """Return a segment with valid times and label.
 
     Args:
         start: seconds, as a number or text.
         end: seconds, as a number or text.
         label: text or a number.
-        where: the item stands, for messages.
+        where: place of the item, for messages.
 
     Raises:
         EmptySegmentError: the segment ends where it starts.
-        UtteranceError: a time or the label cannot be used.
+        UtteranceError: a time or the label is invalid.
     """
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise UtteranceError(f"{where}: expected a label as text, got {short(label)}")
@@ -136,14 +136,14 @@ def segment_of(start: Any, end: Any, label: Any, where: str) -> Segment:
 
 
 def seconds_of(value: Any, where: str) -> Seconds:
-    """Return a time.
+    """Return a time in seconds.
 
     Args:
         value: a number, or text with a decimal point, such as ``5e-05``.
-        where: the item stands, for messages.
+        where: place of the item, for messages.
 
     Raises:
-        UtteranceError: the value is no time.
+        UtteranceError: the value is not a time.
     """
     if isinstance(value, str) and "," in value:
         raise UtteranceError(f"{where}: expected a time in seconds with a decimal point, got {short(value)}")
@@ -156,10 +156,10 @@ def seconds_of(value: Any, where: str) -> Seconds:
 
 
 def short(value: Any, limit: int = 60) -> str:
-    """Return a value as Python writes it, cut where it is long."""
+    """Return the `repr` of a value, shortened where it is long."""
     text = repr(value[: limit + 1]) if isinstance(value, str) else _SHORT.repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 _SHORT = Repr()
-"""Looks a few levels deep: a list may be nested as far as it can be read."""
+"""A `Repr` that is limited to a few levels, since lists may be deeply nested."""

@@ -1,8 +1,8 @@
-"""Items of a data set that are tuples: which place holds the label, the speaker, the transcript or a file's name.
+"""Detection of the places in tuple items that hold the label, the speaker, the transcript or the file name.
 
-Places are not named, and data sets differ: torchaudio's ``SPEECHCOMMANDS`` gives (waveform, rate, label, speaker, …),
+Places have no names, and data sets differ: torchaudio's ``SPEECHCOMMANDS`` gives (waveform, rate, label, speaker, …),
 ``LIBRISPEECH`` (waveform, rate, transcript, speaker, …) and ``IEMOCAP`` (waveform, rate, file name, label, speaker).
-The values of all items tell them apart: file names and other identifiers differ between all items, labels repeat.
+The values of all items distinguish them: file names and other identifiers differ between all items, labels repeat.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from voxrank.data.endings import has_audio_ending
 from voxrank.errors import DataError, UtteranceError, listed, shortened
 
 Role = Literal["name", "text", "label", "value", "lists", "other"]
-"""What the values in a place look like."""
+"""The type of the values in a place."""
 
 RATES_HZ: tuple[Hertz, Hertz] = (1_000, 768_000)
 FEWEST = 2
-"""Parts of a tuple: audio and a label."""
+"""Minimum number of parts of a tuple: audio and a label."""
 LEAST_ITEMS = 4
-"""Items below which values that differ say nothing."""
+"""Minimum number of items for concluding that differing values are identifiers."""
 MOST_LABEL_PLACES = 2
-"""Places with repeated values behind file names of which the first is taken for the label."""
+"""Maximum number of places with repeated values after a file name for taking the first of them as the label."""
 SHOWN_LABELS = 3
 
 
 def place_name(place: int) -> str:
-    """Return the column of a place that has no other name."""
+    """Return the column name of a place without another name."""
     return f"item{place}"
 
 
 def by_place(item: Any) -> dict[str, Any]:
-    """Return the parts of an item by their names, those of a tuple by their places.
+    """Return the parts of an item by name, or by place for a tuple.
 
     Args:
-        item: a mapping, a named tuple, or a tuple of audio, its rate where it follows, and more.
+        item: a mapping, a named tuple, or a tuple of audio, optionally its rate, and more.
 
     Raises:
-        UtteranceError: the item is none of these.
+        UtteranceError: the item has another type.
     """
     if isinstance(item, Mapping):
         return {str(name): part for name, part in item.items()}
@@ -68,11 +68,11 @@ def _is_rate(part: Any) -> bool:
 
 @dataclass(frozen=True)
 class Places:
-    """What the places of tuples are taken for.
+    """The detected meaning of the places of tuples.
 
     Attributes:
         names: column of a manifest → column of a place.
-        notes: the same for people, a line.
+        notes: the same in one line, for people.
     """
 
     names: Mapping[str, str]
@@ -80,15 +80,15 @@ class Places:
 
 
 def find_places(source: object, rows: Sequence[Mapping[str, Any]], target: str | None) -> Places:
-    """Find out which places of tuples hold the label, or the transcript, and the speaker.
+    """Detect the places of tuples that hold the label or the transcript, and the speaker.
 
     Args:
-        source: the data set, for messages.
-        rows: the parts of each item by `by_place`, as plain values.
-        target: the column that the user wants to predict.
+        source: name of the data set, for messages.
+        rows: parts of each item from `by_place`, as plain values.
+        target: column that the user wants to predict.
 
     Raises:
-        DataError: several places can be the label.
+        DataError: several places may be the label.
     """
     columns = dict.fromkeys(name for row in rows for name in row)
     places = [name for name in columns if name.startswith("item") and name[4:].isdecimal()]

@@ -1,4 +1,4 @@
-"""`Utterance` and `Dataset`: what a reader makes and everything downstream takes."""
+"""`Utterance` and `Dataset`: the output of readers and the input of all later stages."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ TIMED: tuple[Task, ...] = ("segmentation", "transcription")
 """Tasks whose labels belong to frames rather than to utterances."""
 
 ALWAYS = ("speaker", "language", "split", "label")
-"""Columns that every utterance has, if only empty."""
+"""Columns that every utterance has. Their cells may be empty."""
 NAMED_ALWAYS = 7
-"""Of an utterance's fields behind its path, those that are in every fingerprint; others are where they are given."""
+"""Number of fields after the path that every fingerprint includes. Later fields are included where they are not None.
+"""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An utterance that was left out, and why.
+    """An utterance that was left out, with the reason.
 
     Attributes:
-        utterance: its id, or the manifest line when it has none.
-        reason: one line, shown to the user.
-        model: the candidate that could not use it; None when no candidate can.
+        utterance: id of the utterance, or its line in the manifest when it has none.
+        reason: reason in one line, shown to the user.
+        model: candidate that cannot use the utterance; None when no candidate can.
     """
 
     utterance: str
@@ -39,10 +40,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of time and what is heard in it.
+    """A stretch of time with a label.
 
     Attributes:
-        label: as the file says it; empty where it says nothing.
+        label: label as it stands in the file; empty where the file gives none.
         start, end: seconds from the beginning of the audio file.
     """
 
@@ -53,22 +54,22 @@ class Segment:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A stretch of one audio file, and what is known of it.
+    """A stretch of an audio file, with its labels.
 
     Attributes:
         id: unique in its data set; the path, with its offsets when it has any.
-        path: the audio file; a name for it where `audio` says where it is.
+        path: the audio file, or only a name for it where `audio` is given.
         start, end: seconds from the beginning of the file; `end` None means the end of the file.
         label: class name, for classification.
         value: number to predict, for regression.
         text: transcript.
-        speaker: who speaks, when known; statistics are grouped by it.
-        split: the row's part of the data (such as "train"), when the manifest says.
-        labels: names of all that it shows, sorted, for tasks where that may be any number; () for none of them.
-        language: that it is in, when the manifest says.
-        segments: what is heard when, in seconds of the file.
-        audio: where the audio is, when it is no file of its own.
-        others: (column, cell) of what else was asked for; columns without a cell are not in it.
+        speaker: name of the speaker, when known; statistics are grouped by speaker.
+        split: split of the row, such as "train", when the manifest has splits.
+        labels: sorted names of all its classes, for multi-label classification; () where it has none of them.
+        language: language of the speech, when the manifest gives it.
+        segments: timed labels, in seconds from the beginning of the file.
+        audio: source of the audio, when the audio is not a separate file.
+        others: (column, cell) of other requested columns; empty cells are left out.
     """
 
     id: str
@@ -88,12 +89,12 @@ class Utterance:
 
     @property
     def place(self) -> Path | AudioSource:
-        """Where its audio is; utterances of one file share it."""
+        """The location of the audio, which utterances of the same file share."""
         return self.audio or self.path
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The classes that it shows: its one label, or any number of them."""
+        """The classes of the utterance: its one label, or any number of labels."""
         return self.labels or (() if self.label is None else (self.label,))
 
 
@@ -102,15 +103,15 @@ class Dataset:
     """Utterances of one task, in manifest order.
 
     Attributes:
-        source: what the user named (a path), shown in reports.
-        task: what the utterances are labelled with.
+        source: path or name that the user gave, shown in reports.
+        task: task that the labels are for.
         target: the manifest column (or "folder") that the task reads.
-        utterances: the usable rows.
-        skipped: the rows that are not, with reasons.
-        split: the part of the data that was taken; "all" for every row.
-        format: what it was read as, for people.
-        notes: what the reader took for what, a line each.
-        unused: number of rows of other splits, which are not used.
+        utterances: usable rows.
+        skipped: unusable rows, with reasons.
+        split: split that was selected; "all" for every row.
+        format: name of the format, for people.
+        notes: assumptions of the reader, one line each.
+        unused: number of rows in other splits, which are not used.
     """
 
     source: str
@@ -132,10 +133,10 @@ class Dataset:
         return tuple(sorted({name for u in self.utterances for name in u.names}))
 
     def cells(self, column: str) -> list[str | None]:
-        """What a column says of each utterance: one that was asked for, or speaker, language, split or label.
+        """Return the cell of each utterance in a column: a requested column, or speaker, language, split or label.
 
         Raises:
-            DataError: there is no such column, or it is empty.
+            DataError: the column is missing or empty.
         """
         column = nfc(column)
         known = {name for utterance in self.utterances for name, _ in utterance.others or ()}
@@ -148,15 +149,15 @@ class Dataset:
         return [getattr(utterance, column) for utterance in self.utterances]
 
     def fingerprint(self) -> str:
-        """Hex digest of what is asked: task, ids, offsets and labels of all utterances, in order.
+        """Return a hex digest of task, ids, offsets and labels of all utterances, in order.
 
-        It identifies the question, not the audio behind it, which is not read.
+        The digest does not depend on the audio, which is not read.
         """
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
             identity, _, *fields = astuple(
                 replace(utterance, audio=None, others=None)
-            )  # without the machine's own paths
+            )  # without paths, which differ between machines
             always, where_given = fields[:NAMED_ALWAYS], fields[NAMED_ALWAYS:]
             given = [field for field in where_given if field is not None]
             digest.update(repr((identity, *always, *given)).encode())
