@@ -123,7 +123,7 @@ def frames_of_layers(
     with closing(ready):
         for _, decoded in ready:
             heard: dict[int, Waveform] = {}
-            for waveform, position in zip(decoded, place, strict=False):  # `decoded` first: loses no place
+            for waveform, position in zip(decoded, place, strict=False):  # decoded first, to lose no place
                 if isinstance(waveform, UtteranceError):
                     yield position, waveform
                 else:

@@ -4,7 +4,7 @@ They show whether more data would change the scores, and from which amount of da
 of the data (whole speakers, or utterances) are merged in steps: an eighth, a quarter and a half of them, as near as
 their number allows, and all. The moments of these blocks give the score without another pass. Each step but the last is
 the mean over up to three draws, which begin at different blocks. Parts of the data have fewer speakers than all data.
-Therefore their scores tend to be lower than those of as much audio from all speakers.
+Therefore the steps tend to understate the score of as much audio from all speakers.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def beaten(now: Standing, before: Standing | None, *, confidence: float, models:
     blocks = len(first.influence)
     if blocks < 2:
         return set()
-    chances = max(models - 1, 1) * (rounds - 2)  # nothing is dropped after the first round and the last
+    chances = max(models - 1, 1) * (rounds - 2)  # no model is dropped after the first and the last round
     quantile = float(stats.t.ppf(1 - (1 - confidence) / chances, blocks - 1))
     ahead = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
     gone = set()

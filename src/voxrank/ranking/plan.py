@@ -84,19 +84,19 @@ class RankPlan:
 
     Attributes:
         models: specs of the candidates.
-        layers: as the user named them.
+        layers: the layers, as text from the user.
         names: scores to report; the first one orders the ranking. A name may stand for a combination.
         scores: the scores to compute, without duplicates.
         encoder: device, precision, windows.
         extraction: the sample, and the sketches to store of each layer.
         sequence: units and aligner of transcripts.
-        tuned: how a block will be tuned, where "tuned" is among the scores; otherwise None.
+        tuned: options of the block that will be tuned, where "tuned" is among the scores; otherwise None.
         stopping: early stopping; None to show all data to every model.
         details: the diagnostics.
         seed: seed of the resamples and of the rounds of early stopping.
         reads_source: whether a score reads the source data.
         left_out: one line for each score, or source, that takes no part, with the reason.
-        options: what `Ranking.options` records of the request.
+        options: the part of the request that `Ranking.options` records.
     """
 
     models: tuple[str, ...]

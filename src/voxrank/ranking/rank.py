@@ -77,8 +77,8 @@ def rank(
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
-        extraction: what a sample is, blocks, threads.
-        sequence: how transcripts and segments become labels of frames: units, aligner, silence.
+        extraction: kind of sample, blocks, threads.
+        sequence: options that turn transcripts and segments into labels of frames: units, aligner, silence.
         use: use of the layers: as they are, or with one block tuned.
         cache: the cache of sketches. With a cache nothing is encoded twice, and an interrupted run continues. None for
             no cache.

@@ -77,7 +77,7 @@ class LayerScorer:
         """
         try:
             found = self._estimates(self._parts(name), selection, sketch, source, version)
-        except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # torch's own is a RuntimeError
+        except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # that of torch is a RuntimeError
             return None
         finite = all(np.isfinite(estimate.value) for scores in found for estimate in scores.values())
         return found if finite else None

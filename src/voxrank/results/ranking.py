@@ -35,7 +35,7 @@ SCHEMA = 1
 DETAILS_SCHEMA = 1
 """Version of `details.json`."""
 OPTIONS = {"data": str, "target": str}
-"""Options that other modules read, with their types."""
+"""Options that identify the data of a ranking, with their types."""
 RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.json"
 
 EQUAL_TO = 1e-12
@@ -104,7 +104,7 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
-    speed: float | None = field(default=None, compare=False)  # a time, not a finding
+    speed: float | None = field(default=None, compare=False)  # a measured time, which differs between equal runs
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _from(source: Moments) -> Callable[[Moments], float]:
         shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
         gap = source.centre - target.centre + (source.total / source.n - target.total / target.n)
         apart = gap @ gap + np.trace(cov_s) + np.trace(cov_t) - 2 * shared
-        return max(float(apart), 0.0)  # rounding alone takes it below
+        return max(float(apart), 0.0)  # negative by rounding only
 
     return squared
 
