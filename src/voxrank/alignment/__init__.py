@@ -1,1 +1,1 @@
-"""Transcripts to labels of frames: aligners, the targets that they make, and their files."""
+"""Aligners, which turn transcripts into labels of frames, and the files of alignments."""

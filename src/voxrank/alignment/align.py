@@ -1,4 +1,4 @@
-"""Transcripts and a model → when each unit is said: the whole run of `voxrank align`."""
+"""The whole run of `voxrank align`, from transcripts and a model to the times of all units."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ from voxrank.targets.tags import SPOKEN_NOISE
 from voxrank.targets.timeline import UNLABELLED, Timeline
 
 TIERS = {"char": "characters", "phone": "phones", "word": "words"}
+"""Unit → name of its tier."""
 SCHEMA = 1
 """Version of `alignment.json`."""
 
 
 @dataclass(frozen=True)
 class AlignedData:
-    """The answer.
+    """An alignment of transcripts.
 
     Attributes:
-        utterances: with their times.
+        utterances: the utterances with their times.
         tier: name of the tier of units.
         skipped: utterances left out, with reasons.
-        record: what made the times.
-        units: that occur.
-        seconds: it took, in all.
-        options: what was asked for.
-        recordings: audio files of the data, with those that were left out.
+        record: the record of the aligner.
+        units: units that occur.
+        seconds: time of the whole run, in seconds.
+        options: the options of the run.
+        recordings: audio files of the data, including those of skipped utterances.
     """
 
     utterances: tuple[AlignedUtterance, ...]
@@ -59,16 +60,16 @@ class AlignedData:
 
     @property
     def warning(self) -> str:
-        """A line on the share of skipped utterances where it is above a tenth; empty where it is not."""
+        """A warning where more than a tenth of the utterances were skipped; otherwise empty."""
         return skips_warning(len(self.utterances) + count_skipped(self.skipped), self.skipped)
 
     @property
     def audio_s(self) -> Seconds:
-        """Audio that was aligned."""
+        """Amount of aligned audio, in seconds."""
         return sum(one.seconds for one in self.utterances)
 
     def to_json(self) -> str:
-        """What was made of what, as `alignment.json` holds it; the times are in the other files."""
+        """Return the text of `alignment.json`: the aligner, the data and the options. Other files hold the times."""
         content = {
             "schema": SCHEMA,
             "aligner": asdict(self.record),
@@ -85,7 +86,8 @@ class AlignedData:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `alignment.ctm`, `textgrids/`, `manifest.csv` (for `voxrank rank`) and `alignment.json`.
 
-        A manifest names files; there is none where audio is in archives or tables. Rank such data by `--segments`.
+        A manifest names audio files. It is not written where audio is in archives or tables. Rank such data with
+        `--segments`.
 
         Raises:
             OptionError: the folder cannot be written.
@@ -105,23 +107,23 @@ def align(
     allow_skips: bool = False,
     progress: Progress | None = None,
 ) -> AlignedData:
-    """Tell when each unit of transcripts is said.
+    """Align transcripts: find the time of each unit in the audio.
 
     Args:
-        data: transcripts, as `read_dataset` reads them, or a `Dataset` of them.
+        data: transcripts, in a form that `read_dataset` reads, or a `Dataset` of them.
         models: specs whose features the flat start may choose from, where the aligner names none.
         sequence: units, language and aligner.
-        split: rows to use, as `rank`.
+        split: rows to use, as in `rank`.
         encoder: device, precision, windows.
-        threads: decoders that run ahead.
-        allow_skips: align what is left where more than half of the utterances are skipped.
-        progress: told of each step.
+        threads: number of threads that decode audio ahead.
+        allow_skips: align the remaining utterances where more than half of them are skipped.
+        progress: receives the progress.
 
     Returns:
-        Every utterance with its units and their times, and what made them.
+        Every utterance with its units and their times, and the record of the aligner.
 
     Raises:
-        DataError, ModelError, OptionError: the request was wrong.
+        DataError, ModelError, OptionError: the request is wrong.
         RunError: the run failed.
 
     Example:
@@ -174,7 +176,7 @@ def _aligned(prepared: Prepared, tier: str) -> list[AlignedUtterance]:
 
 
 def _segments(timeline: Timeline, targets: Targets, start: Seconds) -> list[Segment]:
-    """In seconds of the file. The label of unscored stretches is the one that readers of segments do not score."""
+    """Return segments in seconds of the file. Unscored segments get a label that readers of segments do not score."""
     labels = {UNLABELLED: SPOKEN_NOISE}
     return [
         Segment(labels.get(symbol) or targets.names[symbol], start + begin, start + end)

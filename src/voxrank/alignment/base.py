@@ -1,4 +1,4 @@
-"""What every aligner is: transcripts in, a timeline for each out, and a record of what made them."""
+"""The interface of aligners. They take transcripts, and give a timeline for each transcript and a record."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from voxrank.errors import UtteranceError
 from voxrank.targets.timeline import Timeline
 
 OnAudio = Callable[[Seconds], None]
-"""Called with the seconds of audio that were just dealt with."""
+"""Callback that receives the seconds of audio that were just processed."""
 Aligned = list[Timeline | UtteranceError]
-"""Of each transcript: when its units are heard, by their numbers; or why that cannot be told."""
+"""Timeline of each transcript, by the numbers of its units, or the reason why it cannot be aligned."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """An utterance and what is said in it.
+    """An utterance with the units of its transcript.
 
     Attributes:
         item: the utterance.
         labels: (L,) numbers of its units in order, from 1.
-        pauses: (L + 1,) whether there may be silence before each, and behind the last.
+        pauses: (L + 1,) whether silence is allowed before each unit, and after the last unit.
     """
 
     item: Item
@@ -38,13 +38,13 @@ class Transcript:
 
 @dataclass(frozen=True)
 class AlignerRecord:
-    """What made an alignment.
+    """A record of the origin of an alignment.
 
     Attributes:
-        aligner: "flat", "ctc", "head", "uniform"; "segments" where the data say the times themselves.
-        model: whose features or posteriors it used; None where it used none.
-        layer: of that model, where it is one.
-        trained: whether the model, or a part on top of it, was trained on transcripts to tell units apart.
+        aligner: "flat", "ctc", "head", "uniform"; "segments" where the data hold the times.
+        model: spec of the model whose features or posteriors were used; None without a model.
+        layer: layer of the model, where a single layer was used.
+        trained: whether the model, or a head on top of it, was trained on transcripts to recognise units.
     """
 
     aligner: str
@@ -58,12 +58,12 @@ class AlignerRecord:
 
 
 class Aligner(ABC):
-    """Says when units are heard.
+    """An aligner, which finds the times of units in the audio.
 
     Attributes:
-        record: what it is.
-        encoder: the model that it listens with, where there is one.
-        notes: what the user should know when it has aligned, a line each.
+        record: the record of the alignments that it makes.
+        encoder: the model that it uses; None without a model.
+        notes: notes for the user after the alignment, one line each.
     """
 
     record: AlignerRecord
@@ -72,13 +72,13 @@ class Aligner(ABC):
 
     @abstractmethod
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
-        """Align utterances with what is said in them.
+        """Align utterances with their transcripts.
 
         Args:
-            transcripts: all of the data.
-            names: of the units; number n is `names[n − 1]`.
-            on_audio: told of progress.
+            transcripts: all transcripts of the data.
+            names: names of the units; number n is `names[n − 1]`.
+            on_audio: receives the progress.
 
         Raises:
-            DataError: none can be aligned.
+            DataError: no utterance can be aligned.
         """

@@ -1,8 +1,9 @@
-"""Any CTC checkpoint of transformers as an aligner: ``ctc:SPEC``.
+"""The aligner ``ctc:SPEC``, which uses a CTC checkpoint of transformers.
 
-The checkpoint's logits are taken as the one layer of an encoder, so that windows, batches and times are those of every
-other model. Units are looked up in its vocabulary as they are, in upper case, and with the mark that begins a word; one
-that is not there is heard as "any unit": the probability of all but the blank. An unscored stretch is, too.
+The logits of the checkpoint are treated as the only layer of an encoder. Therefore windows, batches and times work as
+for every other model. A unit is looked up in the vocabulary as it is, in upper case, and with the mark that begins a
+word. Units missing from the vocabulary match any token but the blank, with the sum of their probabilities. So do
+unscored segments.
 """
 
 from __future__ import annotations
@@ -30,29 +31,30 @@ from voxrank.targets.timeline import Timeline
 from voxrank.targets.units import FIRST, UNSCORED
 
 BLANK_NAMES = ("<pad>", "[PAD]", "<blank>", "<blk>")
+"""Usual names of the blank token."""
 DELIMITERS = ("|", " ")
-"""What parts words in vocabularies of characters."""
+"""Tokens that separate words in vocabularies of characters."""
 WORD_MARKS = ("", "▁", "Ġ")
-"""What begins a word in vocabularies of pieces; the empty one where nothing does."""
+"""Marks that begin a word in vocabularies of subwords; empty where there is no mark."""
 
 
 class Posteriors(HiddenStates):
-    """A CTC model whose one layer are its logits."""
+    """An encoder with a single layer, the logits of a CTC model."""
 
     def _hidden_states(self, values: torch.Tensor, steps: Sequence[int]) -> list[torch.Tensor]:
         return [self._outputs(values, steps).logits]
 
 
 class Ctc(Aligner):
-    """A CTC checkpoint.
+    """The aligner that uses a CTC checkpoint.
 
     Args:
         name: hub id or local directory.
-        options: device, precision, windows, and whose own code may run.
-        threads: decoders that run ahead.
+        options: device, precision, windows, and the models whose remote code is trusted.
+        threads: number of threads that decode audio ahead.
 
     Raises:
-        ModelError: there is no such model, it is none with a CTC head, or its files are damaged or incomplete.
+        ModelError: the model does not exist, has no CTC head, or its files are damaged or incomplete.
     """
 
     def __init__(self, name: str, options: EncoderOptions, threads: int) -> None:
@@ -68,7 +70,7 @@ class Ctc(Aligner):
         self._unknown: Counter[str] = Counter()
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
-        """Align by the checkpoint's posteriors. Arguments as `Aligner.align`."""
+        """Align by the posteriors of the checkpoint. The arguments are those of `Aligner.align`."""
         every = range(len(transcripts))
         aligned = {
             place: self._timeline(one, transcripts[place], names)
@@ -99,7 +101,7 @@ class Ctc(Aligner):
     def _symbols(
         self, said: Transcript, names: Sequence[str], *, any_unit: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Columns of the units, with delimiters between words, and the unit of each."""
+        """Return the columns of the units, with delimiters between words, and the place of the unit of each column."""
         delimiter = next((self._vocabulary[mark] for mark in DELIMITERS if mark in self._vocabulary), None)
         symbols: list[int] = []
         owners: list[int] = []
@@ -117,7 +119,7 @@ class Ctc(Aligner):
 
 
 def find_unit(name: str, vocabulary: Mapping[str, int], *, begins_word: bool) -> int | None:
-    """The column of a unit; None where the vocabulary has none for it.
+    """Return the column of a unit; None where the vocabulary lacks it.
 
     Example:
         >>> find_unit("a", {"|": 0, "A": 1}, begins_word=True)
@@ -133,7 +135,7 @@ def find_unit(name: str, vocabulary: Mapping[str, int], *, begins_word: bool) ->
 
 
 def _blank(config: Any, vocabulary: Mapping[str, int], name: str) -> int:
-    """The column of the blank: what the configuration pads with, or a token of a usual name."""
+    """Return the column of the blank: the padding token of the configuration, or a token of `BLANK_NAMES`."""
     said: Iterable[int | None] = (getattr(config, "pad_token_id", None), *map(vocabulary.get, BLANK_NAMES))
     found = next((column for column in said if column is not None), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""Alignments as files that other tools read: CTM, Praat's TextGrid, and a manifest that `voxrank rank` takes."""
+"""Writers of alignment files for other tools: CTM, Praat's TextGrid, and a manifest for `voxrank rank`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from voxrank.data.names import nfc
 from voxrank.data.utterance import Segment, Utterance
 
 DECIMALS = 4
-"""Of the seconds: a tenth of a millisecond."""
+"""Number of decimals of times in seconds: a tenth of a millisecond."""
 OVERLAP_S: Seconds = 0.02
-"""How far utterances may overlap in a TextGrid: the first one then ends where the second one starts."""
+"""Maximum overlap of utterances in a TextGrid, in seconds. The first utterance then ends where the second starts."""
 MAX_NAME_BYTES = 200
-"""A file system has names of up to 255 bytes, and the ending and a temporary file's name need some."""
+"""Maximum length of a name. File systems allow 255 bytes, and extensions and names of temporary files need some."""
 
 
 @dataclass(frozen=True)
 class AlignedUtterance:
-    """An utterance with its times.
+    """An utterance with the times of its units.
 
     Attributes:
-        utterance: which.
-        seconds: how long it is.
-        tiers: name → what is heard when, in seconds of the file.
+        utterance: the utterance.
+        seconds: length of the utterance, in seconds.
+        tiers: name of the tier → its segments, in seconds of the file.
     """
 
     utterance: Utterance
@@ -44,12 +44,17 @@ class AlignedUtterance:
 
 
 def recording_names(recordings: Iterable[Path]) -> dict[Path, str]:
-    """Return a name for each audio file, different from all others also where case does not count.
+    """Return a name for each audio file. The names are unique, also without regard to case.
 
-    It is the bare name where that is unique, else the name with its folders (``speaker1__0``), else the path with all
-    characters but small letters and digits written as ``%20``, or a digest of that where a file could not have such a
-    name. Names hold no spaces, which part the fields of a CTM. `--segments` finds recordings by all of these names but
-    the digest.
+    The name is the first of these that is unique and valid:
+
+    1. the file name without its extension,
+    2. the file name with its folders (``speaker1__0``),
+    3. the path, in which all characters but small letters, digits, hyphens and dots are escaped (``%20``),
+    4. a digest of the path.
+
+    Names hold no spaces, because spaces separate the fields of a CTM. `--segments` finds recordings by all of these
+    names but the digest.
 
     Args:
         recordings: all audio files of the data.
@@ -69,7 +74,7 @@ def recording_names(recordings: Iterable[Path]) -> dict[Path, str]:
 
 
 def _common_folder(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return the parts of the folder that all files are in."""
+    """Return the parts of the path of the folder that holds all files."""
     shared = [set(parts) for parts in zip(*(path.parent.parts for path in paths), strict=False)]
     return tuple(next(iter(parts)) for parts in takewhile(lambda parts: len(parts) == 1, shared))
 
@@ -89,27 +94,27 @@ def _escaped(path: PurePath) -> str:
 
 
 def _fitting(name: str, path: PurePath) -> str:
-    """Return the name, or the escaped path where no file can have that name, or where a CTM's reader stumbles."""
+    """Return the name, or the escaped path where the name is invalid for a file or for readers of CTM."""
     is_fit = len(os.fsencode(name)) <= MAX_NAME_BYTES and name.isprintable() and not name.startswith((";", "."))
     return name if is_fit and not _RESERVED & set(name) else _escaped(path)
 
 
 def _compared(name: str) -> str:
-    """Return what file systems compare that heed neither case nor how an accent is written."""
+    """Return the form of a name that file systems compare which ignore case and Unicode normalisation."""
     return nfc(nfc(name).casefold())
 
 
 _LEVELS: tuple[Callable[[PurePath], str], ...] = (_bare, _with_folders, _escaped)
 _UNESCAPED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 _PART = "~"
-"""Stands before the number of an utterance that has a TextGrid of its own."""
+"""Mark before the number of an utterance that has a separate TextGrid."""
 _RESERVED = frozenset(f"%{_PART}")
 
 
 def ctm(aligned: Sequence[AlignedUtterance], tier: str, names: Mapping[Path, str]) -> str:
-    """Lines of recording, channel, start, duration and label, in order of recording and time.
+    """Return a CTM: lines of recording, channel, start, duration and label, in order of recording and time.
 
-    Starts and ends are rounded, not durations, so that neighbours still touch.
+    Starts and ends are rounded instead of durations, so that adjacent segments still touch.
     """
     lines = [
         (names[one.utterance.path], round(segment.start, DECIMALS), round(segment.end, DECIMALS), segment.label)
@@ -123,13 +128,13 @@ def ctm(aligned: Sequence[AlignedUtterance], tier: str, names: Mapping[Path, str
 
 
 def textgrid_names(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str]) -> dict[str, list[AlignedUtterance]]:
-    """Return the name of each TextGrid, without the ending, and the utterances in it.
+    """Return the name of each TextGrid, without the extension, with its utterances.
 
-    Utterances of one recording share a TextGrid, unless they overlap in time, which no tier can hold.
+    Utterances of one recording share a TextGrid, unless they overlap in time, because a tier cannot hold overlaps.
 
     Args:
         aligned: all utterances.
-        names: of the recordings.
+        names: names of the recordings.
     """
     by_recording: dict[Path, list[AlignedUtterance]] = {}
     for one in aligned:
@@ -152,8 +157,8 @@ def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]
     """Write TextGrids with a tier for each kind of unit.
 
     Args:
-        folder: for the files, which is made.
-        grids: name of each file without the ending → its utterances, in order of time.
+        folder: folder for the files, which is created if needed.
+        grids: name of each file without the extension → its utterances, in order of time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, parts in grids.items():
@@ -166,7 +171,7 @@ def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]
 
 
 def _entries(segments: Sequence[Segment], end: Seconds) -> list[tuple[Seconds, Seconds, str]]:
-    """Return segments that end where the next one starts, at the latest."""
+    """Return the segments, each cut at the start of the next segment."""
     limits = [*(segment.start for segment in segments[1:]), end]
     bounded = [(one.start, min(one.end, limit, end), one.label) for one, limit in zip(segments, limits, strict=True)]
     return [entry for entry in bounded if entry[1] > entry[0]]
@@ -175,7 +180,7 @@ def _entries(segments: Sequence[Segment], end: Seconds) -> list[tuple[Seconds, S
 def manifest(
     aligned: Sequence[AlignedUtterance], grids: Mapping[str, Sequence[AlignedUtterance]], textgrids: str
 ) -> str:
-    """A CSV manifest whose segments are the TextGrids in a folder beside it."""
+    """Return a CSV manifest whose segments are the TextGrids in a folder beside it."""
     grid_of = {one.utterance.id: name for name, parts in grids.items() for one in parts}
     columns = ("path", "segments", "start", "end", "text", "speaker", "language", "split")
     rows = []
@@ -206,14 +211,14 @@ def save_alignment(
 ) -> None:
     """Write `alignment.ctm` (of one tier), `textgrids/` and `alignment.json` into a folder.
 
-    Beside them `manifest.csv`, where all audio is in files that it can name.
+    `manifest.csv` is written too, where all audio is in files.
 
     Args:
-        folder: to write into.
+        folder: folder to write into.
         aligned: utterances with their times.
-        tier: whose units the CTM has.
+        tier: tier whose units the CTM holds.
         about: content of `alignment.json`.
-        recordings: audio files of the data that were not aligned; they have names, too.
+        recordings: audio files of the data, also those without an alignment, so that names are unique.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = recording_names([*recordings, *(one.utterance.path for one in aligned)])

@@ -1,6 +1,7 @@
-"""The flat start on features of one layer: no model that was trained to align (`voxrank.targets.flatstart`).
+"""The aligner `flat`: a flat start on the features of one layer (`voxrank.targets.flatstart`).
 
-It is fitted to as much speech as a bounded memory holds; the rest is aligned by the model that came of it.
+It needs no model that was trained to align. It is fitted to as much speech as a bounded memory holds. The fitted model
+aligns the rest.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from voxrank.targets.timeline import Timeline
 
 @dataclass(frozen=True)
 class Fitted:
-    """A flat start in seconds.
+    """A fitted flat start, with times in seconds.
 
     Attributes:
-        model: of the frames.
-        timelines: of each utterance that was fitted, by its place.
+        model: the model of the frames.
+        timelines: place of each fitted utterance → its timeline.
     """
 
     model: FrameModel
@@ -30,10 +31,10 @@ class Fitted:
 
 
 class Flat(Aligner):
-    """The flat start.
+    """The aligner that uses a flat start.
 
     Args:
-        source: whose features are looked at.
+        source: source of the features.
     """
 
     def __init__(self, source: LayerSource) -> None:
@@ -41,7 +42,7 @@ class Flat(Aligner):
         self._source, self.encoder = source, source.encoder
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
-        """Fit and align. Arguments and errors as `Aligner.align`."""
+        """Fit and align. The arguments and errors are those of `Aligner.align`."""
         first, rest = self._source.divided(transcripts)
         fitted = self.fit(transcripts, first, names, on_audio)
         aligned = dict(fitted.timelines)
@@ -52,7 +53,7 @@ class Flat(Aligner):
     def fit(
         self, transcripts: Sequence[Transcript], places: Iterable[int], names: Sequence[str], on_audio: OnAudio
     ) -> Fitted:
-        """The flat start on the utterances at these places, in memory. Arguments and errors as `Aligner.align`."""
+        """Fit the flat start to the utterances at these places, in memory. See `Aligner.align` for errors."""
         framed: dict[int, Framed] = {}
         timelines: dict[int, Timeline | UtteranceError] = {}
         for place, one in self._source.frames(transcripts, places, on_audio):
@@ -68,10 +69,10 @@ class Flat(Aligner):
 
 
 def fit_frames(framed: Mapping[int, Framed], transcripts: Sequence[Transcript], names: Sequence[str]) -> Fitted:
-    """The flat start on frames of the utterances at these places.
+    """Fit the flat start to the frames of the utterances at these places.
 
     Raises:
-        DataError: none of them has a frame for each unit.
+        DataError: no utterance has a frame for each unit.
     """
     spoken = [_spoken(one, transcripts[place]) for place, one in framed.items()]
     start = flat_start(spoken, len(names) + 1)

@@ -1,4 +1,4 @@
-"""The frames of one layer, utterance by utterance, with the time of each."""
+"""The frames of layers, utterance by utterance, with the time of each frame."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from voxrank.extraction.shard import BATCHES_AHEAD, decode_or_reason, plan_batch
 from voxrank.sketches.sample import utterance_key
 
 LONG_S = 10.0
-"""Utterances up to so long are fitted before others."""
+"""Maximum length of an utterance that counts as short, in seconds. Short utterances are fitted first."""
 ENOUGH_S = 120.0
-"""Of them, to leave the others out."""
+"""Amount of short utterances, in seconds, from which long utterances are not fitted."""
 FIT_BYTES = 64 << 20
-"""Features that are fitted at most, 11 minutes of 512 numbers at 50 Hz; up to four times as much is held on the way."""
+"""Maximum size of features to fit: 11 minutes of 512 features at 50 Hz. Peak memory is up to four times as much."""
 
 
 @dataclass(frozen=True)
 class Framed:
-    """An utterance's frames of one layer.
+    """The frames of an utterance in one layer.
 
     Attributes:
         features: (T, D) float32.
-        centres: (T,) seconds from the beginning of the utterance.
-        samples: its audio.
+        centres: (T,) centre of each frame, in seconds from the beginning of the utterance.
+        samples: audio of the utterance.
     """
 
     features: NDArray[Any]
@@ -44,12 +44,12 @@ class Framed:
 
 @dataclass(frozen=True)
 class LayerSource:
-    """Where frames come from.
+    """A source of frames: one layer of a model.
 
     Attributes:
         encoder: the model.
-        index: of one of its layers.
-        threads: decoders that run ahead.
+        index: index of the layer.
+        threads: number of threads that decode audio ahead.
     """
 
     encoder: Encoder
@@ -58,27 +58,27 @@ class LayerSource:
 
     @property
     def layer(self) -> Layer:
-        """What the frames are of."""
+        """The layer that gives the frames."""
         return self.encoder.layers[self.index]
 
     def frames(
         self, transcripts: Sequence[Transcript], places: Iterable[int], on_audio: OnAudio
     ) -> Iterator[tuple[int, Framed | UtteranceError]]:
-        """Encode the utterances at these places, as `frames_of_layers`, with the frames of the layer alone."""
+        """Encode the utterances at these places, and yield the frames of the layer, as `frames_of_layers` does."""
         for place, one in frames_of_layers(self.encoder, [self.layer], self.threads, transcripts, places):
             yield place, one if isinstance(one, UtteranceError) else one[self.index]
             on_audio(transcripts[place].item.seconds)
 
     def divided(self, transcripts: Sequence[Transcript]) -> tuple[list[int], list[int]]:
-        """Places of utterances that a model of the frames is fitted to, as many as `FIT_BYTES` hold; and of others."""
+        """Return the places of the utterances to fit, as many as `FIT_BYTES` hold, and of the others."""
         return divided(transcripts, FIT_BYTES / (4 * self.layer.dim * self.layer.frame_rate))
 
 
 def divided(transcripts: Sequence[Transcript], seconds: Seconds) -> tuple[list[int], list[int]]:
-    """Places of utterances of about so many seconds in all, at least one, and of the others.
+    """Return the places of a draw of at least one utterance, of about so many seconds in all, and of the others.
 
-    They are drawn by their names, short ones first: where units are when an utterance is long is a bad guess to start
-    from.
+    The draw depends on the names of the utterances. Short utterances come first, because the first guess of the times
+    of units is poor in long utterances.
     """
     keys = [int(utterance_key(transcript.item.utterance.id)) for transcript in transcripts]
     order = sorted(range(len(transcripts)), key=lambda place: (transcripts[place].item.seconds > LONG_S, keys[place]))
@@ -101,13 +101,13 @@ def frames_of_layers(
 
     Args:
         encoder: the model.
-        layers: whose frames are wanted.
-        threads: decoders that run ahead.
-        transcripts: of the data.
-        places: of the utterances.
+        layers: layers whose frames to return.
+        threads: number of threads that decode audio ahead.
+        transcripts: transcripts of the data.
+        places: places of the utterances.
 
     Yields:
-        Each place with the frames of its utterance by layer, or why they cannot be had.
+        Each place with the frames of its utterance by layer, or the error that prevented them.
 
     Raises:
         RunError: memory ran out on a single window.
@@ -123,7 +123,7 @@ def frames_of_layers(
     with closing(ready):
         for _, decoded in ready:
             heard: dict[int, Waveform] = {}
-            for waveform, position in zip(decoded, place, strict=False):  # in this order: the places go on
+            for waveform, position in zip(decoded, place, strict=False):  # decoded first, to lose no place
                 if isinstance(waveform, UtteranceError):
                     yield position, waveform
                 else:
@@ -139,17 +139,17 @@ def frames_of_layers(
 
 
 def _kept(encoder: Encoder, waveforms: list[Waveform], layers: Sequence[Layer]) -> dict[int, list[LayerFrames]]:
-    """Layer → its pieces of a batch."""
+    """Encode a batch, and return layer → its pieces."""
     wanted = {layer.index for layer in layers}
     pieces = retried(encoder, lambda: [piece for piece in encoder.encode(waveforms) if piece.layer in wanted])
     return {layer: [piece for piece in pieces if piece.layer == layer] for layer in wanted}
 
 
 def _framed(layer: Layer, pieces: Sequence[LayerFrames], owner: int, waveform: Waveform, offset: Seconds) -> Framed:
-    """An utterance's frames of one layer.
+    """Return the frames of an utterance in one layer.
 
     Raises:
-        UtteranceError: there are none, or not all of them are finite.
+        UtteranceError: there are no frames, or some are not finite.
     """
     features = torch.cat([piece.frames[_own(piece, owner)] for piece in pieces]).float().cpu().numpy()
     if not len(features) or not np.isfinite(features).all():
@@ -165,6 +165,6 @@ def _framed(layer: Layer, pieces: Sequence[LayerFrames], owner: int, waveform: W
 
 
 def _own(piece: LayerFrames, owner: int) -> slice:
-    """Where an utterance's frames lie in a piece."""
+    """Return the slice of a piece that holds the frames of an utterance."""
     start = sum(piece.lengths[:owner])
     return slice(start, start + piece.lengths[owner])

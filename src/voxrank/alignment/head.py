@@ -1,7 +1,7 @@
-"""A CTC head fitted here on a layer's features: ``head:SPEC@LAYER``.
+"""The aligner ``head:SPEC@LAYER``, which fits a CTC head to the features of a layer.
 
-A linear layer on standardised features, trained with the CTC loss on the transcripts themselves; the model below stays
-frozen. It is trained on as much speech as the flat start is fitted to.
+The head is a linear layer on standardised features, trained with the CTC loss on the transcripts themselves. The model
+stays frozen. The head is trained on as much speech as the flat start is fitted to.
 
 Source of the loss: Graves et al., "Connectionist Temporal Classification", ICML 2006.
 """
@@ -28,10 +28,10 @@ SEED = 0
 
 
 class Head(Aligner):
-    """A linear CTC head.
+    """The aligner that trains a linear CTC head.
 
     Args:
-        source: whose features it is fitted on.
+        source: source of the features.
     """
 
     def __init__(self, source: LayerSource) -> None:
@@ -39,7 +39,7 @@ class Head(Aligner):
         self._source, self.encoder = source, source.encoder
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
-        """Train and align. Arguments and errors as `Aligner.align`."""
+        """Train and align. The arguments and errors are those of `Aligner.align`."""
         first, rest = self._source.divided(transcripts)
         framed: dict[int, Framed] = {}
         aligned: dict[int, Timeline | UtteranceError] = {}
@@ -60,7 +60,7 @@ class Head(Aligner):
 
 
 class _Linear:
-    """The head, trained on these utterances."""
+    """A linear head, trained on these utterances."""
 
     def __init__(self, spoken: Sequence[tuple[Framed, Transcript]], n_units: int) -> None:
         everything = np.concatenate([one.features for one, _ in spoken])
@@ -89,7 +89,7 @@ class _Linear:
 
     @torch.inference_mode()
     def align(self, one: Framed | UtteranceError, said: Transcript) -> Timeline | UtteranceError:
-        """When each unit is heard, or why that cannot be told."""
+        """Return the timeline of the units, or the reason why the utterance cannot be aligned."""
         if isinstance(one, UtteranceError):
             return one
         logits = self._head(torch.from_numpy((one.features - self._mean) / self._spread)).numpy()

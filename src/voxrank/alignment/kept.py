@@ -1,4 +1,4 @@
-"""Alignments on disk: when the units of transcripts are heard, found again by what they were made of."""
+"""The cache of alignments on disk. A digest of everything that an alignment depends on identifies it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from voxrank.targets.timeline import Timeline
 
 @dataclass
 class StoredAlignment:
-    """What one aligner said of all transcripts.
+    """The alignment of all transcripts by one aligner, in the form of its file.
 
     Attributes:
-        counts: (U,) stretches of each utterance; -1 where it could not be aligned.
-        starts, ends: (S,) seconds, of all stretches.
+        counts: (U,) number of segments of each utterance; -1 where it could not be aligned.
+        starts, ends: (S,) starts and ends of all segments, in seconds.
         symbols: (S,) numbers of units.
-        errors: place of an utterance → why it could not be aligned.
-        aligner: the kind.
-        candidate: place of the model among the candidates; None where it is none of them, or there is none.
-        model: the model that was named, where it is no candidate.
-        layer: of the model.
-        trained: whether it was trained to tell units apart.
-        favoured: places of candidates that its labels would favour.
-        notes: what the user should know.
+        errors: place of an utterance → reason why it could not be aligned.
+        aligner: kind of the aligner.
+        candidate: place of the model among the candidates; None where it is no candidate, and without a model.
+        model: spec of the model, where it is no candidate.
+        layer: layer of the model.
+        trained: whether the model was trained to recognise units.
+        favoured: places of candidates that the labels would favour.
+        notes: notes for the user.
     """
 
     counts: NDArray[np.int64]
@@ -58,13 +58,13 @@ register_kind(StoredAlignment, counts="U", starts="S", ends="S", symbols="S")
 
 @dataclass(frozen=True)
 class KnownAlignment:
-    """The same, as a run takes it.
+    """The alignment of all transcripts by one aligner, in the form that a run uses.
 
     Attributes:
-        aligned: of each transcript.
-        record: what made it.
-        favoured: candidates that its labels would favour.
-        notes: what the user should know.
+        aligned: timeline of each transcript.
+        record: the record of the aligner.
+        favoured: candidates that the labels would favour.
+        notes: notes for the user.
     """
 
     aligned: Aligned
@@ -74,15 +74,15 @@ class KnownAlignment:
 
 
 class Alignments:
-    """Alignments of one set of transcripts, with the models that may be listened to.
+    """The cached alignments of one set of transcripts, with the candidates that aligners may use.
 
     Args:
-        cache: that they are part of.
+        cache: the cache that holds them.
         candidates: specs of the models that are ranked.
-        lend: gives their encoders.
-        transcripts: of the data.
-        names: of the units.
-        options: of the encoders.
+        lend: returns the encoder of a candidate.
+        transcripts: transcripts of the data.
+        names: names of the units.
+        options: options of the encoders.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Alignments:
         )
 
     def load(self, text: str) -> KnownAlignment | None:
-        """What an aligner said before; None where it is not known, or the file is damaged."""
+        """Return the cached alignment of an aligner; None where there is none, or the file is damaged."""
         if not self._known:
             return None
         for path in sorted(self._folder.glob(f"{self._name(text)}-*{SUFFIX}")):
@@ -116,7 +116,7 @@ class Alignments:
         return None
 
     def keep(self, text: str, known: KnownAlignment) -> None:
-        """Keep what an aligner said; where that cannot be, it is told once."""
+        """Store the alignment of an aligner. If it cannot be written, the user receives a note once."""
         if not self._known:
             return
         lines = [one if isinstance(one, Timeline) else None for one in known.aligned]

@@ -1,4 +1,4 @@
-"""Transcripts → labels of frames that every candidate shares: one alignment, made once, checked for leaks."""
+"""Labels of frames from transcripts. All candidates share one alignment, which is checked for leaks."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from voxrank.errors import OptionError
 logger = logging.getLogger(__name__)
 
 JITTER = "jitter"
+"""Name of the alternative alignment with jittered boundaries."""
 JITTER_S: Seconds = 0.02
-"""A frame at 50 Hz."""
+"""Jitter of boundaries in seconds: a frame at 50 Hz."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Targets that have their times.
+    """Prepared data whose targets have their times.
 
     Attributes:
-        prepared: what every candidate sees.
-        record: what made the times; None where the targets have none.
-        against: names of the other labels that are compared, in order of `Timed.versions`.
-        seconds: that it took.
+        prepared: the data, the same for every candidate.
+        record: the record of the aligner; None where the targets have no times.
+        against: names of the alternative alignments, in order of `Timed.versions`.
+        seconds: time of the alignment, in seconds.
     """
 
     prepared: Prepared
@@ -45,10 +46,10 @@ class Labelled:
 
 
 def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task: Task) -> None:
-    """See that options fit the task and each other, before anything is loaded.
+    """Check that the options fit the task and each other, before anything is loaded.
 
     Raises:
-        OptionError: they do not.
+        OptionError: the options do not fit.
     """
     timed = task in ("segmentation", "transcription")
     if timed and extraction.sample == "utterance":
@@ -78,22 +79,22 @@ def label(
     ranked: bool = True,
     store: Cache | None = None,
 ) -> Labelled:
-    """Align what is to be aligned.
+    """Align the data where they need it.
 
     Args:
-        prepared: targets, or transcripts.
-        options: the aligner, and others to compare.
-        candidates: models whose features may be listened to.
-        pool: has them.
-        encoding: for models that are no candidates.
-        threads: decoders that run ahead.
-        watcher: told of progress.
-        ranked: whether the candidates are ranked by the labels, which must not favour one of them then.
-        store: holds alignments of earlier rankings, and keeps those that are made.
+        prepared: prepared data, or transcripts to align.
+        options: the aligner, and the alternatives.
+        candidates: models whose features the aligner may use.
+        pool: the pool of the candidates.
+        encoding: encoder options for models that are no candidates.
+        threads: number of threads that decode audio ahead.
+        watcher: receives the progress.
+        ranked: whether the labels rank the candidates; then they must not favour a candidate.
+        store: the cache of alignments; None to align again.
 
     Raises:
         OptionError: the labels would favour a candidate.
-        ModelError, DataError: there is no such model, or nothing can be aligned.
+        ModelError, DataError: the model does not exist, or no utterance can be aligned.
     """
     started = time.perf_counter()
     if isinstance(prepared, Prepared):
@@ -130,7 +131,7 @@ def label(
 
 
 def _jittered(prepared: Prepared, against: Sequence[str]) -> Prepared:
-    """With moved boundaries in the version of that name."""
+    """Return the data with jittered boundaries in the version `JITTER`, where it is requested."""
     targets = prepared.targets
     if targets.timed is None or JITTER not in against:
         return prepared

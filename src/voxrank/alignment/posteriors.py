@@ -1,7 +1,7 @@
-"""CTC posteriors → when units are heard: what aligners (`ctc`, `head`) share.
+"""Timelines from CTC posteriors, for the aligners `ctc` and `head`.
 
-A CTC model says a unit in a frame or two and blank in between. What is blank behind a unit belongs to it until the next
-one begins, but for quiet stretches of the audio where there may be a pause: those are silence.
+A CTC model marks a unit in a frame or two, and the frames between units as blank. The blank frames after a unit belong
+to it until the next unit begins. Quiet frames are silence where the transcript allows a pause.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def log_softmax(logits: NDArray[np.floating]) -> Array:
-    """(T, C) log probabilities in double precision."""
+    """Return (T, C) log probabilities in double precision."""
     wide = logits.astype(np.float64)
     return np.asarray(wide - np.logaddexp.reduce(wide, axis=1, keepdims=True))
 
@@ -27,18 +27,18 @@ def log_softmax(logits: NDArray[np.floating]) -> Array:
 def heard(
     log_probs: Array, symbols: NDArray[np.int64], owners: NDArray[np.int64], blank: int, one: Framed, said: Transcript
 ) -> Timeline:
-    """When each unit of a transcript is heard.
+    """Return the timeline of the units of a transcript.
 
     Args:
-        log_probs: (T, C).
-        symbols: (S,) columns of the units and of what parts words, in order.
-        owners: (S,) the unit that each stands for, `BLANK` for what parts words.
-        blank: its column.
+        log_probs: (T, C) log probabilities.
+        symbols: (S,) columns of the units and of the word delimiters, in order.
+        owners: (S,) place of the unit of each symbol; `BLANK` for word delimiters.
+        blank: column of the blank.
         one: the frames.
         said: the transcript, of L units.
 
     Raises:
-        UtteranceError: it has more units than frames.
+        UtteranceError: the transcript has more units than frames.
     """
     found = align(log_probs, symbols, blank=blank)
     units = np.append(owners, BLANK)[found.tokens]
@@ -55,7 +55,7 @@ def heard(
 
 
 def _timeline(units: NDArray[np.int64], one: Framed, said: Transcript) -> Timeline:
-    """Frames of units, each in one run, in seconds."""
+    """Return the timeline in seconds of frames labelled with units, each unit in one run."""
     middles = (one.centres[1:] + one.centres[:-1]) / 2
     bounds = np.concatenate([[0.0], middles, [max(said.item.seconds, one.centres[-1])]])
     spoken = np.flatnonzero(units != BLANK)

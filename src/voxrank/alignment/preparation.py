@@ -1,4 +1,4 @@
-"""What a run starts from: utterances that can be read, with their targets, in shards."""
+"""Preparation of the data of a run: readable utterances, with their targets, in shards."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ from voxrank.targets.units import FIRST, UNSCORED, Inventory, Speller
 Found = TypeVar("Found")
 
 SHOWN_TAGS = 10
+"""Maximum number of tags that a note lists."""
 SPOKEN_SILENCE = 0.1
-"""Of the scored frames of transcripts, how many may be silence: what ranks best (docs/alignment)."""
+"""Default maximum share of the scored frames of transcripts that may be silence. It ranks best (docs/alignment)."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What every candidate sees: utterances that can be used, their targets and shards; and what a user should know."""
+    """The data that every candidate sees: usable utterances, their targets and shards; with notes for the user."""
 
     items: list[Item]
     skipped: tuple[Skipped, ...]
@@ -57,20 +58,20 @@ class Prepared:
 def prepare(
     dataset: Dataset, options: ExtractionOptions, sequence: SequenceOptions, audio: AudioCheck | None = None
 ) -> Prepared | Unaligned:
-    """Look at the audio files, and deal those that can be read into shards.
+    """Check the audio files, and divide the readable utterances into shards.
 
     Args:
         dataset: the utterances.
         options: threads, blocks and shards.
         sequence: units of transcripts, and silence.
-        audio: the check of their audio, where it was made already.
+        audio: result of an earlier check of the audio, if any.
 
     Returns:
-        What every candidate sees; for transcripts what is to be aligned first.
+        The data that every candidate sees; for transcripts, the data to align first.
 
     Raises:
-        DataError: none of them can be read, more than half are skipped, or their labels leave nothing to tell apart.
-        OptionError: a unit or language that there is not.
+        DataError: no utterance can be read, more than half are skipped, or the labels have a single class or value.
+        OptionError: a unit or language is unknown.
     """
     items, skipped, notes = readable_items(dataset, dataset.source, options, audio)
     check_dataset_skips(dataset, skipped, options)
@@ -99,11 +100,11 @@ def _segmented(
     options: ExtractionOptions,
     sequence: SequenceOptions,
 ) -> Prepared:
-    """Timed segments as they are."""
+    """Prepare data with timed segments."""
 
     def timed(item: Item) -> tuple[Segment, ...]:
         found = utterance_segments(item.utterance, item.seconds)
-        segment_timeline(found, dict.fromkeys(labels_of(found), 0))  # that it can be one
+        segment_timeline(found, dict.fromkeys(labels_of(found), 0))  # raises where the segments form no timeline
         return found
 
     kept, segments, left_out = _each(items, timed)
@@ -129,7 +130,7 @@ def _spelled(
     options: ExtractionOptions,
     sequence: SequenceOptions,
 ) -> Unaligned:
-    """Transcripts in units."""
+    """Split transcripts into units."""
     unit = sequence.unit or "char"
     speller = Speller("char" if unit == "word" else unit, sequence.language)
     speller.check_languages(item.utterance.language for item in items)
@@ -146,10 +147,10 @@ def _spelled(
 
 
 def _each(items: Sequence[Item], work: Callable[[Item], Found]) -> tuple[list[Item], list[Found], list[Skipped]]:
-    """Items for which work succeeds, in new rows, with what came of it; and why others are left out.
+    """Return the items for which `work` succeeds, with new rows, its results, and the skipped items with reasons.
 
     Raises:
-        DataError: it succeeds for none.
+        DataError: `work` succeeds for no item.
     """
     kept: list[Item] = []
     results: list[Found] = []
@@ -174,17 +175,17 @@ def _seconds(items: Sequence[Item]) -> Seconds:
 
 @dataclass(frozen=True)
 class Unaligned:
-    """Transcripts in units, and nothing known of when they are heard.
+    """Transcripts in units, whose times are not known yet.
 
     Attributes:
-        dataset: that they are from.
-        transcripts: of the utterances that can be read and spelled.
-        spellings: of each.
-        names: of the units; number n is `names[n − 1]`.
-        skipped: the other utterances.
-        options: of the extraction.
-        sequence: what becomes of them.
-        notes: what a user should know, a line each.
+        dataset: the data set.
+        transcripts: transcripts of the utterances that can be read and split into units.
+        spellings: spelling of each transcript.
+        names: names of the units; number n is `names[n − 1]`.
+        skipped: the other utterances, with reasons.
+        options: options of the extraction.
+        sequence: units and aligner of the transcripts.
+        notes: notes for the user, one line each.
     """
 
     dataset: Dataset
@@ -198,17 +199,17 @@ class Unaligned:
 
     @property
     def seconds(self) -> Seconds:
-        """Audio to be aligned."""
+        """Amount of audio to align, in seconds."""
         return sum(transcript.item.seconds for transcript in self.transcripts)
 
     def aligned(self, found: Aligned, others: Mapping[str, Aligned] | None = None) -> Prepared:
-        """Give the transcripts their times, by one alignment, and by others to compare.
+        """Return the data with the times of one alignment, and of alternative alignments.
 
-        The first alignment alone decides which utterances are used, so that a ranking does not depend on what it is
-        compared with. An utterance that another one could not align has no label in that version; a note says so.
+        The first alignment alone decides which utterances are used. Therefore a ranking does not depend on the
+        alternatives. An utterance that an alternative could not align has no label in that version; a note reports it.
 
         Args:
-            found: the alignment that the ranking goes by.
+            found: the alignment of the ranking.
             others: the alternatives, by name.
 
         Raises:
@@ -234,7 +235,7 @@ class Unaligned:
         return prepared
 
     def _alternative(self, row: int, timeline: Timeline | UtteranceError) -> Timeline | None:
-        """Return the classes of an utterance by an alternative; None where that could not align it."""
+        """Return the classes of an utterance by an alternative; None where the alternative could not align it."""
         try:
             return self._classes(row, timeline)
         except UtteranceError:
@@ -242,13 +243,13 @@ class Unaligned:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each class is said."""
+        """Number of occurrences of each class."""
         said = Counter(name for one in self.spellings for name in one.words or one.units.names)
         return dict(sorted((name, count) for name, count in said.items() if name != UNSCORED))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """What frames are told apart by: units, or words."""
+        """Classes of the frames: units, or words."""
         if self.sequence.unit != "word":
             return tuple(name for name in self.names if name != UNSCORED)
         return tuple(sorted({word for one in self.spellings for word in one.words or ()} - {UNSCORED}))
@@ -259,11 +260,11 @@ class Unaligned:
 
     @cached_property
     def _classes_of_units(self) -> NDArray[np.int64]:
-        """(N,) the class of each unit, in the order of their numbers from `FIRST` on."""
+        """Class of each unit: (N,), in order of the numbers of units, which begin at `FIRST`."""
         return np.array([self._class_numbers[name] for name in self.names])
 
     def _classes(self, row: int, timeline: Timeline | UtteranceError) -> Timeline:
-        """A timeline of numbered units → one of classes."""
+        """Return the timeline of classes for a timeline of numbered units."""
         if isinstance(timeline, UtteranceError):
             raise timeline
         words = self.spellings[row].words
@@ -274,10 +275,10 @@ class Unaligned:
 
 
 def _missing(name: str, version: Sequence[Timeline | None]) -> str:
-    """Return what a user should know of an alternative that lacks utterances; empty where it has all of them.
+    """Return a note on an alternative that lacks utterances; empty where it has all of them.
 
     Raises:
-        DataError: it has none of them.
+        DataError: the alternative has no utterance.
     """
     missing = sum(timeline is None for timeline in version)
     if missing == len(version):
@@ -294,15 +295,15 @@ def readable_items(
 
     Args:
         dataset: the utterances.
-        name: of the data, for messages.
+        name: name of the data, for messages.
         options: threads.
-        audio: the check of their audio, where it was made already.
+        audio: result of an earlier check of the audio, if any.
 
     Returns:
-        The utterances, those that cannot be read with reasons, and what a user should know of their audio.
+        The readable utterances, the others with reasons, and notes on the audio for the user.
 
     Raises:
-        DataError: none of them can be read.
+        DataError: no utterance can be read.
     """
     checked = audio or check_audio(dataset, options.threads)
     skipped = checked.skipped
@@ -316,8 +317,8 @@ def check_dataset_skips(dataset: Dataset, skipped: Sequence[Skipped], options: E
     """Refuse a data set of which more than half is skipped, unless the options allow it.
 
     Args:
-        dataset: as it was read, with the rows that were skipped then.
-        skipped: utterances that are left out since.
+        dataset: the data set, with the rows that were skipped when it was read.
+        skipped: utterances that were skipped later.
         options: whether skips are allowed.
 
     Raises:
@@ -329,13 +330,13 @@ def check_dataset_skips(dataset: Dataset, skipped: Sequence[Skipped], options: E
 
 @dataclass(frozen=True)
 class Origin(Prepared):
-    """The source data: their one target says nothing."""
+    """Source data, with one dummy target."""
 
     dataset: Dataset
 
 
 def prepare_source(source: Any, options: ExtractionOptions) -> Origin:
-    """The same of source data, whose labels are not read. Errors as `prepare` and `read_unlabelled`."""
+    """Prepare source data, whose labels are not read. The errors are those of `prepare` and `read_unlabelled`."""
     dataset = source if isinstance(source, Dataset) else read_unlabelled(source)
     items, skipped, notes = readable_items(dataset, f"the source {dataset.source}", options)
     check_dataset_skips(replace(dataset, source=f"the source {dataset.source}"), skipped, options)

@@ -1,9 +1,9 @@
-"""Which layer's features the flat start should look at, found on a few minutes of the data.
+"""Choice of the layer for the flat start, on a few minutes of the data.
 
-A flat start can fail: on some features all of the time goes to a few units, and the others are left a frame each. It
-fails in many ways and succeeds in one, so that alignments that are right agree, whichever features they come from. The
-layers a third, half and two thirds of the way up every candidate are tried; that whose alignment agrees best with its
-three nearest is taken. No times are needed to tell.
+A flat start can fail: on some features a few units take all of the time, and the others get a frame each. Failed
+alignments differ from each other, whereas correct alignments agree, whatever features they come from. The layers at a
+third, half and two thirds of the height of every candidate are tried. The layer is chosen whose alignment agrees best
+with the three alignments nearest to it. This needs no reference times.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from voxrank.targets.timeline import Timeline
 logger = logging.getLogger(__name__)
 
 TRIED_S = 120.0
-"""Audio that layers are tried on."""
+"""Amount of audio that layers are tried on, in seconds."""
 HEIGHTS = (1 / 3, 1 / 2, 2 / 3)
-"""Of the layers that are tried, from the input (0) to the last (1)."""
+"""Heights of the layers that are tried, from the input (0) to the last layer (1)."""
 LEAST_RATE_HZ = 25.0
-"""Slower layers pass over units, and are tried only where there are no others."""
+"""Minimum frame rate. Slower layers miss short units, and are tried only where there are no others."""
 NEAREST = 3
+"""Number of nearest alignments whose agreement is averaged."""
 STEP_S = 0.02
-"""Alignments are compared at times so far apart."""
+"""Time step at which alignments are compared, in seconds."""
 FAILED = -2
-"""Label of utterances that an alignment has not."""
+"""Label of utterances that an alignment lacks."""
 
 Place = tuple[str, int]
 """A model and one of its layers."""
@@ -46,17 +47,17 @@ def choose_reference(
     names: Sequence[str],
     threads: int,
 ) -> Place:
-    """The candidate, and its layer, on which a flat start aligns these transcripts best.
+    """Return the candidate and its layer on which a flat start aligns these transcripts best.
 
     Args:
         specs: the candidates.
-        lend: loads one, or has it still.
-        transcripts: of the data.
-        names: of the units.
-        threads: decoders that run ahead.
+        lend: returns the encoder of a candidate, loaded if needed.
+        transcripts: transcripts of the data.
+        names: names of the units.
+        threads: number of threads that decode audio ahead.
 
     Raises:
-        DataError: nothing can be aligned.
+        DataError: no utterance can be aligned.
     """
     tried = _tried({spec: lend(spec).layers for spec in specs})
     if sum(map(len, tried.values())) == 1:
@@ -84,7 +85,7 @@ def choose_reference(
 
 
 def agreement(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """(n,) in what share of the time each of n alignments agrees with those nearest to it, on average."""
+    """Return (n,) the mean share of the time in which each of n alignments agrees with those nearest to it."""
     if len(labels) == 1:
         return np.zeros(1)
     shares = np.array([[np.mean(one == other) for other in labels] for one in labels])
@@ -94,7 +95,7 @@ def agreement(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
 
 
 def _tried(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Layer]]:
-    """Of those that are quick enough; of all where none is."""
+    """Return the layers to try: of those with at least `LEAST_RATE_HZ`, or of all where no layer has it."""
     quick = {spec: [layer for layer in own if layer.frame_rate >= LEAST_RATE_HZ] for spec, own in layers.items()}
     usable = {spec: own for spec, own in quick.items() if own} or {spec: list(own) for spec, own in layers.items()}
     places = {spec: sorted({round((len(own) - 1) * height) for height in HEIGHTS}) for spec, own in usable.items()}
@@ -104,7 +105,7 @@ def _tried(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Layer]]:
 def _sampled(
     found: Mapping[int, Timeline | UtteranceError], transcripts: Sequence[Transcript], places: Sequence[int]
 ) -> NDArray[np.int64]:
-    """Labels at regular times of these utterances."""
+    """Return the labels of these utterances at regular times."""
     parts = []
     for place in places:
         times = np.arange(STEP_S / 2, transcripts[place].item.seconds, STEP_S)

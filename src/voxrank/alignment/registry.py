@@ -1,4 +1,4 @@
-"""An aligner's spec → the aligner, and the candidates that its labels would favour."""
+"""The registry of aligners, by spec, and the check for candidates that an aligner would favour."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError, did_you_mean
 
 KINDS = ("flat", "ctc", "head", "uniform")
+"""Kinds of aligners."""
 RELATED = 0.5
-"""Cosine between two models' weights from which on one is trained from the other: that of models trained apart is 0."""
+"""Minimum cosine between the weights of two models to count as related. It is 0 for models trained separately."""
 TINY = 1e-30
 LEAST_WEIGHTS = 64
-"""Smaller tensors, such as biases and gains, are alike in all models."""
+"""Minimum size of a tensor to compare. Smaller tensors, such as biases and gains, are similar in all models."""
 
 
 @dataclass(frozen=True)
 class AlignerSpec:
-    """What the user named.
+    """The spec of an aligner.
 
     Attributes:
         kind: one of `KINDS`.
-        model: a model spec; None where the candidates serve.
-        layer: of the model; None where one is to be chosen.
+        model: spec of the model; None to choose among the candidates.
+        layer: layer of the model; None to choose one.
     """
 
     kind: str
@@ -43,14 +44,14 @@ class AlignerSpec:
 
 
 def parse_aligner(text: str) -> AlignerSpec:
-    """Take a spec apart.
+    """Parse the spec of an aligner.
 
     Example:
         >>> parse_aligner("flat:pack:whisper-base@2")
         AlignerSpec(kind='flat', model='pack:whisper-base', layer=2)
 
     Raises:
-        OptionError: it is no aligner's.
+        OptionError: the text is not the spec of an aligner.
     """
     kind, _, rest = text.partition(":")
     if kind not in KINDS:
@@ -78,20 +79,21 @@ def load_aligner(
     options: EncoderOptions,
     threads: int,
 ) -> Aligner:
-    """The aligner that a spec names.
+    """Load the aligner that a spec names.
 
     Args:
-        spec: of the aligner.
-        candidates: models that are ranked, whose features serve where the spec names no model.
-        lend: loads one of them, or has it still.
-        transcripts: of the data, to choose a layer by.
-        names: of the units.
-        options: for models that are no candidates.
-        threads: decoders that run ahead.
+        spec: spec of the aligner.
+        candidates: models that are ranked; their features are used where the spec names no model.
+        lend: returns the encoder of a candidate, loaded if needed.
+        transcripts: transcripts of the data, to choose a layer.
+        names: names of the units.
+        options: encoder options for models that are no candidates.
+        threads: number of threads that decode audio ahead.
 
     Raises:
-        ModelError: there is no such model, or it has no such layer.
-        DataError: nothing can be aligned.
+        ModelError: the model does not exist.
+        OptionError: the model has no such layer.
+        DataError: no utterance can be aligned.
     """
     if spec.kind == "uniform":
         return Uniform()
@@ -117,7 +119,7 @@ def load_aligner(
 
 
 def favoured(aligner: Aligner, candidates: Sequence[str], lend: Callable[[str], Encoder]) -> list[str]:
-    """The candidates that an aligner was trained on, or from the same weights as: its labels would favour them."""
+    """Return the candidates that the labels of an aligner would favour: its model, and models of related weights."""
     if not aligner.record.trained or aligner.encoder is None:
         return []
     own = aligner.encoder.weights()
@@ -125,9 +127,10 @@ def favoured(aligner: Aligner, candidates: Sequence[str], lend: Callable[[str], 
 
 
 def related(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
-    """Whether most weights that two models have in common point the same way: one was trained from the other.
+    """Return whether two models are related: the median cosine of their common weights is above `RELATED`.
 
-    Names are compared from their ends, since a model with a head calls its encoder's weights by a longer name.
+    One of them was then trained from the other, or both from the same weights. Names of weights are compared from their
+    ends, because a model with a head adds a prefix to the names of its encoder's weights.
     """
     cosines = []
     for name, weights in other.items():

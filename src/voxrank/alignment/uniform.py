@@ -1,4 +1,4 @@
-"""All units equally long, from the first sample to the last: what an aligner must beat."""
+"""The aligner `uniform`: all units are equally long, from the first sample to the last. It is a baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from voxrank.targets.timeline import Timeline
 
 
 class Uniform(Aligner):
-    """Looks at no audio."""
+    """The baseline aligner, which does not read the audio."""
 
     def __init__(self) -> None:
         self.record = AlignerRecord("uniform")

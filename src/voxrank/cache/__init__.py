@@ -1,1 +1,1 @@
-"""Sketches on disk: nothing is encoded twice, and a run that was stopped goes on."""
+"""The cache of sketches on disk. Nothing is encoded twice, and an interrupted run continues."""

@@ -1,4 +1,4 @@
-"""What the cache keeps of some utterances in one model, in files whose names say what is in them."""
+"""The entries of the cache: files with the sketches of some utterances in one model, named by their content."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ from voxrank.sketches.store import HEADER, register_kind
 
 @dataclass
 class StoredLayer:
-    """What is kept of a layer.
+    """The stored sketch of a layer.
+
+    Where each sample is the mean of an utterance, the sums are the samples themselves, and all fields after `counts`
+    are None.
 
     Attributes:
-        sums: (R, D) of each utterance, or of each class where frames have labels of their own; less the centre.
-        counts: (R,) samples in each.
-        centre: (D,) what is taken from every sample; None where the sums are the samples, as they are.
-        triangle: (D(D+1)/2,) of the samples' products; None likewise.
-        cubic, quartic: of the samples; None likewise.
-        runs: of the samples; None likewise.
-        sample: some of them; None likewise, and where none are kept.
-        projected: along fixed directions; None likewise.
+        sums: (R, D) sums of each utterance, or of each class where frames have labels; the centre is subtracted.
+        counts: (R,) number of samples in each sum.
+        centre: (D,) vector that is subtracted from every sample.
+        triangle: (D(D+1)/2,) triangle of the products of the samples.
+        cubic, quartic: sums of third and fourth order of the samples.
+        runs: sums over runs of the samples.
+        sample: a bounded sample; None also where no samples are kept.
+        projected: samples along fixed directions; None also where no projections are kept.
     """
 
     sums: Array
@@ -51,14 +54,14 @@ class StoredLayer:
 
 @dataclass
 class Stored:
-    """An entry.
+    """The content of an entry.
 
     Attributes:
-        items: what identifies each of its utterances.
-        layers: name → what is kept of it.
-        skipped: of `items`, what the model cannot use → why.
-        used_s: audio that entered the sums.
-        encode_s: that forward passes took.
+        items: keys of its utterances.
+        layers: name of a layer → its stored sketch.
+        skipped: key of an utterance in `items` that the model cannot use → reason.
+        used_s: amount of audio in the sums, in seconds.
+        encode_s: time of forward passes, in seconds.
     """
 
     items: list[str]
@@ -74,11 +77,11 @@ register_kind(Stored)
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache.
+    """An entry: a file of the cache.
 
     Attributes:
-        path: the file.
-        items: what identifies its utterances.
+        path: path of the file.
+        items: keys of its utterances.
     """
 
     path: Path
@@ -86,7 +89,7 @@ class Entry:
 
 
 def read_entries(folder: Path) -> Iterator[Entry]:
-    """Those in a folder whose header can be read."""
+    """Yield the entries of a folder whose header can be read."""
     for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
         with suppress(OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
             with safe_open(path, framework="np") as file:
@@ -95,7 +98,7 @@ def read_entries(folder: Path) -> Iterator[Entry]:
 
 
 def moments_of(one: StoredLayer, places: NDArray[np.int64] | None) -> Moments:
-    """With the sums in this order."""
+    """Return the moments of a stored layer, with the sums in the order of `places`; None keeps their order."""
     order = slice(None) if places is None else places
     counts = one.counts[order].astype(np.float64)
     return Moments(_products_of(one), one.sums[order], counts, counts.copy(), runs=one.runs)
@@ -109,7 +112,7 @@ def _products_of(one: StoredLayer) -> Products:
 
 
 def together(parts: Sequence[Stored], *, timed: bool) -> Stored:
-    """One entry of several whose utterances differ."""
+    """Join the contents of several entries with different utterances."""
     names = parts[0].layers
     return Stored(
         [key for one in parts for key in one.items],
@@ -142,13 +145,13 @@ def _joined(parts: Sequence[StoredLayer], *, timed: bool) -> StoredLayer:
 
 
 def _joined_rows(rows: list[NDArray[Any]], *, timed: bool) -> NDArray[Any]:
-    """The rows of each class of all parts added up, or those of their utterances one after another."""
+    """Return the rows added up by class where frames have labels; otherwise concatenated by utterance."""
     joined: NDArray[Any] = np.sum(rows, axis=0) if timed else np.concatenate(rows)
     return joined
 
 
 def _joined_runs(parts: Sequence[Runs]) -> Runs | None:
-    """The sums of all runs, about the same centre."""
+    """Return the sums of all runs, about the same centre."""
     if not parts:
         return None
     runs = Runs.zeros(len(parts[0].total))

@@ -1,4 +1,4 @@
-"""Files of the cache: written whole, with a checksum in their name, and read only while it is right."""
+"""Files of the cache. They are written atomically with a checksum in their name, which readers verify."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ T = TypeVar("T")
 
 
 def write_checked(folder: Path, name: str, content: T, kind: type[T], about: Mapping[str, Any]) -> Path:
-    """Write what is kept under a name, into a folder that says what it is for.
+    """Write content under a name into a folder, with a description of the folder.
 
     Args:
-        folder: made if need be.
-        name: digest of what the content was made of.
-        content: what is kept.
-        kind: what it is.
-        about: for people, in about.json.
+        folder: folder of the file, which is created if needed.
+        name: digest of everything that the content depends on.
+        content: the content.
+        kind: class of the content.
+        about: description for people, in about.json.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        OSError, SketchError: it cannot be written.
+        OSError, SketchError: the file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     description = folder / "about.json"
@@ -48,10 +48,10 @@ def write_checked(folder: Path, name: str, content: T, kind: type[T], about: Map
 
 
 def read_checked(path: Path, kind: type[T]) -> T:
-    """Read what `write_checked` wrote, and note that it was used.
+    """Read a file that `write_checked` wrote, and update its time of last use.
 
     Raises:
-        OSError, SketchError: it cannot be read, or is not what its name says.
+        OSError, SketchError: the file cannot be read, or does not match the checksum in its name.
     """
     if not path.name.endswith(f"-{checksum_of(path)}{SUFFIX}"):
         raise SketchError(f"{path} is not what was written; delete it")

@@ -1,4 +1,4 @@
-"""What sketches follow from → the names that they are found by: digests of content, never of places or times."""
+"""Keys of the cache: digests of everything that sketches depend on. Paths and times of files are not part of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline
 
 Place = Path | AudioSource
-"""Where audio is."""
+"""Location of audio: a file, or an object that holds audio."""
 KEY_LENGTH, CHECKSUM_LENGTH = 32, 16
-"""Hex digits."""
+"""Lengths of keys and checksums in hex digits."""
 
 
 def layer_name(layer: SketchedLayer) -> str:
-    """Return what identifies a sketched layer within its model, in every run: a joint layer is named by its parts."""
+    """Return the name of a sketched layer within its model, the same in every run.
+
+    A joint layer is named by its parts.
+    """
     if isinstance(layer, LayerVersion):
         return f"{layer_name(layer.layer)} by labels {layer.version}"
     if isinstance(layer, JointLayer):
@@ -35,14 +38,14 @@ def layer_name(layer: SketchedLayer) -> str:
 
 
 def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
-    """A digest of all that an encoder's frames follow from; None where it does not tell what that is.
+    """Return a digest of everything that an encoder's frames depend on; None where the encoder does not expose it.
 
-    Encoders that are not voxrank's own tell weights or settings, and are known by their package's version and their
-    code besides; voxrank's own without weights need tell nothing.
+    Encoders of plug-ins must expose weights or settings; the version of their package and their code are part of the
+    digest, too. Encoders of voxrank without weights need to expose nothing.
 
     Args:
         encoder: the model.
-        options: that it was loaded with.
+        options: options that the model was loaded with.
     """
     weights, settings, kind = encoder.weights(), encoder.settings(), type(encoder)
     own = _is_own(kind)
@@ -74,30 +77,30 @@ def _is_own(kind: type) -> bool:
 
 @dataclass(frozen=True)
 class AudioDigest:
-    """Of a file's content, and what told it from a later one: size, time and place."""
+    """A digest of the content of audio, and the stamp (size, time and place) of the version that was read."""
 
     content: str
     stamp: Stamp
 
 
 def digest_of(content: Any) -> str:
-    """Of what JSON can say."""
+    """Return the digest of a value that JSON can represent."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:KEY_LENGTH]
 
 
 def checksum_of(path: Path) -> str:
-    """Of a file's content."""
+    """Return the checksum of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:CHECKSUM_LENGTH]
 
 
 def classes_of(targets: Targets) -> Any:
-    """What the sums of labelled frames depend on beside the timelines."""
+    """Return the parts of targets, beside the timelines, that sums of labelled frames depend on."""
     timed = targets.timed
     return None if timed is None else [targets.names, timed.rest, timed.rest_share]
 
 
 def timeline_parts(timeline: Timeline) -> tuple[NDArray[Any], ...]:
-    """All that it is made of."""
+    """Return the arrays of a timeline."""
     return timeline.starts, timeline.ends, timeline.symbols

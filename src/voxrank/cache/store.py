@@ -1,18 +1,26 @@
-"""Sketches on disk, found again by what they were made of.
+"""The cache of sketches on disk.
 
-An entry holds what some utterances came to in one model: sums that tell utterances apart, so that they serve any label,
-also one that is added later. Of utterance means these are the means themselves, from which all else is made again. An
-entry is found by its content alone: the bytes of the audio with offsets and ids, weights and settings of the model, the
-options of extraction, labels where frames have labels of their own, and the versions of the libraries that compute.
-Paths and times of files decide nothing.
+An entry holds the sketches of some utterances in one model. Its sums are separate for each utterance, so that they
+serve any label, also one that is added later. Where a sample is the mean of an utterance, an entry holds the means, and
+the other sketches are computed again from them.
 
-    FOLDER/v5/MODEL/about.json                       what the folder is for, for people
+The key of an entry depends on
+
+- the bytes of the audio, with offsets and ids,
+- weights and settings of the model,
+- the options of extraction,
+- the labels, where frames have labels,
+- the versions of the libraries that compute.
+
+Paths and times of files are not part of the key.
+
+    FOLDER/v5/MODEL/about.json                       description of the folder, for people
     FOLDER/v5/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
 
-ITEMS is a digest of the utterances, CHECKSUM one of the file. A file that is not what its name says is deleted and made
-again. Files appear whole or not at all, and two runs may use one folder at once: the same content gives the same file.
-A run writes an entry for each shard, and joins those of a block when there are several. What cannot be written is told
-once; the run goes on without.
+ITEMS is a digest of the utterances, CHECKSUM a digest of the file. A file that does not match its checksum is deleted
+and written again. Files are written atomically. Two runs may use one folder at the same time, because the same content
+gives the same file. A run writes an entry for each shard, and joins several entries of a block. If the cache cannot be
+written, the user receives a note once, and the run continues without it.
 """
 
 from __future__ import annotations
@@ -58,11 +66,11 @@ from voxrank.targets.labels import Targets
 logger = logging.getLogger(__name__)
 
 SCHEMA = 5
-"""Version of the entries and of what their keys are made of. Entries of another version are never read."""
+"""Version of the entries and of their keys. Entries of another version are never read."""
 LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
-"""Whose versions are part of a key: another version may give other frames."""
+"""Libraries whose versions are part of a key, because another version may give other frames."""
 JOINED_AT = 8
-"""Entries of a block from which on they are joined into one."""
+"""Number of entries of a block at which they are joined."""
 
 Note = Callable[[str], None]
 
@@ -72,12 +80,12 @@ class Holding:
     """All entries of one model with one set of options.
 
     Attributes:
-        folder: where they are.
-        about: what they are of.
-        entries: how many.
-        utterances: in them.
-        size: bytes.
-        used: when one was last used, seconds since the epoch.
+        folder: folder of the entries.
+        about: description of the model and options.
+        entries: number of entries.
+        utterances: number of utterances in the entries.
+        size: size in bytes.
+        used: time of the last use of an entry, in seconds since the epoch.
     """
 
     folder: Path
@@ -89,7 +97,7 @@ class Holding:
 
 
 def default_folder() -> Path:
-    """`VOXRANK_CACHE`, else voxrank in the user's cache folder."""
+    """Return the default folder of the cache: `VOXRANK_CACHE`, or else voxrank in the user's cache folder."""
     if named := os.environ.get("VOXRANK_CACHE"):
         return Path(named)
     if platform.system() == "Windows":
@@ -98,15 +106,15 @@ def default_folder() -> Path:
 
 
 class Cache:
-    """Entries of all models in one folder.
+    """The cache: entries of all models in one folder.
 
     Args:
-        options: the folder and its size.
-        note: told, once, of what went wrong without ending the run.
+        options: the folder and its maximum size.
+        note: receives a note, once, on each kind of failure that does not end the run.
 
     Attributes:
-        folder: as the user names it.
-        root: of the entries of this version.
+        folder: folder of the cache.
+        root: folder of the entries of this version.
     """
 
     def __init__(self, options: CacheOptions, note: Note = logger.warning) -> None:
@@ -130,11 +138,11 @@ class Cache:
         encoding: EncoderOptions,
         options: ExtractionOptions,
     ) -> ModelCache | None:
-        """The entries that serve one model with these options; None where it does not tell its weights."""
+        """Return the cache of one model with these options; None where the model does not expose its weights."""
         return self.of_key(self.model_key(encoder, encoding), encoder.spec, layers, targets, options)
 
     def model_key(self, encoder: Encoder, options: EncoderOptions) -> str | None:
-        """A digest of all that an encoder's frames follow from (`keys.model_key`), made once a run."""
+        """Return the key of an encoder (`keys.model_key`), which is computed once in a run."""
         if (encoder.spec, options) not in self._models:
             self._models[encoder.spec, options] = model_key(encoder, options)
         return self._models[encoder.spec, options]
@@ -147,7 +155,7 @@ class Cache:
         targets: Targets,
         options: ExtractionOptions,
     ) -> ModelCache | None:
-        """The same for a model that is loaded elsewhere, by its `model_key`."""
+        """Return the cache of a model that another process loaded, by its `model_key`; see `of_model`."""
         if known is None:
             self.tell(f"{spec} does not show its weights, and is encoded anew each time")
             return None
@@ -165,12 +173,12 @@ class Cache:
         return ModelCache(self, self.root / key, about, spec, layers, targets, options)
 
     def digests(self, items: Iterable[Item]) -> dict[Place, AudioDigest]:
-        """What is known so far of the audio of these utterances; not of what objects hold, which travels whole."""
+        """Return the known digests of the audio files of these utterances, without audio that objects hold."""
         known = {item.utterance.place: self._digests.get(item.utterance.place) for item in items}
         return {place: digest for place, digest in known.items() if digest and digest.stamp != UNCHANGING}
 
     def take_over(self, digests: Mapping[Place, AudioDigest]) -> None:
-        """Believe another process of its audio, before it is decoded here, where the files have that size and time."""
+        """Adopt digests of audio from another process, where the files here have the same size and time."""
         for place, theirs in digests.items():
             with suppress(OSError, UtteranceError):
                 stamp = stamp_of(place)
@@ -178,7 +186,10 @@ class Cache:
                     self._digests[place] = AudioDigest(theirs.content, stamp)
 
     def item_key(self, item: Item, targets: Targets | None = None) -> str | None:
-        """What identifies an utterance: audio, offsets, id, and its timelines; None where the audio cannot be read."""
+        """Return the key of an utterance: a digest of its audio, offsets, id and timelines.
+
+        The key is None where the audio cannot be read.
+        """
         utterance = item.utterance
         digest = self._audio_digest(utterance.place)
         if digest is None:
@@ -189,24 +200,24 @@ class Cache:
         return digest_of([digest.content, utterance.id, utterance.start, utterance.end, heard])
 
     def unchanged(self, utterance: Utterance) -> bool:
-        """Whether the file is still the one that was looked at."""
+        """Return whether the audio file is unchanged since its digest was computed."""
         known = self._digests.get(utterance.place)
         with suppress(OSError, UtteranceError):
             return known is not None and known.stamp == stamp_of(utterance.place)
         return False
 
     def tell(self, text: str) -> None:
-        """Once."""
+        """Send a note to the user, once for each text."""
         if text not in self._told:
             self._told.add(text)
             self._note(text)
 
     def tell_unwritable(self, error: Exception) -> None:
-        """Once: nothing more can be kept."""
+        """Send a note, once, that the cache cannot be written."""
         self.tell(f"the cache cannot be written, and the run goes on without ({reason(error)})")
 
     def holdings(self) -> list[Holding]:
-        """What there is, used last first."""
+        """Return the holdings of the cache, most recently used first."""
         found = []
         for folder in _folders(self.root):
             paths = list(folder.glob(f"*{SUFFIX}"))
@@ -216,15 +227,15 @@ class Cache:
         return sorted(found, key=lambda one: -one.used)
 
     def prune(self, limit: float | None = None) -> tuple[int, int]:
-        """Delete the least recently used entries until the rest is no larger than the limit, and left-overs.
+        """Evict the least recently used entries until the size is within the limit, and delete temporary files.
 
-        Entries of other versions of the cache, which this one never reads, count and go as all others.
+        Entries of other versions of the cache, which are never read, count and are evicted like all others.
 
         Args:
-            limit: bytes; None: the cache's own.
+            limit: maximum size in bytes; None for the limit of the options.
 
         Returns:
-            Files and bytes that were deleted.
+            Number of files and bytes that were deleted.
         """
         limit = self._limit if limit is None else limit
         folders = [folder for root in _roots(self.folder) for folder in _folders(root)]
@@ -254,16 +265,16 @@ class ModelCache:
     """The entries of one model, for one run.
 
     Args:
-        cache: that they belong to.
-        folder: where they are.
-        about: what they are of.
-        spec: the model, as it is named in this run.
-        layers: that are sketched.
-        targets: of all utterances.
-        options: of the extraction.
+        cache: the cache of all models.
+        folder: folder of the entries.
+        about: description of the model and options.
+        spec: spec of the model in this run.
+        layers: layers to sketch.
+        targets: targets of all utterances.
+        options: options of the extraction.
 
     Attributes:
-        found_s: audio whose sketches were there.
+        found_s: amount of audio whose sketches were cached, in seconds.
     """
 
     def __init__(
@@ -285,10 +296,11 @@ class ModelCache:
         self.found_s: Seconds = 0.0
 
     def cover(self, shards: Sequence[Shard]) -> tuple[list[tuple[Shard, Entry]], list[Shard]]:
-        """What entries hold of these shards, and what is left to be encoded.
+        """Divide shards into the cached part and the part to encode.
 
         Returns:
-            Parts of blocks with the entry that has them, and the shards with all else, both in order of block.
+            Parts of blocks with the entry that holds them, and the shards with all other utterances, both in order of
+            block.
         """
         known = sorted(read_entries(self._folder), key=lambda entry: -len(entry.items))
         held: list[tuple[Shard, Entry]] = []
@@ -309,7 +321,7 @@ class ModelCache:
         return held, rest
 
     def load(self, shard: Shard, entry: Entry) -> ShardSketch | None:
-        """The part of an entry that these utterances are, as encoding them would give it; None where it is damaged."""
+        """Load the sketch of these utterances from an entry; None where the entry is damaged."""
         try:
             sketch = self._restored(shard, read_checked(entry.path, Stored))
         except (SketchError, OSError, KeyError, ValueError) as error:
@@ -323,12 +335,12 @@ class ModelCache:
         return sketch
 
     def add(self, shard: Shard, sketch: ShardSketch) -> None:
-        """Keep what a shard came to; without utterances whose audio could not be read, which may yet be mended."""
+        """Store the sketch of a shard, without utterances whose audio could not be read, which may be repaired."""
         unread = {one.utterance for one in sketch.skipped if one.model is None}
         read = [place for place, item in enumerate(shard.items) if item.utterance.id not in unread]
         kept = [place for place in read if self._is_known(shard.items[place])]
         if not kept or not self._writable or (len(kept) < len(read) and not self._means):
-            return  # what is in the products cannot be taken out of them
+            return  # products of samples cannot be separated by utterance
         timed = self._targets.timed is not None
         items = [str(self._key(shard.items[place])) for place in kept]
         ids = {shard.items[place].utterance.id: key for place, key in zip(kept, items, strict=True)}
@@ -344,7 +356,7 @@ class ModelCache:
             self.join(shard.block)
 
     def join(self, block: int) -> None:
-        """Make one file of those of a block that this run used or wrote."""
+        """Join the entries of a block that this run used or wrote into one file."""
         entries = list(dict.fromkeys(self._own.get(block, [])))
         if len(entries) < 2 or not self._writable:
             return
@@ -363,13 +375,13 @@ class ModelCache:
                     entry.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """All shards are in."""
+        """Join the entries of every block, and prune the cache, after all shards."""
         for block in list(self._own):
             self.join(block)
         self._cache.prune()
 
     def _is_known(self, item: Item) -> bool:
-        """Whether it is the audio that was looked at that was encoded."""
+        """Return whether the encoded audio is the audio whose digest was computed."""
         return self._key(item) is not None and self._cache.unchanged(item.utterance)
 
     def _key(self, item: Item) -> str | None:
@@ -402,7 +414,7 @@ class ModelCache:
         )
 
     def _restored(self, shard: Shard, stored: Stored) -> ShardSketch:
-        """The sketch of the shard's utterances, in their order."""
+        """Return the sketch of the shard's utterances, in their order."""
         at = {key: place for place, key in enumerate(stored.items)}
         keys = [str(self._key(item)) for item in shard.items]
         places = np.array([at[key] for key in keys], dtype=np.int64)
@@ -471,7 +483,7 @@ def _used(path: Path) -> float:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete what a killed run left half-written an hour ago or earlier, and a folder without entries."""
+    """Delete temporary files of killed runs that are over an hour old, and the folder if it has no entries."""
     for path in folder.glob(".*"):
         if time.time() - _used(path) > 3600:
             with suppress(OSError):

@@ -1,1 +1,1 @@
-"""What sketches tell of layers beside their scores: classes, pictures, other columns, learning curves."""
+"""Diagnostics of layers, computed from their sketches: classes, pictures, probing of columns, learning curves."""

@@ -1,20 +1,23 @@
-"""How much layers know of other columns of the data: speaker, gender, channel or any other.
+"""Probing of layers for other columns of the data: speaker, gender, channel or any other.
 
-A linear head (ridge regression on one-hot cells, with a free mean) is fitted on a bounded sample of the layer and tells
-the cell of samples that were left out, whole groups at a time. A group is a speaker, so that what is known of a voice
-does not pass for what is known of its gender; an utterance where a column names speakers itself (each of its cells is
-of one speaker), or speakers are not known. Samples of one utterance never predict each other. Cells of a single group
-are left out, since no other could confirm them.
+A linear head (ridge regression on one-hot cells, with a free mean) is fitted on a bounded sample of the layer. It
+predicts the cell of held-out samples, a whole group at a time. A group is a speaker, so that a head for gender cannot
+succeed by recognising voices. A group is an utterance where each cell of the column belongs to one speaker, or where
+speakers are unknown. Samples of one utterance never predict each other. Cells that occur in a single group are left
+out, because no other group holds them.
 
-With X = U diag(s) Vᵀ the m samples about their mean and Y their cells, a head of ridge t fits HY,
+Let X = U diag(s) Vᵀ be the m samples about their mean, and Y their cells. A head of ridge t fits HY,
 
-    H = 11ᵀ/m + U diag(s²/(s² + t)) Uᵀ,
+    H = 11ᵀ/m + U diag(s²/(s² + t)) Uᵀ.
 
-and one fitted without the samples of a group G gives those Ŷ_G = Y_G − (I − H_GG)⁻¹(Y − HY)_G, exactly, so that one
-decomposition serves all columns and all groups. t is the one of nine whose held-out squared error is least. A sample is
-taken for the cell k with the greatest (ŷ_k − p_k)/p_k, p the shares of the cells outside of its group: how much more
-likely than by its share alone, so that neither a common cell nor one that its group has much of is preferred. What is
-told is the mean over cells of the share that is taken rightly, which is 1/K for a layer that knows nothing.
+A head fitted without the samples of a group G predicts for them exactly
+
+    Ŷ_G = Y_G − (I − H_GG)⁻¹(Y − HY)_G,
+
+so that one decomposition serves all columns and all groups. Of nine values, t is the one with the least squared error
+on held-out samples. A sample is assigned to the cell k with the greatest (ŷ_k − p_k)/p_k, where p_k is the share of
+cell k outside the sample's group. The division by p_k removes the preference for common cells, and for the cells of the
+sample's group. The accuracy is the mean over cells of the share that is assigned correctly. Guessing gives 1/K.
 
 Sources: Allen's PRESS, Technometrics 16, 1974; Alain and Bengio, "Understanding intermediate layers using linear
 classifier probes", arXiv 1610.01644.
@@ -36,7 +39,7 @@ from voxrank.sketches.sample import Keys, Sample, utterance_key
 Ids = NDArray[np.int64]
 
 RIDGES = 10.0 ** np.arange(-7, 2)
-"""t over the largest s²."""
+"""Ridges t that are tried, relative to the largest s²."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,10 @@ class Column:
     """A column of the data.
 
     Attributes:
-        name: its name.
-        keys: (U,) of the utterances, ascending.
-        cells: (U,) number of each one's cell; −1 where it has none.
-        groups: (U,) number of what is left out with it.
+        name: name of the column.
+        keys: (U,) keys of the utterances, ascending.
+        cells: (U,) number of each utterance's cell; −1 where it is empty.
+        groups: (U,) number of the group that is held out with each utterance.
     """
 
     name: str
@@ -57,7 +60,7 @@ class Column:
 
     @classmethod
     def of(cls, dataset: Dataset, name: str) -> Column:
-        """A column of a data set.
+        """Read a column of a data set.
 
         Raises:
             DataError: there is no such column.
@@ -73,7 +76,7 @@ class Column:
         return cls(name, keys[order], np.where(given, cells, -1)[order], groups[order])
 
     def of_samples(self, sample: Sample) -> tuple[Ids, Ids]:
-        """(m,) the cell and the group of each sample."""
+        """Return the cell and the group of each sample, (m,) each."""
         places = np.searchsorted(self.keys, sample.utterances)
         return self.cells[places], self.groups[places]
 
@@ -83,7 +86,7 @@ def _numbers(names: Sequence[str]) -> Ids:
 
 
 def known_besides(model: str, layer: int | str, sample: Sample, columns: Sequence[Column]) -> Iterator[Knowledge]:
-    """What a layer knows of each column; nothing of those of which fewer than two cells can be confirmed."""
+    """Yield the held-out accuracy of a layer for each column that has at least two cells in several groups."""
     heads: dict[bytes, Heads] = {}
     for column in columns:
         cells, groups = column.of_samples(sample)
@@ -100,7 +103,7 @@ def known_besides(model: str, layer: int | str, sample: Sample, columns: Sequenc
 
 
 def confirmed(cells: Ids, groups: Ids) -> NDArray[np.bool_]:
-    """Which samples (m,) have a cell that a sample of another group has, too."""
+    """Return which samples (m,) have a cell that also occurs in another group."""
     pairs = np.unique(np.stack([cells, groups]), axis=1)[0]
     known, several = np.unique(pairs, return_counts=True)
     return np.isin(cells, known[(several > 1) & (known >= 0)])
@@ -120,7 +123,7 @@ class Heads:
 
     @classmethod
     def of(cls, features: NDArray[np.float32]) -> Heads:
-        """On features (m, D)."""
+        """Decompose features (m, D)."""
         x = features.astype(np.float64)
         x -= x.mean(axis=0)
         tall = len(x) > x.shape[1]
@@ -130,11 +133,11 @@ class Heads:
         return cls(x @ vectors / np.sqrt(values) if tall else vectors, values)
 
     def told(self, cells: Ids, groups: Ids) -> Ids:
-        """The cell (m,) that each sample is given by heads that did not see its group.
+        """Return the cell (m,) that heads fitted without a sample's group predict for each sample.
 
         Args:
             cells: (m,) numbers from 0.
-            groups: (m,) at least two different ones.
+            groups: (m,) numbers of at least two groups.
         """
         targets = np.eye(int(cells.max()) + 1)[cells]
         shares = Heads(self.directions[:, :0], self.strengths[:0]).held_out(targets, groups, 1.0)
@@ -145,7 +148,7 @@ class Heads:
         return _greatest(made[int(np.argmin(errors))] / shares)
 
     def held_out(self, targets: Array, groups: Ids, ridge: float) -> Array:
-        """(m, K) what heads of this ridge say of targets (m, K) of groups that they did not see."""
+        """Return the held-out predictions (m, K) of targets (m, K) by heads of this ridge."""
         u, m = self.directions, len(targets)
         kept = self.strengths / (self.strengths + ridge)
         rest = targets - targets.mean(axis=0) - (u * kept) @ (u.T @ targets)
@@ -157,7 +160,7 @@ class Heads:
 
 
 def _without_own(factor: Array, rest: Array) -> Array:
-    """(I − AAᵀ)⁻¹ B for each of several groups; where A has fewer columns than rows, B + A(I − AᵀA)⁻¹AᵀB.
+    """Compute (I − AAᵀ)⁻¹ B for each group; where A has fewer columns than rows, as B + A(I − AᵀA)⁻¹AᵀB.
 
     Args:
         factor: (g, n, r) A, with AAᵀ = H_GG of each group.
@@ -176,7 +179,7 @@ def _greatest(votes: Array) -> Ids:
 
 
 def _alike(groups: Ids) -> Iterator[Ids]:
-    """Places of the samples of each group, groups of the same size together: (g, n) each."""
+    """Yield the places of the samples of all groups of the same size, (g, n) for each size."""
     order = np.argsort(groups, kind="stable")
     _, first, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     for size in np.unique(sizes):

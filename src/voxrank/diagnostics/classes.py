@@ -1,13 +1,13 @@
-"""How well each class is told from the others, by samples whose whole block is left out.
+"""The confusion matrix of the classes on held-out blocks.
 
-A sample f is taken for the class c with the greatest
+A sample f is assigned to the class c with the greatest
 
-    (f − μ)ᵀ A d_c − ½ d_cᵀ A d_c,   d_c = μ_c − μ,   A = (W + tI)⁻¹,
+    (f − μ)ᵀ A d_c − ½ d_cᵀ A d_c,   d_c = μ_c − μ,   A = (W + tI)⁻¹.
 
-the nearest class mean in the metric of what varies within classes: linear discriminant analysis with equal priors, so
-that a rare class is not taken for a common one for its rarity alone. The mean μ, the class means μ_c and the scatter
-within classes W are those of all data but the sample's block (of speakers, or of utterances), from the moments; t is
-the ridge that is best for all data by generalised cross-validation. A class that no other block has counts as missed.
+This is the nearest class mean in the metric of the scatter within classes: linear discriminant analysis with equal
+priors, so that common classes are not preferred. The mean μ, the class means μ_c and the scatter within classes W are
+those of all data but the sample's block (of speakers, or of utterances), from the moments. The ridge t is the best for
+all data by generalised cross-validation. Samples of a class that no other block has count as errors.
 
 Source: Hastie, Buja and Tibshirani, "Penalized discriminant analysis", Annals of Statistics 23, 1995.
 """
@@ -32,17 +32,17 @@ from voxrank.sketches.sample import Sample
 Ids = NDArray[np.int64]
 
 LEAST_RIDGE = 1e-7
-"""Of the largest eigenvalue of the scatter: blocks are known to single precision."""
+"""Minimum ridge relative to the largest eigenvalue of the scatter, because blocks have single precision."""
 CONFUSIONS = 10
-"""Other classes named for each, at most."""
+"""Maximum number of confused classes listed for each class."""
 
 
 def held_out_classes(moments: BlockedMoments, sample: Sample) -> Ids | None:
-    """The class that each sample (m,) is taken for; None where there is nothing to tell by, or to leave out.
+    """Return the held-out class (m,) of each sample; None where features are constant or there is one block.
 
     Args:
-        moments: of the layer, with classes as targets.
-        sample: some of its samples.
+        moments: moments of the layer, with classes as targets.
+        sample: some samples of the layer.
     """
     total = moments.total
     if sum(block.n > 0 for block in moments) < 2:
@@ -60,7 +60,7 @@ def held_out_classes(moments: BlockedMoments, sample: Sample) -> Ids | None:
 
 
 def nearest_class(features: Array, moments: Moments, ridge: float) -> Ids:
-    """The class of the nearest mean for each of these features (m, D), by the moments of other samples."""
+    """Return the class of the nearest mean for each of these features (m, D), by the moments of other samples."""
     counts, about = moments.square, moments.centred()
     there = counts > 0
     centres = about.cross[there] / counts[there, None]
@@ -72,7 +72,7 @@ def nearest_class(features: Array, moments: Moments, ridge: float) -> Ids:
 
 
 def _solved(within: Array, ridge: float, right: Array) -> Array:
-    """(W + tI)⁻¹ B, with the least t from this one on, in steps of a hundred, that leaves W regular."""
+    """Compute (W + tI)⁻¹ B. The ridge t is multiplied by 100 until W + tI is positive definite."""
     while True:
         matrix = within.copy()
         np.einsum("ii->i", matrix)[:] += ridge
@@ -85,12 +85,12 @@ def _solved(within: Array, ridge: float, right: Array) -> Array:
 
 
 def class_views(names: Sequence[str], true: Ids, taken: Ids) -> tuple[ClassView, ...]:
-    """Each class that has samples, the hardest first; of equally hard ones that with more samples.
+    """Return the held-out recall of each class that has samples, lowest first, and larger classes first among equals.
 
     Args:
-        names: of the classes.
+        names: names of the classes.
         true: (m,) the class of each sample.
-        taken: (m,) what it is taken for.
+        taken: (m,) the class that each sample is assigned to.
     """
     pairs, counts = np.unique(np.stack([true, taken]), axis=1, return_counts=True)
     sizes = np.bincount(true, minlength=len(names))

@@ -1,9 +1,10 @@
-"""Scores against the amount of data: whether more of it would change them, and from how much on the ranking held.
+"""Learning curves: a score against the amount of data.
 
-The blocks of the data (whole speakers, or utterances) are joined one after another: an eighth, a quarter and a half of
-them, as near as their number allows, and all. What is in the moments of those blocks gives the score without another
-pass. Each step but the last is the mean over up to three draws, which begin at different blocks. Parts of the data
-lean to the small side of what as much audio of as many speakers as all of it would show: they have fewer of them.
+They show whether more data would change the scores, and from which amount of data the same model came first. The blocks
+of the data (whole speakers, or utterances) are merged in steps: an eighth, a quarter and a half of them, as near as
+their number allows, and all. The moments of these blocks give the score without another pass. Each step but the last is
+the mean over up to three draws, which begin at different blocks. Parts of the data have fewer speakers than all data.
+Therefore the steps tend to understate the score of as much audio from all speakers.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.moments import Moments
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
-"""Of the blocks, before all of them."""
+"""Shares of the blocks at the steps before the last one, which holds all blocks."""
 DRAWS = 3
+"""Maximum number of draws of each step."""
 DIGITS = 5
-"""Of a value: blocks are known to single precision."""
+"""Significant digits of a value, because blocks have single precision."""
 
 
 def draws(blocks: Sequence[int]) -> list[list[list[int]]]:
-    """For each step before the last one, the blocks of each draw, which hold those of the step before.
+    """Return the blocks of each draw at each step before the last one. Each step includes the previous step.
 
     Args:
-        blocks: their numbers.
+        blocks: numbers of the blocks.
     """
     ordered = sorted(blocks)
     sizes = sorted({max(1, round(share * len(ordered))) for share in SHARES} - {len(ordered)})
@@ -44,13 +46,13 @@ def draws(blocks: Sequence[int]) -> list[list[list[int]]]:
 def values_of_parts(
     moments: BlockedMoments, blocks: Sequence[int], value: Callable[[Spectrum], float], weight: float = 1.0
 ) -> list[float | None]:
-    """The score at each step before the last one; None where a draw has fewer than two classes, or samples.
+    """Return the score at each step before the last one; None where a draw has fewer than two classes, or samples.
 
     Args:
-        moments: of a layer.
-        blocks: numbers of those of the data.
+        moments: moments of a layer.
+        blocks: numbers of the blocks of the data.
         value: the score.
-        weight: how much of an independent sample each sample is worth.
+        weight: number of independent samples that each sample is worth.
     """
     steps = draws(blocks)
     found = [_values(_growing(moments, draw), value, weight) for draw in zip(*steps, strict=True)]
@@ -58,7 +60,7 @@ def values_of_parts(
 
 
 def _growing(moments: BlockedMoments, draw: Sequence[Sequence[int]]) -> Iterator[Moments]:
-    """The moments at each step of a draw: those of the step before, with further blocks."""
+    """Yield the moments at each step of a draw: the moments of the previous step, merged with further blocks."""
     whole = Moments.zeros(moments.total.dim, len(moments.total.square), values=moments.total.values)
     taken = 0
     for chosen in draw:
@@ -79,12 +81,12 @@ def _scorable(moments: Moments) -> bool:
 
 @dataclass(frozen=True)
 class Grown:
-    """A model's score as the data grow.
+    """The score of a model as the data grow.
 
     Attributes:
-        model, layer: whose it is.
-        parts: at each step before the last one; None where it cannot be had.
-        whole: of all data.
+        model, layer: the model and its layer.
+        parts: score at each step before the last one; None where it cannot be computed.
+        whole: score on all data.
     """
 
     model: str
@@ -96,13 +98,13 @@ class Grown:
 def learning_curve(
     score: str, grown: Sequence[Grown], seconds: Mapping[int, Seconds], *, higher_is_better: bool
 ) -> LearningCurve | None:
-    """Of models that saw the same data; None where there are no steps that all of them have.
+    """Return the learning curve of models that saw the same data; None where they have no step in common.
 
     Args:
-        score: its name.
-        grown: each model.
-        seconds: block → its audio.
-        higher_is_better: the direction.
+        score: name of the score.
+        grown: scores of each model.
+        seconds: block → its audio, in seconds.
+        higher_is_better: direction of the score.
     """
     steps = draws(list(seconds))
     audio = [float(np.mean([sum(seconds[block] for block in chosen) for chosen in step])) for step in steps]
@@ -131,7 +133,7 @@ def learning_curve(
 def _alike(
     one: np.ndarray[tuple[int], np.dtype[np.float64]], last: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> float | None:
-    """Rank correlation; None for fewer than three, and where all are equal."""
+    """Return the rank correlation; None for fewer than three values, and where all are equal."""
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(last) == 0:
         return None
     return float(spearmanr(one, last).statistic)

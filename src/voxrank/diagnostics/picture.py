@@ -1,8 +1,8 @@
-"""A layer's samples in two dimensions, to be looked at: by principal components, and by t-SNE.
+"""Pictures of a layer: its samples in two dimensions, by principal components and by t-SNE.
 
-Principal components are those of the samples themselves about their mean; the picture says which share of the variance
-it shows. t-SNE starts from the first 50 of them (as its authors advise, since it then costs little) and keeps
-neighbours together; distances between far points, sizes of groups and axes mean nothing in it.
+Principal components are computed from the samples about their mean. The picture reports the share of the variance that
+it shows. t-SNE starts from the first 50 components (as its authors advise, to save time) and keeps neighbours together.
+In a t-SNE picture, axes, sizes of groups and distances between far points have no meaning.
 
 Sources: Pearson, 1901; van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9, 2008.
 """
@@ -24,26 +24,26 @@ from voxrank.sketches.products import Array
 Place = Literal["best", "worst"]
 
 POINTS = 1024
-"""In a picture by principal components, at most."""
+"""Maximum number of points in a picture by principal components."""
 NEIGHBOURED = 512
-"""In one by t-SNE: a second of work."""
+"""Maximum number of points in a picture by t-SNE, which takes about a second."""
 COMPONENTS = 50
-"""That t-SNE starts from."""
+"""Maximum number of components that t-SNE starts from."""
 STEPS = 500
-"""Of t-SNE."""
+"""Number of steps of t-SNE."""
 LEAST = 4
-"""Samples for t-SNE."""
+"""Minimum number of samples for t-SNE."""
 DIGITS = 4
-"""Of a coordinate."""
+"""Significant digits of a coordinate."""
 
 
 def principal(features: NDArray[Any]) -> tuple[Array, Array]:
-    """Coordinates of features (m, D) along their principal directions, and the share of the variance in each.
+    """Return the coordinates of features (m, D) along their principal directions, and the variance share of each.
 
-    Of a direction's two signs the one is taken in which the sample that lies farthest out has a positive coordinate.
+    The sign of a direction is chosen so that the coordinate of largest absolute value is positive.
 
     Returns:
-        (m, r) and (r,), the largest first, r at most `COMPONENTS`; r is 0 where all features are alike.
+        (m, r) and (r,), the largest first, r at most `COMPONENTS`; r is 0 where all features are equal.
     """
     x = features.astype(np.float64)
     x -= x.mean(axis=0)
@@ -67,16 +67,16 @@ def pictures(
     *,
     near: bool,
 ) -> tuple[Picture, ...]:
-    """The pictures of a layer that can be had: t-SNE where scikit-learn is installed and the samples differ.
+    """Return the pictures of a layer, by t-SNE only where scikit-learn is installed and the samples differ.
 
     Args:
-        model: as in `Picture`.
-        layer: likewise.
-        place: likewise.
-        features: (m, D) samples, in the order of a draw: the first ones are a fair draw, too.
+        model: spec of the model.
+        layer: label of the layer.
+        place: whether the layer is the "best" or the "worst" of the ranking.
+        features: (m, D) samples in random order, so that the first ones are a random sample, too.
         targets: (m,) numbers of classes, or values.
-        classes: their names; empty for values.
-        near: whether one by t-SNE is wanted.
+        classes: names of the classes; empty for values.
+        near: whether to make a picture by t-SNE.
     """
     coordinates, shares = principal(features)
     plane = np.pad(coordinates[:, :2], ((0, 0), (0, max(2 - coordinates.shape[1], 0))))
@@ -84,7 +84,7 @@ def pictures(
     made = [Picture(model, layer, "pca", place, tuple(classes), _points(plane, targets), explained)]
     few = coordinates[:NEIGHBOURED]
     if near and len(few) >= LEAST and len(shares) and find_spec("sklearn") is not None:
-        rough = np.round(few / np.abs(few).max(), DIGITS).astype(np.float32)  # the same from sums in another order
+        rough = np.round(few / np.abs(few).max(), DIGITS).astype(np.float32)  # equal also from sums in another order
         embedding = embedded(rough, seed=0, steps=STEPS)
         made.append(Picture(model, layer, "t-sne", place, tuple(classes), _points(embedding, targets)))
     return tuple(made)

@@ -1,10 +1,10 @@
-"""Numbers as they are shown: to so many significant digits, so that sums in another order give the same file."""
+"""Rounding to significant digits, so that sums in another order give the same file."""
 
 from __future__ import annotations
 
 
 def significant(number: float, digits: int) -> float:
-    """The number to so many significant digits.
+    """Round a number to so many significant digits.
 
     Example:
         >>> significant(-0.036345, 3)

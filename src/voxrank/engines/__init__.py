@@ -1,1 +1,1 @@
-"""Engines: run the shards of one model and merge their sketches."""
+"""Engines, which run the shards of a model and merge their sketches."""

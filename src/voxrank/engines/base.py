@@ -1,4 +1,4 @@
-"""What every engine is: models in, their sketches out, wherever the work is done."""
+"""The interface of engines. They take models and give their sketches, in this process or elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from voxrank.targets.labels import Targets
 
 
 class Runner(Protocol):
-    """One model, held ready."""
+    """A runner, which holds one model ready to encode."""
 
     def sketch(
         self,
@@ -30,51 +30,51 @@ class Runner(Protocol):
         on_audio: OnAudio,
         cache: Cache | None = None,
     ) -> ModelSketch:
-        """Sketch every shard and merge; the answer is the same whatever the engine.
+        """Sketch every shard and merge the sketches; the result does not depend on the engine.
 
         Args:
-            shards: what to encode, in order of block.
-            targets: of all utterances.
-            layers: what to sketch.
-            options: of the extraction.
-            on_audio: told of progress.
-            cache: holds what need not be encoded, and keeps what is.
+            shards: shards to encode, in order of block.
+            targets: targets of all utterances.
+            layers: layers to sketch.
+            options: options of the extraction.
+            on_audio: receives the progress.
+            cache: the cache of sketches; None to encode everything.
 
         Raises:
-            RunError: memory ran out on a single window, or workers were lost again and again.
+            RunError: memory ran out on a single window, or workers were lost repeatedly.
         """
 
 
 class Engine(Protocol):
-    """Where models run: a context, at whose end nothing of it is left behind."""
+    """An engine, which runs models. It is a context manager that releases all its resources at the end."""
 
     def __enter__(self) -> Self:
-        """Make it ready."""
+        """Start the engine."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of all that it holds."""
+        """Release all resources."""
 
     def runner(self, spec: str, take: Callable[[], Encoder]) -> Runner:
-        """Hold a model ready, and let go of the one before.
+        """Return a runner of a model, and release the previous model.
 
         Args:
-            spec: of the model.
-            take: gives its encoder, loaded in this process; an engine that runs elsewhere does not call it.
+            spec: spec of the model.
+            take: returns its encoder, loaded in this process; an engine that runs elsewhere does not call it.
         """
 
 
 def engine_of(options: EngineOptions, encoding: EncoderOptions, note: Callable[[str], None]) -> Engine:
-    """The engine that was asked for, not yet begun.
+    """Return the engine that the options name, not started yet.
 
     Args:
-        options: which, and its size.
-        encoding: how encoders are loaded.
-        note: told, in one line, what the user should know.
+        options: name and size of the engine.
+        encoding: options that encoders are loaded with.
+        note: receives notes for the user, one line each.
 
     Raises:
-        OptionError: its package is not installed, or it does not suit the other options.
+        OptionError: the package of the engine is not installed, or the engine does not suit the other options.
     """
     if options.name == "local":
         return LocalEngine(encoding)

@@ -1,4 +1,4 @@
-"""The engine of one process: shards one after another, decoded ahead in threads."""
+"""The engine of one process. It encodes shards one after another, while threads decode audio ahead."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from voxrank.targets.labels import Targets
 
 @dataclass
 class ModelSketch:
-    """All shards of one model together.
+    """The sketch of all shards of one model.
 
     Attributes:
-        layers: the moments of each sketched layer, in blocks.
-        samples: some samples of each; empty where none are kept.
-        projections: the samples of each along random directions, by block; empty where none are kept.
+        layers: moments of each sketched layer, in blocks.
+        samples: some samples of each layer; empty where none are kept.
+        projections: samples of each layer along random directions, by block; empty where none are kept.
         skipped: utterances that this model could not use.
-        used_s: audio that entered the sketch.
-        encode_s: wall time spent in forward passes.
-        before_s: the same of what came from the cache, when it was encoded.
-        cached_s: of `used_s` and what was skipped, audio that was not encoded, since the cache held what it came to.
+        used_s: amount of audio in the sketch, in seconds.
+        encode_s: wall time of forward passes, in seconds.
+        before_s: encoding time of the cached shards, from the run that encoded them, in seconds.
+        cached_s: amount of audio, used or skipped, whose sketches came from the cache, in seconds.
     """
 
     layers: dict[SketchKey, BlockedMoments]
@@ -48,13 +48,13 @@ class ModelSketch:
 
     @property
     def speed(self) -> float | None:
-        """Seconds of audio in a second of forward passes, each timed when it was made; None where none was timed."""
+        """Seconds of audio per second of forward passes, including those of cached shards; None without timings."""
         taken = self.encode_s + self.before_s
         return self.used_s / taken if taken > 0 else None
 
     @classmethod
     def empty(cls, layers: Sequence[SketchedLayer], targets: Targets, options: ExtractionOptions) -> ModelSketch:
-        """Return the sketch of no shards, with room for all that the options ask for.
+        """Return an empty sketch with the parts that the options need.
 
         Raises:
             ValueError: two of the layers have the same key.
@@ -67,7 +67,7 @@ class ModelSketch:
         )
 
     def add(self, block: int, part: ShardSketch) -> None:
-        """Take in a shard of that block, or all of its shards."""
+        """Add the sketch of a shard of that block, or of all its shards."""
         for key, moments in part.layers.items():
             self.layers[key].close_block(block, moments)
         for key, sample in part.samples.items():
@@ -80,7 +80,7 @@ class ModelSketch:
         self.before_s += part.before_s
 
     def merge(self, other: ModelSketch) -> None:
-        """Take in other shards of the same model, which is then of no more use."""
+        """Merge the sketch of other shards of the same model, which must not be used afterwards."""
         for key, moments in other.layers.items():
             self.layers[key].merge(moments)
         for key, sample in other.samples.items():
@@ -99,11 +99,11 @@ register_kind(ModelSketch)
 
 
 class BlockSum:
-    """Shards on their way into their model's sketch; a block enters whole, when another one begins.
+    """A sum of the shards of one block. It is added to the sketch of the model when another block begins.
 
     Args:
-        whole: the sketch.
-        targets: of all utterances.
+        whole: the sketch of the model.
+        targets: targets of all utterances.
     """
 
     def __init__(self, whole: ModelSketch, targets: Targets) -> None:
@@ -111,7 +111,7 @@ class BlockSum:
         self._block, self._total = -1, ShardSketch({})
 
     def add(self, shard: Shard, sketch: ShardSketch) -> None:
-        """One more; shards that come in order of block are summed with the least work."""
+        """Add the sketch of a shard. Shards in order of block need the least work."""
         labelled = sketch.labelled(shard, self._targets)
         if shard.block == self._block:
             self._total.merge(labelled)
@@ -120,16 +120,16 @@ class BlockSum:
         self._block, self._total = shard.block, labelled
 
     def close(self) -> None:
-        """All are in."""
+        """Add the last block to the sketch of the model."""
         self._whole.add(self._block, self._total)
         self._block, self._total = -1, ShardSketch({})
 
 
 class LocalEngine:
-    """Models run in this process.
+    """The engine that runs models in this process.
 
     Args:
-        encoding: how encoders are loaded.
+        encoding: options that encoders are loaded with.
     """
 
     def __init__(self, encoding: EncoderOptions) -> None:
@@ -144,17 +144,17 @@ class LocalEngine:
         return
 
     def runner(self, spec: str, take: Callable[[], Encoder]) -> LocalRunner:
-        """The model as it is loaded."""
+        """Return a runner of the loaded encoder."""
         del spec
         return LocalRunner(take(), self._encoding)
 
 
 class LocalRunner:
-    """An encoder of this process.
+    """A runner of an encoder in this process.
 
     Args:
         encoder: the frozen model.
-        encoding: that it was loaded with.
+        encoding: options that the encoder was loaded with.
     """
 
     def __init__(self, encoder: Encoder, encoding: EncoderOptions) -> None:
@@ -169,7 +169,7 @@ class LocalRunner:
         on_audio: OnAudio,
         cache: Cache | None = None,
     ) -> ModelSketch:
-        """As `engines.base.Runner`."""
+        """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
         kept = None if cache is None else cache.of_model(self._encoder, layers, targets, self._encoding, options)
         return sketch_model(self._encoder, shards, targets, layers, options, on_audio, kept)
 
@@ -183,16 +183,16 @@ def sketch_model(
     on_audio: OnAudio,
     cache: ModelCache | None = None,
 ) -> ModelSketch:
-    """Sketch every shard with one encoder and merge.
+    """Sketch every shard with one encoder and merge the sketches.
 
     Args:
         encoder: the frozen model.
-        shards: what to encode, in order of block.
-        targets: of all utterances.
-        layers: what to sketch.
-        options: of the extraction.
-        on_audio: told of progress.
-        cache: holds what need not be encoded, and keeps what is.
+        shards: shards to encode, in order of block.
+        targets: targets of all utterances.
+        layers: layers to sketch.
+        options: options of the extraction.
+        on_audio: receives the progress.
+        cache: the cache of the model; None to encode everything.
 
     Raises:
         RunError: memory ran out on a single window.
@@ -218,7 +218,7 @@ def _parts(
     on_audio: OnAudio,
     cache: ModelCache | None,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
-    """Sketches of all shards, in order of block: those that are kept, and those that are made."""
+    """Yield the sketches of all shards in order of block, from the cache or encoded."""
 
     def encoded(wanted: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
         for shard, sketch in encode_shards(encoder, wanted, targets, layers, options, on_audio):

@@ -1,1 +1,1 @@
-"""One shard: audio, frames of every layer, sketches."""
+"""Extraction of the sketches of a shard, from audio and the frames of every layer."""

@@ -1,4 +1,4 @@
-"""Frames → those that have a label, in stretches of one label."""
+"""Selection of the frames that have a label, in stretches of a single label."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Stretches:
-    """Frames of a piece that have a label.
+    """The frames of a piece that have a label, in stretches.
+
+    A stretch holds consecutive frames with the label of one segment.
 
     Attributes:
-        layer: as the piece's.
-        frames: (n, D), utterance by utterance, in order of time.
-        lengths: (R,) frames of each stretch: consecutive frames with one segment's label.
-        owners: (R,) the utterance of the batch that each belongs to.
-        classes: (R,) its label.
+        layer: index of the layer.
+        frames: (n, D) frames, utterance by utterance, in order of time.
+        lengths: (R,) number of frames of each stretch.
+        owners: (R,) utterance of the batch that each stretch belongs to.
+        classes: (R,) label of each stretch.
     """
 
     layer: int
@@ -45,15 +47,15 @@ def label_frames(
     rest: int = UNLABELLED,
     keep_rest: NDArray[np.bool_] | None = None,
 ) -> Stretches:
-    """The frames that have a label.
+    """Return the frames that have a label.
 
     Args:
-        piece: of a batch, with its windows.
-        timelines: of each utterance of the batch, with class ids; `UNLABELLED` for stretches that have none.
-        offset: of the first frame's centre in a window.
-        frame_rate: of the layer.
-        rest: the class of frames outside all stretches, or `UNLABELLED`.
-        keep_rest: (n,) which of the piece's frames may be `rest`; None: all.
+        piece: piece of a batch, with its windows.
+        timelines: timeline of each utterance of the batch, with class ids; `UNLABELLED` for segments without a class.
+        offset: centre of the first frame of a window, in seconds.
+        frame_rate: frame rate of the layer.
+        rest: class of frames outside all segments, or `UNLABELLED`.
+        keep_rest: (n,) which frames of the piece may be `rest`; None for all.
     """
     windows = piece.windows
     owners = np.repeat([window.owner for window in windows], [window.frames for window in windows]).astype(np.int64)
@@ -79,7 +81,7 @@ def label_frames(
 
 
 def _changes(*columns: Ids) -> Ids:
-    """Where a new stretch begins: the first column does not go on, or another one changes."""
+    """Return the starts of stretches: places where the first column is not consecutive, or another column changes."""
     frames, *others = columns
     new = np.ones(len(frames), dtype=np.bool_)
     new[1:] = np.diff(frames) != 1
@@ -89,7 +91,7 @@ def _changes(*columns: Ids) -> Ids:
 
 
 def stretch_means(stretches: Stretches, longest: int) -> Stretches:
-    """The mean of each stretch in place of its frames; one of more than `longest` frames is cut into equal parts."""
+    """Pool each stretch to its mean; a stretch of more than `longest` frames is cut into equal parts."""
     if not len(stretches.lengths):
         return stretches
     pooled = segment_means(LayerFrames(0, stretches.frames, tuple(stretches.lengths.tolist())), longest)

@@ -1,4 +1,4 @@
-"""Frames → fewer samples: means of segments."""
+"""Pooling of frames to the means of segments."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from voxrank.encoders.base import LayerFrames
 
 
 def segment_frames(segment_s: Seconds, frame_rate: Hertz) -> int:
-    """Frames in the longest segment, at least one."""
+    """Return the number of frames in the longest segment, at least one."""
     return max(1, round(segment_s * frame_rate))
 
 
 def segment_means(piece: LayerFrames, longest: int) -> LayerFrames:
-    """The mean of each segment: every utterance's frames are cut into the fewest equal segments.
+    """Pool segments to their means. The frames of each utterance are cut into the fewest equal segments.
 
     Args:
         piece: frames of a batch.
-        longest: frames in a segment, at most. Lengths of an utterance's segments differ by one at most.
+        longest: maximum number of frames in a segment. Lengths of an utterance's segments differ by at most one.
 
     Returns:
-        Means in place of frames, as many for each utterance as it has segments.
+        The means in place of frames, one for each segment.
     """
     lengths = np.array(piece.lengths)
     counts = -(-lengths // longest)

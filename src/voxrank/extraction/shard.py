@@ -1,7 +1,7 @@
-"""Shards: audio → encoder → frames of every layer → sketches.
+"""Extraction of shards: audio → encoder → frames of every layer → sketches.
 
-A batch enters the shard's sketch whole or not at all, so that an utterance whose features are not finite, or a
-forward pass that runs out of memory, can be taken again without a trace.
+A batch is added to the sketch of its shard as a whole or not at all. Therefore a batch can be repeated without side
+effects when features are not finite or memory runs out.
 """
 
 from __future__ import annotations
@@ -46,30 +46,30 @@ from voxrank.targets.labels import Targets, Timed
 from voxrank.targets.timeline import UNLABELLED, Timeline
 
 OnAudio = Callable[[Seconds], None]
-"""Called with the seconds of audio that were just dealt with."""
+"""Callback that receives the seconds of audio that were just processed."""
 
 Made = TypeVar("Made")
 
 BATCHES_AHEAD = 2
-"""Decoded batches that wait for the encoder."""
+"""Number of decoded batches that wait for the encoder."""
 PRODUCT_ROWS = 4096
-"""Frames gathered before they are multiplied."""
+"""Number of frames that are collected before they are multiplied."""
 MEAN_ROWS = 128
-"""Utterance means gathered before they are multiplied."""
+"""Number of utterance means that are collected before they are multiplied."""
 
 
 @dataclass
 class ShardSketch:
-    """What one shard came to.
+    """The sketch of one shard.
 
     Attributes:
-        layers: the moments of each sketched layer.
-        samples: some samples of each; empty where none are kept.
-        projections: the samples of each along random directions; empty where none are kept.
+        layers: moments of each sketched layer.
+        samples: some samples of each layer; empty where none are kept.
+        projections: samples of each layer along random directions; empty where none are kept.
         skipped: utterances that this encoder could not use.
-        used_s: audio that entered the sketch.
-        encode_s: wall time spent in forward passes.
-        before_s: the same of what came from the cache, when it was encoded.
+        used_s: amount of audio in the sketch, in seconds.
+        encode_s: wall time of forward passes, in seconds.
+        before_s: encoding time of the cached shards, from the run that encoded them, in seconds.
     """
 
     layers: dict[SketchKey, Moments]
@@ -81,7 +81,7 @@ class ShardSketch:
     before_s: Seconds = 0.0
 
     def merge(self, other: ShardSketch) -> None:
-        """Take in another shard of the same model."""
+        """Merge the sketch of another shard of the same model."""
         for key, moments in other.layers.items():
             self.layers[key].merge(moments)
         for key, sample in other.samples.items():
@@ -94,12 +94,12 @@ class ShardSketch:
         self.before_s += other.before_s
 
     def labelled(self, shard: Shard, targets: Targets) -> ShardSketch:
-        """The same with what is to be explained, from sums that tell utterances apart.
+        """Return the sketch with targets, from sums that are separate for each utterance.
 
         Args:
-            shard: whose utterances, in order, are the classes of these sums. Where frames have labels of their own the
+            shard: the shard, whose utterances, in order, are the classes of these sums. Where frames have labels, the
                 sums hold them already.
-            targets: of all utterances.
+            targets: targets of all utterances.
         """
         places = np.array([item.row for item in shard.items], dtype=np.int64)
         timed = targets.timed is not None
@@ -133,7 +133,7 @@ def sketch_shards(
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
-    """As `encode_shards`, with the targets of all utterances in the sums."""
+    """Encode shards as `encode_shards` does, and yield sketches with targets."""
     for shard, sketch in encode_shards(encoder, shards, targets, layers, options, on_audio):
         yield shard, sketch.labelled(shard, targets)
 
@@ -146,18 +146,18 @@ def encode_shards(
     options: ExtractionOptions,
     on_audio: OnAudio,
 ) -> Iterator[tuple[Shard, ShardSketch]]:
-    """Encode shards and sum up each, its utterances apart; decoding runs ahead across their bounds.
+    """Encode shards and sketch each of them, with separate sums for each utterance.
 
-    In the sums every utterance is a class of its own, so that they serve any target. Where frames have labels of their
-    own, these are the classes.
+    In the sums every utterance is a separate class, so that the sums serve any target. Where frames have labels, the
+    labels are the classes. Decoding runs ahead of the encoder, across shards.
 
     Args:
         encoder: the frozen model.
-        shards: what to encode.
-        targets: when frames have labels of their own, they are read; others are not.
-        layers: what to sketch.
-        options: what a sample is, and threads.
-        on_audio: told of progress.
+        shards: shards to encode.
+        targets: targets, which are read only where frames have labels.
+        layers: layers to sketch.
+        options: the kind of sample, and threads.
+        on_audio: receives the progress.
 
     Yields:
         Each shard with its sketch, in order.
@@ -182,14 +182,17 @@ def encode_shards(
 
 
 def _placed(shard: Shard, targets: Targets) -> Sequence[Item]:
-    """The items with their place in the shard as their row; timelines are found by the row among all."""
+    """Return the items with their place in the shard as their row; with timelines, rows stay those of all data."""
     if targets.timed is not None:
         return shard.items
     return [replace(item, row=place) for place, item in enumerate(shard.items)]
 
 
 def plan_batches(items: Sequence[Item], encoder: Encoder) -> list[tuple[Item, ...]]:
-    """Consecutive items whose padded audio stays within the encoder's budget; an item alone may exceed it."""
+    """Divide items into consecutive batches whose padded audio is within the encoder's budget.
+
+    A single item may exceed the budget.
+    """
     batches: list[list[Item]] = []
     longest = 0
     for item in items:
@@ -210,7 +213,7 @@ def _decode(batch: Sequence[Item], sample_rate: int) -> _Decoded:
 
 
 def decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
-    """An utterance's audio, or why it cannot be had."""
+    """Return the audio of an utterance, or the reason why it cannot be decoded."""
     try:
         return in_time(lambda: decode(item.utterance, sample_rate))
     except UtteranceError as error:
@@ -218,7 +221,7 @@ def decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
 
 
 class _ShardWork:
-    """A shard in the making."""
+    """An accumulator of the sketch of a shard."""
 
     def __init__(
         self,
@@ -240,10 +243,10 @@ class _ShardWork:
         self._means: dict[SketchKey, list[Array]] = {sketch_key(layer): [] for layer in layers}
         self._waiting: list[Item] = []
         self._withheld: set[tuple[int, int]] = set()
-        """Row of an utterance and version of the labels that it cannot be sketched under."""
+        """Pairs of an utterance's row and a version of the labels that cannot be sketched."""
 
     def take(self, encoder: Encoder, decoded: _Decoded) -> None:
-        """Add a batch, without the utterances that turn out unusable."""
+        """Encode a batch and add it, without utterances that cannot be used."""
         items, waveforms = [], []
         for item, waveform in decoded:
             if isinstance(waveform, UtteranceError):
@@ -264,7 +267,7 @@ class _ShardWork:
             items = [item for i, item in enumerate(items) if i not in bad]
 
     def _encode(self, encoder: Encoder, waveforms: list[Waveform], items: list[Item]) -> dict[SketchKey, _LayerSums]:
-        """Sum up every sketched layer."""
+        """Encode a batch, and return the sums of every sketched layer."""
 
         def encoded() -> dict[SketchKey, _LayerSums]:
             layer_sums = self._sums(len(items)) if self._by_utterance else self._sample_sums(items)
@@ -320,12 +323,12 @@ class _ShardWork:
             self._add_means()
 
     def close(self) -> ShardSketch:
-        """The sketch, with all that waited."""
+        """Add the remaining means, and return the sketch."""
         self._add_means()
         return self._sketch
 
     def _add_means(self) -> None:
-        """Utterance means enter the sketch some at a time: a product of few rows is mostly overhead."""
+        """Add the collected utterance means to the sketch. A product of few rows is mostly overhead."""
         waiting = {key: np.concatenate(means) for key, means in self._means.items() if means}
         add_means(self._sketch, waiting, self._waiting, self._options)
         for means in self._means.values():
@@ -334,12 +337,12 @@ class _ShardWork:
 
 
 def is_by_utterance(targets: Targets, options: ExtractionOptions) -> bool:
-    """Whether a sample is the mean of an utterance."""
+    """Return whether a sample is the mean of an utterance."""
     return options.sample == "utterance" or (options.sample is None and targets.timed is None)
 
 
 def empty_sketch(layers: Sequence[SketchedLayer], classes: int, options: ExtractionOptions) -> ShardSketch:
-    """Return the sketch of no audio, with room for all that the options ask for.
+    """Return an empty sketch with the parts that the options need.
 
     Raises:
         ValueError: two of the layers have the same key.
@@ -358,10 +361,10 @@ def add_means(
     """Add utterances whose means are the samples.
 
     Args:
-        sketch: that they enter.
-        means: (U, D) of each sketched layer.
-        items: of the U utterances, whose row is their class in the sketch.
-        options: what is kept beside the sums.
+        sketch: sketch to add to.
+        means: (U, D) means of each sketched layer.
+        items: the U utterances, whose row is their class in the sketch.
+        options: number of samples and projections to keep.
     """
     rows = np.array([item.row for item in items], dtype=np.int64)
     names = np.array([utterance_key(item.utterance.id) for item in items], dtype=np.uint64)
@@ -378,30 +381,30 @@ def add_means(
 
 
 class _LayerSums:
-    """One layer over a batch: each utterance's sum (R, D) and samples (R,)."""
+    """The sums of one layer over a batch: the sum (R, D) and the number of samples (R,) of each utterance."""
 
     def __init__(self, utterances: int, dim: int) -> None:
         self.sums: Array = np.zeros((utterances, dim))
         self.counts: NDArray[np.int64] = np.zeros(utterances, dtype=np.int64)
 
     def add(self, piece: LayerFrames) -> None:
-        """Take in one piece."""
+        """Add one piece."""
         self.sums += sum_runs(piece.frames, piece.lengths)
         self.counts += np.array(piece.lengths)
 
     def close(self) -> None:
-        """All pieces are in."""
+        """Finish after all pieces."""
 
 
 @dataclass(frozen=True)
 class _Keep:
-    """What becomes of a layer's samples beside their sums.
+    """The options of sums over samples.
 
     Attributes:
-        block: that the batch belongs to.
-        sample: what the shard has kept so far; None where nothing is kept.
-        directions: that samples are projected on; 0: none.
-        longest: frames whose mean is one sample, at most; None where every frame is one.
+        block: block of the batch.
+        sample: sample of the shard so far; None where no samples are kept.
+        directions: number of directions of the projections; 0 for none.
+        longest: maximum number of frames that are pooled to one sample; None where every frame is a sample.
     """
 
     block: int
@@ -411,13 +414,13 @@ class _Keep:
 
 
 class _SampleSums(_LayerSums):
-    """The same where an utterance is many samples: their products too, and some of them.
+    """The sums of one layer where an utterance has many samples, with their products and some of the samples.
 
     Args:
-        keys: (R,) of the utterances.
-        rows: (R,) in `Targets.rows`.
+        keys: (R,) keys of the utterances.
+        rows: (R,) rows of the utterances in `Targets.rows`.
         dim: D.
-        keep: what else is made of the samples.
+        keep: options of samples and projections.
     """
 
     def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, keep: _Keep) -> None:
@@ -430,19 +433,22 @@ class _SampleSums(_LayerSums):
         self.projected: list[Projected] = []
 
     def add(self, piece: LayerFrames) -> None:
-        """Take in one piece."""
+        """Add one piece."""
         samples = piece if self._keep.longest is None else segment_means(piece, self._keep.longest)
         self._take(samples.frames, samples.lengths, np.repeat(self._rows, samples.lengths))
         super().add(samples)
 
     def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
-        """Of samples that depend on each other and share a target: sums, numbers of samples, rows in `Targets.rows`."""
+        """Return the sums, numbers of samples and rows in `Targets.rows` of runs.
+
+        The samples of a run depend on each other and share a target.
+        """
         return self.sums, self.counts, self._rows
 
     def _take(self, samples: torch.Tensor, lengths: Sequence[int], rows: NDArray[np.int64]) -> None:
-        """Samples, how many belong to each utterance, and the row of each.
+        """Add samples, with the number of samples of each utterance and the row of each sample.
 
-        Small pieces wait for each other, since a product of few rows is mostly overhead.
+        Small pieces are collected first, because a product of few rows is mostly overhead.
         """
         if self.sampled is not None:
             keys = frame_keys(self._keys, lengths, self.counts)
@@ -455,7 +461,7 @@ class _SampleSums(_LayerSums):
             self.close()
 
     def close(self) -> None:
-        """Multiply what waits."""
+        """Multiply the collected samples."""
         if self._waiting:
             self.products.merge(self_products(torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]))
             self._waiting.clear()
@@ -463,13 +469,13 @@ class _SampleSums(_LayerSums):
 
 @dataclass(frozen=True)
 class _Labels:
-    """Where a layer's frames get their labels from.
+    """The labels of the frames of a layer.
 
     Attributes:
-        timed: what is heard when.
-        timelines: of the batch's utterances.
-        offset: of the centre of a window's first frame.
-        frame_rate: of the layer.
+        timed: the targets with times.
+        timelines: timelines of the utterances of the batch.
+        offset: centre of the first frame of a window, in seconds.
+        frame_rate: frame rate of the layer.
     """
 
     timed: Timed
@@ -478,7 +484,7 @@ class _Labels:
     frame_rate: Hertz
 
     def stretches(self, piece: LayerFrames, keys: Keys, counts: NDArray[np.int64]) -> Stretches:
-        """The frames of a piece that have one; of those that are silence, the share that is scored."""
+        """Return the frames of a piece that have a label; of silent frames, only the share that is scored."""
         heard = None
         if self.timed.rest != UNLABELLED and self.timed.rest_share < 1:
             heard = frame_keys(keys, piece.lengths, counts) < np.uint64(self.timed.rest_share * 2.0**64)
@@ -486,7 +492,7 @@ class _Labels:
 
 
 class _TimedSums(_SampleSums):
-    """The same where frames have labels of their own: sums of the stretches of one label."""
+    """The sums of one layer where frames have labels, by stretches of a single label."""
 
     def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, keep: _Keep, labels: _Labels) -> None:
         super().__init__(keys, rows, dim, keep)
@@ -495,7 +501,7 @@ class _TimedSums(_SampleSums):
         self._runs: list[tuple[Array, Stretches]] = []
 
     def add(self, piece: LayerFrames) -> None:
-        """Take in the frames of one piece that have a label."""
+        """Add the frames of one piece that have a label."""
         stretches = self._labels.stretches(piece, self._keys, self._frames)
         self._frames += np.array(piece.lengths)
         if not len(stretches.lengths):
@@ -521,7 +527,7 @@ class _TimedSums(_SampleSums):
 
 
 def retried(encoder: Encoder, work: Callable[[], Made]) -> Made:
-    """Do work with an encoder; where it runs out of memory, again with half the encoder's budget.
+    """Run work with an encoder, and repeat it with half the encoder's budget where memory runs out.
 
     Raises:
         RunError: memory ran out on a single window.
@@ -552,7 +558,7 @@ def _unusable(
 ) -> dict[int, Skipped]:
     """Return the positions in the batch whose utterances cannot be used, each with its reason.
 
-    Only the labels that order the ranking decide: what is skipped does not depend on alternatives that are compared.
+    Only the labels of the ranking decide, so that skipped utterances do not depend on alternative alignments.
     """
     bad: dict[int, Skipped] = {}
     for layer in layers:
@@ -569,7 +575,7 @@ def _unusable(
 
 
 def _withheld(sums: dict[SketchKey, _LayerSums], items: list[Item]) -> set[tuple[int, int]]:
-    """Return the rows and versions of labels whose frames are not finite, though those of the ranking may be."""
+    """Return the rows and versions of alternative labels whose frames are not finite."""
     return {
         (items[position].row, key.version)
         for key, part in sums.items()

@@ -1,1 +1,1 @@
-"""Data and models to a ranking: the whole run, and its steps."""
+"""The ranking run, from data and models to a ranking, and its steps."""

@@ -1,4 +1,4 @@
-"""Scored layers → a ranking: of all models, or of those that are scored so far."""
+"""The builder of rankings from scored layers, of all models or of the models that are scored so far."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, R
 from voxrank.scores.registry import COMBINATIONS
 
 Columns = dict[str, Column]
-"""Score name → that score of every candidate; the first one orders the ranking."""
+"""Score name → the score of every candidate; the first score orders the ranking."""
 
 RESAMPLES_SO_FAR = N_RESAMPLES // 10
-"""Of a ranking that is not complete, which is made after each model: enough for two digits of a share."""
+"""Number of resamples of an incomplete ranking, built after each model: enough for two digits of a share."""
 
 
 @dataclass(frozen=True)
 class RankingBuilder:
-    """Builds rankings from what a collector holds.
+    """Builds rankings from the results of a collector.
 
     Attributes:
         plan: the scores and options.
-        data: what every model sees.
-        segments: the file of timed segments, where one was given.
-        started: when the run began, by `time.perf_counter`.
+        data: the data, the same for every model.
+        segments: path of the timed segments, where it was given.
+        started: start of the run, by `time.perf_counter`, in seconds.
     """
 
     plan: RankPlan
@@ -93,7 +93,7 @@ class RankingBuilder:
         )
 
     def _audio(self, collector: Collector) -> dict[int, Seconds]:
-        """Return, for each block, the audio in seconds that the models saw which saw most."""
+        """Return the audio of each block, in seconds, that the models with the largest share of the data saw."""
         blocks = {item.row: shard.block for shard in self.data.prepared.shards for item in shard.items}
         seconds = dict.fromkeys(sorted(set(blocks.values())), 0.0)
         unusable = (*self.data.prepared.skipped, *collector.skipped)
@@ -102,7 +102,7 @@ class RankingBuilder:
         return seconds
 
     def _columns(self, candidates: Sequence[Candidate], n_resamples: int) -> Columns:
-        """Every score asked for, in the order asked for; a combination is followed by what it is made of."""
+        """Return the columns of all requested scores, in their order; the parts of a combination follow it."""
         direction = {score.name: score.higher_is_better for score in self.plan.scores} | {TUNED: True}
         plain = {
             name: Column.of(
@@ -129,7 +129,7 @@ class RankingBuilder:
         return DataSummary(asked, len(used), sum(i.seconds for i in used), self._fingerprint)
 
     def _items(self, seen: float, unusable: Sequence[Skipped]) -> list[Item]:
-        """Utterances that every model could use, of this share of the data."""
+        """Return the utterances of this share of the data that every model could use."""
         items = (
             self.data.prepared.items if seen == 1 else first_share(self.data.prepared.shards, seen, seed=self.plan.seed)
         )
@@ -158,7 +158,7 @@ class RankingBuilder:
         }
 
     def _alignment(self) -> dict[str, Any]:
-        """Return how frames got their labels, where they have labels of their own."""
+        """Return the options of the alignment and its record; empty where frames have no labels."""
         record = self.data.record
         return {} if record is None else asdict(self.plan.sequence) | {"aligner": asdict(record)}
 
@@ -168,7 +168,7 @@ class RankingBuilder:
 
 
 def _of_source(skipped: Sequence[Skipped]) -> list[Skipped]:
-    """The same, said to be of the source data."""
+    """Return the skipped utterances with a reason that names the source data."""
     return [replace(one, reason=f"source data: {one.reason}") for one in skipped]
 
 
@@ -180,7 +180,7 @@ def _model_score(
     shares: Mapping[str, float],
     speeds: Mapping[str, float | None],
 ) -> ModelScore:
-    """A model at its best layer."""
+    """Return the scores of a model at its best layer."""
     name = c.model
     label = layer_label(c.layer)
     return ModelScore(name, label, rank, probability.get(name), c.parameters, values, shares[name], speeds[name])

@@ -1,4 +1,4 @@
-"""What the models of a run give, one after the other: scored layers, skipped utterances, costs, diagnostics."""
+"""The collector of a run: it gathers scored layers, skipped utterances, costs and diagnostics of each model."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from voxrank.sketches.blocks import diagonal
 
 
 class Collector:
-    """The only accumulator of a run.
+    """Accumulates the results of a run, model after model.
 
     Args:
         plan: the scores and diagnostics.
-        data: what every model sees.
+        data: the data, the same for every model.
 
     Attributes:
-        candidates: layers of all models so far, scored.
+        candidates: scored layers of all models so far.
         shares: model → share of the data that it saw.
-        speeds: model → seconds of audio that it encodes in a second; None where everything came from the cache.
+        speeds: model → seconds of audio that it encodes per second; None where everything came from the cache.
         skipped: utterances that a model could not use.
         source_skipped: utterances of the source data that a model could not use.
-        encode_s: time that was spent on encoding, in seconds.
-        cached_s: audio that came from the cache, in seconds.
-        score_s: time that was spent on scores, in seconds.
-        comparison: the ranking by alternative alignments.
-        diagnostics: what explains the ranking.
+        encode_s: time of encoding, in seconds.
+        cached_s: amount of audio whose sketches came from the cache, in seconds.
+        score_s: time of scoring, in seconds.
+        comparison: the comparison with alternative alignments.
+        diagnostics: the collector of diagnostics.
     """
 
     def __init__(self, plan: RankPlan, data: RankData) -> None:
@@ -54,7 +54,7 @@ class Collector:
         self.diagnostics = DiagnosticsCollector(plan, data)
 
     def add(self, run: ModelRun) -> None:
-        """Score the layers of a model, and keep what is reported of it.
+        """Score the layers of a model, and store its results.
 
         Args:
             run: the sketches of the model.

@@ -1,10 +1,10 @@
-"""Sketches → what a ranking tells besides its order, gathered while each model's sketches are there.
+"""Diagnostics of a ranking, computed from the sketches of each model while they are in memory.
 
-What is found of a layer is small: shares by class, scores of parts of the data, accuracies. Only pictures need samples
-of layers that are known to be the best and the worst when all models are scored. Of every layer that may yet be one of
-them, the first 1,024 samples are kept: a layer is out as soon as another one beats it (or is beaten by it) in every
-score that the order is made of. That leaves one of each for an order by one score, and a few for the combined one:
-4 MB for each at 1,024 dimensions, whatever the data.
+The diagnostics of a layer are small: shares by class, scores of parts of the data, accuracies. Only pictures need
+samples, of the best and the worst layer, which are known when all models are scored. Therefore the collector keeps the
+first 1,024 samples of every layer that may still be the best or the worst. It drops a layer as soon as another layer is
+better (or worse) by every score that determines the order. An order by a single score leaves one layer of each kind,
+the combined order a few. A layer takes 4 MB at 1,024 dimensions, whatever the size of the data.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from voxrank.sketches.sample import Sample
 logger = logging.getLogger(__name__)
 
 ARITHMETIC = (np.linalg.LinAlgError, RuntimeError, ValueError)
-"""What features that are finite, and beyond all measure, may end in; torch's own is a RuntimeError."""
+"""Errors that finite but extremely large features can cause; the error of torch is a RuntimeError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ class _Standing:
     """A layer that may be the best or the worst.
 
     Attributes:
-        model: its model.
-        layer: what it is called.
-        share: of the data that it saw, by which layers are ordered first.
-        goodness: by each score that the order is made of, higher for better.
-        sample: some of its samples; None where none are kept.
+        model: spec of the model.
+        layer: label of the layer.
+        share: share of the data that the model saw; layers are ordered by it first.
+        goodness: value of each score that determines the order, higher for better.
+        sample: some samples of the layer; None where none are kept.
     """
 
     model: str
@@ -62,7 +62,7 @@ class _Standing:
     sample: Sample | None
 
     def beats(self, other: _Standing) -> bool:
-        """Whether it comes before the other, whatever else is ranked."""
+        """Return whether this layer ranks above the other in every ranking that holds both."""
         if self.share != other.share:
             return self.share > other.share
         return all(own > its for own, its in zip(self.goodness, other.goodness, strict=True))
@@ -72,14 +72,14 @@ class DiagnosticsCollector:
     """Gathers diagnostics while the sketches of each model are there.
 
     Args:
-        plan: which diagnostics, and the scores; the first one orders the ranking.
-        data: what every model sees.
+        plan: the diagnostics to compute, and the scores; the first score orders the ranking.
+        data: the data, the same for every model.
 
     Attributes:
-        seconds: time that it took.
+        seconds: time of the diagnostics, in seconds.
 
     Raises:
-        DataError: the data have no such column.
+        DataError: the data lack a column to probe.
     """
 
     def __init__(self, plan: RankPlan, data: RankData) -> None:
@@ -98,12 +98,12 @@ class DiagnosticsCollector:
         self.seconds: Seconds = 0.0
 
     def add(self, candidates: Sequence[Candidate], sketch: ModelSketch, share: float) -> None:
-        """Look at a model.
+        """Compute the diagnostics of a model.
 
         Args:
-            candidates: its layers, scored.
-            sketch: of the data.
-            share: of the data that it saw.
+            candidates: scored layers of the model.
+            sketch: sketch of the data.
+            share: share of the data that the model saw.
         """
         if self._level == "none":
             return
@@ -113,18 +113,18 @@ class DiagnosticsCollector:
         try:
             with one_thread(max(c.layer.dim for c in candidates)):
                 self._look_at(candidates, standings, own, sketch)
-        except ARITHMETIC as error:  # the ranking does not hang on it
+        except ARITHMETIC as error:  # the ranking does not depend on diagnostics
             logger.warning("%s: no details of it can be had: %s", candidates[0].model, one_line(str(error)))
         self._best = _best_of([*self._best, *own])
         self._worst = _worst_of([*self._worst, *standings])
         self.seconds += time.perf_counter() - started
 
     def complete(self, ranking: Ranking, audio: Mapping[int, Seconds]) -> Ranking:
-        """The ranking with all that was found.
+        """Return the ranking with its diagnostics.
 
         Args:
-            ranking: of all models.
-            audio: block → seconds of it that the models saw.
+            ranking: ranking of all models.
+            audio: block → seconds of its audio that the models saw.
         """
         if self._level == "none":
             return ranking
@@ -156,7 +156,7 @@ class DiagnosticsCollector:
         own: Sequence[_Standing],
         sketch: ModelSketch,
     ) -> None:
-        """At the classes of its best layers, at what each layer knows besides, and at how its score grew."""
+        """Compute the classes of the best layers, the probing of each layer, and the learning curve."""
         for candidate, standing in zip(candidates, standings, strict=True):
             if standing in own:
                 self._look_at_classes(candidate, sketch)
@@ -181,7 +181,10 @@ class DiagnosticsCollector:
             self._classes[where] = LayerClasses(*where, views)
 
     def _grow(self, candidates: Sequence[Candidate], best: int | str, sketch: ModelSketch) -> None:
-        """The score that grows, at the layer that is best by it; at the best layer where it was not asked for."""
+        """Compute the learning curve of a model.
+
+        The layer is the best by the score of the curve, or the best of the ranking where that score is not computed.
+        """
         name, read = self._growing.name, self._growing.read
         if read is None:
             return
@@ -213,10 +216,10 @@ class DiagnosticsCollector:
 
 
 def _best_of(standings: Sequence[_Standing]) -> list[_Standing]:
-    """Those that none beats."""
+    """Return the layers that no other layer beats."""
     return [one for one in standings if not any(other.beats(one) for other in standings)]
 
 
 def _worst_of(standings: Sequence[_Standing]) -> list[_Standing]:
-    """Those that beat none."""
+    """Return the layers that beat no other layer."""
     return [one for one in standings if not any(one.beats(other) for other in standings)]

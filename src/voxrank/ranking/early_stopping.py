@@ -1,21 +1,23 @@
-"""Early stopping: models are encoded in rounds, and those that cannot be best any more are dropped after each.
+"""Early stopping: models are encoded in rounds, and each round drops the models that can no longer be best.
 
-Every round brings all models that are left to the same share of the data, drawn at random from each group of each
-block. With S the score of a candidate (a layer of a model) and D = S − S' what it is above the leading one, the full
-data will give
+In every round, all remaining models reach the same share of the data, drawn at random from each group of each block.
+Let S be the score of a candidate (a layer of a model), S' the score of the leading candidate, and D = S − S'. On the
+full data, the difference will be
 
-    D(N) = D(n) + what more data do to the score itself + the chance of the draw.
+    D(N) = D(n) + trend + sampling error.
 
-The chance has the standard error s √(1 − n/N), where s is that of the difference over blocks (paired, `Estimate`):
-drawn without replacement, the part is nearer to the whole than to another sample. What more data do is taken from the
-last two rounds, where a score approaches its limit as 1/n, and is counted only in favour of the one behind. A model is
-dropped when for none of its layers
+- The sampling error has the standard error s √(1 − n/N). Here s is the standard error of the difference over blocks
+  (paired, `Estimate`). The factor is the correction for a finite population: the part is drawn without replacement.
+- The trend is the change of the score itself with more data. It is extrapolated from the last two rounds, where a score
+  approaches its limit as 1/n. It counts only in favour of the candidate behind.
+
+A model is dropped when for none of its layers
 
     D(n) + max(0, trend) + t s √(1 − n/N)
 
-reaches 0, t being the quantile of Student's distribution for (1 − confidence) divided by the number of other models and
-of rounds (Bonferroni). Nothing is dropped after the first round, which shows no trend. That the model that all data
-would put first is kept as often as the confidence says is tested by simulation, in tests/unit/ranking.
+reaches 0. Here t is the quantile of Student's distribution for (1 − confidence), divided by the number of other models
+and of rounds (Bonferroni). No model is dropped after the first round, which shows no trend. A simulation in
+tests/unit/ranking checks the confidence: the model that is best on all data is kept at least that often.
 
 Sources: Maron and Moore, "Hoeffding races", NIPS 1993; Cochran, "Sampling Techniques", 1977 (the finite population).
 """
@@ -36,17 +38,17 @@ from voxrank.data.shards import Item, Shard, cut
 from voxrank.scores.estimate import Estimate
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-"""Of the data, at the end of each round."""
+"""Shares of the data that models have seen at the end of each round."""
 LEAST_UTTERANCES, LEAST_OF_A_CLASS = 60, 2
-"""At the end of a round, on average: of less, scores say too little."""
+"""Minimum number of utterances, and mean number per label, at the end of a round; scores of fewer are unreliable."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A part of the data.
+    """The part of the data that a round adds.
 
     Attributes:
-        share: of all data, together with the rounds before.
+        share: share of all data, including the earlier rounds.
         shards: the utterances, in order of block.
     """
 
@@ -55,15 +57,15 @@ class Round:
 
 
 def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> list[Round]:
-    """Deal the utterances of every block into rounds: each group of speakers or labels is spread over all of them.
+    """Divide the utterances of every block into rounds, with each label and each speaker spread over all rounds.
 
     Args:
-        shards: of all data.
-        shard_s: audio in one shard, about.
-        seed: of the draw.
+        shards: shards of all data.
+        shard_s: approximate amount of audio in one shard, in seconds.
+        seed: seed of the draw.
 
     Returns:
-        The rounds; together they hold every utterance once. Little data are a single round.
+        The rounds; together they hold every utterance once. Small data form a single round.
     """
     blocks: dict[int, list[Item]] = defaultdict(list)
     for shard in shards:
@@ -81,13 +83,13 @@ def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> 
 
 
 def first_share(shards: Sequence[Shard], share: float, *, seed: int = 0) -> list[Item]:
-    """The utterances of the rounds up to this share of the data."""
+    """Return the utterances of the rounds up to this share of the data."""
     rounds = plan_rounds(shards, shard_s=1.0, seed=seed)
     return [item for one in rounds if one.share <= share for shard in one.shards for item in shard.items]
 
 
 def _spread(items: Sequence[Item], seed: int) -> list[Item]:
-    """In random order, with what is said and who says it taken in turn."""
+    """Return the utterances in random order, alternating between labels and speakers."""
     piles: dict[tuple[str | None, str | None], list[Item]] = defaultdict(list)
     for item in sorted(items, key=lambda item: _chance(item.utterance.id, seed)):
         piles[item.utterance.label, item.utterance.speaker].append(item)
@@ -101,10 +103,10 @@ def _chance(name: str, seed: int) -> bytes:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where models stand after a round.
+    """The scores of the models after a round.
 
     Attributes:
-        share: of the data that they have seen.
+        share: share of the data that the models have seen.
         scores: model → the score of each of its layers, higher for better.
     """
 
@@ -118,14 +120,14 @@ class Standing:
 
 
 def beaten(now: Standing, before: Standing | None, *, confidence: float, models: int, rounds: int) -> set[str]:
-    """The models that cannot be best any more.
+    """Return the models that can no longer be best.
 
     Args:
-        now: after this round; models that were dropped are not in it.
-        before: after the round before it; None after the first, when nothing is dropped.
-        confidence: with which the best model of all data is kept.
-        models: how many there were at the start.
-        rounds: how many there are.
+        now: scores after this round, without the models that were dropped.
+        before: scores after the previous round; None after the first round, when no model is dropped.
+        confidence: probability that the best model of all data is kept.
+        models: number of models at the start.
+        rounds: number of rounds.
     """
     if before is None or now.share >= 1:
         return set()
@@ -135,7 +137,7 @@ def beaten(now: Standing, before: Standing | None, *, confidence: float, models:
     blocks = len(first.influence)
     if blocks < 2:
         return set()
-    chances = max(models - 1, 1) * (rounds - 2)  # nothing is dropped after the first round and the last
+    chances = max(models - 1, 1) * (rounds - 2)  # no model is dropped after the first and the last round
     quantile = float(stats.t.ppf(1 - (1 - confidence) / chances, blocks - 1))
     ahead = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
     gone = set()

@@ -1,4 +1,4 @@
-"""What a run will do, decided from its options and its data alone, before anything is encoded."""
+"""The plan of a run. It follows from the options and the data alone, before anything is encoded."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class RankRequest:
     """The options of a run, as the user gave them.
 
     Attributes:
-        models: specs.
-        scores: names; None for the default of the task.
+        models: specs of the models.
+        scores: names of the scores; None for the default of the task.
         layers: indices, "all", and joint layers.
         encoder: device, precision, windows.
         extraction: the sample, blocks, threads.
@@ -80,23 +80,23 @@ class RankRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class RankPlan:
-    """Everything that follows from the options and the data. Later steps read it, and decide nothing again.
+    """All decisions that follow from the options and the data. Later steps only read them.
 
     Attributes:
         models: specs of the candidates.
-        layers: as the user named them.
+        layers: the layers, as text from the user.
         names: scores to report; the first one orders the ranking. A name may stand for a combination.
         scores: the scores to compute, without duplicates.
         encoder: device, precision, windows.
-        extraction: the sample, and what is kept of each layer.
+        extraction: the sample, and the sketches to store of each layer.
         sequence: units and aligner of transcripts.
-        tuned: how a block will be tuned, where "tuned" is among the scores; otherwise None.
+        tuned: options of the block that will be tuned, where "tuned" is among the scores; otherwise None.
         stopping: early stopping; None to show all data to every model.
         details: the diagnostics.
         seed: seed of the resamples and of the rounds of early stopping.
         reads_source: whether a score reads the source data.
         left_out: one line for each score, or source, that takes no part, with the reason.
-        options: what `Ranking.options` records of the request.
+        options: the part of the request that `Ranking.options` records.
     """
 
     models: tuple[str, ...]
@@ -116,7 +116,7 @@ class RankPlan:
 
     @property
     def effective(self) -> bool:
-        """Whether samples count for no more than the independent samples that they are worth."""
+        """True if samples are weighted by the effective number of independent samples."""
         return self.extraction.sample == "effective"
 
 

@@ -1,4 +1,4 @@
-"""The data of a run, ready for every model: targets with their times, loaded models, and the layers to read."""
+"""The prepared data of a run: targets with their times, loaded models, and the layers to read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RankData:
-    """What every model of a run sees.
+    """The data of a run, the same for every model.
 
     Attributes:
         dataset: the labelled speech, as it was read.
@@ -35,7 +35,7 @@ class RankData:
         origin: the source data; None where no score reads them.
         pool: the models.
         selections: model → its layers, for every model that takes part.
-        record: what aligned the transcripts; None where targets have no times.
+        record: the record of the aligner; None where targets have no times.
         against: names of the alternative alignments, in order of their versions.
         align_s: time that alignment took, in seconds.
     """
@@ -51,13 +51,13 @@ class RankData:
 
 
 def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | None, watcher: Progress) -> RankData:
-    """Read the audio, load the models once, and align what has to be aligned; tell the user what was found.
+    """Read the audio, load the models once, align the transcripts where needed, and report notes to the user.
 
     Args:
-        plan: what to do.
+        plan: the plan of the run.
         dataset: the labelled speech.
         source: the source data, read where a score needs them.
-        store: the cache, for alignments; None to make them anew.
+        store: the cache of alignments; None to align again.
         watcher: receives the progress.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Data and models to a ranking: the whole run."""
+"""The whole run, from data and models to a ranking."""
 
 from __future__ import annotations
 
@@ -65,37 +65,37 @@ def rank(
         data: a manifest, a folder, or another data set that `read_dataset` reads, by its path, hub id or as an object
             (pandas, PyTorch, `datasets`, lhotse); or a `Dataset`.
         models: specs: hub ids, local directories, or ``scheme:rest`` (see ``voxrank models``).
-        target: column to predict; by default label, else labels, value, segments or text, the first that is there; text
-            where `sequence` names a unit.
+        target: column to predict; by default the first of label, labels, value, segments and text that the data have;
+            text where `sequence` names a unit.
         split: rows to use; by default "train", else splits whose names mean training data; "all" for every row.
-        segments: a file, or a folder of files, that says what is heard when (TextGrid, CTM, RTTM, Audacity, JSON).
-        source: speech that the models were pre-trained on, or like it, for the scores that compare it with `data`; its
-            labels are not read.
-        scores: names; the first one orders the ranking. By default "combined", which averages the order by LogME and by
-            kNN; "logme" where labels are those of frames, or classes have fewer than 20 examples; "tuned" where `use`
-            says that the block of a layer will be tuned.
+        segments: a file, or a folder of files, with timed segments (TextGrid, CTM, RTTM, Audacity, JSON).
+        source: speech that the models were pre-trained on, or similar speech, for the scores that compare it with
+            `data`; its labels are not read.
+        scores: names of the scores; the first score orders the ranking. The default is "combined", which averages the
+            order by LogME and by kNN. It is "logme" where frames have labels, where classes have fewer than 20
+            examples, and with early stopping. It is "tuned" where `use` says that the block of a layer will be tuned.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.
-        extraction: what a sample is, blocks, threads.
-        sequence: how transcripts and segments become labels of frames: units, aligner, silence.
-        use: what the layers are for: as they are, or one block tuned.
-        cache: where sketches are kept, so that nothing is encoded twice and a run that was stopped goes on; None:
-            nowhere.
+        extraction: kind of sample, blocks, threads.
+        sequence: options that turn transcripts and segments into labels of frames: units, aligner, silence.
+        use: use of the layers: as they are, or with one block tuned.
+        cache: the cache of sketches. With a cache nothing is encoded twice, and an interrupted run continues. None for
+            no cache.
         engine: where models run: in this process, or on the workers of a cluster.
-        stopping: stop early: models see the data in rounds, and those that cannot be best any more are dropped. None:
-            all models see all data.
-        details: what else is found of layers (`Ranking.details`): "quick" has classes, pictures and a learning curve,
-            "full" pictures by t-SNE too; "none".
-        besides: other columns of the data, such as "speaker": how much every layer knows of them is among the details.
-        seed: of the resamples behind `probability_best`, and of the draw of rounds.
-        progress: told of each step.
+        stopping: early stopping: models see the data in rounds, and models that can no longer be best are dropped.
+            None to show all data to all models.
+        details: level of the diagnostics (`Ranking.details`): "quick" for classes, pictures and a learning curve,
+            "full" for pictures by t-SNE too, or "none".
+        besides: other columns of the data, such as "speaker"; the details report how well every layer predicts them.
+        seed: seed of the resamples behind `probability_best`, and of the draw of rounds.
+        progress: receives the progress.
 
     Returns:
         The models and the layers, best first, with 95 % intervals.
 
     Raises:
-        DataError, ModelError, OptionError: the request was wrong; nothing was encoded.
+        DataError, ModelError, OptionError: the request is wrong; nothing was encoded.
         RunError: the run failed.
 
     Example:
@@ -130,7 +130,7 @@ def rank(
 
 
 def _run(runner: ModelRunner, collector: Collector, builder: RankingBuilder, watcher: Progress) -> Ranking:
-    """Collect what every model gives, and build the ranking."""
+    """Collect the results of every model, and build the ranking."""
     for run in runner.run():
         collector.add(run)
         watcher.ranked(partial(builder.so_far, collector))

@@ -1,7 +1,7 @@
-"""The scores of all candidates → their order, and how sure it is.
+"""The order of all candidates by their scores, and its uncertainty by resampling.
 
-A candidate is one layer of one model. All of them saw the same utterances, so that their scores are resampled
-together (paired): a resample draws the same blocks for all.
+A candidate is one layer of one model. All candidates saw the same utterances. Therefore their scores are resampled
+together (paired): a resample draws the same blocks for all candidates.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from voxrank.scores.registry import COMBINATIONS
 Array = NDArray[np.float64]
 
 N_RESAMPLES = 10_000
+"""Number of resamples of a complete ranking."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One layer of one model, with its scores.
+    """A candidate: one layer of one model, with its scores.
 
     Attributes:
         model: the spec of the model.
@@ -42,12 +43,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Column:
-    """One score of every candidate.
+    """A column of a ranking: one score of every candidate.
 
     Attributes:
         values: (C,) the score with its 95 % interval.
-        higher_is_better: the direction.
-        resampled: (R, C) of the score; None where the data form a single block.
+        higher_is_better: the direction of the score.
+        resampled: (R, C) resamples of the score; None where the data form a single block.
     """
 
     values: tuple[ScoreValue, ...]
@@ -58,16 +59,16 @@ class Column:
     def of(
         cls, estimates: Sequence[Estimate], *, higher_is_better: bool, seed: int, n_resamples: int = N_RESAMPLES
     ) -> Column:
-        """From the estimates of the candidates."""
+        """Build the column from the estimates of the candidates."""
         values = tuple(ScoreValue(e.value, *(e.interval() or (None, None))) for e in estimates)
         return cls(values, higher_is_better, resample(list(estimates), n_resamples=n_resamples, seed=seed))
 
     @classmethod
     def combined(cls, columns: Sequence[Column]) -> Column:
-        """The share of the other candidates that a candidate is above, by each score, averaged over the scores.
+        """Return the share of other candidates that each candidate is above, averaged over the scores.
 
-        From 0 (below all by every score) to 1 (above all by every score); equal ones count half. The interval holds
-        the middle 95 % of the paired resamples.
+        The share lies between 0 (below all by every score) and 1 (above all by every score); equal candidates count
+        half. The interval holds the middle 95 % of the paired resamples.
         """
         shares = np.mean([_shares_below(column.goodness[None]) for column in columns], axis=0)[0]
         parts = [column.resampled_goodness for column in columns]
@@ -91,14 +92,14 @@ class Column:
         return None if self.resampled is None else self._signed(self.resampled)
 
     def put_last(self, candidates: NDArray[np.bool_]) -> Column:
-        """The same, with these candidates below all others in every resample."""
+        """Return the column with these candidates below all others in every resample."""
         if not candidates.any() or self.resampled is None:
             return self
         worst = -np.inf if self.higher_is_better else np.inf
         return replace(self, resampled=np.where(candidates, worst, self.resampled))
 
     def order(self) -> list[int]:
-        """Candidates best first; equal ones keep their order."""
+        """Return the candidates, best first; equal candidates keep their order."""
         return [int(i) for i in np.argsort(-self.goodness, kind="stable")]
 
     def _signed(self, values: Array) -> Array:
@@ -106,7 +107,7 @@ class Column:
 
 
 def _shares_below(goodness: Array) -> Array:
-    """(R, C): of the other candidates of the row, the share that lies below; 1 where there is no other."""
+    """Return (R, C): the share of the other candidates of the row that lies below; 1 where there is no other."""
     others = goodness.shape[1] - 1
     if not others:
         return np.ones_like(goodness)
@@ -118,8 +119,8 @@ def goodness_by(name: str, estimates: Sequence[Mapping[str, Estimate]], higher_i
     """Return the score of each candidate that a ranking is ordered by, higher for better.
 
     Args:
-        name: of the score, or of a combination.
-        estimates: of each candidate, by score.
+        name: name of the score, or of a combination.
+        estimates: estimates of each candidate, by score.
         higher_is_better: direction of each score.
 
     Returns:
@@ -134,7 +135,7 @@ def goodness_by(name: str, estimates: Sequence[Mapping[str, Estimate]], higher_i
 
 
 def best_of_each(order: Sequence[int], models: Sequence[str]) -> list[int]:
-    """Each model's best candidate, best first.
+    """Return the best candidate of each model, best first.
 
     Args:
         order: candidates, best first.
@@ -147,7 +148,7 @@ def best_of_each(order: Sequence[int], models: Sequence[str]) -> list[int]:
 
 
 def beats(column: Column, models: Sequence[str], ranked: Sequence[str]) -> tuple[tuple[float, ...], ...] | None:
-    """Share of resamples in which the best layer of one ranked model is above the best layer of another."""
+    """Return the share of resamples in which the best layer of one ranked model is above that of another."""
     goodness = column.resampled_goodness
     if goodness is None:
         return None
@@ -157,9 +158,9 @@ def beats(column: Column, models: Sequence[str], ranked: Sequence[str]) -> tuple
 
 
 def probability_best(column: Column, models: Sequence[str]) -> dict[str, float]:
-    """Share of resamples in which a model's best layer is the best of all; empty without resamples.
+    """Return the share of resamples in which the best layer of a model is best of all; empty without resamples.
 
-    Candidates that are best together share a resample.
+    Candidates that tie for best divide the resample equally.
     """
     goodness = column.resampled_goodness
     if goodness is None:
@@ -170,5 +171,5 @@ def probability_best(column: Column, models: Sequence[str]) -> dict[str, float]:
 
 
 def _places(models: Sequence[str]) -> dict[str, list[int]]:
-    """Model → its candidates."""
+    """Return the candidates of each model: model → its candidates."""
     return {name: [i for i, model in enumerate(models) if model == name] for name in dict.fromkeys(models)}

@@ -1,4 +1,4 @@
-"""Models through an engine, one `ModelRun` for each: all data to every model, or early stopping."""
+"""The runner of models. It sends them through an engine, with all data for every model or with early stopping."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What one model gave.
+    """The sketches of one model.
 
     Attributes:
-        model: its spec.
-        selection: its layers.
-        sketch: of the data.
+        model: spec of the model.
+        selection: layers of the model.
+        sketch: sketch of the data.
         source: sketch of the source data; None where no score reads them.
         share: share of the data that the model saw.
         score_s: time that early stopping took to score it, in seconds.
@@ -50,7 +50,7 @@ class ModelRunner:
     """Sends the models of a plan through an engine.
 
     Args:
-        plan: what to do.
+        plan: the plan of the run.
         data: the data, the loaded models and their layers.
         engine: where models run.
         store: the cache; None to encode everything.
@@ -61,7 +61,7 @@ class ModelRunner:
         self._plan, self._data, self._engine, self._store, self._watcher = plan, data, engine, store, watcher
 
     def run(self) -> Iterator[ModelRun]:
-        """Yield the run of each model as soon as its sketch is complete; the engine is left at the end."""
+        """Yield the run of each model as soon as its sketch is complete, and close the engine at the end."""
         with self._engine:
             yield from self._all() if self._plan.stopping is None else self._in_rounds(self._plan.stopping)
 
@@ -77,7 +77,7 @@ class ModelRunner:
             self._watcher.finish()
 
     def _in_rounds(self, stopping: StoppingOptions) -> Iterator[ModelRun]:
-        """Show the data in rounds, and drop models that cannot be best any more; yield all of them at the end."""
+        """Show the data in rounds, drop models that can no longer be best, and yield all models at the end."""
         started, before = time.perf_counter(), None
         scorer = LayerScorer(self._plan, self._data.prepared.targets)
         selections = self._data.selections

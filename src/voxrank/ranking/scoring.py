@@ -1,4 +1,4 @@
-"""The sketch of a model to the scores of its layers."""
+"""The scorer of layers. It computes the scores of a model's layers from its sketch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LayerScorer:
 
     Args:
         plan: the scores, and whether a block will be tuned.
-        targets: of the data.
+        targets: targets of the data.
     """
 
     def __init__(self, plan: RankPlan, targets: Targets) -> None:
@@ -43,7 +43,7 @@ class LayerScorer:
 
         Args:
             selection: the layers of the model.
-            sketch: of the data.
+            sketch: sketch of the data.
             source: sketch of the source data, where there are some.
         """
         return self._estimates(self._scores, selection, sketch, source, RANKED_LABELS)
@@ -54,7 +54,7 @@ class LayerScorer:
         Args:
             name: the score.
             selection: the layers of the model.
-            sketch: of the data.
+            sketch: sketch of the data.
         """
         sign = 1 if name == TUNED or get_score(name).higher_is_better else -1
         found = self._estimates(self._parts(name), selection, sketch, None, RANKED_LABELS)
@@ -68,7 +68,7 @@ class LayerScorer:
         Args:
             name: the score, or a combination.
             selection: the layers of the model.
-            sketch: of the data.
+            sketch: sketch of the data.
             source: sketch of the source data, where there are some.
             version: the version of the labels.
 
@@ -77,7 +77,7 @@ class LayerScorer:
         """
         try:
             found = self._estimates(self._parts(name), selection, sketch, source, version)
-        except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # torch's own is a RuntimeError
+        except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # that of torch is a RuntimeError
             return None
         finite = all(np.isfinite(estimate.value) for scores in found for estimate in scores.values())
         return found if finite else None
@@ -110,7 +110,7 @@ class LayerScorer:
 def _view(
     key: SketchKey, sketch: ModelSketch, source: ModelSketch | None, targets: Targets, *, effective: bool
 ) -> LayerView:
-    """Return what scores read of a layer; the source data have one version of the labels."""
+    """Return the sketches of a layer that scores read; the source data have one version of the labels."""
     moments = sketch.layers[key]
     source_view = None
     if source is not None:

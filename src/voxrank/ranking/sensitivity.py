@@ -1,4 +1,4 @@
-"""Alternative alignments: how the ranking by other labels of the same frames compares."""
+"""Comparison of the ranking with rankings by alternative alignments of the same frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LabelComparison:
     """Compares the ranking with rankings by alternative labels of the same frames.
 
     Args:
-        names: of the alternatives, in order of `Timed.versions`.
+        names: names of the alternatives, in order of `Timed.versions`.
         score: the score that orders the ranking.
         scorer: scores the layers.
 
@@ -53,11 +53,11 @@ class LabelComparison:
                 self._scored[name] += scored
 
     def compared(self, candidates: Sequence[Candidate], shares: Mapping[str, float]) -> tuple[Sensitivity, ...]:
-        """Return how each alternative ranks the candidates.
+        """Return the comparison with the ranking by each alternative.
 
         Args:
             candidates: all layers, scored by the labels of the ranking, in the order of `add`.
-            shares: of the data that each model saw; the best layer is one of a model that saw most.
+            shares: share of the data that each model saw; only models with the largest share can have the best layer.
         """
         direction = self._scorer.higher_is_better
         ranked = goodness_by(self._score, [c.estimates for c in candidates], direction)

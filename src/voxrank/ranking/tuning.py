@@ -1,19 +1,19 @@
-"""Scores of frozen layers → what is to be expected once a block is tuned.
+"""Prediction of the score of a model after one block is tuned, from the scores of its frozen layers.
 
-The score E(l) of a frozen layer l says what it knows of the labels. Tuning block k puts another map in the place of
-the one that was learned in pre-training, and a head reads layer m behind it. What the new map can draw on is what comes
-in, E(k − 1); what the frozen blocks behind it do to the labels on the way to the head is taken to be what they did
-before, E(m) − E(k). So
+The score E(l) of a frozen layer l measures its information on the labels. Tuning block k replaces the map that was
+learned in pre-training, and a head reads layer m behind it. The new map can use its input, E(k − 1). The frozen blocks
+between the tuned block and the head are assumed to change the score as before, by E(m) − E(k). So
 
     tuned(k, m) = E(k − 1) + E(m) − E(k) = E(m) − (E(k) − E(k − 1)):
 
-the score at the head, less what the block had added by itself. With the head on the tuned block (m = k) the layer
-below speaks for it. With the head on the top, layers are in order of how little their block adds, and one that loses
-what the labels need comes first. That gains add up is an approximation; docs/study shows what it is worth.
+the score at the head, less the gain of the frozen block itself. With the head on the tuned block (m = k), this is the
+score of the layer below. With the head on the top, layers are ordered by the gain of their block, smallest first. A
+block that loses information on the labels comes first. The additive gains are an approximation; docs/study shows how
+well it works.
 
 E is the accuracy for samples of other speakers, averaged over a linear map, the nearest class mean and the nearest
-neighbours (R² of values). Evidence serves worse here: it asks how well labels are explained, and between layers of one
-model that may rise where fewer of them are told right.
+neighbours (R² of values). Evidence works worse here. It measures how well labels are explained, which may rise between
+layers of one model while fewer labels are predicted correctly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 
 TUNED = "tuned"
-"""The score's name."""
+"""Name of the score."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class LayerSelection:
     """The layers of a model that a ranking needs.
 
     Attributes:
-        ranked: candidates; none where the model has no block to tune.
-        read: layers that are scored, in order. They are more than the candidates where a block will be tuned.
+        ranked: candidates; empty where the model has no block to tune.
+        read: layers that are scored, in order. Where a block will be tuned, they are more than the candidates.
         last: index of the model's last layer.
     """
 
@@ -67,7 +67,7 @@ class LayerSelection:
             use: where the head is.
 
         Raises:
-            OptionError: a joint layer is among them, which no single block makes.
+            OptionError: `chosen` holds a joint layer, which is not the output of a single block.
         """
         blocks: list[Layer] = []
         for layer in chosen:
@@ -81,18 +81,18 @@ class LayerSelection:
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of several scores of one layer, and how it moves with each block of the data."""
+    """Return the mean of several scores of one layer, with its influence by block of the data."""
     return Estimate(
         sum(one.value for one in estimates) / len(estimates), np.mean([one.influence for one in estimates], axis=0)
     )
 
 
 def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, use: UseOptions) -> Estimate:
-    """What is to be expected of a model with this block tuned, and how it moves with each block of the data.
+    """Return the predicted score of a model with this block tuned, with its influence by block of the data.
 
     Args:
         scores: the score of each frozen layer, by its index.
-        block: index of the tuned block, which is that of the layer it makes.
+        block: index of the tuned block, which equals the index of its output layer.
         last: index of the model's last layer.
         use: where the head is.
     """

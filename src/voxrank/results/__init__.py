@@ -1,4 +1,4 @@
-"""A ranking and its parts, as data: printed, saved and read back."""
+"""The results of a run: a ranking and its parts."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ __all__ = ["Cost", "DataSummary", "LayerScore", "ModelScore", "Ranking", "ScoreV
 
 
 def __getattr__(name: str) -> Any:
-    """Import a result when it is first used: commands need names of details without NumPy."""
+    """Import a result class when it is first used. Commands read the names of details without NumPy."""
     if name in __all__:
         return getattr(import_module("voxrank.results.ranking"), name)
     raise AttributeError(f"module 'voxrank.results' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a ranking tells besides its order: classes, pictures, other columns, and how much data it took."""
+"""The diagnostics of a ranking: classes, pictures, probing of other columns, and a learning curve."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from voxrank.config import Seconds
 
 @dataclass(frozen=True)
 class ClassView:
-    """How well one class is told from the others, by samples that were held out.
+    """Held-out recall of one class, and the classes that it is confused with.
 
     Attributes:
-        name: of the class.
-        samples: that were judged.
-        recall: share of them that was taken for this class.
-        confused_with: other classes that they were taken for, and the share of `samples`, most first.
+        name: name of the class.
+        samples: number of held-out samples of the class.
+        recall: share of `samples` that is assigned to this class.
+        confused_with: other classes that the samples are assigned to, with their share of `samples`, largest first.
     """
 
     name: str
@@ -27,11 +27,11 @@ class ClassView:
 
 @dataclass(frozen=True)
 class LayerClasses:
-    """The classes by one layer.
+    """Held-out recall of every class by one layer.
 
     Attributes:
-        model, layer: whose features they are told by.
-        classes: the hardest first.
+        model, layer: the layer whose features are used.
+        classes: the classes, lowest recall first.
     """
 
     model: str
@@ -44,12 +44,12 @@ class Picture:
     """Sampled features of one layer in two dimensions.
 
     Attributes:
-        model, layer: whose they are.
+        model, layer: the layer whose features are shown.
         method: "pca" or "t-sne".
         place: whether the layer is the "best" or the "worst" of the ranking.
-        classes: their names; empty where the targets are values.
+        classes: names of the classes; empty where the targets are values.
         points: (x, y, number of the class, or value) of each sample.
-        explained: share of the variance that is in the picture; None where that is not defined.
+        explained: share of the variance that the picture shows; None where it is not defined.
     """
 
     model: str
@@ -63,15 +63,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """How much a layer knows of another column of the data.
+    """Held-out accuracy of probing one layer for another column of the data.
 
     Attributes:
-        column: of the data.
-        model, layer: whose features they are.
-        accuracy: share of held-out samples whose cell is told rightly by a linear head, the mean over cells.
-        chance: the same of a layer that knows nothing, 1 / `classes`.
-        classes: different cells.
-        samples: that were judged.
+        column: name of the column.
+        model, layer: the layer whose features are used.
+        accuracy: share of held-out samples whose cell a linear head predicts correctly; the mean over cells.
+        chance: accuracy of guessing, 1 / `classes`.
+        classes: number of different cells.
+        samples: number of held-out samples.
     """
 
     column: str
@@ -85,11 +85,11 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class ModelCurve:
-    """A model's score at each step of the data.
+    """The score of a model at each step of the learning curve.
 
     Attributes:
-        model, layer: whose it is; the layer is the best by this score of all data.
-        values: one for each step.
+        model, layer: the model, and its best layer by this score on all data.
+        values: the score at each step.
     """
 
     model: str
@@ -99,15 +99,16 @@ class ModelCurve:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Scores against the amount of data.
+    """A score of every model against the amount of data.
 
     Attributes:
-        score: its name.
-        higher_is_better: its direction.
-        seconds: of audio at each step, ascending; the last one is all.
-        models: best first.
-        spearman: rank correlation of the models' order at each step with the last one; None for fewer than three.
-        held_from_s: audio from which on the same model came first in every step.
+        score: name of the score.
+        higher_is_better: direction of the score.
+        seconds: audio at each step, in seconds, ascending; the last step is all data.
+        models: the models, best first.
+        spearman: rank correlation between the order of the models at each step and at the last step; None for fewer
+            than three models.
+        held_from_s: amount of audio, in seconds, from which the same model comes first in every step.
     """
 
     score: str
@@ -120,13 +121,13 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class Details:
-    """All of these; each is empty where it was not asked for or cannot be had.
+    """All diagnostics of a ranking. A diagnostic is empty where it was not requested or cannot be computed.
 
     Attributes:
-        classes: how well each class is told, by the best layer of each model.
-        pictures: of the best and the worst layer.
-        knowledge: of other columns, of every layer.
-        curve: scores against the amount of data.
+        classes: held-out recall of each class, by the best layer of each model.
+        pictures: pictures of the best and the worst layer.
+        knowledge: held-out accuracy of probing every layer for other columns.
+        curve: a score against the amount of data.
     """
 
     classes: tuple[LayerClasses, ...] = ()
@@ -136,7 +137,7 @@ class Details:
 
 
 def fault_of(details: Details) -> str:
-    """What in details does not fit together; empty where all does."""
+    """Return a description of the first inconsistency in the details; empty where there is none."""
     curve = details.curve
     lengths = set() if curve is None else {len(curve.spearman), *(len(one.values) for one in curve.models)}
     if curve is not None and (not curve.seconds or lengths != {len(curve.seconds)}):

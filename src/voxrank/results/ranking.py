@@ -1,4 +1,4 @@
-"""What a ranking is: frozen results that print, save and turn into tables."""
+"""The frozen result classes of a ranking. A ranking prints, saves and converts to tables."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from voxrank.exports.curves import Curve
 
 TableName = Literal["models", "layers"]
-"""Which rows: models at their best layers, or all layers."""
+"""Rows of a table: models at their best layers, or all layers."""
 
 SCHEMA = 1
 """Version of `ranking.json`."""
 DETAILS_SCHEMA = 1
 """Version of `details.json`."""
 OPTIONS = {"data": str, "target": str}
-"""That every ranking is of, and what they are."""
+"""Options that identify the data of a ranking, with their types."""
 RANKING_FILE, TABLE_FILE, DETAILS_FILE = "ranking.json", "layers.csv", "details.json"
 
 EQUAL_TO = 1e-12
-"""Difference up to which two scores are exactly the same, as a share of them, and at all."""
+"""Relative and absolute difference up to which two scores count as equal."""
 SHOWN_EQUAL = 3
-"""Layers that are named where several score the same as the best one."""
+"""Maximum number of layers that the verdict names as equal to the best layer."""
 TOLD_APART = 0.95
-"""Share of resamples from which on one model is said to be above another."""
+"""Minimum share of resamples in which a model must be above another to count as better."""
 NOT_RULED_OUT = 0.05
-"""Share of resamples from which on a model may still be the best."""
+"""Minimum share of resamples in which a model must be the best to count as a rival."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ScoreValue:
     """A score and its 95 % interval.
 
     Attributes:
-        value: of all data.
+        value: the score on all data.
         low, high: ends of the interval; None where the data form a single group, or the score has no interval.
     """
 
@@ -64,13 +64,13 @@ class ScoreValue:
 
 @dataclass(frozen=True)
 class LayerScore:
-    """One layer of one model.
+    """The scores of one layer of one model.
 
     Attributes:
-        model: the spec.
-        layer: index; 0 is the input of the first block. "mean" or "concat" for several layers together.
-        name: where it stands in the model.
-        dim: numbers in a frame.
+        model: spec of the model.
+        layer: index of the layer; 0 is the input of the first block. "mean" or "concat" for several layers together.
+        name: name of the layer in the model.
+        dim: number of features in a frame.
         scores: score name → value.
     """
 
@@ -83,18 +83,18 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One model at its best layer.
+    """The scores of one model at its best layer.
 
     Attributes:
-        model: the spec.
-        layer: its best layer, as `LayerScore.layer`.
-        rank: 1 is best.
+        model: spec of the model.
+        layer: the best layer of the model, in the form of `LayerScore.layer`.
+        rank: position in the ranking; 1 is best.
         probability_best: share of resamples of the data in which this model is the best; None without resamples.
-        parameters: weights of the encoder.
-        scores: of the best layer.
-        share: of the data that it saw; below 1 where it was dropped early, or the run was stopped.
-        speed: seconds of audio in a wall second of forward passes and the sums taken of them; of one worker where there
-            are several. What the cache held counts as it was timed when it was encoded. None where nothing was timed.
+        parameters: number of weights of the encoder.
+        scores: scores of the best layer.
+        share: share of the data that the model saw; below 1 where it was dropped early, or the run was stopped.
+        speed: seconds of audio per wall second of forward passes and of the sums over them, per worker. Cached shards
+            count with the time from the run that encoded them. None where nothing was timed.
     """
 
     model: str
@@ -104,18 +104,18 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
-    speed: float | None = field(default=None, compare=False)  # a time, not a finding
+    speed: float | None = field(default=None, compare=False)  # a measured time, which differs between equal runs
 
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What was scored.
+    """A summary of the data that were scored.
 
     Attributes:
-        utterances: asked for.
-        used: by every model.
-        seconds: of audio used.
-        fingerprint: hex digest of task, ids, offsets and labels, in order; the audio is not read for it.
+        utterances: number of utterances in the data.
+        used: number of utterances that every model used.
+        seconds: amount of audio that was used, in seconds.
+        fingerprint: hex digest of task, ids, offsets and labels, in order; it does not depend on the audio.
     """
 
     utterances: int
@@ -126,16 +126,16 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a ranking took, in wall seconds.
+    """The cost of a ranking: wall time in seconds, and memory.
 
     Attributes:
-        encode_s: of forward passes.
-        score_s: of scoring.
-        total_s: in all.
+        encode_s: time of forward passes.
+        score_s: time of scoring.
+        total_s: time of the whole run.
         peak_rss_mb: highest resident memory, in MB (10⁶ bytes).
-        align_s: of aligning transcripts, with the choice of features for it.
-        cached_s: seconds of audio, summed over models, that were not encoded because the cache held what they came to.
-        detail_s: of what `Ranking.details` holds.
+        align_s: time of aligning transcripts, with the choice of features for it.
+        cached_s: seconds of audio, summed over models, that were not encoded because their sketches were cached.
+        detail_s: time of the diagnostics in `Ranking.details`.
     """
 
     encode_s: Seconds
@@ -148,21 +148,21 @@ class Cost:
 
 
 def is_equal(one: float, other: float) -> bool:
-    """Return whether two scores are the same but for rounding."""
+    """Return whether two scores are equal up to rounding."""
     return isclose(one, other, rel_tol=EQUAL_TO, abs_tol=EQUAL_TO)
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The ranking by other labels of the same frames.
+    """A comparison with the ranking by an alternative alignment.
 
     Attributes:
-        labels: what made them: an aligner, or "jitter".
+        labels: source of the labels: an aligner, or "jitter".
         spearman: rank correlation over all layers of all models, by the score that orders the ranking; None for fewer
-            than three of them, and where all of them score the same.
-        p: its p-value.
-        model, layer: the best by these labels.
-        equal: other layers that score exactly the same as that.
+            than three layers, and where all layers score the same.
+        p: p-value of `spearman`.
+        model, layer: the best layer by these labels.
+        equal: number of other layers that score exactly the same as the best layer.
     """
 
     labels: str
@@ -175,20 +175,20 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The answer.
+    """A ranking of models and layers.
 
     Attributes:
         task: "classification", "multilabel", "regression", "segmentation" or "transcription".
-        data: what was scored.
-        models: best first.
-        layers: of all models, best first.
-        beats: for each model, in order, the share of resamples in which it is above each other one; None without
+        data: summary of the data.
+        models: the models, best first.
+        layers: the layers of all models, best first.
+        beats: for each model, in order, the share of resamples in which it is above each other model; None without
             blocks.
-        cost: what it took.
+        cost: time and memory of the run.
         skipped: utterances left out, with reasons.
-        options: what was asked for, to run it again.
-        sensitivity: the ranking by other labels, where any were asked for.
-        details: what else was found of its layers; kept beside `ranking.json`, in `details.json`.
+        options: the options of the run, to repeat it.
+        sensitivity: comparisons with alternative alignments, where any were requested.
+        details: diagnostics of the layers; stored beside `ranking.json`, in `details.json`.
     """
 
     task: str
@@ -209,9 +209,9 @@ class Ranking:
 
     @property
     def groups(self) -> list[list[ModelScore]]:
-        """Models that cannot be told apart, together: the first of a group beats the others in less than 95 %.
+        """Groups of models that cannot be told apart: the first beats each other one in under 95 % of resamples.
 
-        Where the data form a single block, these are the models that score exactly the same.
+        Where the data form a single block, a group holds the models that score exactly the same.
         """
         groups: list[list[ModelScore]] = []
         first = 0
@@ -244,19 +244,22 @@ class Ranking:
         ]
 
     def to_json(self) -> str:
-        """The ranking as `ranking.json` holds it."""
+        """Return the text of `ranking.json`."""
         content = asdict(replace(self, details=Details()))
         del content["details"]
         return _json_of(SCHEMA, content)
 
     @property
     def warning(self) -> str:
-        """A line on the share of skipped utterances where it is above a tenth; empty where it is not."""
+        """A warning where more than a tenth of the utterances were skipped; otherwise empty."""
         return skips_warning(self.data.utterances, self.skipped)
 
     @property
     def verdict(self) -> str:
-        """What to fine-tune, with how sure that is, and what scores exactly the same. Names are not escaped in it."""
+        """The model and layer to fine-tune, its share of resamples, and layers with equal scores.
+
+        Names are not escaped.
+        """
         best = self.best
         name = next(x.name for x in self.layers if (x.model, x.layer) == (best.model, best.layer))
         if self.options.get("strategy") == "layer":
@@ -272,11 +275,11 @@ class Ranking:
         return f"{said}: best of {len(self.models)} models in {share}{rivals}.{equal}"
 
     def to_pandas(self, table: TableName = "layers") -> pd.DataFrame:
-        """One row for each layer, or for each model at its best layer, best first.
+        """Return a table with one row for each layer, or for each model at its best layer, best first.
 
-        Columns of layers: model, layer, name, dim, then each score, its low and its high. Those of models: rank,
-        tied_from and tied_to (ranks of those that it cannot be told apart from), model, layer, then each score, its low
-        and its high, then probability_best, parameters, share, speed.
+        Columns of layers: model, layer, name, dim, then each score, its low and its high. Columns of models: rank,
+        tied_from and tied_to (ranks of the models that it cannot be told apart from), model, layer, then each score,
+        its low and its high, then probability_best, parameters, share, speed.
 
         Raises:
             OptionError: there is no such table.
@@ -289,15 +292,15 @@ class Ranking:
         return pd.DataFrame([_flat_model(model, group) for group in self.groups for model in group])
 
     def to_csv(self, table: TableName = "layers") -> str:
-        """CSV, safe to open in a spreadsheet; columns as `to_pandas`."""
+        """Return a CSV text that is safe to open in a spreadsheet, with the columns of `to_pandas`."""
         return csv_text(self.to_pandas(table))
 
     def to_markdown(self, table: TableName = "models") -> str:
-        """A Markdown table for people; names in it are nothing but text."""
+        """Return a Markdown table for people. Names are escaped."""
         return markdown(self.to_pandas(table))
 
     def to_latex(self, table: TableName = "models") -> str:
-        """A LaTeX table for people, with the rules of booktabs; names in it are nothing but text."""
+        """Return a LaTeX table for people, with booktabs rules. Names are escaped."""
         return latex(self.to_pandas(table))
 
     def to_parquet(self, path: str | os.PathLike[str], table: TableName = "layers") -> None:
@@ -315,8 +318,8 @@ class Ranking:
         """Draw a score over the layers of each model, with its intervals and the best layers marked (extra `plot`).
 
         Args:
-            score: its name; None: the one that orders the ranking.
-            ax: to draw on; None: a figure of its own, which notebooks show and pyplot does not know.
+            score: name of the score; None for the score that orders the ranking.
+            ax: axes to draw on; None for a new figure, which notebooks show and pyplot does not register.
 
         Raises:
             OptionError: no such score, or matplotlib is not installed.
@@ -336,7 +339,7 @@ class Ranking:
         return curves(self.to_pandas(), score, models, higher_is_better=known[score])
 
     def _repr_html_(self) -> str:
-        """What notebooks show."""
+        """Return the HTML that notebooks show."""
         from voxrank.exports.notebook import html
 
         about = f"{self.task}, {self.data.used:,} utterances, {self.data.seconds / 60:,.1f} min of audio"
@@ -344,10 +347,10 @@ class Ranking:
         return html(self.to_pandas("models"), self._curves(self.options["scores"][0]), self.verdict, about)
 
     def model_card(self, base_model: str | None = None) -> str:
-        """A snippet for the model card of what is tuned: front matter, and how its base was chosen.
+        """Return a snippet for the card of the tuned model: front matter, and how its base was chosen.
 
         Args:
-            base_model: hub id of the base; None: the best model's spec, where that is a hub id.
+            base_model: hub id of the base; None for the spec of the best model, where that is a hub id.
         """
         from voxrank.exports.card import Facts, hub_id, model_card
 
@@ -362,29 +365,30 @@ class Ranking:
         return model_card(Facts(base, self.task, self.verdict, models, method, version, self.data.fingerprint))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `ranking.json` and `layers.csv` into a folder, made if need be; each file appears whole or not at all.
+        """Write `ranking.json` and `layers.csv` into a folder, which is created if needed.
 
-        `details.json` is written beside them where there are details; an older one goes.
+        Each file is written atomically. `details.json` is written beside them where there are details; an older
+        `details.json` is removed.
 
         Raises:
             OptionError: the folder cannot be written.
         """
         check_folder(path)
         details = Path(path) / DETAILS_FILE
-        details.unlink(missing_ok=True)  # those of another ranking
+        details.unlink(missing_ok=True)  # it may belong to another ranking
         save_tables(path, RANKING_FILE, self.to_json(), TABLE_FILE, self.to_pandas())
         if self.details != Details():
             write_atomically(details, _json_of(DETAILS_SCHEMA, asdict(self.details)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Ranking:
-        """Read what `save` wrote: a folder, or its `ranking.json`; with the details that lie beside it.
+        """Read a ranking from a folder that `save` wrote, or from its `ranking.json`, with the details beside it.
 
         Raises:
             DataError: there is no ranking, or a file is damaged or of another kind or version.
         """
         file = Path(path)
-        with suppress(OSError):  # such as of a name that is too long; reading it says so
+        with suppress(OSError):  # for example, the name is too long; reading the file reports it
             file = file / RANKING_FILE if file.is_dir() else file
         ranking = read_object(file, SCHEMA, cls, "a ranking")
         if fault := _fault(ranking):
@@ -401,7 +405,7 @@ class Ranking:
 
 
 def _equal(layers: Sequence[LayerScore]) -> str:
-    """Return a sentence, after a space, about layers that score the same as the best one; empty without any."""
+    """Return a space and a sentence about the layers that score the same as the best layer; empty without any."""
     if not layers:
         return ""
     named = ", ".join(f"layer {layer.layer} of {layer.model}" for layer in layers[:SHOWN_EQUAL])
@@ -415,7 +419,7 @@ def _json_of(schema: int, content: dict[str, Any]) -> str:
 
 
 def _fault(ranking: Ranking) -> str:
-    """What in a ranking does not fit together; empty where all does."""
+    """Return a description of the first inconsistency in a ranking; empty where there is none."""
     try:
         names = built(ranking.options.get("scores"), tuple[str, ...], "options.scores")
         directions = built(ranking.options.get("higher_is_better"), dict[str, bool], "options.higher_is_better")
@@ -443,10 +447,10 @@ def _fault(ranking: Ranking) -> str:
 
 
 def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
-    """Write a text and a table into a folder, made if need be; each file appears whole or not at all.
+    """Write a text and a table into a folder, which is created if needed. Each file is written atomically.
 
-    In the table a single quote is put before text that a spreadsheet would take for a formula, and control characters
-    are written as Python writes them.
+    In the table, text that a spreadsheet would read as a formula starts with a single quote. Control characters are
+    written as Python escapes.
 
     Raises:
         OptionError: the folder cannot be written.
@@ -477,12 +481,12 @@ def _flat_scores(scores: dict[str, ScoreValue]) -> dict[str, Any]:
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """Make sure that `path` is, or can be made, a folder that takes files, before any work is done for it.
+    """Check that `path` is, or can become, a folder that can be written, before any work is done for it.
 
-    Nothing is left there.
+    The check leaves no file behind.
 
     Raises:
-        OptionError: it is a file, or may not be written.
+        OptionError: `path` is a file, or cannot be written.
     """
     folder = Path(path)
     try:

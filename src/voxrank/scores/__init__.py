@@ -1,4 +1,4 @@
-"""Scores: how well a layer's samples explain the targets, read from sketches alone."""
+"""Scores of layers: they measure how well a layer's samples explain the targets, from sketches alone."""
 
 from voxrank.scores.centred import Centred
 from voxrank.scores.estimator import CCA, CKA, PWCCA, VCI, HScore, LogME, MomentScore, RankMe, RidgeR2

@@ -7,9 +7,9 @@ among the targets (one-hot classes, or values); there are r = min(rank of the sa
     PWCCA = Σ w_j ρ_j / Σ w_j,  w_j = Σ_i |⟨h_j, x_i⟩|                        higher is better
     VCI   = 1 − tr(S_T⁺ S_B)/rank(S_B) = 1 − mean of ρ_j²                   lower is better
 
-with h_j the canonical variates of the samples (unit length) and x_i their dimensions: w_j is how much of the samples a
-variate accounts for. With fewer samples than dimensions every ρ_j is 1 and all three say nothing; the shrinkage
-H-score is their cure. Each reads the moments, and costs a (T, T) eigendecomposition.
+Here h_j are the canonical variates of the samples (unit length), and x_i their dimensions. The weight w_j measures how
+much of the samples a variate accounts for. With fewer samples than dimensions every ρ_j is 1, and all three scores are
+uninformative; use the shrinkage H-score instead. Each score reads the moments, and costs a (T, T) eigendecomposition.
 
 Sources: Raghu et al., "SVCCA", arXiv 1706.05806; Morcos et al., arXiv 1806.05759 (PWCCA); Pasad et al., arXiv
 2211.03929 (on speech); Xu and Liu, "Quantifying the Variability Collapse of Neural Networks", ICML 2023 (VCI).
@@ -26,17 +26,17 @@ from voxrank.sketches.products import Array
 
 
 def read_cca(s: Spectrum) -> Reading:
-    """Mean canonical correlation."""
+    """Read the mean canonical correlation."""
     return Reading(_cca(s), left_out=_cca, unridged=True)
 
 
 def read_pwcca(s: Spectrum) -> Reading:
-    """Projection-weighted mean canonical correlation."""
+    """Read the projection-weighted mean canonical correlation."""
     return Reading(_pwcca(s), left_out=_pwcca, unridged=True)
 
 
 def read_vci(s: Spectrum) -> Reading:
-    """Variability collapse index."""
+    """Read the variability collapse index."""
     return Reading(_vci(s), left_out=_vci, unridged=True)
 
 
@@ -56,7 +56,7 @@ def _vci(x: Centred) -> float:
 
 
 def _correlations(x: Centred) -> tuple[Array, Array]:
-    """The positive canonical correlations (J,), no more than there can be, and their variates among the targets."""
+    """Return the positive canonical correlations (J,), J ≤ the target rank, and their variates of the targets."""
     squares, variates = np.linalg.eigh(x.correlated)
     kept = squares > len(squares) * EPSILON
     kept[: len(squares) - x.target_rank] = False  # rounding

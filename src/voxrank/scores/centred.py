@@ -1,7 +1,7 @@
 """Sums about the means, in the two forms that scores read: decomposed (`Spectrum`), or factored (`Remainder`).
 
-A score that is written in these terms alone is one function, which gives its value from all the data and again, without
-an eigendecomposition, from the data less a block.
+A score in these terms is a single function. It gives the value from all data, and also from the data without a block,
+for which it needs no eigendecomposition.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, kw_only=True)
 class Centred(ABC):
-    """Samples f about their mean μ, with the scatter S = Σ (f − μ)(f − μ)ᵀ, and targets y about theirs.
+    """Samples f about their mean μ, with the scatter S = Σ (f − μ)(f − μ)ᵀ, and targets y about their mean ȳ.
 
-    Target columns without any y ≠ 0 (class ids without samples) are left out; `used` says which are kept.
+    Target columns without any y ≠ 0 (class ids without samples) are left out; `used` marks the columns that are kept.
 
     Attributes:
-        n: number of samples; not a whole one where a block counts by half.
+        n: number of samples; not an integer where half of a block counts.
         cross: (T, D) C = Σ (y − ȳ)(f − μ)ᵀ, in the basis of the class.
-        weight: (T,) Σy/√n, how much of y is constant.
+        weight: (T,) Σy/√n, the constant part of y.
         square: (T,) Σ (y − ȳ)².
-        used: (T₀,) which target columns these are.
+        used: (T₀,) mask of the target columns that are kept.
         target_gram: (T, T) Σ (y − ȳ)(y − ȳ)ᵀ of values; None for classes.
         quartic: Σ ‖f − μ‖⁴.
-        rank: that of S.
+        rank: rank of S.
     """
 
     n: float
@@ -46,44 +46,44 @@ class Centred(ABC):
 
     @property
     def dim(self) -> int:
-        """D, the numbers in a sample."""
+        """Dimension D of a sample."""
         return int(self.cross.shape[1])
 
     @property
     @abstractmethod
     def trace(self) -> float:
-        """Tr S."""
+        """Trace of the scatter, tr S."""
 
     @property
     @abstractmethod
     def squares(self) -> float:
-        """Tr S², the sum of the squares of its entries."""
+        """Sum of the squares of the entries of the scatter, tr S²."""
 
     @property
     @abstractmethod
     def own_cross(self) -> Array:
-        """(T, D) C in the samples' own basis."""
+        """Cross products C in the basis of the samples: (T, D)."""
 
     @abstractmethod
     def whitened(self, ridge: float) -> Array:
-        """(T, D) Z with ZZᵀ = C (S + κI)⁺ Cᵀ, κ = `ridge`."""
+        """Return (T, D) Z with ZZᵀ = C (S + κI)⁺ Cᵀ, κ = `ridge`."""
 
     @abstractmethod
     def fit(self, ridge: float) -> tuple[float, float]:
-        """Ridge regression of the targets, t = `ridge`: the residual over all of them, and tr S(S + tI)⁻¹."""
+        """Fit ridge regression with t = `ridge`; return the residual over all targets, and tr S(S + tI)⁻¹."""
 
     @property
     def target_mean(self) -> Array:
-        """(T,) ȳ."""
+        """Mean ȳ of the targets: (T,)."""
         mean: Array = self.weight / np.sqrt(self.n)
         return mean
 
     @property
     def root(self) -> Array:
-        """(T', T) R with RᵀR a generalised inverse of the targets' scatter, wide enough for C.
+        """Root R of a generalised inverse RᵀR of the targets' scatter, valid on the range of C: (T', T).
 
-        For classes it is the diagonal matrix of 1/√(class count): C's rows add up to nothing, so that the rank that the
-        centred one-hot scatter lacks does not matter. Values that repeat each other count once.
+        For classes it is the diagonal matrix of 1/√(class count). The rows of C add up to 0, so that the rank that the
+        centred one-hot scatter lacks does not matter. Linearly dependent values count once.
         """
         if self.target_gram is None:
             return np.diag(1 / np.sqrt(self.weight * np.sqrt(self.n)))
@@ -93,20 +93,20 @@ class Centred(ABC):
 
     @property
     def target_rank(self) -> int:
-        """Independent target columns about their means: classes less one, or values that do not repeat each other."""
+        """Rank of the targets about their means: classes less one, or linearly independent values."""
         return len(self.root) - (self.target_gram is None)
 
     @cached_property
     def correlated(self) -> Array:
-        """(T', T') `explained` without a ridge.
+        """Matrix `explained` without a ridge: (T', T').
 
-        Its eigenvalues are the squared canonical correlations of samples and targets, and its trace is that of (total
+        Its eigenvalues are the squared canonical correlations of samples and targets. Its trace equals that of (total
         scatter)⁻¹ (scatter between the classes).
         """
         return self.explained(0.0)
 
     def explained(self, ridge: float) -> Array:
-        """(T', T') A = R C (S + κI)⁺ Cᵀ Rᵀ, κ = `ridge`: how much of the samples the targets explain."""
+        """Return (T', T') A = R C (S + κI)⁺ Cᵀ Rᵀ, κ = `ridge`: the part of the samples that the targets explain."""
         whitened = self.root @ self.whitened(ridge)
         return np.asarray(whitened @ whitened.T)
 
@@ -128,7 +128,7 @@ def targets_about_mean(
     about = np.maximum(square[used] - total**2 / n, 0.0)
     if gram is None:
         return used, total / np.sqrt(n), about, None
-    constant = about <= n * (4 * EPSILON * (origin + total / n)) ** 2  # all that is left is rounding
+    constant = about <= n * (4 * EPSILON * (origin + total / n)) ** 2  # only rounding is left
     about[constant] = 0.0
     gram = gram[np.ix_(used, used)] - np.outer(total, total) / n
     gram[constant] = gram[:, constant] = 0.0

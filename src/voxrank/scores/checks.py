@@ -1,4 +1,4 @@
-"""Features and targets as users give them, checked: what scores cannot read is refused in one line."""
+"""Checks of features and targets from users. Input that scores cannot read is refused with a message of one line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from voxrank.sketches.products import EPSILON
 Sketch = TypeVar("Sketch")
 
 ROWS = 4096
-"""Samples that are looked at at a time, so that a check takes no memory to speak of."""
+"""Number of samples that are checked at a time, so that a check needs little memory."""
 LARGEST = 1e70
-"""Largest number whose fourth power can be added up; 1/LARGEST is the smallest spread."""
+"""Largest number whose fourth powers can be summed; 1/LARGEST is the smallest spread."""
 MOST_ROUNDING = 1e-3
-"""Rounding of features over their spread from which on it is remarked on."""
+"""Minimum ratio of the rounding of features to their spread for a warning."""
 REAL, LABELS = "biuf", "biufUS"
-"""Kinds of NumPy dtypes that are real numbers, and that can be labels."""
+"""Kinds of NumPy dtypes that are real numbers, and kinds that can be labels."""
 
 
 def checked_features(features: ArrayLike) -> NDArray[np.floating]:
@@ -34,7 +34,7 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
     Tensors of any device and precision, lists, frames of pandas, whole numbers and booleans are converted.
 
     Raises:
-        OptionError: another shape, sparse features, or what is not a real and finite number.
+        OptionError: another shape, sparse features, or values that are not real and finite numbers.
     """
     samples = _real(checked_array(features, "features"), "features")
     if samples.dtype not in (np.float32, np.float64):
@@ -49,10 +49,10 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
 
 
 def checked_array(values: Any, what: str) -> NDArray[Any]:
-    """Return anything that holds numbers or labels as an array.
+    """Return an array-like object of numbers or labels as an array.
 
     Raises:
-        OptionError: it is sparse, masked, ragged, or does not convert to an array.
+        OptionError: the object is sparse, masked, ragged, or does not convert to an array.
     """
     if issparse(values) or getattr(values, "layout", torch.strided) != torch.strided:
         raise OptionError(f"expected {what} as a dense array, got a sparse one; convert it, such as with toarray()")
@@ -72,7 +72,7 @@ def checked_array(values: Any, what: str) -> NDArray[Any]:
 
 
 def _host_array(tensor: torch.Tensor) -> NDArray[Any]:
-    """A tensor without its gradient, on the host, in a precision that NumPy knows."""
+    """Return a tensor as an array on the host, without gradient, in a precision that NumPy supports."""
     known = (torch.float16, torch.float32, torch.float64)
     if tensor.is_floating_point() and tensor.dtype not in known:
         tensor = tensor.float()
@@ -105,7 +105,7 @@ def _named(values: NDArray[Any]) -> str:
 
 
 def _check_size(values: NDArray[np.floating], what: str) -> None:
-    """Refuse numbers whose powers overflow. Single precision holds none."""
+    """Refuse numbers whose powers overflow. Single precision has no such numbers."""
     if values.dtype == np.float64:
         largest = float(torch.linalg.vector_norm(as_tensor(values), ord=torch.inf))
         if largest > LARGEST:
@@ -113,14 +113,17 @@ def _check_size(values: NDArray[np.floating], what: str) -> None:
 
 
 def _finite(samples: NDArray[np.floating]) -> bool:
-    """Whether all are: a sum that is finite has finite terms, and is quick; one that is not may have overflowed."""
+    """Return whether all samples are finite.
+
+    A finite sum proves it quickly. If the sum is not finite, it may have overflowed, and all samples are checked.
+    """
     return bool(as_tensor(samples).sum().isfinite()) or all(
         bool(np.isfinite(samples[i : i + ROWS]).all()) for i in range(0, len(samples), ROWS)
     )
 
 
 def as_tensor(samples: NDArray[np.floating]) -> torch.Tensor:
-    """The samples as a tensor that is only read, also where they may not be written to (a memory map)."""
+    """Return the samples as a tensor to read only, also where they are not writable (a memory map)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(samples)
@@ -151,9 +154,9 @@ def checked_labels(labels: ArrayLike, n: int, what: str = "targets") -> NDArray[
     """Return labels (n,) that are numbers or text.
 
     Args:
-        labels: one for each sample.
+        labels: one label for each sample.
         n: number of samples.
-        what: they are called in messages.
+        what: name of the labels in messages.
 
     Raises:
         OptionError: another shape, missing labels, numbers among text, or other objects.
@@ -191,7 +194,7 @@ def _wrong_shape(what: str, n: int, values: NDArray[Any]) -> OptionError:
 
 
 def check_same_labels(known: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Refuse text among labels that are numbers so far, and the reverse.
+    """Refuse labels of another kind (text or numbers) than before.
 
     Raises:
         OptionError: the labels are of two kinds.
@@ -205,14 +208,14 @@ def check_same_dim(known: int, dim: int) -> None:
     """Refuse features of another dimension than before.
 
     Raises:
-        OptionError: they have one.
+        OptionError: the dimensions differ.
     """
     if dim != known:
         raise OptionError(f"expected features of {known} numbers as before, got {dim}")
 
 
 def missing_source(name: str) -> OptionError:
-    """What to say where a distance has no source data."""
+    """Return the error of a distance without source data."""
     return OptionError(f"{name} compares source and target data, and there are no source data; name them with --source")
 
 
@@ -220,23 +223,23 @@ def check_same_kind(*, mine: bool, theirs: bool) -> None:
     """Refuse to merge a score of values with one of classes.
 
     Raises:
-        OptionError: one is a regression and the other not.
+        OptionError: only one of the two scores is a regression.
     """
     if mine != theirs:
         raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
 
 
 def fitted(name: str, moments: Moments | None, classes: NDArray[Any] | None) -> Moments:
-    """Return what a score has seen, refused where that ranks nothing.
+    """Return the moments that a score has seen, and refuse moments that do not allow a score.
 
     Args:
-        name: of the score.
-        moments: what it has seen; None for nothing.
+        name: name of the score.
+        moments: moments of the samples seen; None without samples.
         classes: the class ids seen; None for values.
 
     Raises:
-        OptionError: nothing was fitted, the labels hold a single class, the values are all the same, or the features
-            differ by too little to be squared.
+        OptionError: nothing was fitted, the labels hold a single class, all values are equal, or the spread of the
+            features is too small to be squared.
     """
     if moments is None:
         raise OptionError(f"{name} has seen no samples; call fit(features, targets) first")
@@ -251,11 +254,11 @@ def fitted(name: str, moments: Moments | None, classes: NDArray[Any] | None) -> 
 
 
 def rounding_remark(moments: Moments, precision: float) -> str | None:
-    """Say that features lie so far from 0 that their own rounding hides how they differ; None where it does not.
+    """Return a warning where features lie so far from 0 that rounding hides their differences; otherwise None.
 
     Args:
-        moments: of the features.
-        precision: the relative rounding of the features as they were given.
+        moments: moments of the features.
+        precision: relative rounding of the input features.
     """
     spread = float(np.sqrt(moments.products.scatter_diagonal.sum() / max(moments.n, 1)))
     far = float(np.linalg.norm(moments.mean))
@@ -268,17 +271,17 @@ def rounding_remark(moments: Moments, precision: float) -> str | None:
 
 
 def _vary(moments: Moments) -> bool:
-    """Whether any target column has more than one value, rounding apart."""
+    """Return whether any target column has more than one value, up to rounding."""
     mean = moments.target_total / moments.n
     about = moments.square - moments.n * mean**2
     return bool((about > moments.n * (4 * EPSILON * (moments.target_origin + mean)) ** 2).any())
 
 
 def finite(name: str, value: float) -> float:
-    """Return a score that is a number.
+    """Return a score, and refuse one that is not finite.
 
     Raises:
-        OptionError: it is infinite or NaN.
+        OptionError: the score is infinite or NaN.
     """
     if not np.isfinite(value):
         raise OptionError(f"{name} gives no finite number for these features; rescale them, or leave out constant ones")

@@ -1,15 +1,15 @@
 """A score with its uncertainty, from block sketches, without a second pass.
 
-The infinitesimal jackknife: give block b the weight w_b, and let U_b = ∂score/∂w_b at w = 1. To first order, a
-resample of the blocks with multiplicities w scores
+The method is the infinitesimal jackknife. Give block b the weight w_b, and let U_b = ∂score/∂w_b at w = 1. To first
+order, a resample of the blocks with multiplicities w has the score
 
-    score + Σ_b (w_b − 1)(U_b − Ū),
+    score + Σ_b (w_b − 1)(U_b − Ū).
 
-so that the variance over resamples is B/(B−1) · Σ_b (U_b − Ū)², and any number of resamples costs one small
-matrix product. Scores of several candidates on the same blocks are resampled together (paired).
+The variance over resamples is B/(B−1) · Σ_b (U_b − Ū)², and any number of resamples costs one small matrix product.
+Scores of several candidates on the same blocks are resampled together (paired).
 
-A score that bends much is better served by its values with each block left out: to first order its spread is too small
-where blocks differ much, and left-out values, which err to the other side, come nearer (`Estimate.of_left_out`).
+For a strongly nonlinear score, the values with each block left out are better (`Estimate.of_left_out`). There the first
+order underestimates the spread where blocks differ much. The left-out values overestimate it, but by less.
 Sources: Efron, "Jackknife-after-bootstrap standard errors and influence functions", JRSS B 54, 1992; Efron and Stein,
 "The jackknife estimate of variance", Annals of Statistics 9, 1981.
 """
@@ -24,15 +24,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
+"""Confidence of the intervals."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and how it moves with each block's weight.
+    """A score, with its derivatives by the weight of each block.
 
     Attributes:
-        value: the score of all the data.
-        influence: (B,) ∂score/∂w_b, or its like from left-out values; empty when there are no blocks.
+        value: the score of all data.
+        influence: (B,) ∂score/∂w_b, or its counterpart from left-out values; empty without blocks.
     """
 
     value: float
@@ -40,12 +41,12 @@ class Estimate:
 
     @classmethod
     def of_left_out(cls, value: float, left_out: NDArray[np.float64]) -> Self:
-        """From the score with each block left out in turn (B,): the variance is then the jackknife's."""
+        """Build an estimate from the scores with each block left out in turn (B,); its variance is the jackknife's."""
         blocks = len(left_out)
         return cls(value, -(blocks - 1) / blocks * (left_out - left_out.mean()))
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Low and high of the two-sided interval (Student's t, B − 1 degrees); None below two blocks."""
+        """Return the ends of the two-sided interval (Student's t, B − 1 degrees); None below two blocks."""
         blocks = len(self.influence)
         if blocks < 2:
             return None
@@ -54,16 +55,16 @@ class Estimate:
 
     @property
     def standard_error(self) -> float:
-        """√(B/(B−1) · Σ_b (U_b − Ū)²)."""
+        """Standard error √(B/(B−1) · Σ_b (U_b − Ū)²)."""
         blocks = len(self.influence)
         centred = self.influence - self.influence.mean()
         return float(np.sqrt(blocks / (blocks - 1) * (centred**2).sum()))
 
 
 def resample(estimates: list[Estimate], *, n_resamples: int, seed: int) -> NDArray[np.float64] | None:
-    """Paired resamples of several scores of the same blocks.
+    """Draw paired resamples of several scores of the same blocks.
 
-    Blocks are drawn with replacement; deviations are widened by √(B/(B−1)), the small-sample correction.
+    Blocks are drawn with replacement. Deviations are multiplied by √(B/(B−1)), the small-sample correction.
 
     Returns:
         (n_resamples, len(estimates)); None below two blocks.

@@ -1,4 +1,4 @@
-"""Scores in the manner of scikit-learn: fit, partial_fit, merge, score_."""
+"""Scores with the interface of scikit-learn: fit, partial_fit, merge, score_."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 class FittedMoments:
-    """The moments of one set of features and targets, which scores are read from.
+    """A base class of scores, which accumulates the moments of one set of features and targets.
 
     Attributes:
-        higher_is_better: the direction.
+        higher_is_better: direction of the score.
         classes_: the class ids seen, sorted (classification).
     """
 
@@ -55,7 +55,7 @@ class FittedMoments:
         self._remarked = False
 
     def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
-        """Forget what was seen and take these.
+        """Fit these samples, and discard samples seen before.
 
         Args:
             features: (n, D) finite floats.
@@ -68,7 +68,7 @@ class FittedMoments:
         return self.partial_fit(features, targets)
 
     def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
-        """Add samples to those seen; classes may be new. Arguments and errors as `fit`."""
+        """Add samples, which may have new classes. The arguments and errors are those of `fit`."""
         samples = checked_features(features)
         self._take(samples, checked_targets(targets, len(samples), regression=self.regression))
         return self
@@ -90,7 +90,7 @@ class FittedMoments:
         """Add the samples that `other` saw.
 
         Raises:
-            OptionError: one is a regression and the other not, or their dimensions differ.
+            OptionError: only one of the two is a regression, or their dimensions differ.
         """
         if not isinstance(other, FittedMoments):
             raise OptionError(f"expected another score to merge with, got a {type(other).__name__}")
@@ -123,13 +123,13 @@ class FittedMoments:
         return self._spectrum
 
     def _united(self, classes: NDArray[Any]) -> NDArray[Any]:
-        """The classes seen and new ones, in sorted order."""
+        """Return the classes seen and new classes, in sorted order."""
         check_same_labels(self.classes_, classes)
         union: NDArray[Any] = np.union1d(self.classes_, classes) if len(self.classes_) else classes
         return union
 
     def _know(self, classes: NDArray[Any]) -> None:
-        """Make room for `classes`, a sorted superset of those seen."""
+        """Extend the moments to `classes`, a sorted superset of the classes seen."""
         if self._moments is not None:
             self._moments = self._aligned(classes)
         self.classes_ = classes
@@ -144,7 +144,7 @@ class FittedMoments:
             raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
 
     def _aligned(self, classes: NDArray[Any]) -> Moments:
-        """The moments with a row for each of `classes`, a superset of those known."""
+        """Return the moments with a row for each of `classes`, a superset of the classes seen."""
         seen = self._started(0, 0)
         if self.regression or len(classes) == len(self.classes_):
             return seen
@@ -157,22 +157,22 @@ class FittedMoments:
 
 
 class MomentScore(FittedMoments):
-    """A score of one set of features that is read from their moments.
+    """A score that is computed from the moments of one set of features.
 
-    Memory does not depend on how many samples are fitted, and objects fitted on parts of the data merge.
+    Memory does not depend on the number of samples, and objects fitted on parts of the data merge.
 
     Args:
         regression: targets are values, (n,) or (n, T), instead of class ids. Multi-label targets are T columns of 0 and
             1, fitted as values.
 
     Attributes:
-        higher_is_better: the direction.
+        higher_is_better: direction of the score.
         classes_: the class ids seen, sorted (classification).
     """
 
     @staticmethod
     def read(spectrum: Spectrum, /) -> Reading:
-        """The score of a spectrum, and its gradient: what a subclass gives."""
+        """Read the score of a spectrum, with its gradient. Subclasses implement it."""
         raise NotImplementedError
 
     @property
@@ -180,8 +180,8 @@ class MomentScore(FittedMoments):
         """The score.
 
         Raises:
-            OptionError: nothing was fitted, the labels hold a single class, the values do not differ, or the features
-                are too large or too small for a number to come out.
+            OptionError: nothing was fitted, the labels hold a single class, all values are equal, or the features are
+                too large or too small for a finite score.
         """
         return finite(type(self).__name__, type(self).read(self._fitted()).value)
 
@@ -191,7 +191,7 @@ class LogME(MomentScore):
 
     Args:
         regression: targets are values instead of class ids.
-        compat: "published" gives the numbers of published code, with its faults (`voxrank.scores.published`).
+        compat: "published" reproduces the numbers of published code, including its faults (`voxrank.scores.published`).
 
     Example:
         >>> import numpy as np
@@ -226,7 +226,7 @@ class LogME(MomentScore):
             return finite("LogME as published", published_logme(moments, max(empty, 0)))
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
-        """The posterior mean's prediction for features (n, D): class ids (n,), or values (n, T).
+        """Predict from features (n, D) with the posterior mean: class ids (n,), or values (n, T).
 
         Raises:
             OptionError: nothing was fitted, or the dimension differs.

@@ -1,4 +1,4 @@
-"""Score name → class in the manner of scikit-learn, of the scores of one set of features."""
+"""The classes with the interface of scikit-learn, by score name, for scores of one set of features."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Squared Fréchet distance between source and target features of one layer, as if both were normal.
+"""Squared Fréchet distance between source and target features of one layer, both approximated as normal.
 
     F² = ‖μ_s − μ_t‖² + tr(Σ_s + Σ_t − 2(Σ_s^½ Σ_t Σ_s^½)^½).
 
-Lower is better. From the moments alone; two eigendecompositions.
+Lower is better. The score reads the moments alone, and costs two eigendecompositions.
 
 Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule …", arXiv 1706.08500.
 """
@@ -36,7 +36,7 @@ class FrechetDistance:
         self._moments: list[Moments | None] = [None, None]
 
     def fit(self, source: ArrayLike, target: ArrayLike) -> Self:
-        """Forget what was seen and take these: (n, D) and (m, D).
+        """Fit source (n, D) and target (m, D), and discard samples seen before.
 
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
@@ -46,7 +46,7 @@ class FrechetDistance:
         return self.partial_fit(*both)
 
     def partial_fit(self, source: ArrayLike | None = None, target: ArrayLike | None = None) -> Self:
-        """Add samples of either set. Errors as `fit`."""
+        """Add samples of either set. The errors are those of `fit`."""
         for side, features in enumerate((source, target)):
             if features is not None:
                 samples = checked_features(features)
@@ -66,7 +66,7 @@ class FrechetDistance:
 
     @property
     def score_(self) -> float:
-        """F².
+        """The squared distance F².
 
         Raises:
             OptionError: source or target samples are missing.
@@ -85,12 +85,12 @@ class FrechetDistance:
 
 
 def frechet_squared(source: Moments, target: Moments) -> float:
-    """F² of two sets of moments."""
+    """Compute F² of two sets of moments."""
     return _from(source)(target)
 
 
 def estimate_frechet(view: LayerView) -> Estimate:
-    """F² of source and target, with each block of the target left out in turn.
+    """Estimate F² of source and target, with each block of the target left out in turn.
 
     Raises:
         OptionError: the source is missing.
@@ -110,7 +110,7 @@ def estimate_frechet(view: LayerView) -> Estimate:
 
 
 def _from(source: Moments) -> Callable[[Moments], float]:
-    """F² from a source to any target: the source is decomposed once."""
+    """Return a function of a target that computes F² from this source, which is decomposed once."""
     cov_s = _covariance(source)
     values, vectors = np.linalg.eigh(cov_s)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
@@ -120,7 +120,7 @@ def _from(source: Moments) -> Callable[[Moments], float]:
         shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
         gap = source.centre - target.centre + (source.total / source.n - target.total / target.n)
         apart = gap @ gap + np.trace(cov_s) + np.trace(cov_t) - 2 * shared
-        return max(float(apart), 0.0)  # rounding alone takes it below
+        return max(float(apart), 0.0)  # negative by rounding only
 
     return squared
 

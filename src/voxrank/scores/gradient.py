@@ -1,16 +1,16 @@
-"""How a score moves with the moments that it reads, and with it how it moves with each block of the data.
+"""Gradients of scores by the moments, and the influence of each block of the data.
 
-A score S that is a smooth function of the moments M has, since moments add up, the derivative with respect to the
-weight of block b
+Let a score S be a smooth function of the moments M. Moments are additive. Therefore the derivative of S by the weight
+of block b is an inner product with the moments of the block,
 
-    U_b = ⟨∂S/∂M, M_b⟩,
+    U_b = ⟨∂S/∂M, M_b⟩.
 
-one inner product with the block's own moments. The gradient is found once, so that the uncertainty of a score costs
-about one (D, D) product and no further decomposition.
+The gradient is computed once, so that the uncertainty of a score costs about one (D, D) product and no further
+decomposition.
 
-The moments may be taken about any fixed centre. They are taken about the mean of all samples, beside which no digits
-are lost. Where a score reads the scatter about the mean, that the mean moves with the weights does not matter: Σ(f − μ)
-= 0, so that the scatter does not change with μ to first order.
+The moments may be taken about any fixed centre. The mean of all samples is used, which loses no digits. The mean itself
+depends on the weights. This does not matter where a score reads the scatter about the mean: Σ(f − μ) = 0, so that the
+scatter does not change with μ to first order.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from voxrank.sketches.blocks import PackedMoments, fold
 from voxrank.sketches.products import Array
 
 LeftOut = Callable[[Centred], float]
-"""A score's value from the data less a block."""
+"""Function that computes a score from the data without a block."""
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """∂S/∂M, with M the sums of samples less a centre, g = f − c. Parts that S does not depend on are None, or 0.
+    """The gradient ∂S/∂M, where M are sums of samples about a centre, g = f − c.
+
+    Parts that S does not depend on are None, or 0.
 
     Attributes:
-        n: ∂S/∂n.
-        total: (D,) by Σg.
-        gram: (D, D) by Σg gᵀ, symmetric.
-        cross: (T, D) by Σy gᵀ.
-        target_total: (T,) by Σy.
-        square: (T,) by Σy².
+        n: derivative by n.
+        total: (D,) derivative by Σg.
+        gram: (D, D) derivative by Σg gᵀ, symmetric.
+        cross: (T, D) derivative by Σy gᵀ.
+        target_total: (T,) derivative by Σy.
+        square: (T,) derivative by Σy².
         centre: (D,) c; None for 0.
     """
 
@@ -52,7 +54,7 @@ class Gradient:
     centre: Array | None = None
 
     def along(self, block: PackedMoments) -> float:
-        """⟨∂S/∂M, M_b⟩."""
+        """Return the influence ⟨∂S/∂M, M_b⟩ of a block."""
         offset = block.mean if self.centre is None else block.mean - self.centre
         change = self.n * block.n
         if self.total is not None:
@@ -74,16 +76,16 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Reading:
-    """A score read off a spectrum, and how its influence by the blocks is found.
+    """A score of a spectrum, with the means to compute its influence by block.
 
-    Without `gradient` and `left_out` the score is read again without each block, at the price of an eigendecomposition
-    each.
+    Without `gradient` and `left_out`, the score is computed again without each block, which costs an eigendecomposition
+    for each block.
 
     Attributes:
         value: the score.
-        gradient: finds how it moves with the moments.
-        left_out: finds its value from the data less a block.
-        unridged: whether `left_out` inverts the scatter as it is, so that its rank must stay.
+        gradient: function that computes the gradient by the moments.
+        left_out: function that computes the score from the data without a block.
+        unridged: whether `left_out` inverts the scatter without a ridge, so that its rank must not change.
     """
 
     value: float
@@ -93,5 +95,5 @@ class Reading:
 
 
 def influence(gradient: Gradient, blocks: Iterable[PackedMoments]) -> Array:
-    """U_b of every block: (B,)."""
+    """Return U_b of every block: (B,)."""
     return np.array([gradient.along(block) for block in blocks])

@@ -1,15 +1,15 @@
 """Scores that predict each sampled frame from others: nearest neighbours, nearest class mean, leave-one-out ridge.
 
-The first two leave out the whole block (of speakers, or of utterances) that a sample belongs to, so that no frame is
-predicted from another of the same utterance. All three predict the frames of a bounded `Sample`; the value is the
-share that is predicted rightly or, for values, R² = 1 − Σ(y − ŷ)²/Σ(y − ȳ)². Higher is better.
+The first two hold out the whole block (of speakers, or of utterances) that a sample belongs to, so that no frame is
+predicted from another frame of the same utterance. All three predict the frames of a bounded `Sample`. The value is the
+share of correct predictions or, for values, R² = 1 − Σ(y − ŷ)²/Σ(y − ȳ)². Higher is better.
 
     kNN   majority of the 5 nearest samples of other blocks, by cosine about the mean; values: their mean
     NCM   nearest mean of a class over all frames of other blocks (from the moments, exactly)
     LOO   ridge regression at the t that is best by generalised cross-validation, fitted on every frame but this one:
           ŷ₋ᵢ = yᵢ − (yᵢ − ŷᵢ)/(1 − hᵢ),  hᵢ = 1/n + Σ_j (v_jᵀ(fᵢ − μ))²/(λ_j + t)
 
-Influence is to first order that of the sampled frames themselves, their predictors held fixed.
+The influence is, to first order, that of the sampled frames themselves, with fixed predictors.
 
 Sources: Cover and Hart, 1967; Allen's PRESS, Technometrics 16, 1974; arXiv 2503.18528 (kNN as the steadiest score).
 """
@@ -31,12 +31,13 @@ from voxrank.scores.view import LayerView, SampledFrames
 from voxrank.sketches.products import Array
 
 NEIGHBOURS = 5
+"""Number of nearest neighbours."""
 ROWS = 512
-"""Samples whose distances to all others are in memory at once."""
+"""Number of samples whose distances to all others are in memory at the same time."""
 
 
 def estimate_knn(view: LayerView) -> Estimate:
-    """Nearest neighbours, held out by block."""
+    """Estimate the accuracy (R² for values) of nearest neighbours, held out by block."""
     frames = view.sampled
     mean = view.moments.total.mean
     x = frames.features - mean
@@ -54,13 +55,13 @@ def estimate_knn(view: LayerView) -> Estimate:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is left out of the class means for some frames.
+    """A part of the data that is held out of the class means for some frames.
 
     Attributes:
-        frames: (m,) which of the sampled frames.
-        classes: (k,) numbers of the classes that have samples in it.
-        sums: (k, D) their sums, less the mean of all samples.
-        counts: (k,) their samples.
+        frames: (m,) mask of the sampled frames.
+        classes: (k,) numbers of the classes that have samples in the part.
+        sums: (k, D) sums of these samples about the mean of all samples.
+        counts: (k,) number of these samples.
     """
 
     frames: NDArray[np.bool_]
@@ -70,11 +71,11 @@ class HeldOut:
 
 
 def estimate_ncm(view: LayerView, held_out: Iterable[HeldOut] | None = None) -> Estimate:
-    """Nearest class mean, held out by block.
+    """Estimate the accuracy of the nearest class mean, held out by block.
 
     Args:
-        view: the layer.
-        held_out: what to leave out instead of blocks.
+        view: the sketches of the layer.
+        held_out: parts to hold out instead of blocks.
 
     Raises:
         OptionError: the targets are values.
@@ -92,7 +93,7 @@ def estimate_ncm(view: LayerView, held_out: Iterable[HeldOut] | None = None) -> 
 
 
 def _held_out_blocks(view: LayerView) -> Iterator[HeldOut]:
-    """The blocks; none where there is one only, since nothing would be left."""
+    """Yield the blocks; none where there is a single block, because no data would be left."""
     blocks = view.moments.blocks if len(view.moments.blocks) > 1 else {}
     mean = view.moments.total.mean
     for number, block in blocks.items():
@@ -101,14 +102,14 @@ def _held_out_blocks(view: LayerView) -> Iterator[HeldOut]:
 
 
 def _closeness(features: Array, sums: Array, counts: Array) -> Array:
-    """2 xᵀμ_c − ‖μ_c‖² of features x (m, D) and the means μ_c of classes (k,): (m, k).
+    """Return 2 xᵀμ_c − ‖μ_c‖² of features x (m, D) and the means μ_c of classes (k,): (m, k).
 
     It is greatest for the nearest mean, and −∞ for a class without samples.
 
     Args:
-        features: (m, D) less the mean of all samples.
-        sums: (k, D) those of each class's samples less that mean.
-        counts: (k,) samples in each class.
+        features: (m, D) features about the mean of all samples.
+        sums: (k, D) sums of each class's samples about that mean.
+        counts: (k,) number of samples in each class.
     """
     means = sums / np.maximum(counts, 1)[:, None]
     closeness: Array = 2 * features @ means.T - (means**2).sum(axis=1)
@@ -117,7 +118,7 @@ def _closeness(features: Array, sums: Array, counts: Array) -> Array:
 
 
 def estimate_loo(view: LayerView) -> Estimate:
-    """Ridge regression, each sampled frame left out in turn."""
+    """Estimate the leave-one-out accuracy (R² for values) of ridge regression on the sampled frames."""
     frames, s = view.sampled, view.spectrum
     mean = np.zeros(len(s.used))
     mean[s.used] = s.target_mean
@@ -135,18 +136,18 @@ def estimate_loo(view: LayerView) -> Estimate:
 
 
 def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """The k nearest of each of m samples, nearest first, and whether they may predict it.
+    """Return the k nearest neighbours of each of m samples, nearest first, with a mask of valid neighbours.
 
-    Samples of one block may not predict each other; where there is one block only, a sample may not predict itself.
-    Of equally near ones the first counts.
+    Samples of one block may not predict each other; where there is a single block, a sample may not predict itself.
+    Of equally near samples, the first is chosen.
 
     Args:
-        x: (m, D) of length 1.
-        blocks: (m,)
-        k: at most m − 1.
+        x: (m, D) samples of length 1.
+        blocks: (m,) block of each sample.
+        k: number of neighbours, at most m − 1.
 
     Returns:
-        (m, k) places, and (m, k).
+        (m, k) places, and (m, k) whether each may predict the sample.
     """
     own = blocks if len(np.unique(blocks)) > 1 else np.arange(len(blocks))
     nearest, near = np.empty((len(x), k), dtype=np.intp), np.empty((len(x), k), dtype=bool)
@@ -157,7 +158,7 @@ def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np
         distance = -(x[rows] @ x.T)
         distance[own[rows, None] == own[None, :]] = np.inf
         values, places = torch.topk(torch.from_numpy(distance), k + 1, dim=1, largest=False)
-        tied = (values[:, k - 1] == values[:, k]).numpy()  # which of them counts is left to chance
+        tied = (values[:, k - 1] == values[:, k]).numpy()  # topk chooses among them arbitrarily
         chosen = np.sort(places[:, :k].numpy(), axis=1)
         chosen[tied] = np.argsort(distance[tied], axis=1, kind="stable")[:, :k]
         found = np.take_along_axis(distance, chosen, axis=1)
@@ -168,22 +169,22 @@ def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np
 
 
 def _judged_classes(view: LayerView, frames: SampledFrames, votes: Array) -> Estimate:
-    """The share of the samples whose class has the most votes (m, T), and its influence."""
+    """Return the share of the samples whose class has the most votes (m, T), with its influence."""
     wrong = (votes.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
     return _judged(view, frames, wrong, np.ones(len(wrong)))
 
 
 def _judged_values(view: LayerView, frames: SampledFrames, errors: Array) -> Estimate:
-    """R² of predictions with these errors (m, T), and its influence."""
+    """Return R² of predictions with these errors (m, T), with its influence."""
     mean = frames.targets.mean(axis=0)
     possible = ((frames.targets - mean) ** 2).sum(axis=1)
-    if possible.sum() <= len(possible) * ((4 * EPSILON * mean) ** 2).sum():  # the same value in all of the sample
+    if possible.sum() <= len(possible) * ((4 * EPSILON * mean) ** 2).sum():  # all sampled values are equal
         return Estimate(0.0, np.zeros(len(view.moments.blocks)))
     return _judged(view, frames, (errors**2).sum(axis=1), possible)
 
 
 def _judged(view: LayerView, frames: SampledFrames, wrong: Array, possible: Array) -> Estimate:
-    """1 − Σ errors/Σ possible errors (m,), and its influence."""
+    """Return 1 − Σ errors/Σ possible errors (m,), with its influence."""
     total = max(float(possible.sum()), np.finfo(np.float64).tiny)
     ratio = float(wrong.sum()) / total
     share = [float((wrong - ratio * possible)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)]

@@ -1,14 +1,14 @@
-"""Shrinkage H-score: how far the class means lie apart, measured by the spread of the samples.
+"""Shrinkage H-score: the distance between the class means, relative to the spread of the samples.
 
     H = tr(Σ_α⁻¹ (1 − α) Σ_z),   Σ_α = (1 − α) Σ + α (tr Σ/D) I,
 
-with Σ = S/n the covariance of the samples, Σ_z that of what the targets explain of them (of the class means), and α
-the intensity of Ledoit and Wolf,
+Here Σ = S/n is the covariance of the samples, and Σ_z the covariance of their part that the targets explain (of the
+class means). α is the intensity of Ledoit and Wolf,
 
     α = (n Q − tr S²)/(n (tr S² − (tr S)²/D)) within [0, 1],   Q = Σ‖f − μ‖⁴.
 
-It lies between 0 and the number of classes less one. Higher is better. Reads the moments; costs nothing beyond their
-eigendecomposition.
+The score lies between 0 and the number of classes less one. Higher is better. It reads the moments, and costs nothing
+beyond their eigendecomposition.
 
 Sources: Bao et al., "An Information-Theoretic Approach to Transferability in Task Transfer Learning", ICIP 2019;
 Ibrahim et al., "Newer is not always better", arXiv 2110.06893; Ledoit and Wolf, J. Multivariate Analysis 88, 2004.
@@ -24,15 +24,15 @@ from voxrank.scores.spectrum import Spectrum
 
 
 def shrinkage(x: Centred) -> float:
-    """Ledoit and Wolf's α, from 0 to 1."""
-    spread = x.squares - x.trace**2 / x.dim  # by how much tr S² exceeds that of a round S with the same trace
+    """Return the shrinkage intensity α of Ledoit and Wolf, from 0 to 1."""
+    spread = x.squares - x.trace**2 / x.dim  # tr S² less that of an isotropic S with the same trace
     if spread <= 0:
         return 0.0
     return float(np.clip((x.n * x.quartic - x.squares) / (x.n * spread), 0.0, 1.0))
 
 
 def hscore(x: Centred) -> float:
-    """The score."""
+    """Compute the H-score."""
     alpha = shrinkage(x)
     if alpha == 1 or not x.rank:
         return 0.0
@@ -40,5 +40,5 @@ def hscore(x: Centred) -> float:
 
 
 def read_hscore(s: Spectrum) -> Reading:
-    """The score of a spectrum, and of what is left without a block."""
+    """Read the H-score from a spectrum, with the function for the data without a block."""
     return Reading(hscore(s), left_out=hscore)

@@ -11,19 +11,22 @@ Its log evidence, with A = αI + βFᵀF and m = βA⁻¹Fᵀy, is
 maximised over α and β. The score is the mean of L/n over the target columns. All of it follows from the moments
 n, Σf, FᵀF, Fᵀy, Σy, yᵀy (`voxrank.sketches.moments`).
 
-How it is maximised here. Put t = α/β. For a given t the best β is n/E(t), which leaves a function of t alone,
+The maximisation works as follows. Put t = α/β. For a given t the best β is n/E(t), which leaves a function of t alone,
 
     L(t) = −n/2·ln(2πE(t)/n) − n/2 − ½·Σᵢ ln(1 + λᵢ/t) − ½·ln(1 + ζ(t)).
 
-In the terms of `Spectrum` (λ, c, z of the scatter about the mean, k = Σy/√n, r₀ what no direction reaches of y − ȳ)
+In the terms of `Spectrum` (λ, c, z of the scatter about the mean, k = Σy/√n, r₀ the part of y − ȳ that no direction
+reaches),
 
-    E(t) = r₀ + Σᵢ cᵢ²/λᵢ·t/(t + λᵢ) + (k − γ(t))²/(1 + ζ(t)),   γ(t) = Σᵢ cᵢzᵢ/(t + λᵢ),   ζ(t) = Σᵢ zᵢ²/(t + λᵢ):
+    E(t) = r₀ + Σᵢ cᵢ²/λᵢ·t/(t + λᵢ) + (k − γ(t))²/(1 + ζ(t)),   γ(t) = Σᵢ cᵢzᵢ/(t + λᵢ),   ζ(t) = Σᵢ zᵢ²/(t + λᵢ).
 
-the residual of the centred problem, and the price of a mean that is not free. Every term is positive, so no digits
-cancel however far the samples lie from the origin. The global maximum is found on a grid of ln t shared by all
-targets, then by bisection of the derivative and, near the root, by its chord. Compared with the fixed-point iteration
-on α and β this neither stops early nor depends on where it starts, needs no added constant in a denominator, and is
-exact for n < D: the D − k directions without data contribute nothing.
+The first two terms are the residual of the centred problem; the last term is the cost of a mean that is not free. Every
+term is positive, so that no digits cancel however far the samples lie from the origin.
+
+The global maximum is found on a grid of ln t that all targets share, then by bisection of the derivative and, near the
+root, by its chord. Unlike the fixed-point iteration on α and β, this method does not stop early, does not depend on its
+start, and needs no added constant in a denominator. It is exact for n < D: the D − k directions without data contribute
+nothing.
 
 Sources: You et al., "LogME: Practical Assessment of Pre-trained Models for Transfer Learning", ICML 2021,
 arXiv 2102.11005; MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
@@ -41,17 +44,17 @@ from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
 LOG_LOW, LOG_HIGH = np.log(1e-16), np.log(1e10)
-"""Where L(t) is first looked at: ln of t over the largest eigenvalue."""
+"""Range of the grid of ln t, relative to the largest eigenvalue of the scatter, or of FᵀF at the upper end."""
 LOG_STEP = 0.5
-"""Between two neighbours of these, at most."""
+"""Maximum step of the grid, in ln t."""
 BISECTIONS = 8
-"""Halvings of the bracket around the maximum, before chords of the derivative."""
+"""Number of bisections of the bracket around the maximum, before chords of the derivative."""
 CHORDS = 2
-"""Chords whose root is looked at; that of the next one is within about 1e-12 of the maximum, in ln t."""
+"""Number of chords that shrink the bracket; the root of the next chord is within about 1e-12 of the maximum in ln t."""
 RESIDUAL_FLOOR = 1e-12
-"""Smallest residual kept, over yᵀy: the evidence of a target that the samples fit exactly has no upper bound."""
+"""Minimum residual relative to yᵀy. The evidence of a target that the samples fit exactly has no upper bound."""
 MOST_CONSTANT = 1e3
-"""Largest part of yᵀy by the mean that counts there, over that by the variation, which large values would hide."""
+"""Maximum ratio of the constant part of yᵀy to its variation in this minimum. Large values would hide the variation."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ class Evidence:
     """The maximised evidence of every target column.
 
     Attributes:
-        spectrum: what it was found from.
+        spectrum: the spectrum of the samples.
         per_target: (T,) L/n.
-        ratio: (T,) t = α/β at the maximum; inf where the samples say nothing of the target.
+        ratio: (T,) t = α/β at the maximum; inf where the samples have no information on the target.
         residual: (T,) E(t); β is n/E.
     """
 
@@ -72,12 +75,12 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        """Mean over the target columns."""
+        """Mean evidence over the target columns."""
         return float(self.per_target.mean())
 
     @property
     def weights(self) -> Array:
-        """(T, D) posterior mean m of each column's w."""
+        """Posterior mean m of each column's w: (T, D)."""
         s, kappa = self.spectrum, self._kappa
         gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
         rotated = kappa * (s.cross + np.outer((s.weight - gamma) / (1 + zeta), s.offset))
@@ -86,7 +89,7 @@ class Evidence:
 
     @property
     def at_mean(self) -> Array:
-        """(T,) mᵀμ, what each column's w predicts for the mean sample."""
+        """Prediction mᵀμ of each column for the mean sample: (T,)."""
         s, kappa = self.spectrum, self._kappa
         gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
         prediction: Array = (gamma + s.weight * zeta) / (1 + zeta) / np.sqrt(s.n)
@@ -97,12 +100,12 @@ class Evidence:
         return _kappa(self.spectrum, self.ratio)
 
     def gradient(self) -> Gradient:
-        """∂score/∂M, α and β held at their maximum, where they do not matter to first order."""
+        """Return ∂score/∂M with fixed α and β, whose changes at the maximum have no effect to first order."""
         s, kappa, m, at_mean = self.spectrum, self._kappa, self.weights, self.at_mean
         n, n_targets = s.n, len(self.per_target)
         beta, zeta = n / self.residual, kappa @ s.offset**2
         left = 1 / (1 + zeta)
-        shared = (kappa * s.offset * np.sqrt(left)[:, None]) @ s.vectors.T  # (T, D): (FᵀF + t)⁻¹ lacks its squares
+        shared = (kappa * s.offset * np.sqrt(left)[:, None]) @ s.vectors.T  # (T, D), subtracted from the inverse below
         inverse = (s.vectors * kappa.sum(axis=0)) @ s.vectors.T - shared.T @ shared
         inverse_mean = s.vectors @ ((left @ kappa) * s.offset) / np.sqrt(n)  # (D,) Σ (FᵀF + t)⁻¹μ
         share = 1 / (n * n_targets)
@@ -133,18 +136,18 @@ def maximise_evidence(spectrum: Spectrum) -> Evidence:
 
 
 def read_logme(spectrum: Spectrum) -> Reading:
-    """The score of a spectrum and its gradient."""
+    """Read LogME and its gradient from a spectrum."""
     evidence = maximise_evidence(spectrum)
     return Reading(evidence.score, evidence.gradient)
 
 
 def _kappa(s: Spectrum, ratio: Array) -> Array:
-    """1/(t + λ) for each target's t: (T, D)."""
+    """Return 1/(t + λ) for each target's t: (T, D)."""
     return np.asarray(1 / (ratio[:, None] + s.eigenvalues))
 
 
 def _unreached(s: Spectrum) -> Array:
-    """r₀, kept above the floor."""
+    """Return r₀, at least the floor."""
     constant = s.weight**2
     if s.target_gram is not None:
         constant = np.where(s.square > 0, np.minimum(constant, MOST_CONSTANT * s.square), constant)
@@ -152,7 +155,7 @@ def _unreached(s: Spectrum) -> Array:
 
 
 def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array]:
-    """E(t) and Σ ln(1 + λ/t) + ln(1 + ζ), for each target at its t."""
+    """Return E(t) and Σ ln(1 + λ/t) + ln(1 + ζ), for each target at its t."""
     finite = np.minimum(ratio, np.finfo(np.float64).max)
     kappa = _kappa(s, finite)
     t = finite[:, None]
@@ -162,7 +165,7 @@ def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array]:
 
 
 def _slope(s: Spectrum) -> Callable[[Array], Array]:
-    """dL/d(ln t)·2 as a function of t: (T,) to (T,). What does not depend on t is computed once."""
+    """Return dL/d(ln t)·2 as a function of t, (T,) to (T,). Terms that do not depend on t are computed once."""
     cross_offset, offset_squared, cross_squared, unreached = s.cross * s.offset, s.offset**2, s.cross**2, _unreached(s)
 
     def over_dims(by_target: Array, weights: Array) -> Array:
@@ -184,9 +187,9 @@ def _slope(s: Spectrum) -> Callable[[Array], Array]:
 
 
 def _grid(s: Spectrum) -> Array:
-    """The t at which L(t) is first looked at; none where the samples are all 0.
+    """Return the grid of t on which L(t) is evaluated first; empty where all samples are 0.
 
-    It begins below the eigenvalues of the scatter, however large the mean is, and ends above that of FᵀF.
+    The grid begins below the eigenvalues of the scatter, however large the mean is, and ends above those of FᵀF.
     """
     offset = float(s.offset @ s.offset)
     least, most = s.eigenvalues[-1] or offset, max(s.eigenvalues[-1], offset)
@@ -197,7 +200,7 @@ def _grid(s: Spectrum) -> Array:
 
 
 def _best_ratio(s: Spectrum) -> Array:
-    """The argmax over t of L(t), for each target: (T,), inf where no t beats the empty model."""
+    """Return the t that maximises L(t) for each target: (T,), inf where no t is better than the empty model."""
     grid = _grid(s)
     if not len(grid):
         return np.full(len(s.cross), np.inf)
@@ -222,7 +225,7 @@ def _best_ratio(s: Spectrum) -> Array:
 
 
 def _root(low: Array, high: Array, at_low: Array, at_high: Array) -> Array:
-    """Where the chord of a falling function is 0; the end that is nearer to it where there is no change of sign."""
+    """Return the root of the chord of a falling function; without a change of sign, the end nearer to the root."""
     crosses = (at_low > 0) & (at_high <= 0)
     share = np.divide(at_low, at_low - at_high, out=np.where(at_low > 0, 1.0, 0.0), where=crosses)
     root: Array = low + share * (high - low)

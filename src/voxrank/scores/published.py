@@ -1,10 +1,13 @@
-"""LogME's numbers as published code gives them, faults and all, for comparison with older tables.
+"""LogME as in published code, including its faults, for comparison with older tables.
 
-The fixed-point iteration on α and β from 1, at most 11 rounds or until their ratio moves by less than 0.1 %, with 10⁻⁵
-added to both denominators; the evidence keeps D/2·ln α beside only min(n, D) eigenvalues; and every class id up to the
-largest counts as a class. So it depends on the features' unit, rewards n < D, and is inflated by ids without samples.
+- The fixed-point iteration on α and β starts at 1. It takes at most 11 rounds, or stops when their ratio moves by less
+  than 0.1 %. 10⁻⁵ is added to both denominators.
+- The evidence keeps D/2·ln α beside only min(n, D) eigenvalues.
+- Every class id up to the largest counts as a class.
 
-Source: the algorithm of You et al., arXiv 2102.11005, as in the authors' code (written again here).
+Therefore the score depends on the unit of the features, rewards n < D, and is inflated by ids without samples.
+
+Source: the algorithm of You et al., arXiv 2102.11005, as in the authors' code (reimplemented here).
 """
 
 from __future__ import annotations
@@ -16,21 +19,24 @@ from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
 ROUNDS = 11
+"""Maximum number of rounds."""
 TOLERANCE = 1e-3
+"""Relative change of α/β at which the iteration stops."""
 ADDED = 1e-5
+"""Constant that is added to denominators."""
 LEAST_SINGULAR = 1e-10
-"""Singular values up to this one are dropped, where n exceeds D. They are square roots of those of FᵀF."""
+"""Threshold of singular values where n exceeds D. They are the square roots of the singular values of FᵀF."""
 
 
 def published_logme(moments: Moments, empty_classes: int = 0) -> float:
-    """The published score of moments.
+    """Compute the published score from moments.
 
-    Where n exceeds D, published code decomposes FᵀF. Columns that depend on each other then have singular values of
-    about 10⁻⁸ of the largest instead of 0, by rounding, and are mostly kept: so they are here.
+    Where n exceeds D, published code decomposes FᵀF. Linearly dependent columns then have singular values of about 10⁻⁸
+    of the largest instead of 0, by rounding, and are mostly kept. This function keeps them, too.
 
     Args:
-        moments: of the samples.
-        empty_classes: class ids below the largest that no sample has.
+        moments: moments of the samples.
+        empty_classes: number of class ids below the largest that no sample has.
     """
     n, dim = moments.n, moments.dim
     raw = moments.about(np.zeros(dim)).targets_about(None)
@@ -48,7 +54,7 @@ def _evidence(x2: Array, rest: float, sigma: Array, n: float, dim: int) -> float
     alpha = beta = 1.0
     length = error = 0.0
     for _ in range(ROUNDS):
-        ratio = np.float64(alpha / beta)  # which may be divided by where it is 0
+        ratio = np.float64(alpha / beta)  # a NumPy scalar, because it may be a divisor when it is 0
         gamma = float((sigma / (sigma + ratio)).sum())
         length = float((sigma * x2 / (ratio + sigma) ** 2).sum())
         error = float((x2 / (1 + sigma / ratio) ** 2).sum()) + rest

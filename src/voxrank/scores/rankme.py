@@ -1,9 +1,9 @@
-"""RankMe: the number of directions that the samples really use. It reads no labels.
+"""RankMe: the effective number of directions that the samples use. It reads no labels.
 
     RankMe = exp(−Σ p_i ln p_i),   p_i = σ_i/Σσ,   σ_i² = λ_i the eigenvalues of the scatter about the mean.
 
-From 1 to D; higher is taken for better, which holds among models trained alike and need not between families. Reads
-the moments; costs nothing beyond their eigendecomposition.
+RankMe lies between 1 and D. Higher counts as better, which holds among models of the same training, but not necessarily
+between families. It reads the moments, and costs nothing beyond their eigendecomposition.
 
 Source: Garrido et al., "RankMe", arXiv 2210.02885 (which does not centre: hidden states of speech models have one
 constant direction that would outweigh the others).
@@ -18,7 +18,7 @@ from voxrank.scores.spectrum import Spectrum
 
 
 def read_rankme(s: Spectrum) -> Reading:
-    """The score of a spectrum and its gradient."""
+    """Read RankMe and its gradient from a spectrum."""
     if not s.rank:
         return Reading(1.0, Gradient)
     sigma = np.sqrt(s.eigenvalues[s.eigenvalues > 0])

@@ -1,4 +1,4 @@
-"""Score name → score."""
+"""The registry of scores, by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from voxrank.scores.tsne import estimate_tsne
 from voxrank.scores.view import LayerView, Read
 
 CLASSES: tuple[Task, ...] = ("classification", *TIMED)
-"""Tasks whose targets are one class of several."""
+"""Tasks in which each target is a single class."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Score:
     """A score that ranks layers.
 
     Attributes:
-        name: as the user asks for it.
-        title: as tables show it.
-        higher_is_better: the direction.
-        estimate: a layer's sketches → value and influence.
-        sampled: whether it reads a sample of frames besides the moments.
-        tasks: what it can score.
-        needs_source: whether it compares with source data.
-        projected: whether it reads projections.
-        package: that it needs beside voxrank's own dependencies; empty for none.
-        read: how it reads the moments, where it reads nothing else.
+        name: name of the score, for `--score`.
+        title: title of the score in tables.
+        higher_is_better: direction of the score.
+        estimate: function of a layer's sketches that returns value and influence.
+        sampled: whether the score reads a sample of frames besides the moments.
+        tasks: tasks that the score supports.
+        needs_source: whether the score compares the data with source data.
+        projected: whether the score reads projections.
+        package: optional package that the score needs; empty for none.
+        read: function that reads the score from the moments, where the score needs nothing else.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Score:
 def of_moments(
     name: str, title: str, read: Read, *, higher_is_better: bool = True, tasks: tuple[Task, ...] = get_args(Task)
 ) -> Score:
-    """A score that is read from the moments alone.
+    """Return a score that reads the moments alone.
 
     Args:
-        name: as `register_score` and `--score` take it.
-        title: as tables show it.
-        read: a `Spectrum` → its `Reading`: the value, and how its interval is found.
-        higher_is_better: its direction.
-        tasks: what it can score.
+        name: name of the score, for `register_score` and `--score`.
+        title: title of the score in tables.
+        read: function of a `Spectrum` that returns a `Reading`: the value, and the means to compute its interval.
+        higher_is_better: direction of the score.
+        tasks: tasks that the score supports.
 
     Returns:
         The score, not registered yet.
@@ -77,15 +77,16 @@ def of_moments(
 
 _SCORES: dict[str, Score] = {}
 COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("loo", "ncm", "knn")}
-"""Name → the scores that it is made of, as far as they serve the task: their order is averaged
-(`voxrank.ranking.resampling.Column.combined`), or they are, over the layers of one model (`voxrank.ranking.tuning`)."""
+"""Combinations: name → its scores, of which those that support the task are used. "combined" averages the order by each
+score (`voxrank.ranking.resampling.Column.combined`); "tuned" averages the scores themselves, for the layers of one
+model (`voxrank.ranking.tuning`)."""
 
 
 def register_score(score: Score) -> None:
-    """Make a score known by its name.
+    """Register a score under its name.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is already registered.
     """
     if score.name in _SCORES:
         raise ValueError(f"the score {score.name!r} is registered already; choose another name")
@@ -93,11 +94,11 @@ def register_score(score: Score) -> None:
 
 
 def get_score(name: str) -> Score:
-    """The score of that name: a registered one, or else a plug-in's, which is then imported.
+    """Return the score of that name: a registered score, or else the score of a plug-in, which is then imported.
 
     Raises:
-        OptionError: unknown; the known ones are listed.
-        PluginError: a plug-in cannot be used.
+        OptionError: the name is unknown; the message lists similar names.
+        PluginError: the plug-in cannot be used.
     """
     return _SCORES[name] if name in _SCORES else _plugged(name)
 
@@ -117,18 +118,18 @@ def _plugged(name: str) -> Score:
 
 
 def estimate_all(scores: Iterable[Score], view: LayerView) -> dict[str, Estimate]:
-    """Score name → estimate, of one layer."""
+    """Return the estimates of one layer: score name → estimate."""
     with one_blas_thread(view.moments.total.dim):
         return {score.name: score.estimate(view) for score in scores}
 
 
 def score_names() -> tuple[str, ...]:
-    """The registered names, sorted."""
+    """Return the registered names, sorted."""
     return tuple(sorted(_SCORES))
 
 
 def known_scores() -> tuple[str, ...]:
-    """All that may be asked for, sorted: registered ones, combinations, and plug-ins, of which none is imported."""
+    """Return the sorted names of registered scores, combinations and plug-ins. Plug-ins are not imported."""
     return tuple(sorted({*_SCORES, *COMBINATIONS, *plugin_names("scores")}))
 
 

@@ -1,12 +1,13 @@
-"""What is left of the data when a block is left out, without an eigendecomposition of its own.
+"""The data without a block, for scores that need no eigendecomposition of it.
 
-With S the scatter of all n samples about their mean μ, S_b that of the block's samples about their own mean μ + d, and
-m how many of them go (all, or half of them where the data cannot do without the block: h = 1 or ½),
+Let S be the scatter of all n samples about their mean μ, and S_b the scatter of the block's samples about their mean
+μ + d. Let m be the number of samples that are removed: all samples of the block (h = 1), or half of them (h = ½) where
+a score cannot be computed without the block. Then
 
-    n' = n − m,   μ' = μ − (m/n') d,   S' = S − h S_b − (n m/n') ddᵀ,
+    n' = n − m,   μ' = μ − (m/n') d,   S' = S − h S_b − (n m/n') ddᵀ.
 
-and all that a score reads of S' is a product with (S' + κI)⁻¹, by one Cholesky factorisation LLᵀ, which costs a
-twentieth of an eigendecomposition. Blocks are known to single precision, and so is the remainder.
+Scores read only products of S' with (S' + κI)⁻¹. They need one Cholesky factorisation LLᵀ, which costs a twentieth of
+an eigendecomposition. Blocks have single precision, and so has the remainder.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array, moved_sums
 
 FLOORS = (0.0, 1e-6, 1e-4, 1e-2)
-"""Added to the diagonal of S', as a share of that of S: the first is used that leaves S' singular without no block."""
+"""Shares of the diagonal of S to add to that of S'. The first share that makes S' regular for every block is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remainder(Centred):
-    """The data less a block, in the samples' own basis.
+    """The data without a block, in the basis of the samples.
 
     Attributes:
-        rank: that of the scatter of all the data.
-        whole: all the data.
+        rank: rank of the scatter of all data.
+        whole: all data.
         triangle: (D(D+1)/2,) the upper triangle, by rows, of S'.
-        floor: what is added to the diagonal of S' before it is factored, as a share of that of S.
+        floor: share of the diagonal of S that is added to the diagonal of S' before the factorisation.
     """
 
     whole: Whole
@@ -46,22 +47,22 @@ class Remainder(Centred):
 
     @property
     def trace(self) -> float:
-        """Tr S'."""
+        """Trace of the scatter, tr S'."""
         return float(diagonal(self.triangle, self.dim).sum())
 
     @property
     def squares(self) -> float:
-        """Tr S'²."""
+        """Sum of the squares of the entries of the scatter, tr S'²."""
         own = diagonal(self.triangle, self.dim)
         return 2 * float(self.triangle @ self.triangle) - float(own @ own)
 
     @property
     def own_cross(self) -> Array:
-        """(T, D) C."""
+        """Cross products C: (T, D)."""
         return self.cross
 
     def whitened(self, ridge: float) -> Array:
-        """(T, D) L⁻¹ of C's rows.
+        """Return (T, D) L⁻¹ applied to the rows of C.
 
         Raises:
             LinAlgError: S' + κI is singular to single precision.
@@ -71,7 +72,10 @@ class Remainder(Centred):
         return np.asarray(linalg.solve_triangular(factor, self.cross.T, lower=True, check_finite=False).T)
 
     def fit(self, ridge: float) -> tuple[float, float]:
-        """The residual ‖Y‖² − tr CW − tr Wᵀ(tI)W, W = (S' + tI)⁻¹Cᵀ, and D − t tr(S' + tI)⁻¹. Errors as `whitened`."""
+        """Return the residual ‖Y‖² − tr CW − tr Wᵀ(tI)W, W = (S' + tI)⁻¹Cᵀ, and D − t tr(S' + tI)⁻¹.
+
+        The errors are those of `whitened`.
+        """
         added = self._added(ridge)
         inverse = dtrtri(_factor(self.triangle, added), lower=1, overwrite_c=1)[0]
         rows = inverse @ self.cross.T
@@ -79,12 +83,12 @@ class Remainder(Centred):
         return max(float(residual), 0.0), self.dim - float(added @ np.einsum("ij,ij->j", inverse, inverse))
 
     def _added(self, ridge: float) -> Array:
-        """(D,) the diagonal matrix that is added to S'."""
+        """Return (D,) the diagonal of the matrix that is added to S'."""
         return ridge + self.floor * diagonal(self.whole.triangle, self.dim)
 
 
 def _factor(triangle: Array, added: Array) -> Array:
-    """L, zeros above, of a matrix with something added to its diagonal."""
+    """Return the lower Cholesky factor L of a matrix, with `added` on its diagonal."""
     matrix = dtpttr(len(added), triangle, uplo="L")[0]
     np.einsum("ii->i", matrix)[:] += added
     return np.asarray(linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False))
@@ -92,12 +96,12 @@ def _factor(triangle: Array, added: Array) -> Array:
 
 @dataclass(frozen=True)
 class Whole:
-    """All the data about their mean, to take blocks from.
+    """All data about their mean, from which blocks can be left out.
 
     Attributes:
-        moments: about the mean.
+        moments: moments about the mean.
         triangle: (D(D+1)/2,) the upper triangle, by rows, of S.
-        spectrum: what was found of them.
+        spectrum: spectrum of the moments.
     """
 
     moments: Moments
@@ -106,13 +110,13 @@ class Whole:
 
     @classmethod
     def of(cls, moments: Moments, spectrum: Spectrum) -> Whole:
-        """Of the moments, and what was found of them."""
+        """Build it from the moments and their spectrum."""
         centred = moments.centred().targets_about(None)
         return cls(centred, upper(centred.gram), spectrum)
 
     @cached_property
     def missing(self) -> Array | float:
-        """The triangle of (tr S/D) V₀V₀ᵀ, V₀ the directions that S does not reach: with it S is regular."""
+        """Triangle of (tr S/D) V₀V₀ᵀ, V₀ the directions that S does not reach. Added to S, it makes S regular."""
         s = self.spectrum
         vectors = s.vectors[:, s.eigenvalues == 0]
         return upper(vectors @ vectors.T) * s.trace / s.dim if vectors.size else 0.0
@@ -121,9 +125,9 @@ class Whole:
         """Leave out a block.
 
         Args:
-            block: what goes.
-            share: how much of it goes: h.
-            floor: as `Remainder.floor`.
+            block: the block to leave out.
+            share: share h of the block to leave out.
+            floor: see `Remainder.floor`.
         """
         mine, offset, taken = self.moments, block.mean - self.spectrum.mean, share * block.n
         n, target_total, target_gram = mine.n - taken, mine.target_total - share * block.target_total, mine.target_gram
@@ -151,7 +155,7 @@ class Whole:
         )
 
     def _quartic(self, block: PackedMoments, offset: Array, share: float) -> float:
-        """Σ ‖f − μ'‖⁴ of what is left: the block about μ, taken from all about μ, moved to μ'."""
+        """Return Σ ‖f − μ'‖⁴ of the remainder: the sums about μ of all data less those of the block, moved to μ'."""
         mine, taken, pull = self.moments.products, share * block.n, block.scatter_times(offset)
         cubic, quartic = moved_sums(
             block.cubic, block.quartic, block.n, np.zeros(block.dim), offset, trace=block.trace, pull=pull

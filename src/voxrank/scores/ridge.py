@@ -1,11 +1,11 @@
-"""Ridge regression's share of explained variance, cross-validated in closed form.
+"""Share of the variance that ridge regression explains, cross-validated in closed form.
 
     R² = 1 − GCV(t)/GCV(∞),   GCV(t) = n·RSS(t)/(n − df(t))²,   df(t) = 1 + Σᵢ λᵢ/(λᵢ + t),
 
-at the ridge t that is best for all targets together; RSS is summed over the target columns (one-hot classes, or
-values), and GCV(∞) is that of a model of the means alone. Generalised cross-validation estimates the error on unseen
-samples from sums alone; at most 1, higher is better, 0 where the samples say nothing. Reads the moments; costs nothing
-beyond their eigendecomposition.
+The ridge t is the best for all targets together. RSS is summed over the target columns (one-hot classes, or values),
+and GCV(∞) is the error of a model of the means alone. Generalised cross-validation estimates the error on unseen
+samples from sums alone. The score is at most 1, and 0 where the samples have no information; higher is better. It reads
+the moments, and costs nothing beyond their eigendecomposition.
 
 Sources: Golub, Heath and Wahba, Technometrics 21, 1979; arXiv 2312.00656 (ridge error as a transferability score).
 """
@@ -20,13 +20,16 @@ from voxrank.scores.gradient import Gradient, Reading
 from voxrank.scores.spectrum import Spectrum
 
 LOG_GRID = np.linspace(np.log(1e-12), np.log(1e6), 91)
-"""Where GCV is first looked at: ln of t over the largest eigenvalue."""
+"""Grid on which GCV is evaluated first: ln of t over the largest eigenvalue."""
 FREE = 0.01
-"""Least share of the samples not fitted when a block is left out: single precision tells no smaller residual from 0."""
+"""Minimum share of residual degrees of freedom when a block is left out.
+
+In single precision, a smaller residual cannot be distinguished from 0.
+"""
 
 
 def best_ridge(s: Spectrum) -> float:
-    """The t that minimises GCV."""
+    """Return the t that minimises GCV."""
     logs = LOG_GRID + np.log(s.eigenvalues[-1])
     values = [_error(s, t) for t in np.exp(logs)]
     place = int(np.argmin(values))
@@ -36,7 +39,10 @@ def best_ridge(s: Spectrum) -> float:
 
 
 def read_ridge(s: Spectrum) -> Reading:
-    """The score of a spectrum, and of what is left without a block, t held: near its best it hardly matters."""
+    """Read R² from a spectrum, with the function for the data without a block.
+
+    That function keeps t fixed, because the error near the best t hardly depends on t.
+    """
     if not s.rank or s.square.sum() <= 0:
         return Reading(0.0, Gradient)
     t = best_ridge(s)
@@ -45,19 +51,19 @@ def read_ridge(s: Spectrum) -> Reading:
 
 
 def _error(x: Centred, t: float) -> float:
-    """GCV(t)/GCV(∞); 1 where the targets do not vary."""
+    """Return GCV(t)/GCV(∞); 1 where the targets do not vary."""
     total = float(x.square.sum())
     if total <= 0:
         return 1.0
     residual, freedom = x.fit(t)
     free = x.n - 1 - freedom
-    if free <= 0:  # samples may be worth fewer independent ones than there are dimensions
+    if free <= 0:  # the effective number of samples may be below the dimension
         return np.inf
     return residual / total * ((x.n - 1) / free) ** 2
 
 
 def _held(s: Spectrum, t: float) -> float:
-    """The ridge, or the smallest multiple of it by a power of 2 that leaves enough of the samples free."""
+    """Return t times the smallest power of 2 that leaves the share `FREE` of residual degrees of freedom."""
     while s.n - 1 - s.fit(t)[1] < FREE * (s.n - 1):
         t *= 2
     return t

@@ -1,4 +1,4 @@
-"""Scores of a bounded sample in the manner of scikit-learn: kNN, NCM, LOO, GBC, TransRate."""
+"""Scores of a bounded sample with the interface of scikit-learn: kNN, NCM, LOO, GBC, TransRate."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from voxrank.sketches.sample import Sample, content_keys, utterance_key
 
 
 class SampledScore(FittedMoments):
-    """A score of one set of features that looks at some of them one by one.
+    """A score of one set of features that reads a bounded sample of them.
 
-    At most `max_samples` are kept, chosen by their contents: the same ones however the data come. Memory does not
-    depend on how many samples are fitted, nor on how many groups they are in.
+    At most `max_samples` samples are kept. The choice depends on their contents alone, not on the order of the data or
+    on batches. Memory does not depend on the number of samples, nor on the number of groups.
 
     Args:
         regression: targets are values, (n,) or (n, T), instead of class ids.
-        max_samples: kept at most.
+        max_samples: maximum number of samples to keep.
 
     Attributes:
-        higher_is_better: the direction.
+        higher_is_better: direction of the score.
         classes_: the class ids seen, sorted (classification).
     """
 
@@ -45,24 +45,25 @@ class SampledScore(FittedMoments):
     def _reset(self) -> None:
         super()._reset()
         self._sample: Sample | None = None
-        self._targets: NDArray[Any] | None = None  # of the samples kept, in their order
+        self._targets: NDArray[Any] | None = None  # of the kept samples, in their order
         self._view: LayerView | None = None
 
     @staticmethod
     def estimate(view: LayerView, /) -> Estimate:
-        """The score of a layer's sketches: what a subclass gives.
+        """Estimate the score from a layer's sketches. Subclasses implement it.
 
-        Here the moments are those of all samples, in no blocks, and a sample's block is its group.
+        Here the moments are those of all samples, without blocks, and the block of a sample is its group.
         """
         raise NotImplementedError
 
     def fit(self, features: ArrayLike, targets: ArrayLike, groups: ArrayLike | None = None) -> Self:
-        """Forget what was seen and take these.
+        """Fit these samples, and discard samples seen before.
 
         Args:
             features: (n, D) finite floats.
             targets: (n,) class ids; with `regression` (n,) or (n, T) values.
-            groups: (n,) such as speakers: samples of one group do not predict each other. None: each stands alone.
+            groups: (n,) groups such as speakers. Samples of one group do not predict each other. None: each sample is
+                a separate group.
 
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
@@ -71,7 +72,7 @@ class SampledScore(FittedMoments):
         return self.partial_fit(features, targets, groups)
 
     def partial_fit(self, features: ArrayLike, targets: ArrayLike, groups: ArrayLike | None = None) -> Self:
-        """Add samples to those seen. Arguments and errors as `fit`."""
+        """Add samples. The arguments and errors are those of `fit`."""
         samples = checked_features(features)
         values = checked_targets(targets, len(samples), regression=self.regression)
         members = _group_keys(groups, len(samples))
@@ -80,7 +81,7 @@ class SampledScore(FittedMoments):
         return self
 
     def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
-        """Keep some of the samples, which the moments hold already."""
+        """Keep some of the samples, which have already been added to the moments."""
         offered = Sample.empty(self.max_samples, samples.shape[1], samples.dtype)
         offered.update(as_tensor(samples), content_keys(samples), np.arange(len(samples)), groups)
         self._keep(offered, values)
@@ -98,7 +99,7 @@ class SampledScore(FittedMoments):
         """Add the samples that `other` saw.
 
         Raises:
-            OptionError: one is a regression and the other not, or their dimensions differ.
+            OptionError: only one of the two is a regression, or their dimensions differ.
         """
         super().merge(other)
         if other._sample is not None and other._targets is not None:
@@ -125,7 +126,7 @@ class SampledScore(FittedMoments):
 
 
 def _group_keys(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """A number for each sample's group (n,), the same for the same name."""
+    """Return a number for each sample's group (n,), the same for the same name."""
     if groups is None:
         return np.zeros(n, dtype=np.int64)
     members = checked_labels(groups, n, "groups")
@@ -143,9 +144,9 @@ class KNN(SampledScore):
 class NearestClassMean(SampledScore):
     """Accuracy of the nearest class mean over other groups; higher is better (`voxrank.scores.heldout`).
 
-    The means are those of all samples but the group's own. Beyond 16,384 pairs of group and class, groups are dealt
-    into ten blocks by a hash of their names, as the ranking deals speakers, and a sample's block is left out instead:
-    its own group still does not predict it. Where all samples are in one group (or `groups` is None) nothing is left
+    The means are those of all samples outside the group of the sample. Beyond 16,384 pairs of group and class, groups
+    are divided into ten blocks by a hash of their names, as the ranking divides speakers. Then the block of the sample
+    is held out, which includes its group. Where all samples are in one group (or `groups` is None), no sample is held
     out.
     """
 
@@ -167,7 +168,7 @@ class NearestClassMean(SampledScore):
             self._started_sums(samples.shape[1]).add(samples, np.searchsorted(self.classes_, values), groups)
 
     def merge(self, other: Self) -> Self:
-        """Add the samples that `other` saw. Errors as `SampledScore.merge`."""
+        """Add the samples that `other` saw. The errors are those of `SampledScore.merge`."""
         super().merge(other)
         if other._sums is not None:
             places = np.searchsorted(self.classes_, other.classes_)
@@ -189,7 +190,7 @@ class NearestClassMean(SampledScore):
 
 
 def _held_out(sums: GroupSums, view: LayerView) -> Iterator[HeldOut]:
-    """The groups of the sampled frames; none where there is one only."""
+    """Yield the groups of the sampled frames; none where there is a single group."""
     if len(np.unique(sums.groups)) > 1:
         blocks = sums.blocks_of(view.sampled.blocks)
         for block in np.unique(blocks):

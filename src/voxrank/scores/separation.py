@@ -1,11 +1,11 @@
-"""How well classes are separated as volumes or as normal distributions: TransRate and GBC. Classes only.
+"""TransRate and GBC: the separation of classes, as volumes or as normal distributions. They need classes.
 
     TransRate = R(Z) − mean over classes of R(Z_c),   R(Z) = ½ ln det(I + ZᵀZ/(n ε)),   Z about the mean of all
     GBC = −Σ_{i≠j} exp(−D_B(i, j)),   D_B = ⅛ Σ_d (μ_i − μ_j)²/σ̄² + ½ Σ_d ln(σ̄²/(σ_i σ_j)),   σ̄² = (σ_i² + σ_j²)/2
 
-GBC takes diagonal covariances after projection on the 64 principal directions. TransRate depends on the features' unit;
-here Z is first divided by one number, so that its dimensions have variance 1 on average. Higher is better for both.
-They read a bounded `Sample`: second moments of every class would take K·D² numbers a layer.
+GBC uses diagonal covariances after projection on the 64 principal directions. TransRate depends on the unit of the
+features. Here Z is first divided by a number, so that its dimensions have variance 1 on average. Higher is better for
+both. They read a bounded `Sample`, because second moments of every class would take K·D² numbers for each layer.
 
 Sources: Huang et al., "Frustratingly Easy Transferability Estimation", arXiv 2106.09545; Pándy et al.,
 "Transferability Estimation using Bhattacharyya Class Separability", arXiv 2111.12780.
@@ -24,16 +24,17 @@ from voxrank.scores.view import LayerView
 from voxrank.sketches.products import Array
 
 EPSILON = 1e-4
-"""TransRate's distortion, as published."""
+"""Distortion of TransRate, as published."""
 DIRECTIONS = 64
+"""Number of principal directions for GBC."""
 VARIANCE_FLOOR = 1e-6
-"""Smallest variance of a class along a direction, over the mean variance of all: a class seen once has none."""
+"""Constant added to class variances, relative to the mean variance of all samples. A class seen once has variance 0."""
 
 
 def transrate(features: Array, labels: NDArray[np.int64], *, epsilon: float = EPSILON, scaled: bool = True) -> float:
-    """TransRate of samples (n, D) with class ids (n,)."""
+    """Compute TransRate of samples (n, D) with class ids (n,)."""
     z = features - features.mean(axis=0)
-    z -= z.mean(axis=0)  # what rounding left of a large mean
+    z -= z.mean(axis=0)  # removes what rounding left of a large mean
     spread = np.sqrt((z**2).mean())
     if scaled and spread > 0:
         z = z / spread
@@ -48,7 +49,7 @@ def _coding_rate(z: Array, epsilon: float) -> float:
 
 
 def gbc(features: Array, labels: NDArray[np.int64]) -> float:
-    """GBC of samples (n, D), already projected, with class ids (n,)."""
+    """Compute GBC of projected samples (n, D) with class ids (n,)."""
     classes = np.unique(labels)
     floor = VARIANCE_FLOOR * max(float(features.var(axis=0).mean()), np.finfo(np.float64).tiny)
     means = np.array([features[labels == c].mean(axis=0) for c in classes])
@@ -61,18 +62,18 @@ def gbc(features: Array, labels: NDArray[np.int64]) -> float:
 
 
 def estimate_transrate(view: LayerView) -> Estimate:
-    """TransRate of the sample."""
+    """Estimate TransRate from the sample."""
     return _left_out(view, view.sampled.features, transrate)
 
 
 def estimate_gbc(view: LayerView) -> Estimate:
-    """GBC of the sample, on the principal directions of all frames."""
+    """Estimate GBC from the sample, on the principal directions of all frames."""
     s = view.spectrum
     return _left_out(view, (view.sampled.features - s.mean) @ s.vectors[:, -DIRECTIONS:], gbc)
 
 
 def _left_out(view: LayerView, features: Array, measure: Callable[[Array, NDArray[np.int64]], float]) -> Estimate:
-    """The value, and influence by leaving out one block after another."""
+    """Estimate a measure of the sample, with its influence from leaving out each block in turn."""
     frames = view.sampled
     if not frames.classes:
         raise OptionError("GBC and TransRate need classes, and the targets are values; leave them out")

@@ -2,9 +2,10 @@
 
     SW_p = (mean over directions θ of W_p(θᵀf_source, θᵀf_target)^p)^(1/p),   θ uniform on the sphere,
 
-where W_p of two sets of numbers is the p-th mean of the differences of their quantiles. The source are features of the
-data that the model was pre-trained on, the target those of the user's own; no labels are read. Lower is better: the
-closer, the less fine-tuning has to move. Cost: the projection product, and a sort of each projection.
+Here W_p of two sets of numbers is the p-th mean of the differences of their quantiles. The source features are those of
+the data that the model was pre-trained on, the target features those of the user's data. No labels are read. Lower is
+better: the closer the two are, the less fine-tuning has to change. The cost is the projection product, and a sort of
+each projection.
 
 Sources: Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", J. Math. Imaging and Vision 51, 2015;
 arXiv 2306.01015 (as a score of speech models).
@@ -32,24 +33,27 @@ from voxrank.sketches.projections import LIMIT, SOME, Quantiles, Values, draw_di
 Directions = Literal["gaussian", "orthogonal"]
 
 Weighted = tuple[Values, NDArray[np.int64]]
-"""Values (P, n), each row ascending, and how many samples each stands for."""
+"""Values (P, n), each row ascending, and the number of samples that each value represents."""
 
 WORKING_BYTES = 56 * 2**20
-"""Projections held at a time, on all cores: a product with few directions is slow, each core's own with many quick."""
+"""Maximum size of the projections in memory, in bytes over all cores.
+
+Products with few directions are slow; a separate product with many directions on each core is fast.
+"""
 ROWS = 8192
-"""Samples projected at a time."""
+"""Number of samples that are projected at a time."""
 TOGETHER = 1 << 18
-"""Quantiles of several directions that are compared at a time: few beside the memory of what is compared."""
+"""Number of quantiles, over several directions, that are compared at a time. They need little additional memory."""
 
 
 def sliced_wasserstein(source: Values, target: Values, directions: Values, p: int = 2) -> float:
-    """SW_p of two sets of samples.
+    """Compute SW_p of two sets of samples.
 
     Args:
-        source: (n, D).
-        target: (m, D).
+        source: (n, D) source samples.
+        target: (m, D) target samples.
         directions: (P, D) unit vectors.
-        p: 1 or 2, or any whole number above.
+        p: order of the distance, 1, 2, …
     """
     threads = torch.get_num_threads()
     held = max(1, WORKING_BYTES // (4 * (len(source) + len(target)) * threads))
@@ -61,7 +65,7 @@ def sliced_wasserstein(source: Values, target: Values, directions: Values, p: in
 
 
 def _power_along(directions: Values, source: Values, target: Values, p: int) -> Array:
-    """W_p^p of the samples along each direction (P,)."""
+    """Compute W_p^p of the samples along each direction (P,)."""
     rows = directions @ source.T, directions @ target.T
     for row in rows:
         row.sort(axis=1)
@@ -69,11 +73,11 @@ def _power_along(directions: Values, source: Values, target: Values, p: int) -> 
 
 
 def wasserstein_power(source: Values, target: Values, p: int) -> Array:
-    """W_p^p of each pair of rows (P,), the rows sorted: (P, n) and (P, m)."""
+    """Compute W_p^p of each pair of sorted rows (P,), from (P, n) and (P, m)."""
     n, m = source.shape[1], target.shape[1]
     if n == m:
         return np.array([_power(a - b, p).mean(dtype=np.float64) for a, b in zip(source, target, strict=True)])
-    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # where either's quantiles step, times n·m
+    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # where a quantile function steps, times n·m
     widths = np.diff(ends, prepend=0) / (n * m)
     left, right = (ends - 1) // m, (ends - 1) // n
     count = max(1, TOGETHER // len(ends))
@@ -82,7 +86,7 @@ def wasserstein_power(source: Values, target: Values, p: int) -> Array:
 
 
 def weighted_power(source: Weighted, target: Weighted, p: int) -> Array:
-    """W_p^p of each pair of rows (P,), the values of a row sorted and each standing for so many samples."""
+    """Compute W_p^p of each pair of rows (P,), from sorted values with the number of samples of each."""
     return np.array(
         [_weighted(a, v, b, w, p) for a, v, b, w in zip(source[0], source[1], target[0], target[1], strict=True)]
     )
@@ -103,10 +107,10 @@ def _power(difference: Values, p: int) -> Values:
 
 
 def estimate_swd(view: LayerView) -> Estimate:
-    """SW_2 of source and target along the shared directions, with each block of the target left out in turn.
+    """Estimate SW_2 along the shared directions, with each block of the target left out in turn.
 
     Raises:
-        OptionError: the source is missing, or nothing was projected.
+        OptionError: the source is missing, or there are no projections.
     """
     if view.source is None or view.source.projections is None or view.projections is None:
         raise missing_source("the sliced Wasserstein distance")
@@ -120,7 +124,7 @@ def estimate_swd(view: LayerView) -> Estimate:
 
 
 def _distance(source: Weighted, target: Weighted, p: int = 2) -> float:
-    """SW_p of what was kept of two sets, exact where all of both was kept."""
+    """Compute SW_p of the kept values of two sets; it is exact where all values of both were kept."""
     kept_all = all(weights.max(initial=1) == 1 for _, weights in (source, target))
     unit = np.float32(safe_unit(max(np.abs(values).max(initial=0) for values, _ in (source, target))))
     if unit != 1:
@@ -133,11 +137,11 @@ class SlicedWasserstein:
     """Sliced Wasserstein distance of source and target features; lower is better.
 
     Args:
-        n_projections: directions.
+        n_projections: number of directions.
         p: order of the distance, 1, 2, …
-        seed: of the directions.
+        seed: seed of the directions.
         directions: "gaussian" (independent) or "orthogonal" (in sets of D, which need fewer for the same error).
-        projections: the directions themselves, (P, D), instead of drawing them; normalised here.
+        projections: the directions, (P, D), instead of random directions; they are normalised.
 
     Attributes:
         higher_is_better: False.
@@ -172,10 +176,10 @@ class SlicedWasserstein:
         self._dim = 0
 
     def fit(self, source: ArrayLike, target: ArrayLike) -> Self:
-        """Compare all of `source` with all of `target`, exactly.
+        """Compute the exact distance of all of `source` and all of `target`.
 
         Args:
-            source: (n, D), or (n, T, D): then the mean over the T time steps of the distance at each.
+            source: (n, D), or (n, T, D) for the mean of the distances at each of the T time steps.
             target: (m, D), or (m, T, D).
 
         Raises:
@@ -189,7 +193,7 @@ class SlicedWasserstein:
         return self
 
     def partial_fit(self, source: ArrayLike | None = None, target: ArrayLike | None = None) -> Self:
-        """Add samples of either set. Up to 131,072 samples each are kept exactly, beyond that their quantiles.
+        """Add samples of either set. Up to 131,072 samples of each are kept exactly, beyond that their quantiles.
 
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
@@ -209,7 +213,7 @@ class SlicedWasserstein:
         """Add the samples that `other` took with `partial_fit`.
 
         Raises:
-            OptionError: it used other directions.
+            OptionError: `other` used other directions.
         """
         if other._kept is None:
             return self
@@ -239,11 +243,11 @@ class SlicedWasserstein:
 
     @property
     def rank_error_(self) -> float:
-        """By what share of the samples a quantile's rank may be off: 0 while `partial_fit` keeps all it saw."""
+        """Maximum error of a quantile's rank, as a share of the samples; 0 while `partial_fit` keeps all samples."""
         return 0.0 if self._kept is None else max(kept.rank_error for kept in self._kept)
 
     def _quantiles(self) -> tuple[Quantiles, Quantiles]:
-        """Of source and target; begun where nothing was kept."""
+        """Return the quantiles of source and target, which are created if needed."""
         if self._kept is None:
             self._kept, self._dim = (Quantiles(LIMIT), Quantiles(LIMIT)), 0
         return self._kept
@@ -270,12 +274,12 @@ def _unit(projections: ArrayLike) -> Values:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sets of samples, both less one vector near them and divided by one power of two, in single precision.
+    """Two sets of samples in single precision, shifted by a common vector and divided by a common power of two.
 
     Attributes:
-        source: (n, D).
-        target: (m, D).
-        unit: what both were divided by.
+        source: (n, D) source samples.
+        target: (m, D) target samples.
+        unit: common divisor.
     """
 
     source: Values
@@ -284,7 +288,7 @@ class Pair:
 
 
 def paired_steps(source: ArrayLike, target: ArrayLike) -> Iterator[Pair]:
-    """The sets (n, D) and (m, D): one pair of them, or one for each time step.
+    """Yield pairs of sets (n, D) and (m, D): a single pair, or a pair for each time step.
 
     Raises:
         OptionError: shapes that do not fit, or values that are not finite.
@@ -304,7 +308,7 @@ def paired_steps(source: ArrayLike, target: ArrayLike) -> Iterator[Pair]:
 
 
 def _about_one_centre(source: NDArray[Any], target: NDArray[Any]) -> Pair:
-    """The sets as they are where single precision holds them, else less a vector near the source, in a safe unit."""
+    """Return the sets unchanged where single precision suffices; otherwise shifted to the source, in a safe unit."""
     some = source[:SOME].astype(np.float64, copy=False)
     centre = far_centre(some)
     others = target[:SOME].astype(np.float64, copy=False)
@@ -315,7 +319,7 @@ def _about_one_centre(source: NDArray[Any], target: NDArray[Any]) -> Pair:
 
 
 def _less(samples: NDArray[Any], centre: Array, unit: float) -> Values:
-    """Samples less a vector, over a unit, in single precision, a few thousand at a time."""
+    """Subtract a vector and divide by a unit, a few thousand samples at a time; return single precision."""
     moved = np.empty(samples.shape, dtype=np.float32)
     for start in range(0, len(samples), ROWS):
         rows = slice(start, start + ROWS)

@@ -1,8 +1,8 @@
-"""One eigendecomposition of the samples' scatter, which every score of the moments shares.
+"""The eigendecomposition of the samples' scatter, which all scores of the moments share.
 
-With μ the mean sample and S = FᵀF − nμμᵀ = V diag(λ) Vᵀ the scatter about it, the quantities below are written in
-the basis V. A score that centres its samples reads λ and the centred cross products c; one that does not (LogME) adds
-the mean as a rank-one term z zᵀ, z = √n·Vᵀμ, to the scatter, which stays exact and stable however large the mean is.
+Let μ be the mean sample, and S = FᵀF − nμμᵀ = V diag(λ) Vᵀ the scatter about it. The quantities below are in the basis
+V. Scores that centre the samples read λ and the centred cross products c. LogME does not centre; it adds the mean as a
+rank-one term z zᵀ, z = √n·Vᵀμ, to the scatter. This is exact and numerically stable however large the mean is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Spectrum(Centred):
     """Moments in the basis of the principal directions.
 
     Attributes:
-        n: number of samples, or of independent ones that they are worth (`thinned`).
+        n: number of samples, or of independent samples that they are worth (`thinned`).
         cross: (T, D) c, rows Vᵀ Σ (y − ȳ) f.
-        eigenvalues: (D,) λ of the scatter, ascending, numerical zeros as 0; fewer than samples are positive.
+        eigenvalues: (D,) λ of the scatter, ascending, numerical zeros as 0; fewer than n are positive.
         vectors: (D, D) V, in columns.
         mean: (D,) μ.
     """
@@ -37,9 +37,9 @@ class Spectrum(Centred):
 
     @classmethod
     def of(cls, moments: Moments) -> Spectrum:
-        """Decompose."""
+        """Decompose the scatter of moments."""
         n = moments.n
-        with one_blas_thread(moments.dim):  # others would still be spinning beside torch's
+        with one_blas_thread(moments.dim):  # more BLAS threads would still spin beside those of torch
             centred = moments.centred()
         eigenvalues, vectors = (found.numpy() for found in torch.linalg.eigh(torch.from_numpy(centred.gram)))
         mean = centred.centre
@@ -67,7 +67,7 @@ class Spectrum(Centred):
         )
 
     def thinned(self, weight: float) -> Spectrum:
-        """The spectrum where every sample counts for `weight` of one."""
+        """Return the spectrum with every sample weighted by `weight`."""
         if weight == 1:
             return self
         return replace(
@@ -83,49 +83,49 @@ class Spectrum(Centred):
 
     @cached_property
     def offset(self) -> Array:
-        """(D,) z = √n·Vᵀμ."""
+        """Scaled mean z = √n·Vᵀμ: (D,)."""
         offset: Array = np.sqrt(self.n) * (self.mean @ self.vectors)
         return offset
 
     @cached_property
     def power(self) -> Array:
-        """(T, D) c²/λ: the square of y's component along each principal direction."""
+        """Squared component c²/λ of y along each principal direction: (T, D)."""
         return np.divide(self.cross**2, self.eigenvalues, out=np.zeros_like(self.cross), where=self.eigenvalues > 0)
 
     @cached_property
     def total_power(self) -> Array:
-        """(D,) `power` over all targets."""
+        """Sum of `power` over all targets: (D,)."""
         total: Array = self.power.sum(axis=0)
         return total
 
     @cached_property
     def unreached(self) -> Array:
-        """(T,) r₀, the square of y − ȳ that no principal direction reaches; rounding may leave it just below 0."""
+        """Square r₀ of y − ȳ that no principal direction reaches: (T,). Rounding may leave it just below 0."""
         rest: Array = self.square - self.power.sum(axis=1)
         return rest
 
     @property
     def trace(self) -> float:
-        """Tr S."""
+        """Trace of the scatter, tr S."""
         return float(self.eigenvalues.sum())
 
     @property
     def squares(self) -> float:
-        """Tr S²."""
+        """Sum of the squares of the entries of the scatter, tr S²."""
         return float((self.eigenvalues**2).sum())
 
     @property
     def own_cross(self) -> Array:
-        """(T, D) C in the samples' own basis."""
+        """Cross products C in the basis of the samples: (T, D)."""
         return np.asarray(self.cross @ self.vectors.T)
 
     def whitened(self, ridge: float) -> Array:
-        """(T, D) c/√(λ + κ), 0 where that is 1/0."""
+        """Return (T, D) c/√(λ + κ), 0 where the denominator is 0."""
         denominator = np.sqrt(self.eigenvalues + ridge)
         return np.divide(self.cross, denominator, out=np.zeros_like(self.cross), where=denominator > 0)
 
     def fit(self, ridge: float) -> tuple[float, float]:
-        """The residual of ridge regression, a sum of positive terms, and Σ λ/(λ + t)."""
+        """Return the residual of ridge regression, a sum of positive terms, and Σ λ/(λ + t)."""
         denominator = self.eigenvalues + ridge
         residual = np.maximum(self.unreached, 0.0).sum() + self.total_power @ (ridge / denominator) ** 2
         return float(residual), float((self.eigenvalues / denominator).sum())

@@ -1,6 +1,7 @@
-"""Distance of the medians of source and target features in one joint t-SNE embedding in two dimensions.
+"""Distance of the medians of source and target features in a joint t-SNE embedding in two dimensions.
 
-Lower is better. A baseline: it depends on the seed and on how many samples are embedded, and its unit means nothing.
+Lower is better. The score is a baseline: it depends on the seed and on the number of samples, and its unit has no
+meaning.
 
 Sources: van der Maaten and Hinton, JMLR 9, 2008; arXiv 2306.01015 (as a score of speech models).
 """
@@ -22,11 +23,11 @@ from voxrank.sketches.projections import Values
 
 
 class TSNEDistance:
-    """Distance of the medians of source and target in one joint t-SNE embedding; lower is better.
+    """Distance of the medians of source and target in a joint t-SNE embedding; lower is better.
 
     Args:
-        seed: of the embedding and of the samples that are taken.
-        max_samples: of each set; more are drawn down to it.
+        seed: seed of the embedding and of the draw of samples.
+        max_samples: maximum number of samples of each set; larger sets are subsampled.
 
     Attributes:
         higher_is_better: False.
@@ -61,7 +62,7 @@ class TSNEDistance:
 
 
 def estimate_tsne(view: LayerView) -> Estimate:
-    """The distance of the kept samples; it has no interval, since every embedding is another.
+    """Estimate the distance from the kept samples, without interval, because every embedding is different.
 
     Raises:
         OptionError: the source is missing, or scikit-learn is not installed.
@@ -73,7 +74,7 @@ def estimate_tsne(view: LayerView) -> Estimate:
 
 
 def embedded(points: Values, seed: int, steps: int = 1000) -> NDArray[Any]:
-    """(n, 2) the t-SNE embedding of points (n, D), n at least 4 and not all alike.
+    """Return the t-SNE embedding (n, 2) of points (n, D), n at least 4 and not all equal.
 
     Raises:
         OptionError: scikit-learn is not installed.
@@ -82,7 +83,7 @@ def embedded(points: Values, seed: int, steps: int = 1000) -> NDArray[Any]:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise OptionError(f"the t-SNE distance needs scikit-learn ({error}); run: pip install scikit-learn") from error
-    if points.shape[1] == 1:  # the plane it starts from takes two; a zero moves no point from another
+    if points.shape[1] == 1:  # PCA starts from two; a zero column changes no distance
         points = np.pad(points, ((0, 0), (0, 1)))
     perplexity = min(30.0, (len(points) - 1) / 3)
     embedding = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=steps)

@@ -1,4 +1,4 @@
-"""What scores read of one layer, with what they share found once."""
+"""Views of one layer's sketches, which scores read. Results that scores share are computed once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from voxrank.sketches.sample import Sample
 Read = Callable[[Spectrum], Reading]
 
 REMAINDER_BYTES = 64 * 2**20
-"""Of a layer, without each of its blocks, that are kept for the next score: ten blocks of 1,280 dimensions."""
+"""Maximum size of a layer's cached remainders, in bytes: enough for ten blocks of 1,280 dimensions."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SampledFrames:
     Attributes:
         features: (m, D) float64.
         targets: (m, T): one-hot over all classes, or values.
-        blocks: (m,) the block of each.
+        blocks: (m,) the block of each sample.
         classes: whether the targets are classes.
     """
 
@@ -48,12 +48,12 @@ class SampledFrames:
 
 @dataclass(frozen=True)
 class SourceView:
-    """The same layer's sketches of the source data, without blocks.
+    """The sketches of a layer on the source data, without blocks.
 
     Attributes:
-        moments: of all of it.
-        sample: some of its samples; None where no score asked for it.
-        projections: its samples along the shared directions; None where no score asked for them.
+        moments: moments of all source data.
+        sample: a bounded sample of frames; None where no score needs it.
+        projections: samples along the shared directions; None where no score needs them.
     """
 
     moments: Moments
@@ -63,15 +63,15 @@ class SourceView:
 
 @dataclass(frozen=True)
 class LayerView:
-    """One layer's sketches.
+    """The sketches of one layer.
 
     Attributes:
-        moments: in blocks.
-        sample: a bounded sample of the layer's frames; None where no score asked for it.
-        targets: one row for each `Sample.rows`: class ids (U,) or values (U, T).
-        weight: how much of an independent sample each sample of the moments is worth.
-        projections: block → its samples along the shared directions; None where no score asked for them.
-        source: of the data that the model was pre-trained on; None where there are none.
+        moments: moments of the layer's frames, in blocks.
+        sample: a bounded sample of the layer's frames; None where no score needs it.
+        targets: targets that `Sample.rows` index: class ids (U,) or values (U, T).
+        weight: number of independent samples that each sample of the moments is worth.
+        projections: block → its samples along the shared directions; None where no score needs them.
+        source: sketches of the source data, which the model was pre-trained on; None where there are none.
     """
 
     moments: BlockedMoments
@@ -97,24 +97,24 @@ class LayerView:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """The one eigendecomposition that all scores of the moments share."""
+        """The eigendecomposition that all scores of the moments share."""
         return Spectrum.of(self.moments.total).thinned(self.weight)
 
     def left_out(self, value: Callable[[Sequence[int]], float]) -> Estimate:
-        """A score that is found for any of the blocks, of all of them and without each in turn.
+        """Estimate a score from its value on all blocks and its values with each block left out.
 
         Args:
-            value: numbers of blocks → the score of their data.
+            value: function of block numbers that returns the score of their data.
         """
         blocks = sorted(self.moments.blocks)
         whole = value(blocks)
-        if sum(block.n > 0 for block in self.moments) < 2:  # a model may be able to use nothing of a block
+        if sum(block.n > 0 for block in self.moments) < 2:  # a model may be unable to use any data of a block
             return Estimate(whole, np.zeros(len(blocks)))
         rests = [[other for other in blocks if other != block] for block in blocks]
         return Estimate.of_left_out(whole, np.array([value(rest) for rest in rests]))
 
     def estimate(self, read: Read) -> Estimate:
-        """A score of the moments, with its influence by the blocks."""
+        """Estimate a score of the moments, with its influence by block."""
         reading = read(self.spectrum)
         if reading.gradient is not None:
             return Estimate(reading.value, self.weight * influence(reading.gradient(), self.moments))
@@ -123,7 +123,7 @@ class LayerView:
         return Estimate.of_left_out(reading.value, self._left_out(read, reading))
 
     def _left_out(self, read: Read, reading: Reading) -> Array:
-        """The score without each block: (B,)."""
+        """Return the score without each block: (B,)."""
         if reading.left_out is not None:
             blocks = sorted(self.moments.blocks)
             for floor in FLOORS:
@@ -134,14 +134,14 @@ class LayerView:
         return np.array([read(rest).value for rest in rests])
 
     def _without(self, number: int, reading: Reading, left_out: LeftOut, floor: float) -> float:
-        """The score without a block, or as far beyond the score without half of it as that is from the score of all."""
+        """Return the score without a block, or a linear extrapolation from the score without half of the block."""
         block, least = self.moments.blocks[number], self.spectrum.rank if reading.unridged else 0
         share = 1.0 if self.moments.total.n - block.n - 1 > least else 0.5
         left = left_out(self._remainder(number, share, floor))
         return reading.value + (left - reading.value) / share
 
     def _remainder(self, number: int, share: float, floor: float) -> Remainder:
-        """The data without so much of a block, which scores share while it takes little memory."""
+        """Return the data without this share of a block, cached for other scores up to `REMAINDER_BYTES`."""
         key = (number, share, floor)
         if key in self._remainders:
             return self._remainders[key]

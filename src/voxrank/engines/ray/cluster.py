@@ -1,4 +1,4 @@
-"""A cluster to run on: one that is there, or one of this machine for the time of a run."""
+"""The Ray cluster of a run: an existing cluster, or a cluster on this machine that is started for the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Self
 from voxrank.config import EngineOptions, Seconds
 from voxrank.errors import OptionError, RunError, reason
 
-# Ray reads them when it is imported.
+# Ray reads these variables when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -23,21 +23,22 @@ import ray
 QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
 HERE = "127.0.0.1"
 PREFIX = "voxrank-ray-"
-"""Of a cluster's folder; then the number of the process that started it."""
+"""Prefix of the folder of a cluster; the number of the process that started it follows."""
 KNOCK_S: Seconds = 5.0
+"""Timeout of the connection to an address, in seconds."""
 SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "RAY_worker_niceness": "0"}
-"""Of a cluster's processes: how long what is left looks for a head that was killed (Ray would for a minute); and
-workers do not stand back behind all else on the machine, as Ray's would."""
+"""Environment of the processes of a cluster. The first variable is the time in seconds that processes look for a killed
+head (the default of Ray is a minute). The second one gives workers normal priority (the default of Ray is low)."""
 
 
 class Cluster:
-    """The cluster that this process belongs to already, or one that it joins or starts, and leaves at the end.
+    """The cluster of a run. The process uses the cluster it is connected to, or else joins or starts one.
 
     Args:
-        options: its address, or what it must hold.
+        options: address of the cluster, or its size.
 
     Attributes:
-        own: whether it is there for this run only.
+        own: whether the cluster was started for this run only.
     """
 
     def __init__(self, options: EngineOptions) -> None:
@@ -47,11 +48,11 @@ class Cluster:
         self.own = False
 
     def __enter__(self) -> Self:
-        """Join or start it.
+        """Join or start the cluster.
 
         Raises:
-            OptionError: there is none at the address.
-            RunError: none can be started.
+            OptionError: there is no cluster at the address.
+            RunError: no cluster can be started.
         """
         if ray.is_initialized():
             return self
@@ -70,7 +71,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave it; one of this run's own is stopped."""
+        """Leave the cluster; a cluster that was started for this run is stopped."""
         if self._entered:
             ray.shutdown()
             _let_ray_print(on=True)
@@ -109,20 +110,20 @@ class Cluster:
 
 
 def _knock(address: str) -> None:
-    """Whether anybody is there: Ray itself would wait for minutes.
+    """Check that an address accepts connections, because Ray itself would wait for minutes.
 
     Raises:
-        OSError, ValueError: nobody is, or it is no address.
+        OSError, ValueError: the address does not accept connections, or is not an address.
     """
     host, colon, port = address.rpartition(":")
     if colon:
         own: Any = ray.util.get_node_ip_address
-        host = own() if host in ("localhost", HERE) else host  # as Ray takes it
+        host = own() if host in ("localhost", HERE) else host  # as Ray does
         socket.create_connection((host, int(port)), KNOCK_S).close()
 
 
 def _short_folder() -> Path:
-    """Ray's sockets lie in it, whose names may have no more than about a hundred characters."""
+    """Return a folder with a short path for the sockets of Ray, whose paths are limited to about 100 characters."""
     short = Path("/tmp")  # noqa: S108
     return short if short.is_dir() else Path(tempfile.gettempdir())
 
@@ -136,7 +137,7 @@ def _sweep() -> None:
 
 
 def _runs(process: int) -> bool:
-    if os.name != "posix":  # where the signal would end it
+    if os.name != "posix":  # elsewhere the signal would end the process
         return True
     try:
         os.kill(process, 0)
@@ -148,6 +149,6 @@ def _runs(process: int) -> bool:
 
 
 def _let_ray_print(*, on: bool) -> None:
-    """Whether Ray tells of lost workers by itself, on standard output; voxrank does in its own way."""
+    """Set whether Ray reports lost workers on standard output; voxrank reports them itself."""
     with suppress(AttributeError):
         ray._private.worker._worker_logs_enabled = on  # noqa: SLF001

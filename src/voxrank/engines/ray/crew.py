@@ -1,4 +1,4 @@
-"""Workers: hired as they are needed, and replaced when they are lost."""
+"""The pool of workers. Workers are started when they are needed, and replaced when they are lost."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from voxrank.engines.ray.worker import Load, Worker
 from voxrank.errors import OptionError, RunError, VoxrankError, reason
 
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
-"""What Ray says when a process that worked is no more."""
+"""Errors of Ray when a worker process was lost."""
 ATTEMPTS = 3
-"""Workers that may be lost on one piece of work."""
+"""Number of workers lost on the same work at which the run ends."""
 LISTEN_S: Seconds = 0.5
-"""For news, before looking around again."""
+"""Maximum time to wait for results before the next turn, in seconds."""
 PATIENCE_S: Seconds = 30.0
-"""Until the user is told that there is no room for a worker."""
+"""Time until the user receives a note that no worker has started, in seconds."""
 
 
 @dataclass(eq=False)
 class Member:
-    """A worker.
+    """A worker of the pool.
 
     Attributes:
-        actor: the handle.
-        hello: its first word; None once that was heard.
-        begun: the assignment that it was told of.
-        busy: with a stream.
+        actor: handle of the actor.
+        hello: reference to its first result; None once the worker has started.
+        begun: the assignment that it received.
+        busy: whether it is working on a stream.
         held: numbers of the shards that it has summed and not handed over.
-        since: when it began to hold them, by `time.monotonic`.
+        since: time at which it began to hold them, by `time.monotonic`, in seconds.
     """
 
     actor: Any
@@ -55,21 +55,21 @@ class Member:
 
 
 class Crew:
-    """As many workers as are needed and there is room for.
+    """A pool of as many workers as are needed and fit into the cluster.
 
     Args:
-        options: number and size.
-        encoding: how encoders are loaded.
-        load: loads them.
-        note: told what the user should know.
-        own: whether the cluster has room for nothing more than it has now.
+        options: number and size of the workers.
+        encoding: options that encoders are loaded with.
+        load: loads an encoder.
+        note: receives notes for the user.
+        own: whether the cluster was started for this run and cannot grow.
 
     Attributes:
-        size: workers, at most.
-        members: those that are there or are coming.
+        size: maximum number of workers.
+        members: workers that have started or are starting.
 
     Raises:
-        OptionError: there is no room for a single one.
+        OptionError: the cluster has no room for a single worker.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Crew:
         if self._gpus is None:
             self._gpus = float(gpus >= 1 and encoding.device in ("auto", "cuda"))
         if encoding.device == "auto" and not self._gpus:
-            encoding = replace(encoding, device="cpu")  # GPUs that a worker sees and was not given are others'
+            encoding = replace(encoding, device="cpu")  # visible GPUs that a worker was not given belong to others
         room = int(cpus // self._cpus)
         if self._gpus:
             room = min(room, int(gpus) * int(1 / self._gpus + 1e-9))
@@ -103,7 +103,7 @@ class Crew:
         self._keys: dict[str, str | None] = {}
 
     def hire(self, wanted: int) -> None:
-        """See to it that there are so many, or as many as there may be."""
+        """Start workers until there are `wanted` of them, or the maximum number."""
         if not self.members:
             self._waiting_since = time.monotonic()
         kind: Any = ray.remote(Worker)
@@ -114,26 +114,26 @@ class Crew:
             self.members.append(Member(actor, actor.hello.remote()))
 
     def free(self) -> list[Member]:
-        """Those that are there and have nothing to do."""
+        """Return the workers that have started and are not busy."""
         return [member for member in self.members if member.hello is None and not member.busy]
 
     def lose(self, member: Member) -> None:
-        """A worker is no more."""
+        """Stop a worker and remove it."""
         with suppress(Exception):  # the cluster itself may be gone
             ray.kill(member.actor)
         self.members.remove(member)
 
     def dismiss(self) -> None:
-        """All of them go."""
+        """Stop all workers."""
         for member in list(self.members):
             self.lose(member)
 
     def news(self, streams: Sequence[Any], wait_s: Seconds) -> list[Any]:
-        """Streams that have something to say; new workers are welcomed on the way.
+        """Return the streams with a new result, and register workers that have started.
 
         Args:
-            streams: of workers.
-            wait_s: at most.
+            streams: streams of workers.
+            wait_s: maximum time to wait, in seconds.
 
         Raises:
             RunError: a worker could not be started.
@@ -152,10 +152,10 @@ class Crew:
         return [stream for stream in ready if stream not in coming]
 
     def key(self, spec: str) -> str | None:
-        """What a model's frames follow from (`cache.keys.model_key`), where it runs.
+        """Return the key of a model (`cache.keys.model_key`), which a worker computes.
 
         Raises:
-            RunError: one worker after another was lost over it.
+            RunError: several workers were lost while they loaded the model.
         """
         if spec not in self._keys:
             self._keys[spec] = self._ask_key(spec)
@@ -189,7 +189,7 @@ class Crew:
         self._waiting_since = None
 
     def _complain(self) -> None:
-        """Once, where no worker comes."""
+        """Send a note, once, if no worker has started."""
         if self._waiting_since is not None and time.monotonic() - self._waiting_since > PATIENCE_S:
             self._waiting_since = None
             free = ray.available_resources()
@@ -200,7 +200,7 @@ class Crew:
 
 
 def refuse(cause: BaseException, error: RayError) -> NoReturn:
-    """End the run for what went wrong on a worker: as it would end here, where voxrank foresaw it.
+    """End the run with the error of a worker. An error of voxrank is raised as it is, others as a `RunError`.
 
     Raises:
         VoxrankError: always.

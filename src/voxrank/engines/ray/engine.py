@@ -1,4 +1,4 @@
-"""The engine that ranking asks."""
+"""The engine of a Ray cluster and its runner, with the interface of `engines.base`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Note = Callable[[str], None]
 
 
 class RayEngine:
-    """Models run on the workers of a cluster, which is started for the run where none is named.
+    """The engine that runs models on the workers of a cluster. Without an address, it starts a cluster for the run.
 
     Args:
         options: the cluster, and the number and size of the workers.
-        encoding: how encoders are loaded.
-        note: told what the user should know.
+        encoding: options that encoders are loaded with.
+        note: receives notes for the user.
         load: loads an encoder, on the worker.
 
     Raises:
-        OptionError: the options do not suit each other.
+        OptionError: the options contradict each other.
     """
 
     def __init__(self, options: EngineOptions, encoding: EncoderOptions, note: Note, load: Load = load_encoder) -> None:
@@ -56,8 +56,8 @@ class RayEngine:
         """Start a cluster, or join one.
 
         Raises:
-            OptionError: there is none at the address, or no room in it.
-            RunError: none can be started.
+            OptionError: there is no cluster at the address, or it has no room for a worker.
+            RunError: no cluster can be started.
         """
         with ExitStack() as stack:
             cluster = stack.enter_context(Cluster(self._options))
@@ -69,22 +69,22 @@ class RayEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the workers go, and stop the cluster if it was started here."""
+        """Stop the workers, and the cluster if it was started for this run."""
         self._open.close()
 
     def runner(self, spec: str, take: Callable[[], Encoder]) -> RayRunner:
-        """The model, loaded by each worker when it is first needed there."""
+        """Return a runner of the model, which each worker loads when it is first needed there."""
         del take
         return RayRunner(spec, self._crew, self._note)
 
 
 class RayRunner:
-    """A model on the workers.
+    """A runner of a model on the workers.
 
     Args:
-        spec: the model.
-        crew: the workers.
-        note: told what the user should know.
+        spec: spec of the model.
+        crew: the pool of workers.
+        note: receives notes for the user.
     """
 
     def __init__(self, spec: str, crew: Crew, note: Note) -> None:
@@ -99,7 +99,7 @@ class RayRunner:
         on_audio: OnAudio,
         cache: Cache | None = None,
     ) -> ModelSketch:
-        """As `engines.base.Runner`."""
+        """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
         shards = [lean(shard) for shard in shards]
         seen = next((path for path in _files(shards) if path.exists()), None)
         assignment = Assignment(self._spec, tuple(layers), targets, options, seen=seen)
@@ -133,7 +133,7 @@ class RayRunner:
 
 
 def _files(shards: Iterable[Shard]) -> Iterator[Path]:
-    """That audio is read from."""
+    """Yield the files that audio is read from."""
     for shard in shards:
         for item in shard.items:
             place = item.utterance.place
@@ -145,7 +145,7 @@ def _files(shards: Iterable[Shard]) -> Iterator[Path]:
 def _found(
     kept: ModelCache, held: Iterable[tuple[Shard, Entry]], work: Gathering, on_audio: OnAudio
 ) -> Iterator[tuple[Shard, ShardSketch]]:
-    """What the cache holds; what turns out damaged there is encoded."""
+    """Yield the sketches in the cache; shards whose entries are damaged are added to the work."""
     for shard, entry in held:
         sketch = kept.load(shard, entry)
         if sketch is None:

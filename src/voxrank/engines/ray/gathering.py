@@ -1,4 +1,4 @@
-"""Shards of one model, dealt to workers, on their way to one sketch."""
+"""The distribution of the shards of one model to workers, and the merge of their sketches."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from voxrank.errors import RunError, reason
 from voxrank.extraction.shard import OnAudio
 
 SHARE = 3
-"""A chunk is one part in so many of what each worker would have to do still."""
+"""Divisor of the chunk size: a chunk is 1/SHARE of the remaining shards of each worker."""
 CHUNK_SHARDS = 60
-"""At most, about an hour of audio."""
+"""Maximum number of shards in a chunk, about an hour of audio."""
 HAND_OVER_S: Seconds = 300.0
-"""Work that a worker keeps to itself, at most: what is lost with it."""
+"""Maximum time that a worker holds a sketch, in seconds. Its work since then is lost with the worker."""
 MERGES = -1
-"""In place of a shard's number, where a worker was lost over a sketch."""
+"""Number that stands for a shard where a worker was lost while it merged or handed over a sketch."""
 
 
 @dataclass(eq=False)
 class Part:
-    """A sketch that lies somewhere in the cluster.
+    """A partial sketch in the cluster.
 
     Attributes:
-        sketch: where.
-        shards: numbers of those in it.
-        level: of the tree.
+        sketch: reference to the sketch.
+        shards: numbers of the shards in it.
+        level: level in the merge tree.
     """
 
     sketch: Any
@@ -50,14 +50,14 @@ class Part:
 
 @dataclass
 class Job:
-    """What a worker is doing: it encodes shards, merges two sketches, or hands over what it holds.
+    """A job of a worker: to encode shards, to merge two sketches, or to hand over its sketch.
 
     Attributes:
         member: the worker.
-        shards: numbers of those to encode.
+        shards: numbers of the shards to encode.
         parts: the sketches to merge.
-        done: of the shards.
-        sketch: where that is, once it is made.
+        done: number of encoded shards.
+        sketch: reference to the resulting sketch, once it exists.
     """
 
     member: Member
@@ -68,11 +68,11 @@ class Job:
 
     @property
     def gives_sketch(self) -> bool:
-        """Whether it ends with one."""
+        """True if the job ends with a sketch."""
         return not self.shards
 
     def part(self) -> Part:
-        """The sketch that came of it."""
+        """Return the resulting sketch as a part."""
         if not self.parts:
             return Part(self.sketch, tuple(self.member.held))
         numbers = tuple(number for part in self.parts for number in part.shards)
@@ -80,19 +80,19 @@ class Job:
 
 
 def chunk_size(left: int, workers: int) -> int:
-    """Shards that a worker takes at once, of those left."""
+    """Return the number of shards in the next chunk, for so many shards left."""
     return min(CHUNK_SHARDS, -(-left // (SHARE * workers)))
 
 
 class Gathering:
-    """Shards are added, then all of it runs.
+    """Distributes the shards of one model to workers, and merges their sketches.
 
     Args:
-        crew: the workers.
-        assignment: what they are told once.
-        on_audio: told of progress.
-        note: told of lost workers.
-        cache: knows something of the audio.
+        crew: the pool of workers.
+        assignment: the assignment, which workers receive once.
+        on_audio: receives the progress.
+        note: receives notes on lost workers.
+        cache: the cache, which holds digests of the audio; None without a cache.
     """
 
     def __init__(
@@ -114,22 +114,22 @@ class Gathering:
         self._losses: Counter[int] = Counter()
 
     def add(self, shards: Iterable[Shard]) -> None:
-        """More to encode."""
+        """Add shards to encode."""
         for shard in shards:
             self._left.append(len(self._shards))
             self._shards.append(shard)
 
     def run(self) -> ModelSketch | None:
-        """Until all is in one sketch; None where there was nothing to encode.
+        """Run until all shards are in one sketch, and return it; None where there was nothing to encode.
 
         Raises:
-            RunError: a shard costs one worker after another, or a worker could not do its work.
+            RunError: several workers were lost on the same shard, or the work failed on a worker.
         """
         while self._left or self._jobs or self._parts or self._holders():
             self.turn(LISTEN_S)
             if len(self._parts) == 1 and not self._left and not self._jobs and not self._holders():
                 try:
-                    whole: ModelSketch = deepcopy(ray.get(self._parts[0].sketch))  # what Ray lends is read-only
+                    whole: ModelSketch = deepcopy(ray.get(self._parts[0].sketch))  # objects of Ray are read-only
                 except ObjectLostError:
                     self._again(self._parts.pop().shards)
                 else:
@@ -137,16 +137,16 @@ class Gathering:
         return None
 
     def abandon(self) -> None:
-        """Workers that are still busy with it are let go."""
+        """Stop the workers that are still busy with this work."""
         for job in self._jobs.values():
             self._crew.lose(job.member)
         self._jobs.clear()
 
     def turn(self, wait_s: Seconds) -> None:
-        """Deal out work, and hear how far it is.
+        """Start jobs on free workers, and read new results.
 
         Args:
-            wait_s: for news, at most.
+            wait_s: maximum time to wait for results, in seconds.
         """
         if self._left or len(self._parts) > 1:
             self._crew.hire(max(1, len(self._left) + len(self._jobs)))
@@ -157,11 +157,14 @@ class Gathering:
             self._hear(stream)
 
     def _holders(self) -> list[Member]:
-        """Workers that have something to hand over."""
+        """Return the workers that have a sketch to hand over."""
         return [member for member in self._crew.members if member.begun is self._assignment and member.held]
 
     def _next(self, member: Member) -> Job | None:
-        """Two sketches of one level are merged at once, others when nothing else is left to do."""
+        """Return the next job of a worker; None where there is nothing to do.
+
+        Two sketches of the same level are merged immediately, other sketches when no other work is left.
+        """
         if member in self._holders() and (not self._left or time.monotonic() - member.since > HAND_OVER_S):
             return Job(member)
         parts = sorted(self._parts, key=lambda part: part.level)
@@ -173,7 +176,7 @@ class Gathering:
         return Job(member, self._chunk()) if self._left else None
 
     def _chunk(self) -> tuple[int, ...]:
-        """Shards for a worker; one that may have cost another worker is taken alone."""
+        """Return the shards for a worker; a shard on which a worker may have been lost is sent alone."""
         count = chunk_size(len(self._left), self._crew.size)
         suspects = (place for place, number in enumerate(self._left[:count]) if self._losses[number])
         count = max(1, next(suspects, count))
@@ -200,12 +203,12 @@ class Gathering:
         return self._cache.digests(item for shard in shards for item in shard.items)
 
     def _hear(self, stream: Any) -> None:
-        """The next word of a stream: see `Worker.encode`."""
+        """Read the next result of a stream; see `Worker.encode`."""
         job = self._jobs[stream]
         try:
             word = next(stream, None)
             if word is None:
-                ray.get([ref for ref in [job.sketch] if ref is not None])  # says why
+                ray.get([ref for ref in [job.sketch] if ref is not None])  # raises the reason
                 raise RunError(f"{self._spec}: a worker stopped in the middle of its work; run it again")
             if job.done < len(job.shards):
                 job.done = ray.get(word)
@@ -233,14 +236,14 @@ class Gathering:
             member.held = []
 
     def _tell(self, numbers: Sequence[int]) -> None:
-        """Progress, which what is encoded again is not."""
+        """Report the progress; shards that are encoded again are not reported twice."""
         for number in sorted({*numbers} - self._told):
             self._told.add(number)
             self._on_audio(self._shards[number].seconds)
 
     def _failed(self, job: Job, error: RayError) -> None:
         cause = error.cause if isinstance(error, RayTaskError) else error
-        if isinstance(cause, ObjectLostError):  # with the node where it lay
+        if isinstance(cause, ObjectLostError):  # lost with its node
             job.member.busy = False
             self._again(number for part in job.parts for number in part.shards)
             return
@@ -255,7 +258,7 @@ class Gathering:
         self._note(f"{self._spec}: a worker was lost, and another does again what it had in hand")
 
     def _judge(self, job: Job, cause: BaseException) -> None:
-        """End the run where worker after worker is lost."""
+        """End the run if too many workers were lost on the same work."""
         what = "over a sketch"
         if job.shards:
             what = f"on the same audio, which begins with {self._shards[job.shards[-1]].items[0].utterance.id}"
@@ -270,7 +273,7 @@ class Gathering:
 
 
 def lean(shard: Shard) -> Shard:
-    """What a worker is sent of a shard: no audio, nothing that no encoder reads, and paths that hold in any folder."""
+    """Return the shard as it is sent to workers: with absolute paths, and without data that encoders do not read."""
     return replace(shard, items=tuple(map(_lean, shard.items)))
 
 

@@ -1,6 +1,6 @@
-"""What runs on a worker of a cluster: encoders, held loaded, and the shards and sketches that it is sent.
+"""The worker of a cluster. It keeps encoders loaded, encodes shards and merges sketches.
 
-Results come as streams, so that whoever waits for one is told how far it is; of a stream, all but the sketch is small.
+Results are streams, so that the driver receives the progress. All results in a stream but the sketch are small.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ Load = Callable[[str, EncoderOptions], Encoder]
 Stream = Iterator[Any]
 
 SAY_EVERY_S: Seconds = 0.25
-"""How far it is: the driver hears all workers."""
+"""Minimum time between two progress reports in seconds, because the driver reads those of all workers."""
 KEPT_PARAMETERS = 500_000_000
-"""Encoders stay loaded up to this many weights in all; beyond, the one in use alone."""
+"""Maximum total number of weights of loaded encoders. Beyond it, only the encoder in use stays loaded."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is the same for all shards, and is sent once.
+    """The data that are the same for all shards of a model, which are sent once.
 
     Attributes:
-        spec: of the model.
-        layers: what to sketch.
-        targets: of all utterances.
-        options: of the extraction.
-        cache: the folder that keeps sketches; None: nowhere.
-        key: of the model, in the cache.
-        seen: a file of audio that every worker must see.
+        spec: spec of the model.
+        layers: layers to sketch.
+        targets: targets of all utterances.
+        options: options of the extraction.
+        cache: folder of the cache; None for no cache.
+        key: key of the model in the cache.
+        seen: an audio file that every worker must be able to read.
     """
 
     spec: str
@@ -60,13 +60,13 @@ class Assignment:
 
 
 class Worker:
-    """One process that encodes.
+    """A process that encodes.
 
     Args:
-        cpus: cores that torch and BLAS may use.
-        folder: that relative names start from, where there is such a folder here.
-        encoding: how encoders are loaded.
-        load: loads them.
+        cpus: number of cores that torch and BLAS may use.
+        folder: working folder for relative paths, where it exists on this node.
+        encoding: options that encoders are loaded with.
+        load: loads an encoder.
     """
 
     def __init__(self, cpus: int, folder: Path, encoding: EncoderOptions, load: Load) -> None:
@@ -80,11 +80,11 @@ class Worker:
         self._notes: list[str] = []
 
     def hello(self) -> int:
-        """The number of the process, once it is there."""
+        """Return the number of the process, once it has started."""
         return os.getpid()
 
     def begin(self, assignment: Assignment) -> None:
-        """Shards that follow are of this; what was held before is let go."""
+        """Begin an assignment, and drop the sketch of the previous assignment."""
         now = self._now = assignment
         self._cache: Cache | None = None
         self._kept: ModelCache | None = None
@@ -94,21 +94,21 @@ class Worker:
         self._start()
 
     def key(self, spec: str) -> str | None:
-        """What a model's frames follow from: see `cache.keys.model_key`."""
+        """Return the key of a model; see `cache.keys.model_key`."""
         return model_key(self._encoder(spec), self._encoding)
 
     def encode(self, shards: Sequence[Shard], digests: Mapping[Place, AudioDigest]) -> Stream:
-        """Encode shards and add them to what is held.
+        """Encode shards and add them to the sketch of this worker.
 
         Args:
-            shards: in order of block.
-            digests: what is known of their audio.
+            shards: shards to encode, in order of block.
+            digests: known digests of their audio.
 
         Yields:
-            Now and then how many are done, and at last that all are; then lines that the user should know.
+            The number of encoded shards from time to time, and at the end; then notes for the user.
 
         Raises:
-            RunError: the audio is not here, or memory ran out on a single window.
+            RunError: the audio is not on this node, or memory ran out on a single window.
         """
         now = self._now
         if now.seen is not None and not now.seen.exists():
@@ -129,10 +129,10 @@ class Worker:
         yield self._told()
 
     def hand_over(self) -> Stream:
-        """Give away the sketch of all that was encoded since the last time.
+        """Hand over the sketch of all shards that were encoded since the last call, and begin a new sketch.
 
         Yields:
-            The sketch; then lines that the user should know.
+            The sketch; then notes for the user.
         """
         self._sum.close()
         whole = self._whole
@@ -141,10 +141,10 @@ class Worker:
         yield self._told()
 
     def merge(self, one: ModelSketch, other: ModelSketch) -> Stream:
-        """Make one sketch of two, which stay as they were.
+        """Merge two sketches into a new sketch; the two do not change.
 
         Yields:
-            The sketch; then lines that the user should know.
+            The sketch; then notes for the user.
         """
         now = self._now
         whole = ModelSketch.empty(now.layers, now.targets, now.options)
@@ -158,7 +158,7 @@ class Worker:
         self._sum = BlockSum(self._whole, self._now.targets)
 
     def _encoder(self, spec: str) -> Encoder:
-        """The model, loaded when it is first asked for."""
+        """Return the encoder of a model, which is loaded when it is first needed."""
         if spec not in self._encoders:
             if self._loaded() > KEPT_PARAMETERS:
                 self._encoders.clear()
@@ -171,7 +171,7 @@ class Worker:
         return sum(encoder.parameters for encoder in self._encoders.values())
 
     def _told(self) -> list[str]:
-        """Since it was last asked."""
+        """Return the notes since the last call."""
         told = list(self._notes)
         self._notes.clear()
         return told
