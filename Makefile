@@ -16,11 +16,12 @@ help:  ## list the commands
 setup: $(VENV)/.dev $(VENV)/.pack  ## make .venv with all that development needs
 	@test ! -d .git || $(BIN)/pre-commit install >/dev/null
 
-check: $(VENV)/.dev $(VENV)/.resolved  ## ruff, types, import contracts; whether the pins serve every extra
+check: $(VENV)/.dev $(VENV)/.resolved  ## ruff, types, import contracts, docstrings; whether the pins serve every extra
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_docstrings.py src examples
 
 format: $(VENV)/.dev  ## put the code in the project's format
 	$(BIN)/ruff format .
