@@ -6,6 +6,8 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 # Files are dealt in the order of tests/conftest.py, the slowest first.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PYTHONHASHSEED ?= 0
+# Tests start many processes of Python: what the first one compiles, the others read.
+test unit: export PYTHONDONTWRITEBYTECODE :=
 
 .NOTPARALLEL:
 .PHONY: help setup check format test unit demo bench study audit docs dist clean
