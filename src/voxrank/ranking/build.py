@@ -40,13 +40,11 @@ class RankingBuilder:
     Attributes:
         plan: the scores and options.
         data: the data, the same for every model.
-        segments: path of the timed segments, where it was given.
         started: start of the run, by `time.perf_counter`, in seconds.
     """
 
     plan: RankPlan
     data: RankData
-    segments: str | None
     started: float
 
     def so_far(self, collector: Collector) -> Ranking:
@@ -153,7 +151,6 @@ class RankingBuilder:
             "scores": list(columns),
             "higher_is_better": {name: column.higher_is_better for name, column in columns.items()},
             **self.plan.options,
-            **({} if self.segments is None else {"segments": self.segments}),
             **self._alignment(),
         }
 

@@ -49,6 +49,7 @@ class RankRequest:
         stopping: early stopping; None to show all data to every model.
         details: the diagnostics.
         seed: seed of the resamples and of the rounds of early stopping.
+        segments: path of the file, or folder, of timed segments; None where the data have their own.
         has_source: whether source data are given.
         keeps_sketches: whether sketches are stored, for scores that a later run may ask for.
 
@@ -66,6 +67,7 @@ class RankRequest:
     stopping: StoppingOptions | None = None
     details: DetailOptions = field(default_factory=DetailOptions)
     seed: int = 0
+    segments: str | None = None
     has_source: bool = False
     keeps_sketches: bool = False
 
@@ -255,4 +257,5 @@ def _with_samples(
 def _recorded(request: RankRequest, extraction: ExtractionOptions) -> dict[str, Any]:
     stopping = asdict(request.stopping) if request.stopping else {}
     recorded = {"layers": request.layers, "seed": request.seed} | asdict(request.use) | stopping
+    recorded |= {} if request.segments is None else {"segments": request.segments}
     return recorded | asdict(request.encoder) | asdict(extraction) | asdict(request.details)

@@ -15,6 +15,7 @@ from voxrank.cache.store import Cache
 from voxrank.config import Seconds
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Dataset
+from voxrank.encoders.joint import RANKED_LABELS
 from voxrank.encoders.pool import ModelPool, parse_layers
 from voxrank.errors import OptionError
 from voxrank.ranking.plan import RankPlan
@@ -48,6 +49,11 @@ class RankData:
     record: AlignerRecord | None
     against: tuple[str, ...]
     align_s: Seconds
+
+    @property
+    def versions(self) -> dict[int, str]:
+        """Version of the labels → name of the alternative alignment."""
+        return dict(enumerate(self.against, start=RANKED_LABELS + 1))
 
 
 def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | None, watcher: Progress) -> RankData:

@@ -116,6 +116,7 @@ def rank(
         stopping=stopping,
         details=DetailOptions(details, tuple(besides)),
         seed=seed,
+        segments=None if segments is None else str(segments),
         has_source=source is not None,
         keeps_sketches=cache is not None,
     )
@@ -125,15 +126,16 @@ def rank(
     plan = resolve(request, dataset)
     store = None if cache is None else Cache(cache, watcher.note)
     run_data = prepare_run(plan, dataset, source, store, watcher)
-    builder = RankingBuilder(plan, run_data, None if segments is None else os.fspath(segments), started)
-    return _run(ModelRunner(plan, run_data, workers, store, watcher), Collector(plan, run_data), builder, watcher)
+    builder, collector = RankingBuilder(plan, run_data, started), Collector(plan, run_data)
+    with workers:
+        for run in ModelRunner(plan, run_data, workers, store, watcher).run():
+            collector.add(run)
+            watcher.ranked(partial(builder.so_far, collector))
+    return _completed(builder, collector, watcher)
 
 
-def _run(runner: ModelRunner, collector: Collector, builder: RankingBuilder, watcher: Progress) -> Ranking:
-    """Collect the results of every model, and build the ranking."""
-    for run in runner.run():
-        collector.add(run)
-        watcher.ranked(partial(builder.so_far, collector))
+def _completed(builder: RankingBuilder, collector: Collector, watcher: Progress) -> Ranking:
+    """Build the ranking of all models, and log it."""
     for line in collector.comparison.left_out.values():
         watcher.note(line)
     ranking = builder.complete(collector)

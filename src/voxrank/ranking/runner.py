@@ -52,7 +52,7 @@ class ModelRunner:
     Args:
         plan: the plan of the run.
         data: the data, the loaded models and their layers.
-        engine: where models run.
+        engine: where models run; the caller enters it.
         store: the cache; None to encode everything.
         watcher: receives the progress.
     """
@@ -61,9 +61,8 @@ class ModelRunner:
         self._plan, self._data, self._engine, self._store, self._watcher = plan, data, engine, store, watcher
 
     def run(self) -> Iterator[ModelRun]:
-        """Yield the run of each model as soon as its sketch is complete, and close the engine at the end."""
-        with self._engine:
-            yield from self._all() if self._plan.stopping is None else self._in_rounds(self._plan.stopping)
+        """Yield the run of each model as soon as its sketch is complete."""
+        return self._all() if self._plan.stopping is None else self._in_rounds(self._plan.stopping)
 
     def _all(self) -> Iterator[ModelRun]:
         prepared, origin = self._data.prepared, self._data.origin
@@ -129,7 +128,7 @@ class ModelRunner:
 
     def _sketched(self, selection: LayerSelection) -> list[SketchedLayer]:
         """Return the layers to sketch, by the labels of the ranking and by those of every alternative alignment."""
-        versions = range(1, 1 + len(self._data.against))
+        versions = self._data.versions
         return [*selection.read, *(LayerVersion(layer, version) for version in versions for layer in selection.read)]
 
     def _start(self, model: str, position: int, shards: Sequence[Shard]) -> None:

@@ -20,7 +20,7 @@ class LabelComparison:
     """Compares the ranking with rankings by alternative labels of the same frames.
 
     Args:
-        names: names of the alternatives, in order of `Timed.versions`.
+        versions: version of the labels → name of the alternative, as `RankData.versions`.
         score: the score that orders the ranking.
         scorer: scores the layers.
 
@@ -28,10 +28,10 @@ class LabelComparison:
         left_out: why an alternative cannot be compared, by its name.
     """
 
-    def __init__(self, names: Sequence[str], score: str, scorer: LayerScorer) -> None:
-        self._versions = dict(enumerate(names, start=1))
+    def __init__(self, versions: Mapping[int, str], score: str, scorer: LayerScorer) -> None:
+        self._versions = versions
         self._score, self._scorer = score, scorer
-        self._scored: dict[str, list[dict[str, Estimate]]] = {name: [] for name in names}
+        self._scored: dict[str, list[dict[str, Estimate]]] = {name: [] for name in versions.values()}
         self.left_out: dict[str, str] = {}
 
     def add(self, run: ModelRun) -> None:

@@ -409,7 +409,8 @@ class Scorer:
 def compared(values, ranking, shares):
     """Alternatives "x", "y" … whose layers have these values, beside a ranking by its values."""
     layers = [Layer(index, "", 4, 100.0) for index in range(len(ranking))]
-    comparison = LabelComparison("xyz"[: len(values)], "logme", Scorer(dict(enumerate(values, start=1))))
+    names = dict(enumerate("xyz"[: len(values)], start=1))
+    comparison = LabelComparison(names, "logme", Scorer(dict(enumerate(values, start=1))))
     comparison.add(ModelRun("m", LayerSelection(layers, [], 0), None))
     candidates = [
         Candidate(model, 1, layer, {"logme": Estimate(value, np.zeros(0))})

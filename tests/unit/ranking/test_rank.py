@@ -9,6 +9,7 @@ import torch
 
 import voxrank
 import voxrank.encoders.pool
+import voxrank.ranking.rank
 import voxrank.scores.registry
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions, ExtractionOptions, UseOptions
@@ -16,12 +17,31 @@ from voxrank.data.utterance import Dataset, Utterance
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.encoders.joint import sketch_key
 from voxrank.encoders.pool import parse_layers
+from voxrank.engines.local import LocalEngine
 from voxrank.errors import OptionError, RunError
 from voxrank.ranking.plan import default_score
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
 LAYERS = [Layer(i, str(i), 4, 50.0) for i in range(5)]
+
+
+@pytest.mark.parametrize("error", [RunError("no score"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
+def test_the_engine_is_closed_at_once_when_a_run_ends_between_two_models(fakes, tones, monkeypatch, error):
+    closed = []
+
+    class Engine(LocalEngine):
+        def __exit__(self, kind, value, trace):
+            closed.append(value)
+
+    class Watcher(Progress):
+        def ranked(self, so_far):
+            raise error
+
+    monkeypatch.setattr(voxrank.ranking.rank, "engine_of", lambda options, encoding, note: Engine(encoding))
+    with pytest.raises(type(error)) as raised:
+        voxrank.rank(tones, ["fake-a", "fake-b"], progress=Watcher())
+    assert closed == [raised.value]
 
 
 def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):
