@@ -27,7 +27,7 @@ def column(page, place):
 
 
 def sort_by_rank(page):
-    """As the page is when it is opened."""
+    """Sort the table by rank, as it is when the page is opened."""
     page.locator("#ranking th button", has_text="rank").first.click()
     assert column(page, 1) == ["1", "2", "3", "4"]
 

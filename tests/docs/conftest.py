@@ -45,7 +45,7 @@ HUB = {
 }
 """Folder → the family of the small model that is in it."""
 WINDOW_FRAMES = 150
-"""Of the small Whispers, 3 s."""
+"""Length of the window of the small Whisper models: 3 s."""
 CTC = "facebook/wav2vec2-base-960h"
 
 _spec = importlib.util.spec_from_file_location(

@@ -16,3 +16,18 @@ def run(capsys, monkeypatch):
         return code, printed.out, printed.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def assert_same():
+    """Asserts that two rankings, as JSON, have the same winner and the same scores of every layer."""
+
+    def check(found, expected):
+        assert found["models"][0]["model"] == expected["models"][0]["model"]
+        for mine, theirs in zip(found["layers"], expected["layers"], strict=True):
+            assert mine["layer"] == theirs["layer"]
+            for name, score in mine["scores"].items():
+                assert score["value"] == pytest.approx(theirs["scores"][name]["value"], rel=1e-9)
+                assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
+
+    return check

@@ -80,7 +80,7 @@ def cluster():
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the collector
-def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, cluster):
+def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, cluster, assert_same):
     process, address = cluster
     command = ["rank", tones, "-m", "logmel", "--no-cache", "--json"]
     code, out, err = run(*command, "--engine", "ray", "--ray-address", address, "--workers", "1")
@@ -88,12 +88,7 @@ def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, clus
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline().strip() == "1.0"
-    there, here = json.loads(out), json.loads(run(*command)[1])
-    for mine, theirs in zip(there["layers"], here["layers"], strict=True):
-        assert mine["layer"] == theirs["layer"]
-        for name, score in mine["scores"].items():
-            assert score["value"] == pytest.approx(theirs["scores"][name]["value"], rel=1e-9)
-            assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
+    assert_same(json.loads(out), json.loads(run(*command)[1]))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector

@@ -86,17 +86,10 @@ def utterances_kept(folder):
     return sum(one.utterances for one in Cache(CacheOptions(str(folder / "kept"))).holdings())
 
 
-def assert_same(found, expected):
-    assert found["models"][0]["model"] == expected["models"][0]["model"]
-    for mine, theirs in zip(found["layers"], expected["layers"], strict=True):
-        assert mine["layer"] == theirs["layer"]
-        for name, score in mine["scores"].items():
-            assert score["value"] == pytest.approx(theirs["scores"][name]["value"], rel=1e-9)
-            assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(folder, monkeypatch, wait_until):
+def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(
+    folder, monkeypatch, wait_until, assert_same
+):
     started = begin(folder, KEPT_AT_MOST="9")
     wait_until(lambda: utterances_kept(folder) >= 9)
     assert started.poll() is None

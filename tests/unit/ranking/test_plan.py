@@ -1,4 +1,4 @@
-"""What a run will do: every default and every refusal, without a model."""
+"""A run is decided without a model: every default and every refusal."""
 
 from dataclasses import replace
 from pathlib import Path

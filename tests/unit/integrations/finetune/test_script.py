@@ -56,7 +56,7 @@ def changed(module, folder):
 
 @pytest.fixture
 def inspected_once(monkeypatch):
-    """What a script has to know of a checkpoint is read for its first layer; all else is the same for others."""
+    """Reads the facts that a script needs of a checkpoint for one layer; they are the same for all its layers."""
     inspected = winner._inspected
     first = functools.cache(lambda spec, trusted: inspected(spec, 0, trusted))
     monkeypatch.setattr(winner, "_inspected", lambda spec, layer, trusted: replace(first(spec, trusted), layer=layer))
