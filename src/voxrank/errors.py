@@ -91,6 +91,8 @@ def one_line(text: str) -> str:
         >>> print(one_line("a\nb"))
         a\nb
     """
+    if text.isprintable():  # as nearly all text is
+        return text
     return "".join(c if is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -206,13 +207,45 @@ def test_a_port_that_is_taken(live):
         LiveView(70_000)
 
 
+def test_a_page_that_has_just_been_opened_receives_the_end(made):
+    """It asks for the state of the run only after it was loaded."""
+    states = []
+
+    def ask():
+        time.sleep(0.5)  # the server ends in a fifth of that where it waits for nobody
+        states.append(json.loads(get(view, "/state?id=x", host="127.0.0.1:{port}")[2])["run"]["state"])
+
+    page = threading.Thread(target=ask)
+    with LiveView() as view:
+        assert get(view, host="127.0.0.1:{port}")[0] == 200
+        view.complete(made.make_ranking())
+        page.start()
+    page.join()
+    assert states == ["done"]
+
+
+HELD = """
+import sys, time
+from pathlib import Path
+from voxrank.cli import main, rank
+begin, go = rank._watched, Path(sys.argv[1])
+def wait(*arguments):
+    while not go.exists():
+        time.sleep(0.01)
+    return begin(*arguments)
+rank._watched = wait
+sys.exit(main.exit_code(sys.argv[2:]))
+"""
+
+
 def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live, start_python):
-    command = ("-m", "voxrank", "rank", tones, "-m", "logmel", "-m", "mfcc", "--watch", "--json")
-    run = start_python(*command, "--out", tmp_path / "o", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = ("rank", tones, "-m", "logmel", "-m", "mfcc", "--watch", "--json", "--out", tmp_path / "o")
+    run = start_python("-c", HELD, tmp_path / "go", *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     url = re.search(r"http://127\.0\.0\.1:\d+/", run.stderr.readline()).group()
     heard = threading.Thread(target=run.stderr.read)
     heard.start()
     page = visit_live(url).page
+    (tmp_path / "go").touch()
     page.wait_for_selector("#run[data-state=done]", timeout=120_000)
     assert page.locator("#ranking tbody tr").count() == 2
     out = run.communicate(timeout=120)[0]

@@ -183,12 +183,14 @@ _FIELD = re.compile(r"[^ \t\r\n]+")
 
 
 def _lines(path: Path) -> Iterator[_Line]:
-    encoding = _encoding(path)
+    encoding, name = _encoding(path), path.name
     with path.open(encoding=encoding, errors="surrogateescape") as file:
         number = 0
         while text := file.readline(MAX_LINE):
             number += 1
-            where, fault = f"{path.name}, line {number}", ""
+            if text == "\n":
+                continue
+            where, fault = f"{name}, line {number}", ""
             if len(text) == MAX_LINE and not text.endswith("\n"):
                 fault = f"{where}: expected a line of under {MAX_LINE:,} characters, got a longer one"
                 if len(file.readline(MAX_LONG_LINE)) == MAX_LONG_LINE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from http import HTTPStatus
@@ -50,6 +51,7 @@ class LiveView:
         self._shown = _Shown(self.recorder)
         self._heard = Condition()
         self._open: dict[str, tuple[Seconds, bool]] = {}
+        self._served = -math.inf
 
     def __enter__(self) -> Self:
         """Start the server.
@@ -98,7 +100,9 @@ class LiveView:
         self.recorder.complete(ranking)
 
     def page(self) -> str:
-        """Return the current page as HTML."""
+        """Return the current page as HTML; it counts as open from now on."""
+        with self._heard:
+            self._served = time.monotonic()
         return html_of(self._shown.page()[1], live=True)
 
     def state(self, have: int) -> dict[str, Any]:
@@ -120,6 +124,8 @@ class LiveView:
             ended: whether that state was final.
         """
         with self._heard:
+            if who not in self._open:
+                self._served = -math.inf  # the page that was served last asks for itself now
             if who in self._open or len(self._open) < KNOWN_PAGES:
                 self._open[who] = (time.monotonic(), ended)
             self._heard.notify_all()
@@ -132,6 +138,8 @@ class LiveView:
 
     def _all_heard(self) -> bool:
         now = time.monotonic()
+        if now - self._served <= HERE_S:
+            return False
         return all(ended or now - last > HERE_S for last, ended in self._open.values())
 
 

@@ -18,9 +18,9 @@ from voxrank.report.page.drawing import (
     Row,
     chart_of,
     colour,
+    layered,
     logarithmic,
     shape,
-    spec,
     tips,
     whole,
 )
@@ -63,7 +63,7 @@ def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: 
     if banded:
         band = mine.transform_filter("datum.line").mark_area(fill=ACCENT, fillOpacity=0.16)
         parts.insert(1, band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")))
-    return spec(alt.layer(*parts).add_params(alt.param(SHOWN, value=0)), "small")
+    return with_model(layered(parts, "small"), 0)
 
 
 def with_model(curve: Spec, number: int) -> Spec:
@@ -109,7 +109,7 @@ def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse
             side: Literal["left", "right"] = "right" if left else "left"
             names = chart_of(named).mark_text(align=side, dx=-10 if left else 10, dy=-9, limit=170, fontWeight=600)
             layers.append(names.encode(x=x, y=y, text=alt.Text("name:N")))
-    return spec(alt.layer(*layers), "medium")
+    return layered(layers, "medium")
 
 
 def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
@@ -129,8 +129,8 @@ def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
     )
     y = alt.Y("b:N", title=None, scale=alt.Scale(domain=list(names), padding=0.04), axis=axis)
     base = chart_of(rows)
-    return spec(
-        alt.layer(
+    return layered(
+        [
             base.mark_rect(cornerRadius=3).encode(
                 x=x,
                 y=y,
@@ -141,7 +141,7 @@ def agreement(rows: Sequence[Row], names: Sequence[str]) -> Spec:
                 tooltip=tips(("a:N", "score"), ("b:N", "and"), ("told:N", "Spearman")),
             ),
             base.mark_text(fontSize=12).encode(x=x, y=y, text=alt.Text("told:N")),
-        ),
+        ],
         "square",
     )
 
@@ -163,8 +163,8 @@ def truth(
     x = alt.X("x:Q", title=score, scale=horizontal, axis=alt.Axis(tickCount=6, grid=False))
     scale = alt.Scale(zero=False, padding=16, reverse=reversed_axes[1])
     y = alt.Y("y:Q", title=metric, scale=scale, axis=alt.Axis(tickCount=6))
-    return spec(
-        alt.layer(
+    return layered(
+        [
             base.mark_rule(stroke=FAINT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")),
             base.mark_point(filled=True, size=80, opacity=1).encode(
                 x=x,
@@ -176,6 +176,6 @@ def truth(
             base.mark_text(align="left", dx=8, dy=-6, fontSize=11, fill=MUTED).encode(
                 x=x, y=y, text=alt.Text("layer:N")
             ),
-        ),
+        ],
         "large",
     )

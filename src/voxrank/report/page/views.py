@@ -19,6 +19,7 @@ from voxrank.report.page.drawing import (
     Row,
     chart_of,
     colour,
+    layered,
     shape,
     spec,
     tips,
@@ -45,11 +46,11 @@ def class_bars(rows: Sequence[Row]) -> Spec:
     told = tips(
         ("name:N", "class"), ("told:N", "told rightly"), ("samples:Q", "samples"), ("taken:N", "else taken for")
     )
-    return spec(
-        alt.layer(
+    return layered(
+        [
             base.mark_bar(fill=ACCENT, cornerRadiusEnd=3, height={"band": 0.62}).encode(x=x, y=y, tooltip=told),
             base.mark_text(align="left", dx=6).encode(x=x, y=y, text=alt.Text("told:N")),
-        ),
+        ],
         "large" if len(rows) > FEW_BARS else "medium",
     )
 
@@ -97,8 +98,8 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
     y = alt.Y("y:Q", title="told rightly", scale=scale, axis=alt.Axis(format="%", tickCount=5))
     rule = chart_of([{"chance": chance, "told": f"chance: {chance:.0%}"}])
     at_chance = alt.Y("chance:Q", scale=scale)
-    return spec(
-        alt.layer(
+    return layered(
+        [
             rule.mark_rule(strokeDash=[5, 4], stroke=MUTED).encode(y=at_chance),
             rule.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fill=MUTED).encode(
                 y=at_chance, x=alt.value(0), text=alt.Text("told:N")
@@ -110,7 +111,7 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
                 models,
                 tips(("model:N", "model"), ("layer:N", "layer"), ("told:N", "told rightly")),
             ),
-        ),
+        ],
         "medium",
     )
 
@@ -129,14 +130,14 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
     y = alt.Y("y:Q", title=score, scale=alt.Scale(zero=False, reverse=reverse, padding=10), axis=alt.Axis(tickCount=6))
     rule = chart_of([{"held": held, "told": "the first place held from here on"}])
     at = alt.X("held:Q")
-    return spec(
-        alt.layer(
+    return layered(
+        [
             rule.mark_rule(strokeDash=[5, 4], stroke=MUTED).encode(x=at),
             rule.mark_text(align="left", baseline="top", dx=6, dy=2, fill=MUTED).encode(
                 x=at, y=alt.value(0), text=alt.Text("told:N")
             ),
             *_lines(chart_of(rows), x, y, models, tips(("model:N", "model"), ("x:Q", "minutes"), ("y:Q", score))),
-        ),
+        ],
         "large",
     )
 
