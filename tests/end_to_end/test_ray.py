@@ -66,20 +66,18 @@ def processes_of(folder):
     return found
 
 
-def begin(folder, *arguments, preexec_fn=None, **variables):
-    """A ranking in a process group of its own, as a shell starts it."""
-    command = [sys.executable, "-m", "voxrank", "rank", "tones.csv", "-m", MODEL, "--engine", "ray", "--workers", "2"]
-    environment = {**os.environ, "VOXRANK_CACHE": str(folder / "kept"), **variables}
-    return subprocess.Popen(
-        [*command, *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=preexec_fn,
-    )
+@pytest.fixture
+def begin(folder, start_python):
+    """Starts a ranking in a process group of its own, as a shell does."""
+
+    def start(**variables):
+        rank = ("rank", "tones.csv", "-m", MODEL, "--engine", "ray", "--workers", "2")
+        environment = {**os.environ, "VOXRANK_CACHE": str(folder / "kept"), **variables}
+        return start_python(
+            "-m", "voxrank", *rank, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    return start
 
 
 def utterances_kept(folder):
@@ -88,9 +86,9 @@ def utterances_kept(folder):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(
-    folder, monkeypatch, wait_until, assert_same
+    begin, folder, monkeypatch, wait_until, assert_same
 ):
-    started = begin(folder, KEPT_AT_MOST="9")
+    started = begin(KEPT_AT_MOST="9")
     wait_until(lambda: utterances_kept(folder) >= 9)
     assert started.poll() is None
     started.kill()
@@ -106,8 +104,8 @@ def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_interrupt_is_one_line_and_leaves_nothing(folder, hear_interrupts, wait_until):
-    started = begin(folder, preexec_fn=hear_interrupts, KEPT_AT_MOST="1")
+def test_an_interrupt_is_one_line_and_leaves_nothing(begin, folder, wait_until):
+    started = begin(KEPT_AT_MOST="1")
     wait_until(lambda: utterances_kept(folder) >= 1)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
     _, told = started.communicate(timeout=120)

@@ -188,9 +188,9 @@ class Moments:
         if not self.n:
             self.target_centre = None if other.target_centre is None else other.target_centre.copy()
         other = other.targets_about(self.target_centre)
-        before = self.centre
+        before, empty = self.centre, not self.n
         self.products.merge(other.products)
-        if (step := before - self.centre).any():
+        if not empty and (step := before - self.centre).any():
             self.cross += np.outer(self.target_total, step)
             self.runs = None if self.runs is None else self.runs.moved(step)
         self.cross += other.cross

@@ -38,6 +38,8 @@ SHARE_ROWS = 512
 SAFE = 1e6
 """Range limit: the sums of third powers of numbers from 1/SAFE to SAFE stay in the range of single precision."""
 EPSILON = float(np.finfo(np.float64).eps)
+DENSE_SIZE = 1 << 14
+"""Maximum size of a matrix of one-hot targets that is faster dense than sparse."""
 DOUBLE_DIM = 256
 """Maximum number of dimensions for products in double precision, whose cost is then small beside any encoder."""
 
@@ -351,12 +353,17 @@ class _Share:
 
 
 def _beside(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> Any:
-    """Return the left factors (2 + T, m) of the other sums: ones, ‖f‖² and targets, sparse for classes."""
+    """Return the left factors (2 + T, m) of the other sums: ones, ‖f‖² and targets; sparse if large, for classes."""
     ones = np.ones_like(lengths)
     if targets is None:
         return np.stack([ones, lengths])
     if targets.ndim == 2:
         return np.vstack([ones, lengths, targets.T.astype(lengths.dtype)])
+    if (2 + n_targets) * len(lengths) <= DENSE_SIZE:
+        dense = np.zeros((2 + n_targets, len(lengths)), lengths.dtype)
+        dense[0], dense[1] = ones, lengths
+        dense[2 + targets, np.arange(len(lengths))] = ones
+        return dense
     entries = np.stack([ones, lengths, ones], axis=1).ravel()
     rows = np.stack([np.zeros_like(targets), np.ones_like(targets), targets + 2], axis=1).ravel()
     return csc_array((entries, rows, np.arange(0, len(rows) + 1, 3)), shape=(2 + n_targets, len(lengths)))
