@@ -1,10 +1,18 @@
-"""Frozen options, one dataclass per stage of the pipeline."""
+"""Frozen options, one dataclass per stage of the pipeline, and the requests that they make up.
+
+A field states everything about its option: type, default, range, and its `Flag` on the command line. `voxrank.cli`
+makes the options of its commands from these fields.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 from voxrank.errors import OptionError
 
@@ -23,6 +31,117 @@ Head = Literal["linear", "mlp", "transducer"]
 HeadPlace = Literal["layer", "top"]
 
 MAX_THREADS = 256
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MODELS, DATA, TIMES = "Models and scores", "Data", "Transcripts and segments"
+TRAINING, SAMPLES, PASSES = "Training", "What a sample is", "Forward passes"
+CERTAINTY, CACHE, WORKERS, OUTPUT = "Certainty and time", "Cache", "Workers", "Output"
+PANELS = (MODELS, DATA, TIMES, TRAINING, SAMPLES, PASSES, CERTAINTY, CACHE, WORKERS, OUTPUT)
+"""Panels of the options in `--help`, in order."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """The option of the command line that sets a field.
+
+    Attributes:
+        name: spelling, such as "--window"; a short spelling follows after a space.
+        help: short help text.
+        panel: panel of `--help`.
+        metavar: placeholder of the value in `--help`; None for the type.
+        shown: the default in words; None for the value.
+        complete: kind of name that the shell completes.
+        unit: unit of the option in units of the field, such as 60 for minutes where the field has seconds.
+    """
+
+    name: str
+    help: str
+    panel: str
+    metavar: str | None = None
+    shown: str | None = None
+    complete: str | None = None
+    unit: float = 1.0
+
+    @property
+    def word(self) -> str:
+        """The spelling without its dashes, for messages."""
+        return self.name.split()[0].removeprefix("--")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of a number: from `least` to `most`; `whole` for integers."""
+
+    least: float
+    most: float = math.inf
+    whole: bool = False
+
+
+def option(default: Any, flag: Flag | None = None, bounds: Bounds | None = None) -> Any:
+    """Return a field with its default, its option of the command line, and its range."""
+    return field(default=default, metadata={"flag": flag, "bounds": bounds})
+
+
+def part(kind: type, *flags: str, optional: bool = False, **changes: str) -> Any:
+    """Return a field that holds other options.
+
+    Args:
+        kind: class of these options.
+        flags: names of the fields that the command line offers; by default every field that has a flag.
+        optional: whether the field is None if none of its options is given.
+        changes: further names of fields, with their help texts for this request.
+    """
+    made = {"default": None} if optional else {"default_factory": kind}
+    return field(**made, metadata={"part": kind, "flags": (*flags, *changes), "changes": changes})
+
+
+def spelled_out(request: type, keywords: Any) -> Callable[[Function], Function]:
+    """Show every keyword of a function in its signature, with its default, instead of ``**options``.
+
+    Args:
+        request: class with the defaults.
+        keywords: `TypedDict` of the keywords.
+    """
+
+    def decorated(function: Function) -> Function:
+        own = inspect.signature(function)
+        parts = [one.metadata["part"] for one in fields(request) if "part" in one.metadata]
+        all_fields = (one for kind in (*parts, request) for one in fields(kind))
+        defaults = {one.name: one.default for one in all_fields if one.default is not MISSING}
+        shown = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        for name, hint in keywords.__annotations__.items():
+            text = getattr(hint, "__forward_arg__", hint)
+            kind = inspect.Parameter.KEYWORD_ONLY
+            shown.append(inspect.Parameter(name, kind, default=defaults.get(name), annotation=text))
+        vars(function)["__signature__"] = own.replace(parameters=shown)
+        return function
+
+    return decorated
+
+
+def check_fields(options: Any) -> None:
+    """Check the value of every field: those of a Literal against its values, those with bounds against these.
+
+    Raises:
+        OptionError: a value is invalid.
+    """
+    kind: Any = type(options)
+    types = _types(kind)
+    for one in fields(options):
+        value, flag, bounds = getattr(options, one.name), one.metadata.get("flag"), one.metadata.get("bounds")
+        if value is None and one.default is None:
+            continue
+        name = flag.word if flag else one.name
+        for known in (types[one.name], *get_args(types[one.name])):
+            if get_origin(known) is Literal:
+                check_choice(name, value, known)
+        if bounds is not None:
+            check_number(name, value, bounds.least, bounds.most, whole=bounds.whole)
+
+
+@cache
+def _types(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def check_choice(name: str, value: Any, known: Any) -> None:
@@ -67,18 +186,31 @@ class EncoderOptions:
         OptionError: an option has an invalid value.
     """
 
-    device: str = "auto"
-    dtype: DTypeName = "float32"
-    whisper_window: WhisperWindow = "full"
-    window_s: Seconds = 60.0
-    batch_s: Seconds = 60.0
-    trust_remote_code: tuple[str, ...] = ()
+    device: str = option("auto", Flag("--device", "auto, cpu, cuda, cuda:1, mps …", PASSES, "NAME", complete="device"))
+    dtype: DTypeName = option(
+        "float32", Flag("--dtype", "float32, float16 or bfloat16, of the forward pass.", PASSES, "KIND")
+    )
+    whisper_window: WhisperWindow = option(
+        "full",
+        Flag("--whisper-window", "full (30 s, as trained) or fit (cut to the utterance: quicker).", PASSES),
+    )
+    window_s: Seconds = option(
+        60.0, Flag("--window", "Longer audio is cut into windows of at most this.", PASSES, "SECONDS"), Bounds(0.1)
+    )
+    batch_s: Seconds = option(60.0, Flag("--batch", "Audio in one forward pass.", PASSES, "SECONDS"), Bounds(0.1))
+    trust_remote_code: tuple[str, ...] = option(
+        (),
+        Flag(
+            "--trust-remote-code",
+            "Let this hub model run its own code (repeatable).",
+            PASSES,
+            "MODEL",
+            complete="hub_model",
+        ),
+    )
 
     def __post_init__(self) -> None:
-        check_choice("dtype", self.dtype, DTypeName)
-        check_choice("whisper-window", self.whisper_window, WhisperWindow)
-        check_number("window", self.window_s, 0.1)
-        check_number("batch", self.batch_s, 0.1)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -104,17 +236,61 @@ class SequenceOptions:
         OptionError: an option has an invalid value.
     """
 
-    unit: str | None = None
-    language: str | None = None
-    aligner: str = "flat"
-    silence: float | None = None
-    tier: str | None = None
-    allow_leak: bool = False
-    against: tuple[str, ...] = ()
+    unit: str | None = option(
+        None,
+        Flag(
+            "--unit",
+            "Of transcripts: char, phone, word or tokens:SPEC (a tokenizer).",
+            TIMES,
+            "UNIT",
+            shown="char",
+            complete="unit",
+        ),
+    )
+    language: str | None = option(
+        None, Flag("--language", "Of transcripts, for phones: en-us, de, fr …", TIMES, "CODE", shown="")
+    )
+    aligner: str = option(
+        "flat",
+        Flag(
+            "--aligner",
+            "flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
+            TIMES,
+            "SPEC",
+            complete="aligner",
+        ),
+    )
+    silence: float | None = option(
+        None,
+        Flag(
+            "--silence",
+            "Of the scored frames, that may be silence, a class of its own.",
+            TIMES,
+            "SHARE",
+            shown="0.1 for transcripts, 0 for segments",
+        ),
+        Bounds(0, 1),
+    )
+    tier: str | None = option(
+        None, Flag("--tier", "Tier of TextGrid or JSON files.", TIMES, "NAME", shown="phones, or the only one")
+    )
+    allow_leak: bool = option(
+        default=False,
+        flag=Flag("--allow-leak", "Take labels from a model trained on a candidate.", TIMES),
+    )
+    against: tuple[str, ...] = option(
+        (),
+        Flag(
+            "--against",
+            "Compare with the ranking by other labels: uniform, jitter, flat:SPEC, ctc:SPEC (repeat).",
+            TIMES,
+            "LABELS",
+            complete="labels",
+        ),
+    )
 
     def __post_init__(self) -> None:
-        if self.silence is not None:
-            check_number("silence", self.silence, 0, 1)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -138,24 +314,35 @@ class ExtractionOptions:
         OptionError: an option has an invalid value.
     """
 
-    sample: Sample | None = None
-    segment_s: Seconds = 0.2
-    threads: int = 2
-    blocks: int = 10
-    shard_s: Seconds = 60.0
-    kept_samples: int = 1024
-    projections: int = 0
-    allow_skips: bool = False
+    sample: Sample | None = option(
+        None,
+        Flag(
+            "--sample",
+            "What one sample is: utterance (the mean), segment, effective or frame.",
+            SAMPLES,
+            "KIND",
+            shown="utterance; frame for transcripts and segments",
+        ),
+    )
+    segment_s: Seconds = option(
+        0.2, Flag("--segment", "The longest segment of --sample segment.", SAMPLES, "SECONDS"), Bounds(0.01)
+    )
+    threads: int = option(
+        2, Flag("--threads", "Decoders that run ahead.", PASSES, "N"), Bounds(1, MAX_THREADS, whole=True)
+    )
+    blocks: int = option(
+        10, Flag("--blocks", "Resampling blocks; 1: no intervals.", CERTAINTY, "N"), Bounds(1, whole=True)
+    )
+    shard_s: Seconds = option(60.0, bounds=Bounds(0.1))
+    kept_samples: int = option(1024, bounds=Bounds(0, whole=True))
+    projections: int = option(0, bounds=Bounds(0, whole=True))
+    allow_skips: bool = option(
+        default=False,
+        flag=Flag("--allow-skips", "Use what is left where more than half of the utterances are skipped.", DATA),
+    )
 
     def __post_init__(self) -> None:
-        if self.sample is not None:
-            check_choice("sample", self.sample, Sample)
-        check_number("segment_s", self.segment_s, 0.01)
-        check_number("threads", self.threads, 1, MAX_THREADS, whole=True)
-        check_number("blocks", self.blocks, 1, whole=True)
-        check_number("shard_s", self.shard_s, 0.1)
-        check_number("kept_samples", self.kept_samples, 0, whole=True)
-        check_number("projections", self.projections, 0, whole=True)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -172,10 +359,13 @@ class DetailOptions:
     """
 
     details: DetailLevel = "quick"
-    besides: tuple[str, ...] = ()
+    besides: tuple[str, ...] = option(
+        (),
+        Flag("--besides", "Another column, such as speaker: how much layers know of it (repeat).", DATA, "COLUMN"),
+    )
 
     def __post_init__(self) -> None:
-        check_choice("details", self.details, DetailLevel)
+        check_fields(self)
         if self.besides and self.details == "none":
             raise OptionError("what layers know besides is a detail, and none are wanted; leave --details none out")
         if len(set(self.besides)) < len(self.besides):
@@ -195,11 +385,24 @@ class CacheOptions:
         OptionError: an option has an invalid value.
     """
 
-    folder: str | None = None
-    size_gb: float = 20.0
+    folder: str | None = option(
+        None,
+        Flag(
+            "--cache",
+            "Where sketches are kept, so that nothing is encoded twice.",
+            CACHE,
+            "DIR",
+            shown="VOXRANK_CACHE, or voxrank in your cache folder",
+        ),
+    )
+    size_gb: float = option(
+        20.0,
+        Flag("--cache-size", "Of all that is kept; what was not used for longest goes.", CACHE, "GB", shown="20"),
+        Bounds(0),
+    )
 
     def __post_init__(self) -> None:
-        check_number("cache-size", self.size_gb, 0)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -219,19 +422,44 @@ class EngineOptions:
         OptionError: an option has an invalid value, or the engine does not use it.
     """
 
-    name: EngineName = "local"
-    workers: int | None = None
-    address: str | None = None
-    cpus_per_worker: int = 1
-    gpus_per_worker: float | None = None
+    name: EngineName = option(
+        "local",
+        Flag("--engine", "Where models run: local (this process), or ray (workers of a Ray cluster).", WORKERS),
+    )
+    workers: int | None = option(
+        None,
+        Flag("--workers", "Of --engine ray.", WORKERS, "N", shown="as many as there is room"),
+        Bounds(1, whole=True),
+    )
+    address: str | None = option(
+        None,
+        Flag(
+            "--ray-address",
+            "Of a running cluster; auto for the one of this machine.",
+            WORKERS,
+            "ADDRESS",
+            shown="a cluster of this machine, for this run",
+        ),
+    )
+    cpus_per_worker: int = option(
+        1,
+        Flag("--cpus-per-worker", "Cores of one worker of --engine ray.", WORKERS, "N"),
+        Bounds(1, whole=True),
+    )
+    gpus_per_worker: float | None = option(
+        None,
+        Flag(
+            "--gpus-per-worker",
+            "Of one worker of --engine ray, such as 0.5 for two on a GPU.",
+            WORKERS,
+            "SHARE",
+            shown="1 where there are GPUs",
+        ),
+        Bounds(0, 1),
+    )
 
     def __post_init__(self) -> None:
-        check_choice("engine", self.name, EngineName)
-        if self.workers is not None:
-            check_number("workers", self.workers, 1, whole=True)
-        check_number("cpus-per-worker", self.cpus_per_worker, 1, whole=True)
-        if self.gpus_per_worker is not None:
-            check_number("gpus-per-worker", self.gpus_per_worker, 0, 1)
+        check_fields(self)
         given = (self.workers, self.address, self.cpus_per_worker, self.gpus_per_worker)
         if self.name == "local" and given != (None, None, 1, None):
             raise OptionError("workers, their cores and GPUs, and an address are for --engine ray; add it")
@@ -249,13 +477,28 @@ class StoppingOptions:
         OptionError: an option has an invalid value.
     """
 
-    confidence: float = 0.95
-    budget_s: Seconds | None = None
+    confidence: float = option(
+        0.95,
+        Flag(
+            "--confidence",
+            "Stop early: drop models that cannot be best any more, and keep the best with this confidence.",
+            CERTAINTY,
+            "P",
+            shown="all models see all data; 0.95 with --budget",
+        ),
+        Bounds(0.5, 0.9999),
+    )
+    budget_s: Seconds | None = option(
+        None,
+        Flag("--budget", "Stop early: no round of data begins after this time.", CERTAINTY, "MINUTES", unit=60),
+        Bounds(0),
+    )
 
     def __post_init__(self) -> None:
-        check_number("confidence", self.confidence, 0.5, 0.9999)
-        if self.budget_s is not None:
-            check_number("budget", self.budget_s, 0)
+        check_fields(self)
+
+
+HEAD_AT = Flag("--head-at", "Of --strategy layer: on the tuned layer, or on the top of the model.", MODELS)
 
 
 @dataclass(frozen=True)
@@ -272,12 +515,19 @@ class UseOptions:
         OptionError: an option has an invalid value, or the two contradict each other.
     """
 
-    strategy: Strategy = "probe"
-    head_at: HeadPlace = "layer"
+    strategy: Strategy = option(
+        "probe",
+        Flag(
+            "--strategy",
+            "What the layers are for: probe (as they are), layer (their block will be tuned) or full (all of the model "
+            "will be).",
+            MODELS,
+        ),
+    )
+    head_at: HeadPlace = option("layer", HEAD_AT)
 
     def __post_init__(self) -> None:
-        check_choice("strategy", self.strategy, Strategy)
-        check_choice("head-at", self.head_at, HeadPlace)
+        check_fields(self)
         if self.strategy != "layer" and self.head_at == "top":
             raise OptionError("--head-at top is for --strategy layer; a full model has its head there already")
 
@@ -316,34 +566,66 @@ class TuningOptions:
         OptionError: an option has an invalid value, or options contradict each other.
     """
 
-    strategy: Strategy = "probe"
-    head: Head = "linear"
-    head_at: HeadPlace = "layer"
-    lora_rank: int = 0
-    seeds: int = 3
-    epochs: int = 30
-    patience: int = 5
-    batch: int = 16
-    learning_rate: float | None = None
-    head_learning_rate: float = 3e-3
-    examples: int | None = None
-    validation: float = 0.15
-    test: float = 0.25
-    metric: str | None = None
+    strategy: Strategy = option(
+        "probe",
+        Flag(
+            "--strategy",
+            "probe (a head on a frozen layer), layer (one block and a head) or full (all of the model).",
+            MODELS,
+        ),
+    )
+    head: Head = option("linear", Flag("--head", "linear, mlp, or transducer (the model's own).", TRAINING))
+    head_at: HeadPlace = option("layer", HEAD_AT)
+    lora_rank: int = option(
+        0,
+        Flag("--lora", "Train low-rank adapters in the tuned part instead; 0: no.", TRAINING, "RANK"),
+        Bounds(0, whole=True),
+    )
+    seeds: int = option(3, Flag("--seeds", "Trials of each candidate.", TRAINING, "N"), Bounds(1, whole=True))
+    epochs: int = option(
+        30, Flag("--epochs", "Passes over the training data, at most.", TRAINING, "N"), Bounds(1, whole=True)
+    )
+    patience: int = option(
+        5,
+        Flag("--patience", "Epochs without progress after which training stops.", TRAINING, "N"),
+        Bounds(1, whole=True),
+    )
+    batch: int = option(
+        16, Flag("--batch-size", "Utterances in a training step.", TRAINING, "N"), Bounds(1, whole=True)
+    )
+    learning_rate: float | None = option(
+        None,
+        Flag(
+            "--learning-rate",
+            "Of the tuned part.",
+            TRAINING,
+            "RATE",
+            shown="5e-4 for a block, 1e-4 for a model, 1e-3 for adapters",
+        ),
+        Bounds(0),
+    )
+    head_learning_rate: float = option(3e-3, Flag("--head-learning-rate", "Of the head.", TRAINING, "RATE"), Bounds(0))
+    examples: int | None = option(
+        None,
+        Flag(
+            "--examples",
+            "Training utterances of a class (of transcripts: in all), at most.",
+            TRAINING,
+            "N",
+            shown="all there are",
+        ),
+        Bounds(1, whole=True),
+    )
+    validation: float = option(0.15, bounds=Bounds(0.02, 0.9))
+    test: float = option(0.25, bounds=Bounds(0.02, 0.9))
+    metric: str | None = option(
+        None, Flag("--metric", "accuracy; cer, wer, per or ter.", TRAINING, "NAME", shown="what suits the unit")
+    )
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("head", self.head, Head)
+        check_fields(self)
         UseOptions(self.strategy, self.head_at)
-        for name, least in (("lora_rank", 0), ("seeds", 1), ("epochs", 1), ("patience", 1), ("batch", 1)):
-            check_number(name.replace("_", "-"), getattr(self, name), least, whole=True)
-        if self.examples is not None:
-            check_number("examples", self.examples, 1, whole=True)
-        if self.learning_rate is not None:
-            check_number("learning-rate", self.learning_rate, 0)
-        check_number("head-learning-rate", self.head_learning_rate, 0)
-        for name in ("validation", "test"):
-            check_number(name, getattr(self, name), 0.02, 0.9)
         if self.strategy == "probe" and self.lora_rank:
             raise OptionError("a probe tunes nothing but its head; take --strategy layer or full with --lora")
 
@@ -351,3 +633,230 @@ class TuningOptions:
     def use(self) -> UseOptions:
         """The strategy and the place of the head."""
         return UseOptions(self.strategy, self.head_at)
+
+
+MODEL = Flag(
+    "--model -m",
+    "Hub id, local directory or scheme:rest, at least one (repeat).",
+    MODELS,
+    "SPEC",
+    shown="",
+    complete="model",
+)
+TARGET = Flag("--target", "Column to predict.", DATA, "COLUMN", shown="what the columns say", complete="column")
+SPLIT = Flag("--split", "Rows to use; 'all' for every row.", DATA, "NAME", shown="train if there is one")
+SOURCE = Flag("--source", "Speech as in pre-training, for swd, frechet and tsne.", DATA, "DATA")
+SEGMENTS = Flag("--segments", "Times: a folder of TextGrids, or a CTM, RTTM or JSON file.", TIMES, "PATH", shown="")
+
+
+def _column(request: Any) -> str | None:
+    no_column = request.target is None and getattr(request, "segments", None) is None
+    return "text" if no_column and request.sequence.unit is not None else request.target
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRequest:
+    """A request to `voxrank inspect`; see `RankRequest` for its attributes."""
+
+    target: str | None = option(None, TARGET)
+    split: str | None = option(None, SPLIT)
+    segments: Any = option(None, SEGMENTS)
+    sequence: SequenceOptions = part(SequenceOptions, "unit", "language", "tier")
+
+    @property
+    def column(self) -> str | None:
+        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
+        return _column(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRequest:
+    """A request to rank models, as the user gave it.
+
+    Attributes:
+        models: specs of the models.
+        scores: names of the scores; None for the default of the task.
+        layers: indices, "all", and joint layers.
+        target: column to predict; None for the first that the data have.
+        split: rows to use; None for the training data.
+        source: speech as in pre-training; None for none.
+        segments: path of the file, or folder, of timed segments; None where the data have their own.
+        encoder: device, precision, windows.
+        extraction: the sample, blocks, threads.
+        sequence: units and aligner of transcripts.
+        use: whether layers are used as they are, or one block is tuned.
+        stopping: early stopping; None to show all data to every model.
+        details: the diagnostics.
+        cache: the cache of sketches; None for no cache.
+        engine: where models run.
+        seed: seed of the resamples and of the rounds of early stopping.
+
+    Raises:
+        OptionError: an option has an invalid value.
+    """
+
+    models: Sequence[str] = option((), MODEL)
+    scores: Sequence[str] | None = option(
+        None,
+        Flag(
+            "--score",
+            "",
+            MODELS,
+            "NAME",
+            shown="combined; logme for few examples, transcripts and segments; tuned for --strategy layer",
+            complete="score",
+        ),
+    )
+    use: UseOptions = part(UseOptions)
+    layers: str = option(
+        "all",
+        Flag(
+            "--layers",
+            "all, or indices such as 0,3,6 or -1; with mean or concat, also together.",
+            MODELS,
+            "LIST",
+            complete="layers",
+        ),
+    )
+    target: str | None = option(None, TARGET)
+    split: str | None = option(None, SPLIT)
+    source: Any = option(None, SOURCE)
+    sequence: SequenceOptions = part(SequenceOptions)
+    segments: Any = option(None, SEGMENTS)
+    encoder: EncoderOptions = part(EncoderOptions)
+    extraction: ExtractionOptions = part(ExtractionOptions)
+    seed: int = option(0, Flag("--seed", "Of the resamples.", CERTAINTY, "N"), Bounds(0, whole=True))
+    stopping: StoppingOptions | None = part(StoppingOptions, optional=True)
+    details: DetailOptions = part(DetailOptions)
+    cache: CacheOptions | None = part(CacheOptions, optional=True)
+    engine: EngineOptions = part(EngineOptions)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def column(self) -> str | None:
+        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
+        return _column(self)
+
+
+class RankKeywords(TypedDict, total=False):
+    """The keywords of `rank`; see `RankRequest`."""
+
+    target: str | None
+    split: str | None
+    segments: str | os.PathLike[str] | None
+    source: Any
+    scores: Sequence[str] | None
+    layers: str
+    encoder: EncoderOptions | None
+    extraction: ExtractionOptions | None
+    sequence: SequenceOptions | None
+    use: UseOptions | None
+    cache: CacheOptions | None
+    engine: EngineOptions | None
+    stopping: StoppingOptions | None
+    details: DetailLevel
+    besides: Sequence[str]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateRequest:
+    """A request to fine-tune models and to compare scores with the results; see `RankRequest` and `TuningOptions`.
+
+    Attributes:
+        models: specs of the models.
+        tuning: strategy, head, seeds and epochs.
+        scores: names of the scores; None for the default of the task.
+        layers: "all", or indices.
+        target: column to predict; None for the first that the data have.
+        source: speech as in pre-training; None for none.
+        sequence: units and aligner of transcripts.
+        extraction: what a sample is, for the scores.
+        encoder: device, windows.
+        seed: seed of the resamples.
+
+    Raises:
+        OptionError: an option has an invalid value.
+    """
+
+    models: Sequence[str] = option((), MODEL)
+    tuning: TuningOptions = part(TuningOptions)
+    scores: Sequence[str] | None = option(
+        None,
+        Flag(
+            "--score",
+            "Scores to judge (repeat); see `voxrank rank --help`.",
+            MODELS,
+            "NAME",
+            shown="what `rank` orders by",
+            complete="score",
+        ),
+    )
+    layers: str = option(
+        "all", Flag("--layers", "all, or indices such as 0,3,6 or -1.", MODELS, "LIST", complete="layers")
+    )
+    target: str | None = option(None, TARGET)
+    source: Any = option(None, SOURCE)
+    sequence: SequenceOptions = part(SequenceOptions, "unit", "language", "aligner")
+    extraction: ExtractionOptions = part(ExtractionOptions, "sample", "allow_skips")
+    encoder: EncoderOptions = part(
+        EncoderOptions,
+        "whisper_window",
+        "device",
+        "trust_remote_code",
+        window_s="Longer utterances are not trained on.",
+    )
+    seed: int = option(0, Flag("--seed", "Of splits and resamples.", CERTAINTY, "N"), Bounds(0, whole=True))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def column(self) -> str | None:
+        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
+        return _column(self)
+
+
+class ValidateKeywords(TypedDict, total=False):
+    """The keywords of `validate`; see `ValidateRequest`."""
+
+    tuning: TuningOptions | None
+    target: str | None
+    source: Any
+    scores: Sequence[str] | None
+    layers: str
+    encoder: EncoderOptions | None
+    extraction: ExtractionOptions | None
+    sequence: SequenceOptions | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignRequest:
+    """A request to align transcripts.
+
+    Attributes:
+        models: specs whose features the flat start may choose from.
+        sequence: units, language and aligner.
+        split: rows to use; None for the training data.
+        encoder: device, precision, windows.
+        extraction: threads, and whether many utterances may be skipped.
+    """
+
+    models: Sequence[str] = option(
+        (),
+        Flag(
+            "--model -m",
+            "Whose features the flat start may choose from (repeat).",
+            MODELS,
+            "SPEC",
+            shown="",
+            complete="model",
+        ),
+    )
+    sequence: SequenceOptions = part(SequenceOptions, "aligner", "unit", "language")
+    split: str | None = option(None, SPLIT)
+    encoder: EncoderOptions = part(EncoderOptions, "whisper_window", "device", "trust_remote_code")
+    extraction: ExtractionOptions = part(ExtractionOptions, "allow_skips", "threads")

@@ -256,9 +256,10 @@ def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live, sta
 
 
 def test_interrupted_it_goes_away(start_python):
-    code = "import sys, time; from voxrank.cli import rank as r; from voxrank.cli.main import exit_code\n"
+    code = "import sys, time\nfrom voxrank.cli import rank\n"
+    code += "from voxrank.cli.outputs import Outputs\n"
     code += "def wait(progress):\n    print('waiting', file=sys.stderr, flush=True)\n    time.sleep(600)\n"
-    code += "sys.exit(0 if r.run_and_show(wait, out_dir=None, json_out=True, watch_port=0) else 1)"
+    code += "rank.run_and_show(wait, Outputs(watch=True), json_out='-')"
     run = start_python("-c", code, stderr=subprocess.PIPE)
     assert "Watch at http://127.0.0.1:" in run.stderr.readline()
     assert run.stderr.readline() == "waiting\n"

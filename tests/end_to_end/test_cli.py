@@ -120,7 +120,7 @@ def test_help_fits_eighty_columns_with_examples_in_panels(run, words):
     if words != "cache":
         assert f"voxrank {words}".strip() in out.partition("Examples:")[2]
     assert "<bool>" not in out
-    assert "─ Options ─" not in out, "an option has no panel; voxrank.cli.panels says which"
+    assert "─ Options ─" not in out, "an option has no panel; its Flag, or its typer.Option, says which"
 
 
 def test_no_example_is_broken_at_eighty_columns():

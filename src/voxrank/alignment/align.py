@@ -17,7 +17,7 @@ from voxrank.alignment.base import AlignerRecord
 from voxrank.alignment.files import AlignedUtterance, save_alignment
 from voxrank.alignment.labels import label
 from voxrank.alignment.preparation import Prepared, Unaligned, prepare
-from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
+from voxrank.config import AlignRequest, EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
@@ -129,25 +129,36 @@ def align(
     Example:
         ``align("transcripts.csv", models=["openai/whisper-base"]).save("aligned")``
     """
+    request = AlignRequest(
+        models=models,
+        sequence=sequence or SequenceOptions(),
+        split=split,
+        encoder=encoder or EncoderOptions(),
+        extraction=ExtractionOptions(threads=threads, allow_skips=allow_skips),
+    )
+    return run(data, request, progress or Progress())
+
+
+def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
+    """Align transcripts as a request says; see `align`."""
     started = time.perf_counter()
     keep_heap_small()
-    sequence, watcher, encoding = sequence or SequenceOptions(), progress or Progress(), encoder or EncoderOptions()
-    extraction = ExtractionOptions(threads=threads, allow_skips=allow_skips)
+    models, sequence, encoding = request.models, request.sequence, request.encoder
     if sequence.aligner in ("flat", "head") and not models:
         raise OptionError(
             f"the aligner {sequence.aligner} listens to a model's features; name one with --model, or with --aligner "
             f"{sequence.aligner}:SPEC"
         )
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=split)
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=request.split)
     for line in dataset.notes:
         watcher.note(line)
-    ready = prepare(dataset, extraction, replace(sequence, silence=0.0))
+    ready = prepare(dataset, request.extraction, replace(sequence, silence=0.0))
     if not isinstance(ready, Unaligned):
         raise OptionError(f"expected transcripts to align, got data for {dataset.task}")
     for line in (*dataset.notes, *ready.notes):
         watcher.note(line)
     pool = ModelPool(models, encoding, watcher)
-    labelled = label(ready, sequence, models, pool, encoding, threads, watcher, ranked=False)
+    labelled = label(ready, sequence, models, pool, encoding, request.extraction.threads, watcher, ranked=False)
     prepared = labelled.prepared
     if labelled.record is None:
         raise TypeError(labelled)

@@ -7,24 +7,9 @@ from typing import Annotated
 
 import typer
 
-from voxrank.cli.common import (
-    AlignerOption,
-    DataArgument,
-    DeviceOption,
-    JsonOption,
-    LanguageOption,
-    SkipsOption,
-    SplitOption,
-    TrustOption,
-    UnitOption,
-    WindowOption,
-    err,
-    give_json,
-    log_to,
-    out,
-)
-from voxrank.cli.completion import complete_model
-from voxrank.config import EncoderOptions, SequenceOptions
+from voxrank.cli.common import DataArgument, JsonOption, err, give_json, log_to, out
+from voxrank.cli.options import with_options
+from voxrank.config import OUTPUT, AlignRequest
 from voxrank.report.progress import watch
 from voxrank.report.terminal import plain, show_skipped, show_warning
 
@@ -41,60 +26,30 @@ Examples:
 """
 
 
+@with_options()
 def align(
     data: DataArgument,
     *,
     out_dir: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", help="Write alignment.ctm, textgrids/, manifest.csv and alignment.json here."
+            "--out",
+            metavar="DIR",
+            help="Write alignment.ctm, textgrids/, manifest.csv and alignment.json here.",
+            rich_help_panel=OUTPUT,
         ),
     ],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="SPEC",
-            autocompletion=complete_model,
-            help="Whose features the flat start may choose from (repeat).",
-            show_default=False,
-        ),
-    ] = None,
-    aligner: AlignerOption = "flat",
-    unit: UnitOption = None,
-    language: LanguageOption = None,
-    split: SplitOption = None,
-    allow_skips: SkipsOption = False,
-    whisper_window: WindowOption = "full",
-    device: DeviceOption = "auto",
-    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Decoders that run ahead.")] = 2,
-    trust_remote_code: TrustOption = None,
+    request: AlignRequest,
     json_out: JsonOption = None,
 ) -> None:
     """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
     from voxrank.results.ranking import check_folder
 
     check_folder(out_dir)
-    encoder = EncoderOptions(
-        device=device,
-        whisper_window=whisper_window,
-        trust_remote_code=tuple(trust_remote_code or ()),
-    )
-    sequence = SequenceOptions(unit=unit, language=language, aligner=aligner)
     with log_to(out_dir), watch(err()) as progress:
-        from voxrank.alignment.align import align as run
+        from voxrank.alignment.align import run
 
-        found = run(
-            data,
-            models=model or [],
-            sequence=sequence,
-            split=split,
-            encoder=encoder,
-            threads=threads,
-            allow_skips=allow_skips,
-            progress=progress,
-        )
+        found = run(data, request, progress)
         found.save(out_dir)
     if give_json(json_out, found.to_json()):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 from voxrank.cli.commands import CONTEXT, Command, Group
-from voxrank.cli.common import CacheOption, JsonOption, give_json, out
-from voxrank.config import CacheOptions
+from voxrank.cli.common import JsonOption, give_json, out
+from voxrank.cli.options import with_options
+from voxrank.config import CACHE, CacheOptions, part
 from voxrank.errors import OptionError
 from voxrank.report.terminal import plain
 
@@ -37,12 +38,20 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class PlaceRequest:
+    """The folder of the cache."""
+
+    cache: CacheOptions = part(CacheOptions, "folder")
+
+
 @app.command("ls", cls=Command, epilog=LS_EPILOG, context_settings=CONTEXT)
-def ls(*, cache: CacheOption = None, json_out: JsonOption = None) -> None:
+@with_options()
+def ls(*, request: PlaceRequest, json_out: JsonOption = None) -> None:
     """List what is kept, by model and options, used last first."""
     from voxrank.cache.store import Cache
 
-    store = Cache(CacheOptions(cache))
+    store = Cache(request.cache)
     found = store.holdings()
     rows = [{**asdict(one), "folder": str(one.folder)} for one in found]
     if give_json(json_out, {"folder": str(store.folder), "holdings": rows}):
@@ -70,14 +79,20 @@ def ls(*, cache: CacheOption = None, json_out: JsonOption = None) -> None:
 
 
 @app.command("prune", cls=Command, epilog=PRUNE_EPILOG, context_settings=CONTEXT)
+@with_options()
 def prune(
     *,
-    cache: CacheOption = None,
+    request: PlaceRequest,
     size: Annotated[
         float | None,
-        typer.Option("--size", metavar="GB", help="Delete what was not used for longest, until no more is left."),
+        typer.Option(
+            "--size",
+            metavar="GB",
+            help="Delete what was not used for longest, until no more is left.",
+            rich_help_panel=CACHE,
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Delete all.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all.", rich_help_panel=CACHE)] = False,
     json_out: JsonOption = None,
 ) -> None:
     """Delete sketches; nothing is lost but the time to make them again."""
@@ -85,7 +100,7 @@ def prune(
 
     if everything == (size is not None):
         raise OptionError("expected either --size GB or --all; what is there: `voxrank cache ls`")
-    options = CacheOptions(cache, size_gb=0.0 if size is None else size)
+    options = replace(request.cache, size_gb=0.0 if size is None else size)
     files, freed = Cache(options).prune()
     if give_json(json_out, {"files": files, "bytes": freed}):
         return

@@ -6,10 +6,13 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from voxrank.cli.panels import panel_of
+from voxrank.config import PANELS
 from voxrank.errors import OptionError, did_you_mean
 
 JSON, STANDARD_OUTPUT, END = "--json", "-", "--"
+THIS_COMMAND = "This command"
+ORDER = (*PANELS, THIS_COMMAND)
+"""Panels of `--help`, in order."""
 CONTEXT = {"help_option_names": ["--help", "-h"]}
 """Click settings shared by all commands."""
 
@@ -52,8 +55,13 @@ def in_panels(params: list[Any]) -> list[Any]:
         if getattr(param, "is_flag", False) and param.metavar is None:
             param.metavar = ""
         if param.param_type_name == "option":
-            param.rich_help_panel = param.rich_help_panel or panel_of(param.opts)[1]
-    return sorted(params, key=lambda param: (param.param_type_name == "option", panel_of(param.opts)[0]))
+            param.rich_help_panel = param.rich_help_panel or THIS_COMMAND
+    return sorted(params, key=_place)
+
+
+def _place(param: Any) -> int:
+    """Return the position of an option's panel; arguments come first."""
+    return -1 if param.param_type_name != "option" else ORDER.index(param.rich_help_panel)
 
 
 def with_json_value(args: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Options shared by several commands, and the output streams."""
+"""The arguments that all commands share, and the output streams."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from rich.console import Console
 
 from voxrank._support.files import write_atomically
 from voxrank.cli.commands import STANDARD_OUTPUT
-from voxrank.cli.completion import (
-    complete_aligner,
-    complete_column,
-    complete_device,
-    complete_hub_model,
-    complete_model,
-    complete_unit,
-)
-from voxrank.config import EngineName, HeadPlace, WhisperWindow
+from voxrank.config import OUTPUT
 from voxrank.errors import OptionError, RequestError, VoxrankError, is_harmless, one_line
 
 
@@ -52,148 +44,15 @@ DataArgument = Annotated[
         show_default=False,
     ),
 ]
-ModelsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="SPEC",
-        autocompletion=complete_model,
-        help="Hub id, local directory or scheme:rest, at least one (repeat).",
-        show_default=False,
-    ),
-]
-SourceOption = Annotated[
-    str | None,
-    typer.Option("--source", metavar="DATA", help="Speech as in pre-training, for swd, frechet and tsne."),
-]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        metavar="COLUMN",
-        autocompletion=complete_column,
-        help="Column to predict.",
-        show_default="what the columns say",
-    ),
-]
-UnitOption = Annotated[
-    str | None,
-    typer.Option(
-        "--unit",
-        metavar="UNIT",
-        autocompletion=complete_unit,
-        help="Of transcripts: char, phone, word or tokens:SPEC (a tokenizer).",
-        show_default="char",
-    ),
-]
-LanguageOption = Annotated[
-    str | None,
-    typer.Option("--language", metavar="CODE", help="Of transcripts, for phones: en-us, de, fr …", show_default=False),
-]
-AlignerOption = Annotated[
-    str,
-    typer.Option(
-        "--aligner",
-        metavar="SPEC",
-        autocompletion=complete_aligner,
-        help="flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
-    ),
-]
-SegmentsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--segments",
-        metavar="PATH",
-        help="Times: a folder of TextGrids, or a CTM, RTTM or JSON file.",
-        show_default=False,
-    ),
-]
-TierOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tier", metavar="NAME", help="Tier of TextGrid or JSON files.", show_default="phones, or the only one"
-    ),
-]
-LeakOption = Annotated[bool, typer.Option("--allow-leak", help="Take labels from a model trained on a candidate.")]
-SkipsOption = Annotated[
-    bool, typer.Option("--allow-skips", help="Use what is left where more than half of the utterances are skipped.")
-]
-WindowOption = Annotated[
-    WhisperWindow,
-    typer.Option("--whisper-window", help="full (30 s, as trained) or fit (cut to the utterance: quicker)."),
-]
-SplitOption = Annotated[
-    str | None,
-    typer.Option(
-        "--split", metavar="NAME", help="Rows to use; 'all' for every row.", show_default="train if there is one"
-    ),
-]
 JsonOption = Annotated[
     str | None,
     typer.Option(
         "--json",
         metavar="[FILE]",
         callback=checked_json,
+        rich_help_panel=OUTPUT,
         help="Print JSON on standard output, and nothing else there; or write it to a FILE that ends in .json.",
         show_default=False,
-    ),
-]
-DeviceOption = Annotated[
-    str,
-    typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps …", autocompletion=complete_device),
-]
-HeadAtOption = Annotated[
-    HeadPlace, typer.Option("--head-at", help="Of --strategy layer: on the tuned layer, or on the top of the model.")
-]
-CacheOption = Annotated[
-    str | None,
-    typer.Option(
-        "--cache",
-        metavar="DIR",
-        help="Where sketches are kept, so that nothing is encoded twice.",
-        show_default="VOXRANK_CACHE, or voxrank in your cache folder",
-    ),
-]
-CacheSizeOption = Annotated[
-    float, typer.Option("--cache-size", metavar="GB", help="Of all that is kept; what was not used for longest goes.")
-]
-NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep sketches.")]
-EngineOption = Annotated[
-    EngineName,
-    typer.Option("--engine", help="Where models run: local (this process), or ray (workers of a Ray cluster)."),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ray-address",
-        metavar="ADDRESS",
-        help="Of a running cluster; auto for the one of this machine.",
-        show_default="a cluster of this machine, for this run",
-    ),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="Of --engine ray.", show_default="as many as there is room")
-]
-WorkerCpusOption = Annotated[
-    int, typer.Option("--cpus-per-worker", metavar="N", help="Cores of one worker of --engine ray.")
-]
-WorkerGpusOption = Annotated[
-    float | None,
-    typer.Option(
-        "--gpus-per-worker",
-        metavar="SHARE",
-        help="Of one worker of --engine ray, such as 0.5 for two on a GPU.",
-        show_default="1 where there are GPUs",
-    ),
-]
-TrustOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--trust-remote-code",
-        metavar="MODEL",
-        autocompletion=complete_hub_model,
-        help="Let this hub model run its own code (repeatable).",
     ),
 ]
 

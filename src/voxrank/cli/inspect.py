@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from voxrank.cli.common import (
-    DataArgument,
-    JsonOption,
-    LanguageOption,
-    SegmentsOption,
-    SplitOption,
-    TargetOption,
-    TierOption,
-    UnitOption,
-    give_json,
-    out,
-)
-from voxrank.config import ExtractionOptions, SequenceOptions
+from voxrank.cli.common import DataArgument, JsonOption, give_json, out
+from voxrank.cli.options import with_options
+from voxrank.config import ExtractionOptions, InspectRequest, SequenceOptions
 from voxrank.errors import DataError
 from voxrank.report.terminal import plain, show_skipped
 
@@ -44,29 +34,25 @@ Examples:
 """
 
 
-def inspect(
-    data: DataArgument,
-    *,
-    target: TargetOption = None,
-    split: SplitOption = None,
-    unit: UnitOption = None,
-    language: LanguageOption = None,
-    segments: SegmentsOption = None,
-    tier: TierOption = None,
-    json_out: JsonOption = None,
-) -> None:
+@with_options()
+def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption = None) -> None:
     """Read a data set's rows and audio: counts, durations, problems."""
     from voxrank.data.listening import check_audio
     from voxrank.data.read import read_dataset
     from voxrank.data.utterance import TIMED
 
-    column = "text" if target is None and segments is None and unit is not None else target
-    dataset = read_dataset(data, target=column, split=split, segments=segments, tier=tier)
+    dataset = read_dataset(
+        data,
+        target=request.column,
+        split=request.split,
+        segments=request.segments,
+        tier=request.sequence.tier,
+    )
     audio = check_audio(dataset, THREADS)
     probed = audio.usable
     skipped = [*dataset.skipped, *audio.skipped]
     if dataset.task in TIMED:
-        classes, notes, left_out = sequence_facts(dataset, SequenceOptions(unit=unit, language=language), audio)
+        classes, notes, left_out = sequence_facts(dataset, request.sequence, audio)
         skipped += left_out
     else:
         classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -10,9 +10,10 @@ from rich.table import Table
 
 from voxrank._support.plugins import KINDS as KINDS_OF_PLUGINS
 from voxrank._support.plugins import Plugin, plugins
-from voxrank.cli.common import DeviceOption, JsonOption, TrustOption, give_json, out
+from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.completion import complete_model
-from voxrank.config import EncoderOptions
+from voxrank.cli.options import with_options
+from voxrank.config import EncoderOptions, part
 from voxrank.report.terminal import plain
 
 KINDS = (
@@ -34,23 +35,28 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class LoadRequest:
+    """A request to load a model."""
+
+    encoder: EncoderOptions = part(EncoderOptions, "device", "trust_remote_code")
+
+
+@with_options()
 def models(
     spec: Annotated[
         str | None,
         typer.Argument(metavar="SPEC", autocompletion=complete_model, help="Load this model and list its layers."),
     ] = None,
     *,
-    device: DeviceOption = "auto",
-    trust_remote_code: TrustOption = None,
+    request: LoadRequest,
     json_out: JsonOption = None,
 ) -> None:
     """List the kinds of model that can be ranked, or the layers of one."""
     if spec is None:
         _show_kinds(json_out=json_out)
     else:
-        _show_model(
-            spec, EncoderOptions(device=device, trust_remote_code=tuple(trust_remote_code or ())), json_out=json_out
-        )
+        _show_model(spec, request.encoder, json_out=json_out)
 
 
 def _show_kinds(*, json_out: str | None) -> None:

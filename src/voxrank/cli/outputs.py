@@ -1,4 +1,4 @@
-"""Further outputs of a ranking: a script that fine-tunes the winner, and a run in MLflow."""
+"""The outputs of a ranking: a folder, a live page, a script that fine-tunes the winner, and a run in MLflow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from voxrank._support.files import write_atomically
 from voxrank.cli.common import err
+from voxrank.config import OUTPUT, DetailLevel, Flag, RankRequest, option
 from voxrank.errors import OptionError, RunError, VoxrankError
 
 if TYPE_CHECKING:
@@ -17,25 +18,63 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The requested outputs.
+    """The requested outputs of a ranking.
 
     Attributes:
-        then: file of the script; None: no script.
+        folder: folder for the ranking, the page and the log; None: the ranking is only shown.
+        details: level of the diagnostics; None: "full" with a folder, otherwise "quick".
+        watch: whether a browser shows the page while it grows.
+        watch_port: port of that page; None: any free port.
+        then: file of the script that fine-tunes the winner; None: no script.
         mlflow: experiment or tracking URI; None: nothing is logged.
-        trust: names of the models whose own code may run.
     """
 
-    then: Path | None = None
-    mlflow: str | None = None
-    trust: tuple[str, ...] = ()
+    folder: Path | None = option(
+        None,
+        Flag("--out", "Write report.html, ranking.json, details.json, layers.csv and run.log here.", OUTPUT, "DIR"),
+    )
+    details: DetailLevel | None = option(
+        None,
+        Flag(
+            "--details",
+            "Classes, pictures, learning curve: none, quick, or full (t-SNE pictures too).",
+            OUTPUT,
+            shown="full with --out, else quick",
+        ),
+    )
+    watch: bool = option(
+        default=False, flag=Flag("--watch", "Show the report in a browser of this machine while it grows.", OUTPUT)
+    )
+    watch_port: int | None = option(None, Flag("--watch-port", "Of --watch.", OUTPUT, "N", shown="any that is free"))
+    then: Path | None = option(
+        None,
+        Flag("--then", "Write a script here that fine-tunes the winner with transformers' Trainer.", OUTPUT, "FILE"),
+    )
+    mlflow: str | None = option(
+        None,
+        Flag("--mlflow", "Log to MLflow: the name of an experiment, or the URI of a tracking server.", OUTPUT, "WHERE"),
+    )
 
-    def check(self, models: Sequence[str], folder: Path | None = None, *, segments: str | None = None) -> None:
+    @property
+    def port(self) -> int | None:
+        """Port of the page of `--watch`, 0 for any free port; None without a page.
+
+        Raises:
+            OptionError: a port is given without `--watch`.
+        """
+        if self.watch:
+            return self.watch_port or 0
+        if self.watch_port is not None:
+            raise OptionError(
+                f"--watch-port {self.watch_port} is of the page that --watch shows; add --watch, or leave it out"
+            )
+        return None
+
+    def check(self, request: RankRequest) -> None:
         """Check that all outputs can be written, before the run starts; nothing is written here.
 
         Args:
-            models: models to rank.
-            folder: folder where the ranking will be saved, which is created for it.
-            segments: timed segments to rank by.
+            request: the models to rank, and the timed segments.
 
         Raises:
             OptionError: an output cannot be written.
@@ -43,50 +82,50 @@ class Outputs:
         if self.then is not None:
             from voxrank.integrations.finetune import check_tunable
 
-            if segments is not None:
+            if request.segments is not None:
                 raise OptionError(
                     "expected --then with labels, values or transcripts, got --segments; leave one of the two out"
                 )
-            check_tunable(models)
-            check_new_file(self.then, folder)
+            check_tunable(request.models)
+            check_new_file(self.then, self.folder)
         if self.mlflow is not None:
             from voxrank.integrations.mlflow import Tracker
 
             Tracker.of(self.mlflow).check()
 
-    def make(self, ranking: Ranking, folder: Path | None) -> None:
-        """Write the outputs, and report them on standard error; if one fails, the others are still written.
+    def make(self, ranking: Ranking, trust: Sequence[str] = ()) -> None:
+        """Write the further outputs, and report them on standard error; if one fails, the other is still written.
 
         Args:
-            ranking: the completed ranking.
-            folder: folder where it was saved.
+            ranking: the completed ranking, which was saved in the folder.
+            trust: names of the models whose own code may run.
 
         Raises:
             RunError: the winner cannot be tuned, the script cannot be written, or MLflow can no longer be reached.
         """
-        tried = [_failure(lambda: self._write_script(ranking)), _failure(lambda: self._log(ranking, folder))]
+        tried = [_failure(lambda: self._write_script(ranking, trust)), _failure(lambda: self._log(ranking))]
         failures = [failure for failure in tried if failure is not None]
         if failures:
-            done = "shown" if folder is None else f"saved in {folder}"
+            done = "shown" if self.folder is None else f"saved in {self.folder}"
             raise RunError(f"the ranking was {done}; {'; '.join(map(str, failures))}") from failures[0]
 
-    def _write_script(self, ranking: Ranking) -> None:
+    def _write_script(self, ranking: Ranking, trust: Sequence[str]) -> None:
         if self.then is None:
             return
         from voxrank.integrations.finetune import script
 
         try:
-            write_text(self.then, script(ranking, self.then.name, trust=self.trust))
+            write_text(self.then, script(ranking, self.then.name, trust=tuple(trust)))
         except VoxrankError as error:
             raise RunError(f"{self.then} was not written: {error}") from error
         err().print(f"Wrote {self.then}: python {self.then} fine-tunes the winner", soft_wrap=True, markup=False)
 
-    def _log(self, ranking: Ranking, folder: Path | None) -> None:
+    def _log(self, ranking: Ranking) -> None:
         if self.mlflow is None:
             return
         from voxrank.integrations.mlflow import Tracker, log_to_mlflow
 
-        run = log_to_mlflow(ranking, Tracker.of(self.mlflow), folder=folder)
+        run = log_to_mlflow(ranking, Tracker.of(self.mlflow), folder=self.folder)
         err().print(f"Logged to MLflow as run {run}", soft_wrap=True, markup=False)
 
 
@@ -96,9 +135,6 @@ def _failure(make: Callable[[], None]) -> VoxrankError | None:
     except VoxrankError as error:
         return error
     return None
-
-
-NOTHING = Outputs()
 
 
 def check_new_file(path: Path, folder: Path | None = None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.rank import REPORT
+from voxrank.config import OUTPUT
 
 EPILOG = """
 Examples:
@@ -32,6 +33,7 @@ def report(
             metavar="DIR",
             help="A folder that `voxrank validate --out` wrote: the page sets scores beside what fine-tuning gave.",
             show_default="DIR, where it holds a validation",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     json_out: JsonOption = None,

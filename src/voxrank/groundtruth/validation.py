@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -21,7 +21,17 @@ from voxrank._support.memory import peak_rss_mb
 from voxrank._support.progress import Progress
 from voxrank._support.versions import version
 from voxrank.alignment.preparation import check_dataset_skips, readable_items
-from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions, TuningOptions
+from voxrank.config import (
+    DetailOptions,
+    EncoderOptions,
+    RankRequest,
+    Seconds,
+    SequenceOptions,
+    TuningOptions,
+    ValidateKeywords,
+    ValidateRequest,
+    spelled_out,
+)
 from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
@@ -38,7 +48,8 @@ from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, 
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
-from voxrank.ranking.rank import rank
+from voxrank.ranking.plan import check_names
+from voxrank.ranking.rank import run as rank_as
 from voxrank.results.ranking import Ranking, check_folder
 
 logger = logging.getLogger(__name__)
@@ -50,21 +61,14 @@ RIVAL_SHARE = 0.1
 TRIALS = "trials.sqlite"
 
 
+@spelled_out(ValidateRequest, ValidateKeywords)
 def validate(
     data: Any,
     models: Sequence[str],
     *,
-    tuning: TuningOptions | None = None,
-    target: str | None = None,
-    source: str | os.PathLike[str] | Dataset | None = None,
-    scores: Sequence[str] | None = None,
-    layers: str = "all",
-    encoder: EncoderOptions | None = None,
-    extraction: ExtractionOptions | None = None,
-    sequence: SequenceOptions | None = None,
     folder: str | os.PathLike[str] | None = None,
-    seed: int = 0,
     progress: Progress | None = None,
+    **options: Unpack[ValidateKeywords],
 ) -> Validation:
     """Fine-tune models, and report how far scores of the frozen models agree with the results.
 
@@ -96,46 +100,50 @@ def validate(
         DataError, ModelError, OptionError: the request is invalid; nothing was trained.
         RunError: the run failed. A single trial that fails is reported in the result.
     """
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return run(data, ValidateRequest(models=models, **given), folder, progress or Progress())
+
+
+def run(data: Any, request: ValidateRequest, folder: str | os.PathLike[str] | None, watcher: Progress) -> Validation:
+    """Fine-tune models and compare scores with the results, as a request says; see `validate`."""
     started = time.perf_counter()
-    tuning, sequence, watcher = tuning or TuningOptions(), sequence or SequenceOptions(), progress or Progress()
-    encoding, extraction = encoder or EncoderOptions(), extraction or ExtractionOptions()
+    tuning, sequence, encoding, extraction = request.tuning, request.sequence, request.encoder, request.extraction
+    scoring = RankRequest(
+        models=request.models,
+        source=request.source,
+        scores=request.scores,
+        layers=request.layers,
+        encoder=encoding,
+        extraction=extraction,
+        sequence=sequence,
+        use=tuning.use,
+        details=DetailOptions("none"),
+        seed=request.seed,
+    )
+    check_names(scoring)
     _check_encoding(encoding)
-    _check_layers(layers)
-    if target is None and sequence.unit is not None and not isinstance(data, Dataset):
-        target = "text"
-    dataset = data if isinstance(data, Dataset) else read_dataset(data, target=target, split="all")
+    _check_layers(request.layers)
+    dataset = data if isinstance(data, Dataset) else read_dataset(data, target=request.column, split="all")
     items, unreadable, remarked = readable_items(dataset, dataset.source, extraction)
     answers = find_answers(items, dataset, sequence, tuning)
     check_dataset_skips(dataset, [*unreadable, *answers.skipped], extraction)
     split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
     unheard = [Skipped(i.utterance.id, "nothing is trained for its class") for i in split.left_out]
     if tuning.head == "transducer":
-        for spec in models:
+        for spec in request.models:
             check_transducer(spec)
     setting = _setting(dataset, split, answers, tuning, encoding, sequence)
     with ExitStack() as stack:
         place = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
         check_folder(place)
-        ranking = rank(
-            replace(dataset, utterances=tuple(item.utterance for item in split.train), skipped=(), split="all"),
-            models,
-            source=source,
-            scores=scores,
-            layers=layers,
-            encoder=encoding,
-            extraction=extraction,
-            sequence=sequence,
-            use=tuning.use,
-            details="none",
-            seed=seed,
-            progress=watcher,
-        )
+        training = tuple(item.utterance for item in split.train)
+        ranking = rank_as(replace(dataset, utterances=training, skipped=(), split="all"), scoring, watcher)
         tried = _Tried(split, answers, tuning, setting, Path(place), watcher)
-        for spec in models:
-            tried.add(load_encoder(spec, encoding), layers)
+        for spec in request.models:
+            tried.add(load_encoder(spec, encoding), request.layers)
     if not tried.candidates:
         raise OptionError(f"none of the models can be tuned by the strategy {tuning.strategy}; take --strategy probe")
-    judged = _Judge(tried, answers, tuning, ranking, seed)
+    judged = _Judge(tried, answers, tuning, ranking, request.seed)
     return Validation(
         task=dataset.task,
         strategy=tuning.strategy,
@@ -157,7 +165,7 @@ def validate(
             dict.fromkeys([*dataset.skipped, *unreadable, *answers.skipped, *unheard, *tried.skipped, *ranking.skipped])
         ),
         notes=(*remarked, *tried.notes),
-        options=_options(dataset, ranking, tuning, encoding, sequence, layers, seed),
+        options=_options(dataset, ranking, request),
     )
 
 
@@ -384,15 +392,7 @@ def _setting(
     }
 
 
-def _options(
-    dataset: Dataset,
-    ranking: Ranking,
-    tuning: TuningOptions,
-    encoding: EncoderOptions,
-    sequence: SequenceOptions,
-    layers: str,
-    seed: int,
-) -> dict[str, Any]:
+def _options(dataset: Dataset, ranking: Ranking, request: ValidateRequest) -> dict[str, Any]:
     """Return the options of the run, for the result."""
     return {
         **{name: version(name) for name in ("voxrank", "torch", "transformers")},
@@ -400,12 +400,16 @@ def _options(
         "target": dataset.target,
         "fingerprint": dataset.fingerprint(),
         "utterances": len(dataset) + len(dataset.skipped),
-        "layers": layers,
-        "seed": seed,
+        "layers": request.layers,
+        "seed": request.seed,
         "sample": ranking.options["sample"],
-        "tuning": asdict(tuning),
-        "encoder": asdict(encoding),
-        "sequence": {"unit": sequence.unit, "language": sequence.language, "aligner": ranking.options.get("aligner")},
+        "tuning": asdict(request.tuning),
+        "encoder": asdict(request.encoder),
+        "sequence": {
+            "unit": request.sequence.unit,
+            "language": request.sequence.language,
+            "aligner": ranking.options.get("aligner"),
+        },
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,10 +12,10 @@ from voxrank.config import (
     DetailOptions,
     EncoderOptions,
     ExtractionOptions,
+    RankRequest,
     SequenceOptions,
     StoppingOptions,
     UseOptions,
-    check_number,
 )
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.encoders.registry import split_spec
@@ -32,52 +32,6 @@ FRAMES_FOR_TUNED = 4
 
 N_DIRECTIONS = 50
 """Default number of directions of the sliced Wasserstein distance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankRequest:
-    """The options of a run, as the user gave them.
-
-    Attributes:
-        models: specs of the models.
-        scores: names of the scores; None for the default of the task.
-        layers: indices, "all", and joint layers.
-        encoder: device, precision, windows.
-        extraction: the sample, blocks, threads.
-        sequence: units and aligner of transcripts.
-        use: whether layers are used as they are, or one block is tuned.
-        stopping: early stopping; None to show all data to every model.
-        details: the diagnostics.
-        seed: seed of the resamples and of the rounds of early stopping.
-        segments: path of the file, or folder, of timed segments; None where the data have their own.
-        has_source: whether source data are given.
-        keeps_sketches: whether sketches are stored, for scores that a later run may ask for.
-
-    Raises:
-        OptionError: a name is missing, unknown or given twice, or the seed is negative.
-    """
-
-    models: Sequence[str]
-    scores: Sequence[str] | None = None
-    layers: str = "all"
-    encoder: EncoderOptions = field(default_factory=EncoderOptions)
-    extraction: ExtractionOptions = field(default_factory=ExtractionOptions)
-    sequence: SequenceOptions = field(default_factory=SequenceOptions)
-    use: UseOptions = field(default_factory=UseOptions)
-    stopping: StoppingOptions | None = None
-    details: DetailOptions = field(default_factory=DetailOptions)
-    seed: int = 0
-    segments: str | None = None
-    has_source: bool = False
-    keeps_sketches: bool = False
-
-    def __post_init__(self) -> None:
-        check_number("seed", self.seed, 0, whole=True)
-        if self.scores is not None:
-            for name in _distinct(self.scores, "score"):
-                _parts(name)
-        for spec in _distinct(self.models, "model"):
-            split_spec(spec)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +76,20 @@ class RankPlan:
         return self.extraction.sample == "effective"
 
 
+def check_names(request: RankRequest) -> None:
+    """Check the names of scores and models, before the data are read.
+
+    Raises:
+        OptionError: a name is missing, or given twice, or no such score.
+        ModelError: a model is of no known kind.
+    """
+    if request.scores is not None:
+        for name in _distinct(request.scores, "score"):
+            _parts(name)
+    for spec in _distinct(request.models, "model"):
+        split_spec(spec)
+
+
 def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     """Decide what a run will do.
 
@@ -144,11 +112,12 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         named[TUNED] = [score for score in named[TUNED] if task in score.tasks]
         if request.use.strategy != "layer":
             raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
-    _check_stopping(request.stopping, next(iter(named)), with_source=request.has_source)
-    names, left_out = _usable_names(named, task, with_source=request.has_source)
+    has_source = request.source is not None
+    _check_stopping(request.stopping, next(iter(named)), with_source=has_source)
+    names, left_out = _usable_names(named, task, with_source=has_source)
     scores = tuple({score.name: score for name in names for score in named[name]}.values())
-    reads_source = request.has_source and any(score.needs_source for score in scores)
-    if request.has_source and not reads_source:
+    reads_source = has_source and any(score.needs_source for score in scores)
+    if has_source and not reads_source:
         left_out.append("no score reads the source data (swd, frechet and tsne do): they are not encoded")
     tuned = request.use if TUNED in names else None
     extraction = _with_samples(request, extraction, scores, tuned=tuned is not None)
@@ -243,7 +212,7 @@ def _with_samples(
     request: RankRequest, extraction: ExtractionOptions, scores: Sequence[Score], *, tuned: bool
 ) -> ExtractionOptions:
     """Return the options with the number of samples and of projections to keep of each layer."""
-    keep = request.keeps_sketches
+    keep = request.cache is not None
     sampled = keep or request.details.details != "none" or any(score.sampled for score in scores)
     projected = keep or any(score.projected for score in scores)
     many = FRAMES_FOR_TUNED if tuned and extraction.sample != "utterance" else 1
@@ -257,5 +226,5 @@ def _with_samples(
 def _recorded(request: RankRequest, extraction: ExtractionOptions) -> dict[str, Any]:
     stopping = asdict(request.stopping) if request.stopping else {}
     recorded = {"layers": request.layers, "seed": request.seed} | asdict(request.use) | stopping
-    recorded |= {} if request.segments is None else {"segments": request.segments}
+    recorded |= {} if request.segments is None else {"segments": str(request.segments)}
     return recorded | asdict(request.encoder) | asdict(extraction) | asdict(request.details)

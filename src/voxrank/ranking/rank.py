@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from voxrank._support.memory import keep_heap_small
 from voxrank._support.progress import Progress
 from voxrank.cache.store import Cache
-from voxrank.config import (
-    CacheOptions,
-    DetailLevel,
-    DetailOptions,
-    EncoderOptions,
-    EngineOptions,
-    ExtractionOptions,
-    SequenceOptions,
-    StoppingOptions,
-    UseOptions,
-)
+from voxrank.config import DetailOptions, RankKeywords, RankRequest, spelled_out
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
 from voxrank.ranking.build import RankingBuilder
 from voxrank.ranking.collector import Collector
-from voxrank.ranking.plan import RankRequest, resolve
+from voxrank.ranking.plan import check_names, resolve
 from voxrank.ranking.prepare import prepare_run
 from voxrank.ranking.runner import ModelRunner
 from voxrank.results.ranking import Ranking
@@ -37,27 +26,9 @@ from voxrank.results.ranking import Ranking
 logger = logging.getLogger(__name__)
 
 
+@spelled_out(RankRequest, RankKeywords)
 def rank(
-    data: Any,
-    models: Sequence[str],
-    *,
-    target: str | None = None,
-    split: str | None = None,
-    segments: str | os.PathLike[str] | None = None,
-    source: Any = None,
-    scores: Sequence[str] | None = None,
-    layers: str = "all",
-    encoder: EncoderOptions | None = None,
-    extraction: ExtractionOptions | None = None,
-    sequence: SequenceOptions | None = None,
-    use: UseOptions | None = None,
-    cache: CacheOptions | None = None,
-    engine: EngineOptions | None = None,
-    stopping: StoppingOptions | None = None,
-    details: DetailLevel = "quick",
-    besides: Sequence[str] = (),
-    seed: int = 0,
-    progress: Progress | None = None,
+    data: Any, models: Sequence[str], *, progress: Progress | None = None, **options: Unpack[RankKeywords]
 ) -> Ranking:
     """Rank pre-trained speech models, and their layers, for labelled speech, without fine-tuning any of them.
 
@@ -101,35 +72,25 @@ def rank(
     Example:
         ``rank("train.csv", models=["openai/whisper-tiny", "facebook/hubert-base-ls960"]).best.model``
     """
-    started, watcher = time.perf_counter(), progress or Progress()
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    details = DetailOptions(given.pop("details", "quick"), tuple(given.pop("besides", ())))
+    return run(data, RankRequest(models=models, details=details, **given), progress or Progress())
+
+
+def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:
+    """Rank models as a request says; see `rank`."""
+    started = time.perf_counter()
     keep_heap_small()
-    encoding, units = encoder or EncoderOptions(), sequence or SequenceOptions()
-    workers = engine_of(engine or EngineOptions(), encoding, watcher.note)
-    request = RankRequest(
-        models=models,
-        scores=scores,
-        layers=layers,
-        encoder=encoding,
-        extraction=extraction or ExtractionOptions(),
-        sequence=units,
-        use=use or UseOptions(),
-        stopping=stopping,
-        details=DetailOptions(details, tuple(besides)),
-        seed=seed,
-        segments=None if segments is None else str(segments),
-        has_source=source is not None,
-        keeps_sketches=cache is not None,
-    )
-    if target is None and segments is None and units.unit is not None and not isinstance(data, Dataset):
-        target = "text"
-    dataset = _dataset(data, target, split, segments, units.tier, request.details.besides)
+    check_names(request)
+    workers = engine_of(request.engine, request.encoder, watcher.note)
+    dataset = _dataset(data, request)
     plan = resolve(request, dataset)
-    store = None if cache is None else Cache(cache, watcher.note)
-    run_data = prepare_run(plan, dataset, source, store, watcher)
+    store = None if request.cache is None else Cache(request.cache, watcher.note)
+    run_data = prepare_run(plan, dataset, request.source, store, watcher)
     builder, collector = RankingBuilder(plan, run_data, started), Collector(plan, run_data)
     with workers:
-        for run in ModelRunner(plan, run_data, workers, store, watcher).run():
-            collector.add(run)
+        for model_run in ModelRunner(plan, run_data, workers, store, watcher).run():
+            collector.add(model_run)
             watcher.ranked(partial(builder.so_far, collector))
     return _completed(builder, collector, watcher)
 
@@ -151,17 +112,18 @@ def _log(ranking: Ranking) -> None:
     logger.info("%d of %d utterances used; %s", ranking.data.used, ranking.data.utterances, ranking.cost)
 
 
-def _dataset(
-    data: Any,
-    target: str | None,
-    split: str | None,
-    segments: str | os.PathLike[str] | None,
-    tier: str | None,
-    besides: Sequence[str],
-) -> Dataset:
+def _dataset(data: Any, request: RankRequest) -> Dataset:
+    tier, besides = request.sequence.tier, request.details.besides
     if not isinstance(data, Dataset):
-        return read_dataset(data, target=target, split=split, segments=segments, tier=tier, besides=besides)
-    if any(option is not None for option in (target, split, segments, tier)):
+        return read_dataset(
+            data,
+            target=request.column,
+            split=request.split,
+            segments=request.segments,
+            tier=tier,
+            besides=besides,
+        )
+    if any(option is not None for option in (request.target, request.split, request.segments, tier)):
         raise OptionError(
             "target, split, segments and tier are for read_dataset, and a Dataset was given; read it with them instead"
         )

@@ -1,11 +1,18 @@
 """Panels of the help, and the value that `--json` may have."""
 
+import inspect
+
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.main import get_command
 
-from voxrank.cli.commands import with_json_value
-from voxrank.cli.panels import PANELS, panel_of
+from voxrank.cli.commands import ORDER, THIS_COMMAND, with_json_value
+from voxrank.cli.main import app
+from voxrank.cli.options import build
+from voxrank.cli.rank import rank
+from voxrank.config import CacheOptions, EncoderOptions, RankRequest, StoppingOptions
 
 
 @pytest.mark.parametrize(
@@ -43,8 +50,27 @@ def test_nothing_else_is_changed_or_lost(arguments):
     assert with_json_value(made) == made or "--" in made
 
 
-def test_every_option_stands_in_one_panel():
-    options = [option for names in PANELS.values() for option in names]
-    assert len(set(options)) == len(options)
-    assert panel_of(["-m", "--model"]) == (0, "Models and scores")
-    assert panel_of(["--no-such-option"]) == (len(PANELS), None)
+def options_of(command):
+    for name, one in getattr(command, "commands", {"": command}).items():
+        if name and hasattr(one, "commands"):
+            yield from options_of(one)
+        else:
+            yield from (param for param in one.get_params(typer.Context(one)) if param.param_type_name == "option")
+
+
+def test_every_option_of_a_command_stands_in_a_panel_of_its_own_subject():
+    options = list(options_of(get_command(app)))
+    assert {option.rich_help_panel for option in options} == set(ORDER)
+    alone = {option.opts[0] for option in options if option.rich_help_panel == THIS_COMMAND}
+    assert alone == {"--help", "--install"}
+
+
+def test_a_field_makes_its_option_and_an_option_its_field():
+    values = {name: one.default for name, one in inspect.signature(rank).parameters.items() if name != "data"}
+    assert build(RankRequest, values) == RankRequest()
+    values |= {"budget": 2.0, "model": ["a", "b"], "window": 7.0, "cache_size": 1.0}
+    built = build(RankRequest, values)
+    assert built.models == ("a", "b")
+    assert built.encoder == EncoderOptions(window_s=7.0)
+    assert built.stopping == StoppingOptions(budget_s=120.0)
+    assert built.cache == CacheOptions(size_gb=1.0)

@@ -7,15 +7,17 @@ import pytest
 
 import voxrank.ranking.plan
 from voxrank.config import (
+    CacheOptions,
     DetailOptions,
     ExtractionOptions,
+    RankRequest,
     SequenceOptions,
     StoppingOptions,
     UseOptions,
 )
 from voxrank.data.utterance import Dataset, Segment, Utterance
 from voxrank.errors import ModelError, OptionError
-from voxrank.ranking.plan import FRAMES_FOR_TUNED, N_DIRECTIONS, RankRequest, resolve
+from voxrank.ranking.plan import FRAMES_FOR_TUNED, N_DIRECTIONS, check_names, resolve
 
 TARGETS = {
     "classification": lambda n: {"label": "ab"[n % 2]},
@@ -32,7 +34,13 @@ def dataset(task="classification", n=80):
 
 
 def plan(task="classification", n=80, **options):
-    return resolve(RankRequest(models=["logmel"], **options), dataset(task, n))
+    return plan_of({"models": ["logmel"]} | options, dataset(task, n))
+
+
+def plan_of(options, data):
+    request = RankRequest(**options)
+    check_names(request)
+    return resolve(request, data)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +93,8 @@ def test_samples_and_projections_are_kept_only_for_who_reads_them():
         "nothing": plan(**bare),
         "a score of samples": plan(**bare | {"scores": ["knn"]}),
         "details": plan(scores=["logme"]),
-        "a cache": plan(**bare, keeps_sketches=True),
-        "a score of projections": plan(**bare | {"scores": ["swd"]}, has_source=True),
+        "a cache": plan(**bare, cache=CacheOptions()),
+        "a score of projections": plan(**bare | {"scores": ["swd"]}, source="source.csv"),
     }
     assert {what: each.extraction.kept_samples for what, each in kept.items()} == {
         "nothing": 0,
@@ -125,13 +133,13 @@ def test_scores_that_cannot_be_computed_are_left_out_with_a_reason(monkeypatch):
         "ncm is not for regression and is left out",
     )
     monkeypatch.setattr(voxrank.ranking.plan, "find_spec", lambda name: None)
-    without = plan(scores=["logme", "tsne"], has_source=True)
+    without = plan(scores=["logme", "tsne"], source="source.csv")
     assert without.left_out[0] == "tsne needs sklearn (pip install 'voxrank[validate]') and is left out"
 
 
 def test_source_data_are_read_where_a_score_compares_with_them():
-    assert plan(scores=["swd"], has_source=True).reads_source
-    resolved = plan(scores=["logme"], has_source=True)
+    assert plan(scores=["swd"], source="source.csv").reads_source
+    resolved = plan(scores=["logme"], source="source.csv")
     assert not resolved.reads_source
     assert resolved.left_out == ("no score reads the source data (swd, frechet and tsne do): they are not encoded",)
 
@@ -163,7 +171,7 @@ REFUSED = {
         "combined is an order of all models, and some may be dropped; name --score logme",
     ),
     "early stopping with source data": (
-        {"stopping": StoppingOptions(), "scores": ["logme"], "has_source": True},
+        {"stopping": StoppingOptions(), "scores": ["logme"], "source": "source.csv"},
         "models that may be dropped see no source data; leave --source or --confidence out",
     ),
     "alternatives of what is not aligned": (
@@ -176,12 +184,12 @@ REFUSED = {
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
 def test_requests_that_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
-        resolve(RankRequest(**{"models": ["logmel"]} | options), dataset())
+        plan_of({"models": ["logmel"]} | options, dataset())
 
 
 def test_a_model_of_an_unknown_scheme_is_refused():
     with pytest.raises(ModelError, match="unknown model scheme 'nowhere' in 'nowhere:x'"):
-        RankRequest(models=["nowhere:x"])
+        plan_of({"models": ["nowhere:x"]}, dataset())
 
 
 def test_frames_have_labels_of_their_own():

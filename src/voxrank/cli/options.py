@@ -1,0 +1,119 @@
+"""Options of the commands, made from the fields of requests (`voxrank.config`)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, get_origin, get_type_hints
+
+import typer
+
+from voxrank.cli import completion
+from voxrank.config import Flag
+
+
+def with_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace every parameter of a command that is a request by the options of the request's fields.
+
+    Args:
+        helps: names of options, with help texts that depend on more than the configuration.
+
+    Example:
+        >>> from voxrank.config import InspectRequest
+        >>> @with_options()
+        ... def command(data: str, *, request: InspectRequest) -> None: ...
+        >>> list(inspect.signature(command).parameters)
+        ['data', 'target', 'split', 'segments', 'unit', 'language', 'tier']
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        requests: dict[str, Any] = {
+            name: one.annotation for name, one in own.parameters.items() if is_dataclass(one.annotation)
+        }
+        parameters = [
+            made
+            for name, one in own.parameters.items()
+            for made in (_parameters(requests[name], helps) if name in requests else [one])
+        ]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            made = {name: build(request, given) for name, request in requests.items()}
+            command(**{name: value for name, value in given.items() if name in own.parameters}, **made)
+
+        vars(run).update(
+            __signature__=own.replace(parameters=parameters), __annotations__={p.name: p.annotation for p in parameters}
+        )
+        return run
+
+    return decorated
+
+
+def build(request: type, given: Mapping[str, Any]) -> Any:
+    """Build a request from the values of its options; None stands for the default of a field.
+
+    Raises:
+        OptionError: a value is invalid.
+    """
+    return request(**dict(_values(request, given, [one.name for one in fields(request)])))
+
+
+def _values(kind: type, given: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the value of each field of a request, or of a part of it, that differs from the default."""
+    for one in fields(kind):
+        flag: Flag | None = one.metadata.get("flag")
+        if "part" in one.metadata:
+            values = dict(_values(one.metadata["part"], given, _offered(one)))
+            if values or one.default is MISSING:
+                yield one.name, one.metadata["part"](**values)
+        elif flag is not None and one.name in names and (value := given[_name(flag)]) is not None:
+            yield one.name, tuple(value) if isinstance(value, list) else value * flag.unit if flag.unit != 1 else value
+
+
+def _parameters(kind: type, helps: Mapping[str, str]) -> Iterator[inspect.Parameter]:
+    for one in fields(kind):
+        if "part" in one.metadata:
+            part, changes = one.metadata["part"], one.metadata["changes"]
+            for inner in fields(part):
+                if inner.name in _offered(one):
+                    yield _parameter(part, inner, changes.get(inner.name), optional=one.default is None)
+        elif (flag := one.metadata.get("flag")) is not None:
+            yield _parameter(kind, one, helps.get(_name(flag)))
+
+
+def _offered(part: Field[Any]) -> list[str]:
+    """Return the names of the fields of a part that the command line offers."""
+    flagged = [inner.name for inner in fields(part.metadata["part"]) if inner.metadata.get("flag") is not None]
+    return list(part.metadata["flags"]) or flagged
+
+
+def _parameter(kind: type, one: Field[Any], text: str | None, *, optional: bool = False) -> inspect.Parameter:
+    """Return a field as a parameter that typer reads."""
+    flag: Flag = one.metadata["flag"]
+    annotation, default = get_type_hints(kind)[one.name], one.default
+    if get_origin(annotation) is tuple or isinstance(default, tuple) or "Sequence" in str(one.type):
+        annotation, default = list[str] | None, None
+    elif annotation is Any:
+        annotation = str | None
+    elif optional:
+        annotation, default = annotation | None, None
+    if isinstance(default, float) and default.is_integer():
+        default = int(default)  # --help shows 60, not 60.0
+    option = typer.Option(
+        *flag.name.split(),
+        metavar=flag.metavar,
+        help=text or flag.help,
+        rich_help_panel=flag.panel,
+        show_default=flag.shown or flag.shown is None,
+        autocompletion=getattr(completion, f"complete_{flag.complete}") if flag.complete else None,
+    )
+    return inspect.Parameter(
+        _name(flag), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+    )
+
+
+def _name(flag: Flag) -> str:
+    return flag.word.replace("-", "_")
