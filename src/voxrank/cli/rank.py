@@ -14,7 +14,7 @@ from voxrank._support.progress import Progress
 from voxrank.cli.common import DataArgument, JsonOption, err, give_json, log_to, out
 from voxrank.cli.options import with_options
 from voxrank.cli.outputs import Outputs
-from voxrank.config import CACHE, RankRequest
+from voxrank.config import CACHE, CacheOptions, RankRequest
 from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
@@ -71,7 +71,9 @@ def rank(
     """Rank pre-trained models, and their layers, for your labelled speech."""
     level = outputs.details or ("quick" if outputs.folder is None else "full")
     request = replace(
-        request, details=replace(request.details, details=level), cache=None if no_cache else request.cache
+        request,
+        details=replace(request.details, details=level),
+        cache=None if no_cache else request.cache or CacheOptions(),
     )
 
     def ranked(progress: Progress) -> Ranking:
