@@ -158,7 +158,7 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
     for line in (*dataset.notes, *ready.notes):
         watcher.note(line)
     pool = ModelPool(models, encoding, watcher)
-    labelled = label(ready, sequence, models, pool, encoding, request.extraction.threads, watcher, ranked=False)
+    labelled = label(ready, sequence, pool, request.extraction.threads, watcher, ranked=False)
     prepared = labelled.prepared
     if labelled.record is None:
         raise TypeError(labelled)

@@ -15,7 +15,7 @@ from voxrank.alignment.kept import Alignments, KnownAlignment
 from voxrank.alignment.preparation import Prepared, Unaligned
 from voxrank.alignment.registry import favoured, load_aligner, parse_aligner
 from voxrank.cache.store import Cache
-from voxrank.config import EncoderOptions, ExtractionOptions, Seconds, SequenceOptions
+from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
 from voxrank.encoders.pool import ModelPool
 from voxrank.errors import OptionError
@@ -70,9 +70,7 @@ def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task
 def label(
     prepared: Prepared | Unaligned,
     options: SequenceOptions,
-    candidates: Sequence[str],
     pool: ModelPool,
-    encoding: EncoderOptions,
     threads: int,
     watcher: Progress,
     *,
@@ -84,9 +82,7 @@ def label(
     Args:
         prepared: prepared data, or transcripts to align.
         options: the aligner, and the alternatives.
-        candidates: models whose features the aligner may use.
-        pool: the pool of the candidates.
-        encoding: encoder options for models that are no candidates.
+        pool: the pool of the candidates, whose features the aligner may use.
         threads: number of threads that decode audio ahead.
         watcher: receives the progress.
         ranked: whether the labels rank the candidates; then they must not favour a candidate.
@@ -102,6 +98,7 @@ def label(
         return Labelled(_jittered(prepared, options.against), record, options.against)
 
     transcripts, names = prepared.transcripts, prepared.names
+    candidates, encoding = pool.specs, pool.options
     kept = None if store is None else Alignments(store, candidates, pool.lend, transcripts, names, encoding)
 
     def made(text: str) -> KnownAlignment:

@@ -19,10 +19,16 @@ KEPT_PARAMETERS = 500_000_000
 
 
 class ModelPool:
-    """Loads every model once before anything is encoded, and keeps small models loaded."""
+    """Loads every model once before anything is encoded, and keeps small models loaded.
+
+    Attributes:
+        options: options that models are loaded with.
+        layers: spec → layers of the model.
+        parameters: spec → number of weights.
+    """
 
     def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
-        self._options = options
+        self.options = options
         self._kept: dict[str, Encoder] = {}
         self.layers: dict[str, tuple[Layer, ...]] = {}
         self.parameters: dict[str, int] = {}
@@ -36,13 +42,18 @@ class ModelPool:
             if sum(self.parameters.values()) <= KEPT_PARAMETERS:
                 self._kept[spec] = encoder
 
+    @property
+    def specs(self) -> tuple[str, ...]:
+        """The models of the pool."""
+        return tuple(self.layers)
+
     def lend(self, spec: str) -> Encoder:
         """Return the encoder, which stays in the pool; a model that is not in the pool is loaded."""
-        return self._kept.get(spec) or load_encoder(spec, self._options)
+        return self._kept.get(spec) or load_encoder(spec, self.options)
 
     def take(self, spec: str) -> Encoder:
         """Return the encoder and remove it from the pool: the caller owns it."""
-        return self._kept.pop(spec, None) or load_encoder(spec, self._options)
+        return self._kept.pop(spec, None) or load_encoder(spec, self.options)
 
 
 def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:

@@ -75,9 +75,7 @@ def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | No
     origin = prepare_source(source, plan.extraction) if plan.reads_source else None
     pool = ModelPool(plan.models, plan.encoder, watcher)
     selections = select_layers(plan, pool)
-    labelled = label(
-        ready, plan.sequence, plan.models, pool, plan.encoder, plan.extraction.threads, watcher, store=store
-    )
+    labelled = label(ready, plan.sequence, pool, plan.extraction.threads, watcher, store=store)
     prepared = labelled.prepared
     times = [] if labelled.record is None else [f"times: {labelled.record}"]
     without_block = [f"{spec} has no block to tune and is left out" for spec in plan.models if spec not in selections]
