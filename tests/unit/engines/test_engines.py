@@ -13,7 +13,7 @@ from voxrank.data.read import read_dataset
 from voxrank.encoders.joint import JointLayer, LayerVersion
 from voxrank.engines.base import engine_of
 from voxrank.engines.local import LocalEngine, sketch_model
-from voxrank.engines.ray import crew, gathering
+from voxrank.engines.ray import scheduler, worker_pool
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError, OptionError, RunError
@@ -43,7 +43,7 @@ def notes():
 def ray(load, notes):
     two = EngineOptions("ray", workers=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "PATIENCE_S", 600.0)  # on a busy machine workers take their time
+        patch.setattr(worker_pool, "START_NOTICE_S", 600.0)  # on a busy machine workers take their time
         with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
             yield engine
 
@@ -199,7 +199,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_shard_changes_nothing(
 
 
 def test_audio_that_costs_one_worker_after_another_ends_the_run(ray, prepared, sketch, monkeypatch):
-    monkeypatch.setattr(gathering, "ATTEMPTS", 2)
+    monkeypatch.setattr(scheduler, "ATTEMPTS", 2)
     with pytest.raises(RunError, match="deadly: 2 workers were lost on the same audio, which begins with"):
         sketch(ray, prepared, "deadly")
 
@@ -208,15 +208,15 @@ def test_audio_that_costs_one_worker_after_another_ends_the_run(ray, prepared, s
 def test_a_sketch_that_is_lost_with_its_machine_is_made_again(ray, load, prepared, sketch, monkeypatch):
     from ray._private.internal_api import free
 
-    finish, lost = gathering.Gathering._finish, []
+    finish, lost = scheduler.Scheduler._finish, []
 
     def losing(self, job, lines):
-        if job.gives_sketch and not lost:
+        if job.returns_sketch and not lost:
             lost.append(job)
             free([job.sketch])
         finish(self, job, lines)
 
-    monkeypatch.setattr(gathering.Gathering, "_finish", losing)
+    monkeypatch.setattr(scheduler.Scheduler, "_finish", losing)
     found, told = sketch(ray, prepared)
     assert lost
     assert_same(found, expected_of(load, prepared))
@@ -225,17 +225,17 @@ def test_a_sketch_that_is_lost_with_its_machine_is_made_again(ray, load, prepare
 
 def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, load, prepared, sketch, monkeypatch):
     parts, chunks = [], []
-    finish = gathering.Gathering._finish
+    finish = scheduler.Scheduler._finish
 
     def noting(self, job, lines):
         finish(self, job, lines)
-        if job.gives_sketch:
+        if job.returns_sketch:
             parts.append(self._parts[-1])
         else:
             chunks.append(job.shards)
 
-    monkeypatch.setattr(gathering.Gathering, "_finish", noting)
-    monkeypatch.setattr(gathering, "HAND_OVER_S", 0.0)
+    monkeypatch.setattr(scheduler.Scheduler, "_finish", noting)
+    monkeypatch.setattr(scheduler, "HAND_OVER_S", 0.0)
     every = list(range(len(prepared.shards)))
     assert_same(sketch(ray, prepared)[0], expected_of(load, prepared))
     leaves = [part for part in parts if part.level == 0]
@@ -271,10 +271,10 @@ def test_a_cluster_without_room_is_a_wrong_request(ray, load):
 
 @pytest.mark.parametrize(("gpus", "share", "cpus", "workers"), [(2, 0.5, 8, 4), (2, 0.3, 8, 6), (4, None, 3, 3)])
 def test_workers_share_gpus(monkeypatch, load, gpus, share, cpus, workers):
-    monkeypatch.setattr(crew.ray, "cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
+    monkeypatch.setattr(worker_pool.ray, "cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
     options = EngineOptions("ray", gpus_per_worker=share)
-    assert crew.Crew(options, EncoderOptions(), load, print, own=True).size == workers
-    assert crew.Crew(options, EncoderOptions(device="cpu"), load, print, own=True).size == (
+    assert worker_pool.WorkerPool(options, EncoderOptions(), load, print, own=True).size == workers
+    assert worker_pool.WorkerPool(options, EncoderOptions(device="cpu"), load, print, own=True).size == (
         cpus if share is None else workers
     )
 
@@ -282,11 +282,11 @@ def test_workers_share_gpus(monkeypatch, load, gpus, share, cpus, workers):
 def test_somebody_waits_in_vain_is_told(ray, monkeypatch):
     told = []
     options = EngineOptions("ray", workers=1, cpus_per_worker=64)
-    waiting = crew.Crew(options, EncoderOptions(), print, told.append, own=False)
-    monkeypatch.setattr(crew, "PATIENCE_S", 0.0)
-    waiting.hire(1)
-    assert waiting.news([], 0.01) == []
-    waiting.dismiss()
+    waiting = worker_pool.WorkerPool(options, EncoderOptions(), print, told.append, own=False)
+    monkeypatch.setattr(worker_pool, "START_NOTICE_S", 0.0)
+    waiting.start_workers(1)
+    assert waiting.ready_results([], 0.01) == []
+    waiting.stop_all()
     assert len(told) == 1
     assert told[0].startswith("no worker has started yet, for which the cluster has ")
 

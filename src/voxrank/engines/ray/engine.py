@@ -18,9 +18,9 @@ from voxrank.encoders.joint import SketchedLayer
 from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.engines.ray.cluster import Cluster
-from voxrank.engines.ray.crew import Crew
-from voxrank.engines.ray.gathering import Gathering, lean
+from voxrank.engines.ray.scheduler import Scheduler, without_unread_data
 from voxrank.engines.ray.worker import Assignment, Load
+from voxrank.engines.ray.worker_pool import WorkerPool
 from voxrank.errors import OptionError
 from voxrank.extraction.shard import OnAudio, ShardSketch
 from voxrank.targets.labels import Targets
@@ -61,8 +61,8 @@ class RayEngine:
         """
         with ExitStack() as stack:
             cluster = stack.enter_context(Cluster(self._options))
-            self._crew = Crew(self._options, self._encoding, self._load, self._note, own=cluster.own)
-            stack.callback(self._crew.dismiss)
+            self._pool = WorkerPool(self._options, self._encoding, self._load, self._note, own=cluster.own)
+            stack.callback(self._pool.stop_all)
             self._open = stack.pop_all()
         return self
 
@@ -75,7 +75,7 @@ class RayEngine:
     def runner(self, spec: str, take: Callable[[], Encoder]) -> RayRunner:
         """Return a runner of the model, which each worker loads when it is first needed there."""
         del take
-        return RayRunner(spec, self._crew, self._note)
+        return RayRunner(spec, self._pool, self._note)
 
 
 class RayRunner:
@@ -83,12 +83,12 @@ class RayRunner:
 
     Args:
         spec: spec of the model.
-        crew: the pool of workers.
+        pool: the pool of workers.
         note: receives notes for the user.
     """
 
-    def __init__(self, spec: str, crew: Crew, note: Note) -> None:
-        self._spec, self._crew, self._note = spec, crew, note
+    def __init__(self, spec: str, pool: WorkerPool, note: Note) -> None:
+        self._spec, self._pool, self._note = spec, pool, note
 
     def sketch(
         self,
@@ -100,29 +100,29 @@ class RayRunner:
         cache: Cache | None = None,
     ) -> ModelSketch:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
-        shards = [lean(shard) for shard in shards]
-        seen = next((path for path in _files(shards) if path.exists()), None)
-        assignment = Assignment(self._spec, tuple(layers), targets, options, seen=seen)
+        shards = [without_unread_data(shard) for shard in shards]
+        probe_file = next((path for path in _files(shards) if path.exists()), None)
+        assignment = Assignment(self._spec, tuple(layers), targets, options, probe_file=probe_file)
         kept = None
         if cache is not None:
-            key = self._crew.key(self._spec)
+            key = self._pool.key(self._spec)
             kept = cache.of_key(key, self._spec, layers, targets, options)
             if kept is not None:
                 assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
         held, rest = ([], shards) if kept is None else kept.cover(shards)
-        work = Gathering(self._crew, assignment, on_audio, self._note, cache)
-        work.add(rest)
+        scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache)
+        scheduler.add(rest)
         whole = ModelSketch.empty(layers, targets, options)
         try:
             if kept is not None:
                 total = BlockSum(whole, targets)
-                for shard, sketch in _found(kept, held, work, on_audio):
+                for shard, sketch in _found(kept, held, scheduler, on_audio):
                     total.add(shard, sketch)
-                    work.turn(0)
+                    scheduler.step(0)
                 total.close()
-            made = work.run()
+            made = scheduler.run()
         except BaseException:
-            work.abandon()
+            scheduler.cancel()
             raise
         if made is not None:
             whole.merge(made)
@@ -143,13 +143,13 @@ def _files(shards: Iterable[Shard]) -> Iterator[Path]:
 
 
 def _found(
-    kept: ModelCache, held: Iterable[tuple[Shard, Entry]], work: Gathering, on_audio: OnAudio
+    kept: ModelCache, held: Iterable[tuple[Shard, Entry]], scheduler: Scheduler, on_audio: OnAudio
 ) -> Iterator[tuple[Shard, ShardSketch]]:
-    """Yield the sketches in the cache; shards whose entries are damaged are added to the work."""
+    """Yield the sketches in the cache; shards whose entries are damaged are added to the scheduler."""
     for shard, entry in held:
         sketch = kept.load(shard, entry)
         if sketch is None:
-            work.add([shard])
+            scheduler.add([shard])
         else:
             on_audio(shard.seconds)
             yield shard, sketch

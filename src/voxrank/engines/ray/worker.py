@@ -30,7 +30,7 @@ from voxrank.targets.labels import Targets
 Load = Callable[[str, EncoderOptions], Encoder]
 Stream = Iterator[Any]
 
-SAY_EVERY_S: Seconds = 0.25
+REPORT_INTERVAL_S: Seconds = 0.25
 """Minimum time between two progress reports in seconds, because the driver reads those of all workers."""
 KEPT_PARAMETERS = 500_000_000
 """Maximum total number of weights of loaded encoders. Beyond it, only the encoder in use stays loaded."""
@@ -47,7 +47,7 @@ class Assignment:
         options: options of the extraction.
         cache: folder of the cache; None for no cache.
         key: key of the model in the cache.
-        seen: an audio file that every worker must be able to read.
+        probe_file: an audio file that every worker must be able to read.
     """
 
     spec: str
@@ -56,7 +56,7 @@ class Assignment:
     options: ExtractionOptions
     cache: Path | None = None
     key: str | None = None
-    seen: Path | None = None
+    probe_file: Path | None = None
 
 
 class Worker:
@@ -79,18 +79,20 @@ class Worker:
         self._encoders: dict[str, Encoder] = {}
         self._notes: list[str] = []
 
-    def hello(self) -> int:
+    def process_id(self) -> int:
         """Return the number of the process, once it has started."""
         return os.getpid()
 
-    def begin(self, assignment: Assignment) -> None:
-        """Begin an assignment, and drop the sketch of the previous assignment."""
-        now = self._now = assignment
+    def assign(self, assignment: Assignment) -> None:
+        """Take an assignment, and drop the sketch of the previous assignment."""
+        self._assignment = assignment
         self._cache: Cache | None = None
         self._kept: ModelCache | None = None
-        if now.cache is not None:
-            self._cache = Cache(CacheOptions(str(now.cache)), self._notes.append)
-            self._kept = self._cache.of_key(now.key, now.spec, now.layers, now.targets, now.options)
+        if assignment.cache is not None:
+            self._cache = Cache(CacheOptions(str(assignment.cache)), self._notes.append)
+            self._kept = self._cache.of_key(
+                assignment.key, assignment.spec, assignment.layers, assignment.targets, assignment.options
+            )
         self._start()
 
     def key(self, spec: str) -> str | None:
@@ -110,23 +112,27 @@ class Worker:
         Raises:
             RunError: the audio is not on this node, or memory ran out on a single window.
         """
-        now = self._now
-        if now.seen is not None and not now.seen.exists():
-            raise RunError(f"a worker does not see {now.seen}; put the audio in a folder that all nodes share")
-        encoder = self._encoder(now.spec)
+        assignment = self._assignment
+        if assignment.probe_file is not None and not assignment.probe_file.exists():
+            raise RunError(
+                f"a worker does not see {assignment.probe_file}; put the audio in a folder that all nodes share"
+            )
+        encoder = self._encoder(assignment.spec)
         if self._cache is not None:
             self._cache.take_over(digests)
-        said = time.monotonic()
-        encoded = encode_shards(encoder, shards, now.targets, now.layers, now.options, lambda _: None)
+        reported_at = time.monotonic()
+        encoded = encode_shards(
+            encoder, shards, assignment.targets, assignment.layers, assignment.options, lambda _: None
+        )
         for done, (shard, sketch) in enumerate(encoded, start=1):
             if self._kept is not None:
                 self._kept.add(shard, sketch)
             self._sum.add(shard, sketch)
-            if done < len(shards) and time.monotonic() - said > SAY_EVERY_S:
-                said = time.monotonic()
+            if done < len(shards) and time.monotonic() - reported_at > REPORT_INTERVAL_S:
+                reported_at = time.monotonic()
                 yield done
         yield len(shards)
-        yield self._told()
+        yield self._take_notes()
 
     def hand_over(self) -> Stream:
         """Hand over the sketch of all shards that were encoded since the last call, and begin a new sketch.
@@ -138,7 +144,7 @@ class Worker:
         whole = self._whole
         self._start()
         yield whole
-        yield self._told()
+        yield self._take_notes()
 
     def merge(self, one: ModelSketch, other: ModelSketch) -> Stream:
         """Merge two sketches into a new sketch; the two do not change.
@@ -146,16 +152,16 @@ class Worker:
         Yields:
             The sketch; then notes for the user.
         """
-        now = self._now
-        whole = ModelSketch.empty(now.layers, now.targets, now.options)
+        assignment = self._assignment
+        whole = ModelSketch.empty(assignment.layers, assignment.targets, assignment.options)
         whole.merge(one)
         whole.merge(other)
         yield whole
-        yield self._told()
+        yield self._take_notes()
 
     def _start(self) -> None:
-        self._whole = ModelSketch.empty(self._now.layers, self._now.targets, self._now.options)
-        self._sum = BlockSum(self._whole, self._now.targets)
+        self._whole = ModelSketch.empty(self._assignment.layers, self._assignment.targets, self._assignment.options)
+        self._sum = BlockSum(self._whole, self._assignment.targets)
 
     def _encoder(self, spec: str) -> Encoder:
         """Return the encoder of a model, which is loaded when it is first needed."""
@@ -170,8 +176,8 @@ class Worker:
     def _loaded(self) -> int:
         return sum(encoder.parameters for encoder in self._encoders.values())
 
-    def _told(self) -> list[str]:
+    def _take_notes(self) -> list[str]:
         """Return the notes since the last call."""
-        told = list(self._notes)
+        notes = list(self._notes)
         self._notes.clear()
-        return told
+        return notes

@@ -27,34 +27,34 @@ LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 """Errors of Ray when a worker process was lost."""
 ATTEMPTS = 3
 """Number of workers lost on the same work at which the run ends."""
-LISTEN_S: Seconds = 0.5
+POLL_S: Seconds = 0.5
 """Maximum time to wait for results before the next turn, in seconds."""
-PATIENCE_S: Seconds = 30.0
+START_NOTICE_S: Seconds = 30.0
 """Time until the user receives a note that no worker has started, in seconds."""
 
 
 @dataclass(eq=False)
-class Member:
+class WorkerHandle:
     """A worker of the pool.
 
     Attributes:
         actor: handle of the actor.
-        hello: reference to its first result; None once the worker has started.
-        begun: the assignment that it received.
+        started: reference to its first result; None once the worker has started.
+        assignment: the assignment that it received.
         busy: whether it is working on a stream.
-        held: numbers of the shards that it has summed and not handed over.
-        since: time at which it began to hold them, by `time.monotonic`, in seconds.
+        unsent: numbers of the shards that it has summed and not handed over.
+        unsent_since: time at which it began to hold them, by `time.monotonic`, in seconds.
     """
 
     actor: Any
-    hello: Any
-    begun: Any = None
+    started: Any
+    assignment: Any = None
     busy: bool = False
-    held: list[int] = field(default_factory=list)
-    since: float = 0.0
+    unsent: list[int] = field(default_factory=list)
+    unsent_since: float = 0.0
 
 
-class Crew:
+class WorkerPool:
     """A pool of as many workers as are needed and fit into the cluster.
 
     Args:
@@ -66,7 +66,7 @@ class Crew:
 
     Attributes:
         size: maximum number of workers.
-        members: workers that have started or are starting.
+        workers: workers that have started or are starting.
 
     Raises:
         OptionError: the cluster has no room for a single worker.
@@ -81,8 +81,8 @@ class Crew:
         *,
         own: bool,
     ) -> None:
-        there = ray.cluster_resources()
-        cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+        resources = ray.cluster_resources()
+        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
         self._cpus, self._gpus = options.cpus_per_worker, options.gpus_per_worker
         if self._gpus is None:
             self._gpus = float(gpus >= 1 and encoding.device in ("auto", "cuda"))
@@ -97,38 +97,38 @@ class Crew:
                 f"{gpus:g}; lower --cpus-per-worker or --gpus-per-worker"
             )
         self.size = options.workers or room
-        self.members: list[Member] = []
+        self.workers: list[WorkerHandle] = []
         self._encoding, self._load, self._note = encoding, load, note
         self._waiting_since: float | None = None
         self._keys: dict[str, str | None] = {}
 
-    def hire(self, wanted: int) -> None:
+    def start_workers(self, wanted: int) -> None:
         """Start workers until there are `wanted` of them, or the maximum number."""
-        if not self.members:
+        if not self.workers:
             self._waiting_since = time.monotonic()
         kind: Any = ray.remote(Worker)
-        while len(self.members) < min(wanted, self.size):
+        while len(self.workers) < min(wanted, self.size):
             actor = kind.options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote(
                 self._cpus, Path.cwd(), self._encoding, self._load
             )
-            self.members.append(Member(actor, actor.hello.remote()))
+            self.workers.append(WorkerHandle(actor, actor.process_id.remote()))
 
-    def free(self) -> list[Member]:
+    def idle(self) -> list[WorkerHandle]:
         """Return the workers that have started and are not busy."""
-        return [member for member in self.members if member.hello is None and not member.busy]
+        return [worker for worker in self.workers if worker.started is None and not worker.busy]
 
-    def lose(self, member: Member) -> None:
+    def remove(self, worker: WorkerHandle) -> None:
         """Stop a worker and remove it."""
         with suppress(Exception):  # the cluster itself may be gone
-            ray.kill(member.actor)
-        self.members.remove(member)
+            ray.kill(worker.actor)
+        self.workers.remove(worker)
 
-    def dismiss(self) -> None:
+    def stop_all(self) -> None:
         """Stop all workers."""
-        for member in list(self.members):
-            self.lose(member)
+        for worker in list(self.workers):
+            self.remove(worker)
 
-    def news(self, streams: Sequence[Any], wait_s: Seconds) -> list[Any]:
+    def ready_results(self, streams: Sequence[Any], wait_s: Seconds) -> list[Any]:
         """Return the streams with a new result, and register workers that have started.
 
         Args:
@@ -138,18 +138,18 @@ class Crew:
         Raises:
             RunError: a worker could not be started.
         """
-        coming = {member.hello: member for member in self.members if member.hello is not None}
-        waiting = [*streams, *coming]
+        starting = {worker.started: worker for worker in self.workers if worker.started is not None}
+        waiting = [*streams, *starting]
         if not waiting:
             return []
         ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
         if not ready:
             ready, _ = ray.wait(waiting, num_returns=1, timeout=wait_s, fetch_local=False)
-        for word in ready:
-            if word in coming:
-                self._welcome(coming[word])
-        self._complain()
-        return [stream for stream in ready if stream not in coming]
+        for result in ready:
+            if result in starting:
+                self._register(starting[result])
+        self._warn_if_none_started()
+        return [stream for stream in ready if stream not in starting]
 
     def key(self, spec: str) -> str | None:
         """Return the key of a model (`cache.keys.model_key`), which a worker computes.
@@ -158,39 +158,39 @@ class Crew:
             RunError: several workers were lost while they loaded the model.
         """
         if spec not in self._keys:
-            self._keys[spec] = self._ask_key(spec)
+            self._keys[spec] = self._request_key(spec)
         return self._keys[spec]
 
-    def _ask_key(self, spec: str) -> str | None:
+    def _request_key(self, spec: str) -> str | None:
         for _ in range(ATTEMPTS):
-            self.hire(1)
-            while not self.free():
-                self.news([], LISTEN_S)
-            member = self.free()[0]
+            self.start_workers(1)
+            while not self.idle():
+                self.ready_results([], POLL_S)
+            worker = self.idle()[0]
             try:
-                key: str | None = ray.get(member.actor.key.remote(spec))
+                key: str | None = ray.get(worker.actor.key.remote(spec))
                 return key
             except RayTaskError as error:
-                refuse(error.cause, error)
+                raise_cause(error.cause, error)
             except LOST as error:
                 last = error
-                self.lose(member)
+                self.remove(worker)
         raise RunError(f"{spec}: {ATTEMPTS} workers were lost while it was loaded ({reason(last)})") from last
 
-    def _welcome(self, member: Member) -> None:
+    def _register(self, worker: WorkerHandle) -> None:
         try:
-            ray.get(member.hello)
+            ray.get(worker.started)
         except RayError as error:
-            self.lose(member)
+            self.remove(worker)
             raise RunError(
                 f"a worker could not be started ({reason(error)}); voxrank must be installed on all nodes"
             ) from error
-        member.hello = None
+        worker.started = None
         self._waiting_since = None
 
-    def _complain(self) -> None:
+    def _warn_if_none_started(self) -> None:
         """Send a note, once, if no worker has started."""
-        if self._waiting_since is not None and time.monotonic() - self._waiting_since > PATIENCE_S:
+        if self._waiting_since is not None and time.monotonic() - self._waiting_since > START_NOTICE_S:
             self._waiting_since = None
             free = ray.available_resources()
             self._note(
@@ -199,7 +199,7 @@ class Crew:
             )
 
 
-def refuse(cause: BaseException, error: RayError) -> NoReturn:
+def raise_cause(cause: BaseException, error: RayError) -> NoReturn:
     """End the run with the error of a worker. An error of voxrank is raised as it is, others as a `RunError`.
 
     Raises:
