@@ -1,14 +1,16 @@
-"""A decoder of JSON to frozen dataclasses, which checks every value against the annotations of the fields.
+"""JSON of dataclasses: rankings, details, validations, alignments and headers of sketches.
 
-The text never decides which classes are built. A missing field takes its default. An unknown field is refused, since it
-would be lost.
+Reading checks every value against the annotations of the fields; the text never decides which classes are built. A
+missing field takes its default. An unknown field is refused, since it would be lost.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -16,11 +18,39 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from voxrank.errors import DataError
 
 T = TypeVar("T")
+Keys = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
 
 SHOWN = 40
 """Maximum number of characters of a value in a message."""
 LARGEST_FLOAT, LARGEST_INT = 2**53, 2**63
 """Bounds of whole numbers: a float holds smaller numbers exactly, and a 64-bit integer holds them."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules of reading beside the annotations.
+
+    Attributes:
+        makers: origin of a type → function that builds such an object from a JSON value, the type and the path.
+        complete: whether a missing field is refused even where it has a default.
+    """
+
+    makers: Mapping[Any, Callable[[Any, Any, Keys], Any]] = field(default_factory=dict)
+    complete: bool = False
+
+
+_PLAIN = Rules()
+
+
+def written(schema: int, content: dict[str, Any]) -> str:
+    """Return the text of a JSON file that `read_object` reads.
+
+    Args:
+        schema: version of the schema.
+        content: the content, with finite numbers.
+    """
+    return json.dumps({"schema": schema, **content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequence[str] = ()) -> T:
@@ -73,13 +103,15 @@ def parsed(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def built(value: Any, kind: type[T], where: str = "") -> T:
+def built(value: Any, kind: type[T], path: Keys = (), rules: Rules = _PLAIN) -> T:
     """Build an object of a type from a JSON value.
 
     Args:
         value: result of `parsed`.
-        kind: a dataclass, or a type of its fields: text, numbers, tuples, dicts by text, literals, unions and Any.
-        where: place of the value, for messages.
+        kind: a dataclass, or a type of its fields: text, numbers, tuples, lists, dicts, literals, unions and Any. A key
+            of a dict that is not text is built by `parse` of its type, or else by its type.
+        path: keys and indices that lead to the value, for messages.
+        rules: further types, and which fields may be missing.
 
     Raises:
         ValueError: the value does not fit the type; the message names the place.
@@ -88,78 +120,86 @@ def built(value: Any, kind: type[T], where: str = "") -> T:
         >>> built([1, 2], tuple[float, ...])
         (1, 2)
     """
-    made: T = _maker(kind)(value, kind, where)
+    origin = get_origin(kind)
+    if origin in rules.makers:
+        made: T = rules.makers[origin](value, kind, path)
+    else:
+        make = _MAKERS.get(origin, _dataclass_of if is_dataclass(kind) else _scalar_of)
+        made = make(value, kind, path, rules)
     return made
 
 
-def _maker(kind: Any) -> Callable[[Any, Any, str], Any]:
+def _scalar_of(value: Any, kind: Any, path: Keys, _: Rules) -> Any:
     if kind is Any:
-        return lambda value, _, __: value
-    return _MAKERS.get(get_origin(kind), _dataclass_of if is_dataclass(kind) else _scalar_of)
-
-
-def _scalar_of(value: Any, kind: Any, where: str) -> Any:
+        return value
     if type(value) is int and kind in (int, float):
         if abs(value) >= (LARGEST_FLOAT if kind is float else LARGEST_INT):
-            raise _unfit(where, "a smaller number", value)
+            raise unfit(path, "a smaller number", value)
         return value  # unchanged, so that writing gives the same text
-    if type(value) is not kind and not (value is None and kind is type(None)):
-        raise _unfit(where, {str: "text", int: "a whole number", float: "a number"}.get(kind, kind.__name__), value)
+    if type(value) is not kind:
+        raise unfit(path, {str: "text", int: "a whole number", float: "a number"}.get(kind, kind.__name__), value)
     return value
 
 
-def _tuple_of(value: Any, kind: Any, where: str) -> tuple[Any, ...]:
-    kinds = get_args(kind)
+def _sequence_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
+    kinds, origin = get_args(kind), get_origin(kind)
     if not isinstance(value, list):
-        raise _unfit(where, "a list", value)
-    if kinds[-1] is Ellipsis:
+        raise unfit(path, "a list", value)
+    if origin is list or kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
-        raise _unfit(where, f"a list of {len(kinds)}", value)
-    return tuple(built(item, one, f"{where}[{n}]") for n, (item, one) in enumerate(zip(value, kinds, strict=True)))
+        raise unfit(path, f"a list of {len(kinds)}", value)
+    return origin(built(item, one, (*path, n), rules) for n, (item, one) in enumerate(zip(value, kinds, strict=True)))
 
 
-def _dict_of(value: Any, kind: Any, where: str) -> dict[str, Any]:
+def _dict_of(value: Any, kind: Any, path: Keys, rules: Rules) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise _unfit(where, "an object", value)
-    return {name: built(item, get_args(kind)[1], f"{where}.{name}") for name, item in value.items()}
+        raise unfit(path, "an object", value)
+    key, item = get_args(kind)
+    parse = getattr(key, "parse", key)
+    return {parse(name): built(one, item, (*path, name), rules) for name, one in value.items()}
 
 
-def _literal_of(value: Any, kind: Any, where: str) -> Any:
+def _literal_of(value: Any, kind: Any, path: Keys, _: Rules) -> Any:
     if not isinstance(value, str) or value not in get_args(kind):
-        raise _unfit(where, f"one of {', '.join(get_args(kind))}", value)
+        raise unfit(path, f"one of {', '.join(get_args(kind))}", value)
     return value
 
 
-def _union_of(value: Any, kind: Any, where: str) -> Any:
+def _union_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
     """Build an object of the first type that fits."""
-    problem = ValueError(where)
-    for one in get_args(kind):
-        try:
-            return built(value, one, where)
-        except ValueError as error:
-            problem = problem if one is type(None) else error
-    raise problem
+    *others, last = (one for one in get_args(kind) if one is not type(None))
+    if value is None and type(None) in get_args(kind):
+        return None
+    for one in others:
+        with suppress(ValueError):
+            return built(value, one, path, rules)
+    return built(value, last, path, rules)
 
 
-def _dataclass_of(value: Any, kind: Any, where: str) -> Any:
+def _dataclass_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
     if not isinstance(value, dict):
-        raise _unfit(where, "an object", value)
-    hints, known = get_type_hints(kind), fields(kind)
-    if strange := sorted(value.keys() - {field.name for field in known}):
-        raise ValueError(f"{_place(where)}: this version of voxrank does not know {strange[0]!r}")
-    missing = [
-        field.name
-        for field in known
-        if field.name not in value and field.default is MISSING and field.default_factory is MISSING
-    ]
-    if missing:
-        raise ValueError(f"{_place(where)}: {missing[0]!r} is missing")
-    return kind(**{name: built(item, hints[name], f"{where}.{name}".lstrip(".")) for name, item in value.items()})
+        raise unfit(path, "an object", value)
+    kinds, required = _fields(kind)
+    if strange := sorted(value.keys() - kinds.keys()):
+        raise ValueError(f"{place(path)}: this version of voxrank does not know {strange[0]!r}")
+    for name in kinds if rules.complete else required:
+        if name not in value:
+            raise ValueError(f"{place(path)}: {name!r} is missing")
+    return kind(**{name: built(item, kinds[name], (*path, name), rules) for name, item in value.items()})
 
 
-_MAKERS: dict[Any, Callable[[Any, Any, str], Any]] = {
-    tuple: _tuple_of,
+@cache
+def _fields(kind: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the types of the fields of a dataclass by name, and the names of those without a default."""
+    known, hints = fields(kind), get_type_hints(kind)
+    required = [one.name for one in known if one.default is MISSING and one.default_factory is MISSING]
+    return {one.name: hints[one.name] for one in known}, required
+
+
+_MAKERS: dict[Any, Callable[[Any, Any, Keys, Rules], Any]] = {
+    tuple: _sequence_of,
+    list: _sequence_of,
     dict: _dict_of,
     Literal: _literal_of,
     Union: _union_of,
@@ -167,8 +207,9 @@ _MAKERS: dict[Any, Callable[[Any, Any, str], Any]] = {
 }
 
 
-def _unfit(where: str, expected: str, value: Any) -> ValueError:
-    return ValueError(f"{_place(where)}: expected {expected}, got {_shown(value)}")
+def unfit(path: Keys, expected: str, value: Any) -> ValueError:
+    """Return the error of a value that is not what was expected at its place."""
+    return ValueError(f"{place(path)}: expected {expected}, got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:
@@ -178,8 +219,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _place(where: str) -> str:
-    return where or "the whole"
+def place(path: Keys) -> str:
+    """Return the text of a path, such as "models[0].rank"."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".") or "the whole"
 
 
 def _not_finite(name: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from voxrank._support.json_codec import written
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank._support.progress import Progress
 from voxrank._support.versions import version
@@ -71,7 +71,6 @@ class AlignedData:
     def to_json(self) -> str:
         """Return the text of `alignment.json`: the aligner, the data and the options. Other files hold the times."""
         content = {
-            "schema": SCHEMA,
             "aligner": asdict(self.record),
             "tier": self.tier,
             "units": self.units,
@@ -81,7 +80,7 @@ class AlignedData:
             "cost": {"total_s": self.seconds, "peak_rss_mb": peak_rss_mb()},
             "options": self.options,
         }
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return written(SCHEMA, content)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `alignment.ctm`, `textgrids/`, `manifest.csv` (for `voxrank rank`) and `alignment.json`.

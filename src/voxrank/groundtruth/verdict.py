@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from voxrank._support.json_codec import read_object
+from voxrank._support.json_codec import read_object, written
 from voxrank.config import Seconds
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
@@ -251,8 +250,7 @@ class Validation:
 
     def to_json(self) -> str:
         """Return the text of `validation.json`: all fields, and the verdict derived from them."""
-        content = {"schema": SCHEMA, **asdict(self), "verdict": asdict(self.verdict)}
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return written(SCHEMA, asdict(self) | {"verdict": asdict(self.verdict)})
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor."""

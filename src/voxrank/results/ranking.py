@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from voxrank._support.files import write_atomically
-from voxrank._support.json_codec import built, read_object
+from voxrank._support.json_codec import built, read_object, written
 from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
@@ -247,7 +246,7 @@ class Ranking:
         """Return the text of `ranking.json`."""
         content = asdict(replace(self, details=Details()))
         del content["details"]
-        return _json_of(SCHEMA, content)
+        return written(SCHEMA, content)
 
     @property
     def warning(self) -> str:
@@ -378,7 +377,7 @@ class Ranking:
         details.unlink(missing_ok=True)  # it may belong to another ranking
         save_tables(path, RANKING_FILE, self.to_json(), TABLE_FILE, self.to_pandas())
         if self.details != Details():
-            write_atomically(details, _json_of(DETAILS_SCHEMA, asdict(self.details)))
+            write_atomically(details, written(DETAILS_SCHEMA, asdict(self.details)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Ranking:
@@ -414,18 +413,14 @@ def _equal(layers: Sequence[LayerScore]) -> str:
     return f" {few} exactly the same: {named}{more}."
 
 
-def _json_of(schema: int, content: dict[str, Any]) -> str:
-    return json.dumps({"schema": schema, **content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def _fault(ranking: Ranking) -> str:
     """Return a description of the first inconsistency in a ranking; empty where there is none."""
     try:
-        names = built(ranking.options.get("scores"), tuple[str, ...], "options.scores")
-        directions = built(ranking.options.get("higher_is_better"), dict[str, bool], "options.higher_is_better")
+        names = built(ranking.options.get("scores"), tuple[str, ...], ("options", "scores"))
+        directions = built(ranking.options.get("higher_is_better"), dict[str, bool], ("options", "higher_is_better"))
         for name, kind in OPTIONS.items():
-            built(ranking.options.get(name, kind()), kind, f"options.{name}")
-        built(ranking.options.get("trust_remote_code", []), tuple[str, ...], "options.trust_remote_code")
+            built(ranking.options.get(name, kind()), kind, ("options", name))
+        built(ranking.options.get("trust_remote_code", []), tuple[str, ...], ("options", "trust_remote_code"))
     except ValueError as error:
         return str(error)
     of_models = [(model.model, model.layer) for model in ranking.models]

@@ -18,10 +18,8 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from voxrank._support.files import replacing
-from voxrank.encoders.joint import SketchKey
+from voxrank._support.json_codec import Keys, Rules, built, place, unfit
 from voxrank.errors import SketchError, reason
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments
 from voxrank.sketches.groups import GroupSums
@@ -46,8 +44,6 @@ TENSOR = "tensor"
 """Value in the header that stands for an array."""
 
 T = TypeVar("T")
-Read = Callable[[str], NDArray[Any]]
-"""A function that returns a tensor by its name."""
 
 _TARGETS = {"cross": "TD", "target_total": "T", "square": "T", "target_gram": "TT"}
 _AXES: dict[type, dict[str, str]] = {
@@ -101,7 +97,7 @@ def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> N
     name, arrays = _name(kind), dict[str, NDArray[Any]]()
     try:
         content = _flat(sketches, "", arrays)
-        _check_sizes(_built(content, kind, "", arrays.__getitem__))
+        _check_sizes(_built(content, kind, arrays.__getitem__))
     except ValueError as error:
         raise SketchError(f"cannot write {path}: these sketches are not a {name} ({error}); check them") from error
     header = json.dumps({"schema": SCHEMA, "kind": name, "content": content})
@@ -129,7 +125,7 @@ def load_sketches(path: str | os.PathLike[str], kind: type[T]) -> T:
     try:
         with safe_open(path, framework="np", backend="pread") as file:  # mapped pages would count beside the arrays
             content = _content(file.metadata(), wanted)
-            sketches: T = _built(content, kind, "", file.get_tensor)
+            sketches: T = _built(content, kind, file.get_tensor)
             _check_sizes(sketches)
     except OSError as error:
         raise SketchError(f"cannot read {path} ({reason(error)}); check the path") from error
@@ -182,69 +178,24 @@ def _flat(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _built(node: Any, hint: Any, prefix: str, read: Read) -> Any:
-    """Build a value from its JSON and its expected type; the inverse of `_flat`."""
-    make = _MAKERS.get(get_origin(hint), _dataclass_of if is_dataclass(hint) else _scalar_of)
-    return make(node, hint, prefix, read)
+def _built(content: Any, kind: type[T], read: Callable[[str], NDArray[Any]]) -> T:
+    """Build sketches from the content of a header; the inverse of `_flat`.
 
+    Args:
+        content: the content.
+        kind: the expected kind.
+        read: returns a tensor by its name.
+    """
 
-def _array_of(node: Any, hint: Any, prefix: str, read: Read) -> NDArray[Any]:
-    _expect(node == TENSOR, prefix, TENSOR, node)
-    array, dtype = read(prefix[:-1]), get_args(get_args(hint)[1])[0]
-    _expect(dtype is Any or array.dtype == dtype, prefix, getattr(dtype, "__name__", dtype), array.dtype)
-    return array
+    def array(node: Any, hint: Any, path: Keys) -> NDArray[Any]:
+        if node != TENSOR:
+            raise unfit(path, TENSOR, node)
+        found, dtype = read(".".join(map(str, path[1:]))), get_args(get_args(hint)[1])[0]
+        if dtype is not Any and found.dtype != dtype:
+            raise ValueError(f"{place(path)}: expected {dtype.__name__}, got {found.dtype}")
+        return found
 
-
-def _list_of(node: Any, hint: Any, prefix: str, read: Read) -> list[Any]:
-    _expect(isinstance(node, list), prefix, "a list", node)
-    return [_built(item, get_args(hint)[0], f"{prefix}{place}.", read) for place, item in enumerate(node)]
-
-
-def _dict_of(node: Any, hint: Any, prefix: str, read: Read) -> dict[Any, Any]:
-    _expect(isinstance(node, dict), prefix, "a dict", node)
-    key, item = get_args(hint)
-    parse = SketchKey.parse if key is SketchKey else key
-    return {parse(name): _built(value, item, f"{prefix}{name}.", read) for name, value in node.items()}
-
-
-def _optional_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:
-    (present,) = (kind for kind in get_args(hint) if kind is not type(None))
-    return None if node is None else _built(node, present, prefix, read)
-
-
-def _dataclass_of(node: Any, hint: Any, prefix: str, read: Read) -> Any:
-    hints = _hints(hint)
-    names = [field.name for field in fields(hint)]
-    _expect(isinstance(node, dict), prefix, f"a {hint.__name__}", node)
-    if other := sorted(set(names) ^ set(node)):
-        raise ValueError(f"{prefix[:-1] or 'content'}: this version of voxrank and the file differ in {other}")
-    return hint(**{name: _built(node[name], hints[name], f"{prefix}{name}.", read) for name in names})
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _scalar_of(node: Any, hint: Any, prefix: str, _: Read) -> Any:
-    if hint is float and type(node) is int:
-        return float(node)
-    _expect(type(node) is hint, prefix, getattr(hint, "__name__", hint), node)
-    return node
-
-
-_MAKERS: dict[Any, Callable[[Any, Any, str, Read], Any]] = {
-    np.ndarray: _array_of,
-    list: _list_of,
-    dict: _dict_of,
-    UnionType: _optional_of,
-    Union: _optional_of,
-}
-
-
-def _expect(condition: bool, prefix: str, expected: Any, got: Any) -> None:  # noqa: FBT001
-    if not condition:
-        raise ValueError(f"{prefix[:-1] or 'content'}: expected {expected}, got {got}")
+    return built(content, kind, ("content",), Rules({np.ndarray: array}, complete=True))
 
 
 def _check_sizes(value: Any, axes: str = "", sizes: dict[str, int] | None = None, name: str = "") -> None:

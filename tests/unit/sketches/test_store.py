@@ -271,13 +271,13 @@ DAMAGE = {
     "its header has no 'schema'": lambda h, t: h.pop("schema"),
     "it holds a dict": lambda h, t: h.update(kind="dict[int, Moments]"),
     "its header has no 'content'": lambda h, t: h.pop("content"),
-    "content: this version of voxrank and the file differ in .'cross'.": lambda h, t: h["content"].pop("cross"),
-    "products: .* differ in .'more'.": lambda h, t: h["content"]["products"].update(more=1),
-    "content: expected a Moments, got None": lambda h, t: h.update(content=None),
-    "products.n: expected int, got 1.5": lambda h, t: h["content"]["products"].update(n=1.5),
-    "products.n: expected int, got True": lambda h, t: h["content"]["products"].update(n=True),
-    "products.quartic: expected float, got x": lambda h, t: h["content"]["products"].update(quartic="x"),
-    "cross: expected tensor, got None": lambda h, t: h["content"].update(cross=None),
+    "content: 'cross' is missing": lambda h, t: h["content"].pop("cross"),
+    "products: this version of voxrank does not know 'more'": lambda h, t: h["content"]["products"].update(more=1),
+    "content: expected an object, got null": lambda h, t: h.update(content=None),
+    "products.n: expected a whole number, got 1.5": lambda h, t: h["content"]["products"].update(n=1.5),
+    "products.n: expected a whole number, got true": lambda h, t: h["content"]["products"].update(n=True),
+    'products.quartic: expected a number, got "x"': lambda h, t: h["content"]["products"].update(quartic="x"),
+    "cross: expected tensor, got null": lambda h, t: h["content"].update(cross=None),
     "SafetensorError: .*cubic": lambda h, t: t.pop("products.cubic"),
     "cross: expected float64, got float32": lambda h, t: t.update(cross=t["cross"].astype(np.float32)),
     "products.gram: expected shape .D, D. with D = 5.*got .5, 4.": (
@@ -360,7 +360,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
     cases = [
         (wrong_dtype, Moments, "cross: expected float64, got float32"),
         (wrong_size, Moments, "square: expected shape"),
-        (some_moments(), Sample, "content: this version .* differ in"),
+        (some_moments(), Sample, "content: this version of voxrank does not know 'cross'"),
         ({"a.b": some_moments()}, dict[str, Moments], "a key with a dot"),
     ]
     for sketch, kind, message in cases:
