@@ -187,7 +187,7 @@ def largest_ratio(found: Sequence[Cell], what: str) -> str:
 
 
 def predictor_rows(found: Sequence[Cell]) -> list[list[str]]:
-    """Every predictor on average over the cells where it says something; the default first, then the best."""
+    """Return rows of every predictor, on average over the cells with a value; the default first, then the best."""
     names = list(dict.fromkeys(["default", *(one["name"] for cell in found for one in cell["judged"])]))
     rows = []
     for name in names:
@@ -216,7 +216,7 @@ PREDICTOR_HEADER = (
 
 
 def layer_table(found: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
-    """In the paper's form: a line for each layer, with the metric and the ranks by fine-tuning and by each score."""
+    """Return a table as in the paper: a row for each layer, with the metric and the ranks by tuning and by scores."""
     names = ["logme", *(["swd"] if judged(found[0], "swd") else [])]
     header = ["layer"]
     columns: list[list[str]] = [[str(one["layer"]) for one in found[0]["truth"]]]
