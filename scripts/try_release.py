@@ -85,7 +85,7 @@ NEEDS = (
     Need("validate", ("accelerate", "jiwer", "peft", "sklearn"), "validate {folder}/tones.csv -m logmel"),
     Need("validate", ("sklearn",), "rank {folder}/tones.csv -m logmel --source {folder}/tones.csv --score tsne"),
 )
-"""One line per feature; add new ones here."""
+"""Features that need an extra, a line each; add new ones here."""
 
 
 def make_data(folder: Path) -> Path:

@@ -153,7 +153,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class LayerSet:
-    """One or several layers as one.
+    """A set of layers that is used as one layer.
 
     Attributes:
         kind: "single", "concat", "all", "concat by evidence", "mean", "sum by evidence" or "sum, trained".

@@ -41,7 +41,7 @@ DIGIT, NUMBER, NOT_ENGLISH = re.compile(r"(?<![\d.])\d(?!\.?\d)"), re.compile(r"
 
 @dataclass(frozen=True)
 class Clip:
-    """One sentence.
+    """A spoken sentence.
 
     Attributes:
         path: path of its audio; in a manifest, relative to it.
