@@ -23,7 +23,7 @@ check: $(VENV)/.dev $(VENV)/.resolved  ## ruff, types, import contracts, docstri
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python scripts/check_docstrings.py src examples
+	$(BIN)/python scripts/check_docstrings.py src examples tests benchmarks scripts docs
 
 format: $(VENV)/.dev  ## put the code in the project's format
 	$(BIN)/ruff format .

@@ -1,16 +1,17 @@
-"""Do the scores order (model, layer) pairs as a trained probe does? On recorded and on synthetic speech.
+"""Compare the scores with trained probes: do they order (model, layer) pairs alike on recorded and synthetic speech?
 
-For each task, every layer of every model of the offline pack is frozen; a probe on pooled features is trained on few
-examples and tested on speakers it has not heard (for speaker identity: on other takes): a logistic regression and its
-accuracy for classes, ridge regression and its R² for values. That is the truth; it is repeated over seeds, so that we
-also know how well the truth agrees with itself, which no score can beat.
+For each task, every layer of every model of the offline pack is frozen. A probe on pooled features is trained on few
+examples and tested on unseen speakers (for speaker identity: on other takes). Classes use a logistic regression and its
+accuracy, values use ridge regression and its R². That is the truth. It is repeated over seeds, which shows how well the
+truth agrees with itself; no score can agree better.
 
 Scores see the training rows only, under four views of what a sample is: the mean of an utterance, the mean of a
-segment, every frame, and every frame for what it is worth (`voxrank.config.ExtractionOptions`). Scores of single
-samples (kNN and its kin) see all utterance means and hold out speakers (utterances, where the speaker is the target).
-Rules that look at no data (depth, dimension, parameters) stand beside them, and mean ranks of two or three scores.
+segment, every frame, and every frame weighted by its effective number (`voxrank.config.ExtractionOptions`). Scores of
+single samples (kNN and similar scores) see all utterance means and hold out speakers, or utterances where the speaker
+is the target. The comparison also has rules that read no data (depth, dimension, parameters) and mean ranks of two or
+three scores.
 
-Run: python benchmarks/agreement.py [--fresh]. Rows are kept as they are made; a second run goes on where it stopped.
+Run: python benchmarks/agreement.py [--fresh]. Rows are stored as they are computed; a second run resumes.
 """
 
 from __future__ import annotations
@@ -53,25 +54,25 @@ OF_MOMENTS = {name: score for name, score in scores.ESTIMATORS.items() if issubc
 OF_SAMPLES = {name: score for name, score in scores.ESTIMATORS.items() if issubclass(score, scores.SampledScore)}
 RULES = ("depth", "dim", "parameters")
 PER_CLASS = 10
-"""Training examples a class for the probe: few, so that the truth has room below 100 %."""
+"""Number of training examples per class of the probe. It is small, so that the truth stays below 100 %."""
 WITH_VALUES = 100
-"""Training examples of a probe of values."""
+"""Number of training examples of a probe of values."""
 MADE = Path(__file__).parent / ".made"
 VIEWS = get_args(Sample)
 COMBINED = ("logme", "hscore", "ridge", "pwcca", "cka", "knn", "loo")
-"""Scores of utterance means whose mean ranks are tried: those that take values as well as classes."""
+"""Scores of utterance means whose mean ranks are tried. They support values as well as classes."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A question asked of the layers."""
+    """A task on which the layers are compared."""
 
     name: str
     manifest: str
     target: str
 
     def is_test(self, utterance: Utterance) -> bool:
-        """Words are tested on unheard speakers; speakers on other takes."""
+        """Return which rows are for testing: words are tested on unseen speakers, speakers on other takes."""
         if self.target == "speaker":
             return zlib.crc32(utterance.path.stem.encode()) % 2 == 1
         if self.manifest == "fsdd":
@@ -80,16 +81,16 @@ class Task:
 
     @property
     def path(self) -> Path:
-        """The manifest."""
+        """The path of the manifest."""
         return make_numbers(MADE / "spoken") if self.manifest == "spoken" else DATA / self.manifest / "manifest.csv"
 
     @property
     def values(self) -> bool:
-        """Whether values are predicted rather than classes."""
+        """True if the task predicts values rather than classes."""
         return self.target == "value"
 
     def targets(self) -> NDArray[Any]:
-        """Class ids (n,), or values (n, 1) about 0 with spread 1."""
+        """Return class ids (n,), or values (n, 1) with mean 0 and standard deviation 1."""
         utterances = read_dataset(self.path, split="all", target=self.target).utterances
         if not self.values:
             return np.unique([u.label for u in utterances], return_inverse=True)[1]
@@ -127,7 +128,7 @@ def main() -> None:
 
 
 def store(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write what is known so far; returns the summary."""
+    """Write the results so far; return the summary."""
     lines = summary(rows)
     complete = len(lines) == len(TASKS) and all(line["spearman"] for line in lines)
     chosen = held_out(lines) if complete else []
@@ -147,7 +148,7 @@ def settings() -> dict[str, Any]:
 
 
 def score_model(model: str, tasks: list[Task]) -> Iterator[dict[str, Any]]:
-    """Rows for every layer of a model on tasks of one manifest: features are made once."""
+    """Return rows for every layer of a model on the tasks of one manifest; features are computed once."""
     encoder = load_encoder(model, EncoderOptions(whisper_window="fit"))
     utterances = read_dataset(tasks[0].path, split="all").utterances
     targets = {t.name: t.targets() for t in tasks}
@@ -180,7 +181,7 @@ def score_model(model: str, tasks: list[Task]) -> Iterator[dict[str, Any]]:
 
 Means = dict[int, NDArray[np.float64]]
 Both = tuple[Moments, Moments]
-"""Of frames and of segments."""
+"""Moments of frames and of segments."""
 
 
 def encode(
@@ -189,7 +190,7 @@ def encode(
     targets: dict[str, NDArray[Any]],
     test: dict[str, NDArray[np.bool_]],
 ) -> tuple[Means, dict[str, dict[int, Both]]]:
-    """Pooled features of all utterances, and the moments of each task's training rows, in one pass."""
+    """Compute the pooled features of all utterances, and the moments of each task's training rows, in one pass."""
     parts: dict[int, list[NDArray[np.float64]]] = {layer.index: [] for layer in encoder.layers}
     moments = {
         name: {layer.index: (zeros(layer.dim, wanted), zeros(layer.dim, wanted)) for layer in encoder.layers}
@@ -215,13 +216,13 @@ def encode(
 
 
 def zeros(dim: int, targets: NDArray[Any]) -> Moments:
-    """No samples yet."""
+    """Return moments without samples."""
     values = targets.ndim == 2
     return Moments.zeros(dim, 1 if values else int(targets.max()) + 1, values=values)
 
 
 def joined(pieces: Sequence[LayerFrames]) -> LayerFrames:
-    """The pieces of a batch as one, utterance after utterance."""
+    """Concatenate the pieces of a batch, utterance after utterance."""
     runs = [torch.split(piece.frames, list(piece.lengths)) for piece in pieces]
     frames = torch.cat([run for of_utterance in zip(*runs, strict=True) for run in of_utterance])
     return LayerFrames(pieces[0].layer, frames, tuple(np.sum([piece.lengths for piece in pieces], axis=0).tolist()))
@@ -236,14 +237,14 @@ def add_rows(moments: Moments, samples: LayerFrames, chosen: NDArray[np.bool_], 
 
 
 def speakers(utterances: tuple[Utterance, ...], task: Task) -> NDArray[Any]:
-    """Groups that are held out together."""
+    """Return the groups that are held out together."""
     if task.target == "speaker":
         return np.array([u.id for u in utterances])
     return np.array([u.speaker for u in utterances])
 
 
 def by_utterance(features: NDArray[np.float64], targets: NDArray[Any], groups: NDArray[Any]) -> dict[str, float]:
-    """Every score of utterance means that takes these targets, higher for better."""
+    """Return every score of utterance means that supports these targets; higher is better."""
     moments = zeros(features.shape[1], targets)
     moments.update(torch.from_numpy(features), targets)
     few = groups if len(set(groups)) <= MAX_GROUPS else None
@@ -257,7 +258,7 @@ def by_utterance(features: NDArray[np.float64], targets: NDArray[Any], groups: N
 
 
 def by_moments(moments: Moments, weight: float = 1.0) -> dict[str, float]:
-    """Every score of the moments, each sample counting for `weight` of one; higher for better."""
+    """Return every score of the moments, with each sample weighted by `weight`; higher is better."""
     spectrum = scores.Spectrum.of(moments).thinned(weight)
     return signed({name: score.read(spectrum).value for name, score in OF_MOMENTS.items()})
 
@@ -267,7 +268,7 @@ def signed(values: dict[str, float]) -> dict[str, float]:
 
 
 def probe(features: NDArray[np.float64], targets: NDArray[Any], train: NDArray[np.bool_]) -> list[float]:
-    """What a probe trained on few rows reaches on the test rows, for each seed."""
+    """Return the result of a probe that is trained on few rows, on the test rows, for each seed."""
     reached = []
     for seed in SEEDS:
         chosen = few_rows(targets, train, np.random.default_rng(seed))
@@ -278,7 +279,7 @@ def probe(features: NDArray[np.float64], targets: NDArray[Any], train: NDArray[n
 
 
 def few_rows(targets: NDArray[Any], train: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Training rows of a probe: as many of each class, or as many in all."""
+    """Return the training rows of a probe: the same number of each class, or a number in all."""
     if targets.ndim == 2:
         return np.asarray(rng.choice(np.flatnonzero(train), WITH_VALUES, replace=False))
     return np.concatenate(
@@ -287,7 +288,7 @@ def few_rows(targets: NDArray[Any], train: NDArray[np.bool_], rng: np.random.Gen
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """What is compared with the truth: every score under every view, the rules, and mean ranks of scores."""
+    """Return the values to compare with the truth: every score under every view, rules, and mean ranks of scores."""
     found = {f"{name}_{view}": [row[view][name] for row in rows] for view in VIEWS for name in rows[0][view]}
     ranks = {name: stats.rankdata(found[f"{name}_utterance"]) for name in COMBINED}
     for count in (2, 3):
@@ -297,7 +298,7 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Spearman of each score and rule with the mean accuracy, for each task; and of the truth with itself."""
+    """Return Spearman of each score and rule with the mean accuracy, for each task, and of the truth with itself."""
     lines = []
     for task in dict.fromkeys(row["task"] for row in rows):
         chosen = [row for row in rows if row["task"] == task]
@@ -315,7 +316,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def held_out(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each task, the score or mean rank that is best on average over the other tasks, and how it does on this."""
+    """Return, for each task, the score or mean rank that is best on average over the other tasks, with its result."""
     candidates = [f"{name}_utterance" for name in COMBINED]
     candidates += [name for name in lines[0]["spearman"] if "+" in name]
     found = []

@@ -1,12 +1,13 @@
-"""How near alignments come to exact phone times, and what they cost.
+"""Measure the error of alignments against exact phone times, and their cost.
 
-Speech of eSpeak NG in seven languages and fifteen voices (`sentences.py`), whose phones are known to the sample; each
-language is aligned on its own, with features of Whisper base. Compared are labels of equal length, the flat start
-(`voxrank.targets.flatstart`), a CTC head trained here on the same features and transcripts, and, as the most that these
-features give, the same linear model fitted to the exact times. A frame is right where its centre lies in its phone.
+The speech is from eSpeak NG in seven languages and fifteen voices (`sentences.py`), with phone times that are exact to
+the sample. Each language is aligned separately, with features of Whisper base. The benchmark compares labels of equal
+length, the flat start (`voxrank.targets.flatstart`), and a CTC head trained here on the same features and transcripts.
+The upper bound for these features is the same linear model, fitted to the exact times. A frame is right if its centre
+lies in its phone.
 
-Then forced alignment alone, on one core: an utterance of a minute and one of an hour at 50 Hz, beside the same search
-written with NumPy arrays and, where it is installed, the package ctc-segmentation.
+Then forced alignment is timed separately, on one core: an utterance of a minute, and one of an hour at 50 Hz. It is
+compared with the same search written with NumPy arrays and, if installed, with the package ctc-segmentation.
 
 Run: python benchmarks/alignment.py
 """
@@ -38,20 +39,20 @@ from voxrank.targets.flatstart import SILENCE, FrameModel, Spoken, flat_start, q
 MODEL = "pack:whisper-base"
 LAYERS = (2, 3, 4)
 FRAME_S = 0.02
-"""From one frame of Whisper to the next; the first one is centred on the first sample."""
+"""Seconds between two frames of Whisper; the first frame is centred on the first sample."""
 EPOCHS = 60
 ROUNDS = 5
 MINUTE = (3000, 900)
-"""Frames and labels."""
+"""Number of frames and of labels."""
 
 
 @dataclass
 class Truth:
-    """Where the phones of an utterance are."""
+    """The phones of an utterance with their times."""
 
     starts: NDArray[np.float64]
     frames: NDArray[np.int64]
-    """Symbol of each frame."""
+    """The symbol of each frame."""
 
 
 def main() -> None:
@@ -75,7 +76,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def layers_of(encoder: Any, clip: dict[str, Any], wanted: Collection[int]) -> dict[int, torch.Tensor]:
-    """Layer → frames of a clip."""
+    """Return the frames of a clip by layer."""
     pieces: dict[int, list[torch.Tensor]] = {layer: [] for layer in wanted}
     for piece in encoder.encode([soundfile.read(clip["path"], dtype="float32")[0]]):
         if piece.layer in wanted:
@@ -84,7 +85,7 @@ def layers_of(encoder: Any, clip: dict[str, Any], wanted: Collection[int]) -> di
 
 
 def aligned(clips: Sequence[dict[str, Any]], features: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    """What each aligner makes of one language."""
+    """Return the results of each aligner in one language."""
     numbers = phone_numbers(clips)
     n_symbols = len(numbers) + 1
     utterances = [spoken(clip, frames, numbers) for clip, frames in zip(clips, features, strict=True)]
@@ -106,7 +107,7 @@ def aligned(clips: Sequence[dict[str, Any]], features: Sequence[NDArray[np.float
 
 
 def spoken(clip: dict[str, Any], frames: NDArray[np.float32], numbers: dict[str, int]) -> Spoken:
-    """With silence wherever a word begins."""
+    """Return the symbols of a clip, with silence wherever a word begins."""
     phones = [phone for phone in clip["phones"] if phone["name"]]
     pauses = np.array([phone["new_word"] for phone in phones] + [True])
     pauses[0] = True
@@ -123,7 +124,7 @@ def truth(clip: dict[str, Any], n_frames: int, numbers: dict[str, int]) -> Truth
 
 
 def begins(first: NDArray[np.int64]) -> NDArray[np.float64]:
-    """When phones begin whose first frames these are: midway between two frames' centres, at multiples of `FRAME_S`."""
+    """Return when phones begin: midway between the centres of two frames, at multiples of `FRAME_S`."""
     return np.maximum((first - 0.5) * FRAME_S, 0.0)
 
 
@@ -133,12 +134,12 @@ def even(one: Spoken) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def fitted(utterances: Sequence[Spoken], truths: Sequence[Truth], n_symbols: int) -> FrameModel:
-    """The linear model of the flat start, from the exact times."""
+    """Fit the linear model of the flat start to the exact times."""
     return FrameModel.fit([one.features for one in utterances], [t.frames for t in truths], n_symbols)
 
 
 def ctc_head(utterances: Sequence[Spoken], n_symbols: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """A linear layer trained with the CTC loss on these utterances; a blank frame goes with the label before it."""
+    """Train a linear layer with the CTC loss on these utterances; a blank frame joins the label before it."""
     torch.manual_seed(0)
     everything = np.concatenate([one.features for one in utterances])
     mean, spread = everything.mean(axis=0), everything.std(axis=0)
@@ -170,7 +171,7 @@ def ctc_head(utterances: Sequence[Spoken], n_symbols: int) -> list[tuple[NDArray
 
 
 def judged(method: Callable[[], list[tuple[NDArray[Any], NDArray[Any]]]], truths: Sequence[Truth]) -> dict[str, float]:
-    """Share of the frames that are right, and errors of the phones' beginnings."""
+    """Return the share of right frames, and the errors of the phones' beginnings."""
     started = time.perf_counter()
     found = method()
     seconds = time.perf_counter() - started
@@ -185,7 +186,7 @@ def judged(method: Callable[[], list[tuple[NDArray[Any], NDArray[Any]]]], truths
 
 
 def speed() -> dict[str, Any]:
-    """Alignment of a minute on one core, in alternating rounds."""
+    """Time the alignment of a minute on one core, in alternating rounds."""
     log_probs, labels = problem(*MINUTE)
     align(log_probs, labels)
     work: dict[str, Callable[[], Any]] = {
@@ -213,7 +214,7 @@ def speed() -> dict[str, Any]:
 
 
 def with_numpy(log_probs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The search with one array operation a frame and all choices kept: the score of the best path, traced back."""
+    """Return the score of the best path, from a search with one array operation per frame and a full trace-back."""
     states = np.zeros(2 * len(labels) + 1, dtype=np.int64)
     states[1::2] = labels
     skips = np.zeros(len(states), dtype=bool)
@@ -234,7 +235,7 @@ def with_numpy(log_probs: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
 
 
 def hour() -> dict[str, Any]:
-    """An hour, in a process of its own."""
+    """Time the alignment of an hour, in a separate process."""
     command = [sys.executable, str(Path(__file__).with_name("long_utterance.py"))]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(found.stdout)

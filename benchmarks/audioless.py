@@ -1,6 +1,7 @@
-"""Lets voxrank be imported on machines that lack the audio libraries: benchmarks of synthetic audio decode nothing.
+"""Lets voxrank be imported without the audio libraries: benchmarks of synthetic audio decode nothing.
 
-Import this module before voxrank. The stand-ins are gone after it, so that other packages do not take them for real.
+Import this module before voxrank. It removes its stand-ins afterwards, so that other packages do not mistake them for
+the real libraries.
 """
 
 import importlib.util

@@ -1,6 +1,6 @@
-"""What the cache costs and saves: the same ranking without it, with an empty one, and with what that left.
+"""Measure what the cache costs and saves: the same ranking without a cache, with an empty one, and with a full one.
 
-Alternating in one process, with medians of the ratios. Also the size on disk by hour of audio.
+The runs alternate in one process; the results are medians of the ratios, and the size on disk per hour of audio.
 
 Run: python benchmarks/cache.py [--rounds 5]
 """
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def measured(data: voxrank.Dataset, model: str, sample: str, rounds: int) -> dict[str, object]:
-    """One model and kind of sample."""
+    """Measure one model with one kind of sample."""
     options, cold, warm, size, found = ExtractionOptions(sample=sample), [], [], 0, None
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What every benchmark records beside its figures."""
+"""Provenance, storage and timing, shared by all benchmarks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS = (*(f"pack:{name}" for name in PACK), "logmel", "mfcc")
 
 
 def provenance() -> dict[str, Any]:
-    """Date, commit, hardware and versions of this run."""
+    """Return the date, commit, hardware and versions of this run."""
     dirty = _git("status", "--porcelain", "src")
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -39,12 +39,12 @@ def provenance() -> dict[str, Any]:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:  # voxrank, where it runs from its sources
+    except PackageNotFoundError:  # voxrank runs from its sources
         return "not installed"
 
 
 def _git(*words: str) -> str:
-    """What git prints; empty where there is no git, or no repository."""
+    """Return the output of git, or an empty string without git or a repository."""
     try:
         return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
     except OSError:
@@ -60,13 +60,13 @@ def _processor() -> str:
 
 
 def load(name: str) -> dict[str, Any]:
-    """A result written before, or an empty one."""
+    """Return a stored result, or an empty one."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def save(name: str, content: dict[str, Any]) -> None:
-    """Write a result whole."""
+    """Write a result atomically."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     temporary = path.with_suffix(".tmp")
@@ -75,7 +75,7 @@ def save(name: str, content: dict[str, Any]) -> None:
 
 
 def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of pieces of work that take turns."""
+    """Return the median seconds of functions that run in turn."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():

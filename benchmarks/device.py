@@ -1,4 +1,4 @@
-"""What voxrank gives and costs on a GPU, compared with the CPU of the same machine.
+"""Compare the results and the cost of voxrank on a GPU with those on the CPU of the same machine.
 
 Checks:
     sketches: scores of the same frames, summed on the device and on the CPU.
@@ -7,12 +7,12 @@ Checks:
     families: frames of a small random model of every family, against the CPU's in float32, and in half precision.
 
 Measurements:
-    throughput: hours of audio a second, of the bare passes and of the passes with their sketches.
-    overlap: how much of the decoding is hidden behind the passes.
+    throughput: hours of audio per second, of the bare passes and of the passes with their sketches.
+    overlap: share of the decoding that runs during the passes.
     workers: two processes that share the device, against one.
 
-The script needs torch, transformers, NumPy and SciPy, and neither network nor audio libraries: audio is synthetic.
-It runs in under eight minutes: a part that would begin after seven is listed as left out. Without a GPU the same code
+The script needs torch, transformers, NumPy and SciPy. It needs neither network nor audio libraries: audio is synthetic.
+It runs in under eight minutes; parts that would begin after seven are listed as left out. Without a GPU the same code
 runs on the CPU.
 
 Run: python benchmarks/device.py [--small] [--only PART ...] [--out FILE]
@@ -75,15 +75,15 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How much work a run does.
+    """The amount of work of a run.
 
     Attributes:
-        audio_s: seconds of audio that throughput is measured on.
-        lengths_s: the shortest and the longest utterance.
-        width, blocks: of the models in the throughput table; None for those of the published models.
-        frames: numbers in a layer of the sketch check.
+        audio_s: seconds of audio on which throughput is measured.
+        lengths_s: the shortest and the longest utterance, in seconds.
+        width, blocks: size of the models in the throughput table; None for the size of the published models.
+        frames: dimension of the frames in the sketch check.
         dtypes: precisions in the throughput table.
-        families: those whose frames are checked; empty for all.
+        families: families whose frames are checked; empty for all.
     """
 
     audio_s: float
@@ -108,7 +108,7 @@ TINY = Size(
 
 
 def main() -> None:
-    """Run the parts in order and write what they gave."""
+    """Run the parts in order and write their results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="tiny models and seconds of audio")
     parser.add_argument("--only", nargs="+", choices=[*PARTS], default=[*PARTS], help="parts to run")
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def run(size: Size, names: Sequence[str], out: Path, made: Report) -> Report:
-    """The result of these parts, written after each; a part that fails says why, and does not end the others."""
+    """Run these parts and write the result after each; a part that fails gives its reason and does not end the rest."""
     started = time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     result: Report = {"made": provenance() | {"device": device_name(device)} | made}
@@ -143,7 +143,7 @@ def run(size: Size, names: Sequence[str], out: Path, made: Report) -> Report:
 
 
 def guarded(part: Callable[[str, Size], Report], device: str, size: Size) -> Report:
-    """What a part gives, or why it failed."""
+    """Return the result of a part, or why it failed."""
     try:
         return part(device, size)
     except Exception as error:  # noqa: BLE001, one part must not cost the others
@@ -151,19 +151,19 @@ def guarded(part: Callable[[str, Size], Report], device: str, size: Size) -> Rep
 
 
 def device_name(device: str) -> str:
-    """What the device calls itself."""
+    """Return the name of the device."""
     return str(torch.cuda.get_device_name()) if device == "cuda" else "cpu"
 
 
 def release() -> None:
-    """Give memory back to the device."""
+    """Free the memory of the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def synchronize() -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has finished all its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -172,7 +172,7 @@ def synchronize() -> None:
 
 
 def small_models() -> Any:
-    """The module that builds a small random model of every family."""
+    """Return the module that builds a small random model of every family."""
     spec = importlib.util.spec_from_file_location("hf_models", SMALL_MODELS)
     assert spec is not None
     assert spec.loader is not None
@@ -183,20 +183,20 @@ def small_models() -> Any:
 
 @contextmanager
 def saved(family: str) -> Iterator[str]:
-    """The folder of a small model of this family."""
+    """Return the folder of a small model of this family."""
     models = small_models()
     with tempfile.TemporaryDirectory() as folder:
         yield models.save(folder, *models.build(family))
 
 
 def waveforms(lengths_s: Sequence[float], seed: int = 0) -> list[Waveform]:
-    """Noise of these lengths."""
+    """Return noise of these lengths."""
     rng = np.random.default_rng(seed)
     return [(0.1 * rng.standard_normal(round(s * RATE_HZ))).astype(np.float32) for s in lengths_s]
 
 
 def frames_of(encoder: Encoder, batch: Sequence[Waveform]) -> list[list[torch.Tensor]]:
-    """By waveform, then by layer: (frames, dim) on the CPU."""
+    """Return frames (frames, dim) on the CPU, by waveform, then by layer."""
     parts: list[list[list[torch.Tensor]]] = [[[] for _ in encoder.layers] for _ in batch]
     for piece in encoder.encode(batch):
         for owner, rows in enumerate(piece.frames.float().cpu().split(list(piece.lengths))):
@@ -205,17 +205,17 @@ def frames_of(encoder: Encoder, batch: Sequence[Waveform]) -> list[list[torch.Te
 
 
 def difference(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> list[float]:
-    """Relative difference of each layer: |a - b| / |b|."""
+    """Return the relative difference of each layer: |a - b| / |b|."""
     return [float((a - b).norm() / b.norm().clamp_min(1e-30)) for a, b in zip(one, other, strict=True)]
 
 
 def worst(found: Sequence[Sequence[float]]) -> list[float]:
-    """The largest of each layer over several waveforms."""
+    """Return the largest difference of each layer over several waveforms."""
     return [float(f"{max(layer):.2e}") for layer in zip(*found, strict=True)]
 
 
 def check_families(device: str, size: Size) -> Report:
-    """Frames of every family against the CPU's, by layer."""
+    """Compare the frames of every family with the CPU's, by layer."""
     batch = waveforms((1.0, 1.4, 0.7))
     rows = {}
     for family in size.families or small_models().FAMILIES:
@@ -231,12 +231,12 @@ def check_families(device: str, size: Size) -> Report:
 
 
 def load_on(device: str, folder: str, dtype: str) -> Encoder:
-    """The model on the device in this precision."""
+    """Load the model on the device in this precision."""
     return load_encoder(folder, EncoderOptions(device=device, dtype=cast("Any", dtype)))
 
 
 def compared(load: Callable[[], Encoder], batch: Sequence[Waveform], expected: list[list[torch.Tensor]]) -> Report:
-    """Largest difference of each layer, or why there are no frames."""
+    """Return the largest difference of each layer, or why there are no frames."""
     try:
         given = frames_of(load(), batch)
         return {"layers": worst([difference(a, b) for a, b in zip(given, expected, strict=True)])}
@@ -245,7 +245,7 @@ def compared(load: Callable[[], Encoder], batch: Sequence[Waveform], expected: l
 
 
 def check_padding(device: str, size: Size) -> Report:
-    """Frames of windows of mixed lengths in one batch against the same windows alone."""
+    """Compare frames of windows of mixed lengths in one batch with the same windows one by one."""
     batch = waveforms((0.6, 1.7, 1.1, 0.9), seed=1)
     rows: Report = {}
     for family in size.families or small_models().FAMILIES:
@@ -287,7 +287,7 @@ class Data:
 
 
 def make_data(audio_s: float, lengths_s: tuple[float, float], options: ExtractionOptions) -> Data:
-    """Utterances of mixed lengths that last this long together."""
+    """Return utterances of mixed lengths with this total duration."""
     rng = np.random.default_rng(3)
     items: list[Item] = []
     while sum(item.seconds for item in items) < audio_s or len(items) < 2 * CLASSES:
@@ -301,7 +301,7 @@ def make_data(audio_s: float, lengths_s: tuple[float, float], options: Extractio
 
 
 def synthetic(item: Item, sample_rate: int) -> Waveform:
-    """Noise around a tone that the class sets, quick to make."""
+    """Return noise around a tone of the class, which is quick to compute."""
     row = item_row(item)
     rng = np.random.default_rng(row)
     time_s = np.arange(round(item.seconds * sample_rate), dtype=np.float32) / sample_rate
@@ -312,20 +312,20 @@ def synthetic(item: Item, sample_rate: int) -> Waveform:
 
 @contextmanager
 def audio_from(make: Callable[[Item, int], Waveform]) -> Iterator[None]:
-    """Shards take their audio from this function rather than from files."""
+    """Let shards take their audio from this function rather than from files."""
     with mock.patch.object(voxrank.extraction.shard, "decode_or_reason", make):
         yield
 
 
 def sketched(encoder: Encoder, data: Data, options: ExtractionOptions) -> ModelSketch:
-    """All sums of an encoder over the data."""
+    """Return all sums of an encoder over the data."""
     made = sketch_model(encoder, data.shards, data.targets, encoder.layers, options, lambda _: None)
     synchronize()
     return made
 
 
 def check_sketches(device: str, size: Size) -> Report:
-    """Every score without source data, of the same frames on the device and on the CPU, in both kinds of samples."""
+    """Compare scores (without source data) of the same frames, summed on the device and on the CPU."""
     rows: Report = {}
     for sample in ("utterance", "frame"):
         options = ExtractionOptions(sample=cast("Any", sample), kept_samples=1024)
@@ -342,7 +342,7 @@ def check_sketches(device: str, size: Size) -> Report:
 
 
 def scores_of(sketch: ModelSketch, data: Data) -> dict[tuple[int, str], float]:
-    """(layer, score) → value."""
+    """Return the value of each (layer, score)."""
     scores = [get_score(name) for name in score_names() if not get_score(name).needs_source]
     given = {}
     for layer, moments in sketch.layers.items():
@@ -354,7 +354,7 @@ def scores_of(sketch: ModelSketch, data: Data) -> dict[tuple[int, str], float]:
 
 
 def apart(one: dict[tuple[int, str], float], other: dict[tuple[int, str], float]) -> dict[str, float]:
-    """Score → largest relative difference over the layers."""
+    """Return the largest relative difference over the layers, for each score."""
     largest: dict[str, float] = {}
     for (layer, name), value in other.items():
         relative = abs(one[layer, name] - value) / max(abs(value), 1e-12)
@@ -363,7 +363,7 @@ def apart(one: dict[tuple[int, str], float], other: dict[tuple[int, str], float]
 
 
 def check_memory(device: str, size: Size) -> Report:
-    """A budget far above what the device holds: it is halved until the passes fit, and the sums stay the same."""
+    """Check that a budget above the device's memory is halved until the passes fit, and that the sums stay the same."""
     if device == "cpu":
         return {"left_out": "the CPU's memory is not bounded here"}
     options = ExtractionOptions()
@@ -398,7 +398,7 @@ MODELS = ("hubert-base", "whisper-small", "parakeet-110m")
 
 @contextmanager
 def published(name: str, size: Size) -> Iterator[str]:
-    """The folder of a model of a published size, with random weights."""
+    """Return the folder of a model of a published size, with random weights."""
     torch.manual_seed(0)
     model, extractor = BUILDERS[name](size)
     with tempfile.TemporaryDirectory() as folder:
@@ -453,7 +453,7 @@ def bare_pass(encoder: Encoder, batches: Sequence[Sequence[Waveform]]) -> None:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds that the work takes."""
+    """Return how many seconds the work takes."""
     synchronize()
     started = time.perf_counter()
     work()
@@ -462,7 +462,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def measure_throughput(device: str, size: Size) -> Report:
-    """Hours of audio a second: the passes alone, and with the sketches of every layer, in turn."""
+    """Measure hours of audio per second: the passes alone, and with the sketches of every layer, in turn."""
     rows = []
     for name in MODELS:
         with published(name, size) as folder:
@@ -474,7 +474,7 @@ def measure_throughput(device: str, size: Size) -> Report:
 
 
 def throughput_row(device: str, size: Size, model: tuple[str, str], dtype: str, sample: str) -> Report:
-    """One model, given as name and folder, in one precision and with one kind of sample; Whisper's window is cut."""
+    """Measure one model (name and folder) in one precision with one kind of sample; Whisper's window is cut."""
     name, folder = model
     choices = EncoderOptions(device=device, dtype=cast("Any", dtype), whisper_window="fit")
     if device == "cuda":
@@ -509,25 +509,25 @@ def throughput_row(device: str, size: Size, model: tuple[str, str], dtype: str, 
 
 
 def item_row(item: Item) -> int:
-    """The utterance's place among all: shards number their items anew."""
+    """Return the utterance's place among all: shards number their items from 0."""
     return int(item.utterance.id[1:])
 
 
 def planned(encoder: Encoder, data: Data, ready: dict[int, Waveform]) -> list[list[Waveform]]:
-    """The batches that a run over the data makes."""
+    """Return the batches of a run over the data."""
     batches = [batch for shard in data.shards for batch in plan_batches(shard.items, encoder)]
     return [[ready[item_row(item)] for item in batch] for batch in batches]
 
 
 def costly(item: Item, sample_rate: int) -> Waveform:
-    """Audio whose making takes the CPU about as long as decoding and resampling: a spectrum and back."""
+    """Compute audio at about the CPU cost of decoding and resampling: a spectrum and back."""
     plain = synthetic(item, sample_rate)
     spectrum = np.fft.rfft(plain)
     return np.fft.irfft(spectrum, len(plain)).astype(np.float32)
 
 
 def measure_overlap(device: str, size: Size) -> Report:
-    """How much of decoding is hidden: 1 where a run takes no longer than the slower of decoding and encoding."""
+    """Measure the hidden share of decoding: 1 if a run takes no longer than the slower of decoding and encoding."""
     options = ExtractionOptions()
     with published("hubert-base", size) as folder:
         encoder = load_on(device, folder, "float32")
@@ -553,7 +553,7 @@ def measure_overlap(device: str, size: Size) -> Report:
 
 
 def work_alone(folder: str, device: str, size: Size, part: int, parts: int, barrier: Any, out: Any) -> None:
-    """A worker: every `parts`-th shard of the data, timed from the moment when all workers are ready."""
+    """Run a worker: every `parts`-th shard of the data, timed from the moment when all workers are ready."""
     options = ExtractionOptions()
     encoder = load_on(device, folder, "float32")
     data = make_data(size.audio_s, size.lengths_s, options)
@@ -569,7 +569,7 @@ def work_alone(folder: str, device: str, size: Size, part: int, parts: int, barr
 
 
 def measure_workers(device: str, size: Size) -> Report:
-    """One process against two that share the device, each with a half of its memory."""
+    """Compare one process with two that share the device, each with a half of its memory."""
     context = multiprocessing.get_context("spawn")
     taken = {}
     with published("hubert-base", size) as folder:

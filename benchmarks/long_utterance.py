@@ -1,4 +1,4 @@
-"""Time and memory of the alignment of an hour, in a process that does nothing else. Called by `alignment.py`."""
+"""Measures time and memory of the alignment of an hour, in a separate process. `alignment.py` calls it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from voxrank.targets.ctc import align
 
 SYMBOLS = 41
 HOUR = (180_000, 54_000)
-"""Frames at 50 Hz, and labels."""
+"""Number of frames at 50 Hz, and of labels."""
 
 
 def problem(n_frames: int, n_labels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Random log probabilities and labels."""
+    """Return random log probabilities and labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(1, SYMBOLS, n_labels)
     scores = rng.standard_normal((n_frames, SYMBOLS), dtype=np.float32)

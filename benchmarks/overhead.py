@@ -1,10 +1,10 @@
-"""What ranking costs beyond the forward passes, and how much memory it takes.
+"""Measure what ranking costs beyond the forward passes, and how much memory it takes.
 
-Time. For each encoder, alternately in one process: the bare passes (`Encoder.encode` on decoded audio, frames thrown
-away) over the very batches that a ranking makes, and the whole run from the manifest on (headers, decoding, passes,
-sketches, scores, intervals; the model is loaded beforehand). Overhead = (whole - bare) / bare, the median of the pairs.
+Time. For each encoder, two runs alternate in one process. The bare passes (`Encoder.encode` on decoded audio, frames
+dropped) use the same batches as a ranking. The whole run starts from the manifest (headers, decoding, passes, sketches,
+scores, intervals), with the model loaded beforehand. Overhead = (whole - bare) / bare, the median of the pairs.
 
-Memory. Peak resident memory of a process of its own: bare passes, and the whole run on 500 and on 3,000 utterances.
+Memory. Peak resident memory of a separate process: bare passes, and the whole run on 500 and on 3,000 utterances.
 
 Run: python benchmarks/overhead.py [time] [memory]
 """
@@ -39,7 +39,7 @@ MANIFEST = DATA / "arabic-commands" / "manifest.csv"
 PAIRS = 5
 BASE = "pack:whisper-base"
 SIZES = {"pack:crepe": 120}
-"""Utterances, where 600 would take long."""
+"""Number of utterances for models that would take long with 600."""
 
 
 def main() -> None:
@@ -67,14 +67,14 @@ def measured_memory() -> Iterator[dict[str, Any]]:
 
 
 def subset(n: int) -> Dataset:
-    """Every k-th utterance, so that all speakers and words are there."""
+    """Return every k-th utterance, so that all speakers and words occur."""
     whole = read_dataset(MANIFEST, split="all")
     chosen = whole.utterances[:: max(1, len(whole) // n)][:n]
     return Dataset(whole.source, whole.task, whole.target, chosen)
 
 
 def measure(model: str, window: WhisperWindow, n: int) -> dict[str, Any]:
-    """Alternate bare passes and whole runs of one model."""
+    """Measure bare passes and whole runs of one model in turn."""
     encoder = load_encoder(model, EncoderOptions(whisper_window=window))
     data = subset(n)
     audio_s = sum(p.seconds for p in probe_all(data, 2)[0])
@@ -93,7 +93,7 @@ def measure(model: str, window: WhisperWindow, n: int) -> dict[str, Any]:
 
 
 def batches_of(encoder: Encoder, data: Dataset) -> Iterator[tuple[Item, ...]]:
-    """The batches of a ranking of the data."""
+    """Return the batches of a ranking of the data."""
     probed, _ = probe_all(data, 2)
     items = [Item(p.utterance, p.seconds, row) for row, p in enumerate(probed)]
     options = ExtractionOptions()
@@ -111,7 +111,7 @@ def encode(encoder: Encoder, waveforms: list[Waveform]) -> None:
 
 
 def bare(encoder: Encoder, data: Dataset) -> Callable[[], None]:
-    """The passes alone, on audio that is decoded beforehand."""
+    """Run the passes alone, on audio that is decoded beforehand."""
     ready = [decoded(encoder, batch) for batch in batches_of(encoder, data)]
 
     def run() -> None:
@@ -122,7 +122,7 @@ def bare(encoder: Encoder, data: Dataset) -> Callable[[], None]:
 
 
 def whole(encoder: Encoder, data: Dataset) -> Callable[[], None]:
-    """A ranking of one model that is loaded already."""
+    """Rank one model that is already loaded."""
 
     def run() -> None:
         with mock.patch.object(voxrank.encoders.pool, "load_encoder", return_value=encoder):
@@ -146,7 +146,7 @@ MEMORY_RUNS = (
 
 
 def memory_of(window: str, kind: str, n: int) -> dict[str, Any]:
-    """Peak memory of Whisper base in a process of its own."""
+    """Return the peak memory of Whisper base in a separate process."""
     command = [sys.executable, __file__, "--memory", window, kind, str(n)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return {"model": BASE, "window": window, "run": kind, "utterances": n, "peak_rss_mb": json.loads(printed)}

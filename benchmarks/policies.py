@@ -1,19 +1,19 @@
-"""Which treatment of frame labels ranks (model, layer) pairs as a trained recogniser does, with transcripts alone.
+"""Compare treatments of frame labels: which one ranks (model, layer) pairs as a trained recogniser does?
 
-Speech of eSpeak NG (`sentences.py`), split by voice: the last voice of a language is the test. The truth is a linear
-CTC head trained on each frozen (model, layer), and its phone error rate by greedy decoding of the test voice; two seeds
-tell how well the truth agrees with itself. Scores see the train voices and labels from the flat start (Whisper base,
-layer 2) or, beside it, from the exact times. Compared are what becomes of silence, what a sample is, hard against soft
-labels (posteriors of the flat start's model by forward and backward passes along the transcript), and kinds of scores;
-rules that look at no data stand beside them.
+Every treatment uses transcripts alone. The speech is from eSpeak NG (`sentences.py`) and split by voice: the last voice
+of a language is the test. The truth is the phone error rate of a linear CTC head trained on each frozen (model, layer),
+by greedy decoding of the test voice. Two seeds show how well the truth agrees with itself. Scores see the train voices
+and labels from the flat start (Whisper base, layer 2) or, for comparison, from the exact times. The benchmark compares
+the treatment of silence, the kind of sample, and kinds of scores. It also compares hard with soft labels: posteriors of
+the flat start's model, from forward and backward passes along the transcript. Rules that read no data are included.
 
-These sentences have next to no silence (2 to 4 %). With --pauses, noise as quiet as a clip's quietest frames is put at
-both ends and between some words, so that silence is a share of all frames, and everything is done again.
+These sentences have almost no silence (2 to 4 %). With --pauses, noise as quiet as a clip's quietest frames is added at
+both ends and between some words, so that silence is a share of all frames, and everything is repeated.
 
 openWakeWord is left out: at 12.5 Hz most sentences have more phones than frames, and CTC is impossible.
 
-Run: python benchmarks/policies.py [--languages de ru …] [--pauses 0.4]. What is made for a model and a language is
-kept; a second run goes on where it stopped.
+Run: python benchmarks/policies.py [--languages de ru …] [--pauses 0.4]. Results per model and language are stored; a
+second run resumes.
 """
 
 from __future__ import annotations
@@ -52,21 +52,22 @@ LEFT_OUT = ("pack:openwakeword",)
 REFERENCE_LAYER = 2
 SEEDS = (0, 1)
 STEPS = 320
-"""Of training: 40 epochs of one voice, 21 of two."""
+"""Number of training steps: 40 epochs of one voice, 21 of two."""
 BATCH = 8
 LEARNING_RATE = 0.003
-"""At first; it falls to 0 along a line."""
+"""Initial learning rate; it falls linearly to 0."""
 BLANK_BIAS = 4.0
-"""Of the head at first, its weights being 0. Heads that start at random end in poor optima where symbols stand for
-silence: with 42 % silence, error rates of one layer were 0.39 and 0.86 by the seed, from this start 0.20 and 0.21."""
+"""Initial bias of the head's blank; its weights start at 0. Heads that start at random end in poor optima where symbols
+stand for silence. With 42 % silence, error rates of one layer were 0.39 and 0.86 by the seed, from this start 0.20 and
+0.21."""
 SHARES = {"drop": 0.0, "10 %": 0.1, "30 %": 0.3, "keep": 1.0}
-"""Of silence among all samples, at most."""
+"""Maximum share of silence among all samples."""
 SCALES = {"soft": 1.0, "soft 0.05": 0.05}
-"""What the frames' log probabilities are multiplied by for the posteriors: frames depend on each other."""
+"""Factors of the frames' log probabilities in the posteriors: frames are not independent."""
 KNN_SAMPLES = {"flat": (1024, 4096), "exact": (1024,)}
 OF_MOMENTS = {"logme": scores.LogME, "ridge": scores.RidgeR2, "hscore": scores.HScore}
 REFERENCE = "flat, drop, frame, logme"
-"""What the others are compared with."""
+"""The policy with which the others are compared."""
 RULES = ("depth", "dim", "parameters")
 BETWEEN_WORDS = 0.3
 """Share of the word boundaries that get a pause."""
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 def with_pauses(clip: dict[str, Any], share: float) -> dict[str, Any]:
-    """The clip with quiet noise at both ends and between some words; its phones move with it. Written once."""
+    """Write the clip with quiet noise at both ends and between some words, once; its phones move with it."""
     samples, rate = soundfile.read(clip["path"], dtype="float32")
     rng = np.random.default_rng(zlib.crc32(Path(clip["path"]).stem.encode()))
     power = np.mean(samples[: len(samples) // 160 * 160].reshape(-1, 160) ** 2, axis=1)
@@ -121,12 +122,12 @@ def with_pauses(clip: dict[str, Any], share: float) -> dict[str, Any]:
 
 @dataclass
 class Labels:
-    """What is known of the frames of the train voices, in order of the clips.
+    """Labels of the frames of the train voices, in order of the clips.
 
     Attributes:
-        timelines: "flat" and "exact" → of each clip.
-        posteriors: of each scale, (T, C) of each clip.
-        centres: (T,) of the reference's frames, in seconds.
+        timelines: the timelines of the clips, by "flat" and "exact".
+        posteriors: for each scale, posteriors (T, C) of each clip.
+        centres: (T,) centres of the reference's frames, in seconds.
     """
 
     timelines: dict[str, list[Timeline]]
@@ -135,7 +136,7 @@ class Labels:
 
 
 def study(language: str, clips: Clips, folder: Path) -> None:
-    """Rows for every layer of every model in one language, in a file for each model."""
+    """Return rows for every layer of every model in one language, from one file per model."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = phone_numbers(clips)
     test = np.array([clip["voice"] == clips[-1]["voice"] for clip in clips])
@@ -156,7 +157,7 @@ def study(language: str, clips: Clips, folder: Path) -> None:
 
 
 def labels_of(clips: Clips, numbers: dict[str, int]) -> Labels:
-    """From the flat start, and from the exact times."""
+    """Return labels from the flat start, and from the exact times."""
     encoder = load_encoder(MODEL, EncoderOptions(whisper_window="fit"))
     layer = encoder.layers[REFERENCE_LAYER]
     utterances = [spoken(clip, layers_of(encoder, clip, {layer.index})[layer.index].numpy(), numbers) for clip in clips]
@@ -176,12 +177,12 @@ def labels_of(clips: Clips, numbers: dict[str, int]) -> Labels:
 
 
 def posterior(log_probs: Array, one: Spoken) -> Array:
-    """(T, C) probability of each symbol at each frame, over all paths that `targets.ctc.align` chooses from."""
+    """Return each symbol's probability (T, C) at each frame, over all paths that `targets.ctc.align` chooses from."""
     labels = one.labels
     gates = np.where(one.pauses, 0.0, -np.inf)
     own, rest = log_probs[:, labels], log_probs[:, SILENCE, None] + gates
     ahead = forward(own, rest)
-    # the same from the end: the transcript, its pauses and the frames turned round
+    # the same from the end: the transcript, its pauses and the frames are reversed
     behind = [part[::-1, ::-1] for part in forward(own[::-1, ::-1], rest[::-1, ::-1])]
     of_labels, of_rests = ahead[0] + behind[0] - own, ahead[1] + behind[1] - np.where(np.isfinite(rest), rest, 0.0)
     total = np.logaddexp.reduce(np.concatenate([of_labels, of_rests], axis=1), axis=1, keepdims=True)
@@ -192,7 +193,7 @@ def posterior(log_probs: Array, one: Spoken) -> Array:
 
 
 def forward(own: Array, rest: Array) -> tuple[Array, Array]:
-    """Log probability of all paths that lead to each label (T, L), and to each rest before or behind one (T, L + 1)."""
+    """Return the log probability of all paths to each label (T, L), and to each rest before or after one (T, L + 1)."""
     nothing = np.full(1, -np.inf)
     labels, rests = np.empty_like(own), np.empty_like(rest)
     label, pause = np.full(own.shape[1], -np.inf), np.full(rest.shape[1], -np.inf)
@@ -208,7 +209,7 @@ def forward(own: Array, rest: Array) -> tuple[Array, Array]:
 def rows_of(
     encoder: Encoder, clips: Clips, test: NDArray[np.bool_], numbers: dict[str, int], labels: Labels
 ) -> Iterator[dict[str, Any]]:
-    """The truth and every score of each layer."""
+    """Return the truth and every score of each layer."""
     gathered: dict[int, list[NDArray[np.float32]]] = {layer.index: [] for layer in encoder.layers}
     for clip in clips:
         for index, frames in layers_of(encoder, clip, set(gathered)).items():
@@ -239,7 +240,7 @@ def rows_of(
 def error_rate(
     frames: Sequence[NDArray[np.float32]], said: Sequence[Ids], test: NDArray[np.bool_], n_symbols: int, seed: int
 ) -> float:
-    """Of a linear layer trained with the CTC loss on the train voices: phone errors over phones of the test voice."""
+    """Train a linear layer with the CTC loss on the train voices; return phone errors per phone of the test voice."""
     torch.manual_seed(seed)
     everything = np.concatenate([part for part, held in zip(frames, test, strict=True) if not held])
     mean, spread = everything.mean(axis=0), everything.std(axis=0)
@@ -274,7 +275,7 @@ def error_rate(
 
 
 def distance(found: list[int], wanted: list[int]) -> int:
-    """Fewest insertions, deletions and substitutions."""
+    """Return the minimum number of insertions, deletions and substitutions."""
     row = list(range(len(wanted) + 1))
     for i, symbol in enumerate(found, start=1):
         corner, row[0] = row[0], i
@@ -285,14 +286,14 @@ def distance(found: list[int], wanted: list[int]) -> int:
 
 @dataclass
 class Runs:
-    """Frames of the train voices, in runs of one segment's label.
+    """Frames of the train voices, in runs with one segment's label.
 
     Attributes:
-        frames: (n, D).
-        lengths: (R,) frames in each run.
-        symbols: (R,) their labels.
-        owners: (R,) their clips.
-        soft: of each scale, (n, C) posteriors.
+        frames: (n, D) frames.
+        lengths: (R,) number of frames in each run.
+        symbols: (R,) labels.
+        owners: (R,) clips.
+        soft: for each scale, posteriors (n, C).
     """
 
     frames: NDArray[np.float32]
@@ -303,7 +304,7 @@ class Runs:
 
     @classmethod
     def of(cls, parts: Sequence[NDArray[np.float32]], times: Sequence[Array], kind: str, labels: Labels) -> Runs:
-        """By one kind of labels."""
+        """Return the runs of one kind of labels."""
         owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         lines = labels.timelines[kind]
         places = np.concatenate([line.places(when) for line, when in zip(lines, times, strict=True)])
@@ -325,7 +326,7 @@ class Runs:
         return cls(np.concatenate(parts), lengths, symbols[first], owners[first], soft)
 
     def means(self) -> Runs:
-        """The mean of each run in place of its frames."""
+        """Return runs with one frame each, the mean of its frames."""
         first = np.cumsum(self.lengths) - self.lengths
 
         def mean(values: NDArray[Any]) -> NDArray[Any]:
@@ -336,7 +337,7 @@ class Runs:
         return Runs(mean(self.frames).astype(np.float32), ones, self.symbols, self.owners, soft)
 
     def with_silence(self, share: float) -> Runs:
-        """With so much of the silence that it is a share of the frames, at most; every so many-th frame of it."""
+        """Return runs in which silence is at most this share of the frames; evenly spaced silent frames are kept."""
         silent = np.flatnonzero(np.repeat(self.symbols == SILENCE, self.lengths))
         heard = len(self.frames) - len(silent)
         wanted = len(silent) if share >= 1 else min(len(silent), round(heard * share / (1 - share)))
@@ -350,7 +351,7 @@ class Runs:
         return Runs(self.frames[kept], lengths[there], self.symbols[there], self.owners[there], soft)
 
     def moments(self, n_symbols: int) -> Moments:
-        """With runs, for the inflation."""
+        """Return the moments, with the runs for the inflation."""
         first = np.cumsum(self.lengths) - self.lengths
         made = Moments.zeros(self.frames.shape[1], n_symbols)
         sums = np.add.reduceat(self.frames, first, dtype=np.float64)
@@ -358,7 +359,7 @@ class Runs:
         return made
 
     def soft_moments(self, name: str, *, silence: bool) -> Moments:
-        """With posteriors as values, as they are."""
+        """Return the moments with the posteriors as values."""
         values = self.soft[name] if silence else np.delete(self.soft[name], SILENCE, axis=1)
         values = values[:, values.any(axis=0)]
         made = Moments.zeros(self.frames.shape[1], values.shape[1], values=True)
@@ -369,7 +370,7 @@ class Runs:
 def scored(
     parts: Sequence[NDArray[np.float32]], layer: Layer, offset: float, labels: Labels
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Every policy's score of a layer, and what is to know of its samples."""
+    """Return every policy's score of a layer, and facts about its samples."""
     times = [offset + np.arange(len(part)) / layer.frame_rate for part in parts]
     n_symbols = labels.posteriors["soft"][0].shape[1]
     values: dict[str, float] = {}
@@ -396,7 +397,7 @@ def scored(
 
 
 def of_runs(runs: Runs, sample: str, n_symbols: int) -> dict[str, float]:
-    """By hard labels."""
+    """Return the scores with hard labels."""
     moments = runs.moments(n_symbols)
     spectrum = scores.Spectrum.of(moments)
     values = read(sample, spectrum)
@@ -406,7 +407,7 @@ def of_runs(runs: Runs, sample: str, n_symbols: int) -> dict[str, float]:
 
 
 def of_posteriors(runs: Runs, silence: str, sample: str) -> dict[str, float]:
-    """By soft labels."""
+    """Return the scores with soft labels."""
     values: dict[str, float] = {}
     for name in runs.soft:
         moments = runs.soft_moments(name, silence=silence == "keep")
@@ -419,7 +420,7 @@ def read(name: str, spectrum: scores.Spectrum) -> dict[str, float]:
 
 
 def neighbours(runs: Runs, sizes: Sequence[int]) -> dict[str, float]:
-    """Nearest neighbours, no clip predicting itself."""
+    """Return the kNN scores; no clip predicts itself."""
     symbols, owners = np.repeat(runs.symbols, runs.lengths), np.repeat(runs.owners, runs.lengths)
     return {
         f"knn {size}": float(scores.KNN(max_samples=size).fit(runs.frames, symbols, owners).score_) for size in sizes
@@ -427,7 +428,7 @@ def neighbours(runs: Runs, sizes: Sequence[int]) -> dict[str, float]:
 
 
 def store() -> list[dict[str, Any]]:
-    """Sum up all that was made, and write it; returns the lines of the languages."""
+    """Sum up all results and write them; return the summaries of the languages."""
     lines, rows_by_line = [], []
     for folder in sorted(MADE.glob("pauses-*/*/")):
         rows = [row for spec in MODELS for row in kept(folder / f"{spec.removeprefix('pack:')}.json")]
@@ -468,7 +469,7 @@ def kept(path: Path) -> list[dict[str, Any]]:
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, Array]:
-    """Every policy's values, the mean ranks of LogME and kNN, and the rules."""
+    """Return every policy's values, the mean ranks of LogME and kNN, and the rules."""
     found = {name: np.array([row["scores"][name] for row in rows]) for name in rows[0]["scores"]}
     for name in [name for name in found if "knn" in name]:
         policy, size = name.split(", knn ")
@@ -477,12 +478,12 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, Array]:
 
 
 def truth_of(rows: list[dict[str, Any]]) -> Array:
-    """Higher is better."""
+    """Return the truth of each row; higher is better."""
     return -np.array([row["error_rate"] for row in rows]).mean(axis=1)
 
 
 def line_of(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One language: how each policy agrees with the truth, and the truth with itself."""
+    """Return the summary of one language: how each policy agrees with the truth, and the truth with itself."""
     rates, truth = np.array([row["error_rate"] for row in rows]), truth_of(rows)
     found = {name: spearmanr(values, truth) for name, values in columns(rows).items()}
     best = rows[int(truth.argmax())]
@@ -502,11 +503,11 @@ def line_of(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(made: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]]) -> list[dict[str, Any]]:
-    """Every policy over the languages, best first, with its lead over the reference.
+    """Return every policy over the languages, best first, with its lead over the reference.
 
-    The lead's interval is from resampled (model, layer) pairs, the same in every language; languages in which it is
-    better and worse than the reference are counted. `regret` is how much higher the error rate of the pair ranked
-    first is than the lowest, and `within` Spearman among the layers of one model, over models of three layers or more.
+        The lead's interval is from resampled (model, layer) pairs, the same in every language. The result counts the
+    languages in which a policy is better and worse than the reference. `regret` is the error rate of the pair ranked
+        first, less the lowest. `within` is Spearman among the layers of one model, over models of three layers or more.
     """
     rng = np.random.default_rng(0)
     n = len(made[0][1])
@@ -543,7 +544,7 @@ def mean_of(values: Iterator[float]) -> float:
 
 
 def within(values: Array, truth: Array, models: NDArray[Any]) -> float:
-    """Mean over models of Spearman among their layers; a rule that says nothing of them counts 0."""
+    """Return the mean over models of Spearman among their layers; a rule that gives all layers one value counts 0."""
     found = []
     for model in np.unique(models):
         own = models == model
@@ -554,7 +555,7 @@ def within(values: Array, truth: Array, models: NDArray[Any]) -> float:
 
 
 def correlations(a: Array, b: Array) -> Array:
-    """Spearman of each row (m, n) of one with that of the other."""
+    """Return Spearman of each row (m, n) of one array with that of the other."""
     left, right = (rankdata(x, axis=1) for x in (a, b))
     left, right = left - left.mean(axis=1, keepdims=True), right - right.mean(axis=1, keepdims=True)
     return np.asarray((left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1)))

@@ -1,7 +1,7 @@
-"""The main job: the demo, and the offline pack and the baselines on fsdd, arabic-commands and asterisk-en.
+"""Run the main job: the demo, and the offline pack and the baselines on fsdd, arabic-commands and asterisk-en.
 
-Writes what each ranking printed, the seconds that it took and its peak memory (a process of its own). Rankings that
-are there already, with the same options, are left; delete the result to make them anew.
+It writes the output of each ranking, its seconds and its peak memory (in a separate process). Stored rankings with the
+same options are kept; delete the result to compute them again.
 
 Run: python benchmarks/rankings.py [--whisper-window full|fit]
 """
@@ -17,7 +17,7 @@ from common import DATA, MODELS, load, provenance, save
 
 SETS = ("arabic-commands", "fsdd")
 TRANSCRIPTS = {"char": [], "phone": ["--language", "en-us"]}
-"""Unit → what else the command needs, on asterisk-en, which has transcripts and no times."""
+"""Further options of the command, by unit, on asterisk-en, which has transcripts and no times."""
 
 
 def main() -> None:

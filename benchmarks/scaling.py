@@ -1,13 +1,13 @@
-"""What workers bring, what they cost, and what crosses the network.
+"""Measure what workers gain, what they cost, and how much data crosses the network.
 
-Speed. Workers of one core each, which are there and have loaded the model: seconds of a sketch by one and by two of
-them, in turn, and beside it what the machine itself gains from a second process, on a loop of matrix products. On a
-machine that does other work both gains are smaller.
+Speed. Workers have one core each and have loaded the model. The benchmark times a sketch by one and by two of them, in
+turn. For comparison it times a loop of matrix products in one and in two processes: the gain of the machine itself. On
+a machine that does other work both gains are smaller.
 
-Cost. For each model the seconds of one core for an hour of audio: of the clock, and of the processor, which other work
-on the machine disturbs less.
+Cost. For each model the seconds of one core for an hour of audio, by the clock and by the processor. Other work on the
+machine disturbs the second less.
 
-Bytes. What a shard, an assignment and a sketch come to when they are sent, and the seconds of a merge.
+Bytes. The sizes of a shard, an assignment and a sketch when they are sent, and the seconds of a merge.
 
 Run: python benchmarks/scaling.py [speed] [cost] [bytes]
 """
@@ -29,6 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import ray
 from threadpoolctl import threadpool_limits
+from voxrank.engines.ray.gathering import HAND_OVER_S, chunk_size, lean
 
 from common import DATA, MODELS, load, provenance, save
 from voxrank.alignment.preparation import Prepared, prepare
@@ -40,7 +41,6 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import ModelSketch
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
-from voxrank.engines.ray.gathering import HAND_OVER_S, chunk_size, lean
 from voxrank.engines.ray.worker import Assignment
 from voxrank.sketches.moments import Moments
 
@@ -50,9 +50,9 @@ ROUNDS = 5
 SPEED_MODEL, SPEED_UTTERANCES = "pack:whisper-tiny.en", 1200
 COST_UTTERANCES = 300
 SIZES = {"pack:crepe": 60}
-"""Utterances, where 300 would take long."""
+"""Number of utterances for models that would take long with 300."""
 SHAPES = {"12 blocks of 768": (13, 768), "24 blocks of 1,024": (25, 1024)}
-"""Layers and numbers in a frame, of the base and the large model of most families."""
+"""Number of layers and dimension of the base and the large model of most families."""
 BLOCKS = 10
 
 PUBLISHED = {
@@ -63,7 +63,7 @@ PUBLISHED = {
     "conditions": "https://huggingface.co/spaces/hf-audio/open_asr_leaderboard/commit/"
     "de6ec2646381fbde5064ba582278bd4f3f72d539",
 }
-"""Seconds of a GPU for a second of audio, in batches of 30 s windows: the Open ASR Leaderboard of January 2024."""
+"""GPU seconds per second of audio, in batches of 30 s windows: the Open ASR Leaderboard of January 2024."""
 PLAN = {"hours": 10_000, "models": 30, "gpus": 64}
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def data_of(n: int) -> Prepared:
-    """Every k-th utterance, so that all speakers and words are there."""
+    """Return every k-th utterance, so that all speakers and words occur."""
     whole = read_dataset(MANIFEST, split="all")
     chosen = whole.utterances[:: max(1, len(whole) // n)][:n]
     part = Dataset(whole.source, whole.task, whole.target, chosen)
@@ -120,7 +120,7 @@ def speed() -> dict[str, Any]:
         pool = stack.enter_context(ProcessPoolExecutor(2))
         spins = {n: spinning(pool, n) for n in (1, 2)}
         for run in (*runs.values(), *spins.values()):
-            run()  # workers are there and have the model
+            run()  # starts the workers, which load the model
         rounds = []
         for _ in range(ROUNDS):
             row = {
@@ -150,7 +150,7 @@ def spinning(pool: ProcessPoolExecutor, processes: int) -> Callable[[], None]:
 
 
 def spin() -> None:
-    """Some seconds of one core."""
+    """Use one core for some seconds."""
     with threadpool_limits(1):
         matrix = np.ones((512, 512), dtype=np.float32)
         for _ in range(600):
@@ -191,7 +191,7 @@ def costs(engine: RayEngine) -> Iterator[dict[str, Any]]:
 
 
 def processor_s() -> float:
-    """What the workers of this machine have used so far, from the kernel's account."""
+    """Return the processor time of the workers of this machine so far, in seconds, from the kernel."""
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -221,12 +221,12 @@ def sizes() -> dict[str, Any]:
 
 
 def sent(content: Any) -> int:
-    """Bytes of an object on its way."""
+    """Return the size of a serialised object in bytes."""
     return len(ray.cloudpickle.dumps(content))
 
 
 def sketch_of(layers: int, dim: int) -> dict[str, Any]:
-    """A sketch of all blocks with the samples that kNN reads, and two of them merged."""
+    """Measure a sketch of all blocks with the samples that kNN reads, and the merge of two."""
     options = ExtractionOptions()
     known = [Layer(index, "", dim, 50.0) for index in range(layers)]
     targets = data_of(SPEED_UTTERANCES).targets
@@ -254,7 +254,7 @@ def sketch_of(layers: int, dim: int) -> dict[str, Any]:
 
 
 def planned() -> dict[str, Any]:
-    """The plan, with the chunks that its shards are dealt in, and how long workers keep their sums to themselves."""
+    """Return the plan, with the chunks of its shards, and how long workers accumulate before they send their sums."""
     shards = PLAN["hours"] * 60
     left, chunks = shards, 0
     while left:

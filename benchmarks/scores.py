@@ -1,12 +1,13 @@
-"""What scores cost beside the one matrix product that they cannot do without, and beside published algorithms.
+"""Measure what scores cost, against the matrix product that they cannot avoid, and against published algorithms.
 
 Times are medians of alternating rounds in one process, as ratios of the product: F'F of n samples for LogME, the
-projection of both sets for the sliced Wasserstein distance. Beside them stand LogME by the fixed-point iteration as
-published (singular values of the samples, written again from its formulas) and POT's sliced distance. Memory is what a
-process of its own takes at most above its input.
+projection of both sets for the sliced Wasserstein distance. They are compared with LogME by the published fixed-point
+iteration (singular values of the samples, written again from its formulas) and with POT's sliced distance. Memory is
+the peak of a separate process above its input.
 
-Then all scores at once, for an hour of frames of 13 layers of 768 numbers at 50 Hz in ten blocks, each frame a sample:
-sketches, scores and intervals, beside the forward passes of HuBERT base (random weights) over a minute, times sixty.
+Then all scores are timed at once, for an hour of frames of 13 layers of 768 numbers at 50 Hz in ten blocks, each frame
+a sample: sketches, scores and intervals. They are compared with the forward passes of HuBERT base (random weights) over
+a minute, times sixty.
 
 Run: python benchmarks/scores.py
 """
@@ -46,7 +47,7 @@ ROUNDS = 5
 LOGME = ((100_000, 768, 40), (100_000, 1024, 100))
 SLICED = ((50_000, 768, 50), (50_000, 768, 500))
 REFERENCE_ROUNDS = 2
-"""Of the slow references."""
+"""Number of repetitions of the slow references."""
 HOUR = {"layers": 13, "dim": 768, "classes": 40, "hours": 1}
 HOUR_ROUNDS = 1
 NAMES = [name for name in score_names() if not get_score(name).needs_source]
@@ -84,7 +85,7 @@ def logme(n: int, dim: int, classes: int) -> dict[str, Any]:
 
 
 def published(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The fixed-point iteration, class after class, on singular values of the samples, in float64 as published."""
+    """Run the fixed-point iteration, class by class, on singular values of the samples, in float64 as published."""
     n, dim = features.shape
     wide = features.astype(np.float64)
     _, s, vt = np.linalg.svd(wide.T @ wide, full_matrices=False)
@@ -128,7 +129,7 @@ def sliced(n: int, dim: int, projections: int) -> dict[str, Any]:
 
 
 class Replay(FakeEncoder):
-    """Frames of thirteen layers at 50 Hz that cost nothing to make: all from one array."""
+    """An encoder of thirteen layers at 50 Hz whose frames cost nothing: all are from one array."""
 
     def __init__(self) -> None:
         super().__init__(n_layers=1)
@@ -144,7 +145,7 @@ class Replay(FakeEncoder):
 
 
 def hour() -> dict[str, Any]:
-    """All scores of an hour of speech, and what the intervals add."""
+    """Measure all scores of an hour of speech, and what the intervals add."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.flac"
         soundfile.write(clip, np.zeros(10 * 16_000, dtype=np.float32), 16_000)
@@ -175,7 +176,7 @@ def forward(model: HubertModel, batch: torch.Tensor) -> None:
 
 
 def score_all(utterances: list[Utterance], *, blocks: int) -> None:
-    """Sketch and score every layer, every frame a sample."""
+    """Sketch and score every layer, with every frame as a sample."""
     encoder, options = Replay(), ExtractionOptions(sample="frame", blocks=blocks)
     items = [Item(utterance, 10.0, row) for row, utterance in enumerate(utterances)]
     targets = utterance_targets(utterances, "classification")
@@ -202,7 +203,7 @@ def in_own_process(name: str, case: tuple[int, ...]) -> int:
 
 
 def memory_of(name: str, case: tuple[int, ...]) -> int:
-    """MB above the input, libraries warm."""
+    """Return the memory above the input in MB, with the libraries loaded."""
     LogME().fit(samples(500, case[1]), np.arange(500) % 3).score_  # noqa: B018
     SlicedWasserstein(n_projections=4).fit(samples(50, case[1]), samples(50, case[1]))
     one = samples(case[0], case[1])

@@ -1,7 +1,7 @@
 """Sentences of frequent words in seven languages, spoken by eSpeak NG, with the exact times of their phones.
 
-Each clip is a few words drawn from the 2,000 most frequent of the language, spoken at a drawn rate and pitch, with
-noise at 15 to 30 dB. Made once, the same on every machine.
+Each clip has a few words drawn from the 2,000 most frequent of the language, at a random rate and pitch, with noise at
+15 to 30 dB. The clips are created once and are the same on every machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MADE = Path(__file__).parent / ".made" / "sentences"
 
 
 def make_sentences(folder: Path = MADE) -> list[dict[str, Any]]:
-    """Clips with path, language, voice, text and phones (name, start, end, new_word); made once."""
+    """Return clips with path, language, voice, text and phones (name, start, end, new_word); create them once."""
     index = folder / "phones.json"
     if index.exists():
         return json.loads(index.read_text(encoding="utf-8"))
@@ -63,6 +63,6 @@ def make_sentences(folder: Path = MADE) -> list[dict[str, Any]]:
 
 
 def phone_numbers(clips: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Phone → its number, from 1."""
+    """Return the number of each phone, from 1."""
     names = sorted({phone["name"] for clip in clips for phone in clip["phones"]} - {""})
     return {name: number for number, name in enumerate(names, start=1)}

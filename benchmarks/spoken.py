@@ -1,8 +1,8 @@
-"""Numbers spoken in eight languages by many voices, made on the spot: labels and values that are known exactly.
+"""Numbers spoken in eight languages by many voices, with labels and values that are known exactly.
 
-Each clip is a number of four digits, spoken by eSpeak NG at a rate drawn for it. The label is the language, the value
-the rate (in tens of words a minute); a speaker is a language with a variant of its voice, and three variants of all
-languages are kept for testing.
+Each clip is a number of four digits, spoken by eSpeak NG at a random rate. The label is the language, the value the
+rate (in tens of words a minute). A speaker is a language with a variant of its voice; three variants of all languages
+are kept for testing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from voxrank.testing.speech import SAMPLE_RATE_HZ, Synthesiser
 LANGUAGES = ("en-us", "de", "fr", "es", "it", "ru", "pl", "tr")
 VARIANTS = ("m1", "m2", "m3", "m4", "f1", "f2", "f3", "m5", "m7", "f4")
 TEST_VARIANTS = 3
-"""The last of them are heard in testing only."""
+"""Number of the last variants, which are for testing only."""
 TAKES = 12
 RATES_WPM = (120, 280)
 SNR_DB = (5.0, 30.0)
 
 
 def make_numbers(folder: Path) -> Path:
-    """The manifest: path, label, value, speaker, split; made once."""
+    """Return the manifest (path, label, value, speaker, split); create it once."""
     manifest = folder / "manifest.csv"
     if manifest.exists():
         return manifest
@@ -47,7 +47,7 @@ def make_numbers(folder: Path) -> Path:
 
 
 def speak(synthesiser: Synthesiser, path: Path, voice: str, rate_wpm: int, rng: np.random.Generator) -> None:
-    """One number in noise."""
+    """Write one number in noise."""
     text, pitch = str(rng.integers(1000, 10_000)), int(rng.integers(25, 76))
     spoken = synthesiser.speak(text, voice, rate_wpm=rate_wpm, pitch=pitch)
     clean = soxr.resample(spoken, synthesiser.sample_rate, SAMPLE_RATE_HZ)
@@ -55,7 +55,7 @@ def speak(synthesiser: Synthesiser, path: Path, voice: str, rate_wpm: int, rng: 
 
 
 def write_in_noise(path: Path, clean: np.ndarray, snr_db: tuple[float, float], rng: np.random.Generator) -> None:
-    """With white noise, at half of full scale."""
+    """Write the audio with white noise, at half of full scale."""
     noise = rng.normal(size=len(clean)) * np.sqrt(np.mean(clean**2)) * 10 ** (-rng.uniform(*snr_db) / 20)
     mixed = clean + noise
     soundfile.write(path, (0.5 * mixed / np.abs(mixed).max()).astype(np.float32), SAMPLE_RATE_HZ, subtype="PCM_16")

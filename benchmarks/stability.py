@@ -1,8 +1,8 @@
-"""Whether a ranking by aligned transcripts is the ranking by exact times.
+"""Measure whether a ranking by aligned transcripts agrees with the ranking by exact times.
 
-Every layer of every offline model is scored on phones, frame by frame (LogME, silence left out), with the labels of the
-exact times of eSpeak speech, of the flat start on layer 2 of Whisper base, of the exact times moved by a frame at
-random, and of phones of equal length. All utterances of a language are aligned, and every other one is scored.
+Every layer of every offline model is scored on phones, frame by frame (LogME, without silence). The labels are the
+exact times of eSpeak speech, the flat start on layer 2 of Whisper base, the exact times moved by a frame at random, and
+phones of equal length. All utterances of a language are aligned, and every second one is scored. The result is
 Spearman's rank correlation with the exact times, by language, over all (model, layer) pairs.
 
 Run: python benchmarks/stability.py
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
-    """The labels of one language in four versions."""
+    """Return the labels of one language in four versions."""
     numbers = phone_numbers(clips)
     encoder = load_encoder(MODEL, EncoderOptions(whisper_window="fit"))
     frames = [layers_of(encoder, clip, {REFERENCE_LAYER})[REFERENCE_LAYER].numpy() for clip in clips]
@@ -87,7 +87,7 @@ def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
 
 
 def scored(encoder: Any, clips: Clips, timelines: dict[str, list[Timeline]]) -> dict[str, dict[str, float]]:
-    """(model, layer) → LogME by each version of the labels."""
+    """Return LogME of each (model, layer) for each version of the labels."""
     rates, offsets = {layer.index: layer.frame_rate for layer in encoder.layers}, encoder.offsets()
     gathered: dict[int, list[torch.Tensor]] = {layer: [] for layer in rates}
     for clip in clips:
@@ -110,7 +110,7 @@ def scored(encoder: Any, clips: Clips, timelines: dict[str, list[Timeline]]) -> 
 
 
 def logme(features: NDArray[np.float32], labels: Sequence[NDArray[np.int64]]) -> float:
-    """Over the frames that have a label."""
+    """Return LogME over the frames that have a label."""
     symbols = np.concatenate(labels)
     heard = symbols > SILENCE
     return float(LogME().fit(features[heard], symbols[heard]).score_)

@@ -1,8 +1,8 @@
-"""Early stopping on real speech: how much is not encoded, and how often the model that all data put first is kept.
+"""Measure early stopping on real speech: how much it saves, and how often it keeps the best model of all data.
 
-Every model sees all data once, with the cache, and its forward passes are timed. Then races are run on what is kept,
-with other draws of the rounds and at several levels of confidence. What a race saves is counted in seconds of those
-forward passes, so that a large model counts for more than a small one.
+Every model sees all data once, with the cache, and its forward passes are timed. Then rankings with early stopping run
+from the cache, with other random orders of the rounds and at several levels of confidence. Savings are counted in
+seconds of those forward passes, so that a large model counts more than a small one.
 
 Run: python benchmarks/stopping.py [--draws 20]
 """
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def ranked(name: str, target: str, models: list[str], **options: Any) -> voxrank.Ranking:
-    """A ranking by LogME, of what the cache has."""
+    """Rank by LogME, from the cache."""
     return voxrank.rank(
         DATA / name / "manifest.csv",
         models,
@@ -75,7 +75,7 @@ def ranked(name: str, target: str, models: list[str], **options: Any) -> voxrank
 
 
 def races(name: str, target: str, level: float, draws: int, seconds: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """Runs that stop early, each with another draw."""
+    """Run rankings that stop early, each with another random order."""
     whole = sum(seconds.values())
     for draw in range(draws):
         found = ranked(name, target, list(MODELS), stopping=StoppingOptions(level), seed=draw)
@@ -89,7 +89,7 @@ def races(name: str, target: str, level: float, draws: int, seconds: dict[str, f
 
 
 def summed(runs: list[dict[str, Any]], full: voxrank.Ranking) -> dict[str, Any]:
-    """How often the winner of all data was kept, and what was saved, in the mean and at worst."""
+    """Return how often the best model of all data was kept, and the savings: the mean and the minimum."""
     winner = full.best.model
     saved = np.array([one["saved"] for one in runs])
     return {

@@ -1,8 +1,8 @@
-"""Whisper's window: does cutting it to the utterance change scores, and how much quicker is it?
+"""Measure the effect of cutting Whisper's window to the utterance, on scores and on speed.
 
-Every layer of Whisper tiny.en and base on a part of arabic-commands, once in windows of 30 s and once cut to the
-utterance: Spearman between the scores of the layers, the largest difference, and the ratio of encoding times (one run
-after the other in the same process).
+Every layer of Whisper tiny.en and base is scored on a part of arabic-commands, once in windows of 30 s and once cut to
+the utterance. The results are Spearman between the scores of the layers, the largest difference, and the ratio of
+encoding times (one run after the other in the same process).
 
 Run: python benchmarks/windows.py
 """
@@ -19,7 +19,7 @@ from voxrank.config import EncoderOptions
 
 MODELS = ("pack:whisper-tiny.en", "pack:whisper-base")
 EVERY = 20
-"""One utterance in so many."""
+"""Step in the utterances: only every such utterance is used."""
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "voxrank"
 html_show_copyright = False
-html_copy_source = False  # of some pages the source is not what is shown
+html_copy_source = False  # some pages are generated, so that their source differs
 highlight_language = "sh"
 exclude_patterns = ["_build", "generated/*.md"]
 nitpicky = False
@@ -28,10 +28,10 @@ myst_heading_anchors = 3
 
 
 def setup(app: Any) -> None:
-    """Have reference pages filled from the code whenever they are built."""
+    """Fill reference pages from the code whenever they are built."""
     app.connect("source-read", fill)
 
 
 def fill(_app: Any, _page: str, source: list[str]) -> None:
-    """Put what is made from the code in its place."""
+    """Replace the comments by what is generated from the code."""
     source[0] = reference.filled(source[0])

@@ -24,7 +24,7 @@ RULES = {
 
 
 def summary(result: dict[str, Any], table: Table) -> str:
-    """Single layers, advice and rules on both halves."""
+    """Return the table of single layers, advice and rules on both halves."""
     rows = []
     for half in ("reporting", "development"):
         found, chosen = result["halves"][half], _chosen(result, half)
@@ -48,7 +48,7 @@ def summary(result: dict[str, Any], table: Table) -> str:
 
 
 def predictors(result: dict[str, Any], table: Table) -> str:
-    """What foretells the gain, of all kinds of sets."""
+    """Return the table of how well each predictor foretells the gain, over all kinds of sets."""
     names = [one["predictor"] for one in _of_menu(result, "reporting", "whole")]
     rows = []
     for name in names:
@@ -71,7 +71,7 @@ def predictors(result: dict[str, Any], table: Table) -> str:
 
 
 def tasks(result: dict[str, Any], table: Table) -> str:
-    """Means over models of each task."""
+    """Return the table of means over models of each task."""
     keys = ("single", "known_best", "whole", "ends", "sums", "all", "sum, trained")
     rows = [
         [half, one["task"], one["train"], one["classes"], *(_percent(one[key]) for key in keys)]
@@ -84,7 +84,7 @@ def tasks(result: dict[str, Any], table: Table) -> str:
 
 
 def margins(result: dict[str, Any], table: Table) -> str:
-    """Advice of all kinds of sets, by the least gain in evidence that it takes."""
+    """Return the table of advice from all kinds of sets, by the minimum gain in evidence."""
     rows = []
     for place, one in enumerate(result["halves"]["reporting"]["margins"]):
         row = [f"{one['margin']:g}"]
@@ -104,7 +104,7 @@ def margins(result: dict[str, Any], table: Table) -> str:
 
 
 def lost(result: dict[str, Any], table: Table) -> str:
-    """Where following the advice was worse than the single layer."""
+    """Return the table of cells in which the advice was worse than the single layer."""
     rows = [
         [
             half,
@@ -124,7 +124,7 @@ def lost(result: dict[str, Any], table: Table) -> str:
 
 
 def criterion(result: dict[str, Any], table: Table) -> str:
-    """Whether it holds."""
+    """Return the table of whether the criterion holds."""
     said = {True: "yes", False: "**no**", None: "too few sets"}
     keys = ("no worse", "gain", "spearman", "rule")
     rows = [[name, *(said[result["held"][menu][key]] for key in keys)] for menu, name in MENUS.items()]

@@ -1,7 +1,7 @@
-"""Reference pages that are made from the code when the documentation is built: commands, and what JSON files hold.
+"""Reference pages that are generated when the documentation is built: commands, and the content of JSON files.
 
-A comment in a page says what is to stand in its place: `<!-- commands -->`, or `<!-- schema: module:Class -->`, the
-tables of a dataclass and of all those inside it (`without field, field`: what JSON does not hold).
+A comment in a page says what replaces it. `<!-- commands -->` is the command reference. `<!-- schema: module:Class -->`
+is the tables of a dataclass and of all dataclasses inside it (`without field, field`: fields that JSON lacks).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JSON_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or 
 
 
 def filled(text: str) -> str:
-    """A page with everything in its place."""
+    """Return a page with everything in its place."""
     return PLACE.sub(_made, text)
 
 
@@ -35,7 +35,7 @@ def _made(place: re.Match[str]) -> str:
 
 
 def commands(group: Any, name: str = "voxrank") -> str:
-    """Every command of a group: what it does, its arguments and options with their defaults, and its examples."""
+    """Return every command of a group: its purpose, arguments, options with their defaults, and examples."""
     parts = [_options_table(group.params)] if group.params else []
     for own, command in group.commands.items():
         if command.hidden:
@@ -49,7 +49,7 @@ def commands(group: Any, name: str = "voxrank") -> str:
 
 
 def one_command(command: Any, name: str) -> str:
-    """A section for one command."""
+    """Return the section of one command."""
     arguments = [p for p in command.params if not p.opts[0].startswith("-")]
     options = [p for p in command.params if p.opts[0].startswith("-") and not p.hidden]
     usage = " ".join([name, *(_metavar(a) for a in arguments), "[OPTIONS]"])
@@ -91,7 +91,7 @@ def _default(option: Any) -> str:
 
 
 def _examples(epilog: str) -> str:
-    """The command lines of an epilog as a block, what else it says as text."""
+    """Return the command lines of an epilog as a block, and the rest as text."""
     joined = re.sub(r"\\\n\s*", "", epilog)
     lines = [line.strip() for line in joined.split("\n") if line.strip()]
     shown = [line for line in lines if line.startswith("voxrank ")]
@@ -100,11 +100,11 @@ def _examples(epilog: str) -> str:
 
 
 def schema(kind: type, without: Sequence[str] = ()) -> str:
-    """A table of the fields of a dataclass, and one for each dataclass inside it.
+    """Return a table of the fields of a dataclass, and one for each dataclass inside it.
 
     Args:
         kind: the dataclass.
-        without: fields of its own that are left out.
+        without: its fields that are left out.
 
     Raises:
         ValueError: a field has no line in the docstring's "Attributes".
@@ -130,7 +130,7 @@ def _fields(kind: type, without: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _inside(kind: type, without: Sequence[str], found: list[type]) -> list[type]:
-    """A dataclass and those that its fields hold, each once, in order."""
+    """Yield a dataclass and those of its fields, each once, in order."""
     if kind in found:
         return found
     found.append(kind)
@@ -148,7 +148,7 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def _kind(hint: Any) -> str:
-    """A type as JSON knows it."""
+    """Return a type in the terms of JSON."""
     origin, inner = get_origin(hint), [part for part in get_args(hint) if part is not Ellipsis]
     if origin in (Union, types.UnionType):
         return ", or ".join(_kind(part) for part in inner)
@@ -194,7 +194,7 @@ def _prose(text: str | None) -> str:
 
 
 def _helped(text: str) -> str:
-    """A cell in which options are set as code, so that no hyphen of theirs is made a dash."""
+    """Return a table cell with options as code, so that no hyphen becomes a dash."""
     return re.sub(r"(?<![`\w-])(--[a-z][\w-]*)", r"`\1`", _cell(text))
 
 

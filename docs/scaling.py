@@ -1,4 +1,4 @@
-"""Tables of docs/scaling.md: what was measured of workers, and what follows for many of them."""
+"""Tables of docs/scaling.md: measurements of workers, and projections to many of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 PCM_BYTES_PER_S = 32_000
-"""16 kHz, 16 bits, one channel."""
+"""Bytes per second of audio at 16 kHz, 16 bits, one channel."""
 LARGE = "24 blocks of 1,024"
 
 SPEED_HEADER = ["round", "one worker, s", "two workers, s", "gain", "gain of two plain processes"]
@@ -16,7 +16,7 @@ PLAN_HEADER = ["what", "arithmetic", "comes to"]
 
 
 def speed_rows(speed: dict[str, Any]) -> list[list[str]]:
-    """Each round, and the medians."""
+    """Return a row for each round, and the medians."""
     rows = [
         [
             str(number),
@@ -31,7 +31,7 @@ def speed_rows(speed: dict[str, Any]) -> list[list[str]]:
 
 
 def cost_rows(cost: dict[str, Any]) -> list[list[str]]:
-    """Each model, the cheapest first."""
+    """Return a row for each model, the cheapest first."""
     return [
         [
             row["model"],
@@ -46,7 +46,7 @@ def cost_rows(cost: dict[str, Any]) -> list[list[str]]:
 
 
 def bytes_rows(sizes: dict[str, Any]) -> list[list[str]]:
-    """What crosses the network."""
+    """Return rows of the bytes that cross the network."""
     shard = f"a shard: {sizes['utterances_per_shard']:.0f} utterances, {sizes['shard_s']:.0f} s of audio"
     targets = f"targets, layers and options, for {sizes['assignment_utterances']:,} utterances"
     return [
@@ -61,7 +61,7 @@ def bytes_rows(sizes: dict[str, Any]) -> list[list[str]]:
 
 
 def plan_rows(result: dict[str, Any]) -> list[list[str]]:
-    """The plan, with its arithmetic."""
+    """Return rows of the plan, with its arithmetic."""
     plan, published = result["plan"], result["published"]["rtf"]
     hours, models, gpus = plan["hours"], plan["models"], plan["gpus"]
     rows = []
@@ -76,7 +76,7 @@ def plan_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def _beside(result: dict[str, Any], model_s: float, rtf: float) -> list[list[str]]:
-    """What comes beside the forward passes of the first model, which take so many seconds on all GPUs."""
+    """Return the costs beside the forward passes of the first model, which take this many seconds on all GPUs."""
     plan, sizes = result["plan"], result["bytes"]
     gpus, audio_s = plan["gpus"], plan["hours"] * 3600
     sketch = next(one for one in sizes["sketches"] if one["shape"] == LARGE)

@@ -1,4 +1,4 @@
-"""The study's tables and pictures, from the JSON of its cells."""
+"""Tables and pictures of the study, from the JSON of its cells."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scipy.stats import rankdata
 Cell = dict[str, Any]
 
 ROOM = 0.03
-"""A cell whose best error is below this is shown apart."""
+"""Error of the best candidate below which a cell is shown apart."""
 LEAST = 6
-"""Candidates from which on a p-value can fall below 0.05 and means something."""
+"""Minimum number of candidates with which a p-value can fall below 0.05."""
 RIVAL = "probe on 10 %"
 
 
@@ -26,50 +26,50 @@ KINDS: dict[str, Callable[[Cell], bool]] = {
     "blocks of the Conformer, cut behind": lambda cell: cell["cell"].startswith("conformer-cut"),
     "layers of the small HuBERT": lambda cell: cell["cell"].startswith("hubert"),
 }
-"""What the cells ask, in kinds."""
+"""Kinds of cells, with a test for each."""
 
 
 def cells(folder: Path) -> list[Cell]:
-    """All that there are, in order of name."""
+    """Return all cells, in order of name."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return [cell for cell in found if "judged" in cell]
 
 
 def judged(cell: Cell, name: str) -> dict[str, Any] | None:
-    """One predictor's entry."""
+    """Return the entry of one predictor."""
     return next((one for one in cell["judged"] if one["name"] == name), None)
 
 
 def rho(entry: dict[str, Any] | None) -> float | None:
-    """Its Spearman."""
+    """Return the Spearman correlation of an entry."""
     return None if entry is None else entry["agreement"]["spearman"]["value"]
 
 
 def lost(entry: dict[str, Any]) -> float:
-    """The regret of its first choice, as a share of what the best candidate gets right."""
+    """Return the regret of a predictor's first choice, as a share of the best candidate's accuracy."""
     return entry["agreement"]["regret"]["relative"] or 0.0
 
 
 def best_error(cell: Cell) -> float:
-    """Of the candidate that fine-tuning found best."""
+    """Return the error of the candidate that is best by fine-tuning."""
     means = [fmean(known) for one in cell["truth"] if (known := [v for v in one["values"] if v is not None])]
     return 1 - max(means) if cell["higher_is_better"] else min(means)
 
 
 def has_room(cell: Cell) -> bool:
-    """Whether the truth tells candidates apart: it is far enough from perfect, and not the same for all."""
+    """Return whether the truth distinguishes candidates: the best is far enough from perfect, and not all are equal."""
     return best_error(cell) >= ROOM and rho(cell["judged"][0]) is not None
 
 
 def best_rule(cell: Cell) -> tuple[str, float]:
-    """The rule that agrees best with the truth: with hindsight, so that it is an upper bound."""
+    """Return the rule that agrees best with the truth. It is chosen with hindsight, and so is an upper bound."""
     known = [(rho(one), one["name"]) for one in cell["judged"] if one["kind"] == "rule" and rho(one) is not None]
     value, name = max(known, default=(float("nan"), "none"))
     return name, value
 
 
 def cell_row(cell: Cell) -> list[str]:
-    """A line of the table of cells."""
+    """Return a row of the table of cells."""
     first = cell["judged"][0]
     found, spearman = first["agreement"], first["agreement"]["spearman"]
     reliability, regret = found["reliability"], found["regret"]
@@ -116,7 +116,7 @@ WORST_RHO, WORST_REGRET = 0.7, 0.05
 
 
 def worst_rows(found: Sequence[Cell]) -> list[list[str]]:
-    """Cells in which the default ranking agreed least, or its first choice lost most."""
+    """Return rows of the cells in which the default ranking agreed least, or its first choice lost most."""
     rows = []
     for cell in found:
         entry = cell["judged"][0]
@@ -131,14 +131,14 @@ def worst_rows(found: Sequence[Cell]) -> list[list[str]]:
 
 
 def halves(found: Sequence[Cell]) -> Iterator[tuple[str, list[Cell]]]:
-    """The cells by half, those without room last."""
+    """Return the cells by half, those without room last."""
     for half in ("reporting", "development"):
         yield half, [cell for cell in found if cell["half"] == half and has_room(cell)]
     yield "without room", [cell for cell in found if not has_room(cell)]
 
 
 def summary(found: Sequence[Cell]) -> list[str]:
-    """Mean Spearman, share of p < 0.05, lowest, mean regret, against rules and the rival."""
+    """Return mean Spearman, share of p < 0.05, lowest, mean regret, against rules and the rival."""
     values = [rho(cell["judged"][0]) or 0.0 for cell in found]
     large = [cell for cell in found if cell["judged"][0]["agreement"]["n"] >= LEAST]
     found_sure = [cell["judged"][0]["agreement"]["spearman"] for cell in large]
@@ -172,11 +172,11 @@ TARGETS: dict[str, Callable[[Sequence[Cell]], str]] = {
     ),
     "the same, by scoring alone": lambda found: f"{largest_ratio(found, 'score')} at most",
 }
-"""What was aimed at, and what cells reach."""
+"""Aims of the study, each with a function that shows what cells reach."""
 
 
 def largest_ratio(found: Sequence[Cell], what: str) -> str:
-    """The largest ratio of fine-tuning with one seed to the scores' cost."""
+    """Return the largest ratio of the cost of fine-tuning with one seed to that of the scores."""
     ratios = []
     for cell in found:
         cost = cell["cost"]
@@ -187,7 +187,7 @@ def largest_ratio(found: Sequence[Cell], what: str) -> str:
 
 
 def predictor_rows(found: Sequence[Cell]) -> list[list[str]]:
-    """Every predictor on average over the cells where it says something; the default first, then the best."""
+    """Return rows of every predictor, on average over the cells with a value; the default first, then the best."""
     names = list(dict.fromkeys(["default", *(one["name"] for cell in found for one in cell["judged"])]))
     rows = []
     for name in names:
@@ -216,7 +216,7 @@ PREDICTOR_HEADER = (
 
 
 def layer_table(found: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
-    """In the paper's form: a line for each layer, with the metric and the ranks by fine-tuning and by each score."""
+    """Return a table as in the paper: a row for each layer, with the metric and the ranks by tuning and by scores."""
     names = ["logme", *(["swd"] if judged(found[0], "swd") else [])]
     header = ["layer"]
     columns: list[list[str]] = [[str(one["layer"]) for one in found[0]["truth"]]]
@@ -235,7 +235,7 @@ def layer_table(found: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
 
 
 def model_table(cell: Cell) -> tuple[list[str], list[list[str]]]:
-    """In the paper's form: a line for each model."""
+    """Return a table in the paper's form: a row for each model."""
     names = [cell["judged"][0]["name"], *(n for n in ("logme", "knn", "ridge") if judged(cell, n))]
     means = [fmean([v for v in one["values"] if v is not None]) for one in cell["truth"]]
     order = np.argsort(means)[:: -1 if cell["higher_is_better"] else 1]
@@ -248,7 +248,7 @@ def model_table(cell: Cell) -> tuple[list[str], list[list[str]]]:
 
 
 def cost_row(cell: Cell) -> list[str]:
-    """What fine-tuning and the scores took."""
+    """Return a row of the time of fine-tuning and of the scores."""
     cost, seeds = cell["cost"], len(cell["truth"][0]["values"])
     trials = sum(len(one["values"]) for one in cell["truth"])
     whole = cost["encode_s"] + cost["score_s"] + cost["align_s"]
@@ -272,7 +272,7 @@ COST_HEADER = (
 
 
 def failures(found: Sequence[Cell]) -> list[list[str]]:
-    """Trials that gave nothing."""
+    """Return rows of the trials without a result."""
     return [
         [cell["cell"], f"`{one['model']}`", str(one["layer"]), one["failures"][0]]
         for cell in found
@@ -282,24 +282,24 @@ def failures(found: Sequence[Cell]) -> list[list[str]]:
 
 
 def places(values: Sequence[float | None], *, higher: bool) -> list[str]:
-    """Ranks, 1 for the best; ties share the mean of theirs."""
+    """Return ranks, 1 for the best; ties share the mean of theirs."""
     known = np.array([np.nan if value is None else value for value in values], dtype=float)
     ranks = rankdata(-known if higher else known, nan_policy="omit")
     return ["-" if np.isnan(rank) else f"{rank:g}" for rank in ranks]
 
 
 def shown(value: float | None) -> str:
-    """A correlation."""
+    """Return a correlation as text."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def p_value(p: float | None) -> str:
-    """As readers compare it."""
+    """Return a p-value as text."""
     return "-" if p is None else f"{p:.2f}" if p >= 0.01 else f"{p:.0e}"
 
 
 def picture(found: Sequence[Cell], columns: int = 4) -> Any:
-    """A panel for each cell: the default score against the metric, a colour for each model."""
+    """Return a picture with a panel for each cell: the default score against the metric, a colour for each model."""
     from matplotlib.figure import Figure
 
     rows = -(-len(found) // columns)
@@ -343,7 +343,7 @@ PUBLISHED_HEADER = (
 
 
 def published_rows(content: dict[str, Any]) -> list[list[str]]:
-    """Lines of the published tables; the last of each is what chance reaches."""
+    """Return rows of the published tables; the last row of each is chance."""
     found = []
     for table in content["tables"]:
         by_chance = table["chance"]
@@ -358,7 +358,7 @@ def published_rows(content: dict[str, Any]) -> list[list[str]]:
 
 
 def published_cells(row: dict[str, Any]) -> list[str]:
-    """One score or rule."""
+    """Return the table cells of one score or rule."""
     rho = row["spearman"]
     return [
         row["name"],

@@ -1,4 +1,4 @@
-"""Tables of the documentation from the JSON of the benchmarks: `python docs/tables.py`."""
+"""Generate the tables of the documentation from the JSON of the benchmarks: `python docs/tables.py`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ GENERATED = ROOT / "docs" / "generated"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
 def made(result: dict[str, Any]) -> str:
-    """What made a result, in one line."""
+    """Return the provenance of a result, in one line."""
     m = result["made"]
     return (
         f"\nMade on {m['date']} at {m['commit']}: {m['processor']}, {m['cores']} cores, Python {m['python']}, "
@@ -38,7 +38,7 @@ def made(result: dict[str, Any]) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value as readers compare it."""
+    """Return a p-value as text."""
     return f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.0e}"
 
 
@@ -47,7 +47,7 @@ RULES = ("depth", "dim", "parameters")
 
 
 def agreement(result: dict[str, Any]) -> str:
-    """Every score of utterance means, and the rules, beside the truth; the best on average first."""
+    """Return every score of utterance means and the rules against the truth; the best on average first."""
     names = [name for name in _names(result) if name.endswith("_utterance") or name in RULES]
     somewhere = {name for line in result["summary"] for name in line["spearman"] if name.endswith("_utterance")}
     names += sorted(somewhere.difference(names))
@@ -57,7 +57,7 @@ def agreement(result: dict[str, Any]) -> str:
 
 
 def dependence(result: dict[str, Any]) -> str:
-    """The same scores by what a sample is."""
+    """Return the same scores by the kind of sample."""
     rows = [
         [score, view, *_spearman(result, f"{score}_{view}")] for score in ("logme", "hscore", "ridge") for view in VIEWS
     ]
@@ -69,7 +69,7 @@ def dependence(result: dict[str, Any]) -> str:
 
 
 def combined(result: dict[str, Any]) -> str:
-    """Mean ranks of scores of utterance means: the best, and what is found when a task is left out of the choice."""
+    """Return mean ranks of scores of utterance means: the best, and the choice when a task is left out of it."""
     names = _names(result)
     best = [name for name in names if "+" in name][:8]
     parts = sorted({f"{part}_utterance" for name in best for part in name.split("+")}, key=names.index)
@@ -92,7 +92,7 @@ def combined(result: dict[str, Any]) -> str:
 
 
 def _names(result: dict[str, Any]) -> list[str]:
-    """What was compared on every task, best on average first."""
+    """Return the names that occur on every task, best on average first."""
     everywhere = set.intersection(*(set(line["spearman"]) for line in result["summary"]))
     return sorted(everywhere, key=lambda name: (-_mean(result, name), name))
 
@@ -102,7 +102,7 @@ def _mean(result: dict[str, Any], name: str) -> float:
 
 
 def _spearman(result: dict[str, Any], name: str, *, p: bool = False) -> list[str]:
-    """The mean, where every task has one, then each task."""
+    """Return the mean, if every task has a value, then each task."""
     lines = result["summary"]
     mean = f"{_mean(result, name):.3f}" if all(name in line["spearman"] for line in lines) else "-"
     return [mean, *(_cell(line, name, p=p) for line in lines)]
@@ -123,7 +123,7 @@ def _tasks(result: dict[str, Any]) -> list[str]:
 
 
 def overhead(result: dict[str, Any]) -> str:
-    """Time and memory beyond the bare passes."""
+    """Return time and memory beyond the bare passes."""
     time = [
         [
             r["model"],
@@ -140,13 +140,13 @@ def overhead(result: dict[str, Any]) -> str:
 
 
 def peaks(memory: dict[str, Any]) -> str:
-    """Peak memory of bare passes and of whole runs."""
+    """Return peak memory of bare passes and of whole runs."""
     rows = [[r["model"], r["window"], r["run"], r["utterances"], r["peak_rss_mb"]] for r in memory["rows"]]
     return "\n" + table(["model", "window", "run", "utterances", "peak memory, MB"], rows) + made(memory)
 
 
 def windows(result: dict[str, Any]) -> str:
-    """Scores and times in the two windows."""
+    """Return scores and times with the two windows."""
     rows = [
         [
             r["model"],
@@ -172,12 +172,12 @@ def windows(result: dict[str, Any]) -> str:
 
 
 def rankings(result: dict[str, Any]) -> str:
-    """What the main job printed, and what it took, for each command."""
+    """Return the output of the main job and its cost, for each command."""
     return "\n".join(one_ranking(r) + made(r) for r in result["rankings"].values())
 
 
 def one_ranking(ranking: dict[str, Any]) -> str:
-    """The command, its table of models and its cost."""
+    """Return the command, its table of models and its cost."""
     data, cost = ranking["data"], ranking["cost"]
     names = ranking["options"]["scores"]
     header = ["", "model", "best layer", names[0], "95 % interval", "best in", *names[1:]]
@@ -192,7 +192,7 @@ def one_ranking(ranking: dict[str, Any]) -> str:
 
 
 def against(found: dict[str, Any]) -> str:
-    """The ranking by other labels, in one line."""
+    """Return the comparison with the ranking by other labels, in one line."""
     return (
         f"\nBy `{found['labels']}` labels: Spearman {found['spearman']:.3f} ({p_value(found['p'])}), best is "
         f"`{found['model']}`, layer {found['layer']}.\n"
@@ -200,7 +200,7 @@ def against(found: dict[str, Any]) -> str:
 
 
 def model_row(model: dict[str, Any], names: Sequence[str]) -> list[Any]:
-    """A model at its best layer."""
+    """Return a row of a model at its best layer."""
     first, *others = (model["scores"][name] for name in names)
     interval = f"{first['low']:.3f} to {first['high']:.3f}"
     best_in = f"{100 * model['probability_best']:.0f} %"
@@ -209,7 +209,7 @@ def model_row(model: dict[str, Any], names: Sequence[str]) -> list[Any]:
 
 
 def scores(result: dict[str, Any]) -> str:
-    """Time of the scores in matrix products, and against published algorithms."""
+    """Return the time of the scores in matrix products, and against published algorithms."""
     rows = [
         [
             f"{name}, n = {r['n']:,}, D = {r['dim']}, "
@@ -228,7 +228,7 @@ def scores(result: dict[str, Any]) -> str:
 
 
 def hour(result: dict[str, Any]) -> str:
-    """All scores of an hour of frames beside the forward passes."""
+    """Return the cost of all scores of an hour of frames against the forward passes."""
     h = result["hour"]
     what = f"{h['hours']} h of speech at 50 Hz, {h['layers']} layers, D = {h['dim']}, K = {h['classes']}"
     row = [
@@ -246,7 +246,7 @@ ALIGNERS = ("equal lengths", "flat start", "CTC head", "exact times")
 
 
 def device(result: dict[str, Any]) -> str:
-    """What a GPU reaches, and which parts of the script gave no figures."""
+    """Return the results of a GPU, and which parts of the script gave none."""
     rows = [
         [
             row["model"],
@@ -267,7 +267,7 @@ def device(result: dict[str, Any]) -> str:
 
 
 def alignment(result: dict[str, Any]) -> str:
-    """How near alignments come to exact phone times, by language and over all."""
+    """Return the error of alignments against exact phone times, by language and over all."""
     rows = []
     for layer in dict.fromkeys(r["layer"] for r in result["languages"]):
         own = [r for r in result["languages"] if r["layer"] == layer]
@@ -283,7 +283,7 @@ def _near(found: dict[str, float]) -> str:
 
 
 def alignment_speed(result: dict[str, Any]) -> str:
-    """Forced alignment on one core."""
+    """Return the speed of forced alignment on one core."""
     speed, hour = result["speed"], result["speed"]["hour"]
     what = f"{speed['frames']:,} frames, {speed['labels']:,} labels, {speed['symbols']} symbols"
     rows = [[what, name, f"{times:,}", ""] for name, times in speed["times_real_time"].items()]
@@ -293,7 +293,7 @@ def alignment_speed(result: dict[str, Any]) -> str:
 
 
 def stability(result: dict[str, Any]) -> str:
-    """Rankings by other labels against those by exact times."""
+    """Return rankings by other labels against those by exact times."""
     names = ("flat start", "jitter", "equal lengths")
     rows = [
         [r["language"], r["pairs"], *(f"{r[name]['spearman']:.3f} ({r[name]['p']:.0e})" for name in names)]
@@ -323,7 +323,7 @@ POLICIES = {
 
 
 def policies(result: dict[str, Any]) -> str:
-    """Spearman with a trained recogniser, by what becomes of frames and silence."""
+    """Return Spearman with a trained recogniser, by the treatment of frames and silence."""
     by_pauses = [{row["policy"]: row for row in part["table"]} for part in result["tables"]]
     languages = list(dict.fromkeys(line["language"] for line in result["languages"]))
     rows = [
@@ -354,7 +354,7 @@ README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-windo
 
 
 def study_summary(found: list[dict[str, Any]]) -> str:
-    """The default ranking against its targets, by half."""
+    """Return the default ranking against its targets, by half."""
     rows = [[half, *study.summary(own)] for half, own in study.halves(found) if own and half != "without room"]
     both = [cell for cell in found if study.has_room(cell)]
     for title, chosen in study.KINDS.items():
@@ -364,7 +364,7 @@ def study_summary(found: list[dict[str, Any]]) -> str:
 
 
 def study_targets(found: list[dict[str, Any]]) -> str:
-    """What was aimed at, and what the cells with room reach."""
+    """Return the aims, and what the cells with room reach."""
     own = [cell for cell in found if study.has_room(cell)]
     several = [cell for cell in own if study.KINDS["models, and layers of several"](cell)]
     rows = [
@@ -375,7 +375,7 @@ def study_targets(found: list[dict[str, Any]]) -> str:
 
 
 def study_cells(half: str) -> Any:
-    """What makes the table of one half."""
+    """Return a function that makes the table of one half."""
 
     def make(found: list[dict[str, Any]]) -> str:
         own = dict(study.halves(found))[half]
@@ -385,17 +385,17 @@ def study_cells(half: str) -> Any:
 
 
 def study_predictors(found: list[dict[str, Any]]) -> str:
-    """Every score, rule and the rival over the cells with room."""
+    """Return every score, rule and the rival over the cells with room."""
     return table(study.PREDICTOR_HEADER, study.predictor_rows([cell for cell in found if study.has_room(cell)]))
 
 
 def study_worst(found: list[dict[str, Any]]) -> str:
-    """Where the default ranking was worth least."""
+    """Return the cells in which the default ranking was worst."""
     return table(study.WORST_HEADER, study.worst_rows([cell for cell in found if study.has_room(cell)]))
 
 
 def study_layers(name: str) -> Any:
-    """What makes the table of the layers of one model, of the cells of this name and a language."""
+    """Return a function that makes the layer table of one model, from the cells of this name and a language."""
 
     def make(found: list[dict[str, Any]]) -> str:
         own = [cell for cell in found if cell["cell"].rpartition("-")[0] == name]
@@ -405,18 +405,18 @@ def study_layers(name: str) -> Any:
 
 
 def study_models(found: list[dict[str, Any]]) -> str:
-    """A table for each task of whole models."""
+    """Return a table for each task of whole models."""
     own = [cell for cell in found if cell["strategy"] == "full"]
     return "\n".join(f"**{cell['cell']}**\n\n{table(*study.model_table(cell))}" for cell in own) or "Not made yet.\n"
 
 
 def study_costs(found: list[dict[str, Any]]) -> str:
-    """Seconds."""
+    """Return the costs in seconds."""
     return table(study.COST_HEADER, [study.cost_row(cell) for cell in found])
 
 
 def study_default_costs(result: dict[str, Any]) -> str:
-    """Seconds of the default ranking by itself, and what part they are of the fine-tuning that they stand for."""
+    """Return the seconds of the default ranking alone, and their share of the fine-tuning that they replace."""
     tuned = {cell["cell"]: cell["cost"]["tune_s"] / len(cell["truth"][0]["values"]) for cell in read("study")}
     rows = [
         [
@@ -437,13 +437,13 @@ def study_default_costs(result: dict[str, Any]) -> str:
 
 
 def study_failures(found: list[dict[str, Any]]) -> str:
-    """What gave nothing."""
+    """Return the trials without a result."""
     rows = study.failures(found)
     return table(["cell", "model", "layer", "reason"], rows) if rows else "No trial failed.\n"
 
 
 def study_training(result: dict[str, Any]) -> str:
-    """Losses and error rates of the Conformer's pre-training, an epoch a line."""
+    """Return losses and error rates of the Conformer's pre-training, a row per epoch."""
     rows = []
     for epoch in result["epochs"]:
         spoken, recorded = epoch["spoken validation"], epoch["recorded validation"]
@@ -455,7 +455,7 @@ def study_training(result: dict[str, Any]) -> str:
 
 
 def cache(result: dict[str, Any]) -> str:
-    """Time with the cache over time without, and its size."""
+    """Return time with the cache over time without, and its size."""
     rows = [
         [
             f"`{row['model']}`",
@@ -475,7 +475,7 @@ def cache(result: dict[str, Any]) -> str:
 
 
 def stopping(result: dict[str, Any]) -> str:
-    """What races saved, and whether they kept the winner, by confidence."""
+    """Return what early stopping saved, and whether it kept the winner, by confidence."""
     rows = [
         [
             name,
@@ -494,12 +494,12 @@ def stopping(result: dict[str, Any]) -> str:
 
 
 def published(result: dict[str, Any]) -> str:
-    """The paper's tables, and the rule beside them."""
+    """Return the paper's tables, with the rule."""
     return table(study.PUBLISHED_HEADER, study.published_rows(result)) + made(result)
 
 
 def dates(found: list[dict[str, Any]]) -> str:
-    """When and on what the cells were made."""
+    """Return when and on which machine the cells were computed."""
     days = sorted({cell["made"]["date"] for cell in found})
     commits = sorted({cell["made"]["commit"].removesuffix("+changes") for cell in found})
     m = found[0]["made"]
@@ -510,7 +510,7 @@ def dates(found: list[dict[str, Any]]) -> str:
 
 
 def readme(text: str, result: dict[str, Any], found: list[dict[str, Any]]) -> str:
-    """The README with its rankings and the study's summary written anew, each between two comments that name it."""
+    """Return the README with new rankings and a new study summary, each between two comments that name it."""
     parts = {name: one_ranking(result["rankings"][name]) for name in README_RANKINGS}
     for name, part in (parts | {"study": study_summary(found)}).items():
         begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
@@ -520,17 +520,17 @@ def readme(text: str, result: dict[str, Any], found: list[dict[str, Any]]) -> st
 
 
 def scaling_part(part: str, header: Sequence[str], rows: Any) -> Any:
-    """What was measured of workers, of one part."""
+    """Return a function that makes the table of one part of the measurements of workers."""
     return lambda result: table(header, rows(result[part])) + made(result[part])
 
 
 def scaling_plan(result: dict[str, Any]) -> str:
-    """What many hours, models and GPUs come to."""
+    """Return the table of the costs of many hours, models and GPUs."""
     return table(scaling.PLAN_HEADER, scaling.plan_rows(result))
 
 
 def of_layer_sets(make: Callable[[dict[str, Any], layer_sets.Table], str]) -> Callable[[dict[str, Any]], str]:
-    """One of the tables of sets of layers."""
+    """Return a function that makes one of the tables of sets of layers."""
     return lambda result: make(result, table) + made(result)
 
 
@@ -580,7 +580,7 @@ TABLES = {
 
 
 def main() -> None:
-    """Write every table whose result is there."""
+    """Write every table that has a result."""
     GENERATED.mkdir(exist_ok=True)
     for name, (source, make) in TABLES.items():
         (GENERATED / f"{name}.md").write_text(make(read(source)), encoding="utf-8")
@@ -591,14 +591,14 @@ def main() -> None:
 
 
 def read(source: str) -> Any:
-    """A result; of the study its cells."""
+    """Return a result; for the study, its cells."""
     if source == "study":
         return study.cells(RESULTS / source)
     return json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
 
 
 def draw(found: list[dict[str, Any]], races: dict[str, Any]) -> None:
-    """The pictures of the study and of early stopping."""
+    """Draw the pictures of the study and of early stopping."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A picture of what `voxrank rank` prints in a terminal, from a recorded ranking."""
+"""Draws the terminal output of `voxrank rank` from a recorded ranking."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FRAME = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http
 </g>
 </svg>
 """
-"""Without a window's frame, and without the fonts that rich would have fetched from the network."""
+"""Format of the SVG, without a window's frame, and without the fonts that rich would fetch from the network."""
 
 
 def picture(recorded: dict[str, Any]) -> str:
-    """The terminal's table of a ranking as `ranking.json` holds it, as SVG."""
+    """Return the terminal's table of a ranking as SVG; `ranking.json` holds the ranking."""
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     show_ranking(console, ranking_of(recorded))
     background = "#{:02x}{:02x}{:02x}".format(*SVG_EXPORT_THEME.background_color)
@@ -45,7 +45,7 @@ def picture(recorded: dict[str, Any]) -> str:
 
 
 def ranking_of(recorded: dict[str, Any]) -> Ranking:
-    """A ranking from what was recorded of it."""
+    """Return a ranking from its record."""
 
     def scores(one: dict[str, Any]) -> dict[str, Any]:
         return one | {"scores": {name: ScoreValue(**value) for name, value in one["scores"].items()}}

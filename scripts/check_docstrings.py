@@ -1,4 +1,4 @@
-"""Refuse docstrings that continue a name instead of saying something: `check_docstrings.py FOLDER …`.
+"""Refuse docstrings that continue a name instead of starting a sentence: `check_docstrings.py FOLDER …`.
 
 The first line of a docstring, and of the string below a constant or field, is a sentence or a noun phrase that can be
 read alone. A line that begins with one of `REFUSED` cannot.

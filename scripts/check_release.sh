@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Build wheel and sdist, and try them: described as an index wants it, the files that git tracks, the same bytes when
-# built again, and in a fresh environment, without extras, what works and what says which extra it needs. Takes minutes.
+# Build wheel and sdist and check them. Their description is valid for an index, their files are those that git tracks,
+# and a second build gives the same bytes. A fresh environment without extras runs what it can, and names the missing
+# extra for the rest. This takes minutes.
 # `scripts/check_release.sh [BIN]`: BIN is the folder of a Python that has the extra `release`.
 set -euo pipefail
 cd "$(dirname "$0")/.."

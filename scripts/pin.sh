@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Write constraints.txt from a fresh environment with every extra, from releases that have been out for two weeks: a
-# release of yesterday may be withdrawn, and mirrors may not serve it yet. `scripts/pin.sh --keep` leaves what is pinned
-# already at its version, and adds what is new.
+# Write constraints.txt from a fresh environment with every extra. It uses releases that are at least two weeks old:
+# newer ones may be withdrawn, and mirrors may not serve them yet. `scripts/pin.sh --keep` keeps the version of each
+# pinned package, and adds new packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 age=P14D

@@ -1,4 +1,4 @@
-"""What a wheel and an sdist hold, against what git tracks: `python scripts/release_files.py DIST`."""
+"""Compare the contents of a wheel and an sdist with git: `python scripts/release_files.py DIST`."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pathlib import Path, PurePosixPath
 IN_SDIST = ("src", "tests", "docs", "examples", "benchmarks", "scripts")
 FILES = ("README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "Makefile", "constraints.txt")
 MADE = {"PKG-INFO", ".gitignore", "pyproject.toml"}
-"""That every sdist of hatchling has besides."""
+"""Files that hatchling adds to every sdist."""
 
 
 def tracked(root: Path) -> set[str]:
-    """Files that git knows."""
+    """Return the files that git tracks."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
     return {name for name in done.stdout.split("\0") if name and (root / name).is_file()}
 
 
 def of_wheel(path: Path) -> set[str]:
-    """Files of the package, and not those that describe it."""
+    """Return the files of the package, without its metadata."""
     with zipfile.ZipFile(path) as wheel:
         return {name for name in wheel.namelist() if ".dist-info/" not in name}
 
 
 def of_sdist(path: Path) -> set[str]:
-    """Files, without the folder that all are in."""
+    """Return the files, without their common folder."""
     with tarfile.open(path) as sdist:
         return {str(PurePosixPath(*PurePosixPath(m.name).parts[1:])) for m in sdist.getmembers() if m.isfile()}
 
 
 def differences(dist: Path, root: Path) -> list[str]:
-    """What is missing or too much, a line each."""
+    """Return a line for each file that is missing or too much."""
     known = tracked(root)
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     package = {name.removeprefix("src/") for name in known if name.startswith("src/voxrank/")}
@@ -50,7 +50,7 @@ def differences(dist: Path, root: Path) -> list[str]:
 
 
 def main() -> None:
-    """Say what is wrong, and how large both are."""
+    """Print the differences, and the sizes of both files."""
     dist = Path(sys.argv[1])
     if wrong := differences(dist, Path(__file__).resolve().parents[1]):
         sys.exit("\n".join(wrong))

@@ -1,6 +1,6 @@
-"""Whether every extra can be installed at the pinned versions: `python scripts/resolve.py`; nothing is installed.
+"""Check that every extra can be installed at the pinned versions: `python scripts/resolve.py`; it installs nothing.
 
-Exits with 1, and names the extras, where a pin is no longer served or two requirements exclude each other.
+It exits with 1 and names the extras if a pin is no longer available or two requirements exclude each other.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def extras() -> list[str]:
-    """Names of the extras of the project."""
+    """Return the names of the extras of the project."""
     about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return sorted(about["project"]["optional-dependencies"])
 
 
 def problem(names: list[str]) -> str:
-    """What pip says against installing these extras together; nothing if it could."""
+    """Return pip's message if these extras cannot be installed together, or an empty string."""
     options = ("--dry-run", "--ignore-installed", "--quiet", "--constraint", "constraints.txt")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options]
     done = subprocess.run([*command, f".[{','.join(names)}]"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -31,7 +31,7 @@ def problem(names: list[str]) -> str:
 
 
 def main() -> None:
-    """Try all extras at once, and each one only where that fails."""
+    """Try all extras at once, and each one only if that fails."""
     names = extras()
     together = problem(names)
     if not together:

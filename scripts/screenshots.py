@@ -1,8 +1,8 @@
-"""Pictures of the report page and of the live view, from a real run; needs Chromium and the extra dev.
+"""Takes pictures of the report page and of the live view, from a real run. It needs Chromium and the extra dev.
 
     python scripts/screenshots.py DATA --model SPEC --model SPEC ... [any option of `voxrank rank`]
 
-Runs `voxrank rank` with these arguments and writes docs/images/*.webp.
+It runs `voxrank rank` with these arguments and writes docs/images/*.webp.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WIDTH_PX, HEIGHT_PX = 1080, 1120
 QUALITY = 82
 WAIT_MS = 1_800_000
-"""For the first models of the run."""
+"""Maximum wait for the first models of the run."""
 
 
 def main(arguments: list[str]) -> None:
-    """Run, and take the pictures."""
+    """Run the ranking and take the pictures."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         command = [sys.executable, "-m", "voxrank", "rank", *arguments, "--out", folder, "--watch", "--no-cache"]
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
 
 
 def report(browser: Browser, file: Path) -> None:
-    """The top of the page in light, then a section after the other in dark and light."""
+    """Take the top of the page in light, then each section in dark and light."""
     for scheme in ("light", "dark"):
         page = opened(browser, file.as_uri(), scheme)
         picture(f"report-{scheme}", page.screenshot())
@@ -75,7 +75,7 @@ SHOWN = {"light": ("trade-off", "pictures", "data"), "dark": ("layers",)}
 
 
 def opened(browser: Browser, address: str, scheme: Any) -> Page:
-    """A page, whose charts are drawn."""
+    """Return a page after its charts are drawn."""
     page = browser.new_page(
         viewport={"width": WIDTH_PX, "height": HEIGHT_PX}, color_scheme=scheme, device_scale_factor=1.25
     )
@@ -85,7 +85,7 @@ def opened(browser: Browser, address: str, scheme: Any) -> Page:
 
 
 def picture(name: str, png: bytes) -> None:
-    """Keep it small."""
+    """Write a picture as a small file."""
     path = IMAGES / f"{name}.webp"
     Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=QUALITY, method=6)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
@@ -93,7 +93,7 @@ def picture(name: str, png: bytes) -> None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser of this machine."""
+    """Return the browser of this machine."""
     path = os.environ.get("VOXRANK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])

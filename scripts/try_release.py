@@ -1,4 +1,4 @@
-"""Try an installed voxrank as one who has no extras: `python scripts/try_release.py` in the environment to be tried.
+"""Try an installed voxrank without extras: `python scripts/try_release.py` in the environment to be tried.
 
 `scripts/check_release.sh` does so in a fresh one. The tests read `NEEDS`, and try them with the packages hidden.
 """
@@ -31,20 +31,20 @@ HEAVY = (
     "ray",
     "datasets",
 )
-"""What neither `import voxrank` nor `voxrank --help` may wait for."""
+"""Packages that neither `import voxrank` nor `voxrank --help` may import."""
 TIMES = 7
-"""That something is timed, of which the quickest counts."""
+"""Number of measurements of a time, of which the minimum counts."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """Something that cannot be done without an extra.
+    """A feature that needs an extra.
 
     Attributes:
-        extra: of voxrank.
-        packages: that it brings, by the names that they are imported by.
-        command: of voxrank, with {folder} for the folder of `make_data`.
-        python: in place of a command: a line that raises the message; {folder} as above.
+        extra: the extra of voxrank.
+        packages: its packages, by their import names.
+        command: command of voxrank, with {folder} for the folder of `make_data`.
+        python: in place of a command, a line that raises the message; {folder} as above.
     """
 
     extra: str
@@ -54,16 +54,16 @@ class Need:
 
     @property
     def says(self) -> str:
-        """What the message must hold."""
+        """The text that the message must contain."""
         return f"pip install 'voxrank[{self.extra}]'"
 
     @property
     def shown(self) -> str:
-        """What is done, for people."""
+        """The command or line, as shown to people."""
         return (self.command or self.python).format(folder="…")
 
     def code(self, folder: Path) -> str:
-        """Python that does it, prints the message and exits with 2."""
+        """Return Python code that runs it, prints the message and exits with 2."""
         if self.python:
             line = self.python.format(folder=folder)
             return f"import sys, voxrank\ntry:\n {line}\nexcept voxrank.OptionError as e:\n print(e); sys.exit(2)"
@@ -85,11 +85,11 @@ NEEDS = (
     Need("validate", ("accelerate", "jiwer", "peft", "sklearn"), "validate {folder}/tones.csv -m logmel"),
     Need("validate", ("sklearn",), "rank {folder}/tones.csv -m logmel --source {folder}/tones.csv --score tsne"),
 )
-"""Each in a line; what is new goes here."""
+"""Features that need an extra, a line each; add new ones here."""
 
 
 def make_data(folder: Path) -> Path:
-    """A manifest of tones, one of transcripts, a file of cuts and one that passes for a graph.
+    """Write a manifest of tones, one of transcripts, a file of cuts and a stand-in for a graph.
 
     Returns:
         The manifest of tones.
@@ -124,19 +124,19 @@ def voxrank(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command, however it ends."""
+    """Run a command, whatever its exit code."""
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def need(condition: bool, what: str, got: object = "") -> None:  # noqa: FBT001
-    """Go on, or end with what is wrong."""
+    """Continue, or exit with the error."""
     if not condition:
         sys.exit(f"FAILED: {what}\n{got}")
     print(f"ok: {what}")
 
 
 def seconds(code: str) -> float:
-    """The quickest of several times that Python takes for it, from nothing."""
+    """Return the minimum of several times that Python takes for the code, from the start of the process."""
     taken = []
     for _ in range(TIMES):
         started = time.perf_counter()
@@ -146,7 +146,7 @@ def seconds(code: str) -> float:
 
 
 def try_start() -> None:
-    """Version, help, and what they import and take."""
+    """Check version and help, their imports and their time."""
     version = metadata.version("voxrank")
     need(voxrank("--version").stdout.strip() == version, f"voxrank --version says {version}")
     shown = voxrank("--help")
@@ -163,7 +163,7 @@ def try_start() -> None:
 
 
 def try_rank(data: Path) -> None:
-    """A ranking of tones, with all its files."""
+    """Check a ranking of tones, with all its files."""
     out = data.parent / "ranked"
     done = voxrank("rank", str(data), "-m", "logmel", "-m", "mfcc", "--json", "-", "--out", str(out))
     need(done.returncode == 0, "voxrank rank", done.stderr)
@@ -173,7 +173,7 @@ def try_rank(data: Path) -> None:
 
 
 def try_needs(folder: Path) -> None:
-    """What cannot be done without an extra says which one, in a line."""
+    """Check that a feature without its extra names the extra, in a line."""
     for one in NEEDS:
         there = [name for name in one.packages if find_spec(name) is not None]
         need(len(there) < len(one.packages), f"the extra {one.extra} is not installed", there)
@@ -184,7 +184,7 @@ def try_needs(folder: Path) -> None:
 
 
 def main() -> None:
-    """Try all of it."""
+    """Run all checks."""
     try_start()
     with tempfile.TemporaryDirectory() as temporary:
         data = make_data(Path(temporary))

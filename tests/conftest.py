@@ -1,4 +1,4 @@
-"""Small speech-like data that every test may use: no network, no pre-trained weights."""
+"""Small speech-like data for every test: no network, no pre-trained weights."""
 
 import csv
 import functools
@@ -12,10 +12,10 @@ import signal
 import time
 from pathlib import Path
 
-# Small models on several threads spend their time waiting for each other; set before NumPy and torch look.
+# Small models on several threads spend their time waiting for each other. Set this before NumPy and torch are imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-# Ray ends workers where other programs use the machine's memory, or keep it busy.
+# Ray ends workers if other programs use the machine's memory or keep it busy.
 os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
 
@@ -24,21 +24,21 @@ import pytest  # noqa: E402
 import soundfile  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-# Neither the machine's speed nor chance decides a test: examples have no deadline, and are the same in every run.
-# `--hypothesis-profile explore` looks for new ones.
+# The results depend neither on the machine's speed nor on chance: examples have no deadline, and are the same in every
+# run. `--hypothesis-profile explore` searches for new ones.
 _ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("same", derandomize=True, database=None, **_ALWAYS)
 settings.register_profile("explore", **_ALWAYS)
 settings.load_profile("same")
 
-os.fsync = lambda _: None  # what tests write need not outlive the machine
+os.fsync = lambda _: None  # files of tests need not outlive the machine
 
 RATE = 16_000
 TONES_HZ = {"low": 200.0, "middle": 500.0, "high": 1400.0}
 
 
 def _load(name):
-    """A module of this folder, which is no package."""
+    """Return a module of this folder, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -46,7 +46,7 @@ def _load(name):
 
 
 def pytest_configure(config):
-    """Say at the end of a run what was skipped, and lend processes that start quickly."""
+    """Report skipped tests at the end of a run, and provide processes that start quickly."""
     for name in ("skips", "processes"):
         config.pluginmanager.register(_load(name), name)
 
@@ -68,25 +68,25 @@ SLOW = (
     "fuzz/test_limits.py",
     "unit/groundtruth/test_backbones.py",
 )
-"""Files that take longest, the slowest first: begun first, so that both workers of `make test` end together."""
+"""The slowest files, the slowest first. They start first, so that both workers of `make test` end together."""
 
 
 def pytest_collection_modifyitems(items):
-    """Put slow files first, all else in its order."""
+    """Put slow files first, and keep the order of all others."""
     folder = Path(__file__).parent
     places = {folder / name: place for place, name in enumerate(SLOW)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish():
-    """Keep the garbage collector from what is imported by now, and let it run less often than for small programs."""
+    """Exclude the imports so far from garbage collection, and collect less often than a small program would."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
 
 def tone(frequency_hz, seconds, seed):
-    """A noisy tone: mono float32."""
+    """Return a noisy tone: mono float32."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * RATE)) / RATE
     return (0.3 * np.sin(2 * np.pi * frequency_hz * t) + 0.05 * rng.normal(size=len(t))).astype(np.float32)
@@ -98,17 +98,17 @@ def _hear_interrupts():
 
 @pytest.fixture
 def hear_interrupts():
-    """For `preexec_fn`: shells have what they start in the background ignore SIGINT, and that is inherited."""
+    """Return a `preexec_fn` that restores SIGINT: shells let background processes ignore it, which is inherited."""
     return _hear_interrupts
 
 
 WAITED_S = 200.0
-"""For what must come, however busy the machine is; less than the limit of a test."""
+"""Maximum wait in seconds, sufficient on a busy machine; less than the limit of a test."""
 
 
 @pytest.fixture
 def wait_until():
-    """Waits until something is so."""
+    """Return a function that waits until a condition is true."""
 
     def wait(is_so):
         end = time.monotonic() + WAITED_S
@@ -121,14 +121,14 @@ def wait_until():
 
 @pytest.fixture(scope="session")
 def caches(tmp_path_factory):
-    """Folders, each of which is new: those of pytest are counted anew for each test."""
+    """Yield new folders; those of pytest are numbered anew for each test."""
     folder = tmp_path_factory.mktemp("caches")
     return (folder / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
 def own_cache(caches, monkeypatch):
-    """Commands keep their sketches apart from the user's, and from other tests'."""
+    """Set a cache folder for each test, apart from the user's and from other tests'."""
     folder = next(caches)
     folder.mkdir()
     monkeypatch.setenv("VOXRANK_CACHE", str(folder))
@@ -146,7 +146,7 @@ def write_wav():
 
 
 def _wav(samples):
-    """The bytes of a file."""
+    """Return the bytes of a WAV file."""
     file = io.BytesIO()
     soundfile.write(file, samples, RATE, format="WAV")
     return file.getvalue()
@@ -154,7 +154,7 @@ def _wav(samples):
 
 @functools.cache
 def _tone_files():
-    """(name, label, speaker, content) of each of the tones: made once, written for every test that wants them."""
+    """Return (name, label, speaker, content) of each tone, computed once for all tests."""
     files = []
     for number in range(36):
         label = list(TONES_HZ)[number % 3]
@@ -165,7 +165,7 @@ def _tone_files():
 
 @pytest.fixture
 def tones(tmp_path):
-    """A manifest of 36 noisy tones in three classes by four speakers, of mixed lengths."""
+    """Write a manifest of 36 noisy tones in three classes by four speakers, of mixed lengths."""
     rows = []
     (tmp_path / "clips").mkdir()
     for *row, content in _tone_files():
@@ -179,7 +179,7 @@ def tones(tmp_path):
 
 @pytest.fixture
 def fakes(monkeypatch):
-    """Specs "fake-a" of three layers, "fake-b" of two, "fake-c" of one: encoders of different random weights."""
+    """Provide encoders with different random weights: "fake-a" of three layers, "fake-b" of two, "fake-c" of one."""
     import voxrank.encoders.pool
     from voxrank.testing.encoders import FakeEncoder
 
@@ -193,7 +193,7 @@ def fakes(monkeypatch):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Counts the windows that go through a forward pass of a fake encoder."""
+    """Return a list to which every window in a forward pass of a fake encoder is added."""
     from voxrank.testing.encoders import FakeEncoder
 
     counted = []
@@ -209,7 +209,7 @@ def passes(monkeypatch):
 
 @pytest.fixture
 def kept(tmp_path):
-    """A cache in a folder of its own."""
+    """Return options of a cache in a separate folder."""
     from voxrank.config import CacheOptions
 
     return CacheOptions(str(tmp_path / "kept"))
@@ -219,7 +219,7 @@ LETTERS_HZ = {"a": 300.0, "b": 620.0, "c": 1150.0, "d": 2000.0, "e": 3400.0}
 
 
 def say(words, rng):
-    """Letters as tones of 80 to 200 ms with silence between words; the samples, and (label, start, end) of each."""
+    """Return samples and (label, start, end) of letters: tones of 80 to 200 ms, with silence between words."""
     parts, times, clock = [], [], 0.0
 
     def add(samples):
@@ -241,7 +241,7 @@ def say(words, rng):
 
 @functools.cache
 def _spelled_files():
-    """(name, text, segments, speaker, content) of each utterance that spells letters."""
+    """Return (name, text, segments, speaker, content) of each utterance that spells letters."""
     rng = np.random.default_rng(7)
     files = []
     for number in range(40):
@@ -254,7 +254,7 @@ def _spelled_files():
 
 @pytest.fixture
 def spelled(tmp_path):
-    """A manifest of 40 utterances of two speakers that say letters as tones, with text and exact segments."""
+    """Write a manifest of 40 utterances of two speakers that say letters as tones, with text and exact segments."""
     rows = []
     (tmp_path / "clips").mkdir()
     for *row, content in _spelled_files():
@@ -268,5 +268,5 @@ def spelled(tmp_path):
 
 @pytest.fixture(scope="session")
 def made():
-    """Rankings and validations for tests of reports: `make_ranking`, `make_validation`."""
+    """Return the module that makes rankings and validations for tests of reports: `make_ranking`, `make_validation`."""
     return _load("made")

@@ -1,7 +1,7 @@
-"""A process that has imported voxrank and all below it, and forks: a Python that starts in 0.1 s instead of 5.
+"""A process that has imported voxrank and its dependencies, and forks: a Python that starts in 0.1 s instead of 5.
 
-`python tests/fork_server.py SOCKET PID` returns as soon as the server listens; the server ends with process PID or
-with the folder of the socket. The tests' side is `processes.py`.
+`python tests/fork_server.py SOCKET PID` returns as soon as the server listens. The server ends with process PID or
+with the folder of the socket. `processes.py` is its client in the tests.
 
 A connection sends one line of JSON at a time. A request to start has the arguments, folder and environment, and comes
 with the three file descriptors of the standard streams; its answer is the new process's id. A request for the status
@@ -39,7 +39,7 @@ LOOK_EVERY_S = 1.0
 
 
 def main(place: Path, owner: int) -> None:
-    """Import, listen, let the caller go on, and serve."""
+    """Import, listen, return to the caller, and serve."""
     for name in PRELOADED:
         import_module(name)
     gc.collect()
@@ -47,7 +47,7 @@ def main(place: Path, owner: int) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(place))
     listener.listen()
-    warnings.simplefilter("ignore", DeprecationWarning)  # a library may have a thread of its own
+    warnings.simplefilter("ignore", DeprecationWarning)  # a library may have started a thread
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -59,7 +59,7 @@ def main(place: Path, owner: int) -> None:
 
 
 def serve(listener: socket.socket, place: Path, owner: int) -> dict | None:
-    """Answer until the session ends; in a new process, return what it is to run."""
+    """Answer until the session ends; in a new process, return its request."""
     clients: dict[socket.socket, bytes] = {}
     ended: dict[int, int] = {}
     while place.exists() and is_alive(owner):
@@ -90,14 +90,14 @@ def serve(listener: socket.socket, place: Path, owner: int) -> dict | None:
 
 
 def read_request(client: socket.socket, data: bytes) -> dict:
-    """The rest of a line."""
+    """Return the request, after reading the rest of its line."""
     while not data.endswith(b"\n"):
         data += client.recv(1 << 16)
     return json.loads(data)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there."""
+    """Return whether a process exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         return True
@@ -112,7 +112,7 @@ def reap(ended: dict[int, int]) -> None:
 
 
 def become(request: dict) -> None:
-    """Be the process that was asked for: run to the end of this interpreter."""
+    """Become the requested process: run to the end of this interpreter."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, theirs in enumerate(request["streams"]):

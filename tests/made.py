@@ -1,4 +1,4 @@
-"""Rankings and validations made up for tests of reports: everything they can hold, in any size, under any names."""
+"""Synthetic rankings and validations for tests of reports: with all possible parts, in any size, under any names."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def make_ranking(
     lead=1.0,
     **changed,
 ):
-    """A ranking of these models, best first; `lead` is the share of resamples in which each beats the next one."""
+    """Return a ranking of these models, best first; `lead` is the share of resamples in which each beats the next."""
     rng = np.random.default_rng(5)
     layers = []
     for number, name in enumerate(names):
@@ -85,7 +85,7 @@ def make_ranking(
 
 
 def make_details(names, n_layers, classes, columns, rng):
-    """All that details can hold."""
+    """Return details with all possible parts."""
     views = tuple(
         ClassView(name, 60, 0.5 + 0.4 * i / len(classes), ((classes[i - 1], 0.3), (classes[i - 2], 0.1)))
         for i, name in enumerate(classes)
@@ -121,7 +121,7 @@ def _points(rng, classes, spread):
 
 
 def make_validation(names=NAMES, *, failed=False):
-    """Two layers of each model fine-tuned with two seeds."""
+    """Return a validation of two layers of each model, fine-tuned with two seeds."""
     truth = tuple(
         Truth(
             name,

@@ -1,8 +1,8 @@
-"""Python processes for tests, forked from one that has imported voxrank already (`fork_server.py`).
+"""Python processes for tests, forked from one that has already imported voxrank (`fork_server.py`).
 
-They are processes like any other, with their own folder, environment, streams and signals, except that voxrank and
-what it needs are imported, and that `/proc/PID/environ` and what libraries read from the environment when they are
-imported are the server's. Tests of these start Python with `subprocess`.
+They are like any other process, with a separate folder, environment, streams and signals, with two exceptions. voxrank
+and its dependencies are imported already. `/proc/PID/environ`, and what libraries read from the environment on import,
+are the server's. Tests of these start Python with `subprocess`.
 """
 
 import fcntl
@@ -21,24 +21,24 @@ from pathlib import Path
 import pytest
 
 VARIABLE = "VOXRANK_TESTS_FORK_SERVER"
-"""The folder of the server's socket: one server for all workers of pytest-xdist."""
+"""The variable with the folder of the server's socket: all workers of pytest-xdist share one server."""
 WAIT_S = 0.01
 
 
 def pytest_configure(config):
-    """Choose the folder, in the process that workers are started by; the first process that is needed starts it."""
+    """Choose the folder, in the process that starts the workers; the first process of a test starts the server."""
     if not hasattr(config, "workerinput"):
         os.environ[VARIABLE] = tempfile.mkdtemp(prefix="voxrank-tests-")
 
 
 def pytest_unconfigure(config):
-    """Let the server end."""
+    """Remove the folder, which ends the server."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(VARIABLE), ignore_errors=True)
 
 
 class ForkServer:
-    """A connection to the server, which is started if it is not there yet."""
+    """A connection to the server, which it starts if necessary."""
 
     def __init__(self):
         folder = Path(os.environ[VARIABLE])
@@ -58,26 +58,26 @@ class ForkServer:
         assert done.returncode == 0, (folder / "log").read_text()
 
     def close(self):
-        """Leave the server to others."""
+        """Close the connection; others may still use the server."""
         self._answers.close()
         self._socket.close()
 
     def ask(self, request, streams=()):
-        """Send a request; gives the answer."""
+        """Send a request; return the answer."""
         socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], streams)
         return json.loads(self._answers.readline())
 
 
 class Process:
-    """A Python process; its methods are those of `subprocess.Popen`.
+    """A Python process with the methods of `subprocess.Popen`.
 
     Args:
-        server: forks it.
-        arguments: of `python`.
+        server: the server that forks it.
+        arguments: arguments of `python`.
         cwd: its folder.
         env: its environment.
         stdin, stdout, stderr: `subprocess.PIPE`, a file or a descriptor; nothing: `/dev/null`.
-        text: whether its pipes hold text.
+        text: whether its pipes contain text.
     """
 
     def __init__(self, server, arguments, *, cwd=None, env=None, stdin=None, stdout=None, stderr=None, text=True):
@@ -96,13 +96,13 @@ class Process:
             os.close(number)
 
     def poll(self):
-        """The exit code, or None while it runs."""
+        """Return the exit code, or None while it runs."""
         if self.returncode is None:
             self.returncode = self._server.ask({"status": self.pid})
         return self.returncode
 
     def wait(self, timeout=None):
-        """Wait for its end; gives the exit code."""
+        """Wait for its end; return the exit code."""
         end = None if timeout is None else time.monotonic() + timeout
         while self.poll() is None:
             if end is not None and time.monotonic() > end:
@@ -111,7 +111,7 @@ class Process:
         return self.returncode
 
     def communicate(self, given=None, timeout=None):
-        """Write to it, read all that it prints, and wait for its end."""
+        """Write to it, read its output, and wait for its end."""
         if self.stdin is not None:
             if given:
                 self.stdin.write(given)
@@ -134,12 +134,12 @@ class Process:
             os.kill(self.pid, number)
 
     def kill(self):
-        """End it at once."""
+        """Kill it at once."""
         self.send_signal(signal.SIGKILL)
 
 
 def _stream(given, number, text, opened):
-    """The descriptor for the process, and this end of a pipe; what is to be closed here is noted in `opened`."""
+    """Return the descriptor for the process, and this end of a pipe; add descriptors to close here to `opened`."""
     if given is None:
         theirs = os.open(os.devnull, os.O_RDWR)
     elif given == subprocess.PIPE:
@@ -155,7 +155,7 @@ def _stream(given, number, text, opened):
 
 @pytest.fixture(scope="session")
 def fork_server():
-    """The server, where the system can fork a process that uses its libraries already."""
+    """Yield the server, if the system can fork a process that already uses its libraries."""
     if sys.platform != "linux":
         yield None
         return
@@ -166,7 +166,7 @@ def fork_server():
 
 @pytest.fixture(scope="session")
 def start_python(fork_server):
-    """Starts `python ARGUMENTS` as `subprocess.Popen` does."""
+    """Return a function that starts `python ARGUMENTS` as `subprocess.Popen` does."""
 
     def start(*arguments, text=True, **options):
         if fork_server is None:
@@ -178,7 +178,7 @@ def start_python(fork_server):
 
 @pytest.fixture(scope="session")
 def run_python(start_python):
-    """Runs `python ARGUMENTS` to its end as `subprocess.run` does; gives exit code, standard output and error."""
+    """Return a function that runs `python ARGUMENTS` and returns exit code, standard output and error."""
 
     def run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **options):
         process = start_python(*arguments, stdout=stdout, stderr=stderr, **options)

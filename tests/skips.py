@@ -1,7 +1,7 @@
-"""What a run of the tests skipped: its last lines say so, with the reasons, and CI does not pass without these tests.
+"""Reports skipped tests: the last lines of a run show them with their reasons, and CI fails without these tests.
 
-A plugin of pytest, which `conftest.py` registers. Where `VOXRANK_TESTS_WHOLE` is set, a run that skips a test ends
-with an error, unless the reason is the system itself and nothing can be installed against it.
+It is a plugin of pytest, which `conftest.py` registers. If `VOXRANK_TESTS_WHOLE` is set, a run that skips a test ends
+with an error, unless the reason is the system itself, for which nothing can be installed.
 """
 
 import os
@@ -15,19 +15,19 @@ OF_THE_SYSTEM = ("whoever may do all is stopped by no mode", "this file system h
 
 
 def reason_of(report):
-    """Why a test was skipped, without pytest's prefix."""
+    """Return why a test was skipped, without pytest's prefix."""
     longrepr = report.longrepr
     text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
     return text.removeprefix("Skipped: ")
 
 
 def reasons_of(reports):
-    """Reason → number of skipped tests; an expected failure is no skipped test."""
+    """Return the number of skipped tests by reason; an expected failure does not count."""
     return Counter(reason_of(report) for report in reports if not hasattr(report, "wasxfail"))
 
 
 def summary(reasons, *, whole):
-    """Lines that say how many tests were skipped, for each reason; none if none was."""
+    """Return lines that say how many tests were skipped, for each reason; none without skipped tests."""
     if not reasons:
         return []
     count = reasons.total()
@@ -37,7 +37,7 @@ def summary(reasons, *, whole):
 
 
 def missing(reasons, *, whole):
-    """Whether a run that must be whole is not."""
+    """Return whether a run that must be whole skipped a test."""
     return whole and bool(set(reasons) - set(OF_THE_SYSTEM))
 
 
@@ -48,7 +48,7 @@ def _skipped(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
-    """Let a run that must be whole and is not end with an error."""
+    """End a run with an error if it must be whole and is not."""
     if exitstatus == pytest.ExitCode.OK and missing(_skipped(session.config)[1], whole=WHOLE in os.environ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

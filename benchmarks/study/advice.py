@@ -1,36 +1,36 @@
-"""Do several layers together beat the best one, and does anything say so beforehand?
+"""Test whether several layers together are better than the best one, and whether this can be predicted.
 
-For each (task, model), `SPLITS` splits into speakers (words, voices) that are heard in training and others that are
-heard in testing, with few and with many training rows, and in each
+For each (task, model) there are `SPLITS` splits. Some speakers (words, voices) are for training and others for testing,
+with few and with many training rows. Each split compares
 
-- the sets of layers: single ones, two and three neighbours end to end, all end to end, all end to end with the weights
-  w² of greatest evidence; of layers alike also their mean, their sum with the weights of greatest evidence, and their
-  sum with weights trained by gradient descent together with a linear head, as in SUPERB;
-- the truth: the accuracy of a logistic regression on each set, its strength chosen for each set on a third of the
+- the sets of layers: single layers, two and three neighbours concatenated, all concatenated, and all concatenated with
+  the weights w² of greatest evidence; for layers of equal shape also their mean, their sum with the weights of greatest
+  evidence, and their sum with weights trained by gradient descent together with a linear head, as in SUPERB;
+- the truth: the accuracy of a logistic regression on each set, with its strength chosen for each set on a third of the
   blocks of the training rows;
 - the predictors, which see training rows only: log evidence (LogME) of standardised and of levelled layers, ridge
   regression without each block in turn (accuracy and R²), nearest neighbours, nearest class mean, the mean rank of the
   first and the neighbours, and, as a rival, the probe's own accuracy on the third on which its strength was chosen;
-- rules that take no score of sets: all layers end to end, their mean, the sum with trained weights, the last three, the
-  layer that `voxrank rank` puts first with its neighbours.
+- rules that use no score of sets: all layers concatenated, their mean, the sum with trained weights, the last three,
+  and the layer that `voxrank rank` puts first with its neighbours.
 
-Advice by a predictor: the set with the highest value of it, in place of the single layer with the highest value.
+Advice by a predictor is the set with its highest value, in place of the single layer with its highest value.
 
-The criterion, written down before the reporting half was read. One predictor is chosen by the development half: the log
-evidence of standardised layers (`advised.CHOSEN`), where its gain is above `advised.LEAST_GAIN`. Advice is shown
-to users only if on the reporting half, a cell being the mean over splits of a (task, model, number of rows),
+The criterion was written before the reporting half was read. The development half chooses one predictor: the log
+evidence of standardised layers (`advised.CHOSEN`), where its gain is above `advised.LEAST_GAIN`. Users see advice only
+if the following holds on the reporting half. A cell is the mean over splits of a (task, model, number of rows).
 
-1. following it is no worse than the predictor's single layer, by half a point of accuracy, in at least 90 % of cells;
-2. its mean gain over that layer is above 0, with p < .05 by a one-sided signed-rank test over (task, model), and the
-   95 % interval over resampled tasks and models together does not hold 0;
-3. Spearman's rank correlation of predicted with true gain over all sets of several layers is at least .5 on average;
-4. on average it is no worse than the best of those rules, which is chosen by the development half.
+1. Advice is no worse than the predictor's single layer, by half a point of accuracy, in at least 90 % of cells.
+2. Its mean gain over that layer is above 0, with p < .05 by a one-sided signed-rank test over (task, model), and the
+   95 % interval over resampled tasks and models together does not contain 0.
+3. Spearman's rank correlation of predicted with true gain over all sets of several layers is at least .5 on average.
+4. On average it is no worse than the best of those rules, which the development half chooses.
 
-It is asked of all kinds of sets together, and by itself of neighbours with all layers end to end, and of sums (which
-are too few for 3); a kind by itself need not meet 4 to be named beside one that does.
+The criterion applies to all kinds of sets together. It also applies separately to neighbours with all layers
+concatenated, and to sums (which are too few for 3). A separate kind need not meet 4 to be named beside one that does.
 
-Run: python benchmarks/study/advice.py [--half development]. Cells are kept as they are made; a second run goes on
-where it stopped.
+Run: python benchmarks/study/advice.py [--half development]. Cells are stored as they are computed; a second run
+resumes.
 """
 
 from __future__ import annotations
@@ -64,14 +64,15 @@ SPLITS = 3
 SIZES = ("few", "many")
 MOST_TESTED = 900
 MOST_BLOCKS = 10
-"""Of training rows; held out one after the other."""
+"""Maximum number of blocks of training rows; each is held out in turn."""
 ADAM_STEPS, ADAM_RATE, WEIGHT_RATE, DECAY = 200, 0.02, 0.1, 1e-3
-"""Of the trained sum, all rows at once; weights of layers move faster than the head, or they would hardly move."""
+"""Steps, rates and weight decay of the trained sum, with all rows at once. The layers' weights have a higher rate than
+the head, or they would hardly change."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a task.
+    """The rows of a split of a task.
 
     Attributes:
         train, test: (n,) and (m,) places in the corpus.
@@ -86,7 +87,7 @@ class Split:
 
 
 def split_of(task: Task, columns: dict[str, list[str]], number: int, per_class: int) -> Split:
-    """The same for every model."""
+    """Return the split with this number, the same for every model."""
     rng = np.random.default_rng([number, zlib.crc32(task.name.encode())])
     units, unit = np.unique(columns[task.unit], return_inverse=True)
     few_units = len(units) <= 3
@@ -109,10 +110,10 @@ class Layers:
     """A model's layers on the rows of a split, training rows first.
 
     Attributes:
-        standard: of each layer (n + m, D), standardised.
-        level: the same, levelled.
-        alike: layers that have the last one's dimension and frame rate, so that they can be added.
-        train: n.
+        standard: for each layer, standardised rows (n + m, D).
+        level: for each layer, levelled rows (n + m, D).
+        alike: layers with the last layer's dimension and frame rate, which can be added.
+        train: number of training rows, n.
     """
 
     standard: list[Array]
@@ -122,7 +123,7 @@ class Layers:
 
     @classmethod
     def of(cls, features: dict[int, NDArray[np.float32]], rates: list[float], split: Split) -> Layers:
-        """Of all rows of a corpus."""
+        """Select the rows of a split from all rows of a corpus."""
         rows, train = np.concatenate([split.train, split.test]), len(split.train)
         own = [features[index][rows] for index in sorted(features)]
         last = (own[-1].shape[1], rates[-1])
@@ -132,34 +133,34 @@ class Layers:
 
     @cached_property
     def grams(self) -> list[Gram]:
-        """Of each layer, standardised."""
+        """The Gram matrices of the standardised layers."""
         return [Gram.of(one, self.train) for one in self.standard]
 
     @cached_property
     def level_grams(self) -> list[Gram]:
-        """Of each layer, levelled."""
+        """The Gram matrices of the levelled layers."""
         return [Gram.of(one, self.train) for one in self.level]
 
     @cached_property
     def stack(self) -> Array:
-        """(L, n + m, D) of those that can be added."""
+        """The layers that can be added, (L, n + m, D)."""
         return np.stack([self.standard[index] for index in self.alike])
 
     def summed(self, weights: Array) -> Gram:
-        """Of their weighted sum."""
+        """Return the Gram matrix of their weighted sum."""
         return Gram.of(np.tensordot(weights, self.stack, 1), self.train)
 
 
 @dataclass(frozen=True)
 class LayerSet:
-    """One or several layers as one.
+    """A set of layers that is used as one layer.
 
     Attributes:
         kind: "single", "concat", "all", "concat by evidence", "mean", "sum by evidence" or "sum, trained".
-        layers: which.
-        gram: of standardised layers.
-        level: of levelled layers; the same for sums.
-        weights: of the layers in a sum, or their squares end to end, where they are not all 1.
+        layers: indices of the layers.
+        gram: Gram matrix of standardised layers.
+        level: Gram matrix of levelled layers; the same for sums.
+        weights: weights of the layers in a sum, or their squares in a concatenation, unless all are 1.
     """
 
     kind: str
@@ -170,7 +171,7 @@ class LayerSet:
 
 
 def sets_of(layers: Layers, split: Split) -> Iterator[LayerSet]:
-    """All that are compared."""
+    """Return all sets that are compared."""
     count = len(layers.grams)
     for width in (1, 2, 3, count):
         for first in range(count - width + 1):
@@ -193,7 +194,7 @@ def sets_of(layers: Layers, split: Split) -> Iterator[LayerSet]:
 
 
 def trained_sum(stack: Array, labels: Ids) -> Array:
-    """Weights (L,) of a sum of layers (L, n, D), trained with a linear head on it."""
+    """Return the weights (L,) of a sum of layers (L, n, D), trained together with a linear head."""
     torch.manual_seed(0)
     rows, wanted = torch.from_numpy(stack.astype(np.float32)), torch.from_numpy(labels)
     head = torch.nn.Linear(stack.shape[2], int(labels.max()) + 1)
@@ -214,7 +215,7 @@ def trained_sum(stack: Array, labels: Ids) -> Array:
 
 
 def row_of(one: LayerSet, split: Split) -> dict[str, Any]:
-    """A set's truth, and what is predicted of it."""
+    """Return the truth of a set and its predictions."""
     truth = jointgram.probe(one.gram, split.known, split.wanted)
     scores = {
         "logme": gram_evidence(one.gram.own, split.known.targets),
@@ -236,7 +237,7 @@ def row_of(one: LayerSet, split: Split) -> dict[str, Any]:
 
 
 def cell(task: Task, spec: str) -> list[dict[str, Any]]:
-    """Every split of a task with a model."""
+    """Return the results of every split of a task with a model."""
     columns = CORPORA[task.corpus]().columns
     features, about = features_of(spec, task.corpus)
     found = []
@@ -251,7 +252,7 @@ def cell(task: Task, spec: str) -> list[dict[str, Any]]:
 
 
 def kept(task: Task, spec: str, work: Callable[[Task, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A cell, made the first time."""
+    """Return the stored results of a cell; compute them the first time."""
     path = FOLDER / "cells" / f"{task.name}-{short(spec).replace(' ', '-')}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +266,7 @@ def kept(task: Task, spec: str, work: Callable[[Task, str], list[dict[str, Any]]
 
 
 def store() -> dict[str, Any]:
-    """Sum up both halves, and write it."""
+    """Sum up both halves and write the result."""
     halves = {}
     for half in ("development", "reporting"):
         cells = [

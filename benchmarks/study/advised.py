@@ -1,4 +1,4 @@
-"""What came of the cells of `advice.py`: advice by each predictor and by each rule, beside the single layers."""
+"""Evaluation of the cells of `advice.py`: advice by each predictor and by each rule, against the single layers."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ MENUS = {
     "sums": ("single", "mean", "sum by evidence"),
     "whole": ("single", "concat", "all", "concat by evidence", "mean", "sum by evidence"),
 }
-"""Kinds of sets that advice may choose from."""
+"""Kinds of sets from which advice may choose, by menu."""
 CHOSEN = "logme"
-"""The predictor, by the development half: log evidence of standardised layers."""
+"""The predictor that the development half chose: log evidence of standardised layers."""
 LEAST_GAIN = 5e-3
-"""Of log evidence per sample and target: weights for layers of noise find a third of that."""
+"""Minimum gain in log evidence per sample and target: weights for layers of noise gain a third of that."""
 MARGINS = (0.0, LEAST_GAIN, 0.01, 0.02, 0.03)
-"""Others, to look at afterwards."""
+"""Further minimum gains, for a later comparison."""
 SHOWN = ("whole", "ends", "sums")
-"""Menus that advice would be shown from: all kinds, and by themselves neighbours end to end, and sums."""
+"""Menus from which advice would be shown: all kinds, concatenated neighbours alone, and sums alone."""
 RULES = ("all", "mean", "sum, trained", "last three", "best and neighbours")
 BY_EVIDENCE = ("concat by evidence", "sum by evidence")
-"""Always the same kind, of which the evidence finds the weights."""
+"""Rules that always use one kind, with the weights of greatest evidence."""
 WORSE = 0.005
-"""Half a point of accuracy: what is less is no worse."""
+"""Half a point of accuracy: smaller losses count as no worse."""
 LEAST_NO_WORSE, MOST_P, LEAST_SPEARMAN = 0.9, 0.05, 0.5
-"""The criterion."""
+"""Thresholds of the criterion."""
 FEW_OF_CLASS = 20
-"""Below it the default ranking is by LogME alone."""
+"""Below this number per class the default ranking is by LogME alone."""
 RESAMPLES = 2000
 LEAST_SETS = 5
-"""Of several layers, for a rank correlation."""
+"""Minimum number of sets of several layers for a rank correlation."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Cell:
     """A task, a model and a number of rows.
 
     Attributes:
-        task, model, size: which.
-        splits: as `advice.cell` made them, of this size.
+        task, model, size: names of the task, the model and the number of rows.
+        splits: results of `advice.cell` of this size.
     """
 
     task: str
@@ -59,23 +59,23 @@ class Cell:
 
     @property
     def sets(self) -> list[Row]:
-        """Of the first split; the others have the same, in the same order."""
+        """The sets of the first split; the others have the same sets in the same order."""
         found: list[Row] = self.splits[0]["sets"]
         return found
 
     @cached_property
     def kinds(self) -> NDArray[Any]:
-        """(S,) of the sets."""
+        """The kinds of the sets, (S,)."""
         return np.array([one["kind"] for one in self.sets])
 
     @cached_property
     def accuracy(self) -> Array:
-        """(splits, S) of the probes."""
+        """The accuracy of the probes, (splits, S)."""
         return np.array([[one["accuracy"] for one in split["sets"]] for split in self.splits])
 
     @cached_property
     def scores(self) -> dict[str, Array]:
-        """Predictor → (splits, S), higher for better; "default" is the order of `voxrank rank` without options."""
+        """The values (splits, S) of each predictor, higher is better; "default" is the order of `voxrank rank`."""
         found = {
             name: np.array([[one["scores"][name] for one in split["sets"]] for split in self.splits])
             for name in self.sets[0]["scores"]
@@ -88,11 +88,11 @@ class Cell:
         return found
 
     def among(self, kinds: Iterable[str]) -> NDArray[np.bool_]:
-        """(S,) which sets are of these kinds."""
+        """Return which sets are of these kinds, (S,)."""
         return np.isin(self.kinds, list(kinds))
 
     def chosen(self, name: str, kinds: Iterable[str], margin: float = 0.0) -> NDArray[np.intp]:
-        """(splits,) the set with the highest score, or the single layer where the gain is not above the margin."""
+        """Return the set with the highest score, or the single layer unless the gain is above the margin, (splits,)."""
         values = self.scores[name]
         best = np.where(self.among(kinds), values, -np.inf).argmax(axis=1)
         single = np.where(self.among(["single"]), values, -np.inf).argmax(axis=1)
@@ -100,11 +100,11 @@ class Cell:
         return np.where(values[rows, best] > values[rows, single] + margin, best, single)
 
     def reached(self, chosen: NDArray[np.intp]) -> float:
-        """Mean accuracy over the splits of the sets chosen in each."""
+        """Return the mean accuracy over the splits of the sets chosen in each."""
         return float(self.accuracy[np.arange(len(chosen)), chosen].mean())
 
     def rule(self, name: str, single_by: str) -> float:
-        """What always doing the same reaches."""
+        """Return the accuracy of a rule."""
         if name == "best and neighbours":
             return self.reached(np.array([self._around(place) for place in self.chosen(single_by, ["single"])]))
         if name == "last three":
@@ -115,28 +115,28 @@ class Cell:
         return np.array([one["kind"] == "concat" and len(one["layers"]) == width for one in self.sets])
 
     def _around(self, single: int) -> int:
-        """The three neighbours with a layer in the middle, or at the end of the model."""
+        """Return the three neighbours with a layer in the middle, or at the end of the model."""
         triples = np.flatnonzero(self._of_width(3))
         return int(triples[np.clip(self.sets[single]["layers"][0] - 1, 0, len(triples) - 1)])
 
     @property
     def known_best(self) -> float:
-        """The single layer that is best on the other splits: what fine-tuning every layer would have told."""
+        """The accuracy of the single layer that is best on the other splits, as if every layer had been fine-tuned."""
         single = np.flatnonzero(self.kinds == "single")
         own = self.accuracy[:, single]
         others = (own.sum(axis=0) - own) / (len(own) - 1)
         return float(own[np.arange(len(own)), others.argmax(axis=1)].mean())
 
     def known(self, kinds: Iterable[str]) -> float:
-        """The same of any set of these kinds."""
+        """Return the accuracy of the set of these kinds that is best on the other splits."""
         own = self.accuracy[:, self.among(kinds)]
         others = (own.sum(axis=0) - own) / (len(own) - 1)
         return float(own[np.arange(len(own)), others.argmax(axis=1)].mean())
 
     def agreement(self, name: str, kinds: Iterable[str]) -> tuple[float | None, float | None]:
-        """Spearman of predicted with true gain over sets of several layers, and of what joining adds to the best part.
+        """Return Spearman of predicted with true gain over sets of several layers, and of the gain over the best part.
 
-        Predictions are of one split, truths the mean over splits.
+        Predictions are of one split, truths are the mean over splits.
         """
         several = np.flatnonzero(self.among(kinds) & (self.kinds != "single"))
         if len(several) < LEAST_SETS:
@@ -152,7 +152,7 @@ class Cell:
         return float(np.mean(gains)), float(np.mean(adds))
 
     def truth_with_itself(self, kinds: Iterable[str]) -> tuple[float, float] | None:
-        """The same of one split's truth with the mean of the others."""
+        """Return the same correlations of one split's truth with the mean of the others."""
         several = np.flatnonzero(self.among(kinds) & (self.kinds != "single"))
         if len(several) < LEAST_SETS:
             return None
@@ -170,20 +170,20 @@ class Cell:
 
 
 def spearman(a: Array, b: Array) -> float:
-    """0 where one says nothing."""
+    """Return Spearman's rank correlation, or 0 if all values of one side are equal."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(spearmanr(a, b).statistic)
 
 
 def cells_of(task: str, model: str, splits: Sequence[Row]) -> list[Cell]:
-    """By size."""
+    """Return a cell for each size."""
     sizes = dict.fromkeys(split["size"] for split in splits)
     return [Cell(task, model, size, [one for one in splits if one["size"] == size]) for size in sizes]
 
 
 def gain_of(cells: Sequence[Cell], gains: Array) -> dict[str, Any]:
-    """Gains (C,) over a single layer, summed up."""
+    """Return a summary of gains (C,) over a single layer."""
     names = np.array([(cell.task, cell.model) for cell in cells])
     pairs = np.unique(names, axis=0)
     by_pair = np.array([gains[(names == pair).all(axis=1)].mean() for pair in pairs])
@@ -208,13 +208,13 @@ def gain_of(cells: Sequence[Cell], gains: Array) -> dict[str, Any]:
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:
-    """Of those that are there."""
+    """Return the mean of the values that are not None."""
     known = [value for value in values if value is not None]
     return round(float(np.mean(known)), 4) if known else None
 
 
 def by_predictor(cells: Sequence[Cell], name: str, menu: str, margin: float = 0.0) -> Row:
-    """Advice by one predictor from one menu."""
+    """Return the results of advice by one predictor from one menu."""
     kinds = MENUS[menu]
     reached = np.array([cell.reached(cell.chosen(name, kinds, margin)) for cell in cells])
     own = np.array([cell.reached(cell.chosen(name, ["single"])) for cell in cells])
@@ -244,7 +244,7 @@ def by_predictor(cells: Sequence[Cell], name: str, menu: str, margin: float = 0.
 
 
 def summed_up(cells: Sequence[Cell]) -> Row:
-    """One half."""
+    """Return the summary of one half."""
     whole = MENUS["whole"]
     itself = [cell.truth_with_itself(whole) for cell in cells]
     return {
@@ -268,7 +268,7 @@ def summed_up(cells: Sequence[Cell]) -> Row:
 
 
 def lost(cells: Sequence[Cell]) -> list[Row]:
-    """Cells in which following the chosen predictor was worse than its single layer, the worst first."""
+    """Return the cells in which the chosen predictor's set was worse than its single layer, the worst first."""
     found = []
     for cell in cells:
         best = cell.chosen(CHOSEN, MENUS["whole"], LEAST_GAIN)
@@ -293,7 +293,7 @@ def lost(cells: Sequence[Cell]) -> list[Row]:
 
 
 def by_task(cells: Sequence[Cell]) -> list[Row]:
-    """Means over models, for each task and number of rows."""
+    """Return means over models, for each task and number of rows."""
     found = []
     for task, size in dict.fromkeys((cell.task, cell.size) for cell in cells):
         own = [cell for cell in cells if (cell.task, cell.size) == (task, size)]
@@ -316,7 +316,7 @@ def by_task(cells: Sequence[Cell]) -> list[Row]:
 
 
 def judged(halves: dict[str, Row]) -> Row:
-    """Menu → whether the criterion of `advice.py` holds on the reporting half."""
+    """Return, for each menu, whether the criterion of `advice.py` holds on the reporting half."""
     rules = [one for one in halves["development"]["rules"] if one["rule"] in RULES]
     rule = max(rules, key=lambda one: one["accuracy"])["rule"]
     reached = next(one["accuracy"] for one in halves["reporting"]["rules"] if one["rule"] == rule)
@@ -336,7 +336,7 @@ def judged(halves: dict[str, Row]) -> Row:
 
 
 def by_rule(cells: Sequence[Cell], name: str) -> Row:
-    """Always the same."""
+    """Return the results of one rule."""
     reached = np.array([cell.rule(name, "default") for cell in cells])
     default = np.array([cell.reached(cell.chosen("default", ["single"])) for cell in cells])
     best = np.array([cell.known_best for cell in cells])

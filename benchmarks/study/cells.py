@@ -1,8 +1,7 @@
-"""The cells of the study: a task, candidates and a way of tuning, each.
+"""The cells of the study: each has a task, candidates and a way of tuning.
 
-Which half a cell is in was fixed before anything was scored: scores, normalisation and samples may be chosen by what
-the cells of the development half say, and the others report. A cell's half is the parity of the first byte of the
-SHA-256 of its name.
+The half of each cell was fixed before anything was scored. The development half may choose scores, normalisation and
+samples, and the other half reports. A cell's half is the parity of the first byte of the SHA-256 of its name.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ MADE = Path(__file__).parents[1] / ".made" / "study"
 CONFORMER, HUBERT = str(MADE / "conformer"), str(MADE / "hubert" / "model")
 ALL_MODELS = (*MODELS, CONFORMER, HUBERT)
 TUNED_WHOLE = tuple(spec for spec in ALL_MODELS if spec != "pack:crepe")
-"""CREPE's convolutions over 64 ms every 20 ms would take longer to train than all the others together."""
+"""Models without CREPE: its convolutions over 64 ms every 20 ms would train longer than all the others together."""
 WHISPERS = ("pack:whisper-tiny.en", "pack:whisper-base")
 LANGUAGES = ("de", "es", "fr", "it", "pl", "ru")
 HEARD_IN_TESTS = 300
-"""Test utterances of a classification, about."""
+"""Approximate number of test utterances of a classification."""
 
 Setting = Literal["conformer", "self-supervised", "cross-model"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the study.
+    """A row of the study.
 
     Attributes:
-        name: of the cell, and of its files.
-        setting: of the paper's three.
-        data: makes the data set; of labels, takes the number of the draw of examples.
+        name: name of the cell and of its files.
+        setting: one of the paper's three settings.
+        data: function that returns the data set; for labels, its argument is the number of the draw of examples.
         models: the candidates.
-        tuning: strategy and its options; the number of seeds is the run's.
-        sequence: of transcripts.
+        tuning: strategy and its options; the run sets the number of seeds.
+        sequence: options for transcripts.
         source: speech as in pre-training, for the scores that need it.
-        layers: of every model.
+        layers: layers of every model.
     """
 
     name: str
@@ -63,17 +62,17 @@ class Cell:
 
     @property
     def half(self) -> str:
-        """Development or reporting."""
+        """The half of the cell: development or reporting."""
         return "development" if hashlib.sha256(self.name.encode()).digest()[0] % 2 else "reporting"
 
     @property
     def encoder(self) -> EncoderOptions:
-        """Whisper's window is cut to the utterance, or nothing here would end."""
+        """The options of the encoder: Whisper's window is cut to the utterance, to bound the run time."""
         return EncoderOptions(device="cpu", whisper_window="fit")
 
 
 def noisy(utterances: tuple[Utterance, ...], folder: Path, snr_db: float) -> tuple[Utterance, ...]:
-    """The same in white noise, the same on every machine; written once."""
+    """Return the data in white noise, the same on every machine; write it once."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for one in utterances:
@@ -88,7 +87,7 @@ def noisy(utterances: tuple[Utterance, ...], folder: Path, snr_db: float) -> tup
 
 
 def few(utterances: tuple[Utterance, ...], split: str, most: int, draw: int) -> tuple[Utterance, ...]:
-    """At most so many of each class in one part, drawn by name; the others as they are."""
+    """Return at most this many utterances of each class in one part, drawn by name; other parts are unchanged."""
     salt = f"draw {draw} " if draw else "draw "
     taken: Counter[str | None] = Counter()
     kept = set()
@@ -110,7 +109,7 @@ def _labelled(
 
 
 def arabic_words(draw: int = 0) -> Dataset:
-    """Twenty words, tested on speakers that training has not heard."""
+    """Return twenty words, tested on unseen speakers."""
     few_of = {"train": 5, "validation": 5, "test": HEARD_IN_TESTS // 20}
     return _labelled(
         "arabic-commands", "label", lambda u: "validation" if u.split == "val" else str(u.split), 5, few_of, draw
@@ -118,7 +117,7 @@ def arabic_words(draw: int = 0) -> Dataset:
 
 
 def arabic_speakers(draw: int = 0) -> Dataset:
-    """Thirty speakers, tested on other words."""
+    """Return thirty speakers, tested on other words."""
     return _labelled(
         "arabic-commands", "speaker", _by_word, 5, {"train": 8, "validation": 4, "test": HEARD_IN_TESTS // 30}, draw
     )
@@ -130,28 +129,28 @@ def _by_word(utterance: Utterance) -> str:
 
 
 def fsdd_digits(draw: int = 0) -> Dataset:
-    """Ten digits, tested on two speakers that training has not heard; a third stops it."""
+    """Return ten digits, tested on two unseen speakers; a third stops the training."""
     held = {"lucas": "test", "theo": "test", "yweweler": "validation"}
     few_of = {"train": 10, "validation": 8, "test": HEARD_IN_TESTS // 10}
     return _labelled("fsdd", "label", lambda u: held.get(str(u.speaker), "train"), 10, few_of, draw)
 
 
 def fsdd_speakers(draw: int = 0) -> Dataset:
-    """Six speakers, tested on other digits."""
+    """Return six speakers, tested on other digits."""
     parts = ("train", "validation", "test", "test", "train", "test", "validation", "train", "test", "train")
     few_of = {"train": 20, "validation": 8, "test": HEARD_IN_TESTS // 6}
     return _labelled("fsdd", "speaker", lambda u: parts[int(u.path.stem[0])], 0, few_of, draw)
 
 
 def language(code: str) -> Dataset:
-    """Sentences of a language, tested on voices that training has not heard."""
+    """Return sentences of a language, tested on unseen voices."""
     from study.speech import spoken
 
     return _transcribed(f"speech/{code}", tuple(_utterance(clip) for clip in spoken(code)))
 
 
 def english() -> Dataset:
-    """Some of the English that the Conformer was trained on."""
+    """Return some of the English on which the Conformer was trained."""
     from study.speech import spoken
 
     clips = [clip for clip in spoken("english") if clip.split == "train"][::20]
@@ -159,7 +158,7 @@ def english() -> Dataset:
 
 
 def prompts() -> Dataset:
-    """English telephone prompts, some 5 minutes of them; one voice."""
+    """Return some 5 minutes of English telephone prompts by one voice."""
     from study.speech import recorded
 
     clips = [clip for clip in recorded() if 3 <= len(clip.text) <= 90]
@@ -190,16 +189,16 @@ def _transcribed(source: str, utterances: tuple[Utterance, ...]) -> Dataset:
 ADAPT = TuningOptions(
     strategy="layer", head="transducer", head_at="top", epochs=10, patience=6, head_learning_rate=1e-3
 )
-"""One block of the Conformer and its transducer, all else frozen, as the paper adapts it. With a transducer that learns
-at a tenth of this rate, French, of the development half, was left as it was by ten blocks of twelve."""
+"""Tunes one block of the Conformer and its transducer; all else is frozen, as in the paper. With a tenth of this rate
+for the transducer, French (of the development half) was left unchanged by ten blocks of twelve."""
 ONE_LAYER = TuningOptions(strategy="layer", epochs=15, patience=4)
-"""One block, with a head on it."""
+"""Tunes one block, with a head on it."""
 OF_HUBERT = replace(ONE_LAYER, epochs=40, patience=10)
-"""The same: with 15 epochs, the recogniser of prompts still wrote nothing."""
+"""Tunes one block of HuBERT: with 15 epochs, the recogniser of prompts still wrote nothing."""
 CUT = replace(ADAPT, head_at="layer")
-"""One block of the Conformer, which ends there: its transducer reads what the tuned block gives."""
+"""Tunes one block of the Conformer, cut behind it: its transducer reads the output of the tuned block."""
 LONGER = {"fr": 30, "ru": 30}
-"""Epochs where 10 left every block in place with an error above one half."""
+"""Number of epochs for languages in which 10 left every block in place with an error above one half."""
 PROBE = TuningOptions(strategy="probe", epochs=40, patience=8)
 FULL = TuningOptions(strategy="full", epochs=8, patience=4)
 TASKS = {

@@ -1,14 +1,14 @@
-"""A small English Conformer transducer, trained from nothing on spoken sentences and recorded prompts.
+"""A small English Conformer transducer, trained from scratch on spoken sentences and recorded prompts.
 
-Twelve blocks of 128 over frames of 40 ms, an LSTM of 128 as prediction network, characters as symbols. Training
-minimises the loss of the transducer and, through a layer that is thrown away, that of CTC on the output of the
-encoder, as a transducer alone starts slowly. The state is kept at the end of every epoch, so that a run that was
-stopped goes on. The finished model is a directory that transformers reads, `.made/study/conformer/`.
+It has twelve blocks of 128 over frames of 40 ms, an LSTM of 128 as prediction network, and characters as symbols.
+Training minimises the transducer loss and, through a layer that is dropped afterwards, the CTC loss on the output of
+the encoder, as a transducer alone starts slowly. The state is saved at the end of every epoch, so that a stopped run
+can resume. The finished model is a directory that transformers reads, `.made/study/conformer/`.
 
     python benchmarks/study/conformer.py pretrain
 
 Sources: Gulati et al., "Conformer", Interspeech 2020; Graves 2012 (arXiv 1211.3711); Park et al., "SpecAugment",
-Interspeech 2019; Rekesh et al., "Fast Conformer", 2023 (arXiv 2305.05084), as transformers' Parakeet has it.
+Interspeech 2019; Rekesh et al., "Fast Conformer", 2023 (arXiv 2305.05084), as in transformers' Parakeet.
 """
 
 from __future__ import annotations
@@ -55,25 +55,25 @@ BLANK_NAME = "<blank>"
 FRAMES_PER_S = 100
 LOG_STEPS = 20
 SHOWN = 8
-"""Transcripts kept beside the final figures."""
+"""Number of transcripts stored with the final figures."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the training.
+    """Settings of the training.
 
     Attributes:
-        epochs: over all clips; a run that was stopped may go on with another number, and so with other rates.
-        batch_frames: frames of 10 ms in a batch at most, padding included.
-        longest: frames of a clip; longer ones are left out of training.
-        peak: highest rate of learning, after `warmup` steps; then it falls as half a cosine, to 0.
-        warmup: steps.
-        decay: of weights.
-        clip: norm of the gradient at most.
-        ctc: weight of the loss of CTC; the transducer's is 1.
-        mel_mask: bands hidden at most, in each of two stripes.
-        time_mask: frames of 10 ms hidden at most, in each of two stripes.
-        seed: of weights, order, dropout and stripes.
+        epochs: passes over all clips; a stopped run may resume with another number, and so with other rates.
+        batch_frames: maximum number of frames of 10 ms in a batch, padding included.
+        longest: maximum number of frames of a clip; training leaves out longer clips.
+        peak: highest learning rate, after `warmup` steps; then it falls to 0 as half a cosine.
+        warmup: number of steps.
+        decay: weight decay.
+        clip: maximum norm of the gradient.
+        ctc: weight of the CTC loss; the transducer's is 1.
+        mel_mask: maximum number of masked bands, in each of two stripes.
+        time_mask: maximum number of masked frames of 10 ms, in each of two stripes.
+        seed: seed of weights, order, dropout and stripes.
     """
 
     epochs: int = 13
@@ -96,7 +96,7 @@ class Example:
     Attributes:
         mels: (n, 80) log-mel frames of 10 ms, normalised over the clip.
         labels: (U,) numbers of its characters.
-        text: what is said.
+        text: its transcript.
     """
 
     mels: Tensor
@@ -106,13 +106,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples side by side.
+    """Examples as padded tensors.
 
     Attributes:
-        mels: (B, n, 80).
-        real: (B, n) False where the clip has ended.
-        labels: (B, U).
-        lengths: (B,) how many of the labels are real.
+        mels: (B, n, 80) log-mel frames.
+        real: (B, n) mask that is False where the clip has ended.
+        labels: (B, U) numbers of the characters.
+        lengths: (B,) number of real labels.
     """
 
     mels: Tensor
@@ -122,7 +122,7 @@ class Batch:
 
 
 def build(seed: int = 0) -> ParakeetForRNNT:
-    """The model, at random, with PyTorch's own scale of weights."""
+    """Return the model with random weights, at PyTorch's own scale."""
     torch.manual_seed(seed)
     encoder = ParakeetEncoderConfig(
         hidden_size=128,
@@ -155,29 +155,29 @@ def build(seed: int = 0) -> ParakeetForRNNT:
 
 
 def prepare(clips: Sequence[Clip], extractor: ParakeetFeatureExtractor) -> list[Example]:
-    """Features and labels of clips."""
+    """Return features and labels of clips."""
     return [Example(mels(Path(clip.path), extractor), encode(clip.text), clip.text) for clip in clips]
 
 
 def mels(path: Path, extractor: ParakeetFeatureExtractor) -> Tensor:
-    """(n, 80) frames of a clip."""
+    """Return the frames (n, 80) of a clip."""
     audio, rate = soundfile.read(path, dtype="float32")
     made = extractor(audio, sampling_rate=rate, return_tensors="pt")
     return made["input_features"][0, : int(made["attention_mask"].sum())].clone()
 
 
 def encode(text: str) -> Tensor:
-    """Numbers of characters."""
+    """Return the numbers of characters."""
     return torch.tensor([CHARACTERS.index(character) for character in text])
 
 
 def decode(labels: Sequence[int]) -> str:
-    """Characters of numbers, with single spaces."""
+    """Return the characters of numbers, with single spaces."""
     return " ".join("".join(CHARACTERS[label] for label in labels).split())
 
 
 def batches(examples: Sequence[Example], frames: int, rng: np.random.Generator) -> Iterator[list[Example]]:
-    """All examples once, in a new order, each beside others about as long."""
+    """Yield all examples once, in a new order, in batches of about equal length."""
     lengths = np.array([len(example.mels) for example in examples])
     order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)), kind="stable")
     cuts = [0]
@@ -190,7 +190,7 @@ def batches(examples: Sequence[Example], frames: int, rng: np.random.Generator) 
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad at the end."""
+    """Pad the examples at the end."""
     mels = pad_sequence([example.mels for example in examples], batch_first=True)
     counts = torch.tensor([len(example.mels) for example in examples])
     labels = pad_sequence([example.labels for example in examples], batch_first=True)
@@ -199,7 +199,7 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 def hide(mels: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
-    """With stripes of bands and of frames at 0, the mean."""
+    """Mask stripes of bands and of frames with 0, the mean."""
     mels = mels.clone()
     for row in mels:
         for axis, widest in ((1, settings.mel_mask), (0, settings.time_mask)) * 2:
@@ -210,7 +210,7 @@ def hide(mels: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
 
 
 def losses(model: ParakeetForRNNT, ctc: nn.Linear, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Of the transducer and of CTC, both in nats for each character."""
+    """Return the losses of the transducer and of CTC, both in nats per character."""
     encoded = model.get_audio_features(batch.mels, attention_mask=batch.real)
     frames, lengths = encoded.attention_mask.sum(-1), batch.lengths
     predicted = model.decoder(nn.functional.pad(batch.labels, (1, 0), value=BLANK))
@@ -224,7 +224,7 @@ def losses(model: ParakeetForRNNT, ctc: nn.Linear, batch: Batch) -> tuple[Tensor
 
 
 def transcribe(model: ParakeetForRNNT, examples: Sequence[Example], frames: int) -> list[str]:
-    """What a model in evaluation hears, in the order of the examples, so many frames at a time."""
+    """Return the transcripts of a model in evaluation mode, in the order of the examples, `frames` at a time."""
     order = sorted(range(len(examples)), key=lambda index: len(examples[index].mels))
     heard = [""] * len(examples)
     step = max(1, frames // len(examples[order[-1]].mels))
@@ -240,7 +240,7 @@ def transcribe(model: ParakeetForRNNT, examples: Sequence[Example], frames: int)
 
 @torch.no_grad()
 def evaluate(model: ParakeetForRNNT, ctc: nn.Linear, examples: Sequence[Example], settings: Settings) -> dict[str, Any]:
-    """Loss in nats for each character, shares of wrong words and characters, and what was heard in the first clips."""
+    """Return the loss in nats per character, word and character error rates, and transcripts of the first clips."""
     model.eval()
     total = 0.0
     for chosen in batches(examples, settings.batch_frames, np.random.default_rng(settings.seed)):
@@ -256,7 +256,7 @@ def evaluate(model: ParakeetForRNNT, ctc: nn.Linear, examples: Sequence[Example]
 
 
 class Training:
-    """The model, its optimiser and what has been logged, from the last epoch that was kept."""
+    """The model, its optimiser and its log, from the last saved epoch."""
 
     def __init__(self, settings: Settings, checkpoint: Path, steps: int) -> None:
         self.settings, self.steps, self._checkpoint = settings, steps, checkpoint
@@ -269,7 +269,7 @@ class Training:
             self._restore(torch.load(checkpoint, weights_only=True))
 
     def run_epoch(self, examples: Sequence[Example]) -> None:
-        """All examples once."""
+        """Train on all examples once."""
         epoch = len(self.log["epochs"])
         torch.manual_seed(1000 * self.settings.seed + epoch)
         rng = np.random.default_rng([self.settings.seed, epoch])
@@ -279,7 +279,7 @@ class Training:
             self._advance(replace(batch, mels=hide(batch.mels, self.settings, rng)))
 
     def keep(self) -> None:
-        """Write the state whole."""
+        """Write the state atomically."""
         part = self._checkpoint.with_suffix(".part")
         state = {
             "model": self.model.state_dict(),
@@ -314,7 +314,7 @@ class Training:
 
 
 def learning_rate(step: int, steps: int, settings: Settings) -> float:
-    """Rises in a line, then falls as half a cosine."""
+    """Return the learning rate: it rises linearly, then falls as half a cosine."""
     if step < settings.warmup:
         return settings.peak * step / settings.warmup
     done = min(1.0, (step - settings.warmup) / max(1, steps - settings.warmup))
@@ -322,7 +322,7 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
 
 
 def pretrain(settings: Settings, folder: Path = MADE) -> None:
-    """Train, or go on training, and write the model and its figures."""
+    """Train, or resume training, and write the model and its figures."""
     extractor = ParakeetFeatureExtractor(feature_size=80)
     splits = read_splits(extractor)
     train = [example for example in splits.pop("train") if len(example.mels) <= settings.longest]
@@ -361,7 +361,7 @@ def pretrain(settings: Settings, folder: Path = MADE) -> None:
 
 
 def read_splits(extractor: ParakeetFeatureExtractor) -> dict[str, list[Example]]:
-    """All of training together; validation and testing by where they come from."""
+    """Return all training data together, and validation and test data by source."""
     clips = {"spoken": spoken("english"), "recorded": recorded()}
     splits = {
         f"{source} {split}": prepare([clip for clip in every if clip.split == split], extractor)
@@ -372,12 +372,12 @@ def read_splits(extractor: ParakeetFeatureExtractor) -> dict[str, list[Example]]
 
 
 def count_batches(examples: Sequence[Example], settings: Settings, epoch: int) -> int:
-    """Steps of an epoch, whose batches are drawn anew."""
+    """Return the steps of an epoch, whose batches are drawn anew."""
     return sum(1 for _ in batches(examples, settings.batch_frames, np.random.default_rng([settings.seed, epoch])))
 
 
 def write_model(model: ParakeetForRNNT, extractor: ParakeetFeatureExtractor, folder: Path) -> None:
-    """A directory of transformers with a tokenizer of characters, all of it or nothing."""
+    """Write a directory of transformers with a tokenizer of characters, atomically."""
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     model.eval().save_pretrained(part)
@@ -388,7 +388,7 @@ def write_model(model: ParakeetForRNNT, extractor: ParakeetFeatureExtractor, fol
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Characters by their numbers, the space as SentencePiece writes it, and the blank."""
+    """Write characters by their numbers, the space as in SentencePiece, and the blank."""
     numbers = {"▁" if character == " " else character: place for place, character in enumerate(CHARACTERS)}
     model = WordLevel({**numbers, BLANK_NAME: len(CHARACTERS)}, unk_token=BLANK_NAME)
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), pad_token=BLANK_NAME).save_pretrained(folder)

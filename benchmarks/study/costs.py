@@ -1,6 +1,6 @@
-"""What the default ranking of each cell costs by itself: forward passes, alignment, and its one score.
+"""Measure the cost of the default ranking of each cell: forward passes, alignment, and its one score.
 
-`run.py` times all scores of the study together; this is what a user of the default waits for.
+`run.py` times all scores of the study together; this script measures how long a user of the default waits.
 
 Run: python benchmarks/study/costs.py [--cells conformer-de …]
 """
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def cost(cell: Cell) -> dict[str, Any]:
-    """Seconds of a ranking without options, of the utterances that training sees."""
+    """Return the seconds of a ranking without options, on the training utterances."""
     data = cell.data()
     found = voxrank.rank(
         replace(data, utterances=tuple(one for one in data.utterances if one.split == "train")),

@@ -1,17 +1,17 @@
 """Evidence of joined layers, from Gram matrices between samples.
 
-Samples F (n, D) enter LogME, ridge regression and their kin by K = FFᵀ alone. Layers put end to end, each times a
-weight w, have K = Σ w_l² K_l, the sum of theirs; a weighted sum of layers, f = Σ w_l f_l, has
-K = Σ_ab w_a w_b F_a F_bᵀ. So a set of layers costs what one layer costs, whatever its dimension. Samples are
-standardised first, layer by layer: a layer of large numbers would else drown the others.
+LogME, ridge regression and similar scores read samples F (n, D) only through K = FFᵀ. Concatenated layers with weights
+w have K = Σ w_l² K_l, the sum of theirs. A weighted sum of layers, f = Σ w_l f_l, has K = Σ_ab w_a w_b F_a F_bᵀ. So a
+set of layers costs as much as one layer, whatever its dimension. Samples are first standardised layer by layer:
+otherwise a layer of large numbers would dominate.
 
 The weights are those of greatest evidence. With targets Y (n, T) about their means, each column Gaussian with the
 covariance v·C, C = I + K(w), and v at its best,
 
     L(w)/nT = −½·ln tr(YᵀC⁻¹Y) − ½·ln|C|/n + const,    ∂/∂C = C⁻¹YYᵀC⁻¹/(2·tr(YᵀC⁻¹Y)) − C⁻¹/(2n):
 
-LogME of all targets with one α and one β, which makes the search smooth and short. What is found is then judged by
-LogME itself, an α and a β for each target.
+LogME of all targets with one α and one β, which makes the search smooth and short. LogME itself, with an α and a β for
+each target, then judges the result.
 
 Sources: MacKay, "Bayesian Interpolation", 1992; Bach, Lanckriet and Jordan, ICML 2004 (sums of kernels); Yang et al.,
 SUPERB, Interspeech 2021, arXiv 2105.01051 (weighted sums of layers).
@@ -32,15 +32,15 @@ from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
 STEPS = 25
-"""Of the search for weights: what more of them bring is below what LogME tells apart."""
+"""Number of steps of the search for weights: more steps gain less than LogME can distinguish."""
 LOG_WEIGHT = 12.0
-"""Largest logarithm of a weight, and with its sign turned the smallest."""
+"""Maximum logarithm of a weight; the minimum is its negative."""
 RIDGES = np.logspace(-6, 0, 10)
-"""Strengths that are tried, over the sum of K's eigenvalues."""
+"""Candidate strengths, as shares of the sum of K's eigenvalues."""
 
 
 def standardised(features: NDArray[np.floating]) -> Array:
-    """(n, D) about the mean, each dimension over its spread; a dimension that does not vary is 0."""
+    """Return (n, D) about the mean, each dimension over its spread; constant dimensions are 0."""
     rows = features.astype(np.float64)
     rows -= rows.mean(axis=0)
     spread = rows.std(axis=0)
@@ -49,18 +49,18 @@ def standardised(features: NDArray[np.floating]) -> Array:
 
 
 def one_hot(labels: NDArray[np.int64]) -> Array:
-    """Class ids (n,) → (n, T) about the mean, T the classes that are there."""
+    """Return class ids (n,) as (n, T) about the mean, with T the number of classes that occur."""
     classes, places = np.unique(labels, return_inverse=True)
     made = np.eye(len(classes))[places]
     return np.asarray(made - made.mean(axis=0))
 
 
 def gram_spectrum(gram: Array, targets: Array) -> Spectrum:
-    """What scores of the moments read, from K in place of the moments.
+    """Return the spectrum that scores of the moments read, from K in place of the moments.
 
     Args:
-        gram: (n, n) of samples about their mean.
-        targets: (n, T) about their mean.
+        gram: (n, n) K of samples about their mean.
+        targets: (n, T) targets about their mean.
     """
     values, vectors = np.linalg.eigh(gram)
     kept = values > len(values) * EPSILON * max(values[-1], 0.0)
@@ -82,11 +82,11 @@ def gram_spectrum(gram: Array, targets: Array) -> Spectrum:
 
 
 def gram_evidence(gram: Array, targets: Array) -> float:
-    """LogME of samples and targets about their means: the mean over target columns of the greatest log evidence over n.
+    """Return LogME of samples and targets about their means: the mean over targets of the greatest log evidence over n.
 
     Args:
         gram: (n, n) K.
-        targets: (n, T).
+        targets: (n, T) targets.
     """
     spectrum = gram_spectrum(gram, targets)
     if spectrum.rank:
@@ -95,15 +95,15 @@ def gram_evidence(gram: Array, targets: Array) -> float:
 
 
 def held_out_accuracy(gram: Array, labels: NDArray[np.int64], blocks: NDArray[np.int64]) -> float:
-    """How often ridge regression, fitted without a sample's block, names its class; exact, from one decomposition.
+    """Return the accuracy of ridge regression, fitted without a sample's block; exact, from one decomposition.
 
     With H = K(K + t)⁻¹ + 11ᵀ/n and E the residuals of the whole, those of a block left out are (I − H_BB)⁻¹ E_B. The
-    strength t is that with the least of them, squared.
+    strength t is the one with the smallest sum of their squares.
 
     Args:
         gram: (n, n) K of samples about their mean.
         labels: (n,) class ids.
-        blocks: (n,) what is left out together.
+        blocks: (n,) blocks that are held out together.
     """
     targets, numbers = one_hot(labels), np.unique(labels, return_inverse=True)[1]
     values, vectors = np.linalg.eigh(gram)
@@ -120,7 +120,7 @@ def held_out_accuracy(gram: Array, labels: NDArray[np.int64], blocks: NDArray[np
 
 
 def _left_out(vectors: Array, shrink: Array, residuals: Array, blocks: NDArray[np.int64]) -> Array:
-    """(n, T) residuals of each block without it."""
+    """Return the residuals (n, T) of each block when it is left out."""
     left = np.empty_like(residuals)
     for block in np.unique(blocks):
         rows = blocks == block
@@ -130,11 +130,11 @@ def _left_out(vectors: Array, shrink: Array, residuals: Array, blocks: NDArray[n
 
 
 def concat_shares(grams: Sequence[Array], targets: Array) -> Array:
-    """Squared weights w² of layers end to end at the greatest evidence: (L,), their sum 1.
+    """Return the squared weights w² of concatenated layers at the greatest evidence: (L,), with sum 1.
 
     Args:
-        grams: of each layer, (n, n) of standardised samples.
-        targets: (n, T) about their mean.
+        grams: for each layer, (n, n) K of standardised samples.
+        targets: (n, T) targets about their mean.
     """
     n = len(targets)
     sizes = np.array([max(np.trace(gram), np.finfo(np.float64).tiny) / n for gram in grams])
@@ -150,11 +150,11 @@ def concat_shares(grams: Sequence[Array], targets: Array) -> Array:
 
 
 def sum_weights(layers: Array, targets: Array) -> Array:
-    """Weights of the sum of layers at the greatest evidence: (L,), none below 0, their sum 1.
+    """Return the weights of the sum of layers at the greatest evidence: (L,), none below 0, with sum 1.
 
     Args:
         layers: (L, n, D) standardised samples.
-        targets: (n, T) about their mean.
+        targets: (n, T) targets about their mean.
     """
     n = len(targets)
     stack = layers / np.sqrt(max((layers**2).sum() / len(layers) / n, np.finfo(np.float64).tiny))
@@ -172,7 +172,7 @@ def sum_weights(layers: Array, targets: Array) -> Array:
 
 
 def covariance_evidence(covariance: Array, targets: Array) -> tuple[float, Array]:
-    """L/nT, but for a constant, and its gradient (n, n) by C; see the module.
+    """Return L/nT, except for a constant, and its gradient (n, n) by C; see the module.
 
     Args:
         covariance: (n, n) C.

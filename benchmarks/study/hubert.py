@@ -1,29 +1,29 @@
-"""A small HuBERT, pre-trained here on all unlabelled speech at hand: masked prediction of k-means units [1].
+"""A small HuBERT, pre-trained on all available unlabelled speech: masked prediction of k-means units [1].
 
 Speech: prompts of Asterisk in five languages (English from the shared data, the others from Debian's packages), English
-digits, Arabic commands and sentences of eSpeak NG in seven languages (`sentences.py`). Speakers that other benchmarks
-test on are left out: lucas and theo of the digits, those outside the split "train" of the commands, and the last voice
-of every language of the sentences. Short clips of a speaker are joined until they fill the longest crop.
+digits, Arabic commands and sentences of eSpeak NG in seven languages (`sentences.py`). Test speakers of other
+benchmarks are left out: lucas and theo of the digits, those outside the split "train" of the commands, and the last
+voice of every language of the sentences. Short clips of a speaker are joined until they fill the longest crop.
 
-Model: the plan of HuBERT base (twelve blocks, normalised after each residual sum), but 128 wide, with a front end of
-32 to 64 channels and layer normalisation in place of the group normalisation, so that padded batches are clean.
+Model: the architecture of HuBERT base (twelve blocks, normalised after each residual sum), but 128 wide. Its front end
+has 32 to 64 channels, and layer normalisation in place of group normalisation, so that padding does not matter.
 
-Objective: cross-entropy of the unit at masked frames plus half of it at the others. Units are clusters of MFCC with
-slopes at first, then clusters of the middle block's output; the second stage goes on from the weights of the first,
-with a new head. Spans of 10 frames begin at 8 % of the frames. A linear head stands where the paper has cosine
-similarity to embeddings of the units. Before the first stage the front end alone learns the units of MFCC for some
-cheap steps, with nothing masked: on top of a random one, twelve blocks that normalise after each sum tend to stay where
-they say the same of every frame.
+Objective: cross-entropy of the unit at masked frames plus half of it at the others. Units are first clusters of MFCC
+with slopes, then clusters of the middle block's output. The second stage continues from the weights of the first, with
+a new head. Spans of 10 frames begin at 8 % of the frames. A linear head replaces the paper's cosine similarity to
+embeddings of the units. Before the first stage the front end alone learns the units of MFCC for some cheap steps,
+without masks. On top of a random front end, twelve blocks that normalise after each sum tend to keep giving the same
+output for every frame.
 
-Tried and dropped: 200 clusters of what Whisper base says in layer 3, with normalisation before each block and twice the
-learning rate. After 4,200 steps, as many as both stages have, the probe below was at .367 in the first layer and .363
-in the last.
+Tried and dropped: 200 clusters of layer 3 of Whisper base, with normalisation before each block and twice the learning
+rate. After 4,200 steps, as many as both stages have, the probe below reached .367 in the first layer and .363 in the
+last.
 
 At the end a linear probe for phones is trained on each layer of the model, and on each layer of the same model before
 training.
 
-Run: python benchmarks/study/hubert.py pretrain. A run that was stopped goes on from its last checkpoint; delete
-benchmarks/.made/study/hubert to begin anew. The model, as transformers saves it, is in its folder `model`, the
+Run: python benchmarks/study/hubert.py pretrain. A stopped run resumes from its last checkpoint; delete
+benchmarks/.made/study/hubert to start again. The model, as transformers saves it, is in its folder `model`, the
 untrained one in `untrained`.
 
 [1] Hsu et al. (2021), HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units,
@@ -72,10 +72,10 @@ UNHEARD_DIGITS = ("lucas", "theo")
 
 RATE_HZ = 16_000
 HOP, WINDOW = 320, 400
-"""Samples of a frame of the model; MFCC are made every 160, from windows of the same 400."""
+"""Number of samples in a frame of the model; MFCC have a step of 160 samples, and the same windows of 400."""
 LONGEST_CLIP = 15 * RATE_HZ
 CROP_FRAMES = (100, 133, 200)
-"""2, 2.7 and 4 seconds: all crops of a batch have one length."""
+"""Crops of 2, 2.7 and 4 seconds: all crops of a batch have one length."""
 FULL = HOP * (max(CROP_FRAMES) - 1) + WINDOW
 BATCH_FRAMES = 600
 HELD_OUT = 0.03
@@ -84,9 +84,9 @@ MASK_STARTS, MASK_FRAMES = 0.08, 10
 UNMASKED_WEIGHT = 0.5
 FRONT_END_STEPS, FRONT_END_RATE = 300, 2e-3
 PROJECTION_STD = 0.09
-"""Of the weights after the front end at first, so that frames are as large as the vector that masks them."""
+"""Initial standard deviation of the weights after the front end, so that frames are as large as the mask vector."""
 WARM_UP = 0.08
-"""Of the steps; then the learning rate falls to 0 along a line."""
+"""Share of the steps in which the learning rate rises; then it falls linearly to 0."""
 LOG_STEPS, CHECKPOINT_STEPS = 100, 300
 CLUSTERED_FRAMES = 150_000
 MIDDLE_LAYER = 6
@@ -124,7 +124,7 @@ class Corpus:
     """All speech in one array.
 
     Attributes:
-        audio: samples.
+        audio: the samples.
         starts: the first sample of each utterance, and the end of the last.
         sources: seconds by source.
         missing: sources that are not installed.
@@ -137,25 +137,25 @@ class Corpus:
 
     @property
     def frames(self) -> NDArray[np.int64]:
-        """How many frames the model makes of each utterance."""
+        """Return the number of frames of each utterance in the model."""
         return (np.diff(self.starts) - WINDOW) // HOP + 1
 
     @property
     def first_frames(self) -> NDArray[np.int64]:
-        """Where each utterance begins in an array of all frames."""
+        """Return where each utterance begins in an array of all frames."""
         return np.concatenate([[0], np.cumsum(self.frames)])
 
     def utterance(self, number: int) -> Audio:
-        """Its samples."""
+        """Return the samples of an utterance."""
         return self.audio[self.starts[number] : self.starts[number + 1]]
 
     def held_out(self) -> NDArray[np.bool_]:
-        """Utterances that neither the model nor the units are trained on."""
+        """Return the utterances on which neither the model nor the units are trained."""
         return np.random.default_rng([SEED, 1]).random(len(self.starts) - 1) < HELD_OUT
 
 
 def read_corpus() -> Corpus:
-    """All speech, decoded once."""
+    """Return all speech; decode it once."""
     index, sound = MADE / "audio.json", MADE / "audio.npy"
     if not index.exists():
         write_corpus(index, sound)
@@ -165,7 +165,7 @@ def read_corpus() -> Corpus:
 
 
 def write_corpus(index: Path, sound: Path) -> None:
-    """Decode, join and store; the index comes last."""
+    """Decode, join and store all speech; the index is written last."""
     MADE.mkdir(parents=True, exist_ok=True)
     missing = [f"asterisk-{language}" for language, voice in PROMPT_VOICES.items() if not (PROMPTS / voice).is_dir()]
     if missing:
@@ -185,7 +185,7 @@ def write_corpus(index: Path, sound: Path) -> None:
 
 
 def join(pieces: Sequence[Audio]) -> list[Audio]:
-    """Clips of one speaker, in random order, as utterances that are long enough for every crop."""
+    """Join clips of one speaker, in random order, to utterances that are long enough for every crop."""
     groups: list[list[Audio]] = [[]]
     for number in np.random.default_rng([SEED, 2]).permutation(len(pieces)):
         if sum(map(len, groups[-1])) >= FULL:
@@ -197,7 +197,7 @@ def join(pieces: Sequence[Audio]) -> list[Audio]:
 
 
 def shared_clips() -> Iterator[Clip]:
-    """Those of the shared data that no benchmark tests on."""
+    """Yield the clips of the shared data on which no benchmark tests."""
     for source in ("asterisk-en", "fsdd", "arabic-commands"):
         with (DATA / source / "manifest.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
@@ -207,7 +207,7 @@ def shared_clips() -> Iterator[Clip]:
 
 
 def prompt_clips() -> Iterator[Clip]:
-    """Asterisk's prompts in other languages, as far as they are installed."""
+    """Yield Asterisk's prompts in other languages, if installed."""
     for language, voice in PROMPT_VOICES.items():
         paths = sorted(path for path in (PROMPTS / voice).rglob("*.g722") if path.parent.name != "silence")
         with ThreadPoolExecutor(2) as pool:
@@ -216,7 +216,7 @@ def prompt_clips() -> Iterator[Clip]:
 
 
 def sentence_clips() -> Iterator[Clip]:
-    """Sentences of eSpeak NG in all voices but the last of each language."""
+    """Yield sentences of eSpeak NG in all voices except the last of each language."""
     unheard = {f"{language}+{variants[-1]}" for language, variants in VOICES.items()}
     for clip in make_sentences():
         if clip["voice"] not in unheard:
@@ -224,30 +224,30 @@ def sentence_clips() -> Iterator[Clip]:
 
 
 def read(path: Path) -> Audio:
-    """A file's samples at 16 kHz."""
+    """Return a file's samples at 16 kHz."""
     samples, rate = soundfile.read(path, dtype="float32")
     return to_int16(samples if rate == RATE_HZ else soxr.resample(samples, rate, RATE_HZ))
 
 
 def to_int16(samples: NDArray[np.float32]) -> Audio:
-    """From -1 to 1 → 16 bits."""
+    """Convert samples from the range -1 to 1 to 16 bits."""
     return (samples * 32_767).clip(-32_768, 32_767).astype(np.int16)
 
 
 def decode(path: Path) -> Audio:
-    """A G.722 file's samples."""
+    """Return a G.722 file's samples."""
     command = ("ffmpeg", "-v", "error", "-nostdin", "-f", "g722", "-i", path, "-ar", str(RATE_HZ), "-f", "s16le", "-")
     return np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, dtype=np.int16)
 
 
 def normalise(samples: Audio) -> torch.Tensor:
-    """As `Wav2Vec2FeatureExtractor` does: mean 0, variance 1."""
+    """Normalise to mean 0 and variance 1, as `Wav2Vec2FeatureExtractor` does."""
     floats = torch.from_numpy(samples.astype(np.float32) / 32_768)
     return (floats - floats.mean()) / (floats.var(correction=0) + 1e-7).sqrt()
 
 
 def units_of(stage: Stage, corpus: Corpus, model: HubertModel) -> Units:
-    """The unit of each frame of the corpus; made once."""
+    """Return the unit of each frame of the corpus; compute it once."""
     path = MADE / f"units-{STAGES.index(stage)}.npy"
     if not path.exists():
         frames = mfcc_frames(corpus) if stage.targets == "mfcc" else middle_frames(corpus, model)
@@ -258,7 +258,7 @@ def units_of(stage: Stage, corpus: Corpus, model: HubertModel) -> Units:
 
 
 def mfcc_frames(corpus: Corpus) -> NDArray[np.float32]:
-    """MFCC and slopes at the model's frames, without each utterance's mean, in standard deviations of the MFCC."""
+    """Return MFCC and slopes at the model's frames, less each utterance's mean, in standard deviations of the MFCC."""
     encoder, made = load_encoder("mfcc"), []
     for number in range(len(corpus.starts) - 1):
         pieces = [piece.frames for piece in encoder.encode([corpus.utterance(number).astype(np.float32) / 32_768])]
@@ -270,7 +270,7 @@ def mfcc_frames(corpus: Corpus) -> NDArray[np.float32]:
 
 @torch.inference_mode()
 def middle_frames(corpus: Corpus, model: HubertModel) -> NDArray[np.float32]:
-    """Output of the middle block."""
+    """Return the output of the middle block."""
     model.eval()
     made = []
     for number in range(len(corpus.starts) - 1):
@@ -280,7 +280,7 @@ def middle_frames(corpus: Corpus, model: HubertModel) -> NDArray[np.float32]:
 
 
 def cluster(frames: NDArray[np.float32], wanted: NDArray[np.bool_], units: int) -> Units:
-    """Nearest of the means found on some of the wanted frames."""
+    """Return the nearest cluster of each frame; the clusters are from some of the wanted frames."""
     rng = np.random.default_rng([SEED, 3])
     chosen = rng.permutation(np.flatnonzero(wanted))[:CLUSTERED_FRAMES]
     means = MiniBatchKMeans(units, batch_size=10_000, n_init=3, max_no_improvement=30, random_state=SEED)
@@ -297,7 +297,7 @@ class Batch:
 
 
 def draw(corpus: Corpus, units: Units, among: NDArray[np.bool_], rng: np.random.Generator) -> Batch:
-    """Crops of one length from utterances drawn by their length."""
+    """Draw crops of one length from utterances, with probability proportional to their length."""
     length = int(rng.choice(CROP_FRAMES))
     count = BATCH_FRAMES // length
     weights = corpus.frames * among
@@ -310,7 +310,7 @@ def draw(corpus: Corpus, units: Units, among: NDArray[np.bool_], rng: np.random.
 
 
 def mask_spans(shape: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
-    """Spans, which may overlap, from frames drawn at random; at least one in each row."""
+    """Draw spans, which may overlap, from frames at random; at least one in each row."""
     begins = rng.random(shape) < MASK_STARTS
     begins[np.arange(shape[0]), rng.integers(shape[1] - MASK_FRAMES, size=shape[0])] = True
     masked = begins.copy()
@@ -320,7 +320,7 @@ def mask_spans(shape: tuple[int, int], rng: np.random.Generator) -> torch.Tensor
 
 
 def new_model() -> HubertModel:
-    """As it is before training; the same every time."""
+    """Return the model before training; it is the same every time."""
     torch.manual_seed(SEED)
     config = HubertConfig(
         hidden_size=128,
@@ -345,7 +345,7 @@ def new_model() -> HubertModel:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Loss at the masked frames and at the others, and the share of right units at the masked ones."""
+    """Loss at the masked frames and at the others, and the accuracy of units at the masked ones."""
 
     masked_loss: torch.Tensor
     unmasked_loss: torch.Tensor
@@ -372,7 +372,7 @@ class Predictor(torch.nn.Module):
         )
 
     def front_end_loss(self, batch: Batch) -> torch.Tensor:
-        """Cross-entropy of all frames' units by the front end and the head alone."""
+        """Return the cross-entropy of all frames' units by the front end and the head alone."""
         with torch.autocast("cpu", torch.bfloat16):
             features = self.model.feature_extractor(batch.samples).transpose(1, 2)
             logits = self.head(self.model.feature_projection(features)).float()
@@ -380,13 +380,13 @@ class Predictor(torch.nn.Module):
 
 
 def learning_rate(step: int, stage: Stage) -> float:
-    """Up along a line, then down to 0."""
+    """Return the learning rate: it rises linearly, then falls to 0."""
     rising = (step + 1) / (WARM_UP * stage.steps)
     return stage.learning_rate * min(rising, (stage.steps - step) / ((1 - WARM_UP) * stage.steps))
 
 
 def descend(predictor: Predictor, optimiser: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
-    """One step."""
+    """Take one step of the optimiser."""
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad()
@@ -396,12 +396,12 @@ def descend(predictor: Predictor, optimiser: torch.optim.Optimizer, loss: torch.
 
 
 def new_optimiser(predictor: Predictor) -> torch.optim.Optimizer:
-    """AdamW; the learning rate is set at every step."""
+    """Return AdamW; the learning rate is set at every step."""
     return torch.optim.AdamW(predictor.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def train_front_end(predictor: Predictor, corpus: Corpus, units: Units) -> None:
-    """A start for the front end, with the head's help."""
+    """Train the front end with the head alone, as a start."""
     optimiser, among = new_optimiser(predictor), ~corpus.held_out()
     for step in range(FRONT_END_STEPS):
         batch = draw(corpus, units, among, np.random.default_rng([SEED, 4, step]))
@@ -412,14 +412,14 @@ def train_front_end(predictor: Predictor, corpus: Corpus, units: Units) -> None:
 
 @torch.inference_mode()
 def evaluate(predictor: Predictor, batches: Sequence[Batch]) -> tuple[float, float]:
-    """Mean loss and accuracy at masked frames."""
+    """Return the mean loss and accuracy at masked frames."""
     found = [predictor.eval()(batch) for batch in batches]
     loss, accuracy = np.mean([(one.masked_loss.item(), one.accuracy.item()) for one in found], axis=0)
     return float(loss), float(accuracy)
 
 
 def train(number: int, predictor: Predictor, corpus: Corpus, units: Units, state: dict[str, Any]) -> None:
-    """One stage, from the state's step on; the state is kept up to date and stored."""
+    """Train one stage from the state's step on; update and store the state."""
     stage, held_out, begun = STAGES[number], corpus.held_out(), time.perf_counter() - state["seconds"]
     if "optimiser" not in state and number == 0:
         train_front_end(predictor, corpus, units)
@@ -445,7 +445,7 @@ def train(number: int, predictor: Predictor, corpus: Corpus, units: Units, state
 
 
 def log_row(stage: Stage, state: dict[str, Any], recent: list[tuple[float, float]], held_out: Any) -> dict[str, Any]:
-    """Figures since the last row; printed too."""
+    """Log and print the figures since the last row."""
     loss, accuracy = np.mean(recent, axis=0)
     row = {
         "targets": stage.targets,
@@ -461,14 +461,14 @@ def log_row(stage: Stage, state: dict[str, Any], recent: list[tuple[float, float
 
 
 def store(state: dict[str, Any]) -> None:
-    """Write the checkpoint whole."""
+    """Write the checkpoint atomically."""
     part = MADE / "checkpoint.part"
     torch.save(state, part)
     part.replace(MADE / "checkpoint.pt")
 
 
 def restore() -> dict[str, Any]:
-    """The last checkpoint, or the beginning."""
+    """Return the last checkpoint, or the initial state."""
     path, settings = MADE / "checkpoint.pt", [asdict(stage) for stage in STAGES]
     if not path.exists():
         return {"settings": settings, "stage": 0, "step": 0, "seconds": 0.0, "log": []}
@@ -480,7 +480,7 @@ def restore() -> dict[str, Any]:
 
 
 def pretrain() -> None:
-    """Both stages, the saved model and its probes."""
+    """Train both stages, and write the model and its probes."""
     torch.set_num_threads(1)
     corpus, state, model = read_corpus(), restore(), new_model()
     save_model(model, MADE / "untrained")
@@ -502,7 +502,7 @@ def pretrain() -> None:
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
-    """What is trained on."""
+    """Return facts about the training data."""
     held_out = corpus.held_out()
     return {
         "audio_s": round(len(corpus.audio) / RATE_HZ),
@@ -513,7 +513,7 @@ def corpus_facts(corpus: Corpus) -> dict[str, Any]:
 
 
 def unit_facts() -> dict[str, dict[str, float]]:
-    """By targets: how well one does who always says the most frequent unit, and the entropy of the units in nats."""
+    """Return, for each kind of target, the share of the most frequent unit and the entropy of the units in nats."""
     facts = {}
     for number, stage in enumerate(STAGES):
         if (path := MADE / f"units-{number}.npy").exists():
@@ -543,7 +543,7 @@ def report(facts: dict[str, Any], state: dict[str, Any]) -> None:
 
 
 def save_model(model: HubertModel, folder: Path) -> None:
-    """As a directory of transformers, written whole."""
+    """Write the model as a directory of transformers, atomically."""
     part = folder.with_suffix(".part")
     model.save_pretrained(part)
     Wav2Vec2FeatureExtractor(
@@ -555,7 +555,7 @@ def save_model(model: HubertModel, folder: Path) -> None:
 
 
 def probe(folder: Path) -> list[float]:
-    """Accuracy of a linear classifier of English phones on each layer, trained on two voices, tested on a third."""
+    """Return the accuracy of a linear phone classifier on each layer, trained on two voices and tested on a third."""
     encoder = load_encoder(str(folder))
     numbers = [layer.index for layer in encoder.layers]
     clips = [clip for clip in make_sentences() if clip["language"] == "en-us"]
@@ -572,7 +572,7 @@ def probe(folder: Path) -> list[float]:
 
 
 def labelled_frames(encoder: Any, clips: Sequence[dict[str, Any]], layers: Sequence[int]) -> tuple[Any, list[str]]:
-    """Layer → frames within phones, drawn at random, and the phones' names."""
+    """Return random frames within phones by layer, and the phones' names."""
     encoded = [layers_of(encoder, clip, layers) for clip in clips]
     names = [name for clip, frames in zip(clips, encoded, strict=True) for name in phones_at(clip, len(frames[0]))]
     spoken = np.flatnonzero([bool(name) for name in names])
@@ -582,7 +582,7 @@ def labelled_frames(encoder: Any, clips: Sequence[dict[str, Any]], layers: Seque
 
 
 def phones_at(clip: dict[str, Any], n_frames: int) -> list[str]:
-    """The phone at the centre of each frame; empty in a pause."""
+    """Return the phone at the centre of each frame; empty in a pause."""
     names = [""] * n_frames
     centres = (np.arange(n_frames) * HOP + WINDOW / 2) / RATE_HZ
     for phone in clip["phones"]:

@@ -1,7 +1,7 @@
 """Held-out predictions and probes of sets of layers, all from Gram matrices between samples, as the evidence is.
 
-With K = U Λ Uᵀ the samples are U√Λ but for a rotation, which neither ridge regression, nearest neighbours nor a
-logistic regression with a round penalty can see. Samples are standardised by the training rows.
+With K = U Λ Uᵀ the samples are U√Λ up to a rotation. Ridge regression, nearest neighbours and a logistic regression
+with a rotation-invariant penalty do not depend on the rotation. Samples are standardised by the training rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 
 NEIGHBOURS = 5
 STRENGTHS = (3.0, 30.0, 300.0, 3000.0)
-"""C of the logistic regression, of samples of mean square length 1; chosen on a third of the blocks."""
+"""Candidates for C of the logistic regression, for samples of mean square length 1; a third of the blocks chooses."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Known:
 
     Attributes:
         labels: (n,) class ids, without gaps.
-        blocks: (n,) what is held out together.
+        blocks: (n,) blocks that are held out together.
     """
 
     labels: Ids
@@ -37,7 +37,7 @@ class Known:
 
     @cached_property
     def targets(self) -> Array:
-        """(n, T) one-hot, less its mean."""
+        """The one-hot targets less their mean, (n, T)."""
         return one_hot(self.labels)
 
 
@@ -50,12 +50,12 @@ class Gram:
 
     @classmethod
     def of(cls, samples: Array, train: int) -> Gram:
-        """Of samples (n + m, D), the first `train` of which are for training."""
+        """Return the products of samples (n + m, D), the first `train` of which are for training."""
         return cls(samples[:train] @ samples[:train].T, samples[train:] @ samples[:train].T)
 
     @classmethod
     def joint(cls, parts: list[Gram], shares: Array | None = None) -> Gram:
-        """Of layers end to end, each times the root of its share."""
+        """Return the products of concatenated layers, each times the root of its share."""
         weights = np.ones(len(parts)) if shares is None else shares
         own = sum(weight * part.own for weight, part in zip(weights, parts, strict=True))
         test = sum(weight * part.test for weight, part in zip(weights, parts, strict=True))
@@ -63,14 +63,14 @@ class Gram:
 
     @cached_property
     def eigen(self) -> tuple[Array, Array]:
-        """Λ ascending and U, without the directions that hold nothing."""
+        """The eigenvalues Λ ascending and U, without directions of eigenvalue 0."""
         values, vectors = np.linalg.eigh(self.own)
         kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
         return values[kept], vectors[:, kept]
 
 
 def standardised(features: NDArray[np.float32], train: int) -> Array:
-    """(n + m, D) about the training rows' mean, each dimension over its spread there; those without any are 0."""
+    """Return (n + m, D) about the training rows' mean, over each dimension's spread there; constant ones are 0."""
     rows = features.astype(np.float64)
     rows -= rows[:train].mean(axis=0)
     spread = rows[:train].std(axis=0)
@@ -78,7 +78,7 @@ def standardised(features: NDArray[np.float32], train: int) -> Array:
 
 
 def levelled(features: NDArray[np.float32], train: int) -> Array:
-    """(n + m, D) about the training rows' mean, all over one number, so that training rows have mean square 1."""
+    """Return (n + m, D) about the training rows' mean, scaled so that training rows have mean square 1."""
     rows = features.astype(np.float64)
     rows -= rows[:train].mean(axis=0)
     size = np.sqrt((rows[:train] ** 2).sum() / train)
@@ -86,7 +86,7 @@ def levelled(features: NDArray[np.float32], train: int) -> Array:
 
 
 def ridge_r2(gram: Gram, known: Known) -> float:
-    """R² of ridge regression without each block in turn, at the best strength."""
+    """Return R² of ridge regression without each block in turn, at the best strength."""
     values, vectors = gram.eigen
     targets, n = known.targets, len(known.labels)
     projected, least = vectors.T @ targets, np.inf
@@ -102,7 +102,7 @@ def ridge_r2(gram: Gram, known: Known) -> float:
 
 
 def knn(gram: Gram, known: Known) -> float:
-    """Majority of the nearest of other blocks by cosine, the first of equals by the nearest."""
+    """Return the accuracy of the nearest neighbours in other blocks by cosine; the nearest one decides ties."""
     size = np.sqrt(np.maximum(np.diag(gram.own), 1e-30))
     near = gram.own / size[:, None] / size
     near[known.blocks[:, None] == known.blocks] = -np.inf
@@ -113,7 +113,7 @@ def knn(gram: Gram, known: Known) -> float:
 
 
 def ncm(gram: Gram, known: Known) -> float:
-    """Nearest mean of a class over other blocks."""
+    """Return the accuracy of the nearest class mean over other blocks."""
     hot = np.eye(int(known.labels.max()) + 1)[known.labels]
     right = 0
     for block in np.unique(known.blocks):
@@ -129,14 +129,14 @@ def ncm(gram: Gram, known: Known) -> float:
 
 @dataclass(frozen=True)
 class Probed:
-    """A logistic regression: test accuracy, and that on the blocks on which its strength was chosen."""
+    """A logistic regression's test accuracy, and its accuracy on the blocks on which its strength was chosen."""
 
     accuracy: float
     chosen_on: float
 
 
 def probe(gram: Gram, known: Known, wanted: Ids) -> Probed:
-    """Trained on the training rows, tested on the others with labels `wanted` (m,)."""
+    """Train on the training rows and test on the others with labels `wanted` (m,)."""
     values, vectors = gram.eigen
     size = np.sqrt(values.sum() / len(known.labels))
     rows = vectors * np.sqrt(values) / size
@@ -149,7 +149,7 @@ def probe(gram: Gram, known: Known, wanted: Ids) -> Probed:
 
 
 def _trial(rows: Array, known: Known, held: NDArray[np.bool_], strength: float) -> tuple[float, float]:
-    """Log loss and accuracy on the rows held out."""
+    """Return log loss and accuracy on the held-out rows."""
     model = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(rows[~held], known.labels[~held])
     heard = np.flatnonzero(held & np.isin(known.labels, model.classes_))
     places = np.searchsorted(model.classes_, known.labels[heard])

@@ -1,8 +1,8 @@
-"""Utterance means (of phones: segment means) of every layer, for the study of layer advice; each made once, as .npz.
+"""Utterance means (for phones: segment means) of every layer, for the study of layer advice; each is stored as .npz.
 
-A corpus is audio with several columns of labels; a task is one of these columns, and another whose values (speakers,
-words, voices) are heard either in training or in testing. Which half a task is in was fixed by its name before anything
-was run, as in `cells.py`; the halves share no task.
+A corpus is audio with several columns of labels. A task is one of these columns, and another column whose values
+(speakers, words, voices) occur either in training or in testing. The half of each task was fixed by its name before
+anything was run, as in `cells.py`; the halves share no task.
 
     python benchmarks/study/layersets.py [--corpora NAME …]
 """
@@ -46,7 +46,7 @@ MODELS = ("pack:whisper-base", "pack:whisper-tiny.en", CONFORMER, HUBERT)
 MODELS += ("pack:ge2e", "pack:openwakeword", "pack:silero-vad")
 BATCH = 16
 FSDD_SHARE = 2
-"""Every second of its 3,000 clips."""
+"""Step in its 3,000 clips: every second one is used."""
 PHONE_LANGUAGES = ("en-us", "de", "ru")
 
 Ids = NDArray[np.int64]
@@ -59,9 +59,9 @@ class Corpus:
     """Rows of audio.
 
     Attributes:
-        utterances: with their audio.
-        stretches: of each utterance, its rows in seconds; None where it is one row as a whole.
-        columns: name → what is known of each row.
+        utterances: utterances with their audio.
+        stretches: for each utterance, its rows in seconds; None if each utterance is one row.
+        columns: labels of each row, by column.
     """
 
     utterances: tuple[Utterance, ...]
@@ -70,13 +70,13 @@ class Corpus:
 
 
 def arabic() -> Corpus:
-    """Command words of thirty speakers in noise."""
+    """Return command words of thirty speakers in noise."""
     utterances = read_dataset(DATA / "arabic-commands" / "manifest.csv", target="label", split="all").utterances
     return _whole(noisy(utterances, MADE / "study" / "noisy" / "arabic-commands-5", 5))
 
 
 def fsdd(snr_db: float) -> Corpus:
-    """Digits of six speakers in noise."""
+    """Return digits of six speakers in noise."""
     utterances = read_dataset(DATA / "fsdd" / "manifest.csv", target="label", split="all").utterances
     chosen = tuple(one for one in utterances if zlib.crc32(one.id.encode()) % FSDD_SHARE == 0)
     return _whole(noisy(chosen, MADE / "study" / "noisy" / f"fsdd-{snr_db:g}", snr_db))
@@ -92,7 +92,7 @@ def _whole(utterances: tuple[Utterance, ...]) -> Corpus:
 
 
 def sentences() -> Corpus:
-    """Short sentences of six languages, the same variants of voices in all."""
+    """Return short sentences of six languages, with the same variants of voices in all."""
     clips = [clip for language in TARGETS for clip in spoken(language)]
     columns = {
         "language": [clip.language for clip in clips],
@@ -104,14 +104,14 @@ def sentences() -> Corpus:
 
 
 def numbers() -> Corpus:
-    """Numbers in eight languages, in noise."""
+    """Return numbers in eight languages, in noise."""
     utterances = read_dataset(make_numbers(MADE / "spoken"), target="label", split="all").utterances
     whole = _whole(utterances)
     return Corpus(utterances, whole.columns | {"variant": [v.partition("+")[2] for v in whole.columns["speaker"]]})
 
 
 def phones(language: str) -> Corpus:
-    """Phones of sentences, by their exact times."""
+    """Return phones of sentences, by their exact times."""
     clips = [clip for clip in make_sentences() if clip["language"] == language]
     kept = [[one for one in clip["phones"] if one["name"] and one["end"] > one["start"]] for clip in clips]
     rows = [(clip, phone) for clip, own in zip(clips, kept, strict=True) for phone in own]
@@ -140,13 +140,13 @@ CORPORA: dict[str, Callable[[], Corpus]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a corpus.
+    """A prediction task on a corpus.
 
     Attributes:
-        name: of the task.
-        corpus: in `CORPORA`.
+        name: name of the task.
+        corpus: name of the corpus in `CORPORA`.
         label: the column that is predicted.
-        unit: the column whose values are heard in training or in testing, not in both.
+        unit: the column whose values occur in training or in testing, not in both.
         per_class: training rows of each class, few and many.
     """
 
@@ -158,13 +158,13 @@ class Task:
 
     @property
     def half(self) -> str:
-        """Development or reporting."""
+        """The half of the task: development or reporting."""
         digest = hashlib.sha256(f"advice-{self.name}".encode()).digest()
         return "development" if digest[0] % 2 else "reporting"
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Those that can be asked: at 12.5 frames a second phones pass between two frames."""
+        """The models that support the task: at 12.5 frames a second, a phone may fall between two frames."""
         return tuple(spec for spec in MODELS if self.label != "phone" or spec != "pack:openwakeword")
 
 
@@ -180,12 +180,12 @@ TASKS = (
 
 
 def short(spec: str) -> str:
-    """A model's name in files and tables."""
+    """Return a model's name in files and tables."""
     return {CONFORMER: "study conformer", HUBERT: "study hubert"}.get(spec, spec.removeprefix("pack:"))
 
 
 def features_of(spec: str, name: str) -> tuple[Features, dict[str, Any]]:
-    """Layer → (rows, D) of a corpus by a model, and what is known of the layers; made the first time."""
+    """Return the features (rows, D) of a corpus by layer, and facts about the layers; compute them the first time."""
     path = FOLDER / "features" / f"{short(spec).replace(' ', '-')}-{name}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def features_of(spec: str, name: str) -> tuple[Features, dict[str, Any]]:
 
 
 def _utterance_means(encoder: Encoder, corpus: Corpus) -> Iterator[Features]:
-    """Of a batch at a time."""
+    """Yield the means of one batch at a time."""
     for start in range(0, len(corpus.utterances), BATCH):
         batch = corpus.utterances[start : start + BATCH]
         sums = {one.index: np.zeros((len(batch), one.dim)) for one in encoder.layers}
@@ -215,7 +215,7 @@ def _utterance_means(encoder: Encoder, corpus: Corpus) -> Iterator[Features]:
 
 
 def _stretch_means(encoder: Encoder, corpus: Corpus) -> Iterator[Features]:
-    """Of an utterance at a time: the frames whose centre is in the stretch, or the nearest where there are none."""
+    """Yield the means of one utterance at a time: frames centred in the stretch, or the nearest if there are none."""
     offsets = encoder.offsets()
     for one, own in zip(corpus.utterances, corpus.stretches or (), strict=True):
         frames: dict[int, list[NDArray[np.float32]]] = {layer.index: [] for layer in encoder.layers}

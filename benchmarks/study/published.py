@@ -1,4 +1,4 @@
-"""The tables that were published for the method, each score beside what the depth rule reaches.
+"""Compare each score in the tables that were published for the method with the depth rule.
 
 Reads `tests/data/published`, writes `benchmarks/results/study/published.json`.
 
@@ -31,17 +31,17 @@ Array = NDArray[np.float64]
 
 
 def read(name: str) -> dict[str, Any]:
-    """A published table; ranks count from 1, the best."""
+    """Read a published table; ranks count from 1, the best."""
     return json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def truth_of(table: dict[str, Any]) -> Array:
-    """What fine-tuning gave, as a fraction."""
+    """Return the results of fine-tuning as fractions."""
     return np.array(table["truth"]) / (100 if table["percent"] else 1)
 
 
 def columns(table: dict[str, Any]) -> Iterator[tuple[str, Array]]:
-    """Each score's and rule's name and values, higher for better."""
+    """Return each score's and rule's name and values, higher is better."""
     for name, ranks in table["score_ranks"].items():
         yield name, -np.array(ranks, dtype=np.float64)
     if table["depth"] is not None:
@@ -49,9 +49,9 @@ def columns(table: dict[str, Any]) -> Iterator[tuple[str, Array]]:
 
 
 def compared(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """How far each score and rule agrees with fine-tuning.
+    """Return how far each score and rule agrees with fine-tuning.
 
-    Correlations are with the printed ranks of fine-tuning where there are any, as in the paper.
+    Correlations use the printed ranks of fine-tuning if there are any, as in the paper.
     """
     higher = table["higher_is_better"]
     truth = truth_of(table)
@@ -73,7 +73,7 @@ def compared(table: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def result() -> dict[str, Any]:
-    """All tables."""
+    """Return the results of all tables."""
     tables = [read(name) for name in TABLES]
     return {
         "made": provenance(),

@@ -1,6 +1,6 @@
-"""Run the study: every cell is validated, and its result written to benchmarks/results/study/NAME.json.
+"""Run the study: validate every cell, and write its result to benchmarks/results/study/NAME.json.
 
-Trials are kept as they end; a run that was stopped goes on where it was, and more seeds add to those there.
+Trials are stored as they end. A stopped run resumes, and more seeds are added to the stored ones.
 
 Run: python benchmarks/study/run.py [--seeds 2] [--cells conformer-de probe-words …] [--list]
 """
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def run(cell: Cell, seeds: int, draw: int) -> Validation:
-    """One cell."""
+    """Validate one cell."""
     if draw and cell.sequence:
         raise SystemExit(f"{cell.name} has no examples to draw")
     data = cell.data(draw) if draw else cell.data()
@@ -81,7 +81,7 @@ def run(cell: Cell, seeds: int, draw: int) -> Validation:
 
 
 def made(models: Sequence[str]) -> list[str]:
-    """Those that are there: the study's own are made by conformer.py and hubert.py."""
+    """Return the available models; conformer.py and hubert.py train the study's own."""
     missing = [spec for spec in models if spec.startswith("/") and not (Path(spec) / "config.json").exists()]
     for spec in missing:
         print(f"{spec} is not made yet, and left out", flush=True)
@@ -89,7 +89,7 @@ def made(models: Sequence[str]) -> list[str]:
 
 
 def written(cell: Cell, result: Validation) -> dict[str, Any]:
-    """What is committed: the result, without the machine's paths, and where it was made."""
+    """Return the result to commit, without the machine's paths, with its provenance."""
     text = json.dumps(json.loads(result.to_json())).replace(str(MADE), "study").replace(str(DATA), "data")
     content = json.loads(text)
     content["skipped"] = content["skipped"][:20]

@@ -1,8 +1,8 @@
 """Spoken sentences of known words in seven languages, by many voices, and recorded English prompts.
 
-The corpora of eSpeak NG are made once into `.made/study/speech/NAME/`: a manifest (path, text, speaker, split,
-language) and clips of 16 kHz in white noise of 15 to 30 dB. Words are drawn evenly from the most frequent of the
-language, rate and pitch for each clip. A voice is heard in one split only.
+The corpora of eSpeak NG are written once to `.made/study/speech/NAME/`: a manifest (path, text, speaker, split,
+language) and clips of 16 kHz in white noise of 15 to 30 dB. Words are drawn uniformly from the most frequent of the
+language, rate and pitch for each clip. A voice occurs in one split only.
 
     python benchmarks/study/speech.py [NAME …]
 """
@@ -34,18 +34,18 @@ SEED = 2306
 
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
 TARGETS = ("de", "es", "fr", "it", "ru", "pl")
-"""Languages that the English model is adapted to."""
+"""Languages to which the English model is adapted."""
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGIT, NUMBER, NOT_ENGLISH = re.compile(r"(?<![\d.])\d(?!\.?\d)"), re.compile(r"\d"), re.compile(r"[^a-z' ]+")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One sentence.
+    """A spoken sentence.
 
     Attributes:
-        path: of its audio; in a manifest, relative to it.
-        text: in lower case, words and single spaces.
+        path: path of its audio; in a manifest, relative to it.
+        text: transcript in lower case, words and single spaces.
         speaker: language and variant of the voice.
         split: "train", "validation" or "test".
         language: such as "de".
@@ -60,16 +60,16 @@ class Clip:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is spoken by whom.
+    """A corpus of spoken sentences, with its voices and splits.
 
     Attributes:
-        language: of the words.
+        language: language of the words.
         accents: voices of eSpeak NG.
-        variants: split → variants of every accent.
-        takes: split → sentences of each voice.
-        frequent: words are among as many of the most frequent.
-        words: fewest words of a sentence, and one more than most.
-        seed: of all draws.
+        variants: variants of every accent, by split.
+        takes: sentences of each voice, by split.
+        frequent: size of the pool of the most frequent words.
+        words: minimum number of words of a sentence, and the maximum plus one.
+        seed: seed of all draws.
     """
 
     language: str
@@ -97,7 +97,7 @@ ENGLISH = Corpus(
 
 
 def target(language: str) -> Corpus:
-    """A little speech of one of the `TARGETS`: 180, 45 and 120 sentences."""
+    """Return a small corpus of one of the `TARGETS`: 180, 45 and 120 sentences."""
     return Corpus(
         language=language,
         accents=(language,),
@@ -113,7 +113,7 @@ CORPORA = {"english": ENGLISH} | {language: target(language) for language in TAR
 
 
 def spoken(name: str, folder: Path = MADE) -> list[Clip]:
-    """The clips of one of the `CORPORA`, with whole paths; made the first time."""
+    """Return the clips of one of the `CORPORA`, with whole paths; create them the first time."""
     manifest = folder / name / "manifest.csv"
     if not manifest.exists():
         _make(CORPORA[name], manifest)
@@ -122,20 +122,20 @@ def spoken(name: str, folder: Path = MADE) -> list[Clip]:
 
 
 def recorded(folder: Path = DATA / "asterisk-en") -> list[Clip]:
-    """English telephone prompts by one speaker, split by a hash of their names, 80 : 10 : 10."""
+    """Return English telephone prompts by one speaker, split by a hash of their names, 80 : 10 : 10."""
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["path"], plain_english(row["text"])) for row in csv.DictReader(file)]
     return [Clip(str(folder / path), text, "asterisk", _split(path), "en") for path, text in rows if text]
 
 
 def plain_english(text: str) -> str:
-    """Lower case a to z, apostrophes, single spaces, digits as words; empty for larger numbers, read in many ways."""
+    """Return lower case a to z, apostrophes, single spaces, digits as words; empty for larger, ambiguous numbers."""
     worded = DIGIT.sub(lambda found: DIGITS[int(found[0])], text.lower().replace("’", "'"))
     return "" if NUMBER.search(worded) else " ".join(NOT_ENGLISH.sub(" ", worded).split())
 
 
 def frequent_words(language: str, count: int) -> list[str]:
-    """Those of the most frequent that are letters only, and more than one."""
+    """Return the most frequent words that have only letters, and more than one."""
     words = [word for word in top_n_list(language, count) if word.isalpha() and len(word) > 1]
     return [word for word in words if word.isascii()] if language == "en" else words
 
@@ -164,7 +164,7 @@ def _speak(synthesiser: Synthesiser, path: Path, text: str, voice: str, rng: np.
 
 
 def _split(name: str) -> str:
-    """By a hash, so that it is the same everywhere: one in ten for validation, one in ten for testing."""
+    """Return the split by a hash, the same everywhere: one in ten for validation, one in ten for testing."""
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10
     return {0: "validation", 1: "test"}.get(share, "train")
 

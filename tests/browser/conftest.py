@@ -1,4 +1,4 @@
-"""A headless Chromium with the network off, and what it complained of."""
+"""A headless Chromium without network, and its complaints."""
 
 import os
 import re
@@ -14,12 +14,12 @@ if os.environ.get("VOXRANK_CHROMIUM"):
 
 
 WAIT_MS = 120_000
-"""For what must come, however busy the machine is."""
+"""Maximum wait in milliseconds, sufficient on a busy machine."""
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The browser, started once."""
+    """Start the browser once."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here; run: apt-get install chromium (or name another in VOXRANK_CHROMIUM)")
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here; run: pip install playwright")
@@ -35,7 +35,7 @@ def _on_disk(request):
 
 
 class Visit:
-    """A page in the browser, with all that it asked for and complained of."""
+    """A page in the browser, with its requests and complaints."""
 
     def __init__(self, browser, *, offline=True, **options):
         self.context = browser.new_context(**options)
@@ -51,11 +51,11 @@ class Visit:
         self.refused = {}
         self.page.on("requestfailed", lambda request: self.refused.update({request.url: request.failure}))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        if offline:  # else its requests would wait for the test, which may wait for them
+        if offline:  # otherwise its requests would wait for the test, which may wait for them
             self.page.route("**/*", lambda route: route.continue_() if _on_disk(route.request) else route.abort())
 
     def open(self, file):
-        """A report from disk; waits until its charts are drawn."""
+        """Open a report from disk and wait until its charts are drawn."""
         self.page.goto(Path(file).as_uri())
         self.page.wait_for_selector("html[data-drawn]")
         return self.page
@@ -82,21 +82,21 @@ def visits_to_disk(chromium):
 
 @pytest.fixture
 def visit(chromium):
-    """Opens a report that lies on disk, with the network off; at the end nothing may have been complained of."""
+    """Return a function that opens a report from disk without network; at the end there must be no complaints."""
     with visits_to_disk(chromium) as begin:
         yield begin
 
 
 @pytest.fixture(scope="module")
 def drawn(chromium, whole):
-    """The page of a whole report, for tests that only look at it or put back what they change."""
+    """Yield the page of a whole report, for tests that only read it or undo their changes."""
     with visits_to_disk(chromium) as begin:
         yield begin(whole).page
 
 
 @pytest.fixture
 def visit_live(chromium):
-    """Opens a page that a run serves; at the end nothing else may have been asked for."""
+    """Return a function that opens the page of a run; at the end there must be no other requests."""
     visits = []
 
     def begin(url, **options):
@@ -115,7 +115,7 @@ def visit_live(chromium):
 
 @pytest.fixture(scope="session")
 def whole(made, tmp_path_factory):
-    """A report of all that there can be."""
+    """Write a report with all possible parts."""
     from voxrank.report.page import write_page
 
     path = tmp_path_factory.mktemp("report") / "a report.html"
@@ -125,7 +125,7 @@ def whole(made, tmp_path_factory):
 
 @pytest.fixture
 def report(made, tmp_path):
-    """Writes a report; gives its path."""
+    """Return a function that writes a report and returns its path."""
     from voxrank.report.page import write_page
 
     def write(ranking, validation=None):

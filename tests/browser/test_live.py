@@ -20,14 +20,14 @@ from voxrank.report.live import LiveView
 
 @pytest.fixture
 def live(monkeypatch):
-    """A view that serves, and that waits for no page when it ends."""
+    """Yield a view that serves pages, and that waits for no page when it ends."""
     monkeypatch.setattr(voxrank.report.live, "PATIENCE_S", 0.0)
     with LiveView() as view:
         yield view
 
 
 def get(view, path="/", *, host=None, method="GET"):
-    """Status, headers and body of an answer."""
+    """Return status, headers and body of an answer."""
     port = int(view.url.rsplit(":", 1)[1].strip("/"))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.putrequest(method, path, skip_host=True)
@@ -41,7 +41,7 @@ def get(view, path="/", *, host=None, method="GET"):
 
 
 def run_one(view, made, names, upto):
-    """Tell of a run in which so many of the models are done, and the next one is half done."""
+    """Report a run in which this many models are done, and the next one is half done."""
     recorder = view.recorder
     for place, name in enumerate(names[: upto + 1], start=1):
         recorder.start(name, place, len(names), 100.0)
@@ -77,7 +77,7 @@ def test_the_page_grows_with_the_run_and_outlives_it(visit_live, made):
     page.wait_for_selector("#chart-picture-3 svg")
     with pytest.raises(ConnectionRefusedError):
         get(view)
-    page.locator("#ranking th button", has_text="parameters").click()  # still a page that works
+    page.locator("#ranking th button", has_text="parameters").click()  # the page still works
     assert page.locator("#ranking th[aria-sort]").inner_text() == "parameters"
     page.wait_for_timeout(1500)
     assert seen.complaints == []
@@ -208,11 +208,11 @@ def test_a_port_that_is_taken(live):
 
 
 def test_a_page_that_has_just_been_opened_receives_the_end(made):
-    """It asks for the state of the run only after it was loaded."""
+    """The page requests the state of the run only after it was loaded."""
     states = []
 
     def ask():
-        time.sleep(0.5)  # the server ends in a fifth of that where it waits for nobody
+        time.sleep(0.5)  # without a page to wait for, the server ends in a fifth of that
         states.append(json.loads(get(view, "/state?id=x", host="127.0.0.1:{port}")[2])["run"]["state"])
 
     page = threading.Thread(target=ask)

@@ -27,7 +27,7 @@ def column(page, place):
 
 
 def sort_by_rank(page):
-    """Sort the table by rank, as it is when the page is opened."""
+    """Sort the table by rank, the initial order."""
     page.locator("#ranking th button", has_text="rank").first.click()
     assert column(page, 1) == ["1", "2", "3", "4"]
 
@@ -144,7 +144,7 @@ def test_the_policy_lets_nothing_else_run(visit, whole):
     assert len(seen.complaints) == 2
     assert all("Content Security Policy" in said for said in seen.complaints)
     seen.complaints.clear()
-    assert seen.refused == {"https://example.org/x.png": "csp"}  # before the network was asked
+    assert seen.refused == {"https://example.org/x.png": "csp"}  # blocked before the network
     seen.requests.remove("https://example.org/x.png")
 
 

@@ -1,4 +1,4 @@
-"""Every score takes what it can convert, and refuses everything else in one line of OptionError."""
+"""Every score accepts input that it can convert, and refuses everything else with a one-line OptionError."""
 
 from functools import partial
 
@@ -176,7 +176,7 @@ def test_no_samples_to_keep_is_refused():
     refused(lambda: ESTIMATORS["knn"](max_samples=0), "expected max_samples of at least 1, got 0")
 
 
-HALF = torch.tensor(FEATURES).bfloat16().half().double().numpy()  # numbers that both half precisions hold
+HALF = torch.tensor(FEATURES).bfloat16().half().double().numpy()  # numbers that both half precisions represent exactly
 GOOD_FEATURES = {
     "a list": lambda: HALF.tolist(),
     "a list of tensors": lambda: list(torch.tensor(HALF, requires_grad=True)),

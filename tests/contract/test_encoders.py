@@ -1,4 +1,4 @@
-"""Every encoder that needs no weights keeps the habits that users rely on, and the battery finds those that do not."""
+"""Every encoder without weights meets the contract for encoders, and the battery finds encoders that do not."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_battery_where_lengths_may_not_be_mixed():
 
 
 class Padded(FakeEncoder):
-    """Pads with zeros and normalises over the batch, as careless code does."""
+    """An encoder that pads with zeros and normalises over the batch, as careless code does."""
 
     def _forward(self, windows):
         longest = max(map(len, windows))
@@ -39,7 +39,7 @@ class Padded(FakeEncoder):
 
 
 class Shuffled(FakeEncoder):
-    """Gives the frames of waveforms in another order than the waveforms."""
+    """An encoder that yields the frames of waveforms in another order than the waveforms."""
 
     def _forward(self, windows):
         for piece in super()._forward(windows):
@@ -61,7 +61,7 @@ class Reseeded(FakeEncoder):
 
 
 class Silent(FakeEncoder):
-    """Never yields its last layer."""
+    """An encoder that never yields its last layer."""
 
     def _forward(self, windows):
         yield from list(super()._forward(windows))[:-1]
@@ -91,7 +91,7 @@ class Miscounted(FakeEncoder):
 
 
 class Emptied(FakeEncoder):
-    """A layer without frames."""
+    """An encoder with a layer without frames."""
 
     def _forward(self, windows):
         for piece in super()._forward(windows):
@@ -99,7 +99,7 @@ class Emptied(FakeEncoder):
 
 
 class Logarithmic(FakeEncoder):
-    """Knows no silence."""
+    """An encoder that fails on silence."""
 
     def _forward(self, windows):
         for piece in super()._forward(windows):
@@ -107,7 +107,7 @@ class Logarithmic(FakeEncoder):
 
 
 class Greedy(FakeEncoder):
-    """Needs more than it says."""
+    """An encoder that needs more samples than it declares."""
 
     def __init__(self):
         super().__init__()
@@ -115,7 +115,7 @@ class Greedy(FakeEncoder):
 
 
 class Slow(FakeEncoder):
-    """Says another frame rate than it has."""
+    """An encoder that declares a wrong frame rate."""
 
     def __init__(self):
         super().__init__()
@@ -155,7 +155,7 @@ class Overwriting(FakeEncoder):
 
 
 class Changing(FakeEncoder):
-    """Says something else of itself each time."""
+    """An encoder whose description changes each time."""
 
     def settings(self):
         return {"object": str(id(self))}
@@ -167,7 +167,7 @@ class Untidy(FakeEncoder):
 
 
 class Late(FakeEncoder):
-    """Says that its frames are centred a second later than they are."""
+    """An encoder that declares its frames to be centred a second later than they are."""
 
     def offsets(self):
         return {index: offset + 1 for index, offset in super().offsets().items()}

@@ -1,4 +1,4 @@
-"""Every score keeps the habits that users rely on."""
+"""Every score meets the contract for scores."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""A folder as a reader of the documentation may have it: speech, manifests, small models under the names of large ones.
+"""A folder like that of a reader of the documentation: speech, manifests, small models under the names of large ones.
 
 A model spec that is a folder is loaded from there, so that `openai/whisper-tiny` needs no network here.
 """
@@ -29,7 +29,8 @@ SPEAKERS = 6
 SENTENCES = 18
 TAKES = 4
 PEOPLE = 4
-"""Of each row of a manifest that a page shows: a few rows by two speakers are too few to rank by, and to hold out."""
+"""Number of speakers for each row of a manifest that a page shows. A few rows by two speakers are too few to rank and
+to hold out."""
 
 HUB = {
     "openai/whisper-tiny": "whisper",
@@ -43,7 +44,7 @@ HUB = {
     "my-wav2vec2": "wav2vec2-layer",
     "my-parakeet": "parakeet-rnnt",
 }
-"""Folder → the family of the small model that is in it."""
+"""The family of the small model in each folder."""
 WINDOW_FRAMES = 150
 """Length of the window of the small Whisper models: 3 s."""
 CTC = "facebook/wav2vec2-base-960h"
@@ -58,13 +59,13 @@ one_thread = models.one_thread
 
 @pytest.fixture(autouse=True)
 def own_readers(monkeypatch):
-    """What a page registers is gone when it ends."""
+    """Remove what a page registers when the page ends."""
 
     monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
 
 
 def tone(name, seconds, seed):
-    """What a name sounds like: a tone of its own in some noise."""
+    """Return the sound of a name: a distinct tone in some noise."""
     rng = np.random.default_rng(seed)
     frequency_hz = 200 + zlib.crc32(name.encode()) % 1800
     t = np.arange(round(seconds * RATE)) / RATE
@@ -72,7 +73,7 @@ def tone(name, seconds, seed):
 
 
 def spoken(text, seed):
-    """A transcript as tones, a letter after the other, with silence between words."""
+    """Return a transcript as tones, letter by letter, with silence between words."""
     rng = np.random.default_rng(seed)
     parts = [np.zeros(RATE // 8, np.float32)]
     for word in text.split():
@@ -88,9 +89,9 @@ def write_audio(path, samples):
 
 
 def write_manifest(folder, name, text):
-    """A manifest that a page shows, each row some times over, with audio for every row.
+    """Write a manifest that a page shows, with several takes of each row, and audio for every row.
 
-    Paths and values to predict differ from one take to the next, and a speaker becomes several.
+    Paths and values to predict differ between takes, and a speaker becomes several.
     """
     shown = list(csv.DictReader(io.StringIO(text), delimiter="\t" if name.endswith(".tsv") else ","))
     rows = [one_take(folder, row, take, len(shown) * take + i) for take in range(TAKES) for i, row in enumerate(shown)]
@@ -114,7 +115,7 @@ def one_take(folder, row, take, seed):
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    """The folder; pages get links to what is in it."""
+    """Write the folder; pages get links to its content."""
     folder = tmp_path_factory.mktemp("reader")
     save_models(folder)
     save_data(folder)
@@ -124,9 +125,9 @@ def place(tmp_path_factory):
 def save_models(folder):
     for seed, (name, family) in enumerate(HUB.items()):
         model, extractor = models.build(family, seed)
-        if family == "whisper":  # with a window that sentences fit into
+        if family == "whisper":  # with a window that is long enough for the sentences
             model = tf.WhisperForConditionalGeneration(models.whisper_config(max_source_positions=WINDOW_FRAMES))
-        if name == "my-wav2vec2":  # of as many blocks as the examples name
+        if name == "my-wav2vec2":  # with as many blocks as the examples name
             model = tf.Wav2Vec2Model(tf.Wav2Vec2Config(**{**model.config.to_dict(), "num_hidden_layers": 12}))
         models.save(folder / name, model, extractor)
     letters = {letter: n for n, letter in enumerate(["<pad>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"])}
@@ -147,7 +148,7 @@ def save_tokenizer(place):
 
 
 def save_data(folder):
-    """`train.csv` and its other names, `transcripts.csv`, `commands/` (a folder of class folders), `pretraining/`."""
+    """Write `train.csv` and its other names, `transcripts.csv`, `commands/` (a folder of classes), `pretraining/`."""
     rows = []
     for number in range(len(WORDS) * SPEAKERS):
         word, speaker = WORDS[number % len(WORDS)], f"s{number // len(WORDS) % SPEAKERS}"
@@ -172,7 +173,7 @@ def save_rows(path, header, rows):
 
 @pytest.fixture
 def reader(place, tmp_path, monkeypatch):
-    """A page's own folder, in which the commands run: links to all of `place`, and room for what the page makes."""
+    """Return the folder in which a page's commands run: links to all of `place`, and room for new files."""
     for path in place.iterdir():
         (tmp_path / path.name).symlink_to(path, target_is_directory=path.is_dir())
     monkeypatch.chdir(tmp_path)
@@ -187,7 +188,7 @@ def kept_between_pages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def little_garbage():
-    """The Trainer collects garbage twice in every run, and all that was imported takes it longer than these trials."""
+    """Exclude imports from garbage collection: the Trainer collects twice per run, longer than these trials take."""
     import accelerate  # noqa: F401
     import matplotlib.figure  # noqa: F401
     import transformers.trainer  # noqa: F401
@@ -200,7 +201,7 @@ def little_garbage():
 
 @pytest.fixture(scope="session")
 def load_once(place):
-    """Loads models from folders; a model of `place`, the same options with it, is loaded once and copied then."""
+    """Load each model of `place` with the same options once, and copy it afterwards."""
     from voxrank.encoders import huggingface
 
     first = functools.cache(huggingface.load)
@@ -215,7 +216,7 @@ def load_once(place):
 
 @pytest.fixture
 def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
-    """What would take minutes is cut short: little training, a demo of few words, stand-ins for the offline pack.
+    """Shorten slow parts: little training, a demo of few words, stand-ins for the offline pack.
 
     Pages share a cache, since they rank the same models on the same speech.
     """
@@ -252,5 +253,5 @@ def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
 
 @pytest.fixture
 def manifests():
-    """Writes a manifest that a page shows."""
+    """Return a function that writes a manifest of a page."""
     return write_manifest

@@ -1,15 +1,15 @@
-"""Every code block of the README and of docs/*.md runs, or says in its source why it does not.
+"""Every code block of the README and of docs/*.md runs, or its source says why it does not.
 
-A fenced block is told by its language:
+The language of a fenced block decides how it is checked:
 
-- none, `sh`, `bash`, `console`: command lines, which must end with exit code 0; what stands behind a pipe is not run;
-- `python`: run, the blocks of a page one after the other, in one namespace;
+- none, `sh`, `bash`, `console`: command lines, which must end with exit code 0; commands behind a pipe are not run;
+- `python`: run, with one namespace for all blocks of a page;
 - `{code-block} text` with a caption that ends in .csv or .tsv: a manifest of that name, for the blocks below it;
 - `text`, `json`, `toml`, `html`, `latex`, `markdown`: shown; JSON and TOML must parse.
 
 A block that is not run has a comment in the line before it, `<!-- not run: why -->`, and its first line is in `NOT_RUN`
-below; its command lines are still held against the options that there are. So are lines with `--engine ray` among the
-examples of the commands' help: starting a cluster takes too long, and tests/end_to_end/test_ray.py does.
+below. Its command lines must still name existing options only. The same holds for lines with `--engine ray` among the
+examples of the commands' help: starting a cluster takes too long, and tests/end_to_end/test_ray.py does it.
 """
 
 import contextlib
@@ -47,9 +47,9 @@ NOT_RUN = {
     ("docs/terminal.md", "voxrank --install-completion"),
     ("docs/tutorial.md", "make demo"),
 }
-"""Page and first line of every block that is not run: to leave one out takes a line here."""
+"""Page and first line of every block that is not run; each exception needs a line here."""
 
-# of peft on whole models of transformers; tests/unit/groundtruth/test_backbones.py sees to it
+# a warning of peft on whole models of transformers; tests/unit/groundtruth/test_backbones.py covers it
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 
 
@@ -78,7 +78,7 @@ class Block:
 
 
 def blocks_of(page, text):
-    """The blocks of a page, in order; directives are looked into."""
+    """Return the blocks of a page in order, with those inside directives."""
     lines = text.splitlines()
     found, fences, number = [], [], 0
     while number < len(lines):
@@ -109,12 +109,12 @@ def blocks_of(page, text):
 
 
 def page_blocks(page):
-    """Of a page as it is built: lines of the command reference are counted as they are made from the commands."""
+    """Return the blocks of a page as built: lines of the command reference count as generated."""
     return blocks_of(page, reference.filled((ROOT / page).read_text(encoding="utf-8")))
 
 
 def command_lines(block):
-    """(line number, words) of each command: comments are left out, and, where there are prompts, what is printed."""
+    """Yield (line number, words) of each command, without comments and, in blocks with prompts, without output."""
     prompted = any(line.startswith(PROMPT) for line in block.lines)
     begun, words = 0, ""
     for number, line in enumerate(block.lines, start=block.line + 1):
@@ -140,7 +140,7 @@ def run_commands(block, capsys, monkeypatch):
 
 
 def run_command(words, monkeypatch):
-    """The exit code of one command line; of what is neither voxrank nor a script of the page, None."""
+    """Return the exit code of one command line; None if it is neither voxrank nor a script of the page."""
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         monkeypatch.setenv(name, value)
@@ -170,7 +170,7 @@ def run_python(block, namespace):
 
 
 def check_options(block):
-    """What is not run names no command or option that there is not."""
+    """Check that blocks that are not run name existing commands and options only."""
     if block.language not in COMMANDS:
         return
     for number, words in command_lines(block):

@@ -1,4 +1,4 @@
-"""Reference pages say all that the code has: commands and options, keys of JSON files, public names, variables."""
+"""Reference pages cover everything in the code: commands and options, keys of JSON files, public names, variables."""
 
 import importlib.util
 import inspect
@@ -152,7 +152,7 @@ def test_variables_of_the_environment_that_are_read_are_told():
     read = set()
     for path in (ROOT / "src").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get|\.setdefault)?[\[(]\"(\w+)\"", path.read_text(encoding="utf-8")))
-    read -= {"COMP_WORDS", "COMP_CWORD", "PYTHONPATH"}  # of shells that complete, and of what tests are run with
+    read -= {"COMP_WORDS", "COMP_CWORD", "PYTHONPATH"}  # from shells that complete, and from the test run
     told = set(re.findall(r"`([A-Z_]{4,})`", page("configuration")))
     assert "VOXRANK_CACHE" in read
     assert read <= told

@@ -1,4 +1,4 @@
-"""The command line, run in this process."""
+"""Fixtures that run the command line in this process."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from voxrank.cli.main import exit_code
 
 @pytest.fixture
 def run(capsys, monkeypatch):
-    """Run a command line; gives (exit code, standard output, standard error)."""
+    """Return a function that runs a command line and returns (exit code, standard output, standard error)."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*arguments):
@@ -20,7 +20,7 @@ def run(capsys, monkeypatch):
 
 @pytest.fixture(scope="session")
 def assert_same():
-    """Asserts that two rankings, as JSON, have the same winner and the same scores of every layer."""
+    """Return a function that checks that two rankings, as JSON, have the same winner and the same scores."""
 
     def check(found, expected):
         assert found["models"][0]["model"] == expected["models"][0]["model"]

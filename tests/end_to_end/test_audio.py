@@ -1,4 +1,4 @@
-"""What the samples tell is said by `voxrank inspect` and by `voxrank rank`, in the same words."""
+"""`voxrank inspect` and `voxrank rank` report the same facts about the samples, in the same words."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ RATE = 16_000
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Writes a manifest of twelve tones in two classes, made by a function of the samples and the number."""
+    """Return a function that writes a manifest of twelve tones in two classes, each from its samples and its number."""
 
     def corpus(make, name="m.csv", suffix=".wav", **options):
         rows = []

@@ -1,4 +1,4 @@
-"""`voxrank cache`, and the cache behind `voxrank rank`, as a user meets them."""
+"""`voxrank cache`, and the cache of `voxrank rank`, from the command line."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def make():
 
 @pytest.fixture
 def started(tmp_path, tones, start_python):
-    """Starts a ranking by a model that waits while it is held."""
+    """Return a function that starts a ranking by a model that waits while a file exists."""
     (tmp_path / "slow_model.py").write_text(SLOW)
 
     def start(*options):
@@ -124,7 +124,7 @@ def entries(folder):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, own_cache, started, how, wait_until):
-    """The code of the model is part of its key, so that a file beside it says whether it goes on."""
+    """The code of the model is part of its key, so that a separate file says whether it continues."""
     hold = tmp_path / "hold"
     hold.touch()
     begun = started()

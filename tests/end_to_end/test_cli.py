@@ -1,4 +1,4 @@
-"""The commands, as a user runs them: what they print, what they write, how they exit."""
+"""The commands as a user runs them: their output, their files and their exit codes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from voxrank.scores.registry import COMBINATIONS, score_names
 
 FULL = Path("/dev/full")
 PLAIN = tuple(name for name in SCORES if name != "tuned")
-"""Scores of layers as they are."""
+"""Scores of layers without tuning."""
 
 
 def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):
@@ -70,11 +70,11 @@ def test_json_is_the_only_thing_on_standard_output(run, tones):
 def test_json_for_pipes_and_into_a_file(run, tones, tmp_path):
     command = ("rank", tones, "-m", "logmel")
     assert json.loads(run(*command, "--json", "-")[1])["schema"] == 1
-    assert json.loads(run("rank", "--json", tones, "-m", "logmel")[1])["schema"] == 1  # DATA is not its value
+    assert json.loads(run("rank", "--json", tones, "-m", "logmel")[1])["schema"] == 1  # DATA is not the value of --json
     for value in (["--json", tmp_path / "there" / "r.json"], [f"--json={tmp_path / 'any.name'}"]):
         code, out, _ = run(*command, *value)
         assert code == 0
-        assert "Fine-tune logmel" in out  # the table, as standard output is free
+        assert "Fine-tune logmel" in out  # the table is printed, as standard output is free
         file = Path(str(value[-1]).removeprefix("--json="))
         assert json.loads(file.read_text(encoding="utf-8"))["schema"] == 1
         assert [p.name for p in file.parent.glob(".*")] == []
@@ -102,7 +102,7 @@ def test_every_command_has_json():
 
 
 def commands(group, path=()):
-    """Every command with the words that call it."""
+    """Yield every command with its words."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
@@ -145,7 +145,7 @@ CSI = "\x1b["
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, coloured, start_python):
-    """The command in a terminal of its own; what it prints there."""
+    """The command runs in a separate terminal, whose output is checked."""
     import pty
 
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **variables}
@@ -373,7 +373,7 @@ def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, start_pytho
         stderr=subprocess.PIPE,
         env={**os.environ, "COLUMNS": "80"},
     )
-    process.stdin.write("\n" * 2)  # two probes, then real work, which waits
+    process.stdin.write("\n" * 2)  # two probes, then real work, which blocks
     process.stdin.flush()
     for _ in range(3):
         assert process.stdout.readline() == "forward\n"
@@ -459,7 +459,7 @@ def test_every_score_in_one_run(run, tones, sample):
 
 
 def check_left_out(run, data, score, other, line):
-    """Beside another score it is left out with that line; alone, it is refused with it, which is returned."""
+    """Check that a score is left out with this line beside another, and is refused with it alone; return the error."""
     code, out, err = run("rank", data, "-m", "logmel", "--score", score, "--score", other, "--json")
     assert code == 0
     assert line in err
@@ -546,7 +546,7 @@ def test_demo_goes_on_without_what_is_missing(run, monkeypatch, tmp_path):
 
 
 def test_transcripts_from_alignment_to_ranking(run, spelled, tmp_path):
-    """`align` writes what Praat and other tools read, and what `rank` takes: the ranking is the one by transcripts."""
+    """`align` writes files that Praat, other tools and `rank` read: the ranking is the one by transcripts."""
     out_dir = tmp_path / "aligned"
     code, out, err = run("align", spelled, "--model", "logmel", "--out", out_dir)
     assert code == 0, err
@@ -653,7 +653,7 @@ def test_features_beyond_measure_are_one_line(run, tones, tmp_path, monkeypatch,
     (tmp_path / f"boundless_{scale}.py").write_text(BOUNDLESS.format(scale=scale))
     monkeypatch.syspath_prepend(str(tmp_path))
     code, out, err = run("rank", tones, "-m", f"py:boundless_{scale}:Boundless", "--score", score, "--json")
-    if code == 0:  # sums in double precision may hold them
+    if code == 0:  # sums in double precision may represent them
         assert all(layer["scores"]["logme"]["value"] < 1e9 for layer in json.loads(out)["layers"])
         return
     assert code == 1

@@ -1,4 +1,4 @@
-"""Data of other tools through the commands and through a cluster."""
+"""Data of other tools, through the commands and through a cluster."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def tar_of(manifest, path, rows):
 
 
 def cuts_of(rows, path):
-    """Cuts whose audio is computed: resampled to a rate and back, by a ratio for which a short filter will do."""
+    """Write cuts whose audio is computed: resampled and back, by a ratio for which a short filter suffices."""
     recordings = RecordingSet.from_recordings(Recording.from_file(audio) for audio, _ in rows)
     supervisions = SupervisionSet.from_segments(
         SupervisionSegment(
@@ -69,7 +69,7 @@ with ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster that runs already: its process, and its address."""
+    """Yield the process and the address of a running cluster."""
     environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     command = [sys.executable, "-c", CLUSTER]
     with subprocess.Popen(
@@ -79,7 +79,7 @@ def cluster():
         process.stdin.close()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the garbage collector
 def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, cluster, assert_same):
     process, address = cluster
     command = ["rank", tones, "-m", "logmel", "--no-cache", "--json"]
@@ -91,9 +91,9 @@ def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, clus
     assert_same(json.loads(out), json.loads(run(*command)[1]))
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the garbage collector
 def test_every_kind_of_audio_reaches_the_workers_of_a_cluster(tones, tmp_path, kept, monkeypatch, cluster):
-    """Relative names too; and what was kept there is found here."""
+    """Relative names work too, and entries of the cluster's cache are valid here."""
     monkeypatch.chdir(tmp_path)
     rows = rows_of(tones)
     samples = [

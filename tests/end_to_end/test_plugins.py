@@ -1,4 +1,4 @@
-"""The example package, found by its entry points, in every place where models and scores are named."""
+"""The example package, found by its entry points, wherever models and scores are named."""
 
 import json
 import os
@@ -16,14 +16,14 @@ PROJECT = Path(__file__).parents[2] / "examples" / "voxrank-example"
 
 @pytest.fixture
 def example():
-    """The example package as if it were installed, here and in processes that are started."""
+    """Make the example package look installed, here and in child processes."""
     with announced(PROJECT):
         yield
 
 
 @pytest.fixture
 def in_a_process(run_python):
-    """What the command prints, as a user starts it."""
+    """Return the output of a command that runs as a user starts it."""
     return lambda *arguments: json.loads(run_python("-m", "voxrank", *arguments, "--json", check=True).stdout)
 
 
@@ -63,7 +63,7 @@ def test_models_lists_it_without_importing_it(example, run):
 
 
 def test_its_reader_by_ending_and_by_name(example, run, tones):
-    """The same data as the manifest has, so that the ranking is the same."""
+    """The data are the same as in the manifest, and so is the ranking."""
     lines, speaker = [], None
     for row in tones.read_text().splitlines()[1:]:
         path, label, who = row.split(",")
@@ -122,7 +122,7 @@ def test_validate_trains_on_it_and_judges_its_score(example, run, tones, tmp_pat
 
 
 def processes_with(mark):
-    """Command lines that hold it."""
+    """Return the command lines that contain a mark."""
     found = []
     for one in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -131,7 +131,7 @@ def processes_with(mark):
 
 
 def test_workers_of_ray_load_it_too(example, start_python, run, tones, wait_until):
-    """And a run on Ray says nothing of it, and leaves nothing."""
+    """A run on Ray does not mention Ray, and leaves no process behind."""
     command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--no-cache", "--json")
     started = start_python(
         *("-m", "voxrank", *command, "--engine", "ray", "--workers", "1"),

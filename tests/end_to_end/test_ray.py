@@ -1,4 +1,4 @@
-"""`--engine ray` from outside: the same ranking, nothing left behind however it ends, and little lost."""
+"""`--engine ray` from outside: the same ranking, nothing left behind however it ends, and little work lost."""
 
 import json
 import os
@@ -46,13 +46,13 @@ MODEL = "py:slow:Slow"
 
 @pytest.fixture
 def folder(tones):
-    """Where the tones are, with a model that waits where it is told to."""
+    """Return the folder of the tones, with a model that can be held."""
     (tones.parent / "slow.py").write_text(MODULE)
     return tones.parent
 
 
 def processes_of(folder):
-    """Those that were started with this in their environment, however far from it they have come."""
+    """Return all processes with this folder in their environment, including indirect children."""
     mark, found = f"VOXRANK_CACHE={folder / 'kept'}".encode(), []
     for one in Path("/proc").glob("[0-9]*"):
         try:
@@ -68,7 +68,7 @@ def processes_of(folder):
 
 @pytest.fixture
 def begin(folder, start_python):
-    """Starts a ranking in a process group of its own, as a shell does."""
+    """Return a function that starts a ranking in a separate process group, as a shell does."""
 
     def start(**variables):
         rank = ("rank", "tones.csv", "-m", MODEL, "--engine", "ray", "--workers", "2")

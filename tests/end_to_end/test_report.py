@@ -1,4 +1,4 @@
-"""`voxrank report`: a page from what was saved."""
+"""`voxrank report` makes a page from saved files."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What strangers wrote, names, labels, tables and checkpoints, is shown and read, and never run."""
+"""Untrusted input (names, labels, tables and checkpoints) is shown and read, and never run."""
 
 import ast
 import csv
@@ -31,17 +31,17 @@ from voxrank.report.progress import BarProgress, LineProgress
 from voxrank.results.ranking import save_tables
 
 EVIL = "\x1b]0;owned\x07\x1b[2J[bold red]\x9b31m\u202ea\\"
-"""Sets a terminal's title, clears it, is markup to rich, and turns the order of letters round."""
+"""A text that sets a terminal's title, clears it, is markup to rich, and reverses the order of letters."""
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "a\r=1"]
 
 
 def is_plain(text):
-    """Whether it holds nothing that steers a terminal, beside the ends of lines."""
+    """Return whether a text has no control characters except line ends."""
     return not any(unicodedata.category(c)[0] == "C" for c in text.replace("\n", ""))
 
 
 def tensor_graph(path, name):
-    """An ONNX graph of a waveform whose one layer has this name."""
+    """Write an ONNX graph of a waveform with one layer of this name."""
     weight = np.random.default_rng(0).normal(size=(4, 1, 320)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["audio", "w"], ["a"], strides=[160]),
@@ -59,7 +59,7 @@ def tensor_graph(path, name):
 
 @pytest.fixture
 def hostile(tones):
-    """The manifest of tones with hostile names of labels, speakers and files; one file is missing."""
+    """Write the manifest of tones with hostile names of labels, speakers and files; one file is missing."""
     rows = list(csv.DictReader(tones.read_text().splitlines()))
     for row in rows:
         row["label"] += EVIL
@@ -163,7 +163,7 @@ def test_text_in_a_table_is_never_a_formula_and_numbers_stay_as_they_are(tmp_pat
 
 
 class Trap:
-    """Makes a folder when it is unpickled."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -191,7 +191,7 @@ def hubert(tmp_path):
 
 
 def trapped(folder, sprung):
-    """Pickles under every name that someone might read, beside what is there."""
+    """Write pickles under every name that a program might read, beside the other files."""
     for name in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "vocab.pkl", "trainer.pickle"):
         (folder / name).write_bytes(pickle.dumps(Trap(sprung)))
     torch.save({"weight": Trap(sprung)}, folder / "adapter_model.bin")
@@ -251,7 +251,7 @@ class OwnModel(HubertModel):
 
 @pytest.fixture
 def own_code(hubert, tmp_path, monkeypatch):
-    """A model that comes with code, which touches a file when it is run; and the file."""
+    """Return a model with code that touches a file when it runs, and the file."""
     monkeypatch.setattr(tf.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(tmp_path / "modules")
     marker = tmp_path / "was-run"

@@ -1,4 +1,4 @@
-"""Files of segments on the command line: what is left out is said by `inspect` and by `rank`."""
+"""Files of segments on the command line: `inspect` and `rank` report what is left out."""
 
 import json
 
@@ -10,7 +10,7 @@ SPEAKERS = ["spk1", "spk2"]
 
 @pytest.fixture
 def corpus(tmp_path, write_wav):
-    """Two speakers with files of the same names, and other words."""
+    """Write files of two speakers with the same names and different words."""
     rng = np.random.default_rng(0)
     rows = []
     for speaker, text in zip(SPEAKERS, ("ab", "cd"), strict=True):

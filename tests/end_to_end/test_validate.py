@@ -1,4 +1,4 @@
-"""`voxrank validate`, as a user runs it: toys of two minutes at most that are tuned in seconds."""
+"""`voxrank validate` as a user runs it, with data of two minutes at most that are tuned in seconds."""
 
 import csv
 import gc
@@ -35,13 +35,13 @@ FILES = ["candidates.csv", "ranks.svg", "run.log", "scatter.svg", "trials.sqlite
 QUICK = ("--seeds", "2", "--epochs", "2", "--whisper-window", "fit")
 RIVAL = "probe on 10 %"
 
-# of peft on whole models of transformers; tests/unit/groundtruth/test_backbones.py sees to it
+# a warning of peft on whole models of transformers; tests/unit/groundtruth/test_backbones.py covers it
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def little_garbage():
-    """The Trainer collects garbage twice in every run, and all that was imported takes it longer than these trials."""
+    """Exclude imports from garbage collection: the Trainer collects twice per run, longer than these trials take."""
     gc.collect()
     gc.freeze()
     yield
@@ -50,7 +50,7 @@ def little_garbage():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Family → the directory that a small model of it is in."""
+    """Return a function that returns the directory of a small model of a family."""
     place = tmp_path_factory.mktemp("models")
     found = {}
 
@@ -75,7 +75,7 @@ def save_tokenizer(place):
 
 @pytest.fixture
 def run(run, monkeypatch):
-    """Run `voxrank validate` with empty pictures: to draw them takes longer than all else, and few tests look."""
+    """Run `voxrank validate` with empty pictures: drawing takes longer than all else, and few tests read them."""
 
     def save_empty(validation, folder):
         for name in ("scatter.svg", "ranks.svg"):
@@ -102,7 +102,7 @@ def candidates_of(content):
 
 
 def count_trials(monkeypatch, fails=lambda layer, dim, seed: False):
-    """The trials that are run from here on, as (layer, seed); some of them may fail."""
+    """Return a list of the trials that run from here on, as (layer, seed); some of them may fail."""
     ran, train = [], strategies.train
 
     def counted(backbone, head, parts, answers, fit, device):
@@ -147,7 +147,7 @@ def test_from_audio_to_a_verdict(run, tones, tmp_path, saved, strategy, monkeypa
         rows = connection.execute("SELECT status, count(*) FROM trials GROUP BY status").fetchall()
     connection.close()
     read = 6 if strategy != "full" else 1 + 4 + 4
-    rivals = {"probe": 3, "layer": 3, "full": read}[strategy]  # of a whole model, a probe of every layer
+    rivals = {"probe": 3, "layer": 3, "full": read}[strategy]  # a probe of every layer for whole models
     assert rows == [("done", 6 + rivals)]
 
 
@@ -192,7 +192,7 @@ def test_the_same_command_goes_on_where_it_stopped(run, tones, tmp_path, saved, 
     ran = count_trials(monkeypatch)
     command = [tones, "-m", "logmel", "-m", saved("hubert-layer"), "--layers", "0,-1", *QUICK, "--out", tmp_path / "o"]
     assert run(*command)[0] == 0
-    assert len(ran) == 3 * 2 + 3  # and the rival's
+    assert len(ran) == 3 * 2 + 3  # and the trials of the rival
     first, table = content_of(tmp_path / "o"), (tmp_path / "o" / "candidates.csv").read_bytes()
     ran.clear()
     count_trials(monkeypatch, fails=lambda *_: True)
@@ -216,7 +216,7 @@ def test_one_more_seed_is_all_that_is_trained(run, tones, tmp_path, monkeypatch)
     assert [one["values"][:2] for one in more["truth"]] == values
     ran.clear()
     assert run(*command, "--epochs", "3")[0] == 0
-    assert len(ran) == 2 * 2 + 2  # what is trained is another thing
+    assert len(ran) == 2 * 2 + 2  # other options make other trials
 
 
 def test_json_is_all_that_is_printed_and_nothing_is_kept_unasked(run, tones, tmp_path, monkeypatch):
@@ -312,7 +312,7 @@ def test_transcripts(run, spelled, tmp_path, saved, strategy):
     assert (content["task"], content["metric"], content["higher_is_better"]) == ("transcription", "cer", False)
     wanted = [("logmel", 0), (saved("whisper"), 0), (saved("whisper"), 3)]
     assert candidates_of(content) == (wanted if strategy == "probe" else wanted[2:])
-    assert 0 <= min(one["values"][0] for one in content["truth"]) < 0.8  # it says something, and some of it is right
+    assert 0 <= min(one["values"][0] for one in content["truth"]) < 0.8  # some output, partly right
     assert max(len(line) for line in out.splitlines() if not line.startswith("Saved in")) <= 80
     assert content["options"]["sequence"]["aligner"]["aligner"] == "flat"
 
@@ -406,7 +406,7 @@ def test_bad_utterances_are_skipped_and_listed(run, tones):
     whole = [one for one in content["skipped"] if one["model"] is None]
     assert [one["utterance"] for one in whole] == ["clips/none.wav"]
     long = {one["utterance"]: one["reason"] for one in content["skipped"] if one["model"] == "logmel"}
-    assert len(long) == 36 // 7  # those of 0.26 s
+    assert len(long) == 36 // 7  # utterances of 0.26 s
     assert set(long.values()) == {"expected at most 0.25 s, the model's window, to train on, got 0.3 s"}
 
 
@@ -429,7 +429,7 @@ def test_an_interrupted_run_goes_on(run, tones, tmp_path, monkeypatch):
     monkeypatch.setattr(strategies, "train", real)
     more = count_trials(monkeypatch)
     assert run(*command)[0] == 0
-    assert more == [(0, 0), (0, 0), (0, 1), (0, 0)]  # logmel's rival, and all of mfcc
+    assert more == [(0, 0), (0, 0), (0, 1), (0, 0)]  # the rival of logmel, and all trials of mfcc
 
 
 HELD = """
@@ -446,7 +446,7 @@ def held(*arguments):
 strategies.train = held
 sys.exit(exit_code(sys.argv[1:]))
 """
-"""The command, which is held in its fourth trial."""
+"""Code that runs the command and holds it in its fourth trial."""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
@@ -466,13 +466,13 @@ def test_a_run_that_is_killed_loses_no_trial(run, start_python, tones, tmp_path,
     ran = count_trials(monkeypatch)
     code, _, err = run(*command[1:], "--seeds", len(there) + 1)
     assert code == 0, err
-    assert ran == [(0, len(there)), (0, 0)]  # the one that is missing, and the rival's
+    assert ran == [(0, len(there)), (0, 0)]  # the missing trial, and that of the rival
     assert files_in(out_dir) == FILES
     assert content_of(out_dir)["truth"][0]["values"][: len(there)] == [metric for _, metric in there]
 
 
 def read_rows(path):
-    """(key, metric) in the order in which they were written."""
+    """Return (key, metric) in the order in which they were written."""
     if not path.exists():
         return []
     connection = sqlite3.connect(path, timeout=30)
@@ -504,7 +504,7 @@ def constructed(names, values, *, metric="accuracy"):
 
 
 def said_in(path):
-    """The text that a picture shows, as its comments keep it."""
+    """Return the text that a picture shows, from its comments."""
     parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
     comments = [node.text for node in ET.parse(path, parser).iter() if node.tag is ET.Comment]
     return [html.unescape(" ".join(text.split())) for text in comments]
@@ -522,7 +522,7 @@ def test_pictures_show_names_as_they_are(tmp_path, metric):
     assert "a$b$<i>&c</i> · 2" in ranks
     assert any("log$me<: ρ" in text for text in scatter)
     assert "tab\N{REPLACEMENT CHARACTER}here\N{REPLACEMENT CHARACTER}[31m" in scatter
-    assert "- ->" in scatter  # a comment may not end here
+    assert "- ->" in scatter  # this must not end a comment
 
 
 def test_pictures_are_the_same_every_time(tmp_path):

@@ -1,6 +1,6 @@
-"""A thousand clips, a hundred of them damaged in every way that can be told: they are named, the rest is scored.
+"""A ranking of a thousand clips, a hundred of them damaged: the damaged clips are named, and the rest is scored.
 
-Damage that still decodes to plausible samples (a flipped bit in a WAV, say) cannot be told and is not among it.
+Damage that still decodes to plausible samples (such as a flipped bit in a WAV) cannot be detected and is not included.
 """
 
 import csv
@@ -22,7 +22,7 @@ N_SPEAKERS = 12
 
 
 def clip(number):
-    """A noisy tone of 0.2 to 0.4 s, int16."""
+    """Return a noisy tone of 0.2 to 0.4 s, int16."""
     rng = np.random.default_rng(number)
     time = np.arange(round(RATE * (0.2 + 0.02 * (number % 11)))) / RATE
     frequency = list(LABELS_HZ.values())[number % len(LABELS_HZ)] * (1 + 0.02 * (number % N_SPEAKERS))
@@ -30,7 +30,7 @@ def clip(number):
 
 
 def wav(samples, *, rate=RATE, channels=1, claimed=None):
-    """The bytes of a WAV file of 16-bit samples, whose header may lie."""
+    """Return the bytes of a WAV file of 16-bit samples, whose header may be wrong."""
     data = samples.astype("<i2").tobytes()
     size = len(data) if claimed is None else claimed
     layout = struct.pack("<HHIIHH", 1, channels, rate, rate * 2, 2, 16)
@@ -39,7 +39,7 @@ def wav(samples, *, rate=RATE, channels=1, claimed=None):
 
 
 def flac(path, samples):
-    """The bytes of a FLAC file."""
+    """Return the bytes of a FLAC file."""
     whole = path.with_suffix(".whole")
     soundfile.write(whole, samples, RATE, format="FLAC")
     content = bytearray(whole.read_bytes())
@@ -53,7 +53,7 @@ def flipped(content, place):
 
 
 def claiming(content, n_samples):
-    """A FLAC whose header says so many samples: 36 bits of STREAMINFO (RFC 9639, 8.2)."""
+    """Return a FLAC file whose header claims this many samples: 36 bits of STREAMINFO (RFC 9639, 8.2)."""
     content[18:26] = (int.from_bytes(content[18:26], "big") >> 36 << 36 | n_samples).to_bytes(8, "big")
     return content
 
@@ -92,7 +92,7 @@ def forbidden(path, samples):
     path.chmod(0)
 
 
-# What is done to the file, what the row says beside it, and a part of the reason that is given.
+# The change to the file, the change to the row, and a part of the reported reason.
 DAMAGE = {
     "empty file": (lambda path, samples: path.touch(), {}, "got an empty one (0 bytes)"),
     "text": (written(lambda p, s: b"I am a text file with a misleading name." * 20), {}, "not audio that libsndfile"),
@@ -142,7 +142,7 @@ UNLESS_ROOT = {
 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
-    """A folder with two manifests; the reasons of the damaged clips by name; the names by what is reported."""
+    """Write a folder with two manifests; return the reasons of the damaged clips by name, and the names by report."""
     root = tmp_path_factory.mktemp("volume")
     kinds = list((DAMAGE if os.geteuid() == 0 else DAMAGE | UNLESS_ROOT).values())
     rows, reasons = [], {}

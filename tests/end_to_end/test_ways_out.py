@@ -1,4 +1,4 @@
-"""What rankings are made into from the command line: tables, model cards, scripts and runs of MLflow."""
+"""Exports of rankings from the command line: tables, model cards, scripts and runs of MLflow."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from voxrank.results.ranking import Ranking
 
 @pytest.fixture
 def run(run):
-    """The same, with standard error on one line."""
+    """Return a function that runs a command line, with standard error joined to one line."""
 
     def call(*arguments):
         code, out, err = run(*arguments)
@@ -26,7 +26,7 @@ def run(run):
 
 @pytest.fixture
 def hubert(tmp_path):
-    """A small random HuBERT, saved by transformers."""
+    """Return a small random HuBERT, saved by transformers."""
     import transformers as tf
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -40,13 +40,13 @@ def hubert(tmp_path):
 
 @pytest.fixture(scope="module")
 def ranked_once(tmp_path_factory):
-    """The folders of rankings that were made: none, or one."""
+    """Return a list of the folders of stored rankings: none, or one."""
     return tmp_path_factory.mktemp("once")
 
 
 @pytest.fixture
 def ranked(run, tones, tmp_path, ranked_once):
-    """A folder with a ranking of log-mel and MFCC, a copy of the first."""
+    """Return a folder with a ranking of log-mel and MFCC, a copy of the first."""
     first = ranked_once / "ranked"
     if not first.exists():
         code, _, err = run("rank", tones, "-m", "logmel", "-m", "mfcc", "--out", first, "--no-cache")
@@ -148,7 +148,7 @@ def test_a_winner_that_cannot_be_tuned_is_ranked_all_the_same(run, tones, hubert
     arguments = ("-m", "logmel", "-m", hubert, "--score", "logme", "--device", "cpu", "--no-cache")
     code, out, err = run("rank", tones, *arguments, "--out", tmp_path / "o", "--then", tmp_path / "f.py")
     best = Ranking.load(tmp_path / "o").best.model
-    assert best == "logmel"  # tones are told apart best by their spectrum
+    assert best == "logmel"  # the spectrum distinguishes tones best
     assert code == 1
     said = "logmel came first, and transformers cannot tune a model of its kind"
     assert f"the ranking was saved in {tmp_path / 'o'}; {tmp_path / 'f.py'} was not written: {said}; " in err

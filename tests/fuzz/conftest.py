@@ -1,4 +1,4 @@
-"""What the tests of this folder share: bytes that are nearly right."""
+"""Strategies of this folder's tests: bytes that are nearly valid."""
 
 import pytest
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ EXTREMES = [bytes(n) for n in (1, 2, 4, 8)] + [n * b"\xff" for n in (1, 2, 4, 8)
 
 @st.composite
 def _mutated(draw, whole, most=6, alphabet=()):
-    """`whole` with a few stretches replaced, put in, left out or repeated."""
+    """Return `whole` with a few stretches replaced, inserted, deleted or repeated."""
     content = bytearray(whole)
     for _ in range(draw(st.integers(1, most))):
         at = draw(st.integers(0, max(0, len(content) - 1)))

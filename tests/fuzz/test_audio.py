@@ -1,4 +1,4 @@
-"""Whatever stands in an audio file: finite samples, or one line that says why not."""
+"""Any audio file gives finite samples, or a one-line reason."""
 
 import numpy as np
 import pytest
@@ -43,12 +43,12 @@ CHANGED = {
     "Ogg twice": lambda c: c + c,
     "MP3 without length, twice": lambda c: c[parse_header(c[:4]).size :] * 2,
 }
-"""What is done to the bytes of a kind before they are damaged."""
+"""Changes to the bytes of each kind before they are damaged."""
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The bytes of a tenth of a second in two channels, by format."""
+    """Return the bytes of a tenth of a second in two channels, by format."""
     folder = tmp_path_factory.mktemp("whole")
     samples = 0.1 * np.random.default_rng(0).normal(size=(RATE // 10, 2))
     contents = {}

@@ -1,4 +1,4 @@
-"""Whatever stands in the files of a model: an encoder, or one line that says why not."""
+"""Any files of a model give an encoder, or a one-line reason."""
 
 import importlib.util
 import json
@@ -59,7 +59,7 @@ def hubert(tmp_path_factory):
 
 @pytest.fixture
 def copied(hubert, tmp_path):
-    """A function that gives a fresh copy with one file replaced."""
+    """Return a function that returns a fresh copy with one file replaced."""
 
     def copy(name, content):
         folder = tmp_path / "copy"
@@ -129,7 +129,7 @@ def test_ct2_files_that_are_nearly_right(tmp_path, model_bin, mutated, data):
 
 @pytest.fixture(scope="module")
 def graph():
-    """The bytes of an ONNX graph with a convolution, a residual connection and metadata."""
+    """Return the bytes of an ONNX graph with a convolution, a residual connection and metadata."""
     rng = np.random.default_rng(0)
     weights = {
         "front": rng.normal(size=(4, 1, 320)).astype(np.float32),

@@ -1,6 +1,6 @@
-"""Small files that ask for much, and large ones that hold nothing: refused in little memory and time.
+"""Small files that claim much content, and large empty ones, are refused in little memory and time.
 
-Each case runs in a process of its own, forked from one that has imported what it needs; the kernel tells its peak.
+Each case runs in a separate process, forked from one that has imported what it needs. The kernel reports its peak.
 """
 
 import json
@@ -17,10 +17,10 @@ import pytest
 from voxrank.config import EncoderOptions
 
 MOST_MB = 300
-"""Above what the imports take."""
+"""Maximum memory above that of the imports."""
 MOST_S = 20
 ADDRESSES = 16 << 30
-"""So that a case that goes wrong fails, and does not take the machine with it."""
+"""Limit of the address space, so that a case that goes wrong fails and does not exhaust the machine."""
 LARGE = 60_000_000
 CASES = {}
 
@@ -300,14 +300,14 @@ def safetensors_that_claim_a_million_million_numbers(folder):
 
 
 def run_alone(function, folder):
-    """Outcome, peak of memory above what was there before in MB, and processor seconds, of a case in a fork."""
+    """Return a case's outcome, peak memory above the start in MB, and processor seconds, from a fork."""
     from voxrank.errors import VoxrankError
 
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-        signal.setitimer(signal.ITIMER_PROF, 3 * MOST_S)  # of the processor, however busy it is
+        signal.setitimer(signal.ITIMER_PROF, 3 * MOST_S)  # processor time, which does not depend on the load
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         os.write(writing, f"{before} ".encode())
         try:

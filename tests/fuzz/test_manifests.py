@@ -1,4 +1,4 @@
-"""Whatever stands in a manifest, a folder or a file of segments: a data set, or one line that says why not."""
+"""Any manifest, folder or file of segments gives a data set, or a one-line reason."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def check_line(message):
 
 
 def read(path, reader=read_dataset, **options):
-    """The data set, used as a run uses it; a refusal is one line."""
+    """Return the data set, used as a run uses it; a refusal is one line."""
     try:
         dataset = reader(path, **options)
     except DataError as error:
@@ -87,7 +87,7 @@ LINES_OF_CELLS = st.lists(st.lists(CELLS, max_size=5), max_size=8)
 
 
 def count_rows(path):
-    """Lines of a table that hold anything, beside the header and the further lines of cells that span lines."""
+    """Return the number of non-empty lines of a table, without the header and continuation lines of cells."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = Lines(text_lines(file))
         delimiter = find_delimiter(path)
@@ -247,7 +247,7 @@ def segments_of(path, tier=None):
 
 
 def check_track(track):
-    """Segments lie in order from 0 s on; what was left out is counted with a reason."""
+    """Check that segments are in order from 0 s on, and that those left out are counted with a reason."""
     assert list(track.segments) == sorted(track.segments, key=lambda segment: segment.start)
     assert all(0 <= segment.start < segment.end < float("inf") for segment in track.segments)
     "".join(segment.label for segment in track.segments).encode()

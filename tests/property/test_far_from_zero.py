@@ -1,4 +1,4 @@
-"""Scores of features (and values) that lie far from 0, or that are very large or very small.
+"""Scores of features (and values) that are far from 0, or very large or very small.
 
 A feature far from 0 has been rounded already. The reference is therefore the score of the same rounded features less
 the offset, which is an exact subtraction.
@@ -116,7 +116,7 @@ def test_features_whose_own_rounding_hides_their_spread_are_remarked_on_once(dty
 
 
 def far_apart():
-    """Features far from 0 whose classes come one after another, and first of all a sample far from all others."""
+    """Return features far from 0, class after class; the first sample is far from all others."""
     order = np.argsort(LABELS, kind="stable")
     x = features()[order] + 10 * LABELS[order, None] + 1e6
     x[0] -= 1e3
@@ -139,7 +139,7 @@ def test_neither_order_nor_division_matters_where_the_first_samples_lie_apart(na
 
 
 def view_of(x, *, weight=1.0):
-    """A layer in blocks, each of which came in two parts."""
+    """Return a layer in blocks, each of two parts."""
     sketch, sample = BlockedMoments.zeros(DIM, K), Sample.empty(N, DIM, np.float64)
     for rows in np.split(np.arange(N), 2 * BLOCKS):
         block, part = int(GROUPS[rows[0]]), Moments.zeros(DIM, K)
@@ -159,7 +159,7 @@ def test_neither_value_nor_influence_depends_on_the_offset(name, weight):
 
 
 def exact_logme(x, columns):
-    """LogME of two dimensions in exact fractions, the best t found by golden section."""
+    """Return LogME of two dimensions in exact fractions, with the best t by golden section."""
     first, second = ([Fraction(value) for value in column] for column in x.T.tolist())
     n, total = len(x), 0.0
     a, b, d = (sum(map(mul, *pair)) for pair in ((first, first), (first, second), (second, second)))

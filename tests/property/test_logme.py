@@ -1,4 +1,4 @@
-"""What LogME must not depend on."""
+"""Properties of LogME: changes of the input on which it must not depend."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_order_of_samples_and_names_of_classes(seed):
 @settings(max_examples=30, deadline=None)
 def test_chunked_equals_whole_even_when_classes_come_late(seed, cuts):
     _, features, labels = data(seed)
-    order = np.argsort(labels, kind="stable")  # a class at a time
+    order = np.argsort(labels, kind="stable")  # one class after another
     chunked = LogME()
     for part in np.split(order, sorted(set(cuts))):
         chunked.partial_fit(features[part], labels[part])

@@ -1,4 +1,4 @@
-"""What scores do when features change in ways that say nothing new: units, bases, copies, frame rates, noise."""
+"""Scores under changes of features that add no information: units, bases, copies, frame rates, noise."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_noise_dimensions_help_where_they_should_not(name):
 
 
 def walks(times=1, frames=15, seed=0):
-    """Moments of smooth frames of 40 utterances, every frame `times` times: the same speech at a higher rate."""
+    """Return moments of smooth frames of 40 utterances, with every frame `times` times, as at a higher rate."""
     rng = np.random.default_rng(seed)
     labels = np.arange(40) % K
     offsets = 2 * rng.normal(size=(K, DIM))
@@ -106,7 +106,7 @@ def test_plain_frames_gain_by_a_doubled_frame_rate(name):
 
 
 def test_a_thinned_spectrum_has_the_evidence_of_a_tempered_likelihood():
-    """Every log likelihood times w: n, scatter and cross products times w in the closed form."""
+    """Every log likelihood is multiplied by w: so are n, scatter and cross products in the closed form."""
     w, f, y = 0.3, features(), (LABELS == 0).astype(float)
     moments = Moments.zeros(DIM, 1, values=True)
     moments.update(torch.from_numpy(f), y[:, None])

@@ -1,11 +1,11 @@
-"""LogME written again from the papers' formulas, plainly: dense matrices, no sufficient statistics."""
+"""LogME written directly from the papers' formulas: dense matrices, no sufficient statistics."""
 
 import numpy as np
 from scipy import optimize
 
 
 def dense_evidence(features, target, alpha, beta):
-    """L(alpha, beta)/n by its definition, with A (D, D) formed and factored."""
+    """Return L(alpha, beta)/n by its definition, with A (D, D) formed and factored."""
     n, dim = features.shape
     a = alpha * np.eye(dim) + beta * features.T @ features
     m = beta * np.linalg.solve(a, features.T @ target)
@@ -21,7 +21,7 @@ def dense_evidence(features, target, alpha, beta):
 
 
 def fixed_point(features, target, tolerance=1e-14, iterations=100_000):
-    """The published iteration on alpha and beta, run to convergence and without its added 1e-5."""
+    """Run the published iteration on alpha and beta to convergence, without its added 1e-5."""
     u, s, _ = np.linalg.svd(features, full_matrices=False)
     n, s2 = len(features), s**2
     x2 = (u.T @ target) ** 2
@@ -40,7 +40,7 @@ def fixed_point(features, target, tolerance=1e-14, iterations=100_000):
 
 
 def best_dense_evidence(features, target):
-    """The maximum of the dense evidence over ln alpha and ln beta, from several starts."""
+    """Return the maximum of the dense evidence over ln alpha and ln beta, from several starts."""
 
     def negative(x):
         return -dense_evidence(features, target, *np.exp(x))
@@ -51,5 +51,5 @@ def best_dense_evidence(features, target):
 
 
 def one_hot(labels):
-    """Columns of the classes that occur."""
+    """Return the columns of the classes that occur."""
     return (labels[:, None] == np.unique(labels)).astype(float)

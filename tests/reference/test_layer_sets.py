@@ -1,4 +1,4 @@
-"""The study's evidence of joined layers: against LogME of the features themselves, brute force, and closed forms."""
+"""The study's evidence of joined layers, against LogME of the features, brute force, and closed forms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLASSES = 4
 
 
 def layers(n: int, dims: tuple[int, ...], informative: tuple[bool, ...], seed: int = 0):
-    """Labels, and standardised samples of layers that know them or do not."""
+    """Return labels, and standardised samples of layers with and without information about them."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % CLASSES
     made = []
@@ -39,7 +39,7 @@ def layers(n: int, dims: tuple[int, ...], informative: tuple[bool, ...], seed: i
 
 
 def logme_of(samples: np.ndarray, targets: np.ndarray) -> float:
-    """By the moments, as for any layer."""
+    """Return LogME from the moments, as for any layer."""
     moments = Moments.zeros(samples.shape[1], targets.shape[1], values=True)
     moments.update(torch.from_numpy(samples), targets)
     return maximise_evidence(Spectrum.of(moments)).score
@@ -107,7 +107,7 @@ def test_gradient_is_that_of_differences() -> None:
 
 
 def profiled(gram: np.ndarray, targets: np.ndarray) -> float:
-    """The evidence that weights are chosen by, at the best size of the Gram matrix."""
+    """Return the evidence by which weights are chosen, at the best size of the Gram matrix."""
     sizes = np.exp(np.linspace(-12, 12, 241))
     return max(covariance_evidence(np.eye(len(targets)) + size * gram, targets)[0] for size in sizes)
 

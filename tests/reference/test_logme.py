@@ -49,7 +49,7 @@ def test_fewer_samples_than_dimensions_equals_dense_evidence():
 
 
 def test_noise_with_fewer_samples_than_dimensions_is_not_rewarded():
-    """Published code gives +12.19 for this shape, since the D - k empty directions are not cancelled."""
+    """Published code gives +12.19 for this shape, since the D - k empty directions do not cancel."""
     rng = np.random.default_rng(3)
     features, labels = rng.normal(size=(200, 768)), rng.integers(0, 4, size=200)
     assert LogME().fit(features, labels).score_ < 0
@@ -73,7 +73,7 @@ def test_constant_features_equal_dense_evidence():
 
 
 def test_zero_features_give_the_evidence_of_no_features():
-    """With F = 0 only the noise is left: L/n = -(ln(2 pi y'y / n) + 1)/2."""
+    """F = 0 leaves only the noise: L/n = -(ln(2 pi y'y / n) + 1)/2."""
     labels = np.arange(90) % 3
     expected = -(np.log(2 * np.pi / 3) + 1) / 2
     assert LogME().fit(np.zeros((90, 4)), labels).score_ == pytest.approx(expected, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Scores of the moments against their definitions on the samples themselves, and against scikit-learn."""
+"""Scores of the moments against their definitions on the samples, and against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def class_means(features, labels):
 
 
 def canonical(x, y):
-    """Correlations and the samples' variates, by QR and SVD."""
+    """Return correlations and the samples' variates, by QR and SVD."""
     qx = np.linalg.svd(centred(x), full_matrices=False)[0][:, : np.linalg.matrix_rank(centred(x))]
     uy, sy, _ = np.linalg.svd(centred(y), full_matrices=False)
     u, s, _ = np.linalg.svd(qx.T @ uy[:, sy > 1e-9 * sy[0]], full_matrices=False)

@@ -1,4 +1,4 @@
-"""Agreement as papers printed it, and against SciPy and brute force."""
+"""Agreement as printed in papers, and against SciPy and brute force."""
 
 import json
 from itertools import permutations
@@ -16,7 +16,7 @@ TABLES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in so
 
 
 def goodness(name):
-    """The metric, and the printed ranks of fine-tuning, higher for better; the same where no ranks are printed."""
+    """Return the metric and the printed ranks of fine-tuning, higher is better; without ranks, the metric twice."""
     table = TABLES[name]
     metric = np.array(table["truth"]) * (1 if table["higher_is_better"] else -1)
     ranks = table["truth_ranks"]
@@ -54,7 +54,7 @@ def test_published_correlations(name, score, rho, p):
     ("score", "rho", "p"), [("LogME", 1, 2 / 720), ("SWD", 1, 2 / 720), ("t-SNE", 1 - 12 / 210, 12 / 720)]
 )
 def test_models_have_an_exact_p(score, rho, p):
-    """Of six: two orders reach 1 or −1, and five more of each sign exchange two neighbours."""
+    """There are six models. Two orders reach 1 or −1, and five more of each sign exchange two neighbours."""
     found = spearman(-np.array(TABLES["models"]["score_ranks"][score]), goodness("models")[1])
     assert (found.value, found.p, found.exact) == (pytest.approx(rho), pytest.approx(p), True)
 
@@ -72,7 +72,7 @@ def test_the_depth_rule_is_above_every_score_on_one_table_and_far_below_on_the_o
 
 
 def test_printed_ranks_of_fine_tuning_are_those_of_the_metric_but_for_one_exchange():
-    """Blocks 4 and 6 of the Conformer are printed in the other order than their word error rates."""
+    """Blocks 4 and 6 of the Conformer are printed in the reverse order of their word error rates."""
     for name, changed in {"conformer-layers": [4, 6], "models": []}.items():
         metric, ranks = goodness(name)
         assert (np.flatnonzero(stats.rankdata(-metric) != -ranks) + 1).tolist() == changed
@@ -93,7 +93,7 @@ def test_regret_and_recall_of_published_scores():
 def random_pair(n, seed, *, ties):
     rng = np.random.default_rng(seed)
     pair = rng.integers(0, n if ties else 10**6, size=(2, n)).astype(float)
-    pair[:, :2] = [-1, -2]  # no side is all tied
+    pair[:, :2] = [-1, -2]  # neither side is all ties
     return pair
 
 
@@ -136,7 +136,7 @@ def test_correlations_are_scipys(n, ties):
 
 
 def test_weighted_kendall_is_its_formula():
-    """Signs of agreement over all pairs, weighted by 1/(r+1) + 1/(s+1); the mean over ranks by either side."""
+    """The formula weights signs of agreement by 1/(r+1) + 1/(s+1), and averages over ranks by either side."""
     a, b = random_pair(9, 5, ties=False)
 
     def one(ranked):

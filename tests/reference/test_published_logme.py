@@ -1,4 +1,4 @@
-"""`compat="published"` gives the figures that published code was measured to give."""
+"""`compat="published"` gives the measured results of the published code."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from voxrank.scores import LogME
 
 
 def published(features, targets):
-    """The iteration on singular values of the samples or, with more samples than dimensions, of FᵀF."""
+    """Run the iteration on singular values of the samples or, with more samples than dimensions, of FᵀF."""
     n, dim = features.shape
     if n > dim:
         _, squares, vh = np.linalg.svd(features.T @ features)
@@ -79,7 +79,7 @@ def test_its_faults_are_there():
     old, new = LogME(compat="published"), LogME()
     assert (
         old.fit(noise, labels).score_ > 5 > 0 > new.fit(noise, labels).score_
-    )  # published code was seen to give 12.19
+    )  # measured 12.19 with the published code
     y = np.arange(300) % 3
     x = rng.normal(size=(300, 5)) + 2 * np.eye(3, 5)[y]
     assert abs(old.fit(1000 * x, y).score_ - old.fit(x, y).score_) > 0.01

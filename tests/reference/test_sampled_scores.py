@@ -34,7 +34,7 @@ def test_nearest_class_mean_is_scikit_learns_with_groups_held_out():
 
 
 def by_parts(score, x, labels, groups):
-    """Fitted in three parts that share groups, the last of them with classes that the first lacks, and merged."""
+    """Return a score fitted in three parts that share groups, and merged; the first lacks classes of the last."""
     parts = np.split(np.argsort(labels, kind="stable"), [80, 160])
     first = score().partial_fit(x[parts[1]], labels[parts[1]], groups[parts[1]])
     first.partial_fit(x[parts[0]], labels[parts[0]], groups[parts[0]])
@@ -127,7 +127,7 @@ def test_leave_one_out_by_leaving_one_out(values):
     predicted = []
     for i in range(len(x)):
         rest = np.arange(len(x)) != i
-        # the hat matrix of the whole keeps the mean of the whole: fit with an unpenalised constant
+        # the hat matrix of the whole keeps the mean of the whole, as a fit with an unpenalised constant does
         design = np.column_stack([np.ones(len(x)), x])
         penalty = t * np.diag([0.0] + [1.0] * 8)
         w = np.linalg.solve(design[rest].T @ design[rest] + penalty, design[rest].T @ y[rest])

@@ -48,7 +48,7 @@ def test_pots_distance(p):
 
 
 def test_a_shift_has_a_closed_form():
-    """Moving all samples by v: W_2 along θ is |θᵀv|, and the mean of (θᵀv)² over the sphere is ‖v‖²/D."""
+    """After all samples move by v, W_2 along θ is |θᵀv|, and the mean of (θᵀv)² over the sphere is ‖v‖²/D."""
     source, _ = two_sets()
     v = np.array([3.0, -1.0, 0.5, 2.0, 1.0])
     swd = SlicedWasserstein(n_projections=20_000, directions="orthogonal", seed=1).fit(source, source + v)

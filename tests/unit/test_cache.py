@@ -1,4 +1,4 @@
-"""What is in the cache is not encoded again, and comes back as it was."""
+"""Cached content is not encoded again, and is restored unchanged."""
 
 import csv
 import errno
@@ -34,7 +34,7 @@ def rows_of(manifest):
 
 
 def some_rows(manifest, name, chosen):
-    """A manifest of some of the rows."""
+    """Write a manifest of some of the rows."""
     header, *rows = rows_of(manifest)
     path = manifest.with_name(name)
     with path.open("w", newline="") as file:
@@ -55,7 +55,7 @@ def assert_same(found, expected, rel=1e-9):
 
 
 def segments_of(tones):
-    """The same clips with two labels inside each."""
+    """Write the same clips with two labels inside each."""
     header, *rows = rows_of(tones)
     path = tones.with_name("segments.csv")
     with path.open("w", newline="") as file:
@@ -94,7 +94,7 @@ def test_labels_of_frames_come_back_too(fakes, tones, passes, kept):
     lines = manifest.read_text()
     manifest.write_text(lines.replace("0.19", "0.18"))
     voxrank.rank(manifest, ["fake-a"], cache=kept)
-    assert len(passes) == 36  # other times: other sums
+    assert len(passes) == 36  # other times give other sums
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
@@ -148,7 +148,7 @@ def test_other_audio_of_the_same_name_is_encoded(fakes, tones, passes, kept, wri
     stat = path.stat()
     samples = np.random.default_rng(1).normal(size=(stat.st_size - 44) // 2).astype(np.float32) * 0.1
     write_wav(path, samples)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # neither size nor time tells
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # neither size nor time shows the change
     assert path.stat().st_size == stat.st_size
     passes.clear()
     assert_same(voxrank.rank(tones, ["fake-a"], cache=kept), voxrank.rank(tones, ["fake-a"]))
@@ -192,7 +192,7 @@ def test_a_model_that_does_not_tell_its_weights_is_never_looked_up(tones, passes
 
 
 class Killed(BaseException):
-    """As if by `kill -9`: nothing after it runs but what the interpreter must."""
+    """An exception that simulates `kill -9`: only the interpreter's own cleanup follows."""
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
@@ -334,7 +334,7 @@ def test_what_a_model_could_not_use_is_remembered(tones, kept, monkeypatch):
 
 
 def test_two_runs_may_use_one_folder_at_once(fakes, tones, passes, kept, monkeypatch):
-    """The second begins in the middle of the first, which then finds the second's files beside its own."""
+    """The second run starts in the middle of the first, which then finds the second's files with its own."""
     options = ExtractionOptions(shard_s=1.0, sample="frame")
     plain = voxrank.rank(tones, ["fake-a"], extraction=options)
     add, inner = cache_module.ModelCache.add, []
@@ -356,7 +356,7 @@ def test_the_size_is_kept_and_the_longest_unused_goes_first(fakes, tones, kept):
     voxrank.rank(tones, ["fake-a"], cache=kept)
     old = Cache(kept).holdings()[0]
     for path in entry_paths(kept):
-        os.utime(path, (1, 1))  # also a clock that was set back only changes who goes first
+        os.utime(path, (1, 1))  # a clock that was set back only changes the order too
     limit = (old.size + 1000) / 1e9
     voxrank.rank(tones, ["fake-b"], cache=CacheOptions(kept.folder, limit))
     after = Cache(kept).holdings()
@@ -391,7 +391,7 @@ def test_entries_of_a_block_are_joined(fakes, tones, kept):
 def test_source_data_are_kept_too(fakes, tones, passes, kept):
     part, names = some_rows(tones, "part.csv", range(12)), ["swd", "frechet"]
     found = [voxrank.rank(part, ["fake-a"], source=tones, scores=names, cache=kept) for _ in range(2)]
-    assert len(passes) == 36  # the target is among the source, and labels are no part of what is kept
+    assert len(passes) == 36  # the target is part of the source, and labels are not part of the cache
     assert_same(found[1], found[0], rel=1e-7)  # a distance near 0 is the difference of large sums
 
 

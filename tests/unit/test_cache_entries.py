@@ -1,4 +1,4 @@
-"""What the cache keeps of several shards joins to what one shard would have given."""
+"""Cached sums of several shards merge to those of a single shard."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from voxrank.sketches.products import self_products
 
 
 def sums_of(runs, classes=None):
-    """Moments of runs of frames, each a class of its own unless it is named."""
+    """Return moments of runs of frames, each with a separate class unless it is named."""
     samples, lengths = torch.from_numpy(np.concatenate(runs)), tuple(len(run) for run in runs)
     labels = np.arange(len(runs)) if classes is None else np.array(classes)
     moments = Moments.zeros(samples.shape[1], len(runs) if classes is None else 3)

@@ -1,4 +1,4 @@
-"""The documentation's figures are those of the committed results."""
+"""Figures in the documentation are those of the committed results."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""What cannot be done without an extra says which one, in a line, and the rest can be done without any."""
+"""A feature without its extra names the extra, in a line; everything else works without extras."""
 
 import importlib.util
 import os
@@ -31,7 +31,7 @@ pandas.set_option("mode.string_storage", "python")  # as where pyarrow is not in
 
 @pytest.fixture
 def without_extras(run_python):
-    """Runs Python where the packages of all extras cannot be imported."""
+    """Return a function that runs Python without the packages of all extras."""
     return lambda code: run_python("-c", HIDE + code, env={**os.environ, "COLUMNS": "80"})
 
 
@@ -59,7 +59,7 @@ def test_a_ranking_needs_no_extra(data, without_extras):
 
 
 def test_every_extra_that_messages_name_is_tried():
-    """Where this fails, something new needs an extra: add it to NEEDS in scripts/try_release.py."""
+    """If this fails, a new feature needs an extra: add it to NEEDS in scripts/try_release.py."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     named = set(re.findall(r"voxrank\[(\w+)\]", source))
@@ -70,7 +70,7 @@ def test_every_extra_that_messages_name_is_tried():
 
 
 def seen(code):
-    """Packages that are slow to import, and come with this."""
+    """Return the slow packages that the code imports."""
     ask = f"{code}\nimport sys; print(sorted(set({release.HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]

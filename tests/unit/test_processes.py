@@ -1,4 +1,4 @@
-"""A process that tests fork behaves as one that they start."""
+"""A forked process of the tests behaves like one that was started."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The public face is what it is, and no more."""
+"""The public names are exactly those that are listed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Transcripts and segments, from a manifest to a ranking of frames, with exact times to hold them against."""
+"""Transcripts and segments, from a manifest to a ranking of frames, against exact times."""
 
 import csv
 import json
@@ -36,12 +36,12 @@ def write_rows(manifest, rows):
 
 
 def exact(manifest):
-    """Prepared by the exact times of a manifest."""
+    """Prepare a manifest by its exact times."""
     return prepare(read_dataset(manifest, target="segments"), ExtractionOptions(), SequenceOptions())
 
 
 def share_right(found, true):
-    """Of the time that has a label in truth, on a grid of 10 ms."""
+    """Return the share of right labels of the labelled time, on a grid of 10 ms."""
     right = []
     for item, timeline in zip(true.items, true.targets.timed.timelines, strict=True):
         grid = np.arange(0, item.seconds, 0.01)
@@ -51,7 +51,7 @@ def share_right(found, true):
 
 
 def timelines_of(manifest, models=MODELS, **options):
-    """Utterance → the timeline of an alignment with its classes numbered as those of the exact times."""
+    """Return the timelines of an alignment by utterance, with its classes numbered as those of the exact times."""
     alignment = voxrank.align(manifest, models=models, sequence=SequenceOptions(**options))
     numbers = {name: number for number, name in enumerate(sorted(alignment.units))}
     found = {}
@@ -181,7 +181,7 @@ def test_batches_and_shards_do_not_change_a_ranking(spelled):
 
 
 def test_windows_keep_their_times(spelled):
-    """Cut into windows of half a second, frames are the same but at the seams, and so is the score."""
+    """Windows of half a second give the same frames and score, except at the seams."""
     ranking = voxrank.rank(spelled, ["logmel"], scores=["logme"])
     cut = voxrank.rank(spelled, ["logmel"], scores=["logme"], encoder=EncoderOptions(window_s=0.5))
     assert cut.layers[0].scores["logme"].value == pytest.approx(ranking.layers[0].scores["logme"].value, abs=0.05)
@@ -209,7 +209,7 @@ def test_requests_that_are_refused(spelled, options, message):
 
 
 def test_what_segments_cannot_be(spelled):
-    """One bad utterance never ends a run: each is skipped with its reason."""
+    """Each bad utterance is skipped with its reason, and none ends a run."""
     rows = read_rows(spelled)
     for row, cell in zip(
         rows,
@@ -292,7 +292,7 @@ def test_parts_of_a_file_take_the_segments_within(spelled, tmp_path):
 
 
 def test_a_noise_with_a_tag_takes_its_time_and_is_not_scored(tmp_path, write_wav):
-    """Noises of up to 0.9 s between words of tones: with their tags, the flat start finds the tones around them."""
+    """Noises of up to 0.9 s are between words of tones: with their tags, the flat start finds the tones around them."""
     rng = np.random.default_rng(3)
     rows = []
     for number in range(24):
@@ -348,7 +348,7 @@ def test_tags_are_said_and_take_part_in_no_class(spelled, unit):
 
 
 class Notes(Progress):
-    """Keeps the notes of a run."""
+    """A progress that keeps the notes of a run."""
 
     def __init__(self):
         self.lines = []

@@ -1,4 +1,4 @@
-"""Runs of tests say what they skipped; where a run must be whole, a skipped test is a failure."""
+"""Runs of tests report skipped tests; in a run that must be whole, a skipped test is a failure."""
 
 import importlib.util
 from collections import Counter

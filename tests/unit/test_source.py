@@ -1,4 +1,4 @@
-"""Source data in the ranking: distances between what a model was trained on and what it is wanted for."""
+"""Source data in the ranking: distances between a model's training data and the target data."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from voxrank.testing.encoders import FakeEncoder
 
 @pytest.fixture
 def noises(tmp_path):
-    """A flat folder of noises without labels."""
+    """Write a flat folder of noises without labels."""
     folder = tmp_path / "noises"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def frames_of(dataset, layer, sample):
 
 
 class Told(Progress):
-    """Keeps the notes."""
+    """A progress that keeps the notes."""
 
     def __init__(self):
         self.notes = []
@@ -139,7 +139,7 @@ def test_hidden_folders_are_no_part_of_a_source(noises):
 
 
 def test_a_model_that_can_use_one_block_alone_still_has_distances(tones, noises, monkeypatch):
-    """One speaker has all clips of 0.2 s, the other one all that are longer; the model gives NaN for those."""
+    """A speaker has all clips of 0.2 s, another all longer clips, for which the model gives NaN."""
 
     class Short(FakeEncoder):
         def _forward(self, windows):

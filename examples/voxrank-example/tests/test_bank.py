@@ -1,4 +1,4 @@
-"""The filter bank keeps what voxrank expects of every encoder, and hears what it should."""
+"""The filter bank meets voxrank's contract for encoders, and its bands respond to the right tones."""
 
 import numpy as np
 import pytest

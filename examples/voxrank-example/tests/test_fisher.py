@@ -1,4 +1,4 @@
-"""The ratio is its definition, keeps what voxrank expects of every score, and its gradient is one."""
+"""The ratio agrees with its definition, meets voxrank's contract for scores, and its gradient is correct."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def data(n=300, dim=6, seed=0):
 
 
 def ratio(features, labels, weights=None):
-    """The definition, where samples count for their weights."""
+    """Return the ratio by its definition, with weighted samples."""
     w = np.ones(len(labels)) if weights is None else weights
     one_hot = np.eye(CLASSES)[labels] * w[:, None]
     means = one_hot.T @ features / one_hot.sum(0)[:, None]

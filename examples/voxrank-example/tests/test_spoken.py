@@ -1,4 +1,4 @@
-"""Spoken lists are read, by their ending or by name, and what is wrong in them is told."""
+"""Spoken lists are read, by their ending or by name, and errors in them are reported."""
 
 import pytest
 

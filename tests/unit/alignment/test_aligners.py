@@ -1,4 +1,4 @@
-"""Aligners: a CTC checkpoint built here, posteriors that are planted, the choice of features, and leaks."""
+"""Aligners: a CTC checkpoint built here, planted posteriors, the choice of features, and leaks."""
 
 import importlib.util
 import json
@@ -36,7 +36,7 @@ VOCABULARY = {"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4, "C": 5, "D": 6}
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A wav2vec 2.0 with a CTC head for the letters a to d, its encoder alone, and an encoder of other weights."""
+    """Save a wav2vec 2.0 with a CTC head for the letters a to d, its encoder alone, and an encoder of other weights."""
     folder = tmp_path_factory.mktemp("ctc")
     model, extractor = hf.build("wav2vec2-layer")
     torch.manual_seed(5)
@@ -144,7 +144,7 @@ def planted(symbols, count):
 
 
 def test_blank_frames_belong_to_the_unit_before_but_for_quiet_pauses():
-    """Peaks at frames 1, 4 and 12; the quiet stretch 6-11 lies where a pause may be."""
+    """Peaks are at frames 1, 4 and 12; the quiet stretch 6-11 lies where a pause may be."""
     symbols = [0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0]
     one, what = framed(14, range(6, 12)), said([1, 2, 1], [1, 0, 1, 1], 0.28)
     found = heard(planted(symbols, 3), what.labels, np.arange(3), 0, one, what)
@@ -194,7 +194,7 @@ def test_alignments_that_agree_are_told_from_those_that_fail():
 
 
 def test_features_are_chosen_that_align(spelled, monkeypatch):
-    """Of log-mel bands, cepstra and features that hear nothing but noise, the last are not chosen."""
+    """The candidates are log-mel bands, cepstra and features that contain only noise; the last are not chosen."""
     from voxrank.testing.encoders import FakeEncoder
 
     class Deaf(FakeEncoder):

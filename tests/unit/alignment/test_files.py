@@ -1,4 +1,4 @@
-"""Files of alignments: a file of its own for each recording, which is found again by its recording."""
+"""Files of alignments: each recording has a separate file, which is found again by its recording."""
 
 import csv
 import json
@@ -97,7 +97,7 @@ def transcripts(tmp_path, write_wav):
 
 
 def spoken(dataset):
-    """File → what its segments spell."""
+    """Return the text that the segments of each file spell."""
     return {
         Path(utterance.path).resolve(): "".join(s.label for s in utterance.segments) for utterance in dataset.utterances
     }

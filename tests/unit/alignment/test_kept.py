@@ -1,4 +1,4 @@
-"""Alignments are made once: a second run of transcripts listens to nothing."""
+"""Alignments are computed once: a second run of transcripts decodes no audio for them."""
 
 import numpy as np
 import pytest

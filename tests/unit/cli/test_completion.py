@@ -1,4 +1,4 @@
-"""What shells are told when they ask, by the variables that they ask with."""
+"""Shell completion, requested through the variables of each shell."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from voxrank.testing.plugins import announce
 
 @pytest.fixture
 def ask(monkeypatch, capsys, tmp_path):
-    """What is completed of a line that was begun: in bash as it parts words, in zsh and fish as they do not."""
+    """Return a function that completes a partial line: bash splits it into words, zsh and fish do not."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-cache"))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
 
@@ -36,7 +36,7 @@ def ask(monkeypatch, capsys, tmp_path):
 
 
 def parted(word):
-    """As bash does it: a colon is a word of its own, and nothing follows one that ends a word."""
+    """Split a word as bash does: a colon is a separate word, and nothing follows one that ends a word."""
     pieces = word.replace(":", "\n:\n").split("\n")
     return [piece for piece in pieces if piece] or [""]
 
@@ -153,7 +153,7 @@ complete -p voxrank
 
 
 def test_bash_itself_completes(tmp_path, monkeypatch, capsys):
-    """The script that `--show-completion` prints, run by the shell."""
+    """Bash runs the script that `--show-completion` prints."""
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     place = tmp_path / "bin"
     place.mkdir()
@@ -185,7 +185,7 @@ def test_bash_itself_completes(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_completion_is_installed_for_a_shell(shell, file, tmp_path):
-    """`--install-completion`, started by that shell as far as the command can see."""
+    """A shell starts `--install-completion`, as far as the command can see."""
     code = (
         "import shellingham, sys\n"
         f"shellingham.detect_shell = lambda *_: ({shell!r}, '/bin/{shell}')\n"

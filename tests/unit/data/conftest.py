@@ -1,4 +1,4 @@
-"""The same speech in many forms: a form is right when it is ranked as the manifest is."""
+"""Fixtures of one corpus in many forms: a form is right if its ranking is that of the manifest."""
 
 import csv
 import threading
@@ -32,7 +32,7 @@ class Clip:
 
 @pytest.fixture
 def never(monkeypatch):
-    """A call that does not return before the test ends: its limit is over once it blocks, that of others never is."""
+    """Yield a call that blocks until the test ends. Its limit is over once it blocks; other calls have no limit."""
     over = threading.Event()
 
     def block(*_):
@@ -53,7 +53,7 @@ def never(monkeypatch):
 
 @pytest.fixture
 def clips(tones):
-    """All of `tones`, in its order."""
+    """Return all clips of `tones`, in its order."""
     with tones.open(newline="") as file:
         rows = list(csv.DictReader(file))
     found = []
@@ -70,7 +70,7 @@ def scores(ranking):
 
 @pytest.fixture
 def ranked_as_tones(tones):
-    """Ranks a data set, and asks that the answer is that of `tones`."""
+    """Return a function that ranks a data set and checks that the result is that of `tones`."""
     expected = voxrank.rank(tones, ["logmel", "mfcc"])
 
     def check(data, **options):

@@ -1,4 +1,4 @@
-"""What is decoded is what was recorded, at any rate, in any form."""
+"""Decoded samples are the recorded ones, at any rate, in any form."""
 
 import os
 import threading
@@ -74,7 +74,7 @@ def test_offsets_equal_a_cut_of_the_whole(tmp_path, suffix):
 def test_a_stretch_of_an_mp3_is_what_the_whole_file_holds_there(tmp_path, rate, start):
     path = tmp_path / "a.mp3"
     t = np.arange(8 * rate) / rate
-    chirp = 0.4 * np.sin(2 * np.pi * (200 + 30 * t) * t)  # few bits a frame: much is borrowed from the frames before
+    chirp = 0.4 * np.sin(2 * np.pi * (200 + 30 * t) * t)  # few bits a frame: frames borrow from those before
     soundfile.write(path, chirp, rate, bitrate_mode="VARIABLE", compression_level=0.8)
     whole = decode(utterance(path), rate)
     part = decode(utterance(path, start=start, end=start + 1), rate)
@@ -117,7 +117,7 @@ def test_length_is_rounded_to_the_nearest(n, rate, new):
 
 
 def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, never):
-    """The decoder of one clip does not return; the run goes on, and the process can end."""
+    """The decoder of one clip does not return; the run continues, and the process can end."""
     slow = voxrank.read_dataset(tones).utterances[0].path
     monkeypatch.setattr(audio, "PATIENCE_S", 0.3)
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the data: one line that says what was expected, what came and what to do.
+"""Any error in the data gives one line that says what was expected, what came and what to do.
 
 Rows of the first table end a request (`DataError`); rows of the second cost one utterance (`Skipped`).
 """
@@ -269,7 +269,7 @@ def test_a_file_of_segments_outside_the_folder_is_not_read(tmp_path):
 
 @pytest.mark.parametrize("labels", ["xx", "xxy"], ids=["one class", "a class with one example"])
 def test_few_classes_and_examples_are_read_as_they_are(tmp_path, labels):
-    """Whether two classes are left is asked once it is known which audio can be read."""
+    """The check for two classes follows once it is known which audio can be read."""
     rows = "".join(f"{n}.wav,{label}\n" for n, label in enumerate(labels))
     dataset = read_dataset(manifest(tmp_path, f"path,label\n{rows}"))
     assert [u.label for u in dataset.utterances] == list(labels)
@@ -339,7 +339,7 @@ def cut_short(folder):
 
 
 def wav_with(**changes):
-    """A WAV of a second whose header is changed at places, as {offset: little-endian number of four bytes}."""
+    """Return a WAV of a second with changes to its header, as {offset: little-endian number of four bytes}."""
 
     def make(folder):
         audio(folder, noise(RATE))

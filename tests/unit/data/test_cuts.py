@@ -1,4 +1,4 @@
-"""Lhotse's cuts, written by lhotse: stretches of files are read as such, all else is what lhotse makes."""
+"""Lhotse's cuts, written by lhotse: stretches of files are read directly, and lhotse computes everything else."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ RATE = 16_000
 
 @pytest.fixture
 def cuts(clips):
-    """The tones as cuts, labels in a custom field."""
+    """Return the tones as cuts, with labels in a custom field."""
     recordings = RecordingSet.from_recordings(Recording.from_file(c.path, recording_id=c.name) for c in clips)
     supervisions = SupervisionSet.from_segments(
         SupervisionSegment(
@@ -35,7 +35,7 @@ def cuts(clips):
 
 @pytest.fixture
 def long(tmp_path):
-    """A cut of four seconds with two supervisions, the first aligned, and its samples."""
+    """Return a cut of four seconds with two supervisions, the first aligned, and its samples."""
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * RATE).astype(np.float32)
     soundfile.write(tmp_path / "long.wav", samples, RATE, subtype="FLOAT")
     recording = Recording.from_file(tmp_path / "long.wav")
@@ -84,7 +84,7 @@ def test_padded_cuts_are_what_lhotse_makes_and_travel(tmp_path, cuts, clips):
         assert isinstance(sent.audio, CutAudio)
         assert sent.audio.file == clip.path
         expected = np.pad(clip.samples, (0, RATE // 2 - len(clip.samples)))
-        np.testing.assert_allclose(decode(sent, RATE), expected, atol=1e-4)  # lhotse pads by noise of -100 dB
+        np.testing.assert_allclose(decode(sent, RATE), expected, atol=1e-4)  # lhotse pads with noise of -100 dB
 
 
 def test_each_of_several_supervisions_is_an_utterance(tmp_path, long):
@@ -185,7 +185,7 @@ def test_commands_and_addresses_are_never_opened(tmp_path, long, kind):
         (tmp_path / "m.jsonl").write_text(json.dumps(content) + "\n")
         with pytest.raises(DataError, match=rf"got one of the type '{kind}', which is not opened; write it to a file"):
             voxrank.read_dataset(tmp_path / "m.jsonl")
-        with pytest.raises(UtteranceError, match="which is not opened"):  # nor from what was sent
+        with pytest.raises(UtteranceError, match="which is not opened"):  # nor from a serialised cut
             CutAudio(json.dumps(content)).open()
     assert not ran.exists()
 
@@ -260,7 +260,7 @@ def test_a_set_that_never_ends_is_refused(cuts):
 def test_a_cut_of_days_is_refused_before_it_is_made(tmp_path, long):
     path = saved(tmp_path, long[0].pad(duration=86_400.0))
     [first, _] = voxrank.read_dataset(path).utterances
-    assert probe(first).seconds == pytest.approx(1.0)  # trimmed to what is said
+    assert probe(first).seconds == pytest.approx(1.0)  # trimmed to the supervision
     only = MonoCut("c", 0, 1.0, 0, recording=long[0].recording).pad(duration=86_400.0)
     only.tracks[0].cut.supervisions.append(SupervisionSegment("s", "long", 0, 1, text="x"))
     [utterance] = voxrank.read_dataset(saved(tmp_path, only)).utterances

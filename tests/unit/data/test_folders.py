@@ -1,4 +1,4 @@
-"""Folders are classes or splits by what they are called and by what lies around them."""
+"""Folders are classes or splits, by their names and by their neighbours."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from voxrank.errors import DataError
 
 @pytest.fixture
 def folder(tmp_path):
-    """Makes files with these names in a folder."""
+    """Return a function that writes files with these names in a folder."""
 
     def make(*names):
         for name in names:

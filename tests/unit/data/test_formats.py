@@ -1,4 +1,4 @@
-"""Formats are told apart by what is there."""
+"""Formats are recognised by the files present."""
 
 import gzip
 import json
@@ -105,10 +105,10 @@ def test_compressed_text_that_is_not_utf8_is_refused(tmp_path):
             None,
             {"text": "sentence", "speaker": "client_id", "language": "locale"},
         ),
-        (["audio", "emotion", "keyword"], None, {"label": "keyword"}),  # in the order of the table, not of the data
+        (["audio", "emotion", "keyword"], None, {"label": "keyword"}),  # in the table's order, not the data's
         (["keyword", "emotion", "audio"], None, {"label": "keyword"}),
         (["audio", "Sentence"], None, {"text": "Sentence"}),
-        (["audio", "emotion", "value"], None, {}),  # the manifest's own columns come first
+        (["audio", "emotion", "value"], None, {}),  # the manifest's own columns have priority
         (["audio", "emotion", "speaker_id"], "speaker_id", {"speaker": "speaker_id"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""The length of a file is that of the audio in it, whatever its header says."""
+"""The length of a file is that of its audio, whatever its header says."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ RATE = 16_000
 
 
 def speech(seconds=2.0, rate=RATE, seed=0):
-    """A sweep that becomes louder and softer, so that frames of a variable bit rate differ in size."""
+    """Return a sweep that becomes louder and softer, so that frames of a variable bit rate differ in size."""
     t = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(seed).normal(size=len(t))
     return (0.3 * np.sin(2 * np.pi * (200 + 150 * t) * t) + 0.1 * noise) * (0.02 + np.sin(2 * t) ** 2)
@@ -33,7 +33,7 @@ def encoded(samples, rate=RATE, **options):
 
 
 def mp3(samples, rate=RATE, *, info=True, constant=False):
-    """The bytes of an MP3, with or without the frame that says how long it is."""
+    """Return the bytes of an MP3, with or without the frame that holds its length."""
     mode = {"bitrate_mode": "CONSTANT"} if constant else {"bitrate_mode": "VARIABLE", "compression_level": 0.5}
     content = encoded(samples, rate, format="MP3", **mode)
     return content if info else content[parse_header(content[:4]).size :]
@@ -41,7 +41,7 @@ def mp3(samples, rate=RATE, *, info=True, constant=False):
 
 @pytest.fixture
 def read(tmp_path):
-    """Gives the length of a file of these bytes, and its samples at its rate."""
+    """Return a function that returns the length of a file of these bytes, and its samples at its rate."""
 
     def read(content, **offsets):
         path = tmp_path / "a"
@@ -63,7 +63,7 @@ def read(tmp_path):
         ("fff338c4", (2, 3, 16_000, 1, 108, 576)),  # 24 kbit/s
         ("ffe338c4", (2, 3, 8_000, 1, 216, 576)),  # MPEG-2.5
         ("fffd8404", (1, 2, 48_000, 2, 384, 1152)),
-        ("fffe5200", None),  # layer I needs its own line: see below
+        ("fffe5200", None),  # layer I has a separate test below
     ],
 )
 def test_frame_headers_are_parsed_by_the_tables_of_the_standard(word, expected):
@@ -161,7 +161,7 @@ def test_mp3_parts_of_other_rates_or_channels_are_refused(tmp_path, other):
 
 
 def mpeg_frames(word, size, count):
-    """Silent frames by their header."""
+    """Return silent frames with this header."""
     return (bytes.fromhex(word) + bytes(size - 4)) * count
 
 
@@ -169,7 +169,7 @@ def mpeg_frames(word, size, count):
     ("content", "seconds"),
     [
         (mpeg_frames("fffd8404", 384, 100), 100 * 1152 / 48_000),  # layer II
-        (mpeg_frames("fffd8404", 384, 50) + mpeg_frames("fffd4404", 192, 50), 100 * 1152 / 48_000),  # of two bit rates
+        (mpeg_frames("fffd8404", 384, 50) + mpeg_frames("fffd4404", 192, 50), 100 * 1152 / 48_000),  # two bit rates
         (mpeg_frames("fffb0064", 300, 100), 100 * 1152 / 44_100),  # free format
         (b"".join(mpeg_frames(w, s, 1) for w, s in [("fffb9064", 417), ("fffb9264", 418)] * 50), 100 * 1152 / 44_100),
     ],
@@ -183,7 +183,7 @@ def test_other_layers_and_free_format_are_counted_by_frames(tmp_path, content, s
 
 
 def wav(data, size, *, riff=0, tail=b"", tag=1, channels=1, bits=16, before=b"", magic=b"RIFF", extra=b""):
-    """A WAV file whose sizes may be wrong."""
+    """Return a WAV file whose sizes may be wrong."""
     width = channels * bits // 8
     layout = struct.pack("<HHIIHH", tag, channels, RATE, RATE * width, width, bits) + extra
     body = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout + before + b"data" + struct.pack("<I", size)
@@ -231,7 +231,7 @@ def test_a_wav_without_data_is_empty(tmp_path, tail):
 
 
 def patched(kind, subtype, mark, place, numbers, order="big", width=4):
-    """A file of a second whose number behind a mark is replaced."""
+    """Return a file of a second in which the number behind a mark is replaced."""
     content = encoded(speech(1), format=kind, subtype=subtype)
     at = content.index(mark) + place
     return [content[:at] + (n % (1 << 8 * width)).to_bytes(width, order) + content[at + width :] for n in numbers]
@@ -331,7 +331,7 @@ def test_a_sphere_file_that_was_cut_is_said_to_be_cut(tmp_path):
 
 
 def codings():
-    """Every format and subtype that libsndfile writes to a stream."""
+    """Return every format and subtype that libsndfile writes to a stream."""
     left_out = {"RAW", "SD2"}  # without a header; with a second file
     for kind in soundfile.available_formats().keys() - left_out:
         for subtype in soundfile.available_subtypes(kind):
@@ -347,7 +347,7 @@ def codings():
 @pytest.mark.parametrize(("kind", "subtype", "rate"), sorted(codings()))
 def test_a_stretch_in_any_coding_is_a_cut_of_the_whole(read, kind, subtype, rate):
     content = encoded(speech(1.6, rate), rate, format=kind, subtype=subtype)
-    rate = soundfile.info(io.BytesIO(content)).samplerate  # some formats have rates of their own
+    rate = soundfile.info(io.BytesIO(content)).samplerate  # some formats have fixed rates
     if kind == "XI":
         content = encoded(speech(1.6, rate), rate, format=kind, subtype=subtype)
     whole = read(content)[1]

@@ -35,7 +35,7 @@ def quiet():
 
 @pytest.fixture
 def tones_set(clips):
-    """The tones in memory, each row with the bytes of its file."""
+    """Return the tones in memory, each row with the bytes of its file."""
     return (
         datasets.Dataset.from_dict(
             {
@@ -131,7 +131,7 @@ def test_a_folder_that_is_saved_again_is_read_again(tmp_path, tones_set, clips, 
 
 
 def test_rows_of_a_folder_that_changed_are_those_of_the_file_that_is_there(tmp_path, tones_set, clips):
-    """A split that nothing was read from when the folder was opened, too."""
+    """This includes a split from which nothing was read when the folder was opened."""
     source = tmp_path / "both"
     DatasetDict({"train": tones_set.select([0, 1]), "test": tones_set.select([2, 3])}).save_to_disk(source)
     first, _, second, _ = voxrank.read_dataset(source, split="all").utterances
@@ -167,13 +167,13 @@ def test_no_more_data_sets_are_kept_open_than_a_few(tmp_path, tones_set, monkeyp
     for used in (*utterances[:-1], utterances[0], utterances[-1], utterances[0]):
         content(used)
     assert len(calls) == hub.PLACES + 1
-    content(utterances[1])  # unused for longest, and closed
+    content(utterances[1])  # least recently used, and so closed
     assert len(calls) == hub.PLACES + 2
 
 
 @pytest.fixture
 def silent_hub(saved, monkeypatch):
-    """A hub that does not answer: what was downloaded is opened so that two threads meet in it, if they can."""
+    """Simulate a hub that does not answer; opening downloaded data lets two threads meet, if possible."""
     calls, met = [], threading.Event()
 
     def load(name, *_, **__):
@@ -182,7 +182,7 @@ def silent_hub(saved, monkeypatch):
             met.wait(0.3)
         else:
             met.set()
-            time.sleep(0.3)  # the other is done before
+            time.sleep(0.3)  # the other thread finishes before
         return datasets.load_from_disk(saved)
 
     def asked(*_, **__):
@@ -308,7 +308,7 @@ def test_the_library_decodes_nothing(saved, monkeypatch):
 
 
 def test_labels_are_read_without_the_audio(tmp_path, clips):
-    """Rows of 64 MB of audio are told from each other in far less memory."""
+    """Rows of 64 MB of audio are distinguished in far less memory."""
     size = 4 << 20
     rows = {"audio": [{"bytes": bytes(size), "path": "a.wav"}] * 16, "label": ["a"] * 16}
     datasets.Dataset.from_dict(rows).cast_column("audio", Audio()).save_to_disk(tmp_path / "big")
@@ -340,18 +340,18 @@ def test_without_the_library_the_extra_is_named(saved, monkeypatch):
 
 
 def test_ids_of_the_hub_without_a_network(tmp_path, tones_set):
-    """What was downloaded before is read; what was not is refused in one line."""
+    """Downloaded data are read; other ids are refused in one line."""
     source = tmp_path / "name"
     source.mkdir()
     tones_set.select(range(30)).to_parquet(source / "train-00000.parquet")
     tones_set.select(range(30, 36)).to_parquet(source / "test-00000.parquet")
     cache = tmp_path / "home" / "datasets"
     datasets.load_dataset(str(source), cache_dir=str(cache))
-    shutil.move(cache / "name", cache / "owner___name")  # as the hub's own would be kept
+    shutil.move(cache / "name", cache / "owner___name")  # as data of the hub would be stored
 
     def inspect(name):
         command = [sys.executable, "-W", "error", "-m", "voxrank", "inspect", name, "--json"]
-        nowhere = "http://127.0.0.1:9"  # the hub is asked once, and does not answer
+        nowhere = "http://127.0.0.1:9"  # the hub receives one request, and does not answer
         own = {"HF_ENDPOINT": nowhere, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | own, check=False)
 

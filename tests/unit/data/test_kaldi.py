@@ -1,4 +1,4 @@
-"""Kaldi's data folders, as lhotse exports them and kaldiio writes archives."""
+"""Kaldi's data folders, as exported by lhotse, and archives, as written by kaldiio."""
 
 import pickle
 import shutil
@@ -29,7 +29,7 @@ def write(folder, **files):
 
 @pytest.fixture
 def exported(tmp_path, clips):
-    """What lhotse exports of the tones; labels are the transcripts' words, and in utt2label."""
+    """Export the tones with lhotse; labels are the transcripts' words, and in utt2label."""
     recordings = RecordingSet.from_recordings(Recording.from_file(c.path, recording_id=c.name) for c in clips)
     supervisions = SupervisionSet.from_segments(
         SupervisionSegment(f"{c.name}-u", c.name, 0, len(c.samples) / c.rate, text=f"so {c.label}", speaker=c.speaker)

@@ -1,4 +1,4 @@
-"""Lists of labels are lists, however they are written."""
+"""Lists of labels are lists in every notation."""
 
 import csv
 import json

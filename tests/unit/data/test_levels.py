@@ -1,4 +1,4 @@
-"""The samples are looked at: silence, channels that cancel, integers as floats, clipping."""
+"""Checks of the samples: silence, channels that cancel, integers as floats, clipping."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def speech(seconds=1.0, seed=0, frequency_hz=300):
 
 @pytest.fixture
 def heard(tmp_path):
-    """Decodes samples that were written to a file."""
+    """Return a function that decodes samples after they were written to a file."""
 
     def heard(samples, name="a.wav", rate=RATE, start=0.0, end=None, **options):
         soundfile.write(tmp_path / name, samples, rate, **options)
@@ -128,7 +128,7 @@ def test_other_channels_are_averaged(heard, channels):
 
 
 def test_the_channel_is_chosen_for_a_file_and_not_for_a_stretch_of_it(heard):
-    """Where nobody speaks the channels do not cancel."""
+    """The channels do not cancel in stretches without speech."""
     quiet = 1e-3 * NOISE
     samples = np.concatenate([np.stack([X, -X], axis=1), quiet])
     np.testing.assert_allclose(heard(samples, start=1, end=2, subtype="FLOAT"), quiet[:, 0], atol=1e-7)
@@ -221,7 +221,7 @@ def test_one_clipped_channel_is_enough():
 
 @pytest.fixture
 def corpus(tmp_path, write_wav):
-    """A data set of ten utterances, of which a function changes the samples of some."""
+    """Return a data set of ten utterances; functions change the samples of some."""
 
     def corpus(*changes, **options):
         rows = []

@@ -34,7 +34,7 @@ def test_transcripts_and_offsets(tones):
 
 
 def written(path, /, **columns):
-    """A manifest of two rows, whose cells are given column by column."""
+    """Write a manifest of two rows from cells by column."""
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     path.write_text("\n".join(map(json.dumps, rows)))
     return path
@@ -70,7 +70,7 @@ def test_a_transcript_under_a_usual_name(tmp_path):
     ],
 )
 def test_columns_of_its_own_are_read_as_in_any_manifest(tmp_path, columns):
-    """The question, and so what was kept of its answers, stays the same."""
+    """The key, and so the cached result, stays the same."""
     data = voxrank.read_dataset(written(tmp_path / "nemo.jsonl", audio_filepath=CLIPS, **columns))
     plain = voxrank.read_dataset(written(tmp_path / "plain.jsonl", path=CLIPS, **columns))
     assert (data.format, plain.format) == ("NeMo manifest", "JSON lines")

@@ -18,7 +18,7 @@ RATE = 16_000
 
 
 class Items(Dataset):
-    """A map-style data set of whatever a function makes of a clip."""
+    """A map-style data set of a function's results for each clip."""
 
     def __init__(self, clips, make):
         self.clips, self.make, self.asked = clips, make, 0
@@ -182,7 +182,7 @@ def test_names_of_files_alone_are_no_labels():
 
 
 def test_tuples_whose_label_cannot_be_known_are_refused():
-    """FluentSpeechCommands puts the speaker before the transcript, the action, the object and the place."""
+    """FluentSpeechCommands has the speaker before the transcript, the action, the object and the place."""
     spoken = tuples(lambda n: (f"s{n % 3}/{n}.wav", f"s{n % 3}", f"words {n}", "ab"[n % 2], "cd"[n % 2], "ef"[n % 2]))
     with pytest.raises(DataError, match="which part of a tuple is the label, got several that may be it: item3"):
         voxrank.read_dataset(spoken)

@@ -1,4 +1,4 @@
-"""Work is done ahead, in order, within bounds, and stops when asked."""
+"""Work is done ahead, in order, within bounds, and stops on request."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 from voxrank.data.prefetch import prefetch
 
 WAIT_S = 200
-"""For threads, however busy the machine is."""
+"""Maximum wait for threads in seconds, sufficient on a busy machine."""
 
 
 def test_order_is_kept_whatever_the_speed():
@@ -55,7 +55,7 @@ def test_closing_drops_what_was_not_begun():
     items = prefetch(range(1000), begun.append, threads=1, ahead=2)
     next(items)
     items.close()
-    assert len(begun) <= 3  # the one that was taken, and two ahead
+    assert len(begun) <= 3  # the consumed item, and two ahead
     assert not [t for t in threading.enumerate() if t.name.startswith("voxrank-prefetch")]
 
 

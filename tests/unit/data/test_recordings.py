@@ -1,4 +1,4 @@
-"""Recordings are found by every name that tells them apart, and never by one that two of them have."""
+"""Recordings are found by every unique name, and never by a name that two of them share."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def names_of(path, **columns):
 
 
 def found(names, paths, place="all.ctm", folder=HERE):
-    """Path → the name that stands for it; None where there is none, "refused" where two may be meant."""
+    """Return the matching name of each path; None if there is none, "refused" if two match."""
     recordings = [names_of(path) for path in paths]
     index = RecordingIndex(names, recordings, folder, Path(place))
 
@@ -336,7 +336,7 @@ def test_the_keys_of_a_recording_do_not_grow_with_the_data(folders):
     few, many = ([f"{inner}/{n}.wav" for n in range(count)] for count in (10, 1000))
 
     def looked_up(paths):
-        """Keys that are looked up for a recording, on average."""
+        """Return the mean number of keys that are looked up for a recording."""
         asked = []
         recordings = [RecordingNames(path) for path in paths]
         with pytest.MonkeyPatch.context() as patch:

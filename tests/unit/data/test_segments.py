@@ -1,4 +1,4 @@
-"""Files of segments say what they were written from; whatever is wrong with them is one clear line."""
+"""Files of segments are read as they were written; errors in them give one clear line."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def row_of(name="a"):
 
 
 def source_of(path, tier=None):
-    """The segments in a file, as `--segments` names it, for data with one recording."""
+    """Return the segments of a file, as `--segments` names it, for data with one recording."""
     return SegmentSource(path.parent, path, tier, [row_of()[0]])
 
 
@@ -132,7 +132,7 @@ segments = st.lists(
 
 
 def in_order(made):
-    """In order of time, each once."""
+    """Return segments in order of time, without duplicates."""
     return list(dict.fromkeys(sorted(made, key=lambda s: (s.start, s.end))))
 
 

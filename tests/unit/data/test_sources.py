@@ -1,4 +1,4 @@
-"""Audio that is no file of its own is decoded as the file would be, under the same limits, and travels."""
+"""Audio without its own file is decoded as the file would be, under the same limits, and can be sent."""
 
 import io
 import pickle
@@ -85,7 +85,7 @@ def test_the_shorter_side_is_the_channels(shape):
 def test_the_digest_of_samples_holds_no_time_of_day():
     source = held((noise(1000), RATE))
     first = digest_of_audio(source)
-    time.sleep(1.1)  # a WAV of floats would say which second it was written in
+    time.sleep(1.1)  # a WAV of floats would contain the second in which it was written
     assert digest_of_audio(source) == first != digest_of_audio(held((noise(1000), 8_000)))
 
 
@@ -191,7 +191,7 @@ def test_the_cache_knows_audio_by_its_content(tmp_path):
     assert all(cache.unchanged(item.utterance) for item in items)
     other = HeldAudio("h", 1, lambda _: (noise(10), RATE))
     assert cache.item_key(Item(utterance(other), 1.0, 0)) != cache.item_key(items[0])
-    assert set(cache.digests(items)) == {item.utterance.place for item in items[:2]}  # what is held travels whole
+    assert set(cache.digests(items)) == {item.utterance.place for item in items[:2]}  # audio in memory is sent whole
     region_in(tmp_path, content + b"more", b"abcd")
     assert [cache.unchanged(item.utterance) for item in items] == [True, False, True]
 

@@ -1,4 +1,4 @@
-"""Test rows choose no model unless the user says so, whatever splits are called."""
+"""Test rows choose no model unless the user asks for it, under any names of splits."""
 
 import json
 

@@ -21,7 +21,7 @@ def spoken(dataset):
 
 
 def sentences(*texts, header="spk\tpath\ttext\tvotes"):
-    """A table of Common Voice's kind."""
+    """Return a table in Common Voice's format."""
     return "\n".join([header, *(f"s{n}\tc{n}.flac\t{text}\t2" for n, text in enumerate(texts))]) + "\n"
 
 
@@ -108,7 +108,7 @@ def test_a_header_that_nothing_closes_is_refused(tmp_path):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("line", ['"a\n', 'x,"a\nwords\n', '"a.wav,x\n', 'a.wav,"x""\n', '"\n""\n'])
 def test_the_time_grows_with_the_number_of_lines(tmp_path, line):
-    """Each line is looked at a few times, however many quotation marks are left open before it."""
+    """Each line is read a few times, whatever the number of open quotation marks before it."""
     import voxrank.data.tables as tables
 
     seen = []

@@ -32,7 +32,7 @@ AUDIO = encoded(np.random.default_rng(0).uniform(-0.5, 0.5, 8000))
 
 @pytest.fixture
 def shards(tmp_path, clips):
-    """The tones in three shards, by `TarWriter`."""
+    """Write the tones in three shards, with `TarWriter`."""
     for shard in range(3):
         with TarWriter(str(tmp_path / f"train-{shard:03d}.tar")) as writer:
             for clip in clips[shard * 12 : shard * 12 + 12]:
@@ -122,7 +122,7 @@ def test_a_key_that_comes_twice_in_a_shard_is_a_duplicate(tmp_path):
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 9 * 17_920), flipped=st.integers(0, 9 * 17_920))
 def test_damage_costs_the_rows_behind_it_and_is_told(tmp_path, cut, flipped):
-    """Of a shard of nine, cut anywhere or with a byte changed anywhere, the rest is the whole's, in order."""
+    """A shard of nine is cut or has a changed byte anywhere; the remaining rows equal those of the whole, in order."""
     path = write(tmp_path / "whole.tar", *({"wav": AUDIO, "cls": n} for n in range(9)))
     content = path.read_bytes()
     whole = [(u.id.partition("/")[2], u.label) for u in voxrank.read_dataset(path).utterances]
@@ -135,7 +135,7 @@ def test_damage_costs_the_rows_behind_it_and_is_told(tmp_path, cut, flipped):
         found = [(u.id.partition("/")[2], u.label) for u in data.utterances if u.id.startswith("broken")]
         assert any(u.label == "good" for u in data.utterances)
         assert len(data.skipped) or len(found) == 9 or damaged == bytes(broken)
-        if damaged != bytes(broken):  # a changed byte may be one of a name or of a label
+        if damaged != bytes(broken):  # a changed byte may be in a name or in a label
             assert found == whole[: len(found)]
             for utterance in data.utterances:
                 probe(utterance)
@@ -287,13 +287,13 @@ DOTS = "its key has dots, and WebDataset ends a key at the first dot: "
 
 
 def outcome(path):
-    """Ids that are read, and the reasons of those that are skipped."""
+    """Return the ids that are read, and the reasons of those that are skipped."""
     data = voxrank.read_dataset(path)
     return [u.id for u in data.utterances], {one.utterance: one.reason for one in data.skipped}
 
 
 def test_members_of_a_sample_that_lie_apart_are_said_so(tmp_path):
-    """All audio first and all labels behind, but for one sample: as `tar` packs folders of each."""
+    """All audio comes first and all labels last, except for one sample, as if `tar` had packed separate folders."""
     names = [
         ("k0.wav", AUDIO),
         ("k0.cls", b"x"),

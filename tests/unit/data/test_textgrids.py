@@ -1,4 +1,4 @@
-"""TextGrids of Praat and of other tools: every number and label as it was written, or one reason."""
+"""TextGrids of Praat and of other tools give every number and label as written, or one reason."""
 
 import json
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Columns with times are read under the names that people give them."""
+"""Columns with times are read under common names."""
 
 import pytest
 

@@ -25,7 +25,7 @@ def nfd(text):
 
 
 def half(texts):
-    """Every other text in NFD."""
+    """Return the texts with every second one in NFD."""
     return [nfd(text) if place % 2 else nfc(text) for place, text in enumerate(texts)]
 
 

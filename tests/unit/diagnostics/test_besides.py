@@ -1,4 +1,4 @@
-"""What a layer knows of a column is told by heads that did not see the group, exactly as refitting says."""
+"""Probes of other columns use heads that did not see the group, and equal refitting exactly."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from voxrank.sketches.sample import Sample, frame_keys, utterance_key
 
 
 def ridge_refitted(x, y, groups, t):
-    """Ridge regression with a free mean, fitted without each group in turn."""
+    """Fit ridge regression with a free mean, without each group in turn."""
     x, found = x.astype(float), np.empty(y.shape)
     for group in np.unique(groups):
         rest, own = groups != group, groups == group
@@ -37,7 +37,7 @@ def test_held_out_is_what_refitting_says(m, dim, t):
 
 
 def dataset(rows):
-    """Of (speaker, cell) pairs."""
+    """Return a data set of (speaker, cell) pairs."""
     return Dataset(
         "made up",
         "classification",
@@ -50,7 +50,7 @@ def dataset(rows):
 
 
 def sampled(x, owners):
-    """Samples of utterances, by number."""
+    """Return samples of utterances, by number."""
     sample = Sample.empty(10_000, x.shape[1])
     names = np.array([utterance_key(f"u{owner}") for owner in owners], dtype=np.uint64)
     places = np.array([np.sum(owners[:n] == owner) for n, owner in enumerate(owners)])
@@ -91,7 +91,7 @@ def test_cells_of_one_group_are_not_judged():
 
 
 def test_a_voice_does_not_pass_for_a_gender():
-    """Features that tell speakers apart perfectly, and nothing of what their gender, drawn at random, has in common."""
+    """Features identify speakers perfectly, and contain nothing about their gender, which is random."""
     rng = np.random.default_rng(1)
     voices, genders = rng.normal(size=(20, 40)), np.arange(20) % 2
     rows = [(f"s{n % 20}", "fm"[genders[n % 20]]) for n in range(200)]
@@ -122,7 +122,7 @@ def test_a_gender_that_is_heard_is_known():
 
 
 def test_frames_of_one_utterance_do_not_predict_each_other():
-    """Every utterance has a sound of its own, and its cell is drawn at random."""
+    """Every utterance has a distinct sound, and its cell is random."""
     rng = np.random.default_rng(3)
     rows = [(None, "fm"[rng.integers(2)]) for _ in range(60)]
     owners = np.repeat(np.arange(60), 8)
@@ -130,7 +130,7 @@ def test_frames_of_one_utterance_do_not_predict_each_other():
     (gender,) = known_besides("m", 0, sampled(x, owners), [Column.of(dataset(rows), "gender")])
     assert gender.accuracy < 0.75
     truth = np.array(["fm".index(cell) for _, cell in rows])[owners]
-    assert (Heads.of(x.astype(np.float32)).told(truth, np.arange(480)) == truth).all()  # as frames alone would have it
+    assert (Heads.of(x.astype(np.float32)).told(truth, np.arange(480)) == truth).all()  # they do without groups
 
 
 def test_order_does_not_matter_and_features_may_say_nothing():
@@ -147,7 +147,7 @@ def test_order_does_not_matter_and_features_may_say_nothing():
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2), (0.4, 0.3, 0.3)])
 def test_a_layer_that_knows_nothing_guesses(shares):
-    """Of speakers who are left out whole, the cells of the others alone would name the wrong one."""
+    """Speakers are left out whole; the cells of the others alone would favour the wrong class."""
     told = []
     for seed in range(8):
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Classes are told by what other blocks hold, exactly as refitting says."""
+"""Classes are predicted from other blocks, and equal refitting exactly."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def sketched(x, ids, at, classes=5, kept=10_000):
 
 
 def refitted(x, ids, at, ridge, classes=5):
-    """By the formula, from the features of other blocks."""
+    """Predict classes by the formula, from the features of other blocks."""
     found = np.empty(len(x), dtype=int)
     for block in np.unique(at):
         rest, own = x[at != block].astype(float), x[at == block].astype(float)

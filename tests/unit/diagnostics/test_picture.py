@@ -1,4 +1,4 @@
-"""Pictures show what they say, the same each time."""
+"""Pictures show their data, and are the same each time."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the tests of every encoder ask of it."""
+"""Shared checks of every encoder."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 
 def by_utterance(encoder, waveforms):
-    """Layer → the frames of each waveform."""
+    """Return the frames of each waveform by layer."""
     pieces = {layer.index: [[] for _ in waveforms] for layer in encoder.layers}
     for piece in encoder.encode(waveforms):
         for owner, part in enumerate(piece.frames.split(piece.lengths)):
@@ -15,7 +15,7 @@ def by_utterance(encoder, waveforms):
 
 
 def check_encoder(encoder, waveforms, tolerance=1e-5):
-    """Frames are finite, of the size that is said, and the same alone and in any batch."""
+    """Check that frames are finite, of the declared size, and the same alone and in any batch."""
     together = by_utterance(encoder, waveforms)
     for position, waveform in enumerate(waveforms):
         alone = by_utterance(encoder, [waveform])

@@ -1,4 +1,4 @@
-"""Every family of encoders that transformers loads, small and random, saved as its authors save it."""
+"""Small random models of every family of encoders that transformers loads, saved as by their authors."""
 
 import warnings
 from pathlib import Path
@@ -41,7 +41,7 @@ def _waveform(kind, *, normalize=True, **config):
 
 
 def _real_groups():
-    """One block with the convolution of positions of the published models: some machines round others wrongly."""
+    """Use one block in the positional convolution of the published models: some machines round others wrongly."""
     sizes = {"hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "initializer_range": 0.02}
     groups = {"num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16}
     return tf.Wav2Vec2Model(tf.Wav2Vec2Config(**_TRANSFORMER | _FRONT | sizes | groups)), tf.Wav2Vec2FeatureExtractor()
@@ -53,7 +53,7 @@ def _wav2vec2_bert():
 
 
 def whisper_config(**config):
-    """A Whisper small enough for a test; its window is 30 s unless `max_source_positions` says otherwise."""
+    """Return a Whisper small enough for a test; its window is 30 s unless `max_source_positions` sets another."""
     return tf.WhisperConfig(
         d_model=HIDDEN,
         encoder_layers=BLOCKS,
@@ -160,7 +160,7 @@ FAMILIES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Models this small are slower on several threads, far slower on a busy machine."""
+    """Use one thread: models this small are slower on several threads, far slower on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -168,16 +168,16 @@ def one_thread():
 
 
 def build(family, seed=0):
-    """A family's model, random but fixed, in eval mode, and its feature extractor."""
+    """Return a family's model, random but fixed, in eval mode, and its feature extractor."""
     torch.manual_seed(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # AST's mel filters, some of which are empty
+        warnings.simplefilter("ignore", UserWarning)  # some of AST's mel filters are empty
         model, extractor = FAMILIES[family]()
     return model.eval(), extractor
 
 
 def save(directory, model, extractor):
-    """Save a model as its authors do; the directory as a string."""
+    """Save a model as its authors do; return the directory as a string."""
     model.save_pretrained(directory)
     if extractor is not None:
         extractor.save_pretrained(directory)
@@ -185,7 +185,7 @@ def save(directory, model, extractor):
 
 
 def speech_like(samples, seed=0):
-    """Band-limited noise with an offset and a changing level, mono float32."""
+    """Return band-limited noise with an offset and a changing level, mono float32."""
     rng = np.random.default_rng(seed)
     noise = np.convolve(rng.standard_normal(samples + 7), np.ones(8) / 8, mode="valid")
     level = 0.2 + 0.15 * np.sin(np.arange(samples) / 700 + seed)

@@ -1,4 +1,4 @@
-"""What the base class promises for every encoder."""
+"""Guarantees of the base class for every encoder."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_windows_are_few_even_and_whole(n, window):
 
 
 class Recording(FakeEncoder):
-    """Keeps what its forward passes were given."""
+    """An encoder that keeps the input of its forward passes."""
 
     def __init__(self, *, pads):
         super().__init__()

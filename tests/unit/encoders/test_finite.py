@@ -1,4 +1,4 @@
-"""Weights that are NaN or infinite are refused when a model is loaded, wherever they stand."""
+"""Weights that are NaN or infinite are refused when a model is loaded, in any tensor."""
 
 import importlib.util
 import json

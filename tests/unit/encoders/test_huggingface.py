@@ -1,4 +1,4 @@
-"""Every family that transformers loads: its own hidden states, valid frames only, and no trace of padding."""
+"""Every family that transformers loads: its own hidden states, valid frames only, and no influence of padding."""
 
 import importlib.util
 import weakref
@@ -51,7 +51,7 @@ FACTS = {
     "wavlm-layer": STABLE,
     "data2vec": WAVEFORM,
     "unispeech-sat": WAVEFORM,
-    # squeezes pairs of frames; a pair that straddles the end of an utterance is attended to
+    # squeezes pairs of frames; a pair across the end of an utterance is attended to
     "sew": WAVEFORM | {"shortest": 720, "rate": 25.0, "frames": strided(720, 640), "pads": False},
     "conformer-relative": STABLE,
     "conformer-rotary": STABLE,
@@ -76,7 +76,7 @@ FAMILIES = list(FACTS)
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Family → the directory it is saved in."""
+    """Return a function that returns the directory of a saved family."""
     saved = {}
 
     def save(family):
@@ -89,7 +89,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(directory):
-    """Family → its encoder."""
+    """Return a function that returns the encoder of a family."""
     loaded = {}
 
     def load_once(family):
@@ -101,7 +101,7 @@ def load(directory):
 
 
 def encode(encoder, waveforms):
-    """Frames of each waveform: [waveform][layer] → (frames, dim)."""
+    """Return the frames (frames, dim) of each waveform: [waveform][layer]."""
     frames = [[[] for _ in encoder.layers] for _ in waveforms]
     for piece in encoder.encode(waveforms):
         parts = piece.frames.split(piece.lengths)
@@ -111,7 +111,7 @@ def encode(encoder, waveforms):
 
 
 def own_hidden_states(family, waveform):
-    """What the family's own code makes of one waveform: block by block, caught with hooks."""
+    """Return the hidden states of one waveform from the family's own code, recorded with hooks."""
     facts = FACTS[family]
     whole, extractor = models.build(family)
     module = attrgetter(facts["module"])(whole) if facts["module"] else whole
@@ -145,7 +145,7 @@ def test_layers_are_what_the_model_itself_computes(load, family):
     ]  # fmt: skip
     assert {layer.dim for layer in encoder.layers} == {models.HIDDEN}
     assert [layer.frame_rate for layer in encoder.layers] == pytest.approx([facts["rate"]] * 4, rel=1e-12)
-    assert encoder.parameters == sum(p.numel() for p in module.parameters())  # the encoder's, no decoder's or head's
+    assert encoder.parameters == sum(p.numel() for p in module.parameters())  # without decoder and head
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -260,7 +260,7 @@ def test_hidden_states_inside_the_model_are_forgotten_too(load):
     ]
     for piece in encoder.encode([models.speech_like(9_000), models.speech_like(5_000)]):
         kept = [state() is not None for state in states]
-        assert kept == [block > piece.layer for block in range(1, 3)] + [False]  # the last one was normalised
+        assert kept == [block > piece.layer for block in range(1, 3)] + [False]  # the last one is a normalised copy
     for hook in hooks:
         hook.remove()
 

@@ -1,4 +1,4 @@
-"""What a user reads when a model cannot be had: one line that says what is wrong and what to do."""
+"""Errors for a model that cannot be loaded: one line that says what is wrong and what to do."""
 
 import importlib.util
 import json
@@ -27,7 +27,7 @@ one_thread = models.one_thread
 
 @pytest.fixture(autouse=True)
 def _one_line(monkeypatch):
-    """Every error of this module is one line."""
+    """Check that every error of this module is one line."""
     init = ModelError.__init__
 
     def checked(self, message):
@@ -39,14 +39,14 @@ def _one_line(monkeypatch):
 
 @pytest.fixture
 def hubert(tmp_path):
-    """A directory to damage, and the model saved in it."""
+    """Return a directory to damage, and the model saved in it."""
     model, extractor = models.build("hubert-group")
     return Path(models.save(tmp_path / "hubert", model, extractor)), model
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The hub's answer to the one question it is asked."""
+    """Replace the hub's answer to its one request."""
 
     def answers(answer):
         def model_info(name, timeout):
@@ -212,7 +212,7 @@ def test_no_feature_extractor(hubert):
 )
 def test_json_that_is_none(hubert, file, what, monkeypatch):
     (hubert[0] / file).write_text("{oops")
-    monkeypatch.chdir(hubert[0].parent)  # transformers says the path again, and long messages are cut
+    monkeypatch.chdir(hubert[0].parent)  # transformers repeats the path, and long messages are cut
     with pytest.raises(ModelError, match=rf"cannot read its {what}.*not a valid JSON"):
         load_encoder("./hubert")
 

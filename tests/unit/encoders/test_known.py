@@ -1,4 +1,4 @@
-"""Names of models that are known without loading any, and what was meant by others."""
+"""Names of models that are known without loading any, and suggestions for others."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Axes are found wherever they lie, and hops exactly."""
+"""Axes are found in any order, and hops exactly."""
 
 from math import prod
 
@@ -73,7 +73,7 @@ def test_shapes_without_a_clear_layout(base, longer, wider, message):
 
 @given(hop=st.integers(1, 4000), phase=st.integers(-3000, 3000), shortest=st.integers(1, 5000))
 def test_the_clock_is_exact(hop, phase, shortest):
-    shortest = max(shortest, hop - phase)  # at least a frame
+    shortest = max(shortest, hop - phase)  # at least one frame
     true = Clock(hop, phase)
     assert find_clock(true.count, shortest) == true
 
@@ -95,9 +95,9 @@ def test_a_stack_of_convolutions_has_a_clock(strides):
     "count",
     [
         lambda samples: 1,
-        lambda samples: samples // 1000 * 2,  # two at a time
-        lambda samples: samples * 3 // 1000,  # 333.3 samples
-        lambda samples: min(samples // 320, 40),  # full
+        lambda samples: samples // 1000 * 2,  # two frames at a time
+        lambda samples: samples * 3 // 1000,  # a hop of 333.3 samples
+        lambda samples: min(samples // 320, 40),  # cut at 40 frames
         lambda samples: samples // 320 if samples < SPAN_SAMPLES else samples // 640,
     ],
 )

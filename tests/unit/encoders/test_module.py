@@ -1,4 +1,4 @@
-"""A user's own module: its layers are tapped where the pattern says, and read as they lie."""
+"""A user's own module: hooks are on the layers that the pattern names, and their output is read as it is."""
 
 import sys
 
@@ -174,7 +174,7 @@ def test_the_longest_list_gives_the_layers(speechnet, by_utterance, check_encode
         hidden = net.stem(net.front(torch.from_numpy(waveform)[None, None]).transpose(1, 2))[0]
         np.testing.assert_allclose(layers[0][0], hidden, atol=1e-6)
         for index, block in enumerate(net.blocks, start=1):
-            np.testing.assert_allclose(layers[index][0], block(hidden), atol=1e-6)  # before the ReLU in place
+            np.testing.assert_allclose(layers[index][0], block(hidden), atol=1e-6)  # before the in-place ReLU
             hidden = block(hidden).relu()
     check_encoder(encoder, [noise(n, n) for n in (150, 900, 1600, 1600, 4000)])
 

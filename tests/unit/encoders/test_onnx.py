@@ -1,4 +1,4 @@
-"""ONNX graphs: whatever their input looks like, their tensors come out as frames."""
+"""ONNX graphs: for any form of input, their tensors are read as frames."""
 
 import sys
 
@@ -25,7 +25,7 @@ def weights(*shape, seed=0):
 
 
 def make(nodes, inputs, outputs, initializers, **metadata):
-    """Inputs and outputs: name → shape, or (element type, shape)."""
+    """Make an ONNX graph; inputs and outputs map names to a shape, or to (element type, shape)."""
 
     def info(name, value):
         kind, shape = value if isinstance(value, tuple) else (TensorProto.FLOAT, value)
@@ -56,7 +56,7 @@ KERNEL, MIX = weights(5, 1, 400), weights(7, 5, 1)
 
 
 def conv(shape, **metadata):
-    """(batch, 1, samples) → conv (25 ms every 10) → ReLU → pointwise conv: channels first."""
+    """Return a graph: (batch, 1, samples) → conv (25 ms every 10) → ReLU → pointwise conv, channels first."""
     nodes = [
         ("Conv", "audio kernel", "first", {"strides": [160]}),
         ("Relu", "first", "rectified", {}),
@@ -154,7 +154,7 @@ def test_lengths_and_masks_are_filled_in(saved, by_utterance):
     }
     encoder = load_encoder(saved(make(nodes, inputs, {"out": ["batch", 1]}, {"axis": np.array([1])})))
     waveforms = [noise(2000, 1), noise(2000, 2)]
-    assert [(x.dim, x.frame_rate) for x in encoder.layers] == [(1, 0.0)]  # one vector an utterance
+    assert [(x.dim, x.frame_rate) for x in encoder.layers] == [(1, 0.0)]  # one vector per utterance
     for got, waveform in zip(by_utterance(encoder, waveforms)[0], waveforms, strict=True):
         np.testing.assert_allclose(got, [[waveform.mean()]], atol=1e-7)
 
@@ -168,7 +168,7 @@ def test_a_batch_of_one_goes_one_at_a_time(saved, by_utterance, check_encoder):
 
 @pytest.mark.parametrize("batch", [1, "batch"])
 def test_a_fixed_length_is_padded_to_and_cut_back(saved, by_utterance, check_encoder, batch):
-    """4,000 samples give 23 frames; of 1,000 samples the frames are kept for every 173.9 samples begun."""
+    """A fixed input of 4,000 samples gives 23 frames; 1,000 samples keep one frame for every 173.9 samples begun."""
     encoder = load_encoder(saved(conv([batch, 1, 4000])))
     assert (encoder.window_samples, encoder.min_samples, encoder.pads) == (4000, 400, True)
     assert encoder.cost_samples(1000) == 4000
@@ -189,7 +189,7 @@ def test_fixed_features_are_padded_to(saved):
 
 
 def fixed(inner):
-    """4,000 samples, folded to a shape that is written into the graph."""
+    """Return a graph of 4,000 samples, folded to a fixed shape in the graph."""
     return make(
         [("Reshape", "audio to", "out", {})], {"audio": [1, 4000]}, {"out": [1, *inner]}, {"to": np.array([1, *inner])}
     )
@@ -206,7 +206,7 @@ def test_a_fixed_graph_whose_time_axis_cannot_be_measured(saved):
 
 
 def transformer(blocks=2):
-    """A front end, then pre-norm blocks of x + linear(gelu(linear(x))), gelu by its tanh formula, and a head."""
+    """Return a front end, then pre-norm blocks of x + linear(gelu(linear(x))), gelu by its tanh formula, and a head."""
     nodes = [
         ("Conv", "audio kernel", "front", {"strides": [160]}),
         ("Transpose", "front", "x0", {"perm": [0, 2, 1]}),
@@ -217,7 +217,7 @@ def transformer(blocks=2):
         nodes += [
             ("MatMul", f"{x} w", f"up{i}", {}),
             ("Mul", f"up{i} up{i}", f"square{i}", {}),
-            ("Add", f"up{i} square{i}", f"inner{i}", {}),  # computed from up, and no residual connection
+            ("Add", f"up{i} square{i}", f"inner{i}", {}),  # computed from up, without a residual connection
             ("Tanh", f"inner{i}", f"gate{i}", {}),
             ("Add", f"gate{i} {x}" if i % 2 else f"{x} gate{i}", f"sum{i}", {}),
         ]
@@ -339,7 +339,7 @@ def test_files_that_cannot_be_read(tmp_path, saved):
 
 
 def outside(model, location):
-    """Move the weights of a graph to a file beside it, or anywhere."""
+    """Move the weights of a graph to a file beside it, or elsewhere."""
     for tensor in model.graph.initializer:
         tensor.external_data.add(key="location", value=location)
         tensor.external_data.add(key="length", value=str(len(tensor.raw_data)))

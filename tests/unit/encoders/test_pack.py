@@ -1,4 +1,4 @@
-"""The offline pack gives what its packages give, without running their code; and says what is missing."""
+"""The offline pack equals its packages without running their code, and reports missing ones."""
 
 import runpy
 import subprocess
@@ -32,7 +32,7 @@ def needs(name):
 
 
 def voiced(seconds, seed=0):
-    """Something like speech: harmonics of a moving pitch, in syllables, with a little noise."""
+    """Return a signal like speech: harmonics of a moving pitch, in syllables, with a little noise."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * RATE)) / RATE
     phase = 2 * np.pi * np.cumsum(rng.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * t))) / RATE
@@ -41,7 +41,7 @@ def voiced(seconds, seed=0):
 
 
 def tensors(name):
-    """The checkpoint of a model of the pack that torch or safetensors reads."""
+    """Return the checkpoint of a model of the pack that torch or safetensors reads."""
     import io
 
     import safetensors.torch
@@ -70,7 +70,7 @@ def test_facts_and_frames_that_do_not_depend_on_the_batch(name, check_encoder):
     assert (encoder.layers[-1].dim, encoder.layers[-1].frame_rate) == (dim, rate)
     assert encoder.parameters == parameters
     assert encoder.sample_rate == RATE
-    tolerance = 2e-5 if "whisper" in name else 1e-5  # float32 rounds so; see the next test
+    tolerance = 2e-5 if "whisper" in name else 1e-5  # rounding of float32; see the next test
     check_encoder(encoder, [voiced(s, seed) for seed, s in enumerate((0.4, 0.8, 0.8, 0.025))], tolerance)
 
 
@@ -81,7 +81,7 @@ def test_what_batches_change_in_whisper_is_rounding_alone(name, window, check_en
     encoder._model.double()
     encoder._dtype = torch.float64
     lengths = (0.4, 0.8, 0.8, 0.025)
-    if window == "full":  # windows of 30 s each: two of them, through two blocks
+    if window == "full":  # two windows of 30 s each, through two blocks
         lengths, encoder._model.layers, encoder.layers = (0.8, 0.025), encoder._model.layers[:2], encoder.layers[:3]
     sizes = []
     encoder._model.conv1.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
@@ -111,7 +111,7 @@ class TestGe2e:
 
     @pytest.mark.parametrize("gain", [0.01, 1.0, 5.0])
     def test_mel_equals_the_packages_formula(self, by_utterance, gain):
-        """Power of librosa's default mel spectrogram, after the volume was raised to -30 dB if it was below."""
+        """The formula is librosa's default mel power spectrogram, with the volume raised to -30 dB if it is below."""
         samples = gain * voiced(1.0).astype(np.float64)
         rms = np.sqrt(np.mean(samples**2))
         expected = spectrogram(
@@ -143,7 +143,7 @@ class TestGe2e:
 
 
 def silero_state(path):
-    """The weights of Silero's graph under the names of its safetensors file."""
+    """Return the weights of Silero's graph under the names of its safetensors file."""
     import onnx
 
     found = {t.name: torch.tensor(onnx.numpy_helper.to_array(t)) for t in onnx.load(path).graph.initializer}
@@ -153,7 +153,7 @@ def silero_state(path):
     inward, recurrent, biases = (found[f"onnx::LSTM_{number}"][0] for number in (209, 210, 211))
     parts = {"weight_ih": inward, "weight_hh": recurrent, "bias_ih": biases[:512], "bias_hh": biases[512:]}
     for name, part in parts.items():
-        i, o, f, c = part.chunk(4)  # the order of ONNX
+        i, o, f, c = part.chunk(4)  # the gate order of ONNX
         state[f"lstm_cell.{name}"] = torch.cat([i, f, c, o])
     return state
 
@@ -162,7 +162,7 @@ class TestSilero:
     pytestmark = needs("silero-vad")
 
     def test_speech_probabilities_equal_the_packages_graph(self, by_utterance):
-        """With the graph's own weights, which come of another training than those of the safetensors file."""
+        """The test uses the graph's own weights, which are from another training than those of the safetensors file."""
         import onnxruntime
 
         from voxrank.encoders.pack.silero import SileroVad
@@ -179,7 +179,7 @@ class TestSilero:
         hidden = torch.from_numpy(layers[5][0]).relu()
         logits = functional.linear(hidden, state["final_conv.weight"][..., 0], state["final_conv.bias"])
         np.testing.assert_allclose(logits.sigmoid()[:, 0], expected, atol=1e-5)
-        assert expected.max() > 0.5 > 0.1 > expected.min()  # it tells speech from silence
+        assert expected.max() > 0.5 > 0.1 > expected.min()  # it distinguishes speech from silence
 
     def test_its_own_weights_tell_speech_from_silence(self, by_utterance):
         speaker = speech.Synthesiser()
@@ -194,7 +194,7 @@ class TestSilero:
         assert probability[31:].max() > 0.9
 
     def test_the_spectrum_is_a_fourier_transform(self, by_utterance):
-        """A frame every 8 ms; its loudest bin is the tone's."""
+        """There is a frame every 8 ms; its loudest bin is the tone's."""
         encoder = load_encoder("pack:silero-vad")
         tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
         layers = by_utterance(encoder, [tone])
@@ -222,11 +222,11 @@ class TestCrepe:
 
     @pytest.mark.parametrize("pitch_hz", [110, 440])
     def test_the_classifier_would_hear_the_pitch(self, by_utterance, pitch_hz):
-        """Put back on the last layer, it finds a tone's pitch among its bins of 20 cents."""
+        """Put back on the last layer, the classifier finds a tone's pitch among its bins of 20 cents."""
         state = tensors("crepe")
         tone = np.sin(2 * np.pi * pitch_hz * np.arange(RATE) / RATE).astype(np.float32)
         last = torch.from_numpy(by_utterance(load_encoder("pack:crepe"), [tone])[5][0])
-        positions = last.unflatten(1, (-1, 4)).transpose(1, 2).flatten(start_dim=1)  # the classifier's order
+        positions = last.unflatten(1, (-1, 4)).transpose(1, 2).flatten(start_dim=1)  # the order of the classifier
         bins = functional.linear(positions, state["classifier.weight"], state["classifier.bias"]).mean(0)
         cents = 1997.3794084376191 + 20 * bins.argmax().item()
         assert 10 * 2 ** (cents / 1200) == pytest.approx(pitch_hz, rel=0.02)

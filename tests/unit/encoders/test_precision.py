@@ -1,4 +1,4 @@
-"""A model computes in half precision only where features differ by rounding alone. Kernels are broken on purpose."""
+"""A model computes in half precision only if its features differ by rounding alone. Kernels are broken on purpose."""
 
 import importlib.util
 import logging
@@ -50,7 +50,7 @@ def features(encoder):
 
 
 def damage(monkeypatch, name, broken):
-    """Have a function of torch do something else in half precision."""
+    """Make a function of torch return something else in half precision."""
     original = getattr(nn.functional, name)
 
     def damaged(values, *args, **options):
@@ -61,7 +61,7 @@ def damage(monkeypatch, name, broken):
 
 
 def emulate(monkeypatch, name):
-    """Have a function of torch compute half precision in float32, and round."""
+    """Make a function of torch compute half precision in float32, and round."""
     original = getattr(nn.functional, name)
 
     def emulated(values, weight, bias=None, *args):
@@ -126,7 +126,7 @@ def test_a_family_whose_code_does_not_run_in_half_precision_is_computed_in_float
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_a_healthy_model_runs_in_half_precision_without_a_word(directory, monkeypatch, dtype):
-    for name in ("conv1d", "linear"):  # rounded from float32, so that no kernel of this machine decides
+    for name in ("conv1d", "linear"):  # rounded from float32, to be independent of this machine's kernels
         emulate(monkeypatch, name)
     encoder = load_encoder(directory("whisper"), EncoderOptions(dtype=dtype))
     assert encoder.notes == ()
@@ -183,7 +183,7 @@ def test_features_are_compared_layer_by_layer_and_feature_by_feature():
     rounded = [one.bfloat16().float() for one in exact]
     assert compare_features(exact, rounded, torch.bfloat16) is None
     hidden = [one.clone() for one in rounded]
-    hidden[1][:, :5] = 0  # less than half of the features, and the largest is right
+    hidden[1][:, :5] = 0  # fewer than half of the features, and the largest is right
     assert compare_features(exact, hidden, torch.bfloat16) is None
     hidden[1][:, 6:] = 0
     assert "off by 100%, where rounding explains" in compare_features(exact, hidden, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Where frames are centred is found by listening, and agrees with how the front end is built."""
+"""Frame centres are measured from the output, and agree with the architecture of the front end."""
 
 import importlib.util
 from pathlib import Path
@@ -18,7 +18,7 @@ _spec.loader.exec_module(hf)
 
 
 class Pooled(Encoder):
-    """Energy in windows of `reach` samples that begin at `first` + i · hop; a second layer has half the rate."""
+    """An encoder: energy in windows of `reach` samples from `first` + i · hop; a second layer has half the rate."""
 
     def __init__(self, hop, reach, first):
         self.spec, self.sample_rate, self.parameters, self.pads = "pooled", 16_000, 0, True
@@ -59,7 +59,7 @@ def test_the_fake_encoder_says_what_is_measured():
 
 
 BY_CONSTRUCTION_MS = {
-    "wav2vec2-layer": 12.5,  # 400 samples from the first one on
+    "wav2vec2-layer": 12.5,  # 400 samples from the start
     "hubert-layer": 12.5,
     "data2vec": 12.5,
     "whisper": 0.0,  # a centred spectrogram, and convolutions padded on both sides

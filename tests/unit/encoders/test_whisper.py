@@ -25,7 +25,7 @@ FULL_SAMPLES = 480_000
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Whisper's 30-s window around a tiny random model; a checkpoint of encoder and decoder."""
+    """Return Whisper's 30-s window around a tiny random model, saved with encoder and decoder."""
     torch.manual_seed(0)
     model = tf.WhisperForConditionalGeneration(models.whisper_config()).eval()
     return models.save(tmp_path_factory.mktemp("whisper"), model, tf.WhisperFeatureExtractor()), model.model.encoder
@@ -88,7 +88,7 @@ def _whole_batch(encoder, waveforms):
 
 @pytest.mark.parametrize("samples", [320, 16_000, 16_001, 40_000])
 def test_fit_is_a_model_built_for_that_window(tiny, fit, samples):
-    """The reference has its own, shorter position table and takes a spectrogram cut to the same length."""
+    """The reference has a shorter position table and takes a spectrogram cut to the same length."""
     positions = -(-samples // 320)
     reference = type(tiny[1])(models.whisper_config(max_source_positions=positions)).eval()
     state = tiny[1].state_dict()

@@ -1,11 +1,11 @@
-"""Encoders that a worker can be told to load: they travel by value, since no worker can import a test."""
+"""Encoders that workers can load: they are sent by value, since no worker can import a test."""
 
 import pytest
 
 
 @pytest.fixture(scope="session")
 def load():
-    """Specs "fake", "choosy" (NaN for some audio), "missing", "broken", "told:FILE", "kills:AFTER:FILE", "deadly"."""
+    """Return a loader of "fake", "choosy" (NaN for some audio), "missing", "broken", "told:…", "kills:…", "deadly"."""
 
     def load(spec, options):
         import os
@@ -22,7 +22,7 @@ def load():
             def _forward(self, windows):
                 after, _, mark = rest.partition(":")
                 if kind == "kills" and self.seen >= int(after):
-                    with suppress(FileExistsError):  # one worker, even where two come at the same moment
+                    with suppress(FileExistsError):  # one worker only, even if two come at the same moment
                         Path(mark).touch(exist_ok=False)
                         os.kill(os.getpid(), signal.SIGKILL)
                 if kind == "deadly":
@@ -41,7 +41,7 @@ def load():
             import torch
 
             Path(rest).write_text(f"{torch.get_num_threads()} {options.device}")
-        encoder = FakeEncoder() if kind == "fake" else Encoder()  # which has a source file wherever it runs
+        encoder = FakeEncoder() if kind == "fake" else Encoder()  # which has a source file on every worker
         encoder.spec, encoder.seen, encoder.budget_samples = spec, 0, 16_000
         return encoder
 

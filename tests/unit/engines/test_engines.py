@@ -1,4 +1,4 @@
-"""Every engine gives the sketch of the local one, tells of the same progress and ends with the same errors."""
+"""Every engine gives the sketch of the local one, reports the same progress and ends with the same errors."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError, OptionError, RunError
 from voxrank.sketches.sample import utterance_key
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of its servers to the collector
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of servers to the collector
 SAMPLES = ("utterance", "segment", "effective", "frame")
 CPU = EncoderOptions(device="cpu")
 
@@ -43,7 +43,7 @@ def notes():
 def ray(load, notes):
     two = EngineOptions("ray", workers=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_pool, "START_NOTICE_S", 600.0)  # on a busy machine workers take their time
+        patch.setattr(worker_pool, "START_NOTICE_S", 600.0)  # workers may be slow on a busy machine
         with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
             yield engine
 
@@ -55,7 +55,7 @@ def engine(request):
 
 @pytest.fixture
 def sketch(load):
-    """Sketches prepared data with an engine; gives the sketch and the seconds that it told of."""
+    """Return a function that sketches data with an engine and returns the sketch and the reported seconds."""
 
     def sketch(engine, prepared, spec="fake", cache=None, sample="utterance", layers=None):
         runner = engine.runner(spec, lambda: load(spec, CPU))
@@ -152,9 +152,9 @@ def test_what_any_engine_kept_no_engine_encodes_again(engine, local, load, tones
     for again_by in (engine, local):
         again, told = sketch(again_by, prepared, cache=Cache(cache), sample=sample)
         assert again.encode_s == 0
-        assert again.speed == pytest.approx(first.speed)  # as it was timed then
+        assert again.speed == pytest.approx(first.speed)  # the time of the first run
         assert again.cached_s == pytest.approx(sum(item.seconds for item in prepared.items))
-        assert told == pytest.approx(again.cached_s)  # added up in another order
+        assert told == pytest.approx(again.cached_s)  # summed in another order
         assert_same(again, expected_of(load, prepared, sample=sample))
 
 
@@ -243,7 +243,7 @@ def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, load, p
     assert sorted(number for leaf in leaves for number in leaf.shards) == every == sorted(parts[-1].shards)
     assert max(part.level for part in parts) < len(leaves) - 1
     sizes = [len(chunk) for chunk in chunks]
-    assert max(sizes) > min(sizes) == 1  # large chunks at first, single shards at the end
+    assert max(sizes) > min(sizes) == 1  # large chunks first, single shards at the end
 
 
 def test_a_worker_computes_on_the_cores_that_it_was_given(ray, prepared, sketch, tmp_path):

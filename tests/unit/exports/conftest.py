@@ -8,7 +8,7 @@ NAMES = ("facebook/hubert-base", "b", "logmel")
 
 
 def make_ranking(names=NAMES, *, intervals=True, joint=True, score="logme", layer_name="block 1", **changes):
-    """Three layers and, with `joint`, their mean for each model; the first two models are tied, layer 1 is best."""
+    """Return three layers and, with `joint`, their mean for each model; two models are tied, layer 1 is best."""
 
     def scores(model, layer):
         value = -1.0 - 0.1 * model - 0.05 * abs(layer - 1)

@@ -1,4 +1,4 @@
-"""Model cards: YAML that is read back, a section that says how the base was chosen."""
+"""Model cards: YAML that can be parsed, and a section about the choice of the base."""
 
 import re
 
@@ -14,7 +14,7 @@ from .conftest import make_ranking
 
 
 def parts(card):
-    """Front matter as read, and the section."""
+    """Return the parsed front matter, and the section."""
     front, section = re.fullmatch(r"---\n(.*?)\n---\n\n(.*)", card, re.DOTALL).groups()
     return yaml.safe_load(front), section
 

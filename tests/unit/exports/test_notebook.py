@@ -1,4 +1,4 @@
-"""What notebooks show: everything in it is there, and names in it are nothing but text."""
+"""Notebook output is complete, and names in it are plain text."""
 
 from html.parser import HTMLParser
 
@@ -25,7 +25,7 @@ KNOWN = {
 
 
 class Reader(HTMLParser):
-    """Takes known tags with known attributes, closed in order; keeps the text of cells and of paragraphs."""
+    """A parser that accepts known tags and attributes, closed in order, and keeps the text of cells and paragraphs."""
 
     def __init__(self):
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""Tables hold what the ranking does, and names in them are nothing but text."""
+"""Tables contain the ranking, and names in them are plain text."""
 
 import csv
 import io
@@ -42,12 +42,12 @@ ANYTHING = settings(max_examples=200, deadline=None, suppress_health_check=[Heal
 
 
 def seen(text):
-    """Text without the space of no width, which names never hold as it is: `one_line` writes it as an escape."""
+    """Return text without zero-width spaces, which names never contain: `one_line` writes them as escapes."""
     return text.replace("\u200b", "")
 
 
 def cells(text):
-    """Rows of the only table of a Markdown text, as text; everything that is not text in a cell is refused."""
+    """Return rows of the only table of a Markdown text, as text; anything else in a cell is refused."""
     tokens = MARKDOWN.parse(text)
     assert [t.type for t in tokens if t.level == 0] == ["table_open", "table_close"]
     rows = []
@@ -116,7 +116,7 @@ def test_markdown_takes_anything_for_text(name):
     tokens = MARKDOWN.parse(f"Said: {markdown_escaped(name)}")
     assert [t.type for t in tokens] == ["paragraph_open", "inline", "paragraph_close"]
     text = "".join(c.content for c in tokens[1].children)
-    assert not re.search(r"[@#][^\W_]", text)  # GitHub would make links of these, and tell people
+    assert not re.search(r"[@#][^\W_]", text)  # GitHub would make links of these and notify people
     assert seen(text).rstrip() == f"Said: {one_line(name)}".rstrip()
 
 
@@ -128,7 +128,7 @@ _TOKEN = re.compile("|".join(map(re.escape, sorted(PLAIN_LATEX, key=len, reverse
 
 
 def printed(text):
-    """What LaTeX prints of text made of nothing but known commands and harmless characters."""
+    """Return LaTeX's output for text of known commands and harmless characters only."""
     found = _TOKEN.findall(text)
     assert "".join(found) == text
     return "".join(PLAIN_LATEX.get(token, token) for token in found)

@@ -1,4 +1,4 @@
-"""Frames take the label at their centre, and fall into stretches of one segment."""
+"""Frames take the label at their centre, and are divided into stretches of one segment."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ RATE = 50.0
 
 
 def piece_of(*windows):
-    """A piece whose frames number themselves; windows as (owner, start, frames)."""
+    """Return a piece whose frames are numbered; windows as (owner, start, frames)."""
     made = tuple(Window(*window) for window in windows)
     total = sum(window.frames for window in made)
     owners = max(window.owner for window in made) + 1
@@ -42,7 +42,7 @@ def test_silence_is_a_class_where_it_is_asked_for():
 
 
 def test_a_window_begins_at_its_own_time():
-    """Two windows of 0.11 s that give five frames each: the second does not begin at frame five's time."""
+    """Two windows of 0.11 s give five frames each: the second does not begin at the time of frame five."""
     timelines = [Timeline.of([0.0, 0.115], [0.115, 0.3], [0, 1])]
     found = label_frames(piece_of((0, 0.0, 5), (0, 0.11, 5)), timelines, 0.0, RATE)
     np.testing.assert_array_equal(found.lengths, [6, 4])

@@ -1,4 +1,4 @@
-"""Segments are the fewest equal ones, and their means those of their frames."""
+"""Segments are equal and as few as possible, and their means are those of their frames."""
 
 import numpy as np
 import pytest

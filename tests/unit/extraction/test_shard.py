@@ -1,4 +1,4 @@
-"""One shard: the sketch equals what the frames say, whatever the batches; trouble leaves no trace."""
+"""The sketch of one shard equals that of its frames, for any batches; failures leave no trace."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -51,12 +51,12 @@ def test_each_shard_has_its_own_sketch(shard):
 
 
 def raw(moments):
-    """The sums of the samples themselves, less nothing."""
+    """Return the sums of the samples about 0."""
     return moments.about(np.zeros(moments.dim))
 
 
 def features_of(encoder, work, layer):
-    """Frames of each utterance by one forward pass each."""
+    """Return frames of each utterance by one forward pass each."""
     frames = []
     for item in work.items:
         pieces = list(encoder.encode([decode(item.utterance, encoder.sample_rate)]))
@@ -90,7 +90,7 @@ def test_sketch_equals_its_definition(shard, sample, layer):
 
 
 def timed_targets(work, rest=UNLABELLED, share=1.0):
-    """Three stretches in each utterance, of classes that go on from row to row; a gap after the second."""
+    """Return three stretches per utterance, with classes that continue from row to row, and a gap after the second."""
     made = [Timeline.of([0.02, 0.06, 0.13], [0.06, 0.11, 0.3], [i.row % 3, (i.row + 1) % 3, 2]) for i in work.items]
     return Targets(("a", "b", "c", "rest"), np.arange(4), timed=Timed(tuple(made), rest, share))
 
@@ -175,7 +175,7 @@ def test_only_the_layers_asked_for_are_kept(shard):
 
 
 class BadForOne(FakeEncoder):
-    """NaN in one layer for the utterances whose waveforms have a given length."""
+    """An encoder that gives NaN in one layer for waveforms of a given length."""
 
     def __init__(self, bad_length):
         super().__init__()
@@ -209,7 +209,7 @@ def test_utterances_with_features_that_are_not_finite_leave_no_trace(shard):
 
 
 class Hungry(FakeEncoder):
-    """Runs out of memory above a number of windows, after the first layer is out."""
+    """An encoder that runs out of memory above a number of windows, after the first layer."""
 
     def __init__(self, most, error):
         super().__init__()
@@ -271,7 +271,7 @@ def test_batches_stay_within_the_budget(shard):
 
 
 def test_windows_without_a_label_are_passed_over(shard):
-    """Utterances in windows of a tenth of a second, the first two of which have no label."""
+    """The windows are a tenth of a second, and the first two of each utterance have no label."""
     work, _ = shard
     late = tuple(Timeline.of([0.21], [0.3], [item.row % 2]) for item in work.items)
     targets = Targets(("a", "b"), np.arange(2), timed=Timed(late))

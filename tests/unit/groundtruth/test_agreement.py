@@ -20,7 +20,7 @@ BOTH = st.integers(3, 12).flatmap(lambda n: st.tuples(*[st.lists(st.integers(-9,
 
 
 def noisy(truths, seeds, spread, seed=0):
-    """(C, S): trials around the truths."""
+    """Return trials (C, S) around the truths."""
     rng = np.random.default_rng(seed)
     return np.array(truths)[:, None] + spread * rng.normal(size=(len(truths), seeds))
 
@@ -40,7 +40,7 @@ def test_tied_values_take_the_mean_of_their_ranks():
 
 
 def test_p_of_perfect_order_is_never_nought():
-    """The approximation by Student's t says 0."""
+    """The approximation by Student's t gives 0."""
     assert stats.spearmanr(range(12), range(12)).pvalue == 0
     assert spearman(range(12), range(12)).p == pytest.approx(2 / factorial(12))
     assert spearman(range(12), range(12)[::-1]).value == -1
@@ -149,7 +149,7 @@ def test_recall_with_ties_is_the_mean_over_random_tie_breaking():
         first = [set(np.lexsort((rng.random(6), -x))[:3]) for x in (scores, truth)]
         found.append(len(first[0] & first[1]) / 3)
     assert recall_at(scores, truth) == pytest.approx(np.mean(found), abs=0.01)
-    # the first is sure by score and in the truth's top with 2/4; three share two places, and have 2/4 as well
+    # The first is certain by score and has 2/4 in the truth's top. Three share two places, and have 2/4 as well.
     assert recall_at(scores, truth) == pytest.approx((1 / 2 + 3 * (2 / 3) * (1 / 2)) / 3)
 
 
@@ -177,9 +177,9 @@ def test_tied_truth_by_hand():
     centres = np.array([0.90, 0.83, 0.80, 0.70])
     values = centres[:, None] + np.array([-0.02, 0.02])
     assert float(stats.t.ppf(0.975, 4)) * 0.02 * sqrt(2) == pytest.approx(0.0785, abs=1e-4)
-    # 0.83 is within 0.0785 of 0.90; 0.80 is not, though it is near 0.83, and begins a group; 0.70 is 0.1 below that
+    # 0.83 is within 0.0785 of 0.90. 0.80 is not, though it is near 0.83, and begins a group; 0.70 is 0.1 below that.
     assert tied_truth(values) == pytest.approx([0.865, 0.865, 0.80, 0.70])
-    # from the other end 0.70 stands alone, and 0.80 takes 0.83 in
+    # From the other end 0.70 is alone, and 0.80 takes in 0.83.
     assert tied_truth(values, higher_is_better=False) == pytest.approx([0.90, 0.815, 0.815, 0.70])
 
 
@@ -248,7 +248,7 @@ def test_reliability_with_missing_seeds_uses_what_two_seeds_share():
 
 
 def test_agreement_of_an_error_rate_with_a_distance():
-    """Both lower for better: agreement is positive."""
+    """Lower is better for both, so that agreement is positive."""
     error = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
     found = agreement(
         [1, 3, 2, 5, 4], noisy(error, 3, 0.002), truth_higher_is_better=False, score_higher_is_better=False
@@ -297,7 +297,7 @@ def test_intervals_are_those_of_their_seed():
 
 
 def test_interval_over_seeds_covers_what_other_seeds_give():
-    """Of the correlation with means over as many other seeds, nine in ten and more lie inside."""
+    """The interval contains at least 90 % of the correlations with means over other seeds of the same number."""
     truth, scores = np.arange(12) / 12, np.random.default_rng(0).permutation(12)
     scores = np.where(np.arange(12) % 3 == 0, scores, np.arange(12))
     inside = []

@@ -1,4 +1,4 @@
-"""What is to be learnt, of labels and of transcripts; and accuracy and error rates against values counted by hand."""
+"""Training targets from labels and transcripts, and accuracy and error rates against values counted by hand."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,7 +159,7 @@ def test_accuracy_is_the_share_of_right_ones():
         ("acc", "abc", 1),  # a substitution
         ("bca", "abc", 2),
         ("", "abc", 3),
-        ("cccccc", "ab", 6),  # above 1: there is more wrong than was to be said
+        ("cccccc", "ab", 6),  # above 1: more errors than units
         ("ab", "a b", 1),  # the space is a unit
     ],
 )
@@ -171,7 +171,7 @@ def test_an_error_rate_is_the_fewest_edits_over_the_units(said, meant, edits):
 def test_error_rates_are_of_all_utterances_together():
     said, meant = ["ab", "abcabcab"], ["ac", "abcabcab"]
     found = measure([number(x) for x in said], [number(x) for x in meant], LETTERS)
-    assert found["cer"] == pytest.approx(1 / 10)  # and not the mean of 1/2 and 0
+    assert found["cer"] == pytest.approx(1 / 10)  # not the mean of 1/2 and 0
     assert found["wer"] == pytest.approx(1 / 2)
 
 
@@ -180,8 +180,8 @@ def test_error_rates_are_of_all_utterances_together():
     [
         ("ab c", "ab c", 0),
         ("ab b", "ab c", 1 / 2),
-        ("abc", "ab c", 1),  # a word wrong, one missing
-        (" ab  c ", "ab c", 0),  # spaces part words and are none
+        ("abc", "ab c", 1),  # one wrong word, one missing
+        (" ab  c ", "ab c", 0),  # spaces separate words and are not words
         ("", "ab c", 1),
         ("a b c", "abc", 3),
     ],

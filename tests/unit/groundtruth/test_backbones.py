@@ -1,4 +1,4 @@
-"""Below the head: a block that is run by itself makes what it makes in the model, and only what is tuned changes."""
+"""Backbones: a block that runs alone gives the same output as in the model, and only the tuned part changes."""
 
 import copy
 import importlib.util
@@ -27,14 +27,15 @@ models = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(models)
 one_thread = models.one_thread
 
-# of torch on WavLM's masks, and of peft on models of transformers: that users do not see them has tests of its own
+# Warnings of torch about WavLM's masks, and of peft about models of transformers. Other tests check that users do not
+# see them.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),
 ]
 FIT = EncoderOptions(whisper_window="fit")
 NORMED_LAST = ("-layer", "conformer", "whisper", "moonshine")
-"""Families with a norm behind the last block, which is no part of it."""
+"""Families with a norm behind the last block, which is not part of the block."""
 FAMILIES = {
     "wav2vec2-group": None,
     "hubert-layer": None,
@@ -51,12 +52,12 @@ FAMILIES = {
     "moonshine": None,
     "parakeet-rnnt": None,
 }
-LENGTHS = (3_600, 2_000, 900)  # the longest as in the last probe of a loaded model: what was cached there must serve
+LENGTHS = (3_600, 2_000, 900)  # the longest equals the last probe of a loaded model, whose cache must serve
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Family → the directory it is saved in."""
+    """Return a function that returns the directory of a saved family."""
     saved = {}
 
     def save(family):
@@ -69,7 +70,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(directory):
-    """Family → a copy of its encoder as loaded: backbones change how a model behaves."""
+    """Return a function that returns a fresh copy of a family's encoder: backbones change how a model behaves."""
     loaded = {}
 
     def copied(family):
@@ -86,7 +87,7 @@ def batch_of(encoder, lengths=LENGTHS):
 
 
 def own_layers(encoder, batch):
-    """Layer → the frames of each utterance as the encoder gives them, without those of silence behind it."""
+    """Return the frames of each utterance by layer, as the encoder gives them, without those of the padding."""
     found = {layer.index: [[] for _ in batch.windows] for layer in encoder.layers}
     for piece in encoder.encode(batch.windows):
         for row, frames in enumerate(piece.frames.split(piece.lengths)):
@@ -112,7 +113,7 @@ def check_same(hidden, expected, tolerance=1e-5):
 
 
 def without_dropout(network):
-    """So that what is random in training mode is what must not be: blocks left out, and masks."""
+    """Switch off dropout, so that only layer drop and masks, which must be off, could be random in training mode."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -174,7 +175,7 @@ def test_prepared_batches_serve_many_steps_in_any_order(load, family):
     backbone = StackedBlocks(encoder, 2, top=False).eval()
     with torch.no_grad():
         prepared = [backbone.prepare(batch) for batch in batches]
-    for place in (0, 1, 1, 0):  # after the second was prepared, the model must be told of the first one's padding
+    for place in (0, 1, 1, 0):  # after the second was prepared, the model must be given the first one's padding
         check_same(backbone(prepared[place]), expected[place])
 
 
@@ -248,7 +249,7 @@ def test_a_whole_model_learns_down_to_its_front_end(load, family):
         prepared = backbone.prepare(batch)
     assert isinstance(prepared, Opaque)
     hidden, lengths = backbone(prepared)
-    check_same((hidden, lengths), expected[3])  # in training mode: no block is left out, nothing is masked
+    check_same((hidden, lengths), expected[3])  # in training mode too: no layer drop, no masks
     masked_mean(hidden, lengths).pow(3).sum().backward()
     touched = with_gradient(encoder.network())
     front = next(name for name, p in encoder.network().named_parameters() if p.ndim > 2)  # the first convolution
@@ -277,7 +278,7 @@ def test_one_block_of_a_model_that_runs_whole(load, family):
 
 
 def test_what_is_left_out_at_random_in_long_training_is_not_here(load):
-    """The same as above, seen by what runs."""
+    """The test is the same as above, but observes which blocks run."""
     encoder = load("wav2vec2-group")
     backbone = tunable(WholeModel(encoder, 3, only_block=False))
     ran = []
@@ -384,7 +385,7 @@ def test_a_users_own_module_is_tuned_as_a_whole_or_by_block(net):
     assert not net.stack()
     assert sorted(net.blocks()) == [1, 2, 3]
     batch = batch_of(net)
-    assert [len(window) for window in batch.windows] == [3_600] * 3  # it is not known to take padding
+    assert [len(window) for window in batch.windows] == [3_600] * 3  # it is not known to support padding
     expected = own_layers(net, batch)
     assert [len(row) for row in expected[2]] == [21, 12, 6]
     for layer, only in ((1, True), (2, True), (3, False)):
@@ -433,7 +434,7 @@ def test_adapters_begin_as_nothing_learn_alone_and_leave_no_trace(load, family, 
         masked_mean(hidden, lengths).pow(3).sum().backward()
         learning = {name for name, p in backbone.named_parameters() if p.grad is not None}
         assert all("lora_" in name for name in learning)
-        ups = {name for name in trained(backbone) if "lora_B" in name}  # the others see no gradient while these are 0
+        ups = {name for name in trained(backbone) if "lora_B" in name}  # the others have no gradient while these are 0
         assert {name for name, p in backbone.named_parameters() if name in ups and p.grad.abs().sum() > 0} == ups
     assert not trained(backbone)
     after = network.state_dict()
@@ -477,7 +478,7 @@ def test_adapters_are_random_by_seed(load):
 
 
 def test_adapters_of_wavlm_are_where_they_learn(load):
-    """Its attention reads the weights of its linear maps and does not call them: adapters there would be idle."""
+    """The attention of WavLM reads the weights of its linear maps without calls: adapters there would be idle."""
     encoder = load("wavlm-layer")
     without_dropout(encoder.network())
     backbone, batch = StackedBlocks(encoder, 2, top=False), batch_of(encoder)

@@ -1,4 +1,4 @@
-"""Rules that look at no data."""
+"""Rules that read no data."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Utterances are divided by the manifest, else by speaker, else one by one; no class is tested that is not trained."""
+"""Utterances are split by the manifest, else by speaker, else singly; every tested class is also trained."""
 
 from collections import Counter
 from itertools import pairwise
@@ -25,7 +25,7 @@ def dataset(items, target="label", task="classification"):
 
 
 def by_speakers(speakers=8, each=6):
-    """Every speaker says every label as often."""
+    """Return utterances in which every speaker says every label equally often."""
     return [item(n, LABELS[n % 3], f"s{n // each}") for n in range(speakers * each)]
 
 
@@ -46,7 +46,7 @@ def speakers(part):
 
 
 def check_whole(found, items):
-    """Every utterance is in one place, and each part is in manifest order."""
+    """Check that every utterance is in one part, and that each part is in manifest order."""
     everywhere = [*found.train, *found.validation, *found.test, *found.left_out]
     assert sorted(ids(everywhere)) == ids(items)
     for part in found.parts().values():
@@ -64,7 +64,7 @@ def check_whole(found, items):
     ],
 )
 def test_the_manifests_own_parts_are_taken_as_they_are(train, validation, test):
-    names = [validation, train, test, train]  # in no order, and with one speaker in all of them
+    names = [validation, train, test, train]  # unordered, and with one speaker in all of them
     items = [item(n, LABELS[n // 4 % 3], "alone", split=names[n % 4]) for n in range(24)]
     found = split(items)
     assert found.by == "split"
@@ -179,7 +179,7 @@ def test_a_single_speaker_is_divided_by_utterance():
 
 
 def test_speakers_that_are_too_few_are_refused():
-    items = [item(n, LABELS[n % 3], f"s{n % 2}") for n in range(12)]  # one to test on, and one left
+    items = [item(n, LABELS[n % 3], f"s{n % 2}") for n in range(12)]  # one speaker to test on, and one left
     with pytest.raises(
         DataError,
         match=r"^expected at least two speakers or utterances to hold some out, got 1; give more, or name the parts",

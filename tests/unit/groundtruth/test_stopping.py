@@ -8,7 +8,7 @@ from voxrank.groundtruth.stopping import EarlyStopping
 
 
 def epochs_of(goodness, validation, training, *, patience=2, perfect=1.0):
-    """Epochs that are run of these figures, the untrained model's first, and the best epoch."""
+    """Return the epochs that run with these figures, the untrained model's first, and the best epoch."""
     stopping = EarlyStopping(patience, perfect)
     kept = []
     for epoch, (value, loss) in enumerate(zip(goodness, validation, strict=True)):

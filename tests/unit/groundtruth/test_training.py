@@ -1,4 +1,4 @@
-"""A training run: it learns, says the same for the same seed, stops in time, and leaves nothing behind."""
+"""A training run learns, gives the same result for the same seed, stops in time, and leaves nothing behind."""
 
 import dataclasses
 import gc
@@ -20,7 +20,7 @@ DIM = 6
 
 @pytest.fixture(scope="module", autouse=True)
 def little_garbage():
-    """The Trainer collects garbage twice in every run, and all that was imported takes it longer than these trials."""
+    """Exclude imports from garbage collection: the Trainer collects twice per run, longer than these trials take."""
     gc.collect()
     gc.freeze()
     yield
@@ -28,7 +28,7 @@ def little_garbage():
 
 
 class Frames(Backbone):
-    """Gives the frames that it was given, through a linear map if it has one."""
+    """A backbone that returns its input frames, through a linear map if it has one."""
 
     def __init__(self, inner=None):
         super().__init__()
@@ -47,7 +47,7 @@ class Frames(Backbone):
 
 
 def batches(rows, answers, size):
-    """Rows of frames in batches, padded with what must not be looked at."""
+    """Return rows of frames in batches, with padding that must be ignored."""
     ids, inputs = [], []
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
@@ -60,9 +60,9 @@ def batches(rows, answers, size):
 
 
 def classes(*, noise=0.3, count=24, wrong=0.0, classes=3):
-    """Utterances of a few frames around their class's own; some of those to train on may be mislabelled."""
+    """Return utterances of a few frames around their class's centre; some training labels may be wrong."""
     rng = torch.Generator().manual_seed(0)
-    centres = 50 + 20 * torch.randn(classes, DIM, generator=rng)  # far from 0, to be brought to scale first
+    centres = 50 + 20 * torch.randn(classes, DIM, generator=rng)  # far from 0, so that they must be scaled first
     rows, labels = [], {}
     for number in range(3 * count):
         label = number % classes
@@ -80,7 +80,7 @@ def parts(rows, answers, count):
 
 
 def spelled(count=24, frames_each=3, noise=0.1):
-    """Utterances that say letters as runs of their letter's own frame, with silence between them."""
+    """Return utterances that spell letters as runs of the letter's frame, with silence between them."""
     rng = torch.Generator().manual_seed(0)
     sounds = torch.eye(DIM)[1:4] * 3
     rows, texts = [], {}
@@ -112,7 +112,7 @@ def run(found, head, how, backbone=None):
 
 
 def told(outcome):
-    """All but the time that it took."""
+    """Return an outcome without its time."""
     return dataclasses.replace(outcome, seconds=0)
 
 
@@ -120,7 +120,7 @@ def told(outcome):
 def test_classes_that_are_apart_are_learnt(hidden_layer):
     outcome = run(classes(), utterance_head(hidden_layer=hidden_layer), fit())
     assert outcome.metrics == {"accuracy": 1.0}
-    assert outcome.validation[0]["accuracy"] == pytest.approx(1 / 3)  # untrained, it says the same of all
+    assert outcome.validation[0]["accuracy"] == pytest.approx(1 / 3)  # untrained, it predicts one class for all
     assert len(outcome.validation) == outcome.epochs + 1
     assert len(outcome.losses) == outcome.epochs == 4
     assert outcome.losses == sorted(outcome.losses, reverse=True)
@@ -129,7 +129,7 @@ def test_classes_that_are_apart_are_learnt(hidden_layer):
 
 def test_units_are_learnt_by_ctc():
     outcome = run(spelled(), ctc_head, fit(epochs=12, patience=12, metric="cer", head_learning_rate=0.1))
-    assert outcome.validation[0] == {"cer": 1.0, "wer": 1.0}  # untrained, it says nothing
+    assert outcome.validation[0] == {"cer": 1.0, "wer": 1.0}  # untrained, it writes nothing
     assert outcome.metrics == {"cer": 0.0, "wer": 0.0}
     assert outcome.losses[-1] < 0.1 * outcome.losses[0]
 
@@ -169,7 +169,7 @@ def test_a_model_that_never_learns_is_stopped_at_once():
 
 
 def hopeless():
-    """Classes whose validation and test utterances are of the next class, so that no training helps."""
+    """Return classes whose validation and test utterances are of the next class, so that no training helps."""
     answers, made = classes(noise=1.0)
     for part in ("validation", "test"):
         for name in (name for names in made[part]._ids for name in names):
@@ -234,7 +234,7 @@ def tuned_backbone():
     [("accuracy", 5.0, Frames), ("accuracy", 1.0, tuned_backbone), ("cer", 30.0, Frames), ("wer", 30.0, Frames)],
 )
 def test_the_weights_that_validated_best_are_those_tested(metric, rate, backbone):
-    """On data so noisy that training goes up and down; the test part is here the validation part."""
+    """The data are so noisy that training goes up and down; the test part is the validation part here."""
     answers, made = classes(noise=1.5, wrong=0.4) if metric == "accuracy" else spelled(noise=1.0)
     answers = dataclasses.replace(answers, metric=metric)
     made = {name: Batches(part._ids, part._inputs, answers) for name, part in made.items()}
@@ -319,7 +319,7 @@ def test_standardised_frames_have_no_mean_and_one_spread():
     scale = Standardised(3)
     frames = torch.tensor([[1.0, 10.0, 7.0], [3.0, 30.0, 7.0]])
     scale.settle(frames)
-    assert scale(frames).tolist() == [[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]]  # what does not vary keeps its unit
+    assert scale(frames).tolist() == [[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]]  # constant dimensions keep their unit
 
 
 def test_ctc_begins_with_silence():

@@ -15,7 +15,7 @@ BLANK = 4
 
 
 def random_case(sizes, *, symbols=5, seed=0, dtype=torch.float64):
-    """Logits, targets, frames and lengths of utterances of (frames, labels)."""
+    """Return logits, targets, frames and lengths of utterances of (frames, labels)."""
     generator = torch.Generator().manual_seed(seed)
     frames, lengths = torch.tensor(sizes).T
     shape = (len(sizes), int(frames.max()), int(lengths.max()) + 1, symbols)
@@ -25,7 +25,7 @@ def random_case(sizes, *, symbols=5, seed=0, dtype=torch.float64):
 
 
 def all_paths(logits, labels):
-    """Negative log of the summed probability of every path through one utterance without padding."""
+    """Return the negative log of the summed probability of every path through one utterance without padding."""
     log_probs, (n_frames, n_states) = logits.log_softmax(-1), logits.shape[:2]
     paths = []
     for places in combinations(range(n_frames + n_states - 2), n_states - 1):  # the last step is a blank
@@ -40,7 +40,7 @@ def all_paths(logits, labels):
 
 
 def recursion(logits, labels):
-    """The same by Graves' forward recursion, one state at a time, through which autograd can go."""
+    """Return the same by Graves' forward recursion, one state at a time, with which autograd works."""
     log_probs, (n_frames, n_states) = logits.log_softmax(-1), logits.shape[:2]
     alpha = {(0, 0): torch.zeros((), dtype=logits.dtype)}
     for t in range(n_frames):
@@ -61,7 +61,7 @@ def one_by_one(reference, logits, targets, frames, lengths):
 
 
 def gradient(loss, logits):
-    """With another weight for each utterance."""
+    """Return the gradient of a loss with another weight for each utterance."""
     (made,) = torch.autograd.grad(loss @ torch.arange(1.0, len(loss) + 1, dtype=loss.dtype), logits)
     return made
 
@@ -87,7 +87,7 @@ def test_gradient_is_that_of_finite_differences():
 
 
 def test_known_answer():
-    # Two frames, one label, all of V = 5 symbols alike: two paths of three steps.
+    # Two frames, one label, and equal probability of all V = 5 symbols: two paths of three steps.
     logits = torch.zeros(1, 2, 2, 5)
     loss = transducer_loss(logits, torch.tensor([[0]]), torch.tensor([2]), torch.tensor([1]), BLANK)
     torch.testing.assert_close(loss, torch.tensor([5**3 / 2]).log())
@@ -175,7 +175,7 @@ def test_refuses(message):
 
 @pytest.fixture(scope="module")
 def model():
-    """A small transducer at random that writes a label in about half of its states."""
+    """Return a small random transducer that writes a label in about half of its states."""
     encoder = ParakeetEncoderConfig(
         hidden_size=16,
         num_hidden_layers=1,

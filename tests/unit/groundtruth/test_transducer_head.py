@@ -1,4 +1,4 @@
-"""A checkpoint's own transducer as the head: what it knows is kept, and it says and costs what the checkpoint does."""
+"""A checkpoint's own transducer as the head keeps its weights, and gives the checkpoint's output and loss."""
 
 import importlib.util
 from pathlib import Path
@@ -45,7 +45,7 @@ def whole(directory):
 
 @pytest.fixture(scope="module")
 def make(directory):
-    """Names of units → a head."""
+    """Return a function that makes a head for named units."""
     encoder = load_encoder(directory)
     return lambda *names: transducer_heads(encoder, models.HIDDEN, answers(*names))()
 
@@ -55,7 +55,7 @@ def answers(*names):
 
 
 def batch(seed=0):
-    """Frames of three utterances, and what they say in the checkpoint's numbers."""
+    """Return frames of three utterances, and their transcripts in the checkpoint's numbers."""
     rng = torch.Generator().manual_seed(seed)
     hidden = 3 * torch.randn(3, 9, models.HIDDEN, generator=rng)
     targets = torch.tensor([[1, 0, 3, 2], [7, 7, 0, 0], [5, 0, 0, 0]])
@@ -110,7 +110,7 @@ def test_the_loss_is_that_of_the_checkpoints_own_logits(make, whole):
     logits = whole(decoder_input_ids=begun, encoder_outputs=encoded).logits
     expected = transducer_loss(logits, targets, lengths, counts, OWN_BLANK).sum() / counts.sum()
     head = make(*own_units(*PIECES))
-    padded = (targets + 1).where(torch.arange(4) < counts[:, None], 0)  # as targets of a batch are padded
+    padded = (targets + 1).where(torch.arange(4) < counts[:, None], 0)  # padded as targets of a batch are
     torch.testing.assert_close(head.loss(hidden, lengths, padded, counts), expected, rtol=1e-5, atol=0)
     turned = make(*reversed(own_units(*PIECES)))  # in any order of the units
     padded = (len(PIECES) - targets).where(torch.arange(4) < counts[:, None], 0)
@@ -153,7 +153,7 @@ def test_it_learns_two_utterances_by_heart_and_the_checkpoint_stays_as_it_is(mak
     assert head.predict(hidden, lengths) == [[1, 2, 3], [2, 2]]
     assert all(torch.equal(value, before[name]) for name, value in whole.state_dict().items())
     fresh = make("a", "b", "ä")
-    assert fresh.loss(hidden, lengths, targets, counts).item() == losses[0]  # every trial begins with the checkpoint
+    assert fresh.loss(hidden, lengths, targets, counts).item() == losses[0]  # every trial starts from the checkpoint
 
 
 def test_models_without_a_transducer(tmp_path, directory, make, whole):
@@ -177,7 +177,7 @@ def test_a_checkpoint_without_a_tokenizer(tmp_path):
 
 
 def test_pieces_beyond_the_checkpoints_table(tmp_path):
-    """Tokenizers may have more pieces, such as special ones that were added, than the model was trained for."""
+    """Tokenizers may have more pieces than the trained model, such as special ones that were added."""
     save_tokenizer(tmp_path, (*PIECES, "<blank>", "<added>"))
     place = models.save(tmp_path, *models.build("parakeet-rnnt"))
     head = transducer_heads(load_encoder(place), models.HIDDEN, answers("a", "ä"))()

@@ -1,4 +1,4 @@
-"""Rows of trials: found again by all that a trial depends on, and never lost once they are said to be there."""
+"""Rows of trials are found again by everything on which a trial depends, and never lost once reported."""
 
 import dataclasses
 import math
@@ -41,7 +41,7 @@ def test_a_key_depends_on_every_field(monkeypatch):
         changed(setting={**TRIAL.setting, "tuning": {"epochs": "3", "head": "linear"}}),
         changed(setting={**TRIAL.setting, "dtype": None}),
         changed(setting={}),
-        changed(layer=0, seed=3),  # the same numbers in other places
+        changed(layer=0, seed=3),  # the same numbers in other fields
     ]
     keys = [trial.key for trial in (TRIAL, *others)]
     assert len(set(keys)) == len(keys)
@@ -106,7 +106,7 @@ for number in range(most):
 
 
 def writer(path, name, most):
-    """Another process that writes rows from when it is told to, and says which are there."""
+    """Start a process that writes rows on a signal, and prints those that are stored."""
     return subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), name, str(most)],
         stdin=subprocess.PIPE,
@@ -137,7 +137,7 @@ def test_a_process_that_is_killed_loses_no_row(tmp_path):
     process.wait(60)
     assert process.returncode == -signal.SIGKILL
     store = TrialStore(path)
-    assert len(store) in (said, said + 1)  # one may be there that it did not come to speak of
+    assert len(store) in (said, said + 1)  # one may be stored and not yet printed
     rows = [store.get(Trial("m", number, 0, "main", {"filler": "x" * 5000})) for number in range(said)]
     assert [row.metric for row in rows] == [number / 7 for number in range(said)]
     store.put(ROW)

@@ -1,4 +1,4 @@
-"""What fine-tuning says of the candidates: exact ties, and trials that did not beat their untrained head."""
+"""The verdict of fine-tuning on the candidates: exact ties, and trials that did not beat their untrained head."""
 
 import json
 from dataclasses import replace
@@ -10,14 +10,14 @@ from voxrank.groundtruth.verdict import Place, Validation
 
 
 def with_truth(validation, values, **changes):
-    """A validation of these values by candidate."""
+    """Return a validation of these values by candidate."""
     truth = tuple(replace(one, values=tuple(row)) for one, row in zip(validation.truth, values, strict=False))
     return replace(validation, truth=truth, **changes)
 
 
 @pytest.fixture
 def validation(made):
-    """Three models with two layers each."""
+    """Return a validation of three models with two layers each."""
     return made.make_validation(("a", "b", "c"))
 
 

@@ -1,4 +1,4 @@
-"""Rankings in MLflow: what is logged is what was ranked, whatever names hold."""
+"""Rankings in MLflow: the log equals the ranking, for any names."""
 
 import importlib.util
 from contextlib import suppress
@@ -16,7 +16,7 @@ from voxrank.results.ranking import Ranking
 
 pytestmark = [
     pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow"),
-    pytest.mark.filterwarnings("ignore"),  # of MLflow's own making
+    pytest.mark.filterwarnings("ignore"),  # warnings of MLflow itself
 ]
 
 _spec = importlib.util.spec_from_file_location("rankings", Path(__file__).parents[1] / "exports" / "conftest.py")
@@ -27,7 +27,7 @@ make_ranking = _module.make_ranking
 
 @pytest.fixture
 def tracker(tmp_path, monkeypatch):
-    """A store of files in a folder of its own; databases need all of MLflow."""
+    """Return a file store in a separate folder; databases need all of MLflow."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     return Tracker("speech", (tmp_path / "runs").as_uri())
@@ -133,7 +133,7 @@ def test_a_server_that_is_gone_is_said_as_what_failed(tracker, monkeypatch):
 
     monkeypatch.setattr(MlflowClient, "set_terminated", gone)
     with pytest.raises(RunError, match="could not be logged to MLflow: ConnectionError: refused"):
-        log_to_mlflow(make_ranking(), tracker)  # only its end fails
+        log_to_mlflow(make_ranking(), tracker)  # only the end of the run fails
     monkeypatch.setattr(
         voxrank.integrations.mlflow, "_log_files", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
     )

@@ -45,7 +45,7 @@ ON_TOP, ON_BLOCK = UseOptions("layer", "top"), UseOptions("layer")
 
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory):
-    """A manifest of 16 utterances of two speakers, each of six letters as tones, with their text and times."""
+    """Write a manifest of 16 utterances of two speakers, each of six letters as tones, with their text and times."""
     folder = tmp_path_factory.mktemp("letters")
     rng = np.random.default_rng(3)
     rows = ["path,text,speaker,room,segments"]
@@ -67,7 +67,7 @@ def letters(tmp_path_factory):
 
 @pytest.fixture
 def deep(monkeypatch):
-    """Specs "fake-a" of seven layers and "fake-b" of four."""
+    """Provide specs "fake-a" of seven layers and "fake-b" of four."""
 
     def load(spec, options):
         encoder = FakeEncoder(seed=ord(spec[-1]), n_layers=4 if spec == "fake-b" else 7)
@@ -89,7 +89,7 @@ def ranked(manifest, *against, sample=None, blocks=10, target="segments", aligne
 
 
 def assert_same(found, expected):
-    """Everything but what was measured in seconds."""
+    """Check that all results are equal, except for times in seconds."""
     assert found.layers == expected.layers
     assert [replace(m, speed=None) for m in found.models] == [replace(m, speed=None) for m in expected.models]
     assert (found.beats, found.skipped, found.data) == (expected.beats, expected.skipped, expected.data)
@@ -97,7 +97,7 @@ def assert_same(found, expected):
 
 
 def figures(ranking):
-    """The ends of the interval and the value of each score, by layer."""
+    """Return the ends of the interval and the value of each score, by layer."""
     return {
         (x.model, x.layer, name, part): getattr(score, part)
         for x in ranking.layers
@@ -107,14 +107,14 @@ def figures(ranking):
 
 
 def assert_near(found, expected):
-    """The same ranking but for rounding: sums that were kept and read back are added in another order."""
+    """Check that rankings are equal up to rounding: cached sums are added in another order."""
     assert figures(found) == pytest.approx(figures(expected), rel=1e-9, abs=1e-9)
     assert [x.model for x in found.models] == [x.model for x in expected.models]
     assert (found.skipped, found.data) == (expected.skipped, expected.data)
 
 
 class Notes(Progress):
-    """Keeps what the user is told."""
+    """A progress that keeps the notes."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ class Notes(Progress):
 
 
 def failing_for(rows):
-    """The uniform aligner, which fails for some utterances."""
+    """Return the uniform aligner's method, which fails for some utterances."""
     align = Uniform.align
 
     def fail(self, transcripts, names, on_audio):
@@ -200,7 +200,7 @@ def test_the_same_labels_as_an_alternative_give_the_same_ranking(deep, letters, 
 
 
 def test_a_block_is_scored_the_same_with_several_alternatives(deep, letters):
-    """Layer 4 of a head on the last layer: 0.10 alone must not become 0.099 with another alignment beside it."""
+    """Layer 4 of a head on the last layer: 0.10 alone must not become 0.099 with a further alternative."""
     options = {"target": "text", "aligner": "uniform", "models": ["fake-a"], "use": ON_TOP, "layers": "2,4"}
     alone = ranked(letters, **options)
     for against in (["jitter"], ["uniform"], ["uniform", "jitter"]):
@@ -251,7 +251,7 @@ def test_pruning_reaches_entries_of_earlier_versions(deep, letters, kept):
 
 
 def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking_that_utterance(letters, monkeypatch):
-    """The uniform alignment of one utterance fails; it is scored by the labels of the ranking all the same."""
+    """The uniform alignment of one utterance fails; the labels of the ranking still score it."""
     plain = ranked(letters, target="text", models=["logmel", "mfcc"])
     notes = Notes()
     with monkeypatch.context() as patched:
@@ -279,7 +279,7 @@ def test_an_alternative_of_a_single_frame_does_not_end_a_run(deep, letters, monk
     notes, options = Notes(), {"target": "text", "models": ["fake-a"], "aligner": "flat:logmel"} | options
     found = ranked(letters, "uniform", progress=notes, **options)
     assert_same(found, ranked(letters, **options))
-    for _ in range(2):  # its entries, most of which have no frame, are kept and read back
+    for _ in range(2):  # its entries, most of which have no frame, are stored and read back
         assert_near(ranked(letters, "uniform", cache=kept, **options), found)
     assert len(found.sensitivity) + sum("uniform labels; they are not compared" in line for line in notes.lines) == 1
     found.to_json()
@@ -354,7 +354,7 @@ def test_what_is_no_key_is_refused(text):
 
 
 class Broken(FakeEncoder):
-    """Gives NaN in the first frames of every utterance."""
+    """An encoder that gives NaN in the first frames of every utterance."""
 
     def _forward(self, windows):
         for piece in super()._forward(windows):
@@ -394,7 +394,7 @@ def test_an_utterance_without_labels_in_an_alternative_is_not_skipped(letters):
 
 
 class Scorer:
-    """Scores the layers of each model as it is told to."""
+    """A scorer with given scores of the layers of each model."""
 
     higher_is_better = {"logme": True}  # noqa: RUF012
 
@@ -407,7 +407,7 @@ class Scorer:
 
 
 def compared(values, ranking, shares):
-    """Alternatives "x", "y" … whose layers have these values, beside a ranking by its values."""
+    """Compare alternatives "x", "y" … with these values of their layers with a ranking by its values."""
     layers = [Layer(index, "", 4, 100.0) for index in range(len(ranking))]
     names = dict(enumerate("xyz"[: len(values)], start=1))
     comparison = LabelComparison(names, "logme", Scorer(dict(enumerate(values, start=1))))

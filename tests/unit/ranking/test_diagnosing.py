@@ -1,4 +1,4 @@
-"""Details are those of the layers that the ranking names, whatever the order and the cache."""
+"""Details are those of the layers that the ranking names, for any order and with the cache."""
 
 import csv
 from dataclasses import replace
@@ -23,7 +23,7 @@ NAMES = ["fake-a", "fake-b", "fake-c"]
 
 
 def assert_same(found, expected):
-    """The same details, up to rounding."""
+    """Check that details are equal, up to rounding."""
     assert [(one.model, one.layer) for one in found.classes] == [(one.model, one.layer) for one in expected.classes]
     for one, other in zip(found.classes, expected.classes, strict=True):
         assert one.classes == other.classes
@@ -42,7 +42,7 @@ def assert_same(found, expected):
 
 @pytest.fixture
 def graded(tones):
-    """The tones with a column of other cells: by utterance, by speaker, and one that is mostly empty."""
+    """Write the tones with columns of other cells: by utterance, by speaker, and one that is mostly empty."""
     header, *rows = csv.reader(tones.read_text().splitlines())
     path = tones.with_name("graded.csv")
     with path.open("w", newline="") as file:
@@ -201,7 +201,7 @@ def test_a_data_set_that_was_read_with_columns(fakes, graded):
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=12))
 @settings(max_examples=200, deadline=None)
 def test_the_best_and_the_worst_are_always_kept(scored):
-    """Of candidates of up to three models that come model by model, ordered as a combination orders them."""
+    """The candidates, of up to three models, come model by model, ordered as a combination orders them."""
     scored = sorted(scored, key=lambda one: one[2])
     columns = [
         Column(

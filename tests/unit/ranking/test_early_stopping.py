@@ -1,4 +1,4 @@
-"""Early stopping: what is dropped could not have won, and the winner of all data is kept as often as is promised."""
+"""Early stopping: dropped models could not have won, and the winner of all data is kept as often as promised."""
 
 import csv
 import functools
@@ -86,7 +86,7 @@ def test_one_far_behind_is_dropped_and_one_nearby_is_not():
 
 
 def test_one_that_catches_up_is_kept():
-    """With half of the data to come, half of what the last round brought is still to be expected."""
+    """Half of the data is left, and half of the gain of the last round is still expected."""
     now = standing(0.5, [1.0, 0.8], spread=1e-6)
     assert dropped(standing(0.25, [1.0, 0.39], spread=1e-6), now) == set()
     assert dropped(standing(0.25, [1.0, 0.41], spread=1e-6), now) == {"m1"}
@@ -102,7 +102,7 @@ def test_more_confidence_drops_less():
 
 
 def raced(seed, *, models, n, speakers, spread):
-    """Random models on random data: whether the one that all data put first was kept, and the share encoded."""
+    """Run random models on random data; return whether the best model of all data was kept, and the share encoded."""
     rng = np.random.default_rng(seed)
     labels, speaker = rng.integers(8, size=n), rng.integers(speakers, size=n)
     order, score, features = rng.permutation(n), get_score("logme"), {}
@@ -153,14 +153,14 @@ def raced(seed, *, models, n, speakers, spread):
 def test_the_winner_of_all_data_is_kept_in_95_of_100_runs(case):
     runs = [raced(seed, **case) for seed in range(60)]
     kept = sum(won for won, _ in runs)
-    assert kept >= 54  # of 60: were the chance 0.95, less would come in 3 of 100 such tests
+    assert kept >= 54  # of 60: with probability 0.95, fewer occur in 3 of 100 such tests
     if case["spread"] == 0.3:
         assert np.mean([encoded for _, encoded in runs]) < 0.6
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """480 short noises at two levels, told apart by their loudness; tests read them only."""
+    """Write 480 short noises at two levels, which differ in loudness; tests only read them."""
     folder = tmp_path_factory.mktemp("many")
     rng, rows = np.random.default_rng(0), [("path", "label", "speaker")]
     for n in range(480):
@@ -173,7 +173,7 @@ def many(tmp_path_factory):
 
 
 class Deaf(FakeEncoder):
-    """Features that say nothing of the audio."""
+    """An encoder whose features contain nothing about the audio."""
 
     def _forward(self, windows):
         for piece in super()._forward(windows):
@@ -195,7 +195,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def rank_all(many, models):
-    """Ranks models on all of the data, each set of them once."""
+    """Return a function that ranks models on all of the data, once for each set of models."""
 
     @functools.cache
     def rank(*names, sample="utterance"):

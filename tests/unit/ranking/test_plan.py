@@ -1,4 +1,4 @@
-"""A run is decided without a model: every default and every refusal."""
+"""A run is planned without a model: every default and every refusal."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -190,7 +190,7 @@ def test_joint_layers_score_as_the_mean_and_the_concatenation_of_frames(fakes, t
     assert {layer.layer for layer in ranking.layers} == {1, 2, "mean", "concat"}
 
     class Together(FakeEncoder):
-        """Layer 0 is the mean of the last two layers, layer 1 their concatenation."""
+        """An encoder whose layer 0 is the mean of the last two layers, and layer 1 their concatenation."""
 
         def __init__(self):
             super().__init__(seed=ord("a"))
@@ -259,7 +259,7 @@ def test_models_beat_each_other_in_shares_that_add_up(fakes, tones):
 
 
 def test_several_labels_are_scored_as_columns(fakes, tones, tmp_path):
-    """The scores are those of the classes given one each, since a class is a column of 0 and 1 too."""
+    """The scores are those of the classes with one label each, since a class is a column of 0 and 1 too."""
     plain = voxrank.read_dataset(tones)
     several = replace(
         plain,

@@ -24,7 +24,8 @@ def test_order_follows_the_direction_and_keeps_equal_ones_as_given():
 
 def test_combined_is_the_mean_share_of_the_others_that_lie_below():
     up, down = column([0.1, 5, 3, 3]), column([9, 1, 2, 4], higher=False)
-    # by the first: 0, 3, 1.5, 1.5 of 3 others lie below; by the second, lower for better: 0, 3, 2, 1
+    # Numbers of the 3 others that lie below: 0, 3, 1.5, 1.5 by the first score, and 0, 3, 2, 1 by the second, where
+    # lower is better.
     assert values(Column.combined([up, down])) == pytest.approx([0, 1, 3.5 / 6, 2.5 / 6])
 
 
@@ -46,7 +47,7 @@ def test_combined_does_not_depend_on_the_unit_of_a_score():
 
 
 def test_resamples_of_a_combination_are_paired():
-    """The second score moves against the first in every resample, so that their mean rank never moves."""
+    """The second score moves against the first in every resample, so that their mean rank never changes."""
     rng = np.random.default_rng(2)
     influence = rng.normal(size=(2, 8))
     both = Column.combined([column([0, 0], influence), column([0, 0], -influence)])

@@ -1,4 +1,4 @@
-"""What is to be expected of a tuned block: the evidence at the head, less what the block had added by itself."""
+"""Expected result of tuning a block: the evidence at the head, less what the block had already added."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_of_the_last_block_the_place_of_the_head_makes_no_difference(values, dat
 
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=12))
 def test_where_layers_gain_less_and_less_the_deeper_block_is_better_in_place(gains):
-    """The published rule of thumb for recognisers comes out as the special case that it is."""
+    """The published rule of thumb for recognisers is a special case."""
     gains = sorted(gains, reverse=True)
     scores = scored(np.concatenate([[0], np.cumsum(gains)]))
     found = [expected(scores, block, len(gains), ON_TOP).value for block in range(1, len(gains) + 1)]

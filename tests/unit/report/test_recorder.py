@@ -1,4 +1,4 @@
-"""What a run tells is kept, and told to whoever asks."""
+"""The recorder keeps the progress of a run, and forwards it to listeners."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""A validation in the terminal: at most 80 columns, names as plain text, and nothing said that is not known."""
+"""A validation in the terminal: at most 80 columns, names as plain text, and no unknown facts."""
 
 import io
 from dataclasses import replace
@@ -16,7 +16,7 @@ EVIL = "[red]x\x1b[31m\nnext"
 
 
 def validation(values, scores=None, *, metric="accuracy", names=None, rules=(), notes=(), skipped=(), seconds=1.0):
-    """One model a candidate; `scores` are those of the first predictor, and rules have their own values."""
+    """Return a validation of one model per candidate; `scores` are the first predictor's, rules have other values."""
     names = names or [f"model-{place}" for place in range(len(values))]
     truth = tuple(
         Truth(name, 3, "block 3", 32, 1000, tuple(row), ("it went wrong",) * list(row).count(None), 2.4)
@@ -69,7 +69,7 @@ def words(made):
 
 
 def agreed(made):
-    """Predictor → its cells."""
+    """Return the cells of each predictor."""
     lines = printed(lambda console: console.print(agreement_table(made))).splitlines()
     return {line.split("  ")[1]: line[3:].split("  ", 1)[1].split() for line in lines if line.startswith("  ")}
 
@@ -186,7 +186,7 @@ def test_candidates_that_a_score_knows_may_be_equal():
 
 
 def untrained(made, *beaten, value=0.25):
-    """The same, with what the untrained heads reached and whether each trial beat them."""
+    """Return a validation with the results of untrained heads, and whether each trial beat them."""
     own = iter(beaten)
     truth = tuple(
         replace(

@@ -1,4 +1,4 @@
-"""Results save whole, and refuse folders they cannot write."""
+"""Results are saved completely, and folders that cannot be written are refused."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ RANKING = Ranking(
 
 
 def tied(values, *, best=("a", 1), beats=None, shares=None):
-    """A ranking whose layers, (model, layer) → value, are in this order."""
+    """Return a ranking whose layers, (model, layer) → value, are in this order."""
     layers = tuple(LayerScore(m, n, "", 8, {"logme": ScoreValue(v, None, None)}) for (m, n), v in values.items())
     names = list(dict.fromkeys(model for model, _ in values))
     first = {name: next(layer for layer in layers if layer.model == name) for name in names}

@@ -1,4 +1,4 @@
-"""Distances of a layer's sketches: closed forms, values without a block, intervals, blocks that hold nothing."""
+"""Distances of a layer's sketches: closed forms, values without a block, intervals, empty blocks."""
 
 from functools import lru_cache
 
@@ -39,7 +39,7 @@ def source_view(source):
 
 
 def view(source, parts, sketches=None):
-    """A layer's sketches of the source, which may be there already, and of the target's blocks."""
+    """Return a layer's sketches of the source, which may exist already, and of the target's blocks."""
     blocks = BlockedMoments.zeros(source.shape[1], 1)
     for number, part in enumerate(parts):
         blocks.close_block(number, moments(part))
@@ -52,7 +52,7 @@ def draw_parts(rng, n_blocks, size, dim, *, spread=0.0, shift=0.0):
 
 
 def test_a_shift_has_a_closed_form_and_grows_with_its_length():
-    """Moved by v, W_2 along θ is |θᵀv| and F² is ‖v‖²; not moved, both are 0."""
+    """After a move by v, W_2 along θ is |θᵀv| and F² is ‖v‖²; without a move, both are 0."""
     rng = np.random.default_rng(0)
     parts = draw_parts(rng, 4, 25, 6)
     whole, v = np.concatenate(parts), rng.normal(size=6)
@@ -83,7 +83,7 @@ def test_influence_is_that_of_fitting_again_without_each_block(name, n, dim):
 @pytest.mark.parametrize("name", DISTANCES)
 @pytest.mark.parametrize("filled", [1, 2])
 def test_a_block_of_which_a_model_can_use_nothing(name, filled):
-    """It moves nothing; beside one block alone, there is nothing to leave out."""
+    """An empty block has no influence; with a single other block, there is nothing to leave out."""
     estimate, fitted = DISTANCES[name]
     rng = np.random.default_rng(2)
     source, parts = rng.normal(size=(30, 4)), draw_parts(rng, filled, 9, 4)
@@ -94,7 +94,7 @@ def test_a_block_of_which_a_model_can_use_nothing(name, filled):
 
 
 def test_frechet_is_never_below_zero():
-    """With fewer samples than dimensions, rounding takes the distance of data from themselves to either side of it."""
+    """Rounding makes the distance of data from themselves positive or negative, for fewer samples than dimensions."""
     rng = np.random.default_rng(3)
     scale = np.exp(rng.normal(size=200))
     whole = rng.normal(size=(50, 200)) * scale
@@ -106,7 +106,7 @@ def test_frechet_is_never_below_zero():
 
 @lru_cache
 def simulated(spread):
-    """Targets in 10 blocks, drawn again and again beside one source."""
+    """Return targets in 10 blocks, drawn repeatedly with one source."""
     rng = np.random.default_rng(4)
     source = rng.normal(size=(400, 3))
     sketches = source_view(source)
@@ -116,7 +116,7 @@ def simulated(spread):
 @pytest.mark.parametrize("spread", [0.0, 0.7])
 @pytest.mark.parametrize("name", DISTANCES)
 def test_intervals_cover_what_data_of_this_size_score(name, spread):
-    """Nominal 95 %, the source taken as given; two standard errors of the simulation are 4 %."""
+    """The nominal coverage is 95 %, for a given source; two standard errors of the simulation are 4 %."""
     estimate, _ = DISTANCES[name]
     found = [estimate(one) for one in simulated(spread)]
     truth = np.mean([one.value for one in found])

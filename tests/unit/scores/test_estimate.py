@@ -20,7 +20,7 @@ from voxrank.sketches.moments import Moments
 
 
 def blocks_of(seed, *, n_blocks=8, size=60, dim=5, classes=3, spread=0.0):
-    """Blocks of samples; `spread` moves each block as a whole, so that its samples depend on each other."""
+    """Return blocks of samples; `spread` moves each block as a whole, so that its samples are dependent."""
     rng = np.random.default_rng(seed)
     means = np.random.default_rng(99).normal(size=(classes, dim))
     parts = []
@@ -66,7 +66,7 @@ def test_standard_error_is_that_of_leaving_blocks_out():
 
 @lru_cache
 def simulated(spread):
-    """Data in 10 blocks, drawn again and again."""
+    """Return data in 10 blocks, drawn repeatedly."""
     sketches = [blocked(blocks_of(s, n_blocks=10, size=100, spread=spread)) for s in range(300)]
     return [LayerView(sketch) for sketch in sketches]
 
@@ -77,7 +77,7 @@ READS = [read_logme, read_hscore, read_ridge, read_cca, read_pwcca, read_vci, re
 @pytest.mark.parametrize("spread", [0.0, 0.7])
 @pytest.mark.parametrize("read", READS)
 def test_intervals_cover_what_data_of_this_size_score(read, spread):
-    """Nominal 95 %, also when the samples of a block depend on each other."""
+    """The nominal coverage is 95 %, also when the samples of a block are dependent."""
     estimates = [view.estimate(read) for view in simulated(spread)]
     truth = np.mean([estimate.value for estimate in estimates])
     covered = [low <= truth <= high for low, high in (estimate.interval() for estimate in estimates)]

@@ -1,4 +1,4 @@
-"""A score's influence is its derivative by the weight of each block, or what leaving the block out does to it."""
+"""A score's influence is its derivative by the weight of each block, or the effect of leaving the block out."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LEFT_OUT = [*REFITTED, read_ridge]
 
 
 def parts(*, values, n_blocks=5, size=60, dim=7, mean=2.0, change=lambda x: x):
-    """Blocks of samples; `change` makes features of (n, D) numbers what they are to be."""
+    """Return blocks of samples; `change` transforms the features (n, D)."""
     rng = np.random.default_rng(0)
     made = []
     for _ in range(n_blocks):
@@ -153,7 +153,7 @@ def test_a_class_of_one_block_goes_with_it(read):
 
 @pytest.mark.parametrize("read", [read_cca, read_pwcca, read_vci])
 def test_blocks_that_the_rank_needs_are_left_out_by_half(read):
-    """Without any block whole the score would be at its limit, with an interval of no width."""
+    """Without any whole block the score would be at its limit, with an interval of zero width."""
     made = parts(values=False, size=6, dim=25)
     value = read(Spectrum.of(blocked(made).total)).value
     half = [value + 2 * (read(without(made, number, 0.5)).value - value) for number in range(len(made))]
@@ -171,7 +171,7 @@ def test_a_score_at_its_limit_stays_there(read):
 
 @pytest.mark.parametrize("read", LEFT_OUT)
 def test_a_block_that_holds_nearly_all(read):
-    """What is left, two samples of one class, explains nothing."""
+    """The rest, two samples of one class, explains nothing."""
     made = parts(values=False, n_blocks=2)
     few = Moments.zeros(7, 3)
     few.update(torch.from_numpy(np.random.default_rng(1).normal(size=(2, 7))), np.zeros(2, dtype=np.int64))
@@ -187,7 +187,7 @@ def test_features_that_say_nothing(read):
 
 @pytest.mark.parametrize("read", REFITTED)
 def test_scatter_that_is_singular_to_single_precision(read):
-    """A feature that repeats another, but for less than the blocks keep."""
+    """A feature repeats another up to a difference below the precision of the blocks."""
 
     def nearly_repeated(x):
         return repeated(x) + 1e-6 * x[:, -1:] * (np.arange(x.shape[1]) == 0)

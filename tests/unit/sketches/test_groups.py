@@ -1,4 +1,4 @@
-"""Sums by group and class are what they say, in any order, division and number of groups."""
+"""Sums by group and class equal their definition, for any order, division and number of groups."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Moments are the sums they say they are, in any order and any division."""
+"""Moments equal their defining sums, for any order and any division."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def products_of(f):
 
 
 def raw(moments):
-    """The sums of the samples and values themselves, less nothing."""
+    """Return the sums of the samples and values about 0."""
     return moments.about(np.zeros(moments.dim)).targets_about(None)
 
 
@@ -90,7 +90,7 @@ def test_merge_is_associative_and_chunks_equal_the_whole(seed, cuts):
 
 
 def about_mean(moments):
-    """All sums in units of the spread, less the mean of samples and values."""
+    """Return all sums in units of the spread, less the mean of samples and values."""
     about = moments.centred()
     return [
         about.centre - 1e6,
@@ -105,7 +105,7 @@ def about_mean(moments):
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]])
 @pytest.mark.parametrize("values", [False, True])
 def test_sums_far_from_zero_merge_in_any_order_to_those_by_definition(order, values):
-    """The first samples lie apart from the others, so that the centre has to move."""
+    """The first samples are far from the others, so that the centre has to move."""
     rng = np.random.default_rng(20)
     f = rng.normal(size=(90, 4)) + 1e6
     f[:2] -= 500
@@ -165,7 +165,7 @@ def test_zeros_are_neutral():
 
 
 def test_single_precision_keeps_small_directions_beside_a_large_mean():
-    """Dimensions at 100 ± 0.1: an uncentred product in single precision loses the directions in which they differ."""
+    """The dimensions are at 100 ± 0.1: an uncentred product in single precision loses their differences."""
     single = torch.from_numpy((100 + 0.1 * np.random.default_rng(4).normal(size=(5000, 6))).astype(np.float32))
     wide = single.numpy().astype(np.float64)
     exact = np.linalg.eigvalsh(wide.T @ wide)
@@ -252,7 +252,7 @@ def test_blocks_add_up_to_an_exact_total():
 
 
 def runs_of(runs):
-    """Moments of a list of runs (m, D), a class each."""
+    """Return moments of a list of runs (m, D), with one class each."""
     moments = Moments.zeros(runs[0].shape[1], len(runs))
     lengths = tuple(len(run) for run in runs)
     samples = torch.from_numpy(np.concatenate(runs))
@@ -261,7 +261,7 @@ def runs_of(runs):
 
 
 def test_inflation_is_the_summed_autocorrelation():
-    """Pairs within a run, over the squares: the autocorrelation of every lag."""
+    """The inflation is the sum of pairs within a run, over the squares: the autocorrelation of every lag."""
     rng = np.random.default_rng(10)
     runs = [rng.normal(size=(m, 3)).cumsum(axis=0) + 50 for m in (5, 9, 30)]
     mean = np.concatenate(runs).mean(axis=0)

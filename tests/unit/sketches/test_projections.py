@@ -59,7 +59,7 @@ def test_parts_merge_in_any_order_while_all_is_kept(sizes, seed, data):
     for part in np.split(values, np.cumsum(sizes), axis=1):
         parts.append(Quantiles(64))
         parts[-1].add(part)
-    parts.append(Quantiles(64))  # of a shard that gave nothing
+    parts.append(Quantiles(64))  # of an empty shard
     whole = Quantiles.together(data.draw(st.permutations(parts)))
     ordered, weights = whole.weighted()
     np.testing.assert_array_equal(ordered, np.sort(values, axis=1))
@@ -68,7 +68,7 @@ def test_parts_merge_in_any_order_while_all_is_kept(sizes, seed, data):
 
 
 def test_memory_is_that_of_the_values_kept():
-    """Compressed values are let go, rather than kept alive by a view of what was left."""
+    """Compressed values are freed, rather than kept alive by a view of the rest."""
     kept = Quantiles(64)
     for part in np.random.default_rng(2).normal(size=(40, 3, 50)).astype(np.float32):
         kept.add(part)

@@ -1,4 +1,4 @@
-"""The same samples are kept in any order, and they are a fair draw."""
+"""The sample does not depend on the order, and is a fair draw."""
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def test_keys_of_frames_do_not_depend_on_how_an_utterance_is_cut():
 
 
 def test_the_draw_is_fair():
-    """Of 20,000 frames, one in twenty is kept from each half and from each place in the utterance."""
+    """The sample keeps 5 % of 20,000 frames, from each half and from each place in the utterance."""
     keys, rows = named(400, 50)
     sample = Sample.empty(1000, 1)
     sample.update(torch.arange(20_000)[:, None].float(), keys, rows, block=0)

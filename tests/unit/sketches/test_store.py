@@ -97,7 +97,7 @@ KINDS = {
 
 
 def bits(value):
-    """What tells any two values apart, of whatever type."""
+    """Return a representation that differs for any two different values of any type."""
     if is_dataclass(value):
         return type(value), [(part.name, bits(getattr(value, part.name))) for part in fields(value)]
     if isinstance(value, np.ndarray):
@@ -256,7 +256,7 @@ def test_any_reader_of_safetensors_reads_it(tmp_path):
 
 
 def rewritten(path, change):
-    """The file again, with its header changed and all tensors as they are."""
+    """Return the file with a changed header and the same tensors."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
@@ -395,7 +395,7 @@ def test_an_interrupt_leaves_no_rest_either(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_is_really_full(tmp_path):
-    """The writer is not Python: a limit on the size of files stops it in the middle of one."""
+    """The writer is not Python: a limit on the size of files stops it while it writes one."""
     import resource
     import signal
 

@@ -1,4 +1,4 @@
-"""What is read from JSON is what the types say, or refused with the place that does not fit."""
+"""Content read from JSON matches its types, or is refused with the place that does not."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Peak memory is this process's own."""
+"""Peak memory is that of this process alone."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ before = peak_rss_mb()
 held = np.ones(int(before + 100) * 125_000)
 print(peak_rss_mb() - before, held[-1])
 """
-"""In a process of its own: this one may have held much already."""
+"""Code for a separate process: this one may have used much memory already."""
 
 
 def test_peak_grows_with_what_is_held():

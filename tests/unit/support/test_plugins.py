@@ -1,4 +1,4 @@
-"""Plug-ins are found by name, imported when asked for, and harm nobody else when they are broken."""
+"""Plug-ins are found by name, imported on demand, and affect nothing else when they are broken."""
 
 import sys
 from itertools import count
@@ -32,7 +32,7 @@ number = count()
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Add a package with one plug-in: kind, name, code, object; gives the name of its module."""
+    """Return a function that adds a package with a plug-in (kind, name, code, object) and returns its module's name."""
 
     def add(kind, name, code, what, *, package="some-plugin", version="1.2"):
         module = f"plugged_{next(number)}"
@@ -219,7 +219,7 @@ OPTIONS = EncoderOptions(device="cpu")
 
 
 class Mute(FakeEncoder):
-    """Of nobody's package, and tells nothing."""
+    """An encoder without a package, and without settings unless they are given."""
 
     parameters = 0
 
@@ -236,7 +236,7 @@ class Mute(FakeEncoder):
 
 def test_an_encoder_that_tells_nothing_is_never_looked_up_in_the_cache():
     assert model_key(Mute(seed=1), OPTIONS) is None
-    assert model_key(load_encoder("logmel", OPTIONS), OPTIONS) is not None  # voxrank's own
+    assert model_key(load_encoder("logmel", OPTIONS), OPTIONS) is not None  # an encoder of voxrank
 
 
 def test_an_encoder_is_known_by_what_it_tells_its_version_and_its_code(monkeypatch):

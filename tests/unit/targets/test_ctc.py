@@ -1,4 +1,4 @@
-"""Forced alignment: against every path, against CTC's own likelihood, and with little memory."""
+"""Forced alignment, against every path, against CTC's own likelihood, and with little memory."""
 
 from itertools import groupby, product
 
@@ -22,7 +22,7 @@ def random_log_probs(frames, count, seed=0):
 
 
 def all_paths(log_probs, labels):
-    """Log probability of every path that collapses to the labels."""
+    """Return the log probability of every path that collapses to the labels."""
     for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
         if collapsed(path) == list(labels):
             yield float(log_probs[np.arange(len(path)), path].sum())
@@ -56,7 +56,7 @@ def test_the_best_of_all_paths(case):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.data())
 def test_one_path_is_part_of_the_likelihood_and_no_path_is_better_than_all(frames, data):
-    """log of the best path ≤ −ctc_loss ≤ log of the best path + log of the number of paths."""
+    """The bounds are: log of the best path ≤ −ctc_loss ≤ log of the best path + log of the number of paths."""
     labels = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=frames // 2))
     log_probs = random_log_probs(frames, 5, data.draw(st.integers(0, 1000)))
     loss = torch.nn.functional.ctc_loss(
@@ -64,7 +64,7 @@ def test_one_path_is_part_of_the_likelihood_and_no_path_is_better_than_all(frame
     )
     best = align(log_probs, labels).log_probability
     assert best <= -loss.item() + 1e-9
-    assert -loss.item() <= best + frames * np.log(3) + 1e-9  # no more than three ways on from any state
+    assert -loss.item() <= best + frames * np.log(3) + 1e-9  # at most three transitions from any state
 
 
 def test_a_sharp_posterior_is_followed_frame_by_frame():
@@ -90,7 +90,7 @@ def test_equal_labels_may_touch_where_it_is_said():
 
 @pytest.mark.parametrize("stretch", [1, 2, 3, 7, 1000])
 def test_equal_paths_are_decided_the_same_way_whatever_is_kept(monkeypatch, stretch):
-    """Everything equally probable: all paths are best. Every label begins as early as it may."""
+    """All symbols are equally probable, so that all paths are best. Every label begins as early as it may."""
     whole = align(np.zeros((9, 4)), [1, 2, 2, 3])
     np.testing.assert_array_equal(whole.tokens, [0, 1, BLANK, 2, 3, 3, 3, 3, 3])
     monkeypatch.setattr(ctc, "CHOICE_BYTES", 0)
@@ -169,7 +169,7 @@ def test_pauses_are_where_they_may_be(frames, pauses, seed, stretch):
 
 
 def places_of_blanks(path):
-    """Before which of the labels each blank frame lies."""
+    """Return, as a set, how many labels come before each blank frame."""
     return {len(collapsed(path[:t])) for t, symbol in enumerate(path) if symbol == 0}
 
 

@@ -1,4 +1,4 @@
-"""Alignment from nothing: made sequences are found again, and bad input is told."""
+"""Flat-start alignment: synthetic sequences are recovered, and invalid input is reported."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ DIM = 12
 
 
 def spoken(rng, means, *, length=8, scale=1.0, shift=0.0):
-    """A sequence of symbols of 2 to 9 frames each, between silences, and the symbol of every frame."""
+    """Return a sequence of symbols of 2 to 9 frames each, between silences, and the symbol of every frame."""
     labels = rng.integers(1, len(means), length)
     runs = [SILENCE, *labels, SILENCE]
     truth = np.repeat(runs, rng.integers(2, 10, len(runs)))
@@ -112,7 +112,7 @@ def test_quiet_stretches():
 
 
 def test_silence_begins_where_it_is_quiet():
-    """Long pauses within, which labels of equal length would take for labels."""
+    """The utterances have long pauses, which labels of equal length would take for labels."""
     rng = np.random.default_rng(3)
     means = 3 * rng.normal(size=(6, DIM))
     utterances, truths = [], []

@@ -1,4 +1,4 @@
-"""Languages are known by codes, locales and names."""
+"""Languages are recognised by codes, locales and names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Text becomes the phones that eSpeak NG would speak."""
+"""Text is converted to the phones that eSpeak NG would speak."""
 
 import re
 import sys
@@ -55,7 +55,7 @@ def said(words):
 
 
 def spoken(synthesiser, text, voice):
-    """The events of speech as (phone, whether it begins a word): no pauses, modifiers with the phone they follow."""
+    """Return the events of speech as (phone, whether it begins a word), without pauses, and with modifiers joined."""
     found = []
     new_word = False
     for event in synthesiser.speak_timed(text, voice, rate_wpm=450)[1]:
@@ -156,7 +156,7 @@ def test_all_clauses_are_read():
     ],
 )
 def test_long_texts_lose_nothing(language, word, phone):
-    """The library has room for so many bytes, words and phones in a clause, and for so many letters in a word."""
+    """The library limits the bytes, words and phones of a clause, and the letters of a word."""
     for times in (10, 100, 1000):
         found = flat(Phonemiser(language).words(word * times))
         assert sum(name.startswith(phone) for name in found) == pytest.approx(times, rel=0.02)
@@ -204,7 +204,7 @@ def test_without_the_extra(monkeypatch):
 
 
 def test_what_was_read_before_does_not_matter():
-    """Two points at the end of a text would be read out at the start of the next one."""
+    """Without a reset, two points at the end of a text would be read out at the start of the next one."""
     alone = {
         (language, text): Phonemiser(language).words(text) for language in SENTENCES for text in SENTENCES[language]
     }
@@ -217,7 +217,7 @@ def test_what_was_read_before_does_not_matter():
 
 
 def test_a_fresh_copy_of_the_library_reads_the_same():
-    """And one that speaks has its own."""
+    """A synthesiser uses a separate copy."""
     phonemiser = Phonemiser("de")
     before = phonemiser.words(SENTENCES["de"][0])
     Synthesiser().speak("It was plan A..", "en-us")
@@ -233,7 +233,7 @@ def test_threads_do_not_disturb_each_other():
         assert list(pool.map(lambda task: Phonemiser(task[0]).words(task[1]), tasks)) == expected
 
 
-@settings(deadline=None)  # dictionaries are loaded
+@settings(deadline=None)  # loads dictionaries
 @given(st.text(max_size=40), st.sampled_from(["en-us", "ru", "fr", "cmn", "ko"]))
 def test_any_text_can_be_read(text, language):
     words = Phonemiser(language).words(text)
@@ -243,7 +243,7 @@ def test_any_text_can_be_read(text, language):
 
 
 def test_phones_are_those_of_speech():
-    """Of 29 sentences, 24 were equal, 28 but for length: events lack what lengthens, and tones, and an 8th byte."""
+    """There are 29 sentences: 24 are equal, 28 up to length, as events lack length marks, tones, and an 8th byte."""
     synthesiser = Synthesiser(timed=True)
     same, alike = [], []
     for language, text in [(language, text) for language, texts in SENTENCES.items() for text in texts]:
@@ -253,7 +253,7 @@ def test_phones_are_those_of_speech():
         heard = [name for name, _ in events]
         same.append(names == heard)
         alike.append([name.rstrip("ː") for name in names] == [name.rstrip("ː") for name in heard])
-        if same[-1] and language != "ko":  # whose events begin words elsewhere after a pause
+        if same[-1] and language != "ko":  # its events begin words elsewhere after a pause
             assert [place == 0 for word in words for place in range(len(word))] == [new for _, new in events]
     assert np.mean(same) > 0.8
     assert np.mean(alike) > 0.95

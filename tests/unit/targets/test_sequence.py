@@ -1,4 +1,4 @@
-"""Timed segments → timelines: what rounding does to times costs nothing, and what is wrong is said."""
+"""Timed segments become timelines: rounding of times costs nothing, and errors are reported."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_no_segment_vanishes_in_overlaps(chain):
     first=st.floats(0, 0.5),
 )
 def test_times_of_a_ctm_of_any_decimals_are_used(lengths, decimals, first):
-    """Starts and durations are each rounded, so that neighbours overlap or part by a little."""
+    """Starts and durations are rounded separately, so that neighbours overlap or leave a small gap."""
     ends = first + np.cumsum(lengths)
     starts = np.round(ends - lengths, decimals)
     made = [
@@ -101,7 +101,7 @@ def test_segments_that_end_a_little_behind_the_audio_are_cut():
 
 
 def rounded_corpus(folder, write_wav, count, overlap=0.0):
-    """Utterances of six phones with times of four decimals, as a CTM; the last utterance has a larger overlap."""
+    """Write utterances of six phones with times of four decimals, as a CTM; the last utterance has a larger overlap."""
     rng = np.random.default_rng(0)
     lines = []
     for number in range(count):

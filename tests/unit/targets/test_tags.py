@@ -1,4 +1,4 @@
-"""Tags of transcripts and segments are told from what is spoken."""
+"""Tags of transcripts and segments are distinguished from spoken words."""
 
 import unicodedata
 from collections import Counter
@@ -15,7 +15,7 @@ from voxrank.targets.units import UNSCORED, Inventory, Speller, spell
 
 
 def words_of(text):
-    """Words, with "…" for each unscored stretch."""
+    """Return words, with "…" for each unscored stretch."""
     return [name or "…" for name in spell(text, "word").names]
 
 

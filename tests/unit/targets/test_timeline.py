@@ -1,4 +1,4 @@
-"""Stretches of time → frames of any rate."""
+"""Stretches of time become labels of frames at any rate."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Transcripts become units."""
+"""Transcripts are converted to units."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from voxrank.targets.units import Inventory, Speller, spell
 
 
 def laid_out(units):
-    """Words, parted where there may be silence, of names with a point between."""
+    """Return the names with a point between, and a space where there may be silence."""
     assert units.pauses[0]
     assert units.pauses[-1]
     assert len(units.pauses) == len(units.names) + 1
@@ -65,7 +65,7 @@ def letters(folder):
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
-    """Where each kind is saved."""
+    """Return the folder in which a tokenizer of each kind is saved."""
     root = tmp_path_factory.mktemp("tokenizers")
     made = {"wordpiece": wordpieces(), "bpe": byte_pairs(), "unigram": unigrams(), "letters": letters(root)}
     for name, tokenizer in made.items():
@@ -223,7 +223,7 @@ def test_phones_without_the_extra_are_refused_at_once(monkeypatch):
     ],
 )
 def test_pieces_of_a_tokenizer(tokenizers, kind, text, expected):
-    """Marks are no pieces, nor are special tokens; pieces of a word follow each other without a pause."""
+    """Neither marks nor special tokens are pieces; pieces of a word have no pause between them."""
     assert laid_out(Speller(f"tokens:{tokenizers / kind}").spell(text)) == expected
 
 

@@ -1,4 +1,4 @@
-"""The demo's speech is what its labels say."""
+"""The demo's speech matches its labels."""
 
 import csv
 import subprocess
@@ -49,7 +49,7 @@ def test_without_the_extra(monkeypatch):
 
 
 def test_voices_that_are_missing_do_not_end_the_process(tmp_path):
-    """In a process of its own: the library would end it from C."""
+    """The test uses a separate process, since the library itself would end it from C."""
     code = (
         "import espeakng_loader, voxrank.testing.speech as speech\n"
         f"espeakng_loader.get_data_path = lambda: {str(tmp_path)!r}\n"

@@ -1,4 +1,4 @@
-"""Rankings whose winner is a small checkpoint, and the scripts made of them."""
+"""Rankings whose winner is a small checkpoint, and the scripts generated from them."""
 
 import importlib.util
 from pathlib import Path
@@ -23,7 +23,7 @@ hf_models = _load("hf_models_of_finetune", HERE.parents[1] / "encoders" / "hf_mo
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """Family → directory of a small random model, as its authors save it."""
+    """Return a function that returns the directory of a small random model of a family."""
     made = {}
 
     def save(family):
@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def ranking():
-    """Makes a ranking whose winner is a spec at a layer."""
+    """Return a function that makes a ranking whose winner is a spec at a layer."""
 
     def make(spec, data="data.csv", task="classification", target="label", layer=2, **options):
         scores = {"logme": ScoreValue(0.5, 0.4, 0.6)}
@@ -58,7 +58,7 @@ def ranking():
 
 @pytest.fixture
 def loaded(tmp_path, ranking):
-    """Makes the script of a ranking, and imports it."""
+    """Return a function that writes the script of a ranking, and imports it."""
     count = iter(range(100))
 
     def load(*arguments, edit=lambda text: text, **options):
@@ -74,5 +74,5 @@ def loaded(tmp_path, ranking):
 
 @pytest.fixture
 def executed(run_python):
-    """Runs a script as a user does; gives what it prints."""
+    """Return a function that runs a script as a user does, and returns its output."""
     return lambda path, folder: run_python(path, cwd=folder, check=True).stdout

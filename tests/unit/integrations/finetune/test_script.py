@@ -1,4 +1,4 @@
-"""The scripts run, tune what they say and nothing else, and read layers as the ranking did."""
+"""The scripts run, tune only what they declare, and read layers as the ranking did."""
 
 import csv
 import functools
@@ -38,13 +38,13 @@ BLOCKS = 3
 
 
 def quicker(text):
-    """As a user would edit it."""
+    """Return a script with fewer epochs, as a user would edit it."""
     assert "EPOCHS = 30" in text
     return text.replace("EPOCHS = 30", "EPOCHS = 1")
 
 
 def changed(module, folder):
-    """Names of the tensors that training changed, and those of matrices among all."""
+    """Return the names of the tensors that training changed, and those of all matrices."""
     legend = json.loads((folder / "legend.json").read_text())
     before = module.TunedModel(module.width(legend)).state_dict()
     after = load_file(folder / "model.safetensors")
@@ -56,7 +56,7 @@ def changed(module, folder):
 
 @pytest.fixture
 def inspected_once(monkeypatch):
-    """Reads the facts that a script needs of a checkpoint for one layer; they are the same for all its layers."""
+    """Read the facts about a checkpoint for one layer only; they are the same for all its layers."""
     inspected = winner._inspected
     first = functools.cache(lambda spec, trusted: inspected(spec, 0, trusted))
     monkeypatch.setattr(winner, "_inspected", lambda spec, layer, trusted: replace(first(spec, trusted), layer=layer))
@@ -129,7 +129,7 @@ def test_a_block_with_the_head_on_top(checkpoint, loaded, tones):
     assert {name.split(".")[3] for name in names if ".layers." in name} == {"1"}
     assert len(module.TunedModel(3).encoder.encoder.layers) == BLOCKS
     below = loaded(checkpoint("hubert-group"), tones, strategy="layer", layer=1)
-    assert len(below.TunedModel(3).encoder.encoder.layers) == 2  # and the one that takes the layer
+    assert len(below.TunedModel(3).encoder.encoder.layers) == 2  # and the block that takes the layer
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -374,7 +374,7 @@ def test_models_that_cannot_be_tuned_are_refused_in_one_line(checkpoint, ranking
     ["Qwen2AudioEncoder", "GlmAsrEncoder", "VoxtralRealtimeEncoder", "SpeechT5Model", "MimiModel", "UnivNetModel"],
 )
 def test_kinds_for_which_no_script_was_tried_are_refused_in_one_line(ranking, tmp_path, kind):
-    """They take other input, or no mask, and a script for them would end in a traceback."""
+    """They take other input or no mask, so that a script for them would end in a traceback."""
     model_type = getattr(transformers, kind).config_class.model_type
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [kind]}))
     with pytest.raises(OptionError, match=f"first, and there is no script for a {model_type}; see voxrank validate$"):

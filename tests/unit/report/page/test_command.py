@@ -1,4 +1,4 @@
-"""The command line that is printed is one that the command takes, and asks for the same."""
+"""The printed command line is valid, and runs the same ranking."""
 
 import shlex
 from dataclasses import replace

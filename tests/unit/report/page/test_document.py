@@ -1,4 +1,4 @@
-"""The HTML: well formed, escaped, whole, with or without each of its parts."""
+"""The HTML is well formed, escaped and complete, with or without each of its parts."""
 
 import json
 import re
@@ -22,7 +22,7 @@ EVIL = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "]
 
 
 class Tree(HTMLParser):
-    """Checks that every element is closed in its turn, and collects elements and text."""
+    """A parser that checks that every element is closed in order, and collects elements and text."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""Colours that can be read: text at 4.5 to 1, marks at 3 to 1 (WCAG 2.2), in light and dark."""
+"""Colours are readable: text at 4.5 to 1, marks at 3 to 1 (WCAG 2.2), in light and dark."""
 
 import re
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""What the page says in words."""
+"""Sentences of the page."""
 
 import doctest
 from dataclasses import replace
