@@ -22,7 +22,7 @@ from voxrank.ranking.early_stopping import first_share
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.prepare import RankData
 from voxrank.ranking.resampling import N_RESAMPLES, Candidate, Column, beats, best_of_each, probability_best
-from voxrank.ranking.tuning import TUNED
+from voxrank.ranking.tuning import higher_is_better
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores.registry import COMBINATIONS
 
@@ -101,11 +101,10 @@ class RankingBuilder:
 
     def _columns(self, candidates: Sequence[Candidate], n_resamples: int) -> Columns:
         """Return the columns of all requested scores, in their order; the parts of a combination follow it."""
-        direction = {score.name: score.higher_is_better for score in self.plan.scores} | {TUNED: True}
         plain = {
             name: Column.of(
                 [c.estimates[name] for c in candidates],
-                higher_is_better=direction[name],
+                higher_is_better=higher_is_better(name),
                 seed=self.plan.seed,
                 n_resamples=n_resamples,
             )

@@ -29,11 +29,10 @@ from voxrank.errors import one_line
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.prepare import RankData
 from voxrank.ranking.resampling import Candidate
-from voxrank.ranking.tuning import TUNED
+from voxrank.ranking.tuning import higher_is_better, reported_parts
 from voxrank.results.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.results.ranking import Ranking
 from voxrank.scores import get_score
-from voxrank.scores.registry import COMBINATIONS
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.sample import Sample
 
@@ -86,8 +85,7 @@ class DiagnosticsCollector:
         names = plan.names
         self._level, self._targets, self._effective = plan.details.details, data.prepared.targets, plan.effective
         self._blocks = sorted({shard.block for shard in data.prepared.shards})
-        parts = (TUNED,) if names[0] == TUNED else COMBINATIONS.get(names[0], names[:1])
-        self._signs = {name: 1 if name == TUNED or get_score(name).higher_is_better else -1 for name in parts}
+        self._signs = {name: 1 if higher_is_better(name) else -1 for name in reported_parts(names[0])}
         self._growing = next((score for score in plan.scores if score.read is not None), get_score("logme"))
         self._columns = [Column.of(data.dataset, name) for name in plan.details.besides]
         self._classes: dict[tuple[str, int | str], LayerClasses] = {}

@@ -20,15 +20,12 @@ from voxrank.config import (
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.encoders.registry import split_spec
 from voxrank.errors import OptionError
-from voxrank.ranking.tuning import TUNED
+from voxrank.ranking.tuning import FRAMES_FOR_TUNED, TUNED, check_strategy, is_order
 from voxrank.scores import Score, get_score
 from voxrank.scores.registry import COMBINATIONS
 
 LEAST_EXAMPLES = 20
 """Minimum mean number of examples per class for kNN to take part in the default ranking."""
-
-FRAMES_FOR_TUNED = 4
-"""Multiple of the usual number of samples that "tuned" keeps: accuracies of neighbouring layers are close."""
 
 N_DIRECTIONS = 50
 """Default number of directions of the sliced Wasserstein distance."""
@@ -108,10 +105,9 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
     extraction = replace(request.extraction, sample=sample)
     named = {name: _parts(name) for name in request.scores or (default_score(dataset, request.use, request.stopping),)}
+    check_strategy(named, request.use)
     if TUNED in named:
         named[TUNED] = [score for score in named[TUNED] if task in score.tasks]
-        if request.use.strategy != "layer":
-            raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
     has_source = request.source is not None
     _check_stopping(request.stopping, next(iter(named)), with_source=has_source)
     names, left_out = _usable_names(named, task, with_source=has_source)
@@ -178,7 +174,7 @@ def _check_stopping(stopping: StoppingOptions | None, score: str, *, with_source
     """Refuse early stopping by a score of all models together, and with source data, which would be encoded whole."""
     if stopping is None:
         return
-    if COMBINATIONS.get(score, (score,)) != (score,) and score != TUNED:
+    if is_order(score):
         raise OptionError(f"{score} is an order of all models, and some may be dropped; name --score logme, or another")
     if with_source:
         raise OptionError("models that may be dropped see no source data; leave --source or --confidence out")

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from voxrank.encoders.joint import RANKED_LABELS, SketchKey, front, layer_label
+from voxrank.encoders.joint import RANKED_LABELS, SketchKey, layer_label
 from voxrank.engines.local import ModelSketch
 from voxrank.ranking.plan import RankPlan
-from voxrank.ranking.tuning import TUNED, LayerSelection, expected, mean_of
-from voxrank.scores import Score, get_score
+from voxrank.ranking.tuning import LayerSelection, add_expected, higher_is_better
+from voxrank.scores import Score
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.registry import COMBINATIONS, estimate_all
 from voxrank.scores.view import LayerView, SourceView
@@ -30,11 +30,6 @@ class LayerScorer:
     def __init__(self, plan: RankPlan, targets: Targets) -> None:
         self._scores, self._tuned, self._effective = plan.scores, plan.tuned, plan.effective
         self._targets = targets
-
-    @property
-    def higher_is_better(self) -> dict[str, bool]:
-        """Direction of each score."""
-        return {score.name: score.higher_is_better for score in self._scores} | {TUNED: True}
 
     def all_scores(
         self, selection: LayerSelection, sketch: ModelSketch, source: ModelSketch | None
@@ -56,7 +51,7 @@ class LayerScorer:
             selection: the layers of the model.
             sketch: sketch of the data.
         """
-        sign = 1 if name == TUNED or get_score(name).higher_is_better else -1
+        sign = 1 if higher_is_better(name) else -1
         found = self._estimates(self._parts(name), selection, sketch, None, RANKED_LABELS)
         return [Estimate(sign * scores[name].value, sign * scores[name].influence) for scores in found]
 
@@ -99,11 +94,8 @@ class LayerScorer:
             for key in keys
         }
         estimates = [dict(known[layer_label(layer)]) for layer in selection.ranked]
-        parts = [name for name in COMBINATIONS[TUNED] if name in estimates[0]]
-        if self._tuned is not None and parts:
-            means = {label: mean_of([found[name] for name in parts]) for label, found in known.items()}
-            for layer, found in zip(selection.ranked, estimates, strict=True):
-                found[TUNED] = expected(means, front(layer), selection.last, self._tuned)
+        if self._tuned is not None:
+            add_expected(estimates, known, selection, self._tuned)
         return estimates
 
 

@@ -12,6 +12,7 @@ from voxrank.engines.local import ModelSketch
 from voxrank.ranking.resampling import Array, Candidate, goodness_by
 from voxrank.ranking.runner import ModelRun
 from voxrank.ranking.scoring import LayerScorer
+from voxrank.ranking.tuning import higher_is_better
 from voxrank.results.ranking import Sensitivity, is_equal
 from voxrank.scores.estimate import Estimate
 
@@ -59,7 +60,7 @@ class LabelComparison:
             candidates: all layers, scored by the labels of the ranking, in the order of `add`.
             shares: share of the data that each model saw; only models with the largest share can have the best layer.
         """
-        direction = self._scorer.higher_is_better
+        direction = {name: higher_is_better(name) for name in candidates[0].estimates}
         ranked = goodness_by(self._score, [c.estimates for c in candidates], direction)
         seen = np.array([shares[c.model] for c in candidates])
         compared = []

@@ -18,19 +18,47 @@ layers of one model while fewer labels are predicted correctly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from voxrank.config import UseOptions
 from voxrank.encoders.base import Layer
-from voxrank.encoders.joint import CandidateLayer, JointKind, JointLayer
+from voxrank.encoders.joint import CandidateLayer, JointKind, JointLayer, front
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.registry import COMBINATIONS, get_score
 
 TUNED = "tuned"
 """Name of the score."""
+FRAMES_FOR_TUNED = 4
+"""Multiple of the usual number of samples that are kept for it: accuracies of neighbouring layers are close."""
+
+
+def higher_is_better(name: str) -> bool:
+    """Return the direction of a score, which may be `TUNED`."""
+    return name == TUNED or get_score(name).higher_is_better
+
+
+def is_order(name: str) -> bool:
+    """Return whether a name stands for an order of all models, averaged over scores, rather than for a score."""
+    return name in COMBINATIONS and name != TUNED
+
+
+def reported_parts(name: str) -> tuple[str, ...]:
+    """Return the scores whose values a name reports: those of an order, or the name itself."""
+    return COMBINATIONS[name] if is_order(name) else (name,)
+
+
+def check_strategy(names: Collection[str], use: UseOptions) -> None:
+    """Check that `TUNED` is asked for only where a block will be tuned.
+
+    Raises:
+        OptionError: no block will be tuned.
+    """
+    if TUNED in names and use.strategy != "layer":
+        raise OptionError(f"{TUNED} is for blocks that will be tuned; add --strategy layer, or name another score")
 
 
 @dataclass(frozen=True)
@@ -98,3 +126,25 @@ def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, 
     """
     before, after, head = scores[block - 1], scores[block], scores[use.head(block, last)]
     return Estimate(before.value + head.value - after.value, before.influence + head.influence - after.influence)
+
+
+def add_expected(
+    estimates: Sequence[dict[str, Estimate]],
+    known: Mapping[int | JointKind, Mapping[str, Estimate]],
+    selection: LayerSelection,
+    use: UseOptions,
+) -> None:
+    """Add `TUNED` to the estimates of each candidate layer, where its parts were computed.
+
+    Args:
+        estimates: score → estimate, in order of the candidates; they are changed.
+        known: layer → its scores, for all layers that were read.
+        selection: the candidates, and the last layer.
+        use: where the head is.
+    """
+    parts = [name for name in COMBINATIONS[TUNED] if name in estimates[0]]
+    if not parts:
+        return
+    means = {label: mean_of([scores[name] for name in parts]) for label, scores in known.items()}
+    for layer, scores in zip(selection.ranked, estimates, strict=True):
+        scores[TUNED] = expected(means, front(layer), selection.last, use)

@@ -17,7 +17,8 @@ from voxrank.config import (
 )
 from voxrank.data.utterance import Dataset, Segment, Utterance
 from voxrank.errors import ModelError, OptionError
-from voxrank.ranking.plan import FRAMES_FOR_TUNED, N_DIRECTIONS, check_names, resolve
+from voxrank.ranking.plan import N_DIRECTIONS, check_names, resolve
+from voxrank.ranking.tuning import FRAMES_FOR_TUNED
 
 TARGETS = {
     "classification": lambda n: {"label": "ab"[n % 2]},
