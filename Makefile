@@ -10,7 +10,7 @@ export PYTHONHASHSEED ?= 0
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
 .NOTPARALLEL:
-.PHONY: help setup check format test unit demo bench study audit docs dist clean
+.PHONY: help setup check format test unit coverage demo bench study audit docs dist clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ test: $(VENV)/.dev $(VENV)/.pack  ## run the tests; its last lines say what was 
 
 unit: $(VENV)/.dev $(VENV)/.pack  ## run the unit tests alone
 	$(PYTEST) tests/unit
+
+coverage: $(VENV)/.dev $(VENV)/.pack  ## run the tests, and list the lines and branches that none of them reaches
+	$(PYTEST) --cov --cov-report=term-missing
 
 demo: $(VENV)/.demo $(VENV)/.pack  ## rank the embedded models on embedded speech
 	@$(BIN)/voxrank demo
