@@ -105,10 +105,10 @@ def spelled_out(request: type, keywords: Any) -> Callable[[Function], Function]:
 
     def decorated(function: Function) -> Function:
         own = inspect.signature(function)
-        parts = [one.metadata["part"] for one in fields(request) if "part" in one.metadata]
-        all_fields = (one for kind in (*parts, request) for one in fields(kind))
-        defaults = {one.name: one.default for one in all_fields if one.default is not MISSING}
-        shown = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        parts = [setting.metadata["part"] for setting in fields(request) if "part" in setting.metadata]
+        all_fields = (setting for kind in (*parts, request) for setting in fields(kind))
+        defaults = {setting.name: setting.default for setting in all_fields if setting.default is not MISSING}
+        shown = [setting for setting in own.parameters.values() if setting.kind is not inspect.Parameter.VAR_KEYWORD]
         for name, hint in keywords.__annotations__.items():
             text = getattr(hint, "__forward_arg__", hint)
             kind = inspect.Parameter.KEYWORD_ONLY
@@ -127,12 +127,16 @@ def check_fields(options: Any) -> None:
     """
     kind: Any = type(options)
     types = _types(kind)
-    for one in fields(options):
-        value, flag, bounds = getattr(options, one.name), one.metadata.get("flag"), one.metadata.get("bounds")
-        if value is None and one.default is None:
+    for setting in fields(options):
+        value, flag, bounds = (
+            getattr(options, setting.name),
+            setting.metadata.get("flag"),
+            setting.metadata.get("bounds"),
+        )
+        if value is None and setting.default is None:
             continue
-        name = flag.word if flag else one.name
-        for known in (types[one.name], *get_args(types[one.name])):
+        name = flag.word if flag else setting.name
+        for known in (types[setting.name], *get_args(types[setting.name])):
             if get_origin(known) is Literal:
                 check_choice(name, value, known)
         if bounds is not None:

@@ -31,12 +31,14 @@ def with_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True)
         requests: dict[str, Any] = {
-            name: one.annotation for name, one in own.parameters.items() if is_dataclass(one.annotation)
+            name: parameter.annotation
+            for name, parameter in own.parameters.items()
+            if is_dataclass(parameter.annotation)
         }
         parameters = [
             made
-            for name, one in own.parameters.items()
-            for made in (_parameters(requests[name], helps) if name in requests else [one])
+            for name, parameter in own.parameters.items()
+            for made in (_parameters(requests[name], helps) if name in requests else [parameter])
         ]
 
         @wraps(command)
@@ -58,30 +60,32 @@ def build(request: type, given: Mapping[str, Any]) -> Any:
     Raises:
         OptionError: a value is invalid.
     """
-    return request(**dict(_values(request, given, [one.name for one in fields(request)])))
+    return request(**dict(_values(request, given, [setting.name for setting in fields(request)])))
 
 
 def _values(kind: type, given: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield the name and the value of each field of a request, or of a part of it, that differs from the default."""
-    for one in fields(kind):
-        flag: Flag | None = one.metadata.get("flag")
-        if "part" in one.metadata:
-            values = dict(_values(one.metadata["part"], given, _offered(one)))
-            if values or one.default is MISSING:
-                yield one.name, one.metadata["part"](**values)
-        elif flag is not None and one.name in names and (value := given[_name(flag)]) is not None:
-            yield one.name, tuple(value) if isinstance(value, list) else value * flag.unit if flag.unit != 1 else value
+    for setting in fields(kind):
+        flag: Flag | None = setting.metadata.get("flag")
+        if "part" in setting.metadata:
+            values = dict(_values(setting.metadata["part"], given, _offered(setting)))
+            if values or setting.default is MISSING:
+                yield setting.name, setting.metadata["part"](**values)
+        elif flag is not None and setting.name in names and (value := given[_name(flag)]) is not None:
+            if isinstance(value, list):
+                value = tuple(value)
+            yield setting.name, value if flag.unit == 1 else value * flag.unit
 
 
 def _parameters(kind: type, helps: Mapping[str, str]) -> Iterator[inspect.Parameter]:
-    for one in fields(kind):
-        if "part" in one.metadata:
-            part, changes = one.metadata["part"], one.metadata["changes"]
+    for setting in fields(kind):
+        if "part" in setting.metadata:
+            part, changes = setting.metadata["part"], setting.metadata["changes"]
             for inner in fields(part):
-                if inner.name in _offered(one):
-                    yield _parameter(part, inner, changes.get(inner.name), optional=one.default is None)
-        elif (flag := one.metadata.get("flag")) is not None:
-            yield _parameter(kind, one, helps.get(_name(flag)))
+                if inner.name in _offered(setting):
+                    yield _parameter(part, inner, changes.get(inner.name), optional=setting.default is None)
+        elif (flag := setting.metadata.get("flag")) is not None:
+            yield _parameter(kind, setting, helps.get(_name(flag)))
 
 
 def _offered(part: Field[Any]) -> list[str]:
@@ -90,11 +94,11 @@ def _offered(part: Field[Any]) -> list[str]:
     return list(part.metadata["flags"]) or flagged
 
 
-def _parameter(kind: type, one: Field[Any], text: str | None, *, optional: bool = False) -> inspect.Parameter:
+def _parameter(kind: type, setting: Field[Any], text: str | None, *, optional: bool = False) -> inspect.Parameter:
     """Return a field as a parameter that typer reads."""
-    flag: Flag = one.metadata["flag"]
-    annotation, default = get_type_hints(kind)[one.name], one.default
-    if get_origin(annotation) is tuple or isinstance(default, tuple) or "Sequence" in str(one.type):
+    flag: Flag = setting.metadata["flag"]
+    annotation, default = get_type_hints(kind)[setting.name], setting.default
+    if get_origin(annotation) is tuple or isinstance(default, tuple) or "Sequence" in str(setting.type):
         annotation, default = list[str] | None, None
     elif annotation is Any:
         annotation = str | None
