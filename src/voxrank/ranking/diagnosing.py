@@ -33,7 +33,7 @@ from voxrank.ranking.tuning import TUNED
 from voxrank.results.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.results.ranking import Ranking
 from voxrank.scores import get_score
-from voxrank.scores.registry import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.sample import Sample
 
