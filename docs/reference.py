@@ -1,7 +1,8 @@
-"""Reference pages that are made from the code when the documentation is built: commands, and what JSON files hold.
+"""Reference pages that are made from the code when the documentation is built: commands, scores, keys of JSON files.
 
-A comment in a page says what is to stand in its place: `<!-- commands -->`, or `<!-- schema: module:Class -->`, the
-tables of a dataclass and of all those inside it (`without field, field`: what JSON does not hold).
+A comment in a page says what is to stand in its place: `<!-- commands -->`, `<!-- scores -->`, `<!-- distances -->`
+(the scores that need source data), or `<!-- schema: module:Class -->`, the tables of a dataclass and of all those
+inside it (`without field, field`: what JSON does not hold).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-PLACE = re.compile(r"<!-- (?:(commands)|schema: ([\w.]+):(\w+)(?: without ([\w, ]+))?) -->")
+PLACE = re.compile(r"<!-- (?:(commands|scores|distances)|schema: ([\w.]+):(\w+)(?: without ([\w, ]+))?) -->")
 JSON_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}
 
 
@@ -24,6 +25,8 @@ def filled(text: str) -> str:
 
 
 def _made(place: re.Match[str]) -> str:
+    if place[1] in ("scores", "distances"):
+        return scores(needs_source=place[1] == "distances")
     if place[1]:
         import typer
 
@@ -32,6 +35,24 @@ def _made(place: re.Match[str]) -> str:
         return commands(typer.main.get_command(app))
     kind = getattr(import_module(place[2]), place[3])
     return schema(kind, without=(place[4] or "").split(", "))
+
+
+def scores(*, needs_source: bool) -> str:
+    """The built-in scores that need source data, or those that do not: a row for each, in the order of the help."""
+    from voxrank.scores import get_score
+    from voxrank.scores.names import MODULES
+
+    chosen = [score for score in map(get_score, MODULES) if score.needs_source == needs_source]
+    header = ["| name | class | what it says | better | targets | reads |", "|---|---|---|---|---|---|"]
+    return "\n".join([*header, *map(_score_row, chosen)])
+
+
+def _score_row(score: Any) -> str:
+    known = f"`{score.estimator.__name__}`" if score.estimator else ""
+    better = "higher" if score.higher_is_better else "lower"
+    targets = "none" if score.needs_source else "classes, values" if "regression" in score.tasks else "classes"
+    reads = "sample" if score.sampled else "projections" if score.projected else "moments"
+    return f"| {' | '.join([f'`{score.name}`', known, score.summary, better, targets, reads])} |"
 
 
 def commands(group: Any, name: str = "voxrank") -> str:
