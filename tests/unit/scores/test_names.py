@@ -1,11 +1,17 @@
 """Names of scores are known without importing any, and are those of the scores."""
 
+import re
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from voxrank.scores import get_score
 from voxrank.scores.names import COMBINATIONS, MODULES, NAMES
+from voxrank.testing.scores import check_score
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_every_listed_module_defines_its_scores_in_the_order_listed():
@@ -41,3 +47,13 @@ def test_an_unknown_name_of_the_package_is_refused_without_importing_a_score():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "module 'voxrank.scores' has no attribute 'Toy' False"
+
+
+def test_the_worked_example_of_a_score_passes_the_battery():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    file = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], file)
+    assert file["SCORE"].name == "spread"
+    make = file["SCORE"].estimator
+    check_score(make)
+    check_score(partial(make, regression=True), values=True)
