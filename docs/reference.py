@@ -1,7 +1,8 @@
-"""Reference pages that are generated when the documentation is built: commands, and the content of JSON files.
+"""Reference pages that are generated when the documentation is built: commands, scores, and the content of JSON files.
 
-A comment in a page says what replaces it. `<!-- commands -->` is the command reference. `<!-- schema: module:Class -->`
-is the tables of a dataclass and of all dataclasses inside it (`without field, field`: fields that JSON lacks).
+A comment in a page says what replaces it. `<!-- commands -->` is the command reference. `<!-- scores -->` and
+`<!-- distances -->` are the tables of the scores without, and with, source data. `<!-- schema: module:Class -->` is the
+tables of a dataclass and of all dataclasses inside it (`without field, field`: fields that JSON lacks).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-PLACE = re.compile(r"<!-- (?:(commands)|schema: ([\w.]+):(\w+)(?: without ([\w, ]+))?) -->")
+PLACE = re.compile(r"<!-- (?:(commands|scores|distances)|schema: ([\w.]+):(\w+)(?: without ([\w, ]+))?) -->")
 JSON_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}
 
 
@@ -24,6 +25,8 @@ def filled(text: str) -> str:
 
 
 def _made(place: re.Match[str]) -> str:
+    if place[1] in ("scores", "distances"):
+        return scores(needs_source=place[1] == "distances")
     if place[1]:
         import typer
 
@@ -32,6 +35,24 @@ def _made(place: re.Match[str]) -> str:
         return commands(typer.main.get_command(app))
     kind = getattr(import_module(place[2]), place[3])
     return schema(kind, without=(place[4] or "").split(", "))
+
+
+def scores(*, needs_source: bool) -> str:
+    """Return a table of the scores that need source data, or of those that do not, in the order of the help."""
+    from voxrank.scores import get_score
+    from voxrank.scores.names import MODULES
+
+    chosen = [score for score in map(get_score, MODULES) if score.needs_source == needs_source]
+    header = ["| name | class | what it says | better | targets | reads |", "|---|---|---|---|---|---|"]
+    return "\n".join([*header, *map(_score_row, chosen)])
+
+
+def _score_row(score: Any) -> str:
+    known = f"`{score.estimator.__name__}`" if score.estimator else ""
+    better = "higher" if score.higher_is_better else "lower"
+    targets = "none" if score.needs_source else "classes, values" if "regression" in score.tasks else "classes"
+    reads = "sample" if score.sampled else "projections" if score.projected else "moments"
+    return f"| {' | '.join([f'`{score.name}`', known, score.summary, better, targets, reads])} |"
 
 
 def commands(group: Any, name: str = "voxrank") -> str:

@@ -12,6 +12,7 @@ import pytest
 import voxrank
 from voxrank import scores
 from voxrank.cli.main import exit_code
+from voxrank.scores.names import MODULES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -78,6 +79,17 @@ def test_keys_of_ranking_json_are_those_of_the_page(tmp_path, monkeypatch, place
         assert list(ranking[key]) in tables
     for key in ("models", "layers"):
         assert list(ranking[key][0]) in tables
+
+
+def test_every_score_is_in_the_page_of_scores():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*)$", page("scores"), re.MULTILINE)
+    assert [row[0] for row in rows] == list(MODULES)
+    within = "share of the variance within classes, whitened"
+    assert ("vci", "VCI", f"{within} | lower | classes, values | moments |") in rows
+    accuracy = "accuracy of the nearest class mean of other speakers"
+    assert ("ncm", "NearestClassMean", f"{accuracy} | higher | classes | sample |") in rows
+    distance = "sliced Wasserstein distance, p = 2, along 50 fixed directions"
+    assert ("swd", "SlicedWasserstein", f"{distance} | lower | none | projections |") in rows
 
 
 @dataclass(frozen=True)

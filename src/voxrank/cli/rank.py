@@ -19,6 +19,7 @@ from voxrank.report.progress import Together
 from voxrank.report.progress import watch as watch_in
 from voxrank.report.terminal import show_ranking
 from voxrank.results.details import Details
+from voxrank.scores.names import NAMES
 
 if TYPE_CHECKING:
     from voxrank.report.live import LiveView
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
-SCORES = (
-    *("combined", "tuned", "logme", "hscore", "ridge", "cca", "pwcca", "vci", "cka", "rankme"),
-    *("knn", "ncm", "loo", "gbc", "transrate", "swd", "frechet", "tsne"),
-)
-"""Names of the scores, repeated here because importing the scores takes seconds; the first is the default."""
+SCORES = NAMES
+"""Names of the scores; the first is the default."""
 EPILOG = """
 Examples:
 

@@ -11,6 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from voxrank._support.words import in_hours
 from voxrank.config import Hertz, Seconds
 from voxrank.data.levels import Treatment, silence_reason, treatment_of
 from voxrank.data.patience import within
@@ -209,7 +210,7 @@ def _cut_short(expected_s: Seconds, got_s: Seconds) -> UtteranceError:
 
 def _too_long(place: Probed) -> UtteranceError:
     return UtteranceError(
-        f"expected audio that fits in memory, at most {MAX_UTTERANCE_S / 3600:.0f} h, got {place.seconds:.0f} s of "
+        f"expected audio that fits in memory, at most {in_hours(MAX_UTTERANCE_S)}, got {place.seconds:.0f} s of "
         f"{place.info.channels} channel(s) as the header or the offsets say; cut it with start and end, or write the "
         "file again"
     )

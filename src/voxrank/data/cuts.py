@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from voxrank._support.words import in_hours
 from voxrank.config import Seconds
 from voxrank.data.audio import MAX_NUMBERS, MAX_UTTERANCE_S
 from voxrank.data.columns import assembled
@@ -281,5 +282,5 @@ def samples_of(cut: Any) -> Content:
     """
     channels = len(cut.channel) if isinstance(getattr(cut, "channel", None), list) else 1
     if cut.duration > MAX_UTTERANCE_S or cut.duration * cut.sampling_rate * channels > MAX_NUMBERS:
-        raise UtteranceError(f"expected a cut of at most {MAX_UTTERANCE_S / 3600:.0f} h, got {cut.duration:.0f} s")
+        raise UtteranceError(f"expected a cut of at most {in_hours(MAX_UTTERANCE_S)}, got {cut.duration:.0f} s")
     return cut.load_audio(), cut.sampling_rate

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from voxrank._support.words import count
 from voxrank.data.splits import part_of
 from voxrank.errors import DataError, listed
 
@@ -174,5 +175,5 @@ def _counted(files: Iterable[Parts], depth: int) -> str:
 
 
 def _files(counts: Counter[str]) -> str:
-    shown = (f"{name!r} ({count:,} file{'' if count == 1 else 's'})" for name, count in sorted(counts.items()))
+    shown = (f"{name!r} ({count(files, 'file')})" for name, files in sorted(counts.items()))
     return listed(shown, SHOWN)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from voxrank._support.words import percent
 from voxrank.config import Seconds
 from voxrank.data.audio import Probed, in_time, probe_all, read_sound
 from voxrank.data.levels import CLIPPED_SHARE, Treatment, clipped_share
@@ -137,4 +138,4 @@ def _scaled(bits: int) -> str:
 CANCELLED_TEXT = (
     "channels cancel each other and their average is silent, or nearly so; the first channel with sound is used alone"
 )
-CLIPPED_TEXT = f"recordings are clipped, with more than {100 * CLIPPED_SHARE:.0f} % of their samples at full scale"
+CLIPPED_TEXT = f"recordings are clipped, with more than {percent(CLIPPED_SHARE)} of their samples at full scale"

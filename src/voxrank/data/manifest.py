@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from voxrank._support.words import count
 from voxrank.data.columns import assembled
 from voxrank.data.rows import PATH_COLUMNS, TASK_COLUMNS, Request, Row, build_dataset
 from voxrank.data.tables import (
@@ -83,14 +84,13 @@ class _Table:
                 self._remark("with a cell that spans lines", row)
 
     def _remark(self, text: str, row: TableRow) -> None:
-        count, first = self.remarks.get(text, (0, row))
-        self.remarks[text] = (count + 1, first)
+        times, first = self.remarks.get(text, (0, row))
+        self.remarks[text] = (times + 1, first)
 
     def notes(self) -> list[str]:
         """Return the remarks, one line each."""
         return [
-            f"{count:,} row{'' if count == 1 else 's'} {text}; the first: {_lines(first)}"
-            for text, (count, first) in self.remarks.items()
+            f"{count(times, 'row')} {text}; the first: {_lines(first)}" for text, (times, first) in self.remarks.items()
         ]
 
 

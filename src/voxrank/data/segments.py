@@ -22,6 +22,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
+from voxrank._support.words import megabytes
 from voxrank.data.segment_json import parse_json, tier_name, track_of
 from voxrank.data.textgrids import parse_textgrid
 from voxrank.data.tracks import Track, TrackBuilder, seconds_of, short
@@ -119,7 +120,8 @@ def _read(path: Path, tier: str | None) -> Content:
             raise UtteranceError(f"expected a file of segments, got an empty one: {path.name}")
         if most is not None and about.st_size > most:
             raise UtteranceError(
-                f"expected a file of segments of up to {most >> 20} MiB, got {about.st_size / 1e6:,.0f} MB: {path.name}"
+                f"expected a file of segments of up to {most >> 20} MiB, got {megabytes(about.st_size / 1e6)}: "
+                f"{path.name}"
             )
         return reader(path, tier)
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from voxrank._support.words import noun, percent
 from voxrank.data.utterance import Skipped
 from voxrank.errors import DataError, shortened
 
@@ -59,7 +60,7 @@ def _own(skipped: Sequence[Skipped]) -> list[Skipped]:
 
 
 def _sentence(total: int, count: int) -> str:
-    share = f"{100 * count / total:.0f} %" if total else "all"
+    share = percent(count / total) if total else "all"
     return f"{count:,} of {total:,} utterances ({share}) are skipped"
 
 
@@ -72,4 +73,4 @@ def _reasons(skipped: Sequence[Skipped]) -> str:
         for reason, count in counts.most_common(SHOWN_REASONS)
     ]
     more = len(counts) - SHOWN_REASONS
-    return "; ".join(told) + (f"; and {more} other reason{'' if more == 1 else 's'}" if more > 0 else "")
+    return "; ".join(told) + (f"; and {more} {noun(more, 'other reason')}" if more > 0 else "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from posixpath import normpath
 from typing import Any
 
+from voxrank._support.words import count
 from voxrank.config import Seconds
 from voxrank.data.names import name_within, nfc
 from voxrank.data.recording_keys import RecordingNames
@@ -271,8 +272,8 @@ def _omitted(kind: str, parts: Iterable[Omissions]) -> Iterator[str]:
     for part in parts:
         every.add(part)
     if every.count:
-        what, are = ("segment", "is") if every.count == 1 else ("segments", "are")
-        yield f"{every.count:,} {what} {kind} {are} left out; the first: {every.first}"
+        what = count(every.count, f"segment {kind} is", f"segments {kind} are")
+        yield f"{what} left out; the first: {every.first}"
 
 
 _ENDINGS = {suffix.lower() for suffix in SUFFIXES}

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from voxrank._support.memory import is_out_of_memory
+from voxrank._support.words import percent
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.features import UNFIT
 from voxrank.encoders.finite import is_finite
@@ -142,7 +143,8 @@ def compare_features(exact: list[torch.Tensor], rounded: list[torch.Tensor], dty
     for layer, (one, other) in enumerate(zip(exact, rounded, strict=True)):
         error, bound = _relative_error(one, other), rounding_bound(dtype, layer)
         if not error <= bound:
-            said = "not finite" if math.isnan(error) else f"off by {error:.0%}, where rounding explains {bound:.0%},"
+            off = f"off by {percent(error, gap='')}, where rounding explains {percent(bound, gap='')},"
+            said = "not finite" if math.isnan(error) else off
             return f"features in {name} are {said} at layer {layer} on this machine"
     return None
 

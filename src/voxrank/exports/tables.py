@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from voxrank._support.words import MINUS, NONE, percent
 from voxrank.errors import one_line
 
 if TYPE_CHECKING:
@@ -18,16 +19,11 @@ FORMULA_SIGNS = ("=", "+", "-", "@")
 LOW, HIGH = "_low", "_high"
 """Suffixes of the columns of an interval, after the name of their value."""
 
-NONE = "–"
-"""Sign for a missing value, in tables for people."""
-
 HEADINGS = {"model": "Model", "layer": "Layer", "name": "Name", "dim": "Dim"}
 """Column → its heading, in tables for people."""
 
 LEFT = ("Model", "Name")
 """Headings of text columns; the other columns are aligned to the right."""
-
-MINUS = "\N{MINUS SIGN}"
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>~$#]|&(?=[#\w])|:(?=//)|(?<=www)\.")
 _REFERENCES = re.compile(r"[@#](?=[^\W_])")
@@ -153,7 +149,7 @@ def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
         if place == 0:
             cells["95 % interval"] = lambda row, score=score: interval(row[score + LOW], row[score + HIGH])  # type: ignore[misc]
     if "probability_best" in table.columns:
-        cells["Best in"] = lambda row: percent(row["probability_best"])
+        cells["Best in"] = lambda row: percent(row["probability_best"], missing=NONE)
     if "parameters" in table.columns:
         cells["Parameters"] = lambda row: f"{row['parameters']:,}"
     return cells
@@ -162,11 +158,6 @@ def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
 def ranks(first: int, last: int) -> str:
     """Format a rank, or the first and the last rank of tied models."""
     return str(first) if first == last else f"{first}–{last}"
-
-
-def percent(share: float | None) -> str:
-    """Format a share in whole per cent."""
-    return NONE if share is None or isnan(share) else f"{100 * share:.0f} %"
 
 
 def number(value: float) -> str:

@@ -24,7 +24,7 @@ from voxrank.ranking.prepare import RankData
 from voxrank.ranking.resampling import N_RESAMPLES, Candidate, Column, beats, best_of_each, probability_best
 from voxrank.ranking.tuning import higher_is_better
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
-from voxrank.scores.registry import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS
 
 Columns = dict[str, Column]
 """Score name → the score of every candidate; the first score orders the ranking."""

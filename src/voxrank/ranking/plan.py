@@ -22,7 +22,7 @@ from voxrank.encoders.registry import split_spec
 from voxrank.errors import OptionError
 from voxrank.ranking.tuning import FRAMES_FOR_TUNED, TUNED, check_strategy, is_order
 from voxrank.scores import Score, get_score
-from voxrank.scores.registry import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS
 
 LEAST_EXAMPLES = 20
 """Minimum mean number of examples per class for kNN to take part in the default ranking."""

@@ -16,7 +16,7 @@ from scipy import stats
 from voxrank.encoders.joint import CandidateLayer
 from voxrank.results.ranking import ScoreValue
 from voxrank.scores.estimate import CONFIDENCE, Estimate, resample
-from voxrank.scores.registry import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS
 
 Array = NDArray[np.float64]
 

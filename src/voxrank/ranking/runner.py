@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from voxrank._support.progress import Progress
+from voxrank._support.words import percent
 from voxrank.alignment.preparation import Prepared
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds, StoppingOptions
@@ -97,17 +98,17 @@ class ModelRunner:
             left, before = [model for model in left if model not in gone], standing
             for model in sorted(gone):
                 self._watcher.note(
-                    f"{model} cannot be best any more, and is dropped after {100 * part.share:.0f} % of the data"
+                    f"{model} cannot be best any more, and is dropped after {percent(part.share)} of the data"
                 )
             spent = stopping.budget_s is not None and time.perf_counter() - started > stopping.budget_s
             if spent or len(left) == 1 < len(selections):
                 break
         if spent and len(left) > 1:
             self._watcher.note(
-                f"the budget is spent after {100 * part.share:.0f} % of the data, with {len(left)} models left"
+                f"the budget is spent after {percent(part.share)} of the data, with {len(left)} models left"
             )
         encoded = sum(run.share for run in runs.values()) / len(runs)
-        self._watcher.note(f"{100 * encoded:.0f} % of what all models on all data would take was encoded")
+        self._watcher.note(f"{percent(encoded)} of what all models on all data would take was encoded")
         yield from runs.values()
 
     def _further(self, model: str, position: int, part: Round, run: ModelRun | None) -> ModelRun:

@@ -13,7 +13,8 @@ from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.tuning import LayerSelection, add_expected, higher_is_better
 from voxrank.scores import Score
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.registry import COMBINATIONS, estimate_all
+from voxrank.scores.names import COMBINATIONS
+from voxrank.scores.registry import estimate_all
 from voxrank.scores.view import LayerView, SourceView
 from voxrank.sketches.projections import Quantiles
 from voxrank.targets.labels import Targets

@@ -28,7 +28,8 @@ from voxrank.encoders.base import Layer
 from voxrank.encoders.joint import CandidateLayer, JointKind, JointLayer, front
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.registry import COMBINATIONS, get_score
+from voxrank.scores.names import COMBINATIONS
+from voxrank.scores.registry import get_score
 
 TUNED = "tuned"
 """Name of the score."""

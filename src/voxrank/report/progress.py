@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from voxrank._support.progress import Progress
+from voxrank._support.words import in_seconds, percent
 from voxrank.config import Seconds
 from voxrank.report.terminal import plain
 
@@ -35,7 +36,7 @@ class _Audio(ProgressColumn):
     """Seconds of audio completed, and in total."""
 
     def render(self, task: Task) -> Text:
-        return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f} s")
+        return Text("" if task.total is None else f"{task.completed:,.0f}/{in_seconds(task.total)}")
 
 
 class BarProgress(Progress):
@@ -133,7 +134,7 @@ class LineProgress(Progress):
         self._label = label
         self._total, self._done = seconds, 0.0
         self._began = self._said = time.monotonic()
-        self._say(self._label.copy().append(f": {seconds:,.0f} s of audio"))
+        self._say(self._label.copy().append(f": {in_seconds(seconds)} of audio"))
 
     def advance(self, seconds: Seconds) -> None:
         """Print the progress, at most every `LINE_EVERY_S` seconds."""
@@ -145,7 +146,7 @@ class LineProgress(Progress):
             left = (self._total - self._done) / speed
             self._say(
                 self._label.copy().append(
-                    f": {self._done / self._total:.0%}, {speed:,.1f} × real time, {left:,.0f} s left"
+                    f": {percent(self._done / self._total, gap='')}, {speed:,.1f} × real time, {in_seconds(left)} left"
                 )
             )
 
@@ -153,7 +154,9 @@ class LineProgress(Progress):
         """Print the time that the model or alignment took."""
         took = time.monotonic() - self._began
         self._say(
-            self._label.copy().append(f": done in {took:,.1f} s, {self._total / max(took, 1e-9):,.1f} × real time")
+            self._label.copy().append(
+                f": done in {in_seconds(took, 1)}, {self._total / max(took, 1e-9):,.1f} × real time"
+            )
         )
 
     def _say(self, text: Text) -> None:

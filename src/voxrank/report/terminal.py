@@ -6,12 +6,15 @@ import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from voxrank._support.words import duration, megabytes, percent, score_figure
 
 if TYPE_CHECKING:  # numerical packages are not needed to show a help text
     from voxrank.data.utterance import Skipped
@@ -34,6 +37,8 @@ HARDEST, CONFUSED = 3, 2
 FEW = 5
 """Minimum number of samples per class for its recall to be shown."""
 BARS = "▁▂▃▄▅▆▇█"
+
+_duration = partial(duration, separator="")
 
 
 def plain(name: str, width: int | None = None) -> Text:
@@ -88,7 +93,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     console.print(
         f"{data.used:,} of {data.utterances:,} utterances, {_duration(data.seconds)} of audio; "
         f"{_duration(cost.total_s)} in all, {_duration(cost.score_s)} of it scoring; "
-        f"{cost.peak_rss_mb:,.0f} MB at most",
+        f"{megabytes(cost.peak_rss_mb)} at most",
         style="dim",
         highlight=False,
     )
@@ -107,10 +112,10 @@ def models_table(ranking: Ranking, score: str) -> Table:
     rows: list[tuple[str | Text, ...]] = [
         (
             places[model.model],
-            _number(model.scores[score].value),
+            score_figure(model.scores[score].value),
             str(model.layer),
             _interval(model.scores[score]),
-            _percent(model.probability_best) if len(ranking.models) > 1 else "-",
+            percent(model.probability_best) if len(ranking.models) > 1 else "-",
         )
         for model in ranking.models
     ]
@@ -173,7 +178,7 @@ def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
     """Return a table with one row per layer, in the given order."""
     heading = plain(score, width=SCORE_COLUMNS)
     rows: list[tuple[str | Text, ...]] = [
-        (str(x.dim), _number(x.scores[score].value), _interval(x.scores[score])) for x in layers
+        (str(x.dim), score_figure(x.scores[score].value), _interval(x.scores[score])) for x in layers
     ]
     headings: tuple[str | Text, ...] = ("dim", heading, "95 % interval")
     room = _room([headings, *rows])
@@ -227,9 +232,9 @@ def hardest(details: Details) -> list[Text]:
 
 
 def _missed(view: ClassView) -> Text:
-    text = Text(" ").append_text(plain(view.name, width=16)).append(f" ({_percent(view.recall)} right)")
+    text = Text(" ").append_text(plain(view.name, width=16)).append(f" ({percent(view.recall)} right)")
     for place, (name, share) in enumerate(view.confused_with[:CONFUSED]):
-        text.append(", " if place else ", taken for ").append_text(plain(name, width=12)).append(f" {_percent(share)}")
+        text.append(", " if place else ", taken for ").append_text(plain(name, width=12)).append(f" {percent(share)}")
     return text
 
 
@@ -252,13 +257,13 @@ def knowledge_table(ranking: Ranking) -> Table:
     for column in dict.fromkeys(one.column for one in own):
         layers = [one for one in own if one.column == column]
         best = next(one for one in layers if one.layer == ranking.best.layer)
-        table.add_row(plain(column, width=24), _percent(best.accuracy), _percent(best.chance), _least(layers))
+        table.add_row(plain(column, width=24), percent(best.accuracy), percent(best.chance), _least(layers))
     return table
 
 
 def _least(layers: Sequence[Knowledge]) -> str:
     least = min(layers, key=lambda one: one.accuracy)
-    return f"{least.layer}: {_percent(least.accuracy)}"
+    return f"{least.layer}: {percent(least.accuracy)}"
 
 
 def show_skipped(console: Console, skipped: Sequence[Skipped]) -> None:
@@ -299,12 +304,7 @@ def place(group: Sequence[ModelScore]) -> str:
 
 
 def _interval(value: ScoreValue) -> str:
-    return "-" if value.low is None or value.high is None else f"{_number(value.low)} {_number(value.high)}"
-
-
-def _number(value: float) -> str:
-    """Format a number with four decimals, or with six digits if it is large."""
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.6g}"
+    return "-" if value.low is None or value.high is None else f"{score_figure(value.low)} {score_figure(value.high)}"
 
 
 def _room(rows: Sequence[Sequence[str | Text]]) -> int:
@@ -319,14 +319,3 @@ def _cells(text: str | Text) -> int:
 
 def _table() -> Table:
     return Table(box=None, pad_edge=False, header_style="bold")
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from voxrank._support.words import fixed, noun
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.groundtruth.correlation import FEWEST, Correlation
 from voxrank.groundtruth.verdict import Judged, Truth, Validation
@@ -53,9 +54,9 @@ def truth_table(validation: Validation) -> Table:
         table.add_row(
             plain(one.model, width=24),
             str(one.layer),
-            _figure(one.mean),
+            fixed(one.mean),
             seeds + (" …" if len(one.values) > 4 else ""),
-            _figure(value),
+            fixed(value),
             f"{one.seconds:.0f}",
         )
     if len(order) > SHOWN_CANDIDATES:
@@ -82,12 +83,12 @@ def _cells(judged: Judged) -> list[str]:
     found = judged.agreement
     seeds = "-" if found.spearman_over_seeds is None else "{:.2f} {:.2f}".format(*found.spearman_over_seeds)
     return [
-        _figure(found.spearman.value),
+        fixed(found.spearman.value),
         _p(found.spearman),
         seeds,
-        _figure(found.kendall.value, 2),
+        fixed(found.kendall.value, 2),
         "-" if found.regret is None else f"{found.regret.absolute:.3f}",
-        _figure(found.recall, 2),
+        fixed(found.recall, 2),
         f"{judged.seconds:.0f}" if judged.seconds >= 1 else "0" if not judged.seconds else "<1",
     ]
 
@@ -105,7 +106,7 @@ def in_words(validation: Validation) -> Text:
     elif (value := first.agreement.spearman.value) is None:
         text.append(" ").append_text(plain(first.name)).append(f": {_undefined(first, validation)}.")
     else:
-        text.append(" ").append_text(plain(first.name)).append(f" agrees with fine-tuning by Spearman {_figure(value)}")
+        text.append(" ").append_text(plain(first.name)).append(f" agrees with fine-tuning by Spearman {fixed(value)}")
         text.append(f" over {first.agreement.n} candidates{_ceiling(first.agreement)}")
         text.append(_beaten(validation.judged))
     text.append(f" The scores took {validation.cost.ratio:,.0f} times less than fine-tuning.")
@@ -134,7 +135,7 @@ def _undefined(judged: Judged, validation: Validation) -> str:
     """Return why a predictor has no rank correlation with the truth, although not all truths are equal."""
     n = judged.agreement.n
     if n < FEWEST:
-        return f"no rank correlation can be given over {n} candidate{'s' if n != 1 else ''}"
+        return f"no rank correlation can be given over {n} {noun(n, 'candidate')}"
     values = zip(judged.values, validation.truth, strict=True)
     if len({value for value, one in values if value is not None and one.mean is not None}) == 1:
         return f"it scores all {n} candidates the same, so that no rank correlation is defined"
@@ -168,10 +169,6 @@ def _badness(one: Truth, validation: Validation) -> float:
     if one.mean is None:
         return float("inf")
     return -one.mean if validation.higher_is_better else one.mean
-
-
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value + 0.0 if round(value, digits) else 0.0:.{digits}f}"
 
 
 def _p(found: Correlation) -> str:

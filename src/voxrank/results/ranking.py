@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from voxrank._support.files import write_atomically
 from voxrank._support.json_codec import built, read_object, written
+from voxrank._support.words import in_hours, percent
 from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
@@ -270,7 +271,7 @@ class Ranking:
             return f"{said}.{equal}"
         close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
         rivals = f"; {close} other(s) cannot be ruled out" if close else ""
-        share = f"{100 * best.probability_best:.0f} % of resamples"
+        share = f"{percent(best.probability_best)} of resamples"
         return f"{said}: best of {len(self.models)} models in {share}{rivals}.{equal}"
 
     def to_pandas(self, table: TableName = "layers") -> pd.DataFrame:
@@ -355,7 +356,7 @@ class Ranking:
 
         scores = ", ".join(self.options["scores"])
         method = (
-            f"Task: {self.task}, {self.data.used:,} utterances, {self.data.seconds / 3600:.2f} h of audio. Order by "
+            f"Task: {self.task}, {self.data.used:,} utterances, {in_hours(self.data.seconds, 2)} of audio. Order by "
             f"{self.options['scores'][0]} (scores: {scores}), for the strategy {self.options.get('strategy', 'probe')}."
         )
         base = hub_id(self.best.model) if base_model is None else base_model

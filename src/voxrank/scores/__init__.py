@@ -1,15 +1,29 @@
 """Scores of layers: they measure how well a layer's samples explain the targets, from sketches alone."""
 
-from voxrank.scores.centred import Centred
-from voxrank.scores.estimator import CCA, CKA, PWCCA, VCI, HScore, LogME, MomentScore, RankMe, RidgeR2
-from voxrank.scores.estimators import ESTIMATORS
-from voxrank.scores.frechet import FrechetDistance
-from voxrank.scores.gradient import Gradient, Reading
-from voxrank.scores.registry import Score, get_score, of_moments, register_score, score_names
-from voxrank.scores.sampled import GBC, KNN, LeaveOneOut, NearestClassMean, SampledScore, TransRate
-from voxrank.scores.sliced import SlicedWasserstein
-from voxrank.scores.spectrum import Spectrum
-from voxrank.scores.tsne import TSNEDistance
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from voxrank.scores.names import MODULES
+
+if TYPE_CHECKING:
+    from voxrank.scores.cca import CCA, PWCCA, VCI
+    from voxrank.scores.centred import Centred
+    from voxrank.scores.cka import CKA
+    from voxrank.scores.estimator import MomentScore
+    from voxrank.scores.frechet import FrechetDistance
+    from voxrank.scores.gradient import Gradient, Reading
+    from voxrank.scores.heldout import KNN, LeaveOneOut, NearestClassMean
+    from voxrank.scores.hscore import HScore
+    from voxrank.scores.logme import LogME
+    from voxrank.scores.rankme import RankMe
+    from voxrank.scores.registry import ESTIMATORS, get_score, register_score, score_names
+    from voxrank.scores.ridge import RidgeR2
+    from voxrank.scores.sampled import SampledScore
+    from voxrank.scores.score import Score, of_moments
+    from voxrank.scores.separation import GBC, TransRate
+    from voxrank.scores.sliced import SlicedWasserstein
+    from voxrank.scores.spectrum import Spectrum
+    from voxrank.scores.tsne import TSNEDistance
 
 __all__ = [
     "CCA",
@@ -41,3 +55,19 @@ __all__ = [
     "register_score",
     "score_names",
 ]
+
+_HOMES = ("registry", "score", "gradient", "centred", "spectrum", "estimator", "sampled", *MODULES.values())
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `voxrank.scores.names` does not wait for torch."""
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"voxrank.scores.{home}")
+            if hasattr(module, name):
+                return globals().setdefault(name, getattr(module, name))
+    raise AttributeError(f"module 'voxrank.scores' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,7 +20,9 @@ from __future__ import annotations
 import numpy as np
 
 from voxrank.scores.centred import EPSILON, Centred
+from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Reading
+from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
@@ -61,3 +63,48 @@ def _correlations(x: Centred) -> tuple[Array, Array]:
     kept = squares > len(squares) * EPSILON
     kept[: len(squares) - x.target_rank] = False  # rounding
     return np.sqrt(np.minimum(squares[kept], 1.0)), variates[:, kept]
+
+
+class CCA(MomentScore):
+    """Mean canonical correlation with the targets; higher is better (`voxrank.scores.cca`)."""
+
+    read = staticmethod(read_cca)
+
+
+class PWCCA(MomentScore):
+    """Projection-weighted canonical correlation with the targets; higher is better (`voxrank.scores.cca`)."""
+
+    read = staticmethod(read_pwcca)
+
+
+class VCI(MomentScore):
+    """Variability collapse index; lower is better (`voxrank.scores.cca`)."""
+
+    higher_is_better = False
+    read = staticmethod(read_vci)
+
+
+SCORES = (
+    of_moments(
+        "cca",
+        "CCA",
+        read_cca,
+        estimator=CCA,
+        summary="mean canonical correlation with the targets",
+    ),
+    of_moments(
+        "pwcca",
+        "PWCCA",
+        read_pwcca,
+        estimator=PWCCA,
+        summary="mean canonical correlation, weighted by how much of the features each accounts for",
+    ),
+    of_moments(
+        "vci",
+        "VCI",
+        read_vci,
+        higher_is_better=VCI.higher_is_better,
+        estimator=VCI,
+        summary="share of the variance within classes, whitened",
+    ),
+)

@@ -14,7 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from voxrank.scores.centred import Centred
+from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Reading
+from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
@@ -36,3 +38,18 @@ def _target_scatter(x: Centred) -> Array:
         return x.target_gram
     scatter: Array = np.diag(x.target_mean * x.n) - np.outer(x.weight, x.weight)
     return scatter
+
+
+class CKA(MomentScore):
+    """Linear centred kernel alignment with the targets; higher is better (`voxrank.scores.cka`)."""
+
+    read = staticmethod(read_cka)
+
+
+SCORE = of_moments(
+    "cka",
+    "CKA",
+    read_cka,
+    estimator=CKA,
+    summary="linear centred kernel alignment with the targets",
+)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.cca import read_cca, read_pwcca, read_vci
 from voxrank.scores.checks import (
     as_tensor,
     check_same_kind,
@@ -20,13 +19,7 @@ from voxrank.scores.checks import (
     fitted,
     rounding_remark,
 )
-from voxrank.scores.cka import read_cka
 from voxrank.scores.gradient import Reading
-from voxrank.scores.hscore import read_hscore
-from voxrank.scores.logme import maximise_evidence, read_logme
-from voxrank.scores.published import published_logme
-from voxrank.scores.rankme import read_rankme
-from voxrank.scores.ridge import read_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments
 
@@ -184,102 +177,3 @@ class MomentScore(FittedMoments):
                 too large or too small for a finite score.
         """
         return finite(type(self).__name__, type(self).read(self._fitted()).value)
-
-
-class LogME(MomentScore):
-    """Mean log evidence per sample and target column, in nats; higher is better (`voxrank.scores.logme`).
-
-    Args:
-        regression: targets are values instead of class ids.
-        compat: "published" reproduces the numbers of published code, including its faults (`voxrank.scores.published`).
-
-    Example:
-        >>> import numpy as np
-        >>> rng = np.random.default_rng(0)
-        >>> labels = rng.integers(0, 3, size=300)
-        >>> separated = rng.normal(size=(300, 8)) + 5 * np.eye(3, 8)[labels]
-        >>> LogME().fit(separated, labels).score_ > LogME().fit(rng.normal(size=(300, 8)), labels).score_
-        True
-    """
-
-    read = staticmethod(read_logme)
-
-    def __init__(self, *, regression: bool = False, compat: Literal["published"] | None = None) -> None:
-        if compat not in (None, "published"):
-            raise OptionError(f"expected compat to be 'published' or None, got {compat!r}")
-        super().__init__(regression=regression)
-        self.compat = compat
-
-    @property
-    def score_(self) -> float:
-        """The score.
-
-        Raises:
-            OptionError: nothing was fitted, or the labels hold a single class.
-        """
-        if self.compat is None:
-            return super().score_
-        moments = self._seen()
-        whole = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
-        empty = int(self.classes_.max()) + 1 - len(self.classes_) if whole else 0
-        with np.errstate(divide="ignore", invalid="ignore"):  # published code divides by 0 where features are all 0
-            return finite("LogME as published", published_logme(moments, max(empty, 0)))
-
-    def predict(self, features: ArrayLike) -> NDArray[Any]:
-        """Predict from features (n, D) with the posterior mean: class ids (n,), or values (n, T).
-
-        Raises:
-            OptionError: nothing was fitted, or the dimension differs.
-        """
-        samples = checked_features(features)
-        spectrum = self._fitted()
-        evidence = maximise_evidence(spectrum)
-        weights = evidence.weights
-        dim = weights.shape[1]
-        if samples.shape[1] != dim:
-            raise OptionError(f"expected features of {dim} numbers as in fit, got {samples.shape[1]}")
-        outputs: NDArray[Any] = evidence.at_mean + (samples - spectrum.mean) @ weights.T
-        return outputs if self.regression else self.classes_[outputs.argmax(axis=1)]
-
-
-class HScore(MomentScore):
-    """Shrinkage H-score; higher is better (`voxrank.scores.hscore`)."""
-
-    read = staticmethod(read_hscore)
-
-
-class RidgeR2(MomentScore):
-    """Cross-validated R² of ridge regression; higher is better (`voxrank.scores.ridge`)."""
-
-    read = staticmethod(read_ridge)
-
-
-class CCA(MomentScore):
-    """Mean canonical correlation with the targets; higher is better (`voxrank.scores.cca`)."""
-
-    read = staticmethod(read_cca)
-
-
-class PWCCA(MomentScore):
-    """Projection-weighted canonical correlation with the targets; higher is better (`voxrank.scores.cca`)."""
-
-    read = staticmethod(read_pwcca)
-
-
-class VCI(MomentScore):
-    """Variability collapse index; lower is better (`voxrank.scores.cca`)."""
-
-    higher_is_better = False
-    read = staticmethod(read_vci)
-
-
-class CKA(MomentScore):
-    """Linear centred kernel alignment with the targets; higher is better (`voxrank.scores.cka`)."""
-
-    read = staticmethod(read_cka)
-
-
-class RankMe(MomentScore):
-    """Effective rank of the features, which reads no labels; higher is better (`voxrank.scores.rankme`)."""
-
-    read = staticmethod(read_rankme)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from voxrank.errors import OptionError
 from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.score import Score
 from voxrank.scores.view import LayerView
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
@@ -127,3 +128,14 @@ def _from(source: Moments) -> Callable[[Moments], float]:
 
 def _covariance(moments: Moments) -> Array:
     return moments.centred().gram / moments.n
+
+
+SCORE = Score(
+    "frechet",
+    "Fréchet",
+    FrechetDistance.higher_is_better,
+    estimate_frechet,
+    needs_source=True,
+    estimator=FrechetDistance,
+    summary="squared Fréchet distance, as if both were normal",
+)

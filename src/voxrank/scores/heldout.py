@@ -17,7 +17,8 @@ Sources: Cover and Hart, 1967; Allen's PRESS, Technometrics 16, 1974; arXiv 2503
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,7 +28,11 @@ from voxrank.errors import OptionError
 from voxrank.scores.centred import EPSILON
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.ridge import best_ridge
+from voxrank.scores.sampled import SampledScore
+from voxrank.scores.score import CLASSES, Score
 from voxrank.scores.view import LayerView, SampledFrames
+from voxrank.sketches.blocks import BlockedMoments
+from voxrank.sketches.groups import GroupSums
 from voxrank.sketches.products import Array
 
 NEIGHBOURS = 5
@@ -189,3 +194,104 @@ def _judged(view: LayerView, frames: SampledFrames, wrong: Array, possible: Arra
     ratio = float(wrong.sum()) / total
     share = [float((wrong - ratio * possible)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)]
     return Estimate(1 - ratio, -np.array(share) / total)
+
+
+class KNN(SampledScore):
+    """Accuracy (R² for values) of the 5 nearest neighbours; higher is better (`voxrank.scores.heldout`)."""
+
+    estimate = staticmethod(estimate_knn)
+
+
+class NearestClassMean(SampledScore):
+    """Accuracy of the nearest class mean over other groups; higher is better (`voxrank.scores.heldout`).
+
+    The means are those of all samples outside the group of the sample. Beyond 16,384 pairs of group and class, groups
+    are divided into ten blocks by a hash of their names, as the ranking divides speakers. Then the block of the sample
+    is held out, which includes its group. Where all samples are in one group (or `groups` is None), no sample is held
+    out.
+    """
+
+    estimate = staticmethod(estimate_ncm)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._sums: GroupSums | None = None
+
+    def _know(self, classes: NDArray[Any]) -> None:
+        before = self.classes_
+        super()._know(classes)
+        if self._sums is not None:
+            self._sums.classes = np.searchsorted(self.classes_, before)[self._sums.classes]
+
+    def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
+        super()._observe(samples, values, groups)
+        if not self.regression:
+            self._started_sums(samples.shape[1]).add(samples, np.searchsorted(self.classes_, values), groups)
+
+    def merge(self, other: Self) -> Self:
+        """Add the samples that `other` saw. The errors are those of `SampledScore.merge`."""
+        super().merge(other)
+        if other._sums is not None:
+            places = np.searchsorted(self.classes_, other.classes_)
+            theirs = replace(other._sums, classes=places[other._sums.classes])
+            self._started_sums(theirs.sums.shape[1]).merge(theirs)
+        return self
+
+    def _started_sums(self, dim: int) -> GroupSums:
+        if self._sums is None:
+            self._sums = GroupSums.empty(dim)
+        return self._sums
+
+    def _estimated(self, view: LayerView) -> Estimate:
+        if self._sums is None:
+            return super()._estimated(view)
+        sums = self._sums.about(view.moments.total.mean)
+        total = replace(view.moments.total.about(sums.centre), cross=sums.class_sums(len(self.classes_)))
+        return estimate_ncm(replace(view, moments=BlockedMoments(total)), _held_out(sums, view))
+
+
+def _held_out(sums: GroupSums, view: LayerView) -> Iterator[HeldOut]:
+    """Yield the groups of the sampled frames; none where there is a single group."""
+    if len(np.unique(sums.groups)) > 1:
+        blocks = sums.blocks_of(view.sampled.blocks)
+        for block in np.unique(blocks):
+            pairs = sums.pairs_of(block)
+            yield HeldOut(blocks == block, sums.classes[pairs], sums.sums[pairs], sums.counts[pairs])
+
+
+class LeaveOneOut(SampledScore):
+    """Leave-one-out accuracy (R² for values) of ridge regression; higher is better (`voxrank.scores.heldout`)."""
+
+    estimate = staticmethod(estimate_loo)
+
+
+SCORES = (
+    Score(
+        "knn",
+        "kNN",
+        KNN.higher_is_better,
+        estimate_knn,
+        sampled=True,
+        estimator=KNN,
+        summary="accuracy (R²) of the 5 nearest neighbours of other speakers",
+    ),
+    Score(
+        "ncm",
+        "NCM",
+        NearestClassMean.higher_is_better,
+        estimate_ncm,
+        sampled=True,
+        tasks=CLASSES,
+        estimator=NearestClassMean,
+        summary="accuracy of the nearest class mean of other speakers",
+    ),
+    Score(
+        "loo",
+        "LOO ridge",
+        LeaveOneOut.higher_is_better,
+        estimate_loo,
+        sampled=True,
+        estimator=LeaveOneOut,
+        summary="leave-one-out accuracy (R²) of ridge regression",
+    ),
+)

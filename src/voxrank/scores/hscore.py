@@ -19,7 +19,9 @@ from __future__ import annotations
 import numpy as np
 
 from voxrank.scores.centred import Centred
+from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Reading
+from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
 
 
@@ -42,3 +44,18 @@ def hscore(x: Centred) -> float:
 def read_hscore(s: Spectrum) -> Reading:
     """Read the H-score from a spectrum, with the function for the data without a block."""
     return Reading(hscore(s), left_out=hscore)
+
+
+class HScore(MomentScore):
+    """Shrinkage H-score; higher is better (`voxrank.scores.hscore`)."""
+
+    read = staticmethod(read_hscore)
+
+
+SCORE = of_moments(
+    "hscore",
+    "H-score",
+    read_hscore,
+    estimator=HScore,
+    summary="spread between class means, measured by a shrunk covariance",
+)

@@ -36,10 +36,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from voxrank.errors import OptionError
+from voxrank.scores.checks import checked_features, finite
+from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Gradient, Reading
+from voxrank.scores.published import published_logme
+from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.products import Array
 
@@ -230,3 +237,68 @@ def _root(low: Array, high: Array, at_low: Array, at_high: Array) -> Array:
     share = np.divide(at_low, at_low - at_high, out=np.where(at_low > 0, 1.0, 0.0), where=crosses)
     root: Array = low + share * (high - low)
     return root
+
+
+class LogME(MomentScore):
+    """Mean log evidence per sample and target column, in nats; higher is better (`voxrank.scores.logme`).
+
+    Args:
+        regression: targets are values instead of class ids.
+        compat: "published" reproduces the numbers of published code, including its faults (`voxrank.scores.published`).
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> labels = rng.integers(0, 3, size=300)
+        >>> separated = rng.normal(size=(300, 8)) + 5 * np.eye(3, 8)[labels]
+        >>> LogME().fit(separated, labels).score_ > LogME().fit(rng.normal(size=(300, 8)), labels).score_
+        True
+    """
+
+    read = staticmethod(read_logme)
+
+    def __init__(self, *, regression: bool = False, compat: Literal["published"] | None = None) -> None:
+        if compat not in (None, "published"):
+            raise OptionError(f"expected compat to be 'published' or None, got {compat!r}")
+        super().__init__(regression=regression)
+        self.compat = compat
+
+    @property
+    def score_(self) -> float:
+        """The score.
+
+        Raises:
+            OptionError: nothing was fitted, or the labels hold a single class.
+        """
+        if self.compat is None:
+            return super().score_
+        moments = self._seen()
+        whole = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
+        empty = int(self.classes_.max()) + 1 - len(self.classes_) if whole else 0
+        with np.errstate(divide="ignore", invalid="ignore"):  # published code divides by 0 where features are all 0
+            return finite("LogME as published", published_logme(moments, max(empty, 0)))
+
+    def predict(self, features: ArrayLike) -> NDArray[Any]:
+        """Predict from features (n, D) with the posterior mean: class ids (n,), or values (n, T).
+
+        Raises:
+            OptionError: nothing was fitted, or the dimension differs.
+        """
+        samples = checked_features(features)
+        spectrum = self._fitted()
+        evidence = maximise_evidence(spectrum)
+        weights = evidence.weights
+        dim = weights.shape[1]
+        if samples.shape[1] != dim:
+            raise OptionError(f"expected features of {dim} numbers as in fit, got {samples.shape[1]}")
+        outputs: NDArray[Any] = evidence.at_mean + (samples - spectrum.mean) @ weights.T
+        return outputs if self.regression else self.classes_[outputs.argmax(axis=1)]
+
+
+SCORE = of_moments(
+    "logme",
+    "LogME",
+    read_logme,
+    estimator=LogME,
+    summary="log evidence of a Bayesian linear model, per sample and target",
+)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Gradient, Reading
+from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
 
 
@@ -34,3 +36,18 @@ def _gradient(s: Spectrum) -> Gradient:
     diagonal = np.zeros(len(s.eigenvalues))
     diagonal[positive] = -np.exp(entropy) * (np.log(share) + entropy) / (2 * sigma * sigma.sum())
     return Gradient(gram=(s.vectors * diagonal) @ s.vectors.T, centre=s.mean)
+
+
+class RankMe(MomentScore):
+    """Effective rank of the features, which reads no labels; higher is better (`voxrank.scores.rankme`)."""
+
+    read = staticmethod(read_rankme)
+
+
+SCORE = of_moments(
+    "rankme",
+    "RankMe",
+    read_rankme,
+    estimator=RankMe,
+    summary="effective rank; reads no labels",
+)

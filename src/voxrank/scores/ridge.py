@@ -16,7 +16,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from voxrank.scores.centred import Centred
+from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Gradient, Reading
+from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
 
 LOG_GRID = np.linspace(np.log(1e-12), np.log(1e6), 91)
@@ -67,3 +69,18 @@ def _held(s: Spectrum, t: float) -> float:
     while s.n - 1 - s.fit(t)[1] < FREE * (s.n - 1):
         t *= 2
     return t
+
+
+class RidgeR2(MomentScore):
+    """Cross-validated R² of ridge regression; higher is better (`voxrank.scores.ridge`)."""
+
+    read = staticmethod(read_ridge)
+
+
+SCORE = of_moments(
+    "ridge",
+    "ridge R²",
+    read_ridge,
+    estimator=RidgeR2,
+    summary="variance that ridge regression explains, cross-validated in closed form (GCV)",
+)

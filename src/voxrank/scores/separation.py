@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.sampled import SampledScore
+from voxrank.scores.score import CLASSES, Score
 from voxrank.scores.view import LayerView
 from voxrank.sketches.products import Array
 
@@ -84,3 +86,39 @@ def _left_out(view: LayerView, features: Array, measure: Callable[[Array, NDArra
     kept = [frames.blocks != b for b in blocks]
     left = [measure(features[k], labels[k]) if k.any() else value for k in kept]
     return Estimate.of_left_out(value, np.array(left))
+
+
+class GBC(SampledScore):
+    """Gaussian Bhattacharyya class separability; higher is better (`voxrank.scores.separation`)."""
+
+    estimate = staticmethod(estimate_gbc)
+
+
+class TransRate(SampledScore):
+    """TransRate; higher is better (`voxrank.scores.separation`)."""
+
+    estimate = staticmethod(estimate_transrate)
+
+
+SCORES = (
+    Score(
+        "gbc",
+        "GBC",
+        GBC.higher_is_better,
+        estimate_gbc,
+        sampled=True,
+        tasks=CLASSES,
+        estimator=GBC,
+        summary="how little the classes overlap as normal distributions",
+    ),
+    Score(
+        "transrate",
+        "TransRate",
+        TransRate.higher_is_better,
+        estimate_transrate,
+        sampled=True,
+        tasks=CLASSES,
+        estimator=TransRate,
+        summary="coding rate of all frames less that within classes",
+    ),
+)

@@ -26,6 +26,7 @@ from voxrank._support.threads import one_blas_thread
 from voxrank.errors import OptionError
 from voxrank.scores.checks import as_tensor, check_same_dim, checked_array, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.score import Score
 from voxrank.scores.view import LayerView
 from voxrank.sketches.products import Array, safe_unit
 from voxrank.sketches.projections import LIMIT, SOME, Quantiles, Values, draw_directions, far_centre, project_on
@@ -325,3 +326,15 @@ def _less(samples: NDArray[Any], centre: Array, unit: float) -> Values:
         rows = slice(start, start + ROWS)
         moved[rows] = (samples[rows] - centre) / unit
     return moved
+
+
+SCORE = Score(
+    "swd",
+    "SWD",
+    SlicedWasserstein.higher_is_better,
+    estimate_swd,
+    needs_source=True,
+    projected=True,
+    estimator=SlicedWasserstein,
+    summary="sliced Wasserstein distance, p = 2, along 50 fixed directions",
+)

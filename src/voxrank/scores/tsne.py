@@ -17,6 +17,7 @@ from voxrank._support.threads import one_thread
 from voxrank.errors import OptionError
 from voxrank.scores.checks import missing_source
 from voxrank.scores.estimate import Estimate
+from voxrank.scores.score import Score
 from voxrank.scores.sliced import paired_steps
 from voxrank.scores.view import LayerView
 from voxrank.sketches.projections import Values
@@ -90,3 +91,16 @@ def embedded(points: Values, seed: int, steps: int = 1000) -> NDArray[Any]:
     with one_thread():
         found: NDArray[Any] = embedding.fit_transform(points)
     return found
+
+
+SCORE = Score(
+    "tsne",
+    "t-SNE",
+    TSNEDistance.higher_is_better,
+    estimate_tsne,
+    sampled=True,
+    needs_source=True,
+    package="sklearn",
+    estimator=TSNEDistance,
+    summary="distance of the medians in one t-SNE embedding",
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from voxrank._support.words import percent
 from voxrank.data.tables import OPEN_REASON
 from voxrank.errors import OptionError
 from voxrank.integrations.finetune.winner import Winner, find_winner
@@ -136,7 +137,7 @@ def _filled(text: str, **parts: str) -> str:
 def _about(ranking: Ranking, winner: Winner) -> str:
     """Describe the origin of the script and its differences from the ranking, without names."""
     best, data = ranking.best, ranking.data
-    sure = "" if best.probability_best is None else f", best in {100 * best.probability_best:.0f} % of resamples"
+    sure = "" if best.probability_best is None else f", best in {percent(best.probability_best)} of resamples"
     lines = [
         f"The ranking was of {len(ranking.models)} models by {data.used:,} utterances{sure}; fingerprint of the data:",
         f"{re.sub('[^0-9a-f]', '', data.fingerprint)}.",

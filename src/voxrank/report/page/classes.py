@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from voxrank._support.words import count, strict_percent
 from voxrank.report.page import views
 from voxrank.report.page.drawing import FEW_BARS
 from voxrank.report.page.parts import Chart, Folded, Part, Table, number_cell, rows_of, text_cell
-from voxrank.report.page.words import count, listed, of_layer, percent, shown
+from voxrank.report.page.words import listed, of_layer, shown
 from voxrank.results.details import ClassView, LayerClasses
 from voxrank.results.ranking import Ranking
 
@@ -39,7 +40,7 @@ def classes_part(ranking: Ranking) -> Part | None:
         name = min(by_class, key=lambda one: max(by_class[one]))
         says.append(
             f"Hardest for all models together: {shown(name)}, which none tells in more than "
-            f"{percent(max(by_class[name]))}."
+            f"{strict_percent(max(by_class[name]))}."
         )
         folded = (Folded("Every class by every model", _classes_table(found, by_class)),)
     return Part("classes", "Hardest classes", "Classes", tuple(says), charts=(_classes_chart(best),), folded=folded)
@@ -63,7 +64,10 @@ def _classes_table(found: Sequence[LayerClasses], by_class: dict[str, list[float
         f"Told rightly by each model at its best layer, the hardest classes first{more}",
         ("class", *(f"{shown(one.model)}, {of_layer(one.layer)}" for one in found)),
         rows_of(
-            [text_cell(shown(name)), *(number_cell(known.get(name), percent(known.get(name))) for known in recalls)]
+            [
+                text_cell(shown(name)),
+                *(number_cell(known.get(name), strict_percent(known.get(name))) for known in recalls),
+            ]
             for name in hardest
         ),
     )
@@ -75,7 +79,7 @@ def _classes_chart(one: LayerClasses) -> Chart:
         {
             "name": shown(view.name),
             "recall": view.recall,
-            "told": percent(view.recall),
+            "told": strict_percent(view.recall),
             "samples": view.samples,
             "taken": _taken_for(view) or "nothing else",
         }
@@ -84,7 +88,7 @@ def _classes_chart(one: LayerClasses) -> Chart:
     first = one.classes[0]
     taken = _taken_for(first)
     text = f"The hardest of {count(len(one.classes), 'class', 'classes')} is {shown(first.name)}: told rightly in "
-    text += percent(first.recall)
+    text += strict_percent(first.recall)
     text += f", else taken for {taken}." if taken else "."
     left_out = len(one.classes) - ROWS
     table = Table(
@@ -94,7 +98,7 @@ def _classes_chart(one: LayerClasses) -> Chart:
             [
                 text_cell(shown(view.name)),
                 number_cell(view.samples, f"{view.samples:,}"),
-                number_cell(view.recall, percent(view.recall)),
+                number_cell(view.recall, strict_percent(view.recall)),
                 text_cell(_taken_for(view) or "–"),
             ]
             for view in one.classes[:ROWS]
@@ -107,4 +111,4 @@ def _classes_chart(one: LayerClasses) -> Chart:
 
 
 def _taken_for(view: ClassView) -> str:
-    return listed([f"{shown(name)} ({percent(share)})" for name, share in view.confused_with[:CONFUSIONS]])
+    return listed([f"{shown(name)} ({strict_percent(share)})" for name, share in view.confused_with[:CONFUSIONS]])

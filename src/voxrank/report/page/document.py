@@ -17,11 +17,12 @@ import vl_convert
 from altair.utils.schemapi import debug_mode
 
 from voxrank._support.files import write_atomically
+from voxrank._support.words import count, duration
 from voxrank.errors import OptionError
 from voxrank.report.page import classes, looks, models, run, scores, trade_off, truth
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part
-from voxrank.report.page.words import Verdict, count, duration, shown, verdict
+from voxrank.report.page.words import Verdict, shown, verdict
 from voxrank.results.ranking import Ranking
 
 if TYPE_CHECKING:

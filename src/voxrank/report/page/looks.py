@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from voxrank._support.words import count, duration, figure, strict_percent
 from voxrank.report.page import views
 from voxrank.report.page.drawing import STEPS, Row
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
-from voxrank.report.page.words import count, duration, figure, of_layer, percent, shown
+from voxrank.report.page.words import of_layer, shown
 from voxrank.results.details import Knowledge, LearningCurve, Picture
 from voxrank.results.ranking import Ranking
 
@@ -50,7 +51,7 @@ def _picture(number: int, one: Picture) -> Chart:
         for (x, y, _), which in zip(points.tolist(), of_each, strict=True)
     ]
     method = METHODS.get(one.method, one.method)
-    share = f", which keeps {percent(one.explained)} of the variance" if one.explained is not None else ""
+    share = f", which keeps {strict_percent(one.explained)} of the variance" if one.explained is not None else ""
     whose = f"{shown(one.model)}, {of_layer(one.layer)}, the {one.place} layer"
     text = f"{method} of {count(len(points), 'sample')} by {whose}{share}."
     table = Table(
@@ -117,16 +118,16 @@ def _knowledge_chart(number: int, found: Sequence[Knowledge], order: Sequence[st
             "layer": str(one.layer),
             "x": one.layer if isinstance(one.layer, int) else last + 1,
             "y": round(one.accuracy, 4),
-            "told": percent(one.accuracy),
+            "told": strict_percent(one.accuracy),
         }
         for one in found
     ]
     most, least = max(found, key=lambda one: one.accuracy), min(found, key=lambda one: one.accuracy)
     column = shown(found[0].column)
     text = (
-        f"{column}, {count(found[0].classes, 'value')}: told rightly in up to {percent(most.accuracy)} "
-        f"({shown(most.model)}, {of_layer(most.layer)}), at least {percent(least.accuracy)} "
-        f"({shown(least.model)}, {of_layer(least.layer)}); a guess gets {percent(chance)}."
+        f"{column}, {count(found[0].classes, 'value')}: told rightly in up to {strict_percent(most.accuracy)} "
+        f"({shown(most.model)}, {of_layer(most.layer)}), at least {strict_percent(least.accuracy)} "
+        f"({shown(least.model)}, {of_layer(least.layer)}); a guess gets {strict_percent(chance)}."
     )
     table = Table(
         f"What layers know of {column}",
@@ -135,8 +136,8 @@ def _knowledge_chart(number: int, found: Sequence[Knowledge], order: Sequence[st
             [
                 text_cell(shown(one.model)),
                 number_cell(_as_number(one.layer), str(one.layer)),
-                number_cell(one.accuracy, percent(one.accuracy)),
-                number_cell(one.chance, percent(one.chance)),
+                number_cell(one.accuracy, strict_percent(one.accuracy)),
+                number_cell(one.chance, strict_percent(one.chance)),
                 number_cell(one.samples, f"{one.samples:,}"),
             ]
             for one in found

@@ -6,21 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from voxrank._support.words import figure, si, strict_percent, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
-from voxrank.report.page.words import (
-    figure,
-    first_score,
-    higher_is_better,
-    interval,
-    of_layer,
-    percent,
-    score_names,
-    shown,
-    si,
-    times_real_time,
-    titled,
-)
+from voxrank.report.page.words import first_score, higher_is_better, interval, of_layer, score_names, shown, titled
 from voxrank.report.terminal import place
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
@@ -66,10 +55,10 @@ def models_table(ranking: Ranking) -> Table:
             score_cell(model.scores[score], span),
         ]
         if len(ranking.models) > 1:
-            row.append(number_cell(model.probability_best, percent(model.probability_best)))
+            row.append(number_cell(model.probability_best, strict_percent(model.probability_best)))
         row.append(number_cell(model.parameters, si(model.parameters)))
         row += [number_cell(model.speed, times_real_time(model.speed))] * speeds
-        row += [number_cell(model.share, percent(model.share))] * early
+        row += [number_cell(model.share, strict_percent(model.share))] * early
         row += [score_cell(model.scores[name]) for name in others if name in model.scores]
         rows.append(row)
     return Table(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from voxrank._support.words import count, duration, figure, megabytes, noun
 from voxrank.data.utterance import Skipped
 from voxrank.report.page.command import command
 from voxrank.report.page.parts import Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.truth import p_value
-from voxrank.report.page.words import count, duration, figure, first_score, interval, of_layer, shown, titled
+from voxrank.report.page.words import first_score, interval, of_layer, shown, titled
 from voxrank.results.ranking import Ranking
 
 LISTED = 500
@@ -54,7 +55,7 @@ def cost_part(ranking: Ranking) -> Part:
     ]
     facts += [("Aligning transcripts", duration(cost.align_s))] * bool(cost.align_s)
     facts += [("Audio taken from the cache, over all models", duration(cost.cached_s))] * bool(cost.cached_s)
-    facts.append(("Memory, at most", f"{cost.peak_rss_mb:,.0f} MB"))
+    facts.append(("Memory, at most", megabytes(cost.peak_rss_mb)))
     return Part("cost", "What it took", "Cost", facts=tuple(facts))
 
 
@@ -138,7 +139,7 @@ def figures(ranking: Ranking) -> tuple[tuple[str, str], ...]:
     models = count(len(ranking.models), "model")
     return (
         (figure(value.value), f"{titled(ranking, score)}{known}"),
-        (f"{len(ranking.layers):,}", f"{'layer' if len(ranking.layers) == 1 else 'layers'} of {models} compared"),
+        (f"{len(ranking.layers):,}", f"{noun(len(ranking.layers), 'layer')} of {models} compared"),
         (duration(data.seconds), f"of audio, {count(data.used, 'utterance')}"),
         (duration(ranking.cost.total_s), "for all of it, nothing fine-tuned"),
     )

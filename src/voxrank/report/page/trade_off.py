@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from voxrank._support.words import count, figure, si, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.models import layer_cell, short
 from voxrank.report.page.pareto import front
 from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
-from voxrank.report.page.words import count, figure, first_score, higher_is_better, shown, si, times_real_time, titled
+from voxrank.report.page.words import first_score, higher_is_better, shown, titled
 from voxrank.results.ranking import ModelScore, Ranking
 
 WITHOUT_WEIGHTS = 0.3

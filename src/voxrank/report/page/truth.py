@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from voxrank._support.words import count, figure, strict_percent
 from voxrank.report.page import charts
 from voxrank.report.page.drawing import Row
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
-from voxrank.report.page.words import count, figure, percent, shown
+from voxrank.report.page.words import shown
 
 if TYPE_CHECKING:
     from voxrank.groundtruth.verdict import Judged, Validation
@@ -76,7 +77,7 @@ def judged_table(judged: Sequence[Judged]) -> Table:
                 number_cell(one.agreement.spearman.p, p_value(one.agreement.spearman.p)),
                 number_cell(one.agreement.kendall.value, figure(one.agreement.kendall.value)),
                 number_cell(*_regret(one)),
-                number_cell(one.agreement.recall, percent(one.agreement.recall)),
+                number_cell(one.agreement.recall, strict_percent(one.agreement.recall)),
             ]
             for one in judged
         ),

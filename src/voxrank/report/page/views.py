@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 
+from voxrank._support.words import percent
 from voxrank.report.page.drawing import (
     ACCENT,
     FEW_BARS,
@@ -96,7 +97,7 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
     x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
     scale = alt.Scale(domain=[0, 1])
     y = alt.Y("y:Q", title="told rightly", scale=scale, axis=alt.Axis(format="%", tickCount=5))
-    rule = chart_of([{"chance": chance, "told": f"chance: {chance:.0%}"}])
+    rule = chart_of([{"chance": chance, "told": f"chance: {percent(chance, gap='')}"}])
     at_chance = alt.Y("chance:Q", scale=scale)
     return layered(
         [

@@ -1,19 +1,16 @@
-"""Formats numbers and names as text, and states the verdict of a ranking."""
+"""Formats names as text, and states the verdict of a ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voxrank.config import Seconds
+from voxrank._support.words import NONE, count, figure, strict_percent
 from voxrank.errors import is_harmless
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
-MINUS = "\N{MINUS SIGN}"
-NO_BREAK = "\N{NO-BREAK SPACE}"
 NAMED_RIVALS = 3
 """Maximum number of models that the verdict names individually."""
-SI_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
 def shown(name: object) -> str:
@@ -26,78 +23,9 @@ def shown(name: object) -> str:
     return "".join(c if is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in str(name))
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """Format a number with as many decimals as are meaningful.
-
-    Example:
-        >>> figure(0.97349), figure(-0.0001), figure(1234.5)
-        ('0.973', '0.000', '1,234.5')
-    """
-    if value is None:
-        return "–"
-    decimals = digits if abs(value) < 100 else 1
-    value = round(value, decimals) + 0.0  # avoids "-0.000"
-    return f"{value:,.{decimals}f}".replace("-", MINUS)
-
-
 def interval(value: ScoreValue) -> str:
     """Format the 95 % interval of a score."""
-    return "–" if value.low is None or value.high is None else f"{figure(value.low)} to {figure(value.high)}"
-
-
-def percent(share: float | None) -> str:
-    r"""Format a share in percent with a no-break space; a share below 1 is never rounded up to 100 %.
-
-    Example:
-        >>> percent(0.97), percent(0.9996), percent(0.0004)
-        ('97\xa0%', '99.9\xa0%', '0.1\xa0%')
-    """
-    if share is None:
-        return "–"
-    if 0 < share < 0.01 or 0.99 < share < 1:
-        return f"{100 * min(max(share, 0.001), 0.999):.1f}{NO_BREAK}%"
-    return f"{100 * share:.0f}{NO_BREAK}%"
-
-
-def duration(seconds: Seconds) -> str:
-    """Format a duration in seconds, minutes or hours.
-
-    Example:
-        >>> duration(4.26), duration(900), duration(86400)
-        ('4.3 s', '15.0 min', '24.0 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """Format a count with its noun.
-
-    Example:
-        >>> count(1, "model"), count(1800, "utterance")
-        ('1 model', '1,800 utterances')
-    """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def si(number: float) -> str:
-    """Format a count with an SI prefix.
-
-    Example:
-        >>> si(20590592), si(900)
-        ('20.6 M', '900')
-    """
-    for size, prefix in SI_PREFIXES:
-        if number >= size:
-            return f"{number / size:.1f}{prefix}"
-    return f"{number:,.0f}"
-
-
-def times_real_time(speed: float | None) -> str:
-    """Format the speed of encoding, in multiples of real time."""
-    return "–" if speed is None else f"{speed:,.0f} ×" if speed >= 10 else f"{speed:.1f} ×"
+    return NONE if value.low is None or value.high is None else f"{figure(value.low)} to {figure(value.high)}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -182,26 +110,26 @@ def _confidence(ranking: Ranking) -> str:
             f"best of {len(models)} models by {shown(first_score(ranking))}; "
             "the data form a single block, so that nothing says how sure this is."
         )
-    text = f"best of {len(models)} models in {percent(best.probability_best)} of resamples of the data"
+    text = f"best of {len(models)} models in {strict_percent(best.probability_best)} of resamples of the data"
     return f"{text}; it beats {_beaten(models[1:], ranking.beats[0][1:])}."
 
 
 def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
     """Describe the share of resamples in which the best model beats each other model."""
     pairs = list(zip(rivals, shares, strict=True))
-    if len(pairs) > 1 and len({percent(share) for share in shares}) == 1:
-        return f"each of the {len(pairs)} others in {percent(shares[0])}"
+    if len(pairs) > 1 and len({strict_percent(share) for share in shares}) == 1:
+        return f"each of the {len(pairs)} others in {strict_percent(shares[0])}"
     if len(pairs) > NAMED_RIVALS + 1:
         named, rest = pairs[:NAMED_RIVALS], pairs[NAMED_RIVALS:]
         least = min(share for _, share in rest)
         tail = [f"{'each of ' if least < 1 else ''}the {len(rest)} others in {_at_least(least)}"]
     else:
         named, tail = pairs, []
-    return listed([f"{shown(model.model)} in {percent(share)}" for model, share in named] + tail)
+    return listed([f"{shown(model.model)} in {strict_percent(share)}" for model, share in named] + tail)
 
 
 def _at_least(share: float) -> str:
-    return percent(1) if share == 1 else f"at least {percent(share)}"
+    return strict_percent(1) if share == 1 else f"at least {strict_percent(share)}"
 
 
 def _tied(ranking: Ranking) -> str:
