@@ -16,7 +16,6 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from voxrank.config import Seconds
-from voxrank.diagnostics.rounding import significant
 from voxrank.results.details import LearningCurve, ModelCurve
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
@@ -137,3 +136,13 @@ def _alike(
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(last) == 0:
         return None
     return float(spearmanr(one, last).statistic)
+
+
+def significant(number: float, digits: int) -> float:
+    """Round a number to so many significant digits.
+
+    Example:
+        >>> significant(-0.036345, 3)
+        -0.0363
+    """
+    return float(f"{number:.{digits}g}")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank.diagnostics.rounding import significant
+from voxrank.diagnostics.curve import significant
 from voxrank.results.details import Picture
 from voxrank.scores.tsne import embedded
 from voxrank.sketches.products import Array

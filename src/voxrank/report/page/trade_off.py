@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from voxrank._support.words import count, figure, si, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.models import layer_cell, short
-from voxrank.report.page.pareto import front
 from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import first_score, higher_is_better, shown, titled
 from voxrank.results.ranking import ModelScore, Ranking
@@ -153,3 +152,25 @@ def _along(x: float, places: Sequence[float], *, log: bool) -> float:
     """Return the relative position of a value on the axis, from 0 to 1."""
     low, high, at = (math.log(v) if log else v for v in (min(places), max(places), x))
     return (at - low) / (high - low) if high > low else 0.5
+
+
+def front(goodness: Sequence[float], cheapness: Sequence[float]) -> list[bool]:
+    """Return whether each candidate is on the Pareto front: no other is at least as good in both and better in one.
+
+    Args:
+        goodness: score of each candidate, higher for better.
+        cheapness: cheapness of each candidate, higher for better.
+
+    Returns:
+        One truth value for each candidate; equal candidates share their value.
+
+    Example:
+        >>> front([3, 2, 1], [1, 2, 1])
+        [True, True, False]
+    """
+    pairs = list(zip(goodness, cheapness, strict=True))
+    return [not any(_beats(other, own) for other in pairs) for own in pairs]
+
+
+def _beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] >= b[0] and a[1] >= b[1] and a != b

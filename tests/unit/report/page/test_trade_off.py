@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxrank.report.page.pareto import front
+from voxrank.report.page.trade_off import front
 
 VALUES = st.integers(0, 4).map(float)
 
