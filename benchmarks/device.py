@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import itertools
 import json
 import multiprocessing
@@ -41,6 +40,8 @@ from unittest import mock
 import numpy as np
 import torch
 import transformers as tf
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 import audioless  # noqa: F401, before voxrank
 import voxrank.extraction.shard
@@ -67,7 +68,6 @@ SPEAKERS = 10
 FRAME_TOLERANCE = 1e-3
 LEAK_TOLERANCE = 1e-3
 SCORE_TOLERANCE = 1e-5
-SMALL_MODELS = Path(__file__).parents[1] / "tests" / "unit" / "encoders" / "hf_models.py"
 HALF = ("bfloat16", "float16")
 
 Report = dict[str, Any]
@@ -173,12 +173,9 @@ def synchronize() -> None:
 
 def small_models() -> Any:
     """The module that builds a small random model of every family."""
-    spec = importlib.util.spec_from_file_location("hf_models", SMALL_MODELS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import hf_models
+
+    return hf_models
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from typing import Any
 sys.path.append(str(Path(__file__).parent))
 
 import layer_sets
+import scaling_tables as scaling
+import study_tables as study
 import terminal
-
-import scaling
-import study
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -1,21 +1,15 @@
 import gc
 import queue
-import sys
 import threading
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def device():
     """The script as a module."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
     import device
 
-    sys.path.remove(str(ROOT / "benchmarks"))
     gc.freeze()  # it collects garbage before each measurement, and need not look at what is imported
     return device
 

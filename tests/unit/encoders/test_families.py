@@ -1,8 +1,5 @@
 """Audio encoders inside larger models load through the class that config.json names, and give that class's features."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,14 +10,12 @@ from transformers.models.moonshine_streaming.configuration_moonshine_streaming i
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 from transformers.models.voxtral_realtime.modeling_voxtral_realtime import VoxtralRealtimeEncoder
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders import huggingface
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 BLOCKS = 2

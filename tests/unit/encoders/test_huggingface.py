@@ -1,6 +1,5 @@
 """Every family that transformers loads: its own hidden states, valid frames only, and no trace of padding."""
 
-import importlib.util
 import weakref
 from operator import attrgetter
 from pathlib import Path
@@ -12,6 +11,7 @@ import transformers as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders import hidden_states
 from voxrank.encoders.base import LayerFrames
@@ -19,9 +19,6 @@ from voxrank.encoders.padding import leaks
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 

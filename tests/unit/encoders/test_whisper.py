@@ -1,8 +1,6 @@
 """Whisper: its spectrogram without computing silence, its full window, and the window cut to the audio."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +9,11 @@ import transformers as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.encoders.whisper import DYNAMIC_RANGE, SILENCE, cut_positions, log_mel
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 FULL_SAMPLES = 480_000

@@ -1,11 +1,9 @@
 """Below the head: a block that is run by itself makes what it makes in the model, and only what is tuned changes."""
 
 import copy
-import importlib.util
 import math
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ import torch
 import transformers as tf
 from torch import nn
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
@@ -22,9 +21,6 @@ from voxrank.groundtruth.strategies import adapted
 from voxrank.groundtruth.training import TrialError
 from voxrank.testing.encoders import FakeEncoder
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 # of torch on WavLM's masks, and of peft on models of transformers: that users do not see them has tests of its own

@@ -1,6 +1,6 @@
 """A process that has imported voxrank and all below it, and forks: a Python that starts in 0.1 s instead of 5.
 
-`python tests/fork_server.py SOCKET PID` returns as soon as the server listens; the server ends with process PID or
+`python fork_server.py SOCKET PID` returns as soon as the server listens; the server ends with process PID or
 with the folder of the socket. The tests' side is `processes.py`.
 
 A connection sends one line of JSON at a time. A request to start has the arguments, folder and environment, and comes
