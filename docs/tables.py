@@ -97,7 +97,7 @@ def _names(result: dict[str, Any]) -> list[str]:
 
 
 def _mean(result: dict[str, Any], name: str) -> float:
-    return statistics.mean(line["spearman"][name] for line in result["summary"])
+    return float(statistics.mean(line["spearman"][name] for line in result["summary"]))
 
 
 def _spearman(result: dict[str, Any], name: str, *, p: bool = False) -> list[str]:

@@ -93,7 +93,8 @@ def read_request(client: socket.socket, data: bytes) -> dict:
     """The rest of a line."""
     while not data.endswith(b"\n"):
         data += client.recv(1 << 16)
-    return json.loads(data)
+    request: dict = json.loads(data)
+    return request
 
 
 def is_alive(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """Whisper: its spectrogram without computing silence, its full window, and the window cut to the audio."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_a_shorter_window_may_be_asked_for(tiny):
 def test_without_its_own_extractor_the_one_for_its_mel_bins_is_used(tmp_path):
     torch.manual_seed(0)
     config = models.whisper_config(max_source_positions=50, num_mel_bins=128)
-    encoder = load_encoder(models.save(tmp_path, tf.WhisperModel(config), None))
+    encoder: Any = load_encoder(models.save(tmp_path, tf.WhisperModel(config), None))
     assert encoder._extractor.feature_size == 128
     assert [piece.lengths for piece in encoder.encode([models.speech_like(1_000)])] == [(4,)] * 4
 
