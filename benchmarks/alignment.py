@@ -33,8 +33,9 @@ from long_utterance import SYMBOLS, problem
 from sentences import make_sentences, phone_numbers
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
-from voxrank.targets.ctc import align, uniform
-from voxrank.targets.flatstart import SILENCE, FrameModel, Spoken, flat_start, quiet_frames
+from voxrank.errors import UtteranceError
+from voxrank.targets.ctc import Alignment, align, uniform
+from voxrank.targets.flatstart import SILENCE, FlatStart, FrameModel, Spoken, flat_start, quiet_frames
 
 MODEL = "pack:whisper-base"
 LAYERS = (2, 3, 4)
@@ -94,7 +95,7 @@ def aligned(clips: Sequence[dict[str, Any]], features: Sequence[NDArray[np.float
         "equal lengths": lambda: [even(one) for one in utterances],
         "flat start": lambda: [
             (found.symbols(one.labels, SILENCE), found.spans[:, 0])
-            for found, one in zip(flat_start(utterances, n_symbols).alignments, utterances, strict=True)
+            for found, one in zip(all_aligned(flat_start(utterances, n_symbols)), utterances, strict=True)
         ],
         "CTC head": lambda: ctc_head(utterances, n_symbols),
         "exact times": lambda: [
@@ -123,9 +124,18 @@ def truth(clip: dict[str, Any], n_frames: int, numbers: dict[str, int]) -> Truth
     return Truth(np.array([p["start"] for p in clip["phones"] if p["name"]]), symbols)
 
 
+def all_aligned(found: FlatStart) -> list[Alignment]:
+    """Return the alignment of each utterance; raise the error of the first one that has none."""
+    for one in found.alignments:
+        if isinstance(one, UtteranceError):
+            raise one
+    return [one for one in found.alignments if isinstance(one, Alignment)]
+
+
 def begins(first: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return when phones begin: midway between the centres of two frames, at multiples of `FRAME_S`."""
-    return np.maximum((first - 0.5) * FRAME_S, 0.0)
+    times: NDArray[np.float64] = np.maximum((first - 0.5) * FRAME_S, 0.0)
+    return times
 
 
 def even(one: Spoken) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -237,8 +247,9 @@ def with_numpy(log_probs: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
 def hour() -> dict[str, Any]:
     """Time the alignment of an hour, in a separate process."""
     command = [sys.executable, str(Path(__file__).with_name("long_utterance.py"))]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(found.stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ import torch
 
 import voxrank
 from common import DATA, provenance, save
-from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions
+from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Sample
 
 MODELS = ("pack:whisper-base", "logmel")
-SAMPLES = ("utterance", "frame")
+SAMPLES: tuple[Sample, ...] = ("utterance", "frame")
 ENCODER = EncoderOptions(device="cpu", whisper_window="fit")
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     save("cache", {"made": provenance(), "data": f"fsdd, {len(data)} utterances", "rounds": rounds, "rows": results})
 
 
-def measured(data: voxrank.Dataset, model: str, sample: str, rounds: int) -> dict[str, object]:
+def measured(data: voxrank.Dataset, model: str, sample: Sample, rounds: int) -> dict[str, object]:
     """Measure one model with one kind of sample."""
     options, cold, warm, size, found = ExtractionOptions(sample=sample), [], [], 0, None
     for _ in range(rounds):

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import itertools
 import json
 import multiprocessing
@@ -34,6 +33,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 from unittest import mock
@@ -42,6 +42,8 @@ import numpy as np
 import torch
 import transformers as tf
 
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
+
 import audioless  # noqa: F401, before voxrank
 import voxrank.extraction.shard
 from common import RESULTS, provenance
@@ -49,6 +51,7 @@ from voxrank.config import EncoderOptions, ExtractionOptions
 from voxrank.data.shards import Item, Shard, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
+from voxrank.encoders.joint import SketchKey
 from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import ModelSketch, sketch_model
 from voxrank.extraction.shard import plan_batches
@@ -67,10 +70,10 @@ SPEAKERS = 10
 FRAME_TOLERANCE = 1e-3
 LEAK_TOLERANCE = 1e-3
 SCORE_TOLERANCE = 1e-5
-SMALL_MODELS = Path(__file__).parents[1] / "tests" / "unit" / "encoders" / "hf_models.py"
 HALF = ("bfloat16", "float16")
 
 Report = dict[str, Any]
+Scores = dict[tuple[SketchKey, str], float]
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,9 @@ def synchronize() -> None:
 
 def small_models() -> Any:
     """Return the module that builds a small random model of every family."""
-    spec = importlib.util.spec_from_file_location("hf_models", SMALL_MODELS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import hf_models
+
+    return hf_models
 
 
 @contextmanager
@@ -222,7 +222,7 @@ def check_families(device: str, size: Size) -> Report:
         with saved(family) as folder:
             expected = frames_of(load_encoder(folder, EncoderOptions(device="cpu")), batch)
             rows[family] = {
-                dtype: compared(lambda f=folder, d=dtype: load_on(device, f, d), batch, expected)
+                dtype: compared(partial(load_on, device, folder, dtype), batch, expected)
                 for dtype in ("float32", *HALF)
             }
         release()
@@ -341,19 +341,19 @@ def check_sketches(device: str, size: Size) -> Report:
     return {"tolerance": SCORE_TOLERANCE, "passed": largest <= SCORE_TOLERANCE, "relative": rows}
 
 
-def scores_of(sketch: ModelSketch, data: Data) -> dict[tuple[int, str], float]:
+def scores_of(sketch: ModelSketch, data: Data) -> Scores:
     """Return the value of each (layer, score)."""
     scores = [get_score(name) for name in score_names() if not get_score(name).needs_source]
-    given = {}
+    given: Scores = {}
     for layer, moments in sketch.layers.items():
-        if layer == 0:  # a linear map of few samples: the rank of its frames is lower than their dimension
+        if layer.layer == 0:  # a linear map of few samples: the rank of its frames is lower than their dimension
             continue
         view = LayerView(moments, sketch.samples.get(layer), data.targets.rows, weight=1.0)
         given |= {(layer, name): estimate.value for name, estimate in estimate_all(scores, view).items()}
     return given
 
 
-def apart(one: dict[tuple[int, str], float], other: dict[tuple[int, str], float]) -> dict[str, float]:
+def apart(one: Scores, other: Scores) -> dict[str, float]:
     """Return the largest relative difference over the layers, for each score."""
     largest: dict[str, float] = {}
     for (layer, name), value in other.items():
@@ -409,9 +409,10 @@ def published(name: str, size: Size) -> Iterator[str]:
 
 
 def hubert_base(size: Size) -> tuple[Any, Any]:
-    shrunk = {} if size.width is None else {"hidden_size": size.width, "num_hidden_layers": size.blocks}
+    shrunk: dict[str, Any] = {} if size.width is None else {"hidden_size": size.width, "num_hidden_layers": size.blocks}
     shrunk |= {} if size.width is None else {"num_attention_heads": 4, "intermediate_size": 48, "conv_dim": (12,) * 7}
-    config = tf.HubertConfig(**shrunk, **({} if size.width is None else {"num_conv_pos_embedding_groups": 4}))
+    shrunk |= {} if size.width is None else {"num_conv_pos_embedding_groups": 4}
+    config = tf.HubertConfig(**shrunk)
     return tf.HubertModel(config), tf.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
 
 
@@ -485,7 +486,10 @@ def throughput_row(device: str, size: Size, model: tuple[str, str], dtype: str, 
     ready = {item.row: synthetic(item, encoder.sample_rate) for item in data.items}
     batches = planned(encoder, data, ready)
     with audio_from(lambda item, _: ready[item_row(item)]):
-        work = {"bare": lambda: bare_pass(encoder, batches), "whole": lambda: sketched(encoder, data, options)}
+        work: dict[str, Callable[[], object]] = {
+            "bare": lambda: bare_pass(encoder, batches),
+            "whole": lambda: sketched(encoder, data, options),
+        }
         for once in work.values():
             once()
         taken: dict[str, list[float]] = {kind: [] for kind in work}

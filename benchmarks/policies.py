@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from alignment import MODEL, layers_of, spoken
+from alignment import MODEL, all_aligned, layers_of, spoken
 from common import MODELS, provenance, save
 from sentences import make_sentences, phone_numbers
 from voxrank import scores
@@ -65,7 +65,7 @@ SHARES = {"drop": 0.0, "10 %": 0.1, "30 %": 0.3, "keep": 1.0}
 SCALES = {"soft": 1.0, "soft 0.05": 0.05}
 """Factors of the frames' log probabilities in the posteriors: frames are not independent."""
 KNN_SAMPLES = {"flat": (1024, 4096), "exact": (1024,)}
-OF_MOMENTS = {"logme": scores.LogME, "ridge": scores.RidgeR2, "hscore": scores.HScore}
+OF_MOMENTS: dict[str, Any] = {"logme": scores.LogME, "ridge": scores.RidgeR2, "hscore": scores.HScore}
 REFERENCE = "flat, drop, frame, logme"
 """The policy with which the others are compared."""
 RULES = ("depth", "dim", "parameters")
@@ -164,7 +164,7 @@ def labels_of(clips: Clips, numbers: dict[str, int]) -> Labels:
     found = flat_start(utterances, len(numbers) + 1, threads=1)
     centres = [encoder.offsets()[layer.index] + np.arange(len(one.features)) / layer.frame_rate for one in utterances]
     flat, exact = [], []
-    for clip, one, alignment, when in zip(clips, utterances, found.alignments, centres, strict=True):
+    for clip, one, alignment, when in zip(clips, utterances, all_aligned(found), centres, strict=True):
         flat.append(Timeline.of_alignment(alignment, one.labels, when, soundfile.info(clip["path"]).duration))
         phones = [phone for phone in clip["phones"] if phone["name"] and phone["end"] > phone["start"]]
         starts, ends = ([phone[key] for phone in phones] for key in ("start", "end"))
@@ -212,8 +212,8 @@ def rows_of(
     """Return the truth and every score of each layer."""
     gathered: dict[int, list[NDArray[np.float32]]] = {layer.index: [] for layer in encoder.layers}
     for clip in clips:
-        for index, frames in layers_of(encoder, clip, set(gathered)).items():
-            gathered[index].append(frames.numpy())
+        for index, part in layers_of(encoder, clip, set(gathered)).items():
+            gathered[index].append(part.numpy())
     said = [np.array([numbers[phone["name"]] for phone in clip["phones"] if phone["name"]]) for clip in clips]
     offsets = encoder.offsets()
     for layer in encoder.layers:
@@ -266,12 +266,12 @@ def error_rate(
             loss.backward()
             optimiser.step()
             schedule.step()
-    errors = 0
+    errors, tested = 0, np.flatnonzero(test).tolist()
     with torch.inference_mode():
-        for i in np.flatnonzero(test):
+        for i in tested:
             best = torch.unique_consecutive(head(inputs[i]).argmax(dim=1)).numpy()
             errors += distance(best[best != SILENCE].tolist(), said[i].tolist())
-    return errors / sum(len(said[i]) for i in np.flatnonzero(test))
+    return errors / sum(len(said[i]) for i in tested)
 
 
 def distance(found: list[int], wanted: list[int]) -> int:
@@ -479,7 +479,8 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, Array]:
 
 def truth_of(rows: list[dict[str, Any]]) -> Array:
     """Return the truth of each row; higher is better."""
-    return -np.array([row["error_rate"] for row in rows]).mean(axis=1)
+    truth: Array = -np.array([row["error_rate"] for row in rows]).mean(axis=1)
+    return truth
 
 
 def line_of(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -38,8 +38,9 @@ from voxrank.encoders.joint import sketch_key
 from voxrank.engines.local import sketch_model
 from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.registry import estimate_all
-from voxrank.scores.sliced import draw_directions, sliced_wasserstein
+from voxrank.scores.sliced import sliced_wasserstein
 from voxrank.scores.view import LayerView
+from voxrank.sketches.projections import draw_directions
 from voxrank.targets.labels import utterance_targets
 from voxrank.testing.encoders import FakeEncoder
 
@@ -207,7 +208,7 @@ def memory_of(name: str, case: tuple[int, ...]) -> int:
     LogME().fit(samples(500, case[1]), np.arange(500) % 3).score_  # noqa: B018
     SlicedWasserstein(n_projections=4).fit(samples(50, case[1]), samples(50, case[1]))
     one = samples(case[0], case[1])
-    other = samples(case[0], case[1], seed=1) if name == "sliced" else np.arange(case[0]) % case[2]
+    other: Any = samples(case[0], case[1], seed=1) if name == "sliced" else np.arange(case[0]) % case[2]
     before = peak_rss_mb()
     if name == "sliced":
         sliced_wasserstein(one, other, draw_directions(case[1], case[2], seed=0))

@@ -40,7 +40,8 @@ def make_sentences(folder: Path = MADE) -> list[dict[str, Any]]:
     """Return clips with path, language, voice, text and phones (name, start, end, new_word); create them once."""
     index = folder / "phones.json"
     if index.exists():
-        return json.loads(index.read_text(encoding="utf-8"))
+        clips: list[dict[str, Any]] = json.loads(index.read_text(encoding="utf-8"))
+        return clips
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     synthesiser, clips = Synthesiser(timed=True), []
     for language, variants in VOICES.items():

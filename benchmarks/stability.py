@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from alignment import FRAME_S, MODEL, layers_of, spoken
+from alignment import FRAME_S, MODEL, all_aligned, layers_of, spoken
 from common import MODELS, provenance, save
 from sentences import make_sentences, phone_numbers
 from voxrank.config import EncoderOptions
@@ -58,10 +58,15 @@ def main() -> None:
         for name in LABELS[1:]:
             found = spearmanr(exact, [pairs[pair][name] for pair in pairs])
             row[name] = {"spearman": round(float(found.statistic), 4), "p": float(f"{found.pvalue:.2g}")}
-        row["best"] = {name: max(pairs, key=lambda pair, name=name: pairs[pair][name]) for name in LABELS}
+        row["best"] = {name: best_pair(pairs, name) for name in LABELS}
         print(row, flush=True)
         rows.append(row)
     save("stability", {"made": provenance(), "reference": f"{MODEL}, layer {REFERENCE_LAYER}", "languages": rows})
+
+
+def best_pair(pairs: dict[str, dict[str, float]], name: str) -> str:
+    """Return the pair whose value by labels of this name is the highest."""
+    return max(pairs, key=lambda pair: pairs[pair][name])
 
 
 def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
@@ -70,7 +75,7 @@ def timelines_of(clips: Clips) -> dict[str, list[Timeline]]:
     encoder = load_encoder(MODEL, EncoderOptions(whisper_window="fit"))
     frames = [layers_of(encoder, clip, {REFERENCE_LAYER})[REFERENCE_LAYER].numpy() for clip in clips]
     utterances = [spoken(clip, part, numbers) for clip, part in zip(clips, frames, strict=True)]
-    aligned = flat_start(utterances, len(numbers) + 1).alignments
+    aligned = all_aligned(flat_start(utterances, len(numbers) + 1))
     rng = np.random.default_rng(0)
     found: dict[str, list[Timeline]] = {name: [] for name in LABELS}
     for clip, one, alignment in zip(clips, utterances, aligned, strict=True):

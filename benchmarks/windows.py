@@ -30,13 +30,14 @@ def main() -> None:
         full, fit = (voxrank.rank(part, [model], encoder=EncoderOptions(whisper_window=w)) for w in ("full", "fit"))
         by_layer = {x.layer: x.scores["logme"].value for x in fit.layers}
         pairs = [(x.scores["logme"].value, by_layer[x.layer]) for x in sorted(full.layers, key=lambda x: x.layer)]
+        values_full, values_fit = zip(*pairs, strict=True)
         rows.append(
             {
                 "model": model,
                 "utterances": len(part),
                 "logme_full": [round(a, 4) for a, _ in pairs],
                 "logme_fit": [round(b, 4) for _, b in pairs],
-                "spearman": round(float(stats.spearmanr(*zip(*pairs, strict=True))[0]), 3),
+                "spearman": round(float(stats.spearmanr(values_full, values_fit)[0]), 3),
                 "largest_difference": round(max(abs(a - b) for a, b in pairs), 4),
                 "same_best_layer": full.best.layer == fit.best.layer,
                 "encode_s_full": round(full.cost.encode_s, 1),

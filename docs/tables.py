@@ -12,10 +12,9 @@ from typing import Any
 sys.path.append(str(Path(__file__).parent))
 
 import layer_sets
+import scaling_tables as scaling
+import study_tables as study
 import terminal
-
-import scaling
-import study
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -98,7 +97,7 @@ def _names(result: dict[str, Any]) -> list[str]:
 
 
 def _mean(result: dict[str, Any], name: str) -> float:
-    return statistics.mean(line["spearman"][name] for line in result["summary"])
+    return float(statistics.mean(line["spearman"][name] for line in result["summary"]))
 
 
 def _spearman(result: dict[str, Any], name: str, *, p: bool = False) -> list[str]:

@@ -3,7 +3,6 @@
 import csv
 import functools
 import gc
-import importlib.util
 import io
 import itertools
 import json
@@ -24,6 +23,9 @@ import pytest  # noqa: E402
 import soundfile  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+import processes  # noqa: E402
+import skips  # noqa: E402
+
 # The results depend neither on the machine's speed nor on chance: examples have no deadline, and are the same in every
 # run. `--hypothesis-profile explore` searches for new ones.
 _ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -37,18 +39,10 @@ RATE = 16_000
 TONES_HZ = {"low": 200.0, "middle": 500.0, "high": 1400.0}
 
 
-def _load(name):
-    """Return a module of this folder, which is not a package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def pytest_configure(config):
     """Report skipped tests at the end of a run, and provide processes that start quickly."""
-    for name in ("skips", "processes"):
-        config.pluginmanager.register(_load(name), name)
+    for plugin in (skips, processes):
+        config.pluginmanager.register(plugin, plugin.__name__)
 
 
 SLOW = (
@@ -269,4 +263,6 @@ def spelled(tmp_path):
 @pytest.fixture(scope="session")
 def made():
     """Return the module that makes rankings and validations for tests of reports: `make_ranking`, `make_validation`."""
-    return _load("made")
+    import made
+
+    return made

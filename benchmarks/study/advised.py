@@ -97,7 +97,8 @@ class Cell:
         best = np.where(self.among(kinds), values, -np.inf).argmax(axis=1)
         single = np.where(self.among(["single"]), values, -np.inf).argmax(axis=1)
         rows = np.arange(len(values))
-        return np.where(values[rows, best] > values[rows, single] + margin, best, single)
+        chosen: NDArray[np.int_] = np.where(values[rows, best] > values[rows, single] + margin, best, single)
+        return chosen
 
     def reached(self, chosen: NDArray[np.intp]) -> float:
         """Return the mean accuracy over the splits of the sets chosen in each."""

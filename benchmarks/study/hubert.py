@@ -174,7 +174,8 @@ def write_corpus(index: Path, sound: Path) -> None:
     for clip in (*shared_clips(), *prompt_clips(), *sentence_clips()):
         pieces = [clip.samples[at : at + LONGEST_CLIP] for at in range(0, len(clip.samples), LONGEST_CLIP)]
         speakers.setdefault((clip.source, clip.speaker), []).extend(pieces)
-    utterances, sources = [], {}
+    utterances: list[Audio] = []
+    sources: dict[str, float] = {}
     for (source, _), pieces in speakers.items():
         joined = join(pieces)
         utterances += joined
@@ -254,18 +255,21 @@ def units_of(stage: Stage, corpus: Corpus, model: HubertModel) -> Units:
         part = path.with_suffix(".part.npy")
         np.save(part, cluster(frames, np.repeat(~corpus.held_out(), corpus.frames), stage.units))
         part.replace(path)
-    return np.load(path)
+    units: Units = np.load(path)
+    return units
 
 
 def mfcc_frames(corpus: Corpus) -> NDArray[np.float32]:
     """Return MFCC and slopes at the model's frames, less each utterance's mean, in standard deviations of the MFCC."""
     encoder, made = load_encoder("mfcc"), []
     for number in range(len(corpus.starts) - 1):
-        pieces = [piece.frames for piece in encoder.encode([corpus.utterance(number).astype(np.float32) / 32_768])]
+        waveform = corpus.utterance(number).astype(np.float32) / np.float32(32_768)
+        pieces = [piece.frames for piece in encoder.encode([waveform])]
         frames = torch.cat(pieces).numpy()[::2][: corpus.frames[number]]
         made.append(frames - frames.mean(0))
     stacked = np.concatenate(made)
-    return stacked / np.tile(stacked[:, :13].std(0), 3)
+    scaled: NDArray[np.float32] = stacked / np.tile(stacked[:, :13].std(0), 3)
+    return scaled
 
 
 @torch.inference_mode()
@@ -284,7 +288,8 @@ def cluster(frames: NDArray[np.float32], wanted: NDArray[np.bool_], units: int) 
     rng = np.random.default_rng([SEED, 3])
     chosen = rng.permutation(np.flatnonzero(wanted))[:CLUSTERED_FRAMES]
     means = MiniBatchKMeans(units, batch_size=10_000, n_init=3, max_no_improvement=30, random_state=SEED)
-    return means.fit(frames[chosen]).predict(frames).astype(np.int64)
+    units_of_frames: Units = means.fit(frames[chosen]).predict(frames).astype(np.int64)
+    return units_of_frames
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ def standardised(features: NDArray[np.float32], train: int) -> Array:
     rows = features.astype(np.float64)
     rows -= rows[:train].mean(axis=0)
     spread = rows[:train].std(axis=0)
-    return np.divide(rows, spread, out=np.zeros_like(rows), where=spread > 1e-9 * spread.max())
+    scaled: Array = np.divide(rows, spread, out=np.zeros_like(rows), where=spread > 1e-9 * spread.max())
+    return scaled
 
 
 def levelled(features: NDArray[np.float32], train: int) -> Array:

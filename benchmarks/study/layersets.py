@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,8 +42,15 @@ from voxrank.sketches.moments import sum_runs
 
 MADE = Path(__file__).parents[1] / ".made"
 FOLDER = MADE / "advice"
-MODELS = ("pack:whisper-base", "pack:whisper-tiny.en", CONFORMER, HUBERT)
-MODELS += ("pack:ge2e", "pack:openwakeword", "pack:silero-vad")
+MODELS = (
+    "pack:whisper-base",
+    "pack:whisper-tiny.en",
+    CONFORMER,
+    HUBERT,
+    "pack:ge2e",
+    "pack:openwakeword",
+    "pack:silero-vad",
+)
 BATCH = 16
 FSDD_SHARE = 2
 """Step in its 3,000 clips: every second one is used."""
@@ -195,7 +202,7 @@ def features_of(spec: str, name: str) -> tuple[Features, dict[str, Any]]:
         rows = list(_utterance_means(encoder, corpus) if whole else _stretch_means(encoder, corpus))
         layers = {f"layer_{one.index}": np.concatenate([row[one.index] for row in rows]) for one in encoder.layers}
         temporary = path.with_suffix(".part.npz")
-        np.savez(temporary, rates=[one.frame_rate for one in encoder.layers], **layers)
+        np.savez(temporary, rates=[one.frame_rate for one in encoder.layers], **cast("Any", layers))
         temporary.replace(path)
     with np.load(path) as kept:
         rates = kept["rates"].tolist()

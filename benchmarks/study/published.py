@@ -32,7 +32,8 @@ Array = NDArray[np.float64]
 
 def read(name: str) -> dict[str, Any]:
     """Read a published table; ranks count from 1, the best."""
-    return json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
+    table: dict[str, Any] = json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
+    return table
 
 
 def truth_of(table: dict[str, Any]) -> Array:

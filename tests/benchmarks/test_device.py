@@ -1,22 +1,16 @@
 import gc
 import queue
-import sys
 import threading
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def device():
     """Return the script as a module."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
     import device
 
-    sys.path.remove(str(ROOT / "benchmarks"))
-    gc.freeze()  # it collects garbage before each measurement, and need not search the imports
+    gc.freeze()  # it collects garbage before each measurement, and need not look at what is imported
     return device
 
 

@@ -37,6 +37,8 @@ def _on_disk(request):
 class Visit:
     """A page in the browser, with its requests and complaints."""
 
+    home: str
+
     def __init__(self, browser, *, offline=True, **options):
         self.context = browser.new_context(**options)
         self.context.set_default_timeout(WAIT_MS)

@@ -1,6 +1,7 @@
 """Every score accepts input that it can convert, and refuses everything else with a one-line OptionError."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,8 @@ def refused(call, message):
 
 
 def scored(name, features, targets, **options):
-    return ESTIMATORS[name](**options).fit(features, targets).score_
+    made: Any = ESTIMATORS[name](**options)
+    return made.fit(features, targets).score_
 
 
 @pytest.mark.parametrize("case", BAD_FEATURES)
@@ -149,7 +151,8 @@ def test_one_sample_is_refused(name):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_what_is_refused_leaves_the_score_as_it_was(name):
-    made, expected = ESTIMATORS[name]().fit(FEATURES, LABELS), scored(name, FEATURES, LABELS)
+    made: Any = ESTIMATORS[name]().fit(FEATURES, LABELS)
+    expected = scored(name, FEATURES, LABELS)
     refused(lambda: made.partial_fit(FEATURES[:, :2], LABELS + 7), r"expected \(dimensions, targets\) \(4, 3\) as")
     refused(lambda: made.partial_fit(FEATURES, LABELS.astype(str)), "expected labels that are numbers as before, got")
     refused(lambda: made.merge(ESTIMATORS[name]().fit(FEATURES, LABELS.astype(str))), "expected labels that are num")
@@ -169,11 +172,13 @@ def test_what_is_refused_leaves_the_score_as_it_was(name):
 )
 @pytest.mark.parametrize("name", [name for name, score in ESTIMATORS.items() if issubclass(score, SampledScore)])
 def test_bad_groups_are_refused(name, groups, message):
-    refused(lambda: ESTIMATORS[name]().fit(FEATURES, LABELS, groups), message)
+    made: Any = ESTIMATORS[name]()
+    refused(lambda: made.fit(FEATURES, LABELS, groups), message)
 
 
 def test_no_samples_to_keep_is_refused():
-    refused(lambda: ESTIMATORS["knn"](max_samples=0), "expected max_samples of at least 1, got 0")
+    kind: Any = ESTIMATORS["knn"]
+    refused(lambda: kind(max_samples=0), "expected max_samples of at least 1, got 0")
 
 
 HALF = torch.tensor(FEATURES).bfloat16().half().double().numpy()  # numbers that both half precisions represent exactly

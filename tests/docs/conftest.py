@@ -7,7 +7,6 @@ import copy
 import csv
 import functools
 import gc
-import importlib.util
 import io
 import json
 import os
@@ -19,6 +18,7 @@ import pytest
 import soundfile
 import transformers as tf
 
+import hf_models as models
 import voxrank.data.read
 import voxrank.report.plots
 from voxrank.data import formats
@@ -49,11 +49,6 @@ WINDOW_FRAMES = 150
 """Length of the window of the small Whisper models: 3 s."""
 CTC = "facebook/wav2vec2-base-960h"
 
-_spec = importlib.util.spec_from_file_location(
-    "hf_models", Path(__file__).parents[1] / "unit" / "encoders" / "hf_models.py"
-)
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 

@@ -13,7 +13,6 @@ examples of the commands' help: starting a cluster takes too long, and tests/end
 """
 
 import contextlib
-import importlib.util
 import json
 import re
 import runpy
@@ -27,12 +26,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from loading import load_file
 from voxrank.cli.main import app, exit_code
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("docs_reference", ROOT / "docs" / "reference.py")
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
+reference = load_file(ROOT / "docs" / "reference.py")
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 COMMANDS = ("", "sh", "bash", "console")
 SHOWN = {"text": str, "json": json.loads, "toml": tomllib.loads, "html": str, "latex": str, "markdown": str}

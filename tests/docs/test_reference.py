@@ -1,6 +1,5 @@
 """Reference pages cover everything in the code: commands and options, keys of JSON files, public names, variables."""
 
-import importlib.util
 import inspect
 import json
 import re
@@ -10,15 +9,14 @@ from pathlib import Path
 import pytest
 
 import voxrank
+from loading import load_file
 from voxrank import scores
 from voxrank.cli.main import exit_code
 from voxrank.scores.names import MODULES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-_spec = importlib.util.spec_from_file_location("docs_reference", DOCS / "reference.py")
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
+reference = load_file(DOCS / "reference.py")
 COMMANDS = (
     ("rank",),
     ("validate",),

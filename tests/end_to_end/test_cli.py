@@ -16,7 +16,8 @@ from voxrank.cli.rank import SCORES
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
 from voxrank.results.ranking import Ranking
-from voxrank.scores.registry import COMBINATIONS, score_names
+from voxrank.scores.names import COMBINATIONS
+from voxrank.scores.registry import score_names
 
 FULL = Path("/dev/full")
 PLAIN = tuple(name for name in SCORES if name != "tuned")

@@ -2,7 +2,6 @@
 
 import ast
 import csv
-import importlib.util
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ import transformers as tf
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
+import hf_models as models
 import voxrank
 from voxrank.cli.common import log_to
 from voxrank.cli.main import exit_code
@@ -172,15 +172,6 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
-def neighbour(name):
-    path = Path(__file__).parents[1] / "unit" / "encoders" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-models = neighbour("hf_models")
 one_thread = models.one_thread
 
 

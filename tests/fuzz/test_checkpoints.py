@@ -1,6 +1,5 @@
 """Any files of a model give an encoder, or a one-line reason."""
 
-import importlib.util
 import json
 import shutil
 import struct
@@ -14,21 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import hf_models as models
+from ct2_files import entries_of, file_of
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import SketchError, VoxrankError
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.store import load_sketches, save_sketches
 
-
-def neighbour(name):
-    path = Path(__file__).parents[1] / "unit" / "encoders" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-models = neighbour("hf_models")
 one_thread = models.one_thread
 pytestmark = pytest.mark.timeout(60)
 FUZZ = settings(
@@ -113,9 +104,8 @@ def test_settings_that_are_nearly_json(copied, hubert, mutated, name, data):
 
 @pytest.fixture(scope="module")
 def model_bin():
-    ct2 = neighbour("test_ct2")
     model = tf.WhisperModel(models.whisper_config(max_source_positions=100)).eval()
-    return ct2.file_of(ct2.entries_of(model, "int8"))
+    return file_of(entries_of(model, "int8"))
 
 
 @settings(FUZZ, max_examples=80)

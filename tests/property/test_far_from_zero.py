@@ -7,6 +7,7 @@ the offset, which is an exact subtraction.
 import math
 from fractions import Fraction
 from operator import mul
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def values(x):
 
 
 def score(name, x, targets=LABELS, **options):
-    made = ESTIMATORS[name](**options)
+    made: Any = ESTIMATORS[name](**options)
     extra = (np.arange(len(x)) // (len(x) // BLOCKS),) if isinstance(made, SampledScore) else ()
     return made.fit(x, targets, *extra).score_
 
@@ -129,7 +130,8 @@ def test_neither_order_nor_division_matters_where_the_first_samples_lie_apart(na
     whole = score(name, x, labels)
     parts = np.split(np.arange(N), [1, 30, 31, 90])
     for order in (parts, parts[::-1]):
-        chunked, merged = ESTIMATORS[name](), ESTIMATORS[name]()
+        chunked: Any = ESTIMATORS[name]()
+        merged: Any = ESTIMATORS[name]()
         for rows in order:
             extra = (GROUPS[rows],) if isinstance(chunked, SampledScore) else ()
             chunked.partial_fit(x[rows], labels[rows], *extra)

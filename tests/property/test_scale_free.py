@@ -1,5 +1,7 @@
 """Scores under changes of features that add no information: units, bases, copies, frame rates, noise."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def features(seed=0):
 
 
 def score(name, samples, labels=LABELS, groups=GROUPS):
-    made = ESTIMATORS[name]()
+    made: Any = ESTIMATORS[name]()
     return (
         made.fit(samples, labels, groups).score_ if isinstance(made, SampledScore) else made.fit(samples, labels).score_
     )
@@ -92,7 +94,8 @@ def walks(times=1, frames=15, seed=0):
 
 def read(name, moments, *, effective):
     weight = 1 / moments.inflation() if effective else 1.0
-    return ESTIMATORS[name].read(Spectrum.of(moments).thinned(weight)).value
+    kind: Any = ESTIMATORS[name]
+    return kind.read(Spectrum.of(moments).thinned(weight)).value
 
 
 @pytest.mark.parametrize("name", OF_MOMENTS)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
+from study.evidence import (
+    concat_shares,
+    covariance_evidence,
+    gram_evidence,
+    held_out_accuracy,
+    one_hot,
+    standardised,
+    sum_weights,
+)
 from voxrank.scores.logme import maximise_evidence
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.moments import Moments
-
-_spec = importlib.util.spec_from_file_location(
-    "layer_evidence", Path(__file__).parents[2] / "benchmarks" / "study" / "evidence.py"
-)
-evidence = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(evidence)
-concat_shares, sum_weights = evidence.concat_shares, evidence.sum_weights
-gram_evidence, covariance_evidence = evidence.gram_evidence, evidence.covariance_evidence
-held_out_accuracy, one_hot, standardised = evidence.held_out_accuracy, evidence.one_hot, evidence.standardised
 
 CLASSES = 4
 

@@ -1,16 +1,10 @@
 """LogME against the closed form, the fixed-point iteration and published facts."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+import logme_reference as reference
 from voxrank.scores import LogME
-
-_spec = importlib.util.spec_from_file_location("logme_reference", Path(__file__).with_name("logme_reference.py"))
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
 
 
 def classification(n, dim, classes, seed=0, separation=1.0):

@@ -124,15 +124,15 @@ def test_leave_one_out_by_leaving_one_out(values):
     moments = Moments.zeros(8, y.shape[1], values=True)
     moments.update(torch.from_numpy(x), y)
     t = best_ridge(Spectrum.of(moments))
-    predicted = []
+    rows = []
     for i in range(len(x)):
         rest = np.arange(len(x)) != i
         # the hat matrix of the whole keeps the mean of the whole, as a fit with an unpenalised constant does
         design = np.column_stack([np.ones(len(x)), x])
         penalty = t * np.diag([0.0] + [1.0] * 8)
         w = np.linalg.solve(design[rest].T @ design[rest] + penalty, design[rest].T @ y[rest])
-        predicted.append(design[i] @ w)
-    predicted = np.array(predicted)
+        rows.append(design[i] @ w)
+    predicted = np.array(rows)
     if values:
         expected = 1 - np.sum((y - predicted) ** 2) / np.sum((y - y.mean(axis=0)) ** 2)
         assert LeaveOneOutScore(regression=True).fit(x, y).score_ == pytest.approx(expected, rel=1e-8)

@@ -269,7 +269,7 @@ def test_a_cache_that_cannot_be_written_is_read(fakes, tones, passes, kept, monk
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(voxrank.cache.files, "save_sketches", refused)
-    monkeypatch.setattr(cache_module.os, "utime", refused)
+    monkeypatch.setattr(os, "utime", refused)
     passes.clear()
     found = voxrank.rank(tones, ["fake-a"], cache=kept)
     assert len(passes) == 16
@@ -408,7 +408,7 @@ def test_a_clock_that_was_changed_changes_nothing(fakes, tones, passes, kept, mo
     first = voxrank.rank(tones, ["fake-a"], cache=kept)
     for path in entry_paths(kept):
         os.utime(path, (now + 100, now + 100))
-    monkeypatch.setattr(cache_module.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     passes.clear()
     assert_same(voxrank.rank(tones, ["fake-a"], cache=kept), first)
     assert not passes

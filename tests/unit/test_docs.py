@@ -1,15 +1,14 @@
 """Figures in the documentation are those of the committed results."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+from loading import load_file
+
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "docs" / "tables.py")
-tables = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tables)
+tables = load_file(ROOT / "docs" / "tables.py")
 
 
 def result(name):

@@ -1,6 +1,5 @@
 """A feature without its extra names the extra, in a line; everything else works without extras."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import try_release as release
+
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("try_release", ROOT / "scripts" / "try_release.py")
-release = importlib.util.module_from_spec(_spec)
-sys.modules["try_release"] = release  # dataclasses look for their module
-_spec.loader.exec_module(release)
 HIDDEN = sorted({name for one in release.NEEDS for name in one.packages})
 
 

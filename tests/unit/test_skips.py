@@ -1,15 +1,12 @@
 """Runs of tests report skipped tests; in a run that must be whole, a skipped test is a failure."""
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("skips", Path(__file__).parents[1] / "skips.py")
-skips = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(skips)
+import skips
+
 NO_BROWSER = "no Chromium here; run: apt-get install chromium"
 BY_ROOT = skips.OF_THE_SYSTEM[0]
 

@@ -1,6 +1,5 @@
 """Aligners: a CTC checkpoint built here, planted posteriors, the choice of features, and leaks."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 import transformers as tf
 
+import hf_models as hf
 import voxrank
 import voxrank.alignment.frames
 from voxrank.alignment.base import Transcript
@@ -26,9 +26,6 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError, UtteranceError
 from voxrank.targets.ctc import BLANK
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")
-hf = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hf)
 one_thread = hf.one_thread
 
 VOCABULARY = {"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4, "C": 5, "D": 6}

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def never(monkeypatch):
     over = threading.Event()
 
     def block(*_):
-        threading.current_thread().blocks = True
+        thread: Any = threading.current_thread()
+        thread.blocks = True
         over.wait()
 
     def call(hand, _, function):

@@ -6,7 +6,6 @@ from itertools import product
 
 import pytest
 
-import voxrank.data.file_tree
 from voxrank.data.read import read_dataset, read_unlabelled
 from voxrank.errors import DataError
 
@@ -163,7 +162,7 @@ def test_a_folder_that_cannot_be_read_is_skipped(folder, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(voxrank.data.file_tree.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     dataset = read_dataset(data)
     assert [(one.utterance, one.reason) for one in dataset.skipped] == [
         ("data, no/locked", "cannot read the folder: Permission denied")

@@ -31,7 +31,7 @@ def test_a_reader_can_be_added(own_formats, tmp_path):
 
 
 def test_what_is_registered_last_is_asked_first(own_formats, tmp_path):
-    register_reader("takes all", lambda source: True, lambda source, request: "taken")
+    register_reader("takes all", lambda source: True, lambda source, request: "taken")  # type: ignore[return-value]
     assert read_dataset(tmp_path) == "taken"
 
 

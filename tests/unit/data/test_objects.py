@@ -1,7 +1,7 @@
 """Data sets that are Python objects."""
 
 import pickle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -191,7 +191,7 @@ def test_tuples_whose_label_cannot_be_known_are_refused():
 
 def test_a_rate_for_all_items(clips):
     waveforms = torch.stack([torch.from_numpy(c.samples[:3000]) for c in clips])
-    items = TensorDataset(waveforms, torch.tensor([n % 3 for n in range(36)]))
+    items: Any = TensorDataset(waveforms, torch.tensor([n % 3 for n in range(36)]))
     items.sample_rate = RATE
     data = voxrank.read_dataset(items)
     assert data.classes == ("0", "1", "2")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import tarfile
 import unicodedata
 
@@ -11,7 +12,6 @@ import pytest
 import soundfile
 
 import voxrank
-from voxrank.data import names
 from voxrank.data.audio import decode
 from voxrank.data.lookalikes import describe_look_alikes
 from voxrank.data.names import has_one_form, nfc, on_disk, tidied
@@ -139,7 +139,7 @@ def test_a_folder_is_listed_once_and_plain_names_list_none(tmp_path, audio, monk
     folder = tmp_path / "clips"
     audio(*(f"clips/{nfd('é')}{n}.wav" for n in range(20)), *(f"plain/{n}.wav" for n in range(20)))
     listed = []
-    monkeypatch.setattr(names.os, "listdir", lambda path, real=names.os.listdir: listed.append(str(path)) or real(path))
+    monkeypatch.setattr(os, "listdir", lambda path, real=os.listdir: listed.append(str(path)) or real(path))
     rows = [(f"clips/é{n}.wav", n % 2) for n in range(20)] + [(f"plain/{n}.wav", n % 2) for n in range(20)]
     assert len(voxrank.read_dataset(write(tmp_path / "m.csv", ["path", "label"], rows))) == 40
     assert listed == [str(folder)]

@@ -1,6 +1,5 @@
 """Weights that are NaN or infinite are refused when a model is loaded, in any tensor."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,19 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import hf_models as models
+from ct2_files import entries_of, file_of
 from voxrank.encoders.finite import check_finite, is_finite
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 
-
-def neighbour(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-models = neighbour("hf_models")
 one_thread = models.one_thread
 REFUSED = "its weights are NaN or infinite in "
 
@@ -127,14 +119,13 @@ def test_finite_weights_that_overflow_are_refused(tmp_path, family):
 
 
 def test_ctranslate2_weights_are_looked_at(tmp_path):
-    ct2 = neighbour("test_ct2")
-    model = neighbour("hf_models").whisper_config(max_source_positions=100)
+    model = models.whisper_config(max_source_positions=100)
     import transformers as tf
 
     whole = tf.WhisperModel(model).eval()
     with torch.no_grad():
         whole.encoder.layers[1].fc2.weight[0, 0] = torch.nan
-    (tmp_path / "model.bin").write_bytes(ct2.file_of(ct2.entries_of(whole, "float32")))
+    (tmp_path / "model.bin").write_bytes(file_of(entries_of(whole, "float32")))
     with pytest.raises(ModelError, match=rf"^ct2:{tmp_path}: {REFUSED}layers\.1\.fc2\.weight"):
         load_encoder(f"ct2:{tmp_path}")
 

@@ -1,9 +1,9 @@
 """Every family that transformers loads: its own hidden states, valid frames only, and no influence of padding."""
 
-import importlib.util
 import weakref
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import transformers as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders import hidden_states
 from voxrank.encoders.base import LayerFrames
@@ -19,9 +20,6 @@ from voxrank.encoders.padding import leaks
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 
@@ -226,7 +224,7 @@ def test_normalisation_takes_each_utterance_over_its_own_length(load):
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "parakeet-tdt", "whisper"])
 def test_loading_and_encoding_say_nothing_and_encoding_is_not_random(directory, capfd, family):
-    encoder = load_encoder(directory(family))
+    encoder: Any = load_encoder(directory(family))
     expected = torch.random.get_rng_state()
     first = encode(encoder, [models.speech_like(8_000)])
     assert torch.equal(torch.random.get_rng_state(), expected)
@@ -278,7 +276,7 @@ def test_long_audio_is_cut_into_windows_that_stand_alone(directory):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("family", ["wav2vec2-real-groups", "parakeet-ctc", "whisper", "ast"])
 def test_half_precision_comes_out_as_float32_close_to_it(directory, load, family, dtype):
-    half = load_encoder(directory(family), EncoderOptions(dtype=dtype))
+    half: Any = load_encoder(directory(family), EncoderOptions(dtype=dtype))
     waveforms = [models.speech_like(7_000), models.speech_like(4_000, seed=1)]
     assert half.notes or next(half._model.parameters()).dtype == getattr(torch, dtype)
     for mine, exact in zip(encode(half, waveforms), encode(load(family), waveforms), strict=True):
@@ -357,5 +355,5 @@ def test_a_models_own_code_runs_only_when_it_is_named(tmp_path, monkeypatch):
         load_encoder(str(place))
     with pytest.raises(ModelError, match="runs its own code"):
         load_encoder(str(place), EncoderOptions(trust_remote_code=("another/model",)))
-    encoder = load_encoder(str(place), EncoderOptions(trust_remote_code=(str(place),)))
+    encoder: Any = load_encoder(str(place), EncoderOptions(trust_remote_code=(str(place),)))
     assert type(encoder._model).__name__ == "OwnModel"

@@ -1,6 +1,5 @@
 """Errors for a model that cannot be loaded: one line that says what is wrong and what to do."""
 
-import importlib.util
 import json
 import os
 import pickle
@@ -14,14 +13,12 @@ import transformers as tf
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import save_file
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders import checkpoints
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 

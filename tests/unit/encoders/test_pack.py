@@ -5,9 +5,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 import pytest
+import soxr
 import torch
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
@@ -77,7 +79,7 @@ def test_facts_and_frames_that_do_not_depend_on_the_batch(name, check_encoder):
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS if "whisper" in name])
 @pytest.mark.parametrize("window", ["full", "fit"])
 def test_what_batches_change_in_whisper_is_rounding_alone(name, window, check_encoder):
-    encoder = load_encoder(f"pack:{name}", EncoderOptions(whisper_window=window, batch_s=60))
+    encoder: Any = load_encoder(f"pack:{name}", EncoderOptions(whisper_window=window, batch_s=60))
     encoder._model.double()
     encoder._dtype = torch.float64
     lengths = (0.4, 0.8, 0.8, 0.025)
@@ -183,7 +185,7 @@ class TestSilero:
 
     def test_its_own_weights_tell_speech_from_silence(self, by_utterance):
         speaker = speech.Synthesiser()
-        spoken = speech.soxr.resample(speaker.speak("open the door"), speaker.sample_rate, RATE)
+        spoken = soxr.resample(speaker.speak("open the door"), speaker.sample_rate, RATE)
         hidden = torch.from_numpy(
             by_utterance(load_encoder("pack:silero-vad"), [np.pad(spoken, (RATE, 0)).astype(np.float32)])[5][0]
         )

@@ -1,13 +1,12 @@
 """A model computes in half precision only if its features differ by rounding alone. Kernels are broken on purpose."""
 
-import importlib.util
 import logging
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import hf_models as models
 import voxrank.encoders.pool
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
@@ -17,9 +16,6 @@ from voxrank.encoders.precision import compare_features, rounding_bound
 from voxrank.encoders.registry import load_encoder
 from voxrank.testing.encoders import FakeEncoder
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 HALVES = ["bfloat16", "float16"]

@@ -1,20 +1,14 @@
 """Frame centres are measured from the output, and agree with the architecture of the front end."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
+import hf_models as hf
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer, LayerFrames
 from voxrank.encoders.registry import load_encoder
 from voxrank.encoders.timing import measure_offsets
 from voxrank.testing.encoders import FakeEncoder
-
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-hf = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hf)
 
 
 class Pooled(Encoder):

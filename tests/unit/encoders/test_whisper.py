@@ -1,8 +1,7 @@
 """Whisper: its spectrogram without computing silence, its full window, and the window cut to the audio."""
 
-import importlib.util
 import math
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +10,11 @@ import transformers as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.encoders.whisper import DYNAMIC_RANGE, SILENCE, cut_positions, log_mel
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).with_name("hf_models.py"))
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 FULL_SAMPLES = 480_000
@@ -160,7 +157,7 @@ def test_a_shorter_window_may_be_asked_for(tiny):
 def test_without_its_own_extractor_the_one_for_its_mel_bins_is_used(tmp_path):
     torch.manual_seed(0)
     config = models.whisper_config(max_source_positions=50, num_mel_bins=128)
-    encoder = load_encoder(models.save(tmp_path, tf.WhisperModel(config), None))
+    encoder: Any = load_encoder(models.save(tmp_path, tf.WhisperModel(config), None))
     assert encoder._extractor.feature_size == 128
     assert [piece.lengths for piece in encoder.encode([models.speech_like(1_000)])] == [(4,)] * 4
 

@@ -19,6 +19,8 @@ def load():
         kind, _, rest = spec.partition(":")
 
         class Encoder(FakeEncoder):
+            seen = 0
+
             def _forward(self, windows):
                 after, _, mark = rest.partition(":")
                 if kind == "kills" and self.seen >= int(after):
@@ -42,7 +44,7 @@ def load():
 
             Path(rest).write_text(f"{torch.get_num_threads()} {options.device}")
         encoder = FakeEncoder() if kind == "fake" else Encoder()  # which has a source file on every worker
-        encoder.spec, encoder.seen, encoder.budget_samples = spec, 0, 16_000
+        encoder.spec, encoder.budget_samples = spec, 16_000
         return encoder
 
     return load

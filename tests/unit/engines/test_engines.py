@@ -271,7 +271,7 @@ def test_a_cluster_without_room_is_a_wrong_request(ray, load):
 
 @pytest.mark.parametrize(("gpus", "share", "cpus", "workers"), [(2, 0.5, 8, 4), (2, 0.3, 8, 6), (4, None, 3, 3)])
 def test_workers_share_gpus(monkeypatch, load, gpus, share, cpus, workers):
-    monkeypatch.setattr(worker_pool.ray, "cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
     options = EngineOptions("ray", gpus_per_worker=share)
     assert worker_pool.WorkerPool(options, EncoderOptions(), load, print, own=True).size == workers
     assert worker_pool.WorkerPool(options, EncoderOptions(device="cpu"), load, print, own=True).size == (

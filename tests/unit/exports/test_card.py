@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from tied_rankings import make_ranking
 from voxrank.errors import one_line
-
-from .conftest import make_ranking
 
 
 def parts(card):

@@ -5,9 +5,8 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tied_rankings import make_ranking
 from voxrank.errors import one_line
-
-from .conftest import make_ranking
 
 KNOWN = {
     "div": set(),

@@ -105,16 +105,16 @@ def test_sketch_of_timed_classes_equals_its_definition(shard, sample, rest, budg
     encoder.budget_samples = round(budget_s * encoder.sample_rate)
     made = sketch(encoder, (work, targets), sample)
     result, sampled = made.layers[SketchKey(2)], made.samples[SketchKey(2)]
-    samples, classes = [], []
+    rows, row_classes = [], []
     for frames, timeline in zip(features_of(FakeEncoder(), work, 2), targets.timed.timelines, strict=True):
         when = (np.arange(len(frames)) + 0.5) / 100
         found, places = timeline.at(when, rest=rest), timeline.places(when)
         cuts = np.flatnonzero(np.diff(places)) + 1
         for run, own in zip(np.split(frames, cuts), np.split(found, cuts), strict=True):
             if own[0] != UNLABELLED:
-                samples += list(run) if sample == "frame" else [run.mean(axis=0)]
-                classes += [own[0]] * (len(run) if sample == "frame" else 1)
-    samples, classes = np.array(samples), np.array(classes)
+                rows += list(run) if sample == "frame" else [run.mean(axis=0)]
+                row_classes += [own[0]] * (len(run) if sample == "frame" else 1)
+    samples, classes = np.array(rows), np.array(row_classes)
     assert result.n == len(samples)
     result = raw(result)
     np.testing.assert_allclose(result.gram, samples.T @ samples, rtol=1e-5, atol=1e-4)

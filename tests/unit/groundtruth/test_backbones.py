@@ -1,11 +1,9 @@
 """Backbones: a block that runs alone gives the same output as in the model, and only the tuned part changes."""
 
 import copy
-import importlib.util
 import math
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ import torch
 import transformers as tf
 from torch import nn
 
+import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
@@ -22,9 +21,6 @@ from voxrank.groundtruth.strategies import adapted
 from voxrank.groundtruth.training import TrialError
 from voxrank.testing.encoders import FakeEncoder
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 # Warnings of torch about WavLM's masks, and of peft about models of transformers. Other tests check that users do not

@@ -312,7 +312,7 @@ def test_inputs_may_be_made_anew_each_time():
     assert part[0]["targets"].tolist() == [[0], [2]]
     assert part[0]["counts"].tolist() == [1, 1]
     assert seen == [("u0", "u5")] * 2
-    assert [batch["counts"].tolist() for batch in part] == [[1, 1]]
+    assert [batch["counts"].tolist() for batch in iter(part)] == [[1, 1]]
 
 
 def test_standardised_frames_have_no_mean_and_one_spread():

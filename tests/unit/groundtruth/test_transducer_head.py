@@ -1,7 +1,5 @@
 """A checkpoint's own transducer as the head keeps its weights, and gives the checkpoint's output and loss."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,15 +7,13 @@ import tokenizers
 import torch
 import transformers as tf
 
+import hf_models as models
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 from voxrank.groundtruth.answers import BLANK, SPACE, Answers
 from voxrank.groundtruth.transducer import greedy, transducer_loss
 from voxrank.groundtruth.transducer_head import TransducerHead, load_transducer, transducer_heads
 
-_spec = importlib.util.spec_from_file_location("hf_models", Path(__file__).parents[1] / "encoders" / "hf_models.py")
-models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(models)
 one_thread = models.one_thread
 
 PIECES = ("▁", "a", "b", "c", "d", "e", "f", "g", "h", "i", "<unk>")

@@ -1,15 +1,14 @@
 """Rankings in MLflow: the log equals the ranking, for any names."""
 
-import importlib.util
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import voxrank.integrations.mlflow
+from tied_rankings import make_ranking
 from voxrank.errors import OptionError, RunError
 from voxrank.integrations.mlflow import MAX_NAME, Tracker, log_to_mlflow, metrics_of, parameters_of, valid_name
 from voxrank.results.ranking import Ranking
@@ -18,11 +17,6 @@ pytestmark = [
     pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow"),
     pytest.mark.filterwarnings("ignore"),  # warnings of MLflow itself
 ]
-
-_spec = importlib.util.spec_from_file_location("rankings", Path(__file__).parents[1] / "exports" / "conftest.py")
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-make_ranking = _module.make_ranking
 
 
 @pytest.fixture

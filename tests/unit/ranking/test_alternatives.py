@@ -1,14 +1,13 @@
 """Alternative labels change nothing in a ranking: every score, detail and skipped utterance stays bit for bit."""
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import hf_models
 import voxrank
 import voxrank.alignment.uniform
 import voxrank.encoders.pool
@@ -208,11 +207,7 @@ def test_a_block_is_scored_the_same_with_several_alternatives(deep, letters):
 
 
 def test_blocks_of_a_hubert_are_scored_the_same_with_alternatives(letters, tmp_path):
-    file = Path(__file__).parents[1] / "encoders" / "hf_models.py"
-    spec = importlib.util.spec_from_file_location("hf_models", file)
-    families = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(families)
-    model = families.save(tmp_path / "hubert", *families.build("hubert-layer"))
+    model = hf_models.save(tmp_path / "hubert", *hf_models.build("hubert-layer"))
     options = {"target": "text", "aligner": "uniform", "models": [model], "use": ON_TOP, "layers": "1,2"}
     assert_same(ranked(letters, "uniform", **options), ranked(letters, **options))
 

@@ -42,9 +42,9 @@ def ranking(names, *, low=0.4, skipped=()):
 
 
 def printed(show, width=80):
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    show(console)
-    return console.file.getvalue()
+    text = io.StringIO()
+    show(Console(file=text, width=width, highlight=False))
+    return text.getvalue()
 
 
 def test_ranking_fits_eighty_columns_and_names_the_best():
@@ -171,13 +171,13 @@ def test_a_model_alone_is_the_best_of_nothing():
 def test_bars_fit_eighty_columns(monkeypatch):
     for speed in ("speed", "finished_speed"):
         monkeypatch.setattr(f"rich.progress.Task.{speed}", 1234.5, raising=False)
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
-    with watch(console) as progress:
+    text = io.StringIO()
+    with watch(Console(file=text, force_terminal=True, width=80, color_system=None)) as progress:
         progress.load("an-organisation/a-model-with-a-long-name", 1, 12)
         progress.start("an-organisation/a-model-with-a-long-name", 11, 12, 123_456.0)
         progress.advance(56_789.0)
         progress.finish()
-    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", console.file.getvalue())
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", text.getvalue())
     lines = [line.rstrip() for line in re.split(r"[\r\n]+", drawn)]
     assert any("123,456/123,456 s" in line for line in lines)
     assert max(map(len, lines)) <= 80
@@ -185,14 +185,14 @@ def test_bars_fit_eighty_columns(monkeypatch):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_suits_its_console(terminal):
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    with watch(console) as progress:
+    file = io.StringIO()
+    with watch(Console(file=file, force_terminal=terminal, width=100)) as progress:
         assert isinstance(progress, BarProgress if terminal else LineProgress)
         progress.start("a[b]", 1, 2, 10.0)
         progress.advance(10.0)
         progress.finish()
         progress.note("[x] noted")
-    text = console.file.getvalue()
+    text = file.getvalue()
     assert "a[b]" in text
     assert "[x] noted" in text
     assert terminal == ("\x1b" in text)
@@ -202,14 +202,14 @@ def test_progress_suits_its_console(terminal):
 def test_lines_tell_how_far_it_is(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    console = Console(file=io.StringIO(), width=40)
-    progress = LineProgress(console)
+    text = io.StringIO()
+    progress = LineProgress(Console(file=text, width=40))
     progress.start("model", 1, 1, 100.0)
     for _ in range(4):
         now[0] += 10
         progress.advance(25.0)
     progress.finish()
-    assert console.file.getvalue().splitlines() == [
+    assert text.getvalue().splitlines() == [
         "[1/1] model: 100 s of audio",
         "[1/1] model: 50%, 2.5 × real time, 20 s left",
         "[1/1] model: 100%, 2.5 × real time, 0 s left",

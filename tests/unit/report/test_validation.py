@@ -51,9 +51,9 @@ def validation(values, scores=None, *, metric="accuracy", names=None, rules=(), 
 
 
 def printed(show, width=80):
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    show(console)
-    return console.file.getvalue()
+    text = io.StringIO()
+    show(Console(file=text, width=width, highlight=False))
+    return text.getvalue()
 
 
 def shown(made):

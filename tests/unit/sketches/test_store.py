@@ -40,7 +40,7 @@ def array(shape, dtype=np.float64):
 def moments(draw, sizes=None):
     d, t = sizes or draw(st.tuples(st.integers(1, 4), st.integers(0, 3)))
     products = Products(
-        draw(st.integers(0, 2**60)), *(draw(array(d)) for _ in range(2)), draw(array((d, d))), draw(array(d)), draw(F64)
+        draw(st.integers(0, 2**60)), draw(array(d)), draw(array(d)), draw(array((d, d))), draw(array(d)), draw(F64)
     )
     parts = (products, draw(array((t, d))), draw(array(t)), draw(array(t)), draw(st.none() | array((t, t))))
     return Moments(*parts, target_centre=draw(st.none() | array(t)))

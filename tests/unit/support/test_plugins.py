@@ -5,7 +5,6 @@ from itertools import count
 
 import pytest
 
-import voxrank.encoders.code
 from voxrank._support.plugins import KINDS, PluginError, find_plugin, plugin_names, plugins
 from voxrank.cache.keys import model_key
 from voxrank.config import EncoderOptions
@@ -248,5 +247,5 @@ def test_an_encoder_is_known_by_what_it_tells_its_version_and_its_code(monkeypat
     assert key() == key() is not None
     assert len({key(), key(origin="a 2"), key(told="y")}) == 3
     before = key()
-    monkeypatch.setattr(voxrank.encoders.code.Path, "read_bytes", lambda path: b"changed")
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: b"changed")
     assert key() != before

@@ -189,5 +189,5 @@ def test_without_a_folder_for_compiled_code(monkeypatch):
             raise RuntimeError("cannot cache function")
         return lambda function: function
 
-    monkeypatch.setattr(ctc.numba, "njit", refused)
+    monkeypatch.setattr("numba.njit", refused)
     assert ctc.compiled(len) is len

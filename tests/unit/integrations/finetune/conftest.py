@@ -1,24 +1,11 @@
 """Rankings whose winner is a small checkpoint, and the scripts generated from them."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
+import hf_models
+from loading import load_file
 from voxrank.integrations.finetune import script
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue
-
-HERE = Path(__file__).parent
-
-
-def _load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hf_models = _load("hf_models_of_finetune", HERE.parents[1] / "encoders" / "hf_models.py")
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +51,7 @@ def loaded(tmp_path, ranking):
     def load(*arguments, edit=lambda text: text, **options):
         path = tmp_path / f"script{next(count)}.py"
         path.write_text(edit(script(ranking(*arguments, **options))), encoding="utf-8")
-        module = _load(path.stem, path)
+        module = load_file(path)
         module.OUT = tmp_path / path.stem
         module.path = path
         return module

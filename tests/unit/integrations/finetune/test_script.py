@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -383,7 +384,7 @@ def test_kinds_for_which_no_script_was_tried_are_refused_in_one_line(ranking, tm
 
 SMALL = {"num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "hidden_size": 32, "vocab_size": 12}
 CONFORMER = SMALL | {"num_key_value_heads": 4, "head_dim": 8, "subsampling_conv_channels": 8}
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "UniSpeech": ("Wav2Vec2", SMALL | {"conv_dim": (12,) * 7, "num_conv_pos_embedding_groups": 4}),
     "Speech2Text": (
         "Speech2Text",

@@ -1,6 +1,6 @@
 """A process that has imported voxrank and its dependencies, and forks: a Python that starts in 0.1 s instead of 5.
 
-`python tests/fork_server.py SOCKET PID` returns as soon as the server listens. The server ends with process PID or
+`python fork_server.py SOCKET PID` returns as soon as the server listens. The server ends with process PID or
 with the folder of the socket. `processes.py` is its client in the tests.
 
 A connection sends one line of JSON at a time. A request to start has the arguments, folder and environment, and comes
@@ -93,7 +93,8 @@ def read_request(client: socket.socket, data: bytes) -> dict:
     """Return the request, after reading the rest of its line."""
     while not data.endswith(b"\n"):
         data += client.recv(1 << 16)
-    return json.loads(data)
+    request: dict = json.loads(data)
+    return request
 
 
 def is_alive(pid: int) -> bool:

@@ -63,7 +63,8 @@ def has_room(cell: Cell) -> bool:
 
 def best_rule(cell: Cell) -> tuple[str, float]:
     """Return the rule that agrees best with the truth. It is chosen with hindsight, and so is an upper bound."""
-    known = [(rho(one), one["name"]) for one in cell["judged"] if one["kind"] == "rule" and rho(one) is not None]
+    rules = [(rho(one), str(one["name"])) for one in cell["judged"] if one["kind"] == "rule"]
+    known = [(value, name) for value, name in rules if value is not None]
     value, name = max(known, default=(float("nan"), "none"))
     return name, value
 
@@ -191,8 +192,8 @@ def predictor_rows(found: Sequence[Cell]) -> list[list[str]]:
     names = list(dict.fromkeys(["default", *(one["name"] for cell in found for one in cell["judged"])]))
     rows = []
     for name in names:
-        own = [(cell, cell["judged"][0] if name == "default" else judged(cell, name)) for cell in found]
-        own = [(cell, entry) for cell, entry in own if rho(entry) is not None]
+        entries = [(cell, cell["judged"][0] if name == "default" else judged(cell, name)) for cell in found]
+        own = [(cell, entry) for cell, entry in entries if entry is not None and rho(entry) is not None]
         if not own:
             continue
         kind = "default" if name == "default" else own[0][1]["kind"]
