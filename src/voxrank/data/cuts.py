@@ -152,13 +152,13 @@ class _CutReader:
             if not cut.start and abs(cut.duration - cut.recording.duration) * cut.recording.sampling_rate < 0.5:
                 columns |= {"start": None, "end": None}
         else:
-            audio = self._decoded(cut)
+            audio = self._computed_audio(cut)
             columns |= {"path": f"{name}.wav", "start": None, "end": None}
         if self.aligned and supervision is not None:
             columns[SEGMENTS] = _segments(cut, supervision, self.tier, in_file=file is not None)
         return Row(f"cut {name}", columns, id=name, audio=audio)
 
-    def _decoded(self, cut: Any) -> AudioSource:
+    def _computed_audio(self, cut: Any) -> AudioSource:
         content = _check_recordings(cut.to_dict(), None)
         try:
             return CutAudio(json.dumps(content, sort_keys=True))

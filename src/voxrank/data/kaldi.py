@@ -58,12 +58,12 @@ def read_kaldi(source: str, request: Request) -> Dataset:
     for folder in _folders(path):
         split = None if folder == path else folder.name
         rows += _rows(folder, skipped, split)
-        notes += _unmatched(folder, split)
+        notes += _unmatched_notes(folder, split)
     dataset = assembled(path, rows, skipped, request, FORM)
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
-def _unmatched(folder: Path, split: str | None) -> Iterator[str]:
+def _unmatched_notes(folder: Path, split: str | None) -> Iterator[str]:
     """Return notes on transcripts without audio, and on recordings without utterances."""
     name = f"{split}/" if split else ""
     recordings = {key for key, _ in _pairs(folder / WAV_SCP, [])}

@@ -119,7 +119,7 @@ def _notes(checks: Sequence[_SampleCheck]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for check in checks:
         if check.treatment.bits is not None:
-            groups.setdefault(_scaled(check.treatment.bits), []).append(check.id)
+            groups.setdefault(_scaled_text(check.treatment.bits), []).append(check.id)
         if check.treatment.channel is not None:
             groups.setdefault(CANCELLED_TEXT, []).append(check.id)
         if check.clipped:
@@ -130,7 +130,7 @@ def _notes(checks: Sequence[_SampleCheck]) -> list[str]:
     ]
 
 
-def _scaled(bits: int) -> str:
+def _scaled_text(bits: int) -> str:
     return f"float samples in the range of {bits}-bit integers are scaled, divided by {2 ** (bits - 1):,}"
 
 

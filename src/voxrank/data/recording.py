@@ -93,7 +93,7 @@ class Recording:
     def __init__(
         self, stack: ExitStack, file: soundfile.SoundFile, raw: BinaryIO | FileIO, layout: Layout | None
     ) -> None:
-        self._stack, self._first, self._raw, self._layout = stack, file, raw, layout
+        self._stack, self._first_file, self._raw, self._layout = stack, file, raw, layout
         self.rate, self.channels = file.samplerate, file.channels
         self.claimed = _claimed_ratio(file.extra_info)
         self._lengths = [file.frames]
@@ -101,17 +101,17 @@ class Recording:
             self._lengths = [part.n_samples or file.frames for part in layout.parts]
             self.claimed *= layout.claimed
         self.n_samples = sum(self._lengths)
-        self._used = False
+        self._is_used = False
 
     @cached_property
     def subtype(self) -> str:
         """The coding of samples, as libsndfile names it."""
-        return str(self._first.subtype)
+        return str(self._first_file.subtype)
 
     @cached_property
     def _seeks(self) -> bool:
         """True if libsndfile can seek in the file."""
-        return bool(self._first.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
+        return bool(self._first_file.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
 
     @property
     def seconds(self) -> Seconds:
@@ -148,18 +148,18 @@ class Recording:
             decoded: Samples = file.read(count, dtype="float32", always_2d=True)
             return decoded
         lead = min(start, round(LEADS_S.get(self.subtype, 0.0) * self.rate))
-        if start > lead or self._used:
+        if start > lead or self._is_used:
             file.seek(start - lead)
-        self._used = True
+        self._is_used = True
         samples: Samples = file.read(count + lead, dtype="float32", always_2d=True)
         return samples[lead:]
 
     def _file(self, index: int) -> soundfile.SoundFile:
         """Return an open part, at its beginning where it cannot seek."""
-        if index == 0 and (self._seeks or not self._used):
-            self._used = self._used or not self._seeks
-            return self._first
-        return self._stack.enter_context(_sound(self._raw, self._layout, index))
+        if index == 0 and (self._seeks or not self._is_used):
+            self._is_used = self._is_used or not self._seeks
+            return self._first_file
+        return self._stack.enter_context(_open_sound_file(self._raw, self._layout, index))
 
 
 def _skip(file: soundfile.SoundFile, count: int) -> None:
@@ -172,7 +172,7 @@ def _skip(file: soundfile.SoundFile, count: int) -> None:
         count -= n_read
 
 
-def _sound(raw: BinaryIO | FileIO, layout: Layout | None, index: int = 0) -> soundfile.SoundFile:
+def _open_sound_file(raw: BinaryIO | FileIO, layout: Layout | None, index: int = 0) -> soundfile.SoundFile:
     """Open a file, or a part of it, with libsndfile."""
     raw.seek(0)
     if layout is not None:
@@ -228,12 +228,12 @@ def _make_recording(stack: ExitStack, raw: BinaryIO | FileIO, source: Path | Aud
     layout = None if find is None else _cached_layout(raw, source, size, find)
     raw = _buffered(stack, raw, source, layout)
     try:
-        file = stack.enter_context(_sound(raw, layout))
+        file = stack.enter_context(_open_sound_file(raw, layout))
     except soundfile.SoundFileError:
         if find is not None or (layout := _cached_layout(raw, source, size, hidden_mpeg_layout)) is None:
             raise
         raw = _buffered(stack, raw, source, layout)
-        file = stack.enter_context(_sound(raw, layout))  # MPEG audio after other data
+        file = stack.enter_context(_open_sound_file(raw, layout))  # MPEG audio after other data
     recording = Recording(stack, file, raw, layout)
     if head[:7] == b"NIST_1A" and (count := _SPHERE_COUNT.search(head)) is not None:
         recording.claimed = max(1.0, int(count[1]) / max(1, file.frames))

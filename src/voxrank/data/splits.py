@@ -124,7 +124,7 @@ def choose_splits(source: object, splits: Sequence[str], requested: str | None) 
     """
     counts = Counter(splits)
     if requested is None:
-        return _default(counts)
+        return _default_splits(counts)
     name = requested.strip().lower()
     if name == ALL:
         return SplitChoice(ALL, None)
@@ -142,12 +142,12 @@ def _requested_splits(source: object, counts: Counter[str], requested: str) -> S
     alike = [name for name in counts if part and part_of(name) == part]
     if alike:
         note = f"no split is called {requested!r}: {_rows_are(alike, counts)} used"
-        return SplitChoice(_joined(alike), frozenset(alike), (note,))
+        return SplitChoice(_join_names(alike), frozenset(alike), (note,))
     suggestion = did_you_mean(requested, [*(name for name in counts if name), ALL])
     raise DataError(f"{source}: no row has the split {requested!r}; {suggestion}")
 
 
-def _default(counts: Counter[str]) -> SplitChoice:
+def _default_splits(counts: Counter[str]) -> SplitChoice:
     parts: dict[Part | None, list[str]] = {}
     for name in counts:
         parts.setdefault(part_of(name), []).append(name)
@@ -174,15 +174,15 @@ def _no_part_notes(counts: Counter[str]) -> tuple[str, ...]:
 def _choice_of_part(names: list[str], counts: Counter[str]) -> SplitChoice:
     unused = [name for name in counts if name not in names]
     if not unused:
-        return SplitChoice(_joined(names), frozenset(names))
+        return SplitChoice(_join_names(names), frozenset(names))
     note = (
         f"no split is called {TRAIN!r}: {_rows_are(names, counts)} used, and {_counted(unused, counts)} not; "
         f"--split names another choice, --split {ALL} takes every row"
     )
-    return SplitChoice(_joined(names), frozenset(names), (note,))
+    return SplitChoice(_join_names(names), frozenset(names), (note,))
 
 
-def _joined(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return JOINT.join(name or NO_SPLIT for name in names)
 
 

@@ -71,10 +71,10 @@ def read_tars(source: str, request: Request) -> Dataset:
         raise DataError(f"{source}: Lhotse Shar is not read; write the cuts with cuts.to_file('cuts.jsonl.gz')")
     shards = shard_paths(source)
     skipped: list[Skipped] = []
-    several: Counter[str] = Counter()
-    rows = [row for shard in shards for row in _rows(shard, path, skipped, several)]
+    kinds: Counter[str] = Counter()
+    rows = [row for shard in shards for row in _rows(shard, path, skipped, kinds)]
     dataset = assembled(path, rows, skipped, request, FORM)
-    notes = [f"of several members with audio, the first is taken: {counted(several, SHOWN_KINDS)}"] if several else []
+    notes = [f"of several members with audio, the first is taken: {counted(kinds, SHOWN_KINDS)}"] if kinds else []
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
@@ -127,7 +127,7 @@ def _choices(inner: str) -> list[str]:
     return [f"{number:0{len(span[1])}d}" for number in range(int(span[1]), int(span[2]) + 1)]
 
 
-def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[str]) -> Iterator[Row]:
+def _rows(shard: Path, source: Path, skipped: list[Skipped], kinds: Counter[str]) -> Iterator[Row]:
     name = shard.relative_to(source).as_posix() if shard.is_relative_to(source) and shard != source else shard.name
     split = _split_of(shard.stem) or (_split_of(shard.parent.name) if "/" in name else None)
     with shard.open("rb") as file:
@@ -140,7 +140,7 @@ def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[st
             except UtteranceError as error:
                 skipped.append(Skipped(utterance, shortened(str(error))))
                 continue
-            several.update([", ".join(member.kind for member in sample.audio)] if len(sample.audio) > 1 else [])
+            kinds.update([", ".join(member.kind for member in sample.audio)] if len(sample.audio) > 1 else [])
             columns = ({} if split is None else {"split": split}) | columns
             columns["path"] = str(shard.absolute() / f"{sample.key}.{audio[0]}")
             yield Row(f"sample {utterance}", columns, id=utterance, audio=audio[1])
@@ -174,7 +174,7 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
 
 def _members(file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[tuple[str, Member]]:
     """Yield plain files with a key, in NFC, and an ending, in order. Links and special files are skipped."""
-    with tarfile.TarFile(fileobj=_Bounded(file)) as tar:  # type: ignore[arg-type]
+    with tarfile.TarFile(fileobj=_BoundedFile(file)) as tar:  # type: ignore[arg-type]
         while (info := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them
             folder, slash, base = info.name.rpartition("/")
@@ -194,7 +194,7 @@ def _members(file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[tupl
         raise tarfile.ReadError("a header is damaged" if end else "the mark of its end is missing")
 
 
-class _Bounded:
+class _BoundedFile:
     """A file that limits each read to a few megabytes, whatever a header claims."""
 
     def __init__(self, file: BinaryIO) -> None:

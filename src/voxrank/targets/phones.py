@@ -33,7 +33,7 @@ phones is a space too, it is never left out."""
 
 _NO_PHONE = re.compile(r"\([^()]*\)|[ˈˌ\u0361\x01-\x09\x0b-\x1f]")
 """Text that is removed: changes of language, such as "(en)", stress, ties, and flags that the library leaves in."""
-_TWICE = re.compile(r"^(\D+)\1$")
+_DOUBLED = re.compile(r"^(\D+)\1$")
 _TONE = re.compile(r"\d+$")
 
 _MARKS = re.escape(".,;:!?…。、！？，；：؟،؛।")
@@ -194,4 +194,4 @@ def _name(ipa: str, mnemonic: str) -> str:
     tone = _TONE.search(mnemonic)
     if tone and len(ipa) > 1 and ipa.endswith("ɜ" if tone[0][0] == "3" else tone[0][0]):
         ipa = ipa[:-1] + tone[0]
-    return _TWICE.sub(r"\1ː", ipa).replace("ːː", "ː")
+    return _DOUBLED.sub(r"\1ː", ipa).replace("ːː", "ː")
