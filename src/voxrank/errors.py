@@ -67,9 +67,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         'did you mean label? (known: label, path)'
     """
     options = sorted(known)
-    near = difflib.get_close_matches(name, options, n=1)
-    known_ones = f"known: {listed(options)}"
-    return f"did you mean {near[0]}? ({known_ones})" if near else known_ones
+    matches = difflib.get_close_matches(name, options, n=1)
+    known_hint = f"known: {listed(options)}"
+    return f"did you mean {matches[0]}? ({known_hint})" if matches else known_hint
 
 
 def listed(names: Iterable[str], limit: int = 40) -> str:
@@ -79,9 +79,9 @@ def listed(names: Iterable[str], limit: int = 40) -> str:
         >>> listed(["a", "b", "c"], limit=2)
         'a, b and 1 more'
     """
-    every = list(names)
-    shown = [shortened(name, NAME_LIMIT) for name in every[:limit]]
-    return (", ".join(shown) or "none") + (f" and {len(every) - limit} more" if len(every) > limit else "")
+    all_names = list(names)
+    shown = [shortened(name, NAME_LIMIT) for name in all_names[:limit]]
+    return (", ".join(shown) or "none") + (f" and {len(all_names) - limit} more" if len(all_names) > limit else "")
 
 
 def one_line(text: str) -> str:

@@ -95,7 +95,7 @@ class _Voice(ctypes.Structure):
 def _list_voices(functions: Any) -> Iterator[tuple[str, list[tuple[int, str]]]]:
     """Yield each voice and its languages, each with a priority; the lowest number is the best voice."""
     voices = functions.espeak_ListVoices(None)
-    for voice in itertools.takewhile(bool, (voices[place] for place in itertools.count())):
+    for voice in itertools.takewhile(bool, (voices[index] for index in itertools.count())):
         yield voice.contents.name.decode(), _read_languages(voice.contents.languages)
 
 

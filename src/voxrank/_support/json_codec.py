@@ -72,9 +72,9 @@ def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequ
             raise ValueError("text in it is half a character")
         if not isinstance(content, dict) or "schema" not in content:
             raise ValueError("it has no schema")
-        found = content.pop("schema")
-        if type(found) is not int or found != schema:
-            raise ValueError(f"its schema is {_shown(found)}, and this version of voxrank reads {schema}")
+        version = content.pop("schema")
+        if type(version) is not int or version != schema:
+            raise ValueError(f"its schema is {_shown(version)}, and this version of voxrank reads {schema}")
         return built({key: value for key, value in content.items() if key not in derived}, kind)
     except OSError as error:
         raise DataError(f"cannot read {what} at {path}: {error.strerror or error}; check the path") from error
@@ -122,11 +122,11 @@ def built(value: Any, kind: type[T], path: Keys = (), rules: Rules = _PLAIN) -> 
     """
     origin = get_origin(kind)
     if origin in rules.makers:
-        made: T = rules.makers[origin](value, kind, path)
+        result: T = rules.makers[origin](value, kind, path)
     else:
         make = _MAKERS.get(origin, _dataclass_of if is_dataclass(kind) else _scalar_of)
-        made = make(value, kind, path, rules)
-    return made
+        result = make(value, kind, path, rules)
+    return result
 
 
 def _scalar_of(value: Any, kind: Any, path: Keys, _: Rules) -> Any:
@@ -149,15 +149,18 @@ def _sequence_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
         raise unfit(path, f"a list of {len(kinds)}", value)
-    return origin(built(item, one, (*path, n), rules) for n, (item, one) in enumerate(zip(value, kinds, strict=True)))
+    return origin(
+        built(item, item_kind, (*path, index), rules)
+        for index, (item, item_kind) in enumerate(zip(value, kinds, strict=True))
+    )
 
 
 def _dict_of(value: Any, kind: Any, path: Keys, rules: Rules) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise unfit(path, "an object", value)
-    key, item = get_args(kind)
-    parse = getattr(key, "parse", key)
-    return {parse(name): built(one, item, (*path, name), rules) for name, one in value.items()}
+    key_kind, item_kind = get_args(kind)
+    parse = getattr(key_kind, "parse", key_kind)
+    return {parse(name): built(item, item_kind, (*path, name), rules) for name, item in value.items()}
 
 
 def _literal_of(value: Any, kind: Any, path: Keys, _: Rules) -> Any:
@@ -168,12 +171,12 @@ def _literal_of(value: Any, kind: Any, path: Keys, _: Rules) -> Any:
 
 def _union_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
     """Build an object of the first type that fits."""
-    *others, last = (one for one in get_args(kind) if one is not type(None))
+    *others, last = (option for option in get_args(kind) if option is not type(None))
     if value is None and type(None) in get_args(kind):
         return None
-    for one in others:
+    for option in others:
         with suppress(ValueError):
-            return built(value, one, path, rules)
+            return built(value, option, path, rules)
     return built(value, last, path, rules)
 
 
@@ -181,8 +184,8 @@ def _dataclass_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
     if not isinstance(value, dict):
         raise unfit(path, "an object", value)
     kinds, required = _fields(kind)
-    if strange := sorted(value.keys() - kinds.keys()):
-        raise ValueError(f"{place(path)}: this version of voxrank does not know {strange[0]!r}")
+    if unknown := sorted(value.keys() - kinds.keys()):
+        raise ValueError(f"{place(path)}: this version of voxrank does not know {unknown[0]!r}")
     for name in kinds if rules.complete else required:
         if name not in value:
             raise ValueError(f"{place(path)}: {name!r} is missing")
@@ -192,9 +195,9 @@ def _dataclass_of(value: Any, kind: Any, path: Keys, rules: Rules) -> Any:
 @cache
 def _fields(kind: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the types of the fields of a dataclass by name, and the names of those without a default."""
-    known, hints = fields(kind), get_type_hints(kind)
-    required = [one.name for one in known if one.default is MISSING and one.default_factory is MISSING]
-    return {one.name: hints[one.name] for one in known}, required
+    items, hints = fields(kind), get_type_hints(kind)
+    required = [item.name for item in items if item.default is MISSING and item.default_factory is MISSING]
+    return {item.name: hints[item.name] for item in items}, required
 
 
 _MAKERS: dict[Any, Callable[[Any, Any, Keys, Rules], Any]] = {

@@ -74,15 +74,15 @@ class Plugin:
 
 def plugins(kind: Kind) -> tuple[Plugin, ...]:
     """Return the plug-ins of installed packages by name, without importing them."""
-    return _found(kind, tuple(sys.path))
+    return _find_plugins(kind, tuple(sys.path))
 
 
 @lru_cache(maxsize=len(KINDS))
-def _found(kind: Kind, path: tuple[str, ...]) -> tuple[Plugin, ...]:
+def _find_plugins(kind: Kind, path: tuple[str, ...]) -> tuple[Plugin, ...]:
     """Return the plug-ins on `path`, the module search path. The search takes about 0.1 ms per package."""
     del path
-    found = {_plugin(kind, entry) for entry in entry_points(group=f"voxrank.{kind}")}
-    return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.package)))
+    unsorted = {_plugin(kind, entry) for entry in entry_points(group=f"voxrank.{kind}")}
+    return tuple(sorted(unsorted, key=lambda plugin: (plugin.name, plugin.package)))
 
 
 def plugin_names(kind: Kind) -> tuple[str, ...]:
@@ -106,6 +106,6 @@ def find_plugin(kind: Kind, name: str) -> Plugin | None:
 
 
 def _plugin(kind: Kind, entry: EntryPoint) -> Plugin:
-    about = entry.dist
-    package = (about.name if about is not None else "") or entry.value.partition(":")[0]
-    return Plugin(kind, entry.name, package, about.version if about is not None else "", entry)
+    distribution = entry.dist
+    package = (distribution.name if distribution is not None else "") or entry.value.partition(":")[0]
+    return Plugin(kind, entry.name, package, distribution.version if distribution is not None else "", entry)

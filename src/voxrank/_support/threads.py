@@ -21,7 +21,7 @@ def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
     if dim > SMALL_DIM:
         return nullcontext()
     libraries = _blas_libraries()
-    if all(one.get_num_threads() == 1 for one in libraries.lib_controllers):  # limits cost more than this check
+    if all(library.get_num_threads() == 1 for library in libraries.lib_controllers):  # limits cost more than this check
         return nullcontext()
     limited: AbstractContextManager[Any] = libraries.limit(limits=1, user_api="blas")
     return limited

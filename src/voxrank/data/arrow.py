@@ -19,14 +19,14 @@ from voxrank.errors import DataError
 
 def audio_column(source: Path, features: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return the column with the audio, found by its type or else by its name, and notes on the choice."""
-    found = [name for name, feature in features.items() if type(feature).__name__ == "Audio"]
-    if not found:
-        found = [name for name in AUDIO_NAMES if name in features]
-    if not found:
+    candidates = [name for name, feature in features.items() if type(feature).__name__ == "Audio"]
+    if not candidates:
+        candidates = [name for name in AUDIO_NAMES if name in features]
+    if not candidates:
         raise DataError(f"{source}: expected a column of audio, found: {', '.join(features)}; cast one to Audio")
-    column = "audio" if "audio" in found else found[0]
-    many = len(found) > 1 and type(features[column]).__name__ == "Audio"
-    return column, (f"audio is the column {column!r} (also there: {', '.join(found)})",) if many else ()
+    column = "audio" if "audio" in candidates else candidates[0]
+    is_ambiguous = len(candidates) > 1 and type(features[column]).__name__ == "Audio"
+    return column, (f"audio is the column {column!r} (also there: {', '.join(candidates)})",) if is_ambiguous else ()
 
 
 def content_of(part: Any, index: int, column: str, folder: Path) -> Content:
@@ -42,21 +42,21 @@ def audio_cells(column: Any) -> tuple[list[str | None], list[bool]]:
     import pyarrow as pa
 
     names: list[str | None] = []
-    held: list[bool] = []
+    embedded: list[bool] = []
     for chunk in column.chunks:
         fields = {}
         if pa.types.is_struct(chunk.type):  # flattening makes the fields of an empty row empty
             fields = dict(zip((field.name for field in chunk.type), chunk.flatten(), strict=True))
         if {"bytes", "path"} <= fields.keys():
             names += fields["path"].to_pylist()
-            held += fields["bytes"].is_valid().to_pylist()
+            embedded += fields["bytes"].is_valid().to_pylist()
         elif pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
             names += chunk.to_pylist()
-            held += [False] * len(chunk)
+            embedded += [False] * len(chunk)
         else:
             names += [None] * len(chunk)
-            held += chunk.is_valid().to_pylist()
-    return names, held
+            embedded += chunk.is_valid().to_pylist()
+    return names, embedded
 
 
 def is_cell(feature: Any) -> bool:
@@ -72,13 +72,13 @@ def values_of(cells: list[Any], feature: Any) -> list[Any]:
     """Return cells with class numbers replaced by class names. Other cells stay unchanged."""
     kind = type(feature).__name__
     if kind == "ClassLabel":
-        return [_class(feature, cell) for cell in cells]
+        return [_class_name(feature, cell) for cell in cells]
     if kind in ("List", "LargeList", "Sequence") and type(feature.feature).__name__ == "ClassLabel":
-        return [None if cell is None else [_class(feature.feature, one) for one in cell] for cell in cells]
+        return [None if cell is None else [_class_name(feature.feature, number) for number in cell] for cell in cells]
     return cells
 
 
-def _class(feature: Any, number: int | None) -> str | None:
+def _class_name(feature: Any, number: int | None) -> str | None:
     """Return the name of a class; None where the number is not that of a class, as in test sets without labels."""
     return feature.names[number] if number is not None and 0 <= number < feature.num_classes else None
 

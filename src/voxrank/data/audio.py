@@ -79,7 +79,7 @@ def probe(utterance: Utterance) -> Probed:
             outside it; the sample rate is invalid; or the utterance is too short or too long.
     """
     with open_recording(utterance) as recording:
-        return _located(utterance, recording)
+        return _probe_recording(utterance, recording)
 
 
 def probe_all(dataset: Dataset, threads: int) -> tuple[tuple[Probed, ...], tuple[Skipped, ...]]:
@@ -95,13 +95,13 @@ class Sound:
     """The unchanged samples of an utterance.
 
     Attributes:
-        place: range of the utterance in its file.
+        probed: range of the utterance in its file.
         samples: (n, channels).
         subtype: libsndfile's name for the coding.
         treatment: scale and mix of the samples.
     """
 
-    place: Probed
+    probed: Probed
     samples: Samples
     subtype: str
     treatment: Treatment
@@ -120,7 +120,7 @@ def decode(utterance: Utterance, sample_rate: Hertz) -> Waveform:
         UtteranceError: as `read_sound`.
     """
     sound, mono = read_sound(utterance)
-    return _resample(mono, sound.place.info.sample_rate, round(sample_rate))
+    return _resample(mono, sound.probed.info.sample_rate, round(sample_rate))
 
 
 def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
@@ -130,8 +130,8 @@ def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
         UtteranceError: as `probe`; or the file ends early, holds NaN or infinite samples, or is silent there.
     """
     with open_recording(utterance) as recording:
-        place = _located(utterance, recording)
-        samples = _read(recording, place)
+        probed = _probe_recording(utterance, recording)
+        samples = _read_samples(recording, probed)
         if not np.isfinite(samples).all():
             raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
         treatment = treatment_of(recording, utterance.place, samples)
@@ -140,17 +140,17 @@ def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
     reason = silence_reason(mono, subtype)
     if reason is not None:
         raise UtteranceError(reason)
-    return Sound(place, samples, subtype, treatment), mono
+    return Sound(probed, samples, subtype, treatment), mono
 
 
-def _read(recording: Recording, place: Probed) -> Samples:
+def _read_samples(recording: Recording, probed: Probed) -> Samples:
     """Return the samples of a stretch, shape (n, channels)."""
     try:
-        samples = recording.read(place.start, place.stop - place.start)
+        samples = recording.read(probed.start, probed.stop - probed.start)
     except (MemoryError, ValueError) as error:  # numpy raises either of them
-        raise _too_long(place) from error
-    if len(samples) < place.stop - place.start:
-        raise _cut_short(place.seconds, len(samples) / place.info.sample_rate)
+        raise _too_long_error(probed) from error
+    if len(samples) < probed.stop - probed.start:
+        raise _cut_short_error(probed.seconds, len(samples) / probed.info.sample_rate)
     return samples
 
 
@@ -173,7 +173,7 @@ def _resample(samples: Waveform, rate: int, new_rate: int) -> Waveform:
     return result
 
 
-def _located(utterance: Utterance, recording: Recording) -> Probed:
+def _probe_recording(utterance: Utterance, recording: Recording) -> Probed:
     info = AudioInfo(recording.rate, recording.channels, recording.n_samples)
     length = info.n_samples / info.sample_rate
     if info.n_samples == 0:
@@ -187,31 +187,31 @@ def _located(utterance: Utterance, recording: Recording) -> Probed:
         raise UtteranceError("expected a header that says how long the file is, got none; write the file again")
     claimed = length * recording.claimed
     if claimed > length + CUT_TOLERANCE_S and (utterance.end or claimed) > length + END_TOLERANCE_S:
-        raise _cut_short(claimed, length)
+        raise _cut_short_error(claimed, length)
     if utterance.start >= length:
         raise UtteranceError(f"starts at {utterance.start:g} s, past the end of the file ({length:.3f} s)")
     if utterance.end is not None and utterance.end > length + END_TOLERANCE_S:
         raise UtteranceError(f"ends at {utterance.end:g} s, past the end of the file ({length:.3f} s)")
     start = round(utterance.start * info.sample_rate)
     stop = info.n_samples if utterance.end is None else min(round(utterance.end * info.sample_rate), info.n_samples)
-    placed = Probed(utterance, info, start, stop)
-    if placed.seconds < MIN_UTTERANCE_S:
+    probed = Probed(utterance, info, start, stop)
+    if probed.seconds < MIN_UTTERANCE_S:
         raise UtteranceError(f"expected at least {MIN_UTTERANCE_S} s of audio, got {stop - start} samples; too short")
-    if placed.seconds > MAX_UTTERANCE_S or (stop - start) * info.channels > MAX_NUMBERS:
-        raise _too_long(placed)
-    return placed
+    if probed.seconds > MAX_UTTERANCE_S or (stop - start) * info.channels > MAX_NUMBERS:
+        raise _too_long_error(probed)
+    return probed
 
 
-def _cut_short(expected_s: Seconds, got_s: Seconds) -> UtteranceError:
+def _cut_short_error(expected_s: Seconds, got_s: Seconds) -> UtteranceError:
     return UtteranceError(
         f"expected {expected_s:.3f} s of audio as the header says, got {got_s:.3f} s; file cut short, copy it again"
     )
 
 
-def _too_long(place: Probed) -> UtteranceError:
+def _too_long_error(probed: Probed) -> UtteranceError:
     return UtteranceError(
-        f"expected audio that fits in memory, at most {in_hours(MAX_UTTERANCE_S)}, got {place.seconds:.0f} s of "
-        f"{place.info.channels} channel(s) as the header or the offsets say; cut it with start and end, or write the "
+        f"expected audio that fits in memory, at most {in_hours(MAX_UTTERANCE_S)}, got {probed.seconds:.0f} s of "
+        f"{probed.info.channels} channel(s) as the header or the offsets say; cut it with start and end, or write the "
         "file again"
     )
 

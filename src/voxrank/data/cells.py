@@ -46,10 +46,10 @@ def audio_in(cell: Any, rate: Hertz | None) -> Content | str:
         return bytes(cell)
     if isinstance(cell, Mapping):
         samples = next((cell[key] for key in SAMPLE_KEYS if cell.get(key) is not None), None)
-        inner = next((part for part in (samples, cell.get("bytes"), cell.get("path")) if part is not None), None)
-        if inner is None or isinstance(inner, Mapping):
+        content = next((part for part in (samples, cell.get("bytes"), cell.get("path")) if part is not None), None)
+        if content is None or isinstance(content, Mapping):
             raise UtteranceError(f"expected audio with bytes, path or array, got the keys {', '.join(map(str, cell))}")
-        return audio_in(inner, rate_of(cell) or rate)
+        return audio_in(content, rate_of(cell) or rate)
     samples = as_array(cell)
     if samples is None:
         raise UtteranceError(f"expected a file, bytes or samples, got {type(cell).__name__}")

@@ -40,7 +40,9 @@ class Naming:
 
     def row(self, row: Row) -> Row:
         """Return a row with the columns of a manifest added."""
-        return replace(row, columns={**row.columns, **{name: row.columns.get(own) for name, own in self.taken.items()}})
+        return replace(
+            row, columns={**row.columns, **{name: row.columns.get(column) for name, column in self.taken.items()}}
+        )
 
     def request(self, request: Request) -> Request:
         """Return a request whose target is "text" where the user gave the transcript's column in the data."""
@@ -58,22 +60,22 @@ def naming(columns: Sequence[str], target: str | None) -> Naming:
         >>> naming(["audio", "emotion", "speaker_id"], None).taken
         {'label': 'emotion', 'speaker': 'speaker_id'}
     """
-    own = {name.lower(): name for name in reversed(columns)}
+    by_lower_case = {name.lower(): name for name in reversed(columns)}
     has_labels = any(name in columns for name, task in TASK_COLUMNS.items() if task != "transcription")
-    taken: dict[str, str] = {}
+    replacements: dict[str, str] = {}
     others: dict[str, list[str]] = {}
     for name, usual in USUAL_NAMES.items():
         if name in columns or (name == "label" and (has_labels or target is not None)):
             continue
-        found = [own[other] for other in (name, *usual) if other in own]
-        if found:
-            taken[name], others[name] = found[0], found[1:]
-    said = [f"{name} is the column {column!r}" for name, column in taken.items()]
+        candidates = [by_lower_case[other] for other in (name, *usual) if other in by_lower_case]
+        if candidates:
+            replacements[name], others[name] = candidates[0], candidates[1:]
+    descriptions = [f"{name} is the column {column!r}" for name, column in replacements.items()]
     unused = others.get("label", [])
-    if "label" in taken:
-        unused += [name for name in ("text",) if name in columns or name in taken]
-    also = f" (also there: {listed(unused)}; --target names another)" if unused else ""
-    return Naming(taken, (f"{', '.join(said)}{also}",) if said else ())
+    if "label" in replacements:
+        unused += [name for name in ("text",) if name in columns or name in replacements]
+    hint = f" (also there: {listed(unused)}; --target names another)" if unused else ""
+    return Naming(replacements, (f"{', '.join(descriptions)}{hint}",) if descriptions else ())
 
 
 def assembled(source: Path, rows: Iterable[Row], skipped: Iterable[Skipped], request: Request, form: str) -> Dataset:
@@ -89,13 +91,13 @@ def assembled(source: Path, rows: Iterable[Row], skipped: Iterable[Skipped], req
     Raises:
         DataError: as `build_dataset`, or there are no rows.
     """
-    every, left_out = list(rows), list(skipped)
-    if not every:
-        first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
+    all_rows, unusable = list(rows), list(skipped)
+    if not all_rows:
+        first = f"; the first: {unusable[0].utterance}: {unusable[0].reason}" if unusable else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")
-    columns = list(dict.fromkeys(name for row in every for name in row.columns))
-    names = naming(columns, request.target if request.segments is None else "segments")
+    columns = list(dict.fromkeys(name for row in all_rows for name in row.columns))
+    mapping = naming(columns, request.target if request.segments is None else "segments")
     dataset = build_dataset(
-        source, [*columns, *names.taken], [names.row(row) for row in every], left_out, names.request(request)
+        source, [*columns, *mapping.taken], [mapping.row(row) for row in all_rows], unusable, mapping.request(request)
     )
-    return replace(dataset, format=form, notes=(*names.notes, *dataset.notes))
+    return replace(dataset, format=form, notes=(*mapping.notes, *dataset.notes))

@@ -51,9 +51,9 @@ def read_cuts(source: str, request: Request) -> Dataset:
                 skipped.append(line)
                 continue
             try:
-                yield line.where, deserialize(_checked(dict(line.columns), path.parent))
+                yield line.where, deserialize(_check_recordings(dict(line.columns), path.parent))
             except Exception as error:  # noqa: BLE001  lhotse raises many types on invalid JSON
-                skipped.append(Skipped(f"{path.name}, {line.where}", _why(error, "a Lhotse cut")))
+                skipped.append(Skipped(f"{path.name}, {line.where}", _skip_reason(error, "a Lhotse cut")))
 
     return _dataset(path, cuts(), skipped, request)
 
@@ -71,51 +71,51 @@ def _dataset(source: Path, cuts: Iterable[tuple[str, Any]], skipped: list[Skippe
     if aligned and request.target not in (SEGMENTS, None):
         raise DataError(f"{source}: both a column, {request.target!r}, and a tier were named; name one of them")
     request = replace(request, target=SEGMENTS) if aligned else request
-    reader = _Reader(uuid.uuid4().hex, request.tier, aligned=aligned)
+    reader = _CutReader(uuid.uuid4().hex, request.tier, aligned=aligned)
     rows = [row for where, cut in cuts for row in reader.rows(where, cut, skipped)]
     return assembled(source, rows, skipped, request, FORM)
 
 
-def _why(error: Exception, what: str) -> str:
+def _skip_reason(error: Exception, what: str) -> str:
     """Return the reason for skipping a cut."""
     return shortened(str(error) if isinstance(error, UtteranceError) else f"expected {what}, got {reason(error)}")
 
 
-def _checked(content: Any, folder: Path | None) -> Any:
+def _check_recordings(content: Any, folder: Path | None) -> Any:
     """Check that all recordings of a cut are files, and resolve relative paths against `folder` where the file exists.
 
     Raises:
         UtteranceError: a recording is a command or an address.
     """
-    left = [content]
-    while left:
-        one = left.pop()
-        if isinstance(one, list):
-            left += one
-        elif isinstance(one, dict):
-            left += one.values()
-            if {"source", "type", "channels"} <= one.keys():
-                _check_source(one, folder)
+    pending = [content]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending += item
+        elif isinstance(item, dict):
+            pending += item.values()
+            if {"source", "type", "channels"} <= item.keys():
+                _check_source(item, folder)
     return content
 
 
 def _check_source(source: dict[str, Any], folder: Path | None) -> None:
-    kind, said = source["type"], source["source"]
-    if kind == "memory" and isinstance(said, bytes):
+    kind, address = source["type"], source["source"]
+    if kind == "memory" and isinstance(address, bytes):
         return
-    if kind != "file" or not isinstance(said, str):
+    if kind != "file" or not isinstance(address, str):
         raise UtteranceError(
             f"expected a recording in a file, got one of the type {shortened(str(kind), 40)!r}, which is not opened; "
             "write it to a file, as cut.save_audio does"
         )
-    if "://" in said or said == "-":
-        raise UtteranceError(f"expected a recording in a file, got the address {shortened(said, 80)}; download it")
-    if folder is not None and "\0" not in said and (found := on_disk((folder / said).absolute())).exists():
-        source["source"] = str(found)
+    if "://" in address or address == "-":
+        raise UtteranceError(f"expected a recording in a file, got the address {shortened(address, 80)}; download it")
+    if folder is not None and "\0" not in address and (file := on_disk((folder / address).absolute())).exists():
+        source["source"] = str(file)
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _CutReader:
     """A converter of cuts to rows.
 
     Attributes:
@@ -135,32 +135,32 @@ class _Reader:
             parts = cut.trim_to_supervisions(keep_overlapping=False) if several else [cut]
             parts = [(f"{cut.id}/{part.supervisions[0].id}" if several else str(cut.id), part) for part in parts]
         except Exception as error:  # noqa: BLE001  lhotse raises many types
-            skipped.append(Skipped(where, _why(error, "a Lhotse cut")))
+            skipped.append(Skipped(where, _skip_reason(error, "a Lhotse cut")))
             return
         for name, part in parts:
             try:
                 yield self._row(name, part)
             except Exception as error:  # noqa: BLE001
-                skipped.append(Skipped(name, _why(error, "a Lhotse cut")))
+                skipped.append(Skipped(name, _skip_reason(error, "a Lhotse cut")))
 
     def _row(self, name: str, cut: Any) -> Row:
-        plain = _file_of(cut)
+        file = _file_of(cut)
         supervision = cut.supervisions[0] if cut.supervisions else None
-        columns: dict[str, Any] = _scalars(getattr(cut, "custom", None)) | _about(supervision)
+        columns: dict[str, Any] = _scalars(getattr(cut, "custom", None)) | _supervision_columns(supervision)
         audio: AudioSource | None = None
-        if plain is not None:
-            columns |= {"path": str(plain), "start": float(cut.start), "end": float(cut.end)}
+        if file is not None:
+            columns |= {"path": str(file), "start": float(cut.start), "end": float(cut.end)}
             if not cut.start and abs(cut.duration - cut.recording.duration) * cut.recording.sampling_rate < 0.5:
                 columns |= {"start": None, "end": None}
         else:
-            audio = self._decoded(cut)
+            audio = self._computed_audio(cut)
             columns |= {"path": f"{name}.wav", "start": None, "end": None}
         if self.aligned and supervision is not None:
-            columns[SEGMENTS] = _segments(cut, supervision, self.tier, in_file=plain is not None)
+            columns[SEGMENTS] = _segments(cut, supervision, self.tier, in_file=file is not None)
         return Row(f"cut {name}", columns, id=name, audio=audio)
 
-    def _decoded(self, cut: Any) -> AudioSource:
-        content = _checked(cut.to_dict(), None)
+    def _computed_audio(self, cut: Any) -> AudioSource:
+        content = _check_recordings(cut.to_dict(), None)
         try:
             return CutAudio(json.dumps(content, sort_keys=True))
         except TypeError:  # the audio is in memory
@@ -180,7 +180,7 @@ def _file_of(cut: Any) -> Path | None:
     channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
     if set(channels) != set(recording.channel_ids):
         return None
-    _checked([source.to_dict()], None)
+    _check_recordings([source.to_dict()], None)
     return Path(str(source.source)).absolute()
 
 
@@ -191,10 +191,10 @@ def _scalars(custom: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     simple = str | int | float | None
-    return isinstance(value, simple) or (isinstance(value, list) and all(isinstance(one, simple) for one in value))
+    return isinstance(value, simple) or (isinstance(value, list) and all(isinstance(item, simple) for item in value))
 
 
-def _about(supervision: Any) -> dict[str, Any]:
+def _supervision_columns(supervision: Any) -> dict[str, Any]:
     if supervision is None:
         return {}
     fields = ("text", "speaker", "language", "gender", "recording_id")
@@ -208,11 +208,11 @@ def _segments(cut: Any, supervision: Any, tier: str | None, *, in_file: bool) ->
     tiers = supervision.alignment or {}
     items = tiers[tier_name(list(tiers), tier, f"the alignment of {supervision.id}")]
     shift = 0.0 if in_file else _shift(cut, supervision.id)
-    timed = [_timed(item, shift) for item in items]
-    return timed if in_file else [one for one in timed if one[1] is None or one[1] > 0]
+    segments = [_segment_of(item, shift) for item in items]
+    return segments if in_file else [segment for segment in segments if segment[1] is None or segment[1] > 0]
 
 
-def _timed(item: Any, shift: Seconds) -> list[Any]:
+def _segment_of(item: Any, shift: Seconds) -> list[Any]:
     """Return start, end and label of an item. The end is None, which is refused later, where a time is not a number."""
     if not (isinstance(item.start, int | float) and isinstance(item.duration, int | float)):
         return [item.start, None, item.symbol]
@@ -220,10 +220,10 @@ def _timed(item: Any, shift: Seconds) -> list[Any]:
     return [max(0.0, start) if shift else start, end, item.symbol]
 
 
-def _shift(cut: Any, supervision: str) -> Seconds:
+def _shift(cut: Any, supervision_id: str) -> Seconds:
     """Return the offset to add to seconds of the recording to get seconds of the cut."""
     for track in getattr(cut, "tracks", ()):
-        if any(one.id == supervision for one in track.cut.supervisions):
+        if any(supervision.id == supervision_id for supervision in track.cut.supervisions):
             return float(track.offset - track.cut.start)
     return -float(cut.start)
 
@@ -247,7 +247,7 @@ class CutAudio:
         """Open the audio as `AudioSource.open` does."""
         try:
             serialization = library("lhotse.serialization", "lhotse", "a Lhotse cut")
-            content = samples_of(serialization.deserialize_item(_checked(json.loads(self.cut), None)))
+            content = samples_of(serialization.deserialize_item(_check_recordings(json.loads(self.cut), None)))
         except UtteranceError:
             raise
         except Exception as error:
@@ -257,21 +257,21 @@ class CutAudio:
     def stamp(self) -> Stamp:
         """Return one stamp for all files of the cut."""
         stamps = [stamp_of(path) for path in self._files()]
-        sizes, times, places = zip(*stamps, strict=True) if stamps else ((), (), ())
-        return (sum(sizes), max(times), sum(places)) if stamps else UNCHANGING
+        sizes, times, inodes = zip(*stamps, strict=True) if stamps else ((), (), ())
+        return (sum(sizes), max(times), sum(inodes)) if stamps else UNCHANGING
 
     def _files(self) -> list[Path]:
-        found: dict[Path, None] = {}
-        left = [json.loads(self.cut)]
-        while left:
-            one = left.pop(0)
-            if isinstance(one, list):
-                left += one
-            elif isinstance(one, dict):
-                left += one.values()
-                if one.get("type") == "file":
-                    found[Path(str(one.get("source")))] = None
-        return list(found)
+        files: dict[Path, None] = {}
+        pending = [json.loads(self.cut)]
+        while pending:
+            item = pending.pop(0)
+            if isinstance(item, list):
+                pending += item
+            elif isinstance(item, dict):
+                pending += item.values()
+                if item.get("type") == "file":
+                    files[Path(str(item.get("source")))] = None
+        return list(files)
 
 
 def samples_of(cut: Any) -> Content:

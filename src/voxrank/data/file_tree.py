@@ -18,22 +18,22 @@ def walk(folder: Path, unread: list[tuple[Path, str]] | None = None) -> Iterator
         folder: folder to search.
         unread: list that receives the folders that cannot be read, with the reason.
     """
-    visited = {_identity(around) for around in {*folder.absolute().parents, *folder.resolve().parents}}
-    left = deque([folder])
-    while left:
-        place = left.popleft()
+    visited = {_identity(parent) for parent in {*folder.absolute().parents, *folder.resolve().parents}}
+    pending = deque([folder])
+    while pending:
+        current = pending.popleft()
         try:
-            identity = _identity(place)
+            identity = _identity(current)
             if identity in visited:
                 continue
             visited.add(identity)
-            files, folders = _content(place)
+            files, folders = _list_folder(current)
         except OSError as error:
             if unread is not None:
-                unread.append((place, f"cannot read the folder: {error.strerror or error}"))
+                unread.append((current, f"cannot read the folder: {error.strerror or error}"))
             continue
         yield from files
-        left.extend(folders)
+        pending.extend(folders)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -42,11 +42,11 @@ def _identity(folder: Path) -> tuple[int, int]:
     Raises:
         OSError: the folder does not exist, or access is denied.
     """
-    about = folder.stat()
-    return about.st_dev, about.st_ino
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
-def _content(folder: Path) -> tuple[list[Path], list[Path]]:
+def _list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the files and the folders in a folder, including links.
 
     Raises:

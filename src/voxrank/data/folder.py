@@ -36,13 +36,13 @@ def read_folder(path: Path, request: Request) -> Dataset:
     if not tree.audio and not by_class:
         raise DataError(f"{path}: expected audio files in it, found none")
     if not any(len(parts) > 1 for parts in tree.audio) and by_class:
-        there = f"{len(tree.audio):,} audio files outside of any" if tree.audio else "none"
-        raise DataError(f"{path}: expected folders named after classes with audio files in them, found {there}")
+        outside = f"{len(tree.audio):,} audio files outside of any" if tree.audio else "none"
+        raise DataError(f"{path}: expected folders named after classes with audio files in them, found {outside}")
     layout = class_layout(path, tree.audio) if by_class else split_layout(tree.audio)
     rows = _rows(path, tree.audio, layout, by_class=by_class)
     columns = ["path", "label", *(["split"] if layout.split_at is not None else [])]
     dataset = build_dataset(path, columns, rows, tree.skipped, request)
-    skipped = tuple(replace(one, reason=REASONS.get(one.reason, one.reason)) for one in dataset.skipped)
+    skipped = tuple(replace(skip, reason=REASONS.get(skip.reason, skip.reason)) for skip in dataset.skipped)
     return replace(dataset, format=FORM, skipped=skipped, notes=(*layout.notes, *dataset.notes, *tree.notes))
 
 
@@ -64,26 +64,26 @@ class _Tree:
     def below(cls, path: Path) -> _Tree:
         """Return the tree of a folder."""
         unread: list[tuple[Path, str]] = []
-        top = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
-        folders, files = [one for one in top if one.is_dir()], [one for one in top if not one.is_dir()]
+        top = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+        folders, files = [entry for entry in top if entry.is_dir()], [entry for entry in top if not entry.is_dir()]
         files += [file for folder in folders for file in sorted(walk(folder, unread))]
-        audio, others, unknown = [], Counter[str](), []
+        audio, other_endings, unknown = [], Counter[str](), []
         for file in files:
             ending = ending_of(file.name)
             if ending in audio_suffixes():
                 audio.append(file.relative_to(path).parts)
             elif not ending or ending in NO_AUDIO:
-                others[ending or "no ending"] += 1
+                other_endings[ending or "no ending"] += 1
             else:
                 unknown.append((file, f"expected an audio file, got the ending {_printable(ending)!r}"))
         skipped = [
-            Skipped(f"{path.name}, {_printable(str(place.relative_to(path)))}", reason)
-            for place, reason in (*unknown, *unread)
+            Skipped(f"{path.name}, {_printable(str(skipped_path.relative_to(path)))}", reason)
+            for skipped_path, reason in (*unknown, *unread)
         ]
-        return cls(audio, skipped, _passed_over(others))
+        return cls(audio, skipped, _ignored_note(other_endings))
 
 
-def _passed_over(others: Counter[str]) -> tuple[str, ...]:
+def _ignored_note(others: Counter[str]) -> tuple[str, ...]:
     if not others:
         return ()
     shown = listed([f"{_printable(ending)} ({count:,})" for ending, count in others.most_common()], SHOWN_ENDINGS)

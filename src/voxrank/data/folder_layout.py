@@ -65,30 +65,30 @@ def class_layout(path: Path, files: Sequence[Parts]) -> Layout:
     while (wrapper := _wrapper(files, depth)) is not None:
         notes.append(f"the folder {wrapper!r} holds all recordings and is no class")
         depth += 1
-    plain = [parts for parts in files if not _begins_with_underscore(parts[depth])] or files
-    outer = _folders(plain, depth)
-    named = {name for name in outer if part_of(name)}
-    if named == outer and named:
-        found = _split_first(path, plain, depth)
-    elif named and (len({part_of(name) for name in named}) > 1 or _is_alike(plain, depth, named)):
-        found = _splits_beside_others(path, plain, depth, named)
-    elif not named and _is_split_inside(plain, depth):
-        note = f"the folders inside the class folders are splits: {_counted(plain, depth + 1)}"
-        found = Layout(depth, depth + 1, notes=(note,))
+    visible = [parts for parts in files if not _begins_with_underscore(parts[depth])] or files
+    outer = _folders(visible, depth)
+    split_names = {name for name in outer if part_of(name)}
+    if split_names == outer and split_names:
+        layout = _splits_outside(path, visible, depth)
+    elif split_names and (len({part_of(name) for name in split_names}) > 1 or _is_alike(visible, depth, split_names)):
+        layout = _splits_beside_others(path, visible, depth, split_names)
+    elif not split_names and _is_split_inside(visible, depth):
+        note = f"the folders inside the class folders are splits: {_describe_level(visible, depth + 1)}"
+        layout = Layout(depth, depth + 1, notes=(note,))
     else:
-        notes += [f"the folder {name!r} is read as a class and not as a split" for name in sorted(named)]
-        inner = sorted(name for name in _folders(plain, depth + 1) if part_of(name))
+        notes += [f"the folder {name!r} is read as a class and not as a split" for name in sorted(split_names)]
+        inner = sorted(name for name in _folders(visible, depth + 1) if part_of(name))
         if inner:
             notes.append(f"folders inside class folders are not read as splits: {listed(map(repr, inner), SHOWN)}")
-        found = Layout(depth)
-    return _without_underscores(replace(found, notes=(*notes, *found.notes)), files)
+        layout = Layout(depth)
+    return _without_underscores(replace(layout, notes=(*notes, *layout.notes)), files)
 
 
 def split_layout(files: Sequence[Parts]) -> Layout:
     """Detect whether the outermost folders are splits, where there are no class folders."""
     outer = _folders(files, 0)
     if outer and all(part_of(name) for name in outer):
-        return Layout(0, 0, notes=(f"the folders are splits: {_counted(files, 0)}",))
+        return Layout(0, 0, notes=(f"the folders are splits: {_describe_level(files, 0)}",))
     return Layout(0)
 
 
@@ -108,55 +108,55 @@ def _wrapper(files: Sequence[Parts], depth: int) -> str | None:
         return None
     [name] = names
     inner = _folders(files, depth + 1)
-    holds_splits = bool(inner) and all(part_of(one) for one in inner) and not part_of(name)
+    holds_splits = bool(inner) and all(part_of(folder) for folder in inner) and not part_of(name)
     holds_classes = name.lower() in WRAPPERS
     is_deep = any(len(parts) > depth + 3 for parts in files)
     return name if holds_classes or (holds_splits and is_deep) else None
 
 
-def _split_first(path: Path, files: Sequence[Parts], depth: int) -> Layout:
-    deep = [parts for parts in files if len(parts) > depth + 2]
-    if not deep:
+def _splits_outside(path: Path, files: Sequence[Parts], depth: int) -> Layout:
+    nested = [parts for parts in files if len(parts) > depth + 2]
+    if not nested:
         names = listed(sorted(map(repr, _folders(files, depth))), SHOWN)
         raise DataError(
             f"{path}: expected folders named after classes, got audio files in folders named after splits ({names}); "
             "put the files of each class into a folder inside them, or list files and labels in a manifest"
         )
-    place = depth + 1
-    if all(parts[place].lower() in WRAPPERS for parts in deep) and any(len(parts) > place + 2 for parts in deep):
-        place += 1
-    note = f"the folders are splits, and the folders inside them classes: {_counted(files, depth)}"
-    return Layout(place, depth, notes=(note,))
+    level = depth + 1
+    if all(parts[level].lower() in WRAPPERS for parts in nested) and any(len(parts) > level + 2 for parts in nested):
+        level += 1
+    note = f"the folders are splits, and the folders inside them classes: {_describe_level(files, depth)}"
+    return Layout(level, depth, notes=(note,))
 
 
-def _splits_beside_others(path: Path, files: Sequence[Parts], depth: int, named: set[str]) -> Layout:
+def _splits_beside_others(path: Path, files: Sequence[Parts], depth: int, split_names: set[str]) -> Layout:
     """Return the layout of split folders beside folders with other names, which are splits too if they hold classes."""
-    if len({part_of(name) for name in named}) > 1 and _is_alike(files, depth, named):
-        return _split_first(path, files, depth)
-    others = _folders(files, depth) - named
+    if len({part_of(name) for name in split_names}) > 1 and _is_alike(files, depth, split_names):
+        return _splits_outside(path, files, depth)
+    others = _folders(files, depth) - split_names
     raise DataError(
         f"{path}: expected folders named after classes or folders named after splits, got both: "
-        f"{listed(sorted(map(repr, named)), SHOWN)} beside {listed(sorted(map(repr, others)), SHOWN)}; "
+        f"{listed(sorted(map(repr, split_names)), SHOWN)} beside {listed(sorted(map(repr, others)), SHOWN)}; "
         "move one kind elsewhere, or list files and labels in a manifest"
     )
 
 
-def _is_alike(files: Sequence[Parts], depth: int, named: set[str]) -> bool:
+def _is_alike(files: Sequence[Parts], depth: int, split_names: set[str]) -> bool:
     """Return whether each folder shares a subfolder name with the folders that are named after splits."""
     inside: dict[str, set[str]] = {name: set() for name in _folders(files, depth)}
     for parts in files:
         if len(parts) > depth + 2:
             inside[parts[depth]].add(parts[depth + 1])
-    known = set().union(*(inside[name] for name in named))
-    return all(folders & known for folders in inside.values())
+    split_subfolders = set().union(*(inside[name] for name in split_names))
+    return all(folders & split_subfolders for folders in inside.values())
 
 
 def _is_split_inside(files: Sequence[Parts], depth: int) -> bool:
     """Return whether each class folder holds only split folders."""
     inner = _folders(files, depth + 1)
-    parts = {part_of(name) for name in inner}
-    is_all = bool(files) and all(len(one) > depth + 2 for one in files)
-    return is_all and None not in parts and ("train" in parts or len(parts) > 1)
+    split_parts = {part_of(name) for name in inner}
+    all_nested = bool(files) and all(len(parts) > depth + 2 for parts in files)
+    return all_nested and None not in split_parts and ("train" in split_parts or len(split_parts) > 1)
 
 
 def _without_underscores(layout: Layout, files: Sequence[Parts]) -> Layout:
@@ -165,15 +165,15 @@ def _without_underscores(layout: Layout, files: Sequence[Parts]) -> Layout:
     classes = {name for parts in files if (name := layout.label(parts)) is not None}
     if not hidden or classes <= set(hidden):
         return layout
-    note = f"folders that begin with an underscore are no classes: {_files(hidden)}"
+    note = f"folders that begin with an underscore are no classes: {_describe_counts(hidden)}"
     return replace(layout, ignores_underscores=True, notes=(*layout.notes, note))
 
 
-def _counted(files: Iterable[Parts], depth: int) -> str:
+def _describe_level(files: Iterable[Parts], depth: int) -> str:
     counts = Counter(parts[depth] for parts in files if len(parts) > depth + 1)
-    return _files(counts)
+    return _describe_counts(counts)
 
 
-def _files(counts: Counter[str]) -> str:
+def _describe_counts(counts: Counter[str]) -> str:
     shown = (f"{name!r} ({count(files, 'file')})" for name, files in sorted(counts.items()))
     return listed(shown, SHOWN)

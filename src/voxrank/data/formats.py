@@ -50,4 +50,4 @@ def register_reader(name: str, matches: Matches, read: Reader) -> None:
 
 def format_of(source: str) -> Format | None:
     """Return the format of a path, a pattern or an id, or None where no format matches."""
-    return next((one for one in reversed(_FORMATS.values()) if one.matches(source)), None)
+    return next((candidate for candidate in reversed(_FORMATS.values()) if candidate.matches(source)), None)

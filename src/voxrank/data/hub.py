@@ -40,7 +40,7 @@ BATCH = 64
 """Number of rows that are read together."""
 PLACES = 4
 """Maximum number of data sets that a process keeps open."""
-_SWITCHES = Lock()
+_OFFLINE_LOCK = Lock()
 """A lock held during requests to the hub, since the offline switch applies to the whole process."""
 
 
@@ -62,40 +62,40 @@ def read_saved(source: str, request: Request) -> Dataset:
     """Read a folder that `save_to_disk` wrote. Errors as `read_dataset`."""
     datasets = library("datasets", "hub", f"{source}: a Hugging Face data set")
     try:
-        found = datasets.load_from_disk(source)
+        dataset = datasets.load_from_disk(source)
     except Exception as error:
         raise DataError(f"{source}: expected a folder that save_to_disk wrote, got {reason(error)}") from error
-    place = _Saved(str(Path(source).absolute()))
-    return _read(Path(source), _splits(found), request, SAVED, place)
+    origin = _SavedFolder(str(Path(source).absolute()))
+    return _read(Path(source), _splits(dataset), request, SAVED, origin)
 
 
 def read_hub(source: str, request: Request) -> Dataset:
     """Read a data set from the hub. It is downloaded once. Errors as `read_dataset`."""
     datasets = library("datasets", "hub", f"{source}: a data set of the Hugging Face hub")
-    named = ID.fullmatch(source.removeprefix(SCHEME))
-    if named is None:
+    match = ID.fullmatch(source.removeprefix(SCHEME))
+    if match is None:
         raise DataError(f"expected hf://owner/name, perhaps with @revision or #config, got {source!r}")
-    place = _Hub(named["id"], named["config"], named["revision"])
+    origin = _HubDataset(match["id"], match["config"], match["revision"])
     try:
-        found = place.load(datasets)
+        dataset = origin.load(datasets)
     except Exception as error:
         raise DataError(
             f"no such file or folder: {source}; nor can it be had as a data set of the Hugging Face hub "
             f"({reason(error)}); check the name and the network"
         ) from error
-    return _read(Path(source.removeprefix(SCHEME)), _splits(found), request, HUB, place)
+    return _read(Path(source.removeprefix(SCHEME)), _splits(dataset), request, HUB, origin)
 
 
-def read_datasets_object(found: Any, request: Request) -> Dataset:
+def read_datasets_object(dataset: Any, request: Request) -> Dataset:
     """Read a `datasets.Dataset` or `DatasetDict`. Errors as `read_dataset`."""
     datasets = library("datasets", "hub", "a Hugging Face data set")
-    if isinstance(found, datasets.IterableDataset | datasets.IterableDatasetDict):
+    if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise DataError("expected a data set with rows that can be asked for, got one that streams; load it whole")
-    return _read(Path(type(found).__name__), _splits(found), request, OBJECT, None)
+    return _read(Path(type(dataset).__name__), _splits(dataset), request, OBJECT, None)
 
 
 @dataclass(frozen=True)
-class _Saved:
+class _SavedFolder:
     folder: str
 
     def load(self, datasets: Any) -> Any:
@@ -103,18 +103,21 @@ class _Saved:
 
 
 @dataclass(frozen=True)
-class _Hub:
+class _HubDataset:
     name: str
     config: str | None
     revision: str | None
 
     def load(self, datasets: Any) -> Any:
-        with _SWITCHES, _asked_once(datasets, self.name):
+        with _OFFLINE_LOCK, _offline_if_unreachable(datasets, self.name):
             return datasets.load_dataset(self.name, self.config, revision=self.revision)
 
 
+_Origin = _SavedFolder | _HubDataset
+
+
 @contextmanager
-def _asked_once(datasets: Any, name: str) -> Iterator[None]:
+def _offline_if_unreachable(datasets: Any, name: str) -> Iterator[None]:
     """Use an earlier download at once where the hub does not respond. The library itself would retry for minutes."""
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -126,37 +129,37 @@ def _asked_once(datasets: Any, name: str) -> Iterator[None]:
         raise
     except Exception:  # noqa: BLE001  the HTTP client, and with it the type, differs between versions
         switches = (datasets.config, huggingface_hub.constants)
-    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    previous = [switch.HF_HUB_OFFLINE for switch in switches]
     for switch in switches:
         switch.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        for switch, value in zip(switches, before, strict=True):
+        for switch, value in zip(switches, previous, strict=True):
             switch.HF_HUB_OFFLINE = value
 
 
-def _splits(found: Any) -> dict[str | None, Any]:
+def _splits(dataset: Any) -> dict[str | None, Any]:
     """Return a mapping from split to rows, as Arrow tables."""
-    parts = found if isinstance(found, Mapping) else {None: found}
+    parts = dataset if isinstance(dataset, Mapping) else {None: dataset}
     return {name: part.with_format("arrow") for name, part in parts.items()}
 
 
-def _file(part: Any) -> Path | None:
+def _file_of(part: Any) -> Path | None:
     """Return the file with a split's rows, or the first of several files; None where the rows are in memory."""
     files = part.cache_files
     return Path(files[0]["filename"]).absolute() if files else None
 
 
 @dataclass(frozen=True)
-class _Open:
+class _OpenDataset:
     """An open data set: split → rows, and the stamp of its files when it was opened."""
 
     parts: Mapping[str | None, Any]
     stamps: dict[Path | None, Stamp]
 
 
-class _Shelf:
+class _DatasetCache:
     """A cache of open data sets. A data set is opened again when its files change.
 
     When several threads request the same data set, one thread opens it and the others wait.
@@ -164,28 +167,28 @@ class _Shelf:
 
     def __init__(self, size: int) -> None:
         self._size, self._lock = size, Lock()
-        self._open: dict[_Saved | _Hub, _Open] = {}
+        self._open: dict[_Origin, _OpenDataset] = {}
 
     def part(self, row: ArrowRow) -> Any:
         """Return the split with a row. Raises the errors of the library, and `OSError`."""
         stamp = row.stamp()  # taken before opening, so that a later change is noticed
         with self._lock:
-            found = self._open.pop(row.place, None)
-            if found is None or found.stamps.setdefault(row.file, stamp) != stamp:
-                found = _open(row, stamp)
-            self._open[row.place] = found  # the last entry is the most recently used
+            entry = self._open.pop(row.origin, None)
+            if entry is None or entry.stamps.setdefault(row.file, stamp) != stamp:
+                entry = _open(row, stamp)
+            self._open[row.origin] = entry  # the last entry is the most recently used
             if len(self._open) > self._size:
                 del self._open[next(iter(self._open))]
-            return found.parts[row.split]
+            return entry.parts[row.split]
 
 
-def _open(row: ArrowRow, stamp: Stamp) -> _Open:
-    parts = _splits(row.place.load(library("datasets", "hub", "a Hugging Face data set")))
-    files = [file for file in map(_file, parts.values()) if file is not None]
-    return _Open(parts, {**{file: stamp_of(file) for file in files}, row.file: stamp})
+def _open(row: ArrowRow, stamp: Stamp) -> _OpenDataset:
+    parts = _splits(row.origin.load(library("datasets", "hub", "a Hugging Face data set")))
+    files = [file for file in map(_file_of, parts.values()) if file is not None]
+    return _OpenDataset(parts, {**{file: stamp_of(file) for file in files}, row.file: stamp})
 
 
-_SHELF = _Shelf(PLACES)
+_OPEN_DATASETS = _DatasetCache(PLACES)
 
 
 @dataclass(frozen=True)
@@ -193,14 +196,14 @@ class ArrowRow:
     """Audio in a row of a data set, which any process can open.
 
     Attributes:
-        place: folder or id of the data set.
+        origin: folder or id of the data set.
         split: split of the data set.
         index: index of the row.
         column: column with the audio.
         file: file with the rows, or the first of several files.
     """
 
-    place: _Saved | _Hub
+    origin: _Origin
     split: str | None
     index: int
     column: str
@@ -209,7 +212,7 @@ class ArrowRow:
     def open(self) -> BinaryIO:
         """Open the audio as `AudioSource.open` does."""
         try:
-            return as_file(content_of(_SHELF.part(self), self.index, self.column, Path()))
+            return as_file(content_of(_OPEN_DATASETS.part(self), self.index, self.column, Path()))
         except (UtteranceError, OSError):
             raise
         except Exception as error:
@@ -221,14 +224,14 @@ class ArrowRow:
 
 
 def _read(
-    source: Path, parts: Mapping[str | None, Any], request: Request, form: str, place: _Saved | _Hub | None
+    source: Path, parts: Mapping[str | None, Any], request: Request, form: str, origin: _Origin | None
 ) -> Dataset:
     skipped: list[Skipped] = []
     rows: list[Row] = []
     notes: tuple[str, ...] = ()
     for split, part in parts.items():
         column, notes = audio_column(source, part.features)
-        rows += _Part(source, split, part, column, place).rows(skipped)
+        rows += _SplitReader(source, split, part, column, origin).rows(skipped)
         if request.target == "label" and canonical("label", part.features) == "value":
             request = replace(request, target="value")
     dataset = assembled(source, rows, skipped, request, form)
@@ -236,31 +239,33 @@ def _read(
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SplitReader:
     """A split of a data set."""
 
     source: Path
     split: str | None
     part: Any
     column: str
-    place: _Saved | _Hub | None
+    origin: _Origin | None
 
     def rows(self, skipped: list[Skipped]) -> Iterator[Row]:
         """Yield all rows. Audio is not read; only its presence is checked."""
         features = self.part.features
         cells = {name: feature for name, feature in features.items() if name != self.column and is_cell(feature)}
-        called = {name: canonical(name, features) for name in cells}
+        renamed = {name: canonical(name, features) for name in cells}
         source_of = self._sources()
         index = 0
         for table in self.part.iter(BATCH):
-            names, held = audio_cells(table.column(self.column))
-            columns = {called[name]: values_of(table.column(name).to_pylist(), one) for name, one in cells.items()}
-            for place, name in enumerate(names):
+            names, embedded = audio_cells(table.column(self.column))
+            columns = {
+                renamed[name]: values_of(table.column(name).to_pylist(), feature) for name, feature in cells.items()
+            }
+            for position, name in enumerate(names):
                 where = f"{self.split or 'row'}/{index}"
-                row = {key: values[place] for key, values in columns.items()}
+                row = {key: values[position] for key, values in columns.items()}
                 row = ({} if self.split is None else {"split": self.split}) | row
-                if held[place]:
-                    row["path"] = _named(where, name)
+                if embedded[position]:
+                    row["path"] = _audio_name(where, name)
                     yield Row(f"row {where}", row, id=where, audio=source_of(index))
                 elif name:
                     yield Row(f"row {where}", row | {"path": name}, id=where)
@@ -269,9 +274,9 @@ class _Part:
                 index += 1
 
     def _sources(self) -> Any:
-        if self.place is not None:
-            file = _file(self.part)
-            return lambda index: ArrowRow(self.place, self.split, index, self.column, file)
+        if self.origin is not None:
+            file = _file_of(self.part)
+            return lambda index: ArrowRow(self.origin, self.split, index, self.column, file)
         holder = uuid.uuid4().hex
         return lambda index: HeldAudio(holder, index, self._fetch)
 
@@ -279,7 +284,7 @@ class _Part:
         return content_of(self.part, index, self.column, self.source.parent)
 
 
-def _named(where: str, name: str | None) -> str:
+def _audio_name(where: str, name: str | None) -> str:
     """Return a name for people and for segment files: the row's number, and the name of the audio if it has one."""
     base = Path(name).name if name else ""
     return f"{where}/{base}" if base else f"{where}.wav"

@@ -58,12 +58,12 @@ def read_kaldi(source: str, request: Request) -> Dataset:
     for folder in _folders(path):
         split = None if folder == path else folder.name
         rows += _rows(folder, skipped, split)
-        notes += _unmatched(folder, split)
+        notes += _unmatched_notes(folder, split)
     dataset = assembled(path, rows, skipped, request, FORM)
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
-def _unmatched(folder: Path, split: str | None) -> Iterator[str]:
+def _unmatched_notes(folder: Path, split: str | None) -> Iterator[str]:
     """Return notes on transcripts without audio, and on recordings without utterances."""
     name = f"{split}/" if split else ""
     recordings = {key for key, _ in _pairs(folder / WAV_SCP, [])}
@@ -71,9 +71,9 @@ def _unmatched(folder: Path, split: str | None) -> Iterator[str]:
     utterances = {key for key, _ in stretches} or recordings
     used = {rest.split(maxsplit=1)[0] for _, rest in stretches if rest}
     texts = {key for key, _ in _pairs(folder / "text", [])} if (folder / "text").is_file() else set()
-    for what, alone in (("text", texts - utterances), (WAV_SCP, (recordings - used) if used else set())):
-        if alone:
-            yield f"lines of {name}{what} without an utterance: {len(alone):,}, such as {min(alone)!r}"
+    for file_name, unmatched in (("text", texts - utterances), (WAV_SCP, (recordings - used) if used else set())):
+        if unmatched:
+            yield f"lines of {name}{file_name} without an utterance: {len(unmatched):,}, such as {min(unmatched)!r}"
 
 
 def _recordings(folder: Path, skipped: list[Skipped], prefix: str) -> dict[str, _Recording]:
@@ -95,13 +95,13 @@ def _rows(folder: Path, skipped: list[Skipped], split: str | None) -> Iterator[R
     for utterance, recording, start, end in _stretches(folder, recordings, skipped):
         where = f"{prefix}{utterance}"
         try:
-            name, audio = _recording(recordings, recording).place()
+            name, audio = _recording(recordings, recording).locate()
         except (UtteranceError, OSError) as error:
             skipped.append(Skipped(where, shortened(str(error))))
             continue
-        columns = {name: found.get(utterance) for name, found in of_utterance.items()}
+        columns = {name: cells.get(utterance) for name, cells in of_utterance.items()}
         speaker = columns.get("speaker")
-        columns |= {name: found.get(nfc(speaker or "")) for name, found in of_speaker.items() if name not in columns}
+        columns |= {name: cells.get(nfc(speaker or "")) for name, cells in of_speaker.items() if name not in columns}
         columns |= {} if texts is None else {"text": texts.get(utterance)}
         columns |= {} if split is None else {"split": split}
         timed = {"path": str(name), "recording": recording, "start": start, "end": end}
@@ -133,7 +133,7 @@ def _stretches(
 def _columns(folder: Path, prefix: str, skipped: list[Skipped]) -> dict[str, dict[str, str]]:
     """Return a mapping from column to utterance or speaker to cell."""
     paths = [p for p in sorted(folder.glob(f"{prefix}*")) if p.is_file() and p.name not in NO_COLUMNS and not p.suffix]
-    return {NAMES.get(own := p.name.removeprefix(prefix), own): dict(_pairs(p, skipped)) for p in paths}
+    return {NAMES.get(column := p.name.removeprefix(prefix), column): dict(_pairs(p, skipped)) for p in paths}
 
 
 def _pairs(path: Path, skipped: list[Skipped]) -> Iterator[tuple[str, str]]:
@@ -160,35 +160,35 @@ class _Recording:
 
     folder: Path
     name: str
-    said: str
+    location: str
 
-    def place(self) -> tuple[Path, AudioSource | None]:
+    def locate(self) -> tuple[Path, AudioSource | None]:
         """Return the path of a file and None, or a name and the source of audio in an archive.
 
         Raises:
             UtteranceError: the line is a command, or the archive does not exist.
             OSError: the archive cannot be read.
         """
-        if self.said.endswith("|") or self.said.startswith("|"):
+        if self.location.endswith("|") or self.location.startswith("|"):
             raise UtteranceError(
                 f"expected a file for {self.name!r} in {WAV_SCP}, got a command, which is not run; write its audio to "
                 "files (wav-copy, or the command itself) and name them"
             )
-        if not self.said:
+        if not self.location:
             raise UtteranceError(f"expected a file for {self.name!r} in {WAV_SCP}, got nothing")
-        whole = self._found(self.said)
-        found = IN_ARCHIVE.fullmatch(self.said)
-        if found is None or whole.exists():
-            return whole, None
-        archive = self._found(found[1])
-        return archive / f"{self.name}.wav", wav_in(archive, int(found[2]))
+        path = self._resolve(self.location)
+        match = IN_ARCHIVE.fullmatch(self.location)
+        if match is None or path.exists():
+            return path, None
+        archive = self._resolve(match[1])
+        return archive / f"{self.name}.wav", wav_in(archive, int(match[2]))
 
-    def _found(self, name: str) -> Path:
+    def _resolve(self, name: str) -> Path:
         """Return a path relative to the data folder, else to the current folder, as in Kaldi's recipes."""
         if "\0" in name:
             raise UtteranceError(f"expected a file for {self.name!r} in {WAV_SCP}, got {name!a}")
-        near = on_disk((self.folder / name).absolute())
-        return near if near.exists() else on_disk(Path(name).absolute())
+        local = on_disk((self.folder / name).absolute())
+        return local if local.exists() else on_disk(Path(name).absolute())
 
 
 def wav_in(archive: Path, offset: int) -> FileRegion:
@@ -206,6 +206,6 @@ def wav_in(archive: Path, offset: int) -> FileRegion:
         head = file.read(RIFF_HEADER)
     if len(head) < RIFF_HEADER or head[:4] not in (b"RIFF", b"RIFX"):
         raise UtteranceError(f"expected a WAV at {offset:,} in {archive.name}, got {head[:4]!r}")
-    counted = int.from_bytes(head[4:], "big" if head[:4] == b"RIFX" else "little")
-    is_open = counted == OPEN_SIZES[0] or counted >= OPEN_SIZES[1]
-    return FileRegion(archive, offset, size - offset if is_open else min(counted + RIFF_HEADER, size - offset))
+    riff_size = int.from_bytes(head[4:], "big" if head[:4] == b"RIFX" else "little")
+    is_open = riff_size == OPEN_SIZES[0] or riff_size >= OPEN_SIZES[1]
+    return FileRegion(archive, offset, size - offset if is_open else min(riff_size + RIFF_HEADER, size - offset))

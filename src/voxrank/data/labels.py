@@ -66,17 +66,17 @@ def _json_list(text: str) -> list[Any] | None:
 def _items(inner: str) -> list[Any] | None:
     """Return quoted names and numbers, separated by commas or spaces."""
     items: list[Any] = []
-    at = 0
-    while at < len(inner):
-        item = _ITEM.match(inner, at)
-        between = _BETWEEN.match(inner, item.end()) if item else None
-        if item is None or between is None:
+    position = 0
+    while position < len(inner):
+        item = _ITEM.match(inner, position)
+        separator = _BETWEEN.match(inner, item.end()) if item else None
+        if item is None or separator is None:
             return None
         try:
             items.append(ast.literal_eval(item[0].strip()))
         except (ValueError, SyntaxError):
             return None
-        at = max(between.end(), item.end())
+        position = max(separator.end(), item.end())
     return items or None
 
 
@@ -125,10 +125,10 @@ class LabelCells:
         """
         items = _list_in(cell)
         if items is None:
-            whole = as_text(cell, column)
-            if whole is None:
+            text = as_text(cell, column)
+            if text is None:
                 return None
-            items = whole.split(self.separator) if self.separator else [whole]
+            items = text.split(self.separator) if self.separator else [text]
         elif self.has_vectors:
             items = [str(number) for number, flag in enumerate(items) if float(flag)]
         return tuple(sorted({name for item in items if (name := as_text(item, column))}))

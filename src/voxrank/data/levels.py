@@ -94,12 +94,12 @@ class Treatment:
 _TREATMENTS: Memory[Treatment] = Memory()
 
 
-def treatment_of(recording: Recording, place: Path | AudioSource, samples: Samples) -> Treatment:
+def treatment_of(recording: Recording, source: Path | AudioSource, samples: Samples) -> Treatment:
     """Determine the treatment of a file's samples.
 
     Args:
         recording: the file.
-        place: location of the file.
+        source: location of the file.
         samples: a stretch of the file, or the whole file, (n, channels).
 
     Raises:
@@ -107,18 +107,18 @@ def treatment_of(recording: Recording, place: Path | AudioSource, samples: Sampl
     """
     if recording.channels == 1 and recording.subtype not in FLOAT_SUBTYPES:
         return Treatment()
-    known, kept = _TREATMENTS.get(place)
-    if known and kept is not None:
-        return kept
+    is_cached, cached = _TREATMENTS.get(source)
+    if is_cached and cached is not None:
+        return cached
 
     def read(start: int, count: int) -> Samples:
         is_whole = len(samples) == recording.n_samples
         return samples[start : start + count] if is_whole else recording.read(start, count)
 
     blocks = read_blocks(read, recording.n_samples, recording.rate, recording.channels)
-    found = decide(measure(blocks), recording.subtype)
-    _TREATMENTS.put(place, found)
-    return found
+    treatment = decide(measure(blocks), recording.subtype)
+    _TREATMENTS.put(source, treatment)
+    return treatment
 
 
 def decide(levels: Levels, subtype: str) -> Treatment:
@@ -177,9 +177,9 @@ def read_blocks(read: Callable[[int, int], Samples], n_samples: int, rate: Hertz
     """
     step = max(1, BLOCK_SAMPLES // channels)
     for start, stop in _stretches(n_samples, rate):
-        for place in range(start, stop, step):
-            count = min(step, stop - place)
-            block = read(place, count)
+        for position in range(start, stop, step):
+            count = min(step, stop - position)
+            block = read(position, count)
             yield block
             if len(block) < count:
                 return

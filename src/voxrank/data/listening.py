@@ -42,7 +42,7 @@ class AudioCheck:
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _SampleCheck:
     """Findings about the samples of an utterance."""
 
     id: str
@@ -59,18 +59,18 @@ def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
     """
     probed, skipped = probe_all(dataset, threads)
     chosen = spread_sample(probed)
-    with ThreadPoolExecutor(min(threads, 1 + int(sum(one.seconds for one in chosen) / DECODED_S))) as pool:
-        results = list(pool.map(_heard_or_skipped, chosen))
-    silent = tuple(one for one in results if isinstance(one, Skipped))
-    heard = [one for one in results if isinstance(one, _Heard)]
-    gone = {one.utterance for one in silent}
-    notes = _notes(heard)
+    with ThreadPoolExecutor(min(threads, 1 + int(sum(item.seconds for item in chosen) / DECODED_S))) as pool:
+        results = list(pool.map(_check_or_skip, chosen))
+    silent = tuple(item for item in results if isinstance(item, Skipped))
+    checks = [item for item in results if isinstance(item, _SampleCheck)]
+    silent_ids = {item.utterance for item in silent}
+    notes = _notes(checks)
     if len(chosen) < len(probed):
         notes.append(
             f"the samples of {len(chosen):,} of {len(probed):,} utterances were looked at, spread over the data; "
             "more may be skipped when they are decoded"
         )
-    usable = tuple(one for one in probed if one.utterance.id not in gone)
+    usable = tuple(item for item in probed if item.utterance.id not in silent_ids)
     return AudioCheck(usable, (*skipped, *silent), tuple(notes), len(chosen))
 
 
@@ -85,53 +85,53 @@ def spread_sample(probed: Sequence[Probed], limit: Seconds | None = None) -> lis
         The selected utterances, in order; all of them where there is less audio.
     """
     limit = LISTENED_S if limit is None else limit
-    if sum(one.seconds for one in probed) <= limit:
+    if sum(item.seconds for item in probed) <= limit:
         return list(probed)
-    order = sorted(range(len(probed)), key=lambda i: (zlib.crc32(_name(probed[i])), i))
+    order = sorted(range(len(probed)), key=lambda i: (zlib.crc32(_id_bytes(probed[i])), i))
     chosen: list[int] = []
-    left = limit
+    remaining = limit
     for index in order:
-        left -= probed[index].seconds
-        if left < 0 and chosen:
+        remaining -= probed[index].seconds
+        if remaining < 0 and chosen:
             break
         chosen.append(index)
     return [probed[index] for index in sorted(chosen)]
 
 
-def _name(one: Probed) -> bytes:
-    return one.utterance.id.encode("utf-8", "surrogateescape")
+def _id_bytes(probed: Probed) -> bytes:
+    return probed.utterance.id.encode("utf-8", "surrogateescape")
 
 
-def _heard_or_skipped(one: Probed) -> _Heard | Skipped:
+def _check_or_skip(probed: Probed) -> _SampleCheck | Skipped:
     try:
-        return in_time(lambda: _heard(one))
+        return in_time(lambda: _check_samples(probed))
     except UtteranceError as error:
-        return Skipped(one.utterance.id, shortened(str(error)))
+        return Skipped(probed.utterance.id, shortened(str(error)))
 
 
-def _heard(one: Probed) -> _Heard:
-    sound, _ = read_sound(one.utterance)
+def _check_samples(probed: Probed) -> _SampleCheck:
+    sound, _ = read_sound(probed.utterance)
     share = clipped_share(sound.samples, sound.treatment, sound.subtype)
-    return _Heard(one.utterance.id, sound.treatment, share > CLIPPED_SHARE)
+    return _SampleCheck(probed.utterance.id, sound.treatment, share > CLIPPED_SHARE)
 
 
-def _notes(heard: Sequence[_Heard]) -> list[str]:
+def _notes(checks: Sequence[_SampleCheck]) -> list[str]:
     """Return a line for each finding, with the number of utterances and the first of them."""
     groups: dict[str, list[str]] = {}
-    for one in heard:
-        if one.treatment.bits is not None:
-            groups.setdefault(_scaled(one.treatment.bits), []).append(one.id)
-        if one.treatment.channel is not None:
-            groups.setdefault(CANCELLED_TEXT, []).append(one.id)
-        if one.clipped:
-            groups.setdefault(CLIPPED_TEXT, []).append(one.id)
+    for check in checks:
+        if check.treatment.bits is not None:
+            groups.setdefault(_scaled_text(check.treatment.bits), []).append(check.id)
+        if check.treatment.channel is not None:
+            groups.setdefault(CANCELLED_TEXT, []).append(check.id)
+        if check.clipped:
+            groups.setdefault(CLIPPED_TEXT, []).append(check.id)
     return [
-        f"{text}: {len(ids):,} of {len(heard):,} utterances, the first {shortened(ids[0], NAME_LIMIT)}"
+        f"{text}: {len(ids):,} of {len(checks):,} utterances, the first {shortened(ids[0], NAME_LIMIT)}"
         for text, ids in sorted(groups.items())
     ]
 
 
-def _scaled(bits: int) -> str:
+def _scaled_text(bits: int) -> str:
     return f"float samples in the range of {bits}-bit integers are scaled, divided by {2 ** (bits - 1):,}"
 
 

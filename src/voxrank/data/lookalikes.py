@@ -31,11 +31,11 @@ def describe_look_alikes(labels: Iterable[str]) -> list[str]:
     groups: dict[str, list[str]] = defaultdict(list)
     for label in sorted(set(labels)):
         groups[_skeleton(label)].append(label)
-    alike = [" and ".join(map(_shown, names)) for names in groups.values() if len(names) > 1]
+    alike = [" and ".join(map(_with_code_points, names)) for names in groups.values() if len(names) > 1]
     if not alike:
         return []
-    what = listed(alike, SHOWN)
-    return [f"labels that look alike are different classes: {what}; give them one spelling if they are one"]
+    shown = listed(alike, SHOWN)
+    return [f"labels that look alike are different classes: {shown}; give them one spelling if they are one"]
 
 
 def _skeleton(label: str) -> str:
@@ -44,11 +44,11 @@ def _skeleton(label: str) -> str:
     return " ".join(visible.translate(_ALIKE).split())
 
 
-def _shown(label: str) -> str:
+def _with_code_points(label: str) -> str:
     """Return a label with the code points of its unusual characters."""
-    odd = [f"U+{ord(character):04X}" for character in label if _is_odd(character)]
-    return f"{label!r} ({', '.join(odd)})" if odd else repr(label)
+    unusual = [f"U+{ord(character):04X}" for character in label if _is_unusual(character)]
+    return f"{label!r} ({', '.join(unusual)})" if unusual else repr(label)
 
 
-def _is_odd(character: str) -> bool:
+def _is_unusual(character: str) -> bool:
     return ord(character) in _ALIKE or (character != " " and unicodedata.category(character) in ("Cf", "Zs"))

@@ -43,8 +43,8 @@ def read_table(path: Path, request: Request) -> Dataset:
             table.add(row)
     dataset = build_dataset(path, header, table.rows, table.skipped, request)
     usual = DELIMITERS[path.suffix.lower()]
-    parted = () if delimiter == usual else (f"the cells of {path.name} are parted by {delimiter!r}, not by {usual!r}",)
-    return replace(dataset, format=path.suffix[1:].upper(), notes=(*parted, *dataset.notes, *table.notes()))
+    notes = () if delimiter == usual else (f"the cells of {path.name} are parted by {delimiter!r}, not by {usual!r}",)
+    return replace(dataset, format=path.suffix[1:].upper(), notes=(*notes, *dataset.notes, *table.notes()))
 
 
 @dataclass
@@ -102,18 +102,19 @@ def _lines(row: TableRow) -> str:
 
 def read_json_lines(path: Path, request: Request) -> Dataset:
     """Read a manifest with one JSON object per line. Errors as `read_dataset`."""
-    found = list(json_rows(path))
-    rows, skipped = [x for x in found if isinstance(x, Row)], [x for x in found if isinstance(x, Skipped)]
+    items = list(json_rows(path))
+    rows = [item for item in items if isinstance(item, Row)]
+    skipped = [item for item in items if isinstance(item, Skipped)]
     columns = list(dict.fromkeys(name for row in rows for name in row.columns))
     if not rows:
         first = f"; {skipped[0].utterance}: {skipped[0].reason}" if skipped else ""
         raise DataError(f"{path}: expected one JSON object a line, found none{first}")
     if "audio_filepath" in columns:
-        return assembled(path, rows, skipped, _own_first(request, columns), NEMO)
+        return assembled(path, rows, skipped, _prefer_target_column(request, columns), NEMO)
     return replace(build_dataset(path, columns, rows, skipped, request), format="JSON lines")
 
 
-def _own_first(request: Request, columns: list[str]) -> Request:
+def _prefer_target_column(request: Request, columns: list[str]) -> Request:
     """Return the request with the manifest's target column where it has one, so that ``category`` never replaces it."""
     if request.target is not None or request.segments is not None:
         return request
@@ -154,7 +155,7 @@ def _json_rows(path: Path, file: TextIO) -> Iterator[Row | Skipped]:
 
 def _json_row(path: Path, where: str, text: str) -> Row | Skipped:
     try:
-        content = json.loads(text, parse_constant=_constant)
+        content = json.loads(text, parse_constant=_parse_constant)
     except (ValueError, RecursionError):
         return Skipped(f"{path.name}, {where}", "expected a JSON object, got text that is not JSON")
     if isinstance(content, dict):
@@ -162,6 +163,6 @@ def _json_row(path: Path, where: str, text: str) -> Row | Skipped:
     return Skipped(f"{path.name}, {where}", f"expected a JSON object, got {type(content).__name__}")
 
 
-def _constant(name: str) -> float | None:
+def _parse_constant(name: str) -> float | None:
     """Return None for NaN, which Python writes for a missing value although JSON has no NaN."""
     return None if name == "NaN" else float(name)

@@ -108,108 +108,108 @@ class _Scanner:
         self._free_size: int | None = None
         self.tag_bytes = 0
 
-    def run(self, place: int) -> MpegAudio | None:
+    def run(self, position: int) -> MpegAudio | None:
         audio: MpegAudio | None = None
         info: InfoFrame | None = None
-        while place + 4 <= self._end:
-            head = _peek(self._stream, place, _HEAD_BYTES)
-            header = self._header(head, place)
-            if header is None or (audio is None and info is None and not self._locks(place)):
-                place = self._next(head, place)
+        while position + 4 <= self._end:
+            head = _peek(self._stream, position, _HEAD_BYTES)
+            header = self._header(head, position)
+            if header is None or (audio is None and info is None and not self._locks(position)):
+                position = self._next_position(head, position)
                 continue
             if audio is not None and header.kind != audio.first.kind:
-                place = self._other(place, header, audio)
+                position = self._skip_or_refuse(position, header, audio)
                 continue
-            if place + header.size > self._end:
+            if position + header.size > self._end:
                 break
-            found = parse_info(head, header)
-            if found is None:
+            parsed = parse_info(head, header)
+            if parsed is None:
                 audio = audio or MpegAudio(header, info)
-                audio.add(place, header.size)
+                audio.add(position, header.size)
             elif audio is None:
-                info = info or found
-            place += header.size
+                info = info or parsed
+            position += header.size
         return audio
 
-    def _header(self, head: bytes, place: int) -> FrameHeader | None:
-        """Return the header of the frame at a place, with its size."""
+    def _header(self, head: bytes, position: int) -> FrameHeader | None:
+        """Return the header of the frame at a position, with its size."""
         header = parse_header(head[:4])
         if header is None or header.size:
             return header
         if self._free_size is None:
-            self._free_size = self._measured(head[:4], header, place)
+            self._free_size = self._measure_free_size(head[:4], header, position)
         return replace(header, size=self._free_size + header.padding) if self._free_size else None
 
-    def _measured(self, word: bytes, header: FrameHeader, place: int) -> int | None:
+    def _measure_free_size(self, word: bytes, header: FrameHeader, position: int) -> int | None:
         """Return the size of a free-format frame without padding, which is the distance to the next frame."""
-        following = _peek(self._stream, place + 4, min(FRAME_LIMIT_BYTES, max(0, self._end - place - 4)))
-        at = following.find(word[:2])
-        while at >= 0:
-            other = parse_header(following[at : at + 4])
+        following = _peek(self._stream, position + 4, min(FRAME_LIMIT_BYTES, max(0, self._end - position - 4)))
+        index = following.find(word[:2])
+        while index >= 0:
+            other = parse_header(following[index : index + 4])
             if other is not None and other.kind == header.kind and not other.size:
-                return at + 4 - header.padding
-            at = following.find(word[:2], at + 1)
+                return index + 4 - header.padding
+            index = following.find(word[:2], index + 1)
         return None
 
-    def _locks(self, place: int) -> bool:
-        """Return whether several frames of one kind follow each other from a place, or all frames up to the end."""
+    def _locks(self, position: int) -> bool:
+        """Return whether several frames of one kind follow each other from a position, or all frames up to the end."""
         kind = None
         for _ in range(_LOCK_FRAMES):
-            header = self._header(_peek(self._stream, place, 4), place)
+            header = self._header(_peek(self._stream, position, 4), position)
             if header is None or (kind is not None and header.kind != kind):
                 return False
             kind = header.kind
-            place += header.size
-            if place + 4 > self._end:
-                return place <= self._end
+            position += header.size
+            if position + 4 > self._end:
+                return position <= self._end
         return True
 
-    def _other(self, place: int, header: FrameHeader, audio: MpegAudio) -> int:
+    def _skip_or_refuse(self, position: int, header: FrameHeader, audio: MpegAudio) -> int:
         """Return where to continue after a header of another kind, which is random unless such frames follow."""
-        if self._locks(place) and place + _LOCK_FRAMES * header.size < self._end:
+        if self._locks(position) and position + _LOCK_FRAMES * header.size < self._end:
             before = f"{audio.first.rate:,} Hz and {audio.first.channels} channel(s)"
             raise UtteranceError(
                 f"expected one sample rate and number of channels, got an MP3 that changes from {before} to "
                 f"{header.rate:,} Hz and {header.channels}; convert it to WAV"
             )
-        return place + 1
+        return position + 1
 
-    def _next(self, head: bytes, place: int) -> int:
-        """Return where to continue from a place without a frame: after a tag, or at the next sequence of frames."""
+    def _next_position(self, head: bytes, position: int) -> int:
+        """Return where to continue from a position without a frame: after a tag, or at the next sequence of frames."""
         tag = tag_bytes(head)
         if tag:
-            self.tag_bytes += min(tag, self._end - place)
-            return place + tag
-        return next((at for at in _syncs(self._stream, place + 1, self._end) if self._locks(at)), self._end)
+            self.tag_bytes += min(tag, self._end - position)
+            return position + tag
+        return next((start for start in _syncs(self._stream, position + 1, self._end) if self._locks(start)), self._end)
 
 
 def _syncs(stream: BinaryIO, start: int, end: int) -> Iterator[int]:
-    """Yield the places where a frame or a tag may begin."""
+    """Yield the positions where a frame or a tag may begin."""
     while start < end:
         chunk = _peek(stream, start, min(_CHUNK_BYTES, end - start) + 3)
-        at = chunk.find(b"\xff")
-        while 0 <= at < _CHUNK_BYTES:
-            if parse_header(chunk[at : at + 4]) is not None:
-                yield start + at
-            at = chunk.find(b"\xff", at + 1)
+        index = chunk.find(b"\xff")
+        while 0 <= index < _CHUNK_BYTES:
+            if parse_header(chunk[index : index + 4]) is not None:
+                yield start + index
+            index = chunk.find(b"\xff", index + 1)
         start += _CHUNK_BYTES
 
 
-def _peek(stream: BinaryIO, place: int, size: int) -> bytes:
-    stream.seek(place)
+def _peek(stream: BinaryIO, position: int, size: int) -> bytes:
+    stream.seek(position)
     return stream.read(size)
 
 
 def _first_frame(stream: BinaryIO, end: int) -> int:
-    """Return the place of the first frame, after the tags."""
-    place = 0
-    while place < end and (tag := tag_bytes(_peek(stream, place, _HEAD_BYTES))):
-        place += tag
-    return place
+    """Return the position of the first frame, after the tags."""
+    position = 0
+    while position < end and (tag := tag_bytes(_peek(stream, position, _HEAD_BYTES))):
+        position += tag
+    return position
 
 
 def _without_tags(stream: BinaryIO, end: int) -> int:
-    """Return the place where the tags at the end of a file begin."""
+    """Return the position where the tags at the end of a file begin."""
     if end >= 128 and _peek(stream, end - 128, 3) == b"TAG":
         end -= 128
     footer = _peek(stream, max(0, end - 32), 32)

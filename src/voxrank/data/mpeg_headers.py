@@ -110,14 +110,14 @@ def parse_info(head: bytes, header: FrameHeader) -> InfoFrame | None:
     """
     if header.layer != 3:
         return None
-    mono, old = header.channels == 1, header.version == 2
-    side = {(False, False): 32, (True, False): 17, (False, True): 17, (True, True): 9}[mono, old]
+    is_mono, is_version_2 = header.channels == 1, header.version == 2
+    side = {(False, False): 32, (True, False): 17, (False, True): 17, (True, True): 9}[is_mono, is_version_2]
     if head[36:40] == b"VBRI":
         return InfoFrame(int.from_bytes(head[50:54], "big") or None, int.from_bytes(head[46:50], "big") or None)
-    for place in (4 + side, 6 + side):  # a checksum after the header shifts it by two bytes
-        if head[place : place + 4] in (b"Xing", b"Info"):
-            flags = int.from_bytes(head[place + 4 : place + 8], "big")
-            numbers = [int.from_bytes(head[place + 8 + i : place + 12 + i], "big") for i in (0, 4)]
+    for offset in (4 + side, 6 + side):  # a checksum after the header shifts it by two bytes
+        if head[offset : offset + 4] in (b"Xing", b"Info"):
+            flags = int.from_bytes(head[offset + 4 : offset + 8], "big")
+            numbers = [int.from_bytes(head[offset + 8 + i : offset + 12 + i], "big") for i in (0, 4)]
             frames = numbers.pop(0) if flags & 1 else None
             return InfoFrame(frames or None, (numbers[0] or None) if flags & 2 else None)
     return None

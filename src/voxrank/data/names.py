@@ -119,12 +119,12 @@ def has_one_form(text: str) -> bool:
     return text.isascii() or (unicodedata.is_normalized("NFC", text) and unicodedata.is_normalized("NFD", text))
 
 
-def counted(found: Counter[str], shown: int) -> str:
+def counted(counts: Counter[str], shown: int) -> str:
     """List the most frequent names with their counts, and the number of other names.
 
     Example:
         >>> counted(Counter(["a", "b", "a"]), 1)
         "'a' (2) and 1 more"
     """
-    first = ", ".join(f"{name!r} ({count:,})" for name, count in found.most_common(shown))
-    return first + (f" and {len(found) - shown} more" if len(found) > shown else "")
+    first = ", ".join(f"{name!r} ({count:,})" for name, count in counts.most_common(shown))
+    return first + (f" and {len(counts) - shown} more" if len(counts) > shown else "")

@@ -34,9 +34,9 @@ def read_object(data: Any, request: Request) -> Dataset:
         DataError: as `read_dataset`, or the object has another type or no end.
     """
     for module, names, read in _KINDS:
-        if any(isinstance(data, kind) for kind in _loaded(module, names)):
+        if any(isinstance(data, kind) for kind in _loaded_classes(module, names)):
             return read(data, request)
-    unnumbered = (bytes, Mapping, *_loaded("torch.utils.data", ("IterableDataset",)))
+    unnumbered = (bytes, Mapping, *_loaded_classes("torch.utils.data", ("IterableDataset",)))
     if isinstance(data, unnumbered) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise DataError(
             "expected a path, a table, or a data set with a length and numbered items, got "
@@ -45,10 +45,10 @@ def read_object(data: Any, request: Request) -> Dataset:
     return _read_items(data, request)
 
 
-def _loaded(module: str, names: tuple[str, ...]) -> list[type]:
+def _loaded_classes(module: str, names: tuple[str, ...]) -> list[type]:
     """Return classes of a library; an empty list where it is not imported, since no object can be of its classes."""
-    found = sys.modules.get(module)
-    return [getattr(found, name) for name in names if hasattr(found, name)]
+    library = sys.modules.get(module)
+    return [getattr(library, name) for name in names if hasattr(library, name)]
 
 
 def _read_table(table: Any, request: Request) -> Dataset:
@@ -93,8 +93,8 @@ def _assembled(
                 item = cells(index)
                 column, content = _audio_of(item, rate)
             except Exception as error:  # noqa: BLE001  the data set may raise any type
-                why = str(error) if isinstance(error, UtteranceError) else f"the data set raised {reason(error)}"
-                skipped.append(Skipped(f"row {index}", shortened(why)))
+                message = str(error) if isinstance(error, UtteranceError) else f"the data set raised {reason(error)}"
+                skipped.append(Skipped(f"row {index}", shortened(message)))
                 continue
             columns = {key: plain(cell) for key, cell in item.items() if key != column}
             if isinstance(content, str):
@@ -103,16 +103,17 @@ def _assembled(
                 columns["path"] = f"{index}.wav"
                 yield Row(f"row {index}", columns, id=f"row {index}", audio=HeldAudio(holder, index, fetch))
 
-    every = list(rows())
+    all_rows = list(rows())
     target = "text" if request.target in ("text", *USUAL_NAMES["text"]) else request.target
-    places = find_places(name, [row.columns for row in every], target) if request.labelled else Places({})
-    named = [replace(row, columns=_with_names(row.columns, places)) for row in every] if places.names else every
-    dataset = assembled(Path(name), named, skipped, request, form)
+    places = find_places(name, [row.columns for row in all_rows], target) if request.labelled else Places({})
+    if places.names:
+        all_rows = [replace(row, columns=_with_names(row.columns, places)) for row in all_rows]
+    dataset = assembled(Path(name), all_rows, skipped, request, form)
     return replace(dataset, notes=(*places.notes, *dataset.notes))
 
 
 def _with_names(columns: Mapping[str, Any], places: Places) -> dict[str, Any]:
-    return {**columns, **{name: columns.get(place) for name, place in places.names.items()}}
+    return {**columns, **{name: columns.get(column) for name, column in places.names.items()}}
 
 
 def _audio_of(item: Mapping[str, Any], rate: Hertz | None) -> tuple[str, Content | str]:

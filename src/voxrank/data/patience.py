@@ -31,7 +31,7 @@ class _Worker(Thread):
             del function, outcome  # they may hold large objects
 
 
-class _Hand:
+class _WorkerHandle:
     """A worker that belongs to the waiting thread and ends with it, since starting a worker for each call is slow."""
 
     def __init__(self) -> None:
@@ -47,15 +47,15 @@ class _Hand:
         return self.worker.outcomes.get(timeout=limit)
 
 
-_here = local()
+_local = local()
 
 
-def _forget() -> None:
-    _here.__dict__.clear()
+def _clear_local() -> None:
+    _local.__dict__.clear()
 
 
 if hasattr(os, "register_at_fork"):  # threads do not exist in a forked child
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_clear_local)
 
 
 def within(limit: Seconds, function: Callable[[], Result]) -> Result:
@@ -71,12 +71,12 @@ def within(limit: Seconds, function: Callable[[], Result]) -> Result:
     Raises:
         TimeoutError: the function takes longer than the timeout.
     """
-    hand = _here.__dict__.pop("hand", None) or _Hand()  # no other call can use it before this call ends
+    handle = _local.__dict__.pop("handle", None) or _WorkerHandle()  # no other call can use it before this call ends
     try:
-        result, error = hand.call(limit, function)
+        result, error = handle.call(limit, function)
     except Empty:
         raise TimeoutError(f"no answer in {limit:g} s") from None
-    _here.hand = hand
+    _local.handle = handle
     if error is not None:
         raise error
     returned: Result = result

@@ -61,44 +61,44 @@ class PiecedStream:
 
     def __init__(self, stream: BinaryIO, part: Part) -> None:
         self._stream, self._pieces = stream, part.pieces
-        sizes = [len(p) if isinstance(p, bytes) else max(0, p[1] - p[0]) for p in part.pieces]
+        sizes = [len(piece) if isinstance(piece, bytes) else max(0, piece[1] - piece[0]) for piece in part.pieces]
         self._starts: Sequence[int] = [0, *accumulate(sizes)]
         self._size = self._starts[-1] + part.tail
-        self._at = 0
+        self._position = 0
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move to a position, as in a file."""
-        self._at = max(0, (0, self._at, self._size)[whence] + offset)
-        return self._at
+        self._position = max(0, (0, self._position, self._size)[whence] + offset)
+        return self._position
 
     def tell(self) -> int:
         """Return the position, as in a file."""
-        return self._at
+        return self._position
 
     def read(self, size: int) -> bytes:
         """Read bytes, as from a file. Zeros follow the pieces."""
         parts: list[bytes] = []
-        left = min(size, self._size - self._at)
-        while left > 0:
-            got = self._piece(left)
-            if not got:
+        remaining = min(size, self._size - self._position)
+        while remaining > 0:
+            chunk = self._piece(remaining)
+            if not chunk:
                 break
-            parts.append(got)
-            self._at += len(got)
-            left -= len(got)
+            parts.append(chunk)
+            self._position += len(chunk)
+            remaining -= len(chunk)
         return b"".join(parts)
 
     def _piece(self, size: int) -> bytes:
         """Return up to `size` bytes at the current position."""
-        if self._at >= self._starts[-1]:
+        if self._position >= self._starts[-1]:
             return bytes(size)
-        index = bisect_right(self._starts, self._at) - 1
-        inside, left = self._at - self._starts[index], self._starts[index + 1] - self._at
+        index = bisect_right(self._starts, self._position) - 1
+        offset, remaining = self._position - self._starts[index], self._starts[index + 1] - self._position
         piece = self._pieces[index]
         if isinstance(piece, bytes):
-            return piece[inside : inside + min(size, left)]
-        self._stream.seek(piece[0] + inside)
-        return self._stream.read(min(size, left))
+            return piece[offset : offset + min(size, remaining)]
+        self._stream.seek(piece[0] + offset)
+        return self._stream.read(min(size, remaining))
 
     def write(self, _data: bytes) -> int:
         """Return 0. The method is never called, since files are opened for reading."""

@@ -53,13 +53,13 @@ def _format(plugin: Plugin) -> Format:
 
     def read(source: str, request: Request) -> Dataset:
         try:
-            made = form.read(source, request)
+            dataset = form.read(source, request)
         except (VoxrankError, OSError, UnicodeDecodeError, MemoryError):
             raise
         except Exception as error:
             raise DataError(f"{plugin.origin} cannot read {source} ({reason(error)})") from error
-        if not isinstance(made, Dataset):
-            raise plugin.refuse("a reader that returns a Dataset", made)
-        return made
+        if not isinstance(dataset, Dataset):
+            raise plugin.refuse("a reader that returns a Dataset", dataset)
+        return dataset
 
     return replace(form, read=read)

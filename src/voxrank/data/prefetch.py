@@ -28,12 +28,12 @@ def prefetch(
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="voxrank-prefetch")
     source = iter(items)
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    pending: deque[tuple[Item, Future[Result]]] = deque()
     try:
-        waiting.extend((item, pool.submit(function, item)) for item in islice(source, ahead + 1))
-        while waiting:
-            item, future = waiting.popleft()
+        pending.extend((item, pool.submit(function, item)) for item in islice(source, ahead + 1))
+        while pending:
+            item, future = pending.popleft()
             yield item, future.result()
-            waiting.extend((coming, pool.submit(function, coming)) for coming in islice(source, 1))
+            pending.extend((upcoming, pool.submit(function, upcoming)) for upcoming in islice(source, 1))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

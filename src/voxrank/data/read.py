@@ -69,11 +69,11 @@ def read_dataset(
     Raises:
         DataError: the data, the format, the columns or all rows are unusable.
     """
-    given = None if segments is None else on_disk(Path(segments))
-    if given is not None and not given.exists():
-        raise DataError(f"no such file or folder of segments: {given}; check the path")
+    path = None if segments is None else on_disk(Path(segments))
+    if path is not None and not path.exists():
+        raise DataError(f"no such file or folder of segments: {path}; check the path")
     names = [None if name is None else nfc(name) for name in (target, split, tier)]
-    return _read(data, Request(names[0], names[1], segments=given, tier=names[2], besides=tuple(map(nfc, besides))))
+    return _read(data, Request(names[0], names[1], segments=path, tier=names[2], besides=tuple(map(nfc, besides))))
 
 
 def read_unlabelled(data: Any) -> Dataset:
@@ -95,13 +95,13 @@ def _read(data: Any, request: Request) -> Dataset:
         raise DataError(f"expected a path in UTF-8, got {source!a}; rename it")
     source = os.fspath(on_disk(Path(source))) if not has_one_form(source) else source
     try:
-        form, place = named_format(source) or (format_of(source), source)
+        form, location = named_format(source) or (format_of(source), source)
         faults = ""
         if form is None:
             form, faults = plugged_format(source)
         if form is None:
-            raise _unknown(Path(source), faults)
-        return form.read(place, request)
+            raise _unknown_format_error(Path(source), faults)
+        return form.read(location, request)
     except UnicodeDecodeError as error:
         line = _first_line_not_utf8(Path(source))
         where = f" in line {line}" if line else ""
@@ -130,27 +130,27 @@ def _first_line_not_utf8(source: Path) -> int:
     return line
 
 
-def _unknown(source: Path, faults: str) -> DataError:
+def _unknown_format_error(source: Path, faults: str) -> DataError:
     """Return the error for data that no reader recognises.
 
     Args:
         source: path of the data.
         faults: reasons why plug-ins could not be tried.
     """
-    more = f"; {faults}" if faults else ""
+    plugin_faults = f"; {faults}" if faults else ""
     if not source.exists():
         siblings = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
-        near = did_you_mean(source.name, siblings).partition(" (known")[0] if siblings else ""
-        hint = near if near.startswith("did you mean") else "check the path"
-        return DataError(f"no such data set: {source}; {hint}{more}")
+        suggestion = did_you_mean(source.name, siblings).partition(" (known")[0] if siblings else ""
+        hint = suggestion if suggestion.startswith("did you mean") else "check the path"
+        return DataError(f"no such data set: {source}; {hint}{plugin_faults}")
     endings = ", ".join((*TABLES, *LINES, ".tar"))
     return DataError(
         f"{source}: expected a folder of class folders or a file ending in {endings}, "
-        f"got {source.suffix.lower() or 'no ending'!r}{more}"
+        f"got {source.suffix.lower() or 'no ending'!r}{plugin_faults}"
     )
 
 
-def _ends(*suffixes: str) -> Callable[[str], bool]:
+def _has_ending(*suffixes: str) -> Callable[[str], bool]:
     return lambda source: source.lower().endswith(suffixes) and Path(source).exists() and not Path(source).is_dir()
 
 
@@ -159,7 +159,7 @@ def _is_json(source: str) -> bool:
     return source.lower().endswith(".json") and bool(first_object(Path(source)))
 
 
-def _manifest(read: Callable[[Path, Request], Dataset]) -> Callable[[str, Request], Dataset]:
+def _manifest_reader(read: Callable[[Path, Request], Dataset]) -> Callable[[str, Request], Dataset]:
     def checked(source: str, request: Request) -> Dataset:
         path = Path(source)
         if not path.is_file():  # reading a pipe would block
@@ -172,9 +172,9 @@ def _manifest(read: Callable[[Path, Request], Dataset]) -> Callable[[str, Reques
 
 
 register_reader("folder of class folders", os.path.isdir, lambda source, request: read_folder(Path(source), request))
-register_reader("table", _ends(*TABLES), _manifest(read_table))
-register_reader("JSON lines", _ends(*LINES), _manifest(read_json_lines))
-register_reader("NeMo manifest", _is_json, _manifest(read_json_lines))
+register_reader("table", _has_ending(*TABLES), _manifest_reader(read_table))
+register_reader("JSON lines", _has_ending(*LINES), _manifest_reader(read_json_lines))
+register_reader("NeMo manifest", _is_json, _manifest_reader(read_json_lines))
 register_reader("Lhotse cuts", is_cuts, read_cuts)
 register_reader("tar shards", is_tar, read_tars)
 register_reader("Kaldi data folder", is_kaldi, read_kaldi)

@@ -54,27 +54,27 @@ class Memory(Generic[Value]):
         self._size, self._lock = size, Lock()
         self._values: OrderedDict[tuple[str, Any], Value] = OrderedDict()
 
-    def get(self, place: Path | AudioSource) -> tuple[bool, Value | None]:
+    def get(self, source: Path | AudioSource) -> tuple[bool, Value | None]:
         """Return whether a file has an entry, and its value."""
-        key = self._key(place)
+        key = self._key(source)
         with self._lock:
             if key not in self._values:
                 return False, None
             self._values.move_to_end(key)
             return True, self._values[key]
 
-    def put(self, place: Path | AudioSource, value: Value) -> None:
+    def put(self, source: Path | AudioSource, value: Value) -> None:
         """Store the value of a file."""
-        if not isinstance(place, Path) and not is_dataclass(place):
+        if not isinstance(source, Path) and not is_dataclass(source):
             return  # without a stamp, changes cannot be noticed
         with self._lock:
-            self._values[self._key(place)] = value
+            self._values[self._key(source)] = value
             if len(self._values) > self._size:
                 self._values.popitem(last=False)
 
     @staticmethod
-    def _key(place: Path | AudioSource) -> tuple[str, Any]:
-        return repr(place), stamp_of(place)  # a name, since a key with the object would keep it in memory
+    def _key(source: Path | AudioSource) -> tuple[str, Any]:
+        return repr(source), stamp_of(source)  # a name, since a key with the object would keep it in memory
 
 
 _LAYOUTS: Memory[Layout | None] = Memory()
@@ -93,25 +93,25 @@ class Recording:
     def __init__(
         self, stack: ExitStack, file: soundfile.SoundFile, raw: BinaryIO | FileIO, layout: Layout | None
     ) -> None:
-        self._stack, self._first, self._raw, self._layout = stack, file, raw, layout
+        self._stack, self._first_file, self._raw, self._layout = stack, file, raw, layout
         self.rate, self.channels = file.samplerate, file.channels
-        self.claimed = _claimed(file.extra_info)
+        self.claimed = _claimed_ratio(file.extra_info)
         self._lengths = [file.frames]
         if layout is not None:
-            self._lengths = [one.n_samples or file.frames for one in layout.parts]
+            self._lengths = [part.n_samples or file.frames for part in layout.parts]
             self.claimed *= layout.claimed
         self.n_samples = sum(self._lengths)
-        self._used = False
+        self._is_used = False
 
     @cached_property
     def subtype(self) -> str:
         """The coding of samples, as libsndfile names it."""
-        return str(self._first.subtype)
+        return str(self._first_file.subtype)
 
     @cached_property
     def _seeks(self) -> bool:
         """True if libsndfile can seek in the file."""
-        return bool(self._first.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
+        return bool(self._first_file.seekable()) and self.subtype not in SEQUENTIAL_SUBTYPES
 
     @property
     def seconds(self) -> Seconds:
@@ -145,34 +145,34 @@ class Recording:
         if not self._seeks:
             file.seekable = lambda: False  # otherwise soundfile seeks after each read
             _skip(file, start)
-            rest: Samples = file.read(count, dtype="float32", always_2d=True)
-            return rest
+            decoded: Samples = file.read(count, dtype="float32", always_2d=True)
+            return decoded
         lead = min(start, round(LEADS_S.get(self.subtype, 0.0) * self.rate))
-        if start > lead or self._used:
+        if start > lead or self._is_used:
             file.seek(start - lead)
-        self._used = True
+        self._is_used = True
         samples: Samples = file.read(count + lead, dtype="float32", always_2d=True)
         return samples[lead:]
 
     def _file(self, index: int) -> soundfile.SoundFile:
         """Return an open part, at its beginning where it cannot seek."""
-        if index == 0 and (self._seeks or not self._used):
-            self._used = self._used or not self._seeks
-            return self._first
-        return self._stack.enter_context(_sound(self._raw, self._layout, index))
+        if index == 0 and (self._seeks or not self._is_used):
+            self._is_used = self._is_used or not self._seeks
+            return self._first_file
+        return self._stack.enter_context(_open_sound_file(self._raw, self._layout, index))
 
 
 def _skip(file: soundfile.SoundFile, count: int) -> None:
     """Decode samples and discard them."""
     block = max(1, SKIPPED_SAMPLES // file.channels)
     while count > 0:
-        got = len(file.read(min(block, count), dtype="float32", always_2d=True))
-        if not got:
+        n_read = len(file.read(min(block, count), dtype="float32", always_2d=True))
+        if not n_read:
             return
-        count -= got
+        count -= n_read
 
 
-def _sound(raw: BinaryIO | FileIO, layout: Layout | None, index: int = 0) -> soundfile.SoundFile:
+def _open_sound_file(raw: BinaryIO | FileIO, layout: Layout | None, index: int = 0) -> soundfile.SoundFile:
     """Open a file, or a part of it, with libsndfile."""
     raw.seek(0)
     if layout is not None:
@@ -192,11 +192,11 @@ def open_recording(utterance: Utterance) -> Iterator[Recording]:
     try:
         with ExitStack() as stack:
             if utterance.audio is None:
-                yield _recording(stack, _plain_file(stack, utterance.path), utterance.path)
+                yield _make_recording(stack, _plain_file(stack, utterance.path), utterance.path)
             else:
                 stream = _Stream(stack.enter_context(utterance.audio.open()))
                 try:
-                    yield _recording(stack, cast("BinaryIO", stream), utterance.audio)
+                    yield _make_recording(stack, cast("BinaryIO", stream), utterance.audio)
                 except Exception:
                     stream.refuse()
                     raise
@@ -208,54 +208,54 @@ def open_recording(utterance: Utterance) -> Iterator[Recording]:
         raise UtteranceError(f"cannot read the file: {error.strerror or error}") from error
     except soundfile.SoundFileError as error:
         raise UtteranceError(
-            f"not audio that libsndfile can read ({_plain(error)}); copy the file again, or convert it to WAV or FLAC"
+            f"not audio that libsndfile can read ({_message(error)}); copy the file again, or convert it to WAV or FLAC"
         ) from error
 
 
 def _plain_file(stack: ExitStack, path: Path) -> FileIO:
-    about = path.stat()
-    if not S_ISREG(about.st_mode):  # reading a pipe would block
-        raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(about.st_mode) else 'device'}")
-    if about.st_size == 0:
+    status = path.stat()
+    if not S_ISREG(status.st_mode):  # reading a pipe would block
+        raise UtteranceError(f"expected an audio file, got a {'folder' if S_ISDIR(status.st_mode) else 'device'}")
+    if status.st_size == 0:
         raise UtteranceError("expected an audio file, got an empty one (0 bytes)")
     return stack.enter_context(path.open("rb", buffering=0))
 
 
-def _recording(stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSource) -> Recording:
+def _make_recording(stack: ExitStack, raw: BinaryIO | FileIO, source: Path | AudioSource) -> Recording:
     head = raw.read(HEAD_BYTES) or b""
     size = raw.seek(0, os.SEEK_END)
     find = needs_layout(head, size)
-    layout = None if find is None else _remembered(raw, place, size, find)
-    raw = _buffered(stack, raw, place, layout)
+    layout = None if find is None else _cached_layout(raw, source, size, find)
+    raw = _buffered(stack, raw, source, layout)
     try:
-        file = stack.enter_context(_sound(raw, layout))
+        file = stack.enter_context(_open_sound_file(raw, layout))
     except soundfile.SoundFileError:
-        if find is not None or (layout := _remembered(raw, place, size, hidden_mpeg_layout)) is None:
+        if find is not None or (layout := _cached_layout(raw, source, size, hidden_mpeg_layout)) is None:
             raise
-        raw = _buffered(stack, raw, place, layout)
-        file = stack.enter_context(_sound(raw, layout))  # MPEG audio after other data
+        raw = _buffered(stack, raw, source, layout)
+        file = stack.enter_context(_open_sound_file(raw, layout))  # MPEG audio after other data
     recording = Recording(stack, file, raw, layout)
     if head[:7] == b"NIST_1A" and (count := _SPHERE_COUNT.search(head)) is not None:
         recording.claimed = max(1.0, int(count[1]) / max(1, file.frames))
     return recording
 
 
-def _remembered(raw: BinaryIO | FileIO, place: Path | AudioSource, size: int, find: FindLayout) -> Layout | None:
+def _cached_layout(raw: BinaryIO | FileIO, source: Path | AudioSource, size: int, find: FindLayout) -> Layout | None:
     """Return the layout of a file, from the cache if possible."""
-    known, layout = _LAYOUTS.get(place)
-    if not known:
+    is_cached, layout = _LAYOUTS.get(source)
+    if not is_cached:
         with ExitStack() as stack:
-            stream = stack.enter_context(place.open("rb")) if isinstance(place, Path) else raw
+            stream = stack.enter_context(source.open("rb")) if isinstance(source, Path) else raw
             layout = find(stream, size)
-        _LAYOUTS.put(place, layout)
+        _LAYOUTS.put(source, layout)
     return layout
 
 
 def _buffered(
-    stack: ExitStack, raw: BinaryIO | FileIO, place: Path | AudioSource, layout: Layout | None
+    stack: ExitStack, raw: BinaryIO | FileIO, source: Path | AudioSource, layout: Layout | None
 ) -> BinaryIO | FileIO:
     """Return a buffered stream where a layout needs many small reads."""
-    return raw if layout is None or not isinstance(place, Path) else stack.enter_context(place.open("rb"))
+    return raw if layout is None or not isinstance(source, Path) else stack.enter_context(source.open("rb"))
 
 
 class _Stream:
@@ -283,23 +283,23 @@ class _Stream:
             raise self._error
 
 
-def _plain(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return the message of libsndfile without the name of the stream."""
     return str(getattr(error, "error_string", error)).strip().rstrip(".")
 
 
-def _claimed(log: str) -> float:
+def _claimed_ratio(log: str) -> float:
     """Return the ratio of the audio that the header promises to the audio in the file, from libsndfile's log.
 
     Example:
-        >>> _claimed("data : 16000 (should be 4000)")
+        >>> _claimed_ratio("data : 16000 (should be 4000)")
         4.0
     """
-    found = _SIZES.search(log)
-    if found is not None:
-        said, held = int(found[1]), int(found[2])
-    elif (found := _FRAMES.search(log)) is not None:
-        held, said = int(found[1]), int(found[2])
+    match = _SIZES.search(log)
+    if match is not None:
+        promised, held = int(match[1]), int(match[2])
+    elif (match := _FRAMES.search(log)) is not None:
+        held, promised = int(match[1]), int(match[2])
     else:
         return 1.0
-    return said / held if 0 < held < said < OPEN_ENDED_BYTES else 1.0
+    return promised / held if 0 < held < promised < OPEN_ENDED_BYTES else 1.0

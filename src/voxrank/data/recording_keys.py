@@ -97,15 +97,15 @@ def loose_keys_of_name(name: str, outer: str | None) -> Iterator[Key]:
         yield from (("loose", _loose(end)) for end in _ends(parts, outer))
 
 
-def exact_keys_of_path(path: str, place: str, depth: int) -> Iterator[Key]:
+def exact_keys_of_path(path: str, absolute: str, depth: int) -> Iterator[Key]:
     """Yield the keys of a recording, most specific first.
 
     Args:
         path: path of the audio in the data.
-        place: absolute path of the audio.
+        absolute: absolute path of the audio.
         depth: number of parts of the path that are compared.
     """
-    whole = [nfc(path).strip("/"), nfc(place).strip("/")]
+    whole = [nfc(path).strip("/"), nfc(absolute).strip("/")]
     yield from (("whole", name) for name in whole)
     yield from (("whole", _bare(name)) for name in whole)
     parts, bare = whole[1].split("/"), _bare(whole[1]).split("/")
@@ -114,25 +114,25 @@ def exact_keys_of_path(path: str, place: str, depth: int) -> Iterator[Key]:
         yield "end", "/".join(bare[-count:])
 
 
-def loose_keys_of_path(place: str, depth: int) -> Iterator[Key]:
+def loose_keys_of_path(absolute: str, depth: int) -> Iterator[Key]:
     """Yield the keys of a recording that are compared last. Arguments as `exact_keys_of_path`."""
-    bare = _bare(nfc(place).strip("/")).split("/")
+    bare = _bare(nfc(absolute).strip("/")).split("/")
     counts = range(min(depth, len(bare)), 0, -1)
     for count in counts[:-1]:
         yield from (("joined", joint.join(bare[-count:])) for joint in _FOLDER_JOINTS)
     yield from (("loose", _loose("/".join(bare[-count:]))) for count in counts)
 
 
-def exact_keys_of_id(one: str) -> Iterator[Key]:
+def exact_keys_of_id(row_id: str) -> Iterator[Key]:
     """Yield the keys of an id of a recording or an utterance."""
-    name = nfc(one).strip("/")
+    name = nfc(row_id).strip("/")
     yield "whole", name
     yield "end", name
 
 
-def loose_keys_of_id(one: str) -> Iterator[Key]:
+def loose_keys_of_id(row_id: str) -> Iterator[Key]:
     """Yield the keys of an id that are compared last."""
-    yield "loose", _loose(nfc(one))
+    yield "loose", _loose(nfc(row_id))
 
 
 def parts_of(name: str) -> list[str]:
@@ -152,9 +152,9 @@ def _forms(name: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _ends(parts: list[str], outer: str | None) -> Iterator[str]:
-    own = parts if outer is None else [outer, *parts]
-    for count in range(min(len(own), MAX_FOLDERS), 0, -1):
-        yield "/".join(own[-count:])
+    all_parts = parts if outer is None else [outer, *parts]
+    for count in range(min(len(all_parts), MAX_FOLDERS), 0, -1):
+        yield "/".join(all_parts[-count:])
 
 
 def _loose(name: str) -> str:

@@ -46,7 +46,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
+class _Candidate:
     """A candidate for a match.
 
     Attributes:
@@ -94,24 +94,24 @@ class RecordingIndex:
         names: names of the segments, with slashes between folders.
         recordings: all recordings of the data that the segments may belong to.
         folder: folder that paths of recordings are relative to.
-        place: file or folder with the segments. Its name without the ending may be the name of the recordings' folder,
+        source: file or folder with the segments. Its name without the ending may be the name of the recordings' folder,
             as in ``speaker1.ctm``.
     """
 
-    def __init__(self, names: Iterable[str], recordings: Iterable[RecordingNames], folder: Path, place: Path) -> None:
-        self._root, self._where = folder.absolute().as_posix(), place.name or str(place)
+    def __init__(self, names: Iterable[str], recordings: Iterable[RecordingNames], folder: Path, source: Path) -> None:
+        self._root, self._where = folder.absolute().as_posix(), source.name or str(source)
         self._all_names, self._recordings = list(names), list(recordings)
-        above = {one.path.rpartition("/")[0] for one in self._recordings}
-        self._folders = {part.casefold() for path in above for part in parts_of(self._place(path))}
+        parents = {recording.path.rpartition("/")[0] for recording in self._recordings}
+        self._folders = {part.casefold() for path in parents for part in parts_of(self._absolute(path))}
         self._named_folders = set(chain.from_iterable(map(_folders, self._all_names)))
-        outer = nfc(place.absolute().stem)
+        outer = nfc(source.absolute().stem)
         self._outer = outer if outer.casefold() in self._folders else None
-        self._hits: dict[str, _Hit | None] = {}
+        self._candidates: dict[str, _Candidate | None] = {}
         self._claims = _Table()
         for recording in self._recordings:
-            hit = self._hit(recording)
-            if hit is not None and hit.name is not None:
-                self._claims.add(("whole", hit.name), self._place(recording.path))
+            candidate = self._find_candidate(recording)
+            if candidate is not None and candidate.name is not None:
+                self._claims.add(("whole", candidate.name), self._absolute(recording.path))
 
     def find(self, recording: RecordingNames) -> Match | None:
         """Return the name of a recording, or None where there is none.
@@ -122,16 +122,16 @@ class RecordingIndex:
         Raises:
             UtteranceError: several names may mean the recording, or its name may mean several recordings.
         """
-        hit = self._hit(recording)
-        if hit is None:
+        candidate = self._find_candidate(recording)
+        if candidate is None:
             return None
-        if hit.name is None:
-            raise UtteranceError(hit.refusal)
-        claims = self._claims["whole", hit.name]
-        if len(claims) > 1 and not hit.whole:
-            raise UtteranceError(self._several_recordings(hit.name, claims))
+        if candidate.name is None:
+            raise UtteranceError(candidate.refusal)
+        claims = self._claims["whole", candidate.name]
+        if len(claims) > 1 and not candidate.whole:
+            raise UtteranceError(self._several_recordings(candidate.name, claims))
         by_path = self._by_path(recording.path)
-        return Match(hit.name, by_utterance=not _is_good(by_path) and not self._by_ids(recording.recording_ids))
+        return Match(candidate.name, by_utterance=not _is_match(by_path) and not self._by_ids(recording.recording_ids))
 
     def unknown(self, recording: RecordingNames) -> UtteranceError:
         """Return the reason for skipping a recording without a name.
@@ -142,63 +142,68 @@ class RecordingIndex:
         names = self._all_names
         shown = ", ".join(map(repr, names[:SHOWN_NAMES])) or "none"
         more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-        called = PurePosixPath(recording.path).stem
+        stem = PurePosixPath(recording.path).stem
         return UtteranceError(
-            f"expected segments of the recording {called!r} in {self._where}, found those of {shown}{more}"
+            f"expected segments of the recording {stem!r} in {self._where}, found those of {shown}{more}"
         )
 
-    def _hit(self, recording: RecordingNames) -> _Hit | None:
+    def _find_candidate(self, recording: RecordingNames) -> _Candidate | None:
         by_path = self._by_path(recording.path)
         by_id = self._by_ids(recording.ids) if recording.ids else None
-        if by_id is None or not _is_good(by_path):
+        if by_id is None or not _is_match(by_path):
             return by_id or by_path
         if by_path is not None and by_path.name != by_id.name:
-            return _Hit(
+            return _Candidate(
                 None,
                 refusal=f"its file names the segments {by_path.name!r} in {self._where}, and its id names "
                 f"{by_id.name!r}; rename one",
             )
         return by_path
 
-    def _by_path(self, path: str) -> _Hit | None:
-        if path not in self._hits:
-            hit = self._first(lambda: self._exact_keys(path), lambda: self._loose_keys(path))
-            if hit is not None and hit.name is not None and not hit.whole and self._is_elsewhere(hit.name, path):
-                hit = _Hit(
+    def _by_path(self, path: str) -> _Candidate | None:
+        if path not in self._candidates:
+            candidate = self._first(lambda: self._exact_keys(path), lambda: self._loose_keys(path))
+            if (
+                candidate is not None
+                and candidate.name is not None
+                and not candidate.whole
+                and self._is_elsewhere(candidate.name, path)
+            ):
+                candidate = _Candidate(
                     None,
-                    refusal=f"the name {hit.name!r} in {self._where} has folders of other recordings than {path!r}; "
-                    "name it there with its folders",
+                    refusal=f"the name {candidate.name!r} in {self._where} has folders of other recordings than "
+                    f"{path!r}; name it there with its folders",
                 )
-            self._hits[path] = hit
-        return self._hits[path]
+            self._candidates[path] = candidate
+        return self._candidates[path]
 
     def _is_elsewhere(self, name: str, path: str) -> bool:
         """Return whether a name has a folder of other recordings only, or lacks a folder that only other names have."""
         if not self._named_folders:
             return False
-        place = self._place(path)
-        if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(place)[-2:-1]:
+        absolute = self._absolute(path)
+        if name.startswith("/") and parts_of(name)[-2:-1] == parts_of(absolute)[-2:-1]:
             return False  # outer folders may be those of another machine
-        named, own = _folders(name), _folders(place)
-        return bool((named - own) & self._folders or (own - named) & self._named_folders)
+        named, folders = _folders(name), _folders(absolute)
+        return bool((named - folders) & self._folders or (folders - named) & self._named_folders)
 
-    def _by_ids(self, ids: Sequence[str]) -> _Hit | None:
+    def _by_ids(self, ids: Sequence[str]) -> _Candidate | None:
         """Return the segments whose name is an id, where only one recording has that id."""
-        hit = self._first(
+        candidate = self._first(
             lambda: chain.from_iterable(map(exact_keys_of_id, ids)),
             lambda: chain.from_iterable(map(loose_keys_of_id, ids)),
         )
-        return replace(hit, whole=False) if hit is not None and hit.name is not None else None
+        return replace(candidate, whole=False) if candidate is not None and candidate.name is not None else None
 
-    def _first(self, exact: Callable[[], Iterable[Key]], loose: Callable[[], Iterable[Key]]) -> _Hit | None:
+    def _first(self, exact: Callable[[], Iterable[Key]], loose: Callable[[], Iterable[Key]]) -> _Candidate | None:
         """Return the match of the first key with one name and one recording, else the refusal of the first key."""
-        hit = self._first_of(exact(), self._exact_owners)
-        if _is_good(hit):
-            return hit
-        last = self._first_of(loose(), self._loose_owners)
-        return last if hit is None or _is_good(last) else hit
+        candidate = self._first_candidate(exact(), self._exact_owners)
+        if _is_match(candidate):
+            return candidate
+        last = self._first_candidate(loose(), self._loose_owners)
+        return last if candidate is None or _is_match(last) else candidate
 
-    def _first_of(self, keys: Iterable[Key], all_owners: _Table) -> _Hit | None:
+    def _first_candidate(self, keys: Iterable[Key], all_owners: _Table) -> _Candidate | None:
         refusal = None
         for key in keys:
             names = self._names(key)
@@ -206,11 +211,11 @@ class RecordingIndex:
                 continue
             owners = all_owners[key]
             if len(names) == 1 and len(owners) < 2:
-                return _Hit(names[0], key[0] == "whole")
+                return _Candidate(names[0], key[0] == "whole")
             if refusal is None:
                 several = len(names) > 1
-                why = self._several_names(key[1], names) if several else self._several_recordings(names[0], owners)
-                refusal = _Hit(None, refusal=why)
+                reason = self._several_names(key[1], names) if several else self._several_recordings(names[0], owners)
+                refusal = _Candidate(None, refusal=reason)
         return refusal
 
     def _names(self, key: Key) -> tuple[str, ...]:
@@ -248,17 +253,17 @@ class RecordingIndex:
         """Return a table of the recordings, at most two, that each key of names may mean."""
         table = _Table()
         for recording in self._recordings:
-            place = self._place(recording.path)
+            absolute = self._absolute(recording.path)
             for key in chain(of_path(recording.path), *map(of_id, recording.ids)):
                 if self._names(key):
-                    table.add(key, place)
+                    table.add(key, absolute)
         return table
 
     def _exact_keys(self, path: str) -> Iterator[Key]:
-        return exact_keys_of_path(path, self._place(path), min(self._exact_names.depth, MAX_FOLDERS))
+        return exact_keys_of_path(path, self._absolute(path), min(self._exact_names.depth, MAX_FOLDERS))
 
     def _loose_keys(self, path: str) -> Iterator[Key]:
-        return loose_keys_of_path(self._place(path), min(self._loose_names.depth, MAX_FOLDERS))
+        return loose_keys_of_path(self._absolute(path), min(self._loose_names.depth, MAX_FOLDERS))
 
     def _several_names(self, end: str, names: Sequence[str]) -> str:
         return (
@@ -267,14 +272,14 @@ class RecordingIndex:
         )
 
     def _several_recordings(self, name: str, owners: Sequence[str]) -> str:
-        shown = [place.removeprefix(f"{self._root}/") for place in owners]
+        shown = [owner.removeprefix(f"{self._root}/") for owner in owners]
         with_folders = PurePosixPath(shown[0]).with_suffix("")
         return (
             f"the name {name!r} in {self._where} may stand for several recordings of the data, such as "
             f"{' and '.join(map(repr, shown))}; name each there with its folders, such as '{with_folders}'"
         )
 
-    def _place(self, path: str) -> str:
+    def _absolute(self, path: str) -> str:
         return path if path.startswith("/") else f"{self._root}/{path}"
 
 
@@ -285,5 +290,5 @@ def _folders(name: str) -> set[str]:
     return {part.casefold() for part in parts_of(name)[:-1]}
 
 
-def _is_good(hit: _Hit | None) -> bool:
-    return hit is not None and hit.name is not None
+def _is_match(candidate: _Candidate | None) -> bool:
+    return candidate is not None and candidate.name is not None

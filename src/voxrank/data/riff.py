@@ -28,17 +28,17 @@ def riff_layout(stream: BinaryIO, size: int) -> Layout | None:
     starts = _appended_wavs(stream, size)
     if len(starts) > 1:
         return chained(stream, starts, size, "WAV files")
-    left = size - chunks.data_at
+    remaining = size - chunks.data_at
     if chunks.tag in WAV_TAGS:
-        stop = chunks.data_at + min(left, chunks.data_size or left)
+        stop = chunks.data_at + min(remaining, chunks.data_size or remaining)
         audio = scan(stream, chunks.data_at, stop)
         return None if audio is None else mpeg_parts(audio)
-    if not chunks.is_open(left) or (chunks.data_size == 0 and _are_chunks(stream, chunks, size)):
+    if not chunks.is_open(remaining) or (chunks.data_size == 0 and _are_chunks(stream, chunks, size)):
         return None
     stop = size - _trailing_bytes(stream, chunks.data_at, size)
-    held = min(stop - chunks.data_at, (1 << 8 * chunks.field) - 1).to_bytes(chunks.field, chunks.order)
-    at = chunks.size_at
-    return Layout((Part(((0, at), held, (at + chunks.field, stop))),))
+    size_bytes = min(stop - chunks.data_at, (1 << 8 * chunks.field) - 1).to_bytes(chunks.field, chunks.order)
+    offset = chunks.size_at
+    return Layout((Part(((0, offset), size_bytes, (offset + chunks.field, stop))),))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Chunks:
         tag: tag of the format.
         data_at: first byte of the data.
         data_size: bytes of data according to the header.
-        size_at: place of that number in the header.
+        size_at: position of that number in the header.
         field: bytes of that number: 4, or 8 in RF64.
         order: byte order of that number.
     """
@@ -61,28 +61,28 @@ class _Chunks:
     field: int
     order: Literal["big", "little"]
 
-    def is_open(self, left: int) -> bool:
+    def is_open(self, remaining: int) -> bool:
         """Return whether the size was left open, given the bytes of data in the file."""
         limit = OPEN_ENDED_BYTES if self.field == 4 else 1 << 62
-        return left > 0 and (self.data_size == 0 or (self.data_size >= limit and self.data_size > left))
+        return remaining > 0 and (self.data_size == 0 or (self.data_size >= limit and self.data_size > remaining))
 
 
 def _riff_chunks(head: bytes) -> _Chunks | None:
     """Read the chunks in the first bytes of a file up to its data. Return None where the data are not among them."""
     order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
-    place, tag, long_at = 12, 0, None
-    while place + 8 <= len(head):
-        name, length = head[place : place + 4], int.from_bytes(head[place + 4 : place + 8], order)
+    position, tag, long_at = 12, 0, None
+    while position + 8 <= len(head):
+        name, length = head[position : position + 4], int.from_bytes(head[position + 4 : position + 8], order)
         if name == b"data":
             if long_at is not None:
                 long = int.from_bytes(head[long_at : long_at + 8], order)
-                return _Chunks(tag, place + 8, long, long_at, 8, order)
-            return _Chunks(tag, place + 8, length, place + 4, 4, order)
+                return _Chunks(tag, position + 8, long, long_at, 8, order)
+            return _Chunks(tag, position + 8, length, position + 4, 4, order)
         if name == b"fmt ":
-            tag = int.from_bytes(head[place + 8 : place + 10], order)
+            tag = int.from_bytes(head[position + 8 : position + 10], order)
         elif name == b"ds64":
-            long_at = place + 16
-        place += 8 + length + length % 2
+            long_at = position + 16
+        position += 8 + length + length % 2
     return None
 
 
@@ -106,30 +106,30 @@ def _riff_end(head: bytes) -> int:
 
 
 def _appended_wavs(stream: BinaryIO, size: int) -> list[int]:
-    """Return the places where WAV files begin that were appended to each other."""
+    """Return the positions where WAV files begin that were appended to each other."""
     starts: list[int] = []
-    place: int | None = 0
-    while place is not None:
-        starts.append(place)
-        stream.seek(place)
+    position: int | None = 0
+    while position is not None:
+        starts.append(position)
+        stream.seek(position)
         end = _riff_end(stream.read(8))
-        stream.seek(place + max(0, end - 1))  # with or without a byte of padding
-        found = APPENDED_WAV.search(stream.read(14)) if end else None
-        place = place + end - 1 + found.start() if found and len(starts) <= MAX_LINKS else None
+        stream.seek(position + max(0, end - 1))  # with or without a byte of padding
+        match = APPENDED_WAV.search(stream.read(14)) if end else None
+        position = position + end - 1 + match.start() if match and len(starts) <= MAX_LINKS else None
     return [start for start in starts if start < size]
 
 
 def _are_chunks(stream: BinaryIO, chunks: _Chunks, size: int) -> bool:
     """Return whether other chunks fill the file after empty data, so that the file has no audio."""
-    place = chunks.data_at
-    while place + 8 <= size:
-        stream.seek(place)
+    position = chunks.data_at
+    while position + 8 <= size:
+        stream.seek(position)
         head = stream.read(8)
         if not head[:4].isascii() or not head[:4].decode().isprintable():
             return False
         length = int.from_bytes(head[4:], chunks.order)
-        place += 8 + length + length % 2
-    return size <= place <= size + 1
+        position += 8 + length + length % 2
+    return size <= position <= size + 1
 
 
 def _trailing_bytes(stream: BinaryIO, start: int, size: int) -> int:
@@ -137,8 +137,8 @@ def _trailing_bytes(stream: BinaryIO, start: int, size: int) -> int:
     first = max(start, size - HEAD_BYTES)
     stream.seek(first)
     tail = stream.read(HEAD_BYTES)
-    at = tail.rfind(b"LIST")
-    if at < 0 or len(tail) - at < 12 or tail[at + 8 : at + 12] not in (b"INFO", b"adtl"):
+    offset = tail.rfind(b"LIST")
+    if offset < 0 or len(tail) - offset < 12 or tail[offset + 8 : offset + 12] not in (b"INFO", b"adtl"):
         return 0
-    length = int.from_bytes(tail[at + 4 : at + 8], "little")
-    return len(tail) - at if 0 <= len(tail) - at - 8 - length <= 1 else 0
+    length = int.from_bytes(tail[offset + 4 : offset + 8], "little")
+    return len(tail) - offset if 0 <= len(tail) - offset - 8 - length <= 1 else 0

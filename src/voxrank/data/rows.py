@@ -100,14 +100,14 @@ def build_dataset(
         if name not in columns:
             raise DataError(f"{source}: there is no column {name!r} to look at; {did_you_mean(name, columns)}")
     target, task = _target(source, columns, request if request.labelled else Request(path_column))
-    every = list(rows)
+    all_rows = list(rows)
 
     def cells(name: str) -> Iterator[Any]:
-        return (row.columns.get(name) for row in every)
+        return (row.columns.get(name) for row in all_rows)
 
     split_column = find_split_column(columns, cells)
-    splits, kept = _of_split(source, every, request.split, split_column)
-    label_cells = read_label_cells([row.columns.get(target) for row in kept], target, task)
+    splits, chosen = _select_rows(source, all_rows, request.split, split_column)
+    label_cells = read_label_cells([row.columns.get(target) for row in chosen], target, task)
     layout = _Layout(
         source.parent,
         path_column,
@@ -117,34 +117,34 @@ def build_dataset(
         label_cells,
     )
     task = label_cells.task
-    timed = _segment_source(source, every, path_column, target, request) if task == "segmentation" else None
+    segments = _segment_source(source, all_rows, path_column, target, request) if task == "segmentation" else None
     utterances: dict[str, Utterance] = {}
-    left_out = list(skipped)
-    for row in kept:
+    unusable = list(skipped)
+    for row in chosen:
         try:
             utterance = _utterance(row, layout)
-            if timed is not None:
-                utterance = replace(utterance, segments=timed.of(_timed_row(row, path_column, target), utterance))
+            if segments is not None:
+                utterance = replace(utterance, segments=segments.of(_timed_row(row, path_column, target), utterance))
             if request.besides:
                 utterance = replace(utterance, others=_others(row, request.besides))
-            utterance = _told_apart(utterance, utterances)
+            utterance = _with_unique_id(utterance, utterances)
             _refuse_duplicate(utterance, utterances, target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
-            left_out.append(Skipped(f"{source.name}, {row.where}", shortened(str(error))))
+            unusable.append(Skipped(f"{source.name}, {row.where}", shortened(str(error))))
     if not utterances:
-        first = f"; the first: {left_out[0].utterance}: {left_out[0].reason}" if left_out else ""
+        first = f"; the first: {unusable[0].utterance}: {unusable[0].reason}" if unusable else ""
         raise DataError(f"{source}: expected at least one usable row, found none{first}")
-    found = tuple(utterances.values())
+    usable = tuple(utterances.values())
     notes = (
         *_split_notes(splits, split_column, cells(path_column)),
         *layout.times.notes,
         *label_cells.notes,
-        *(_case_notes(found) if request.labelled else ()),
-        *(() if timed is None else timed.notes),
+        *(_case_notes(usable) if request.labelled else ()),
+        *(() if segments is None else segments.notes),
     )
     return Dataset(
-        str(source), task, target, found, tuple(left_out), splits.name, notes=notes, unused=len(every) - len(kept)
+        str(source), task, target, usable, tuple(unusable), splits.name, notes=notes, unused=len(all_rows) - len(chosen)
     )
 
 
@@ -189,7 +189,7 @@ def _in_nfc(columns: Sequence[str], rows: Iterable[Row]) -> tuple[Sequence[str],
     return list(dict.fromkeys(changed.get(name, name) for name in columns)), named
 
 
-def _told_apart(utterance: Utterance, seen: Mapping[str, Utterance]) -> Utterance:
+def _with_unique_id(utterance: Utterance, seen: Mapping[str, Utterance]) -> Utterance:
     """Return the utterance, with another id where its path differs from an earlier path only in its normal form."""
     first = seen.get(utterance.id)
     if first is None or first.path == utterance.path or nfc(str(first.path)) != nfc(str(utterance.path)):
@@ -208,15 +208,15 @@ def _path_column(source: Path, columns: Sequence[str]) -> str:
 
 
 def _target(source: Path, columns: Sequence[str], request: Request) -> tuple[str, Task]:
-    wanted = request.target
+    target = request.target
     if request.segments is not None:
-        if wanted is not None:
-            raise DataError(f"{source}: both a column, {wanted!r}, and a file of segments were named; name one of them")
+        if target is not None:
+            raise DataError(f"{source}: both a column, {target!r}, and a file of segments were named; name one of them")
         return SEGMENTS, "segmentation"
-    if wanted is not None:
-        if wanted not in columns:
-            raise DataError(f"{source}: there is no column {wanted!r} to predict; {did_you_mean(wanted, columns)}")
-        return wanted, TASK_COLUMNS.get(wanted, "classification")
+    if target is not None:
+        if target not in columns:
+            raise DataError(f"{source}: there is no column {target!r} to predict; {did_you_mean(target, columns)}")
+        return target, TASK_COLUMNS.get(target, "classification")
     for name, task in TASK_COLUMNS.items():
         if name in columns:
             return name, task
@@ -226,12 +226,12 @@ def _target(source: Path, columns: Sequence[str], request: Request) -> tuple[str
     )
 
 
-def _of_split(source: Path, rows: list[Row], wanted: str | None, column: str | None) -> tuple[SplitChoice, list[Row]]:
+def _select_rows(source: Path, rows: list[Row], split: str | None, column: str | None) -> tuple[SplitChoice, list[Row]]:
     """Return the selected splits and their rows."""
-    if column is None and wanted is None:
+    if column is None and split is None:
         return SplitChoice(ALL, None), rows
     names = [_split_of(row, column or SPLIT) for row in rows]
-    choice = choose_splits(source, names, wanted)
+    choice = choose_splits(source, names, split)
     return choice, [row for row, name in zip(rows, names, strict=True) if choice.keeps(name)]
 
 
@@ -244,8 +244,8 @@ def _split_of(row: Row, column: str) -> str:
 def _split_notes(choice: SplitChoice, column: str | None, paths: Iterable[Any]) -> tuple[str, ...]:
     if column is None:
         return path_notes(paths)
-    named = () if column == SPLIT else (f"split is the column {column!r}",)
-    return (*named, *choice.notes)
+    column_note = () if column == SPLIT else (f"split is the column {column!r}",)
+    return (*column_note, *choice.notes)
 
 
 def _case_notes(utterances: Iterable[Utterance]) -> tuple[str, ...]:
@@ -273,7 +273,7 @@ def _utterance(row: Row, layout: _Layout) -> Utterance:
     if task != "segmentation" and label is None and labels is None and text is None:
         raise UtteranceError(f"the column {target!r} is empty")
     return Utterance(
-        id=nfc(row.id or (name if end is None and not start else _stretch(name, start, end))),
+        id=nfc(row.id or (name if end is None and not start else _name_with_offsets(name, start, end))),
         path=layout.folder / name,
         start=start,
         end=end,
@@ -288,18 +288,18 @@ def _utterance(row: Row, layout: _Layout) -> Utterance:
     )
 
 
-def _stretch(name: str, start: float, end: float | None) -> str:
+def _name_with_offsets(name: str, start: float, end: float | None) -> str:
     return f"{name} [{_exact(start)}-{'' if end is None else _exact(end)}]"
 
 
 def _others(row: Row, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the cells of other columns. Cells that are neither text nor a number count as empty."""
-    found = []
+    others = []
     for column in columns:
         with suppress(UtteranceError):
             if (cell := _text(row, column)) is not None:
-                found.append((column, cell))
-    return tuple(found)
+                others.append((column, cell))
+    return tuple(others)
 
 
 def _exact(seconds: float) -> str:
@@ -309,14 +309,14 @@ def _exact(seconds: float) -> str:
 
 def _offsets(row: Row, columns: TimeColumns) -> tuple[float, float | None]:
     """Return start and end in seconds. A duration needs a start; without one it is the length of the whole file."""
-    given = next((time for column in columns.starts if (time := _seconds(row, column)) is not None), None)
+    given_start = next((time for column in columns.starts if (time := _seconds(row, column)) is not None), None)
     end, duration = _seconds(row, columns.end), _seconds(row, columns.duration)
-    start = given or 0.0
+    start = given_start or 0.0
     if -START_TOLERANCE_S <= start < 0:  # aligners round to whole frames
         start = 0.0
     if start < 0:
         raise UtteranceError(f"expected a start of at least 0 s, got {_exact(start)}")
-    if end is None and duration is not None and given is not None:
+    if end is None and duration is not None and given_start is not None:
         end = round(start + duration, OFFSET_DECIMALS)
     if end is not None and end <= start:
         raise UtteranceError(f"expected an end after the start, got start {_exact(start)} s and end {_exact(end)} s")
@@ -352,11 +352,11 @@ def _refuse_duplicate(utterance: Utterance, seen: Mapping[str, Utterance], targe
     first = seen.get(utterance.id)
     if first is None:
         return
-    if _content(first) == _content(utterance):
+    if _labels_of(first) == _labels_of(utterance):
         raise UtteranceError("a duplicate of an earlier row")
     raise UtteranceError(f"a duplicate of an earlier row, with another {target}; the first one is kept")
 
 
-def _content(utterance: Utterance) -> tuple[Any, ...]:
+def _labels_of(utterance: Utterance) -> tuple[Any, ...]:
     """Return all labels of an utterance."""
     return utterance.label, utterance.labels, utterance.value, utterance.text, utterance.segments

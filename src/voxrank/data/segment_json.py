@@ -64,7 +64,7 @@ def track_of(items: Any, where: str) -> Track:
     return track.build()
 
 
-def tier_name(names: list[str], wanted: str | None, where: str) -> str:
+def tier_name(names: list[str], tier: str | None, where: str) -> str:
     """Return the name of the tier to read: the wanted tier, else "phones", else the only tier.
 
     Raises:
@@ -72,16 +72,16 @@ def tier_name(names: list[str], wanted: str | None, where: str) -> str:
     """
     if not names:
         raise UtteranceError(f"expected a tier of intervals in {where}, found none")
-    if wanted is not None:
-        if wanted not in names:
-            raise UtteranceError(f"there is no tier {wanted!r} in {where}; {did_you_mean(wanted, names)}")
-        return wanted
+    if tier is not None:
+        if tier not in names:
+            raise UtteranceError(f"there is no tier {tier!r} in {where}; {did_you_mean(tier, names)}")
+        return tier
     phones = [name for name in names if name.lower().rpartition(" - ")[2] in DEFAULT_TIERS]
-    found = phones or names
-    if len(found) > 1:
-        several = listed(map(repr, found))
+    candidates = phones or names
+    if len(candidates) > 1:
+        several = listed(map(repr, candidates))
         raise UtteranceError(f"expected one tier of intervals in {where}, found {several}; name one with --tier")
-    return found[0]
+    return candidates[0]
 
 
 def _recording(part: Any, tier: str | None, where: str) -> Track:
@@ -93,14 +93,14 @@ def _recording(part: Any, tier: str | None, where: str) -> Track:
     return track.build()
 
 
-def _track(tiers: Tiers, wanted: str | None, where: str) -> Track:
+def _track(tiers: Tiers, tier: str | None, where: str) -> Track:
     """Read the wanted tier, else the words rather than the sentences that contain them, else the only tier."""
     names = list(tiers)
-    if wanted is None and tiers.keys() == {SEGMENTS, WORDS}:
+    if tier is None and tiers.keys() == {SEGMENTS, WORDS}:
         return replace(track_of(tiers[WORDS], where), guess=WORDS_GUESS)
-    if wanted is not None and names == [SEGMENTS]:  # there is only one tier
-        wanted = None
-    return track_of(tiers[tier_name(names, wanted, where)], where)
+    if tier is not None and names == [SEGMENTS]:  # there is only one tier
+        tier = None
+    return track_of(tiers[tier_name(names, tier, where)], where)
 
 
 def _tiers(content: list[Any] | dict[str, Any]) -> Tiers | None:
@@ -109,24 +109,24 @@ def _tiers(content: list[Any] | dict[str, Any]) -> Tiers | None:
         return {SEGMENTS: content}
     tiers = content.get("tiers")
     if isinstance(tiers, dict):
-        return {str(name): one.get("entries") for name, one in tiers.items() if isinstance(one, dict)}
+        return {str(name): tier.get("entries") for name, tier in tiers.items() if isinstance(tier, dict)}
     if isinstance(tiers, list):
-        return {str(one.get("name")): one.get("entries") for one in tiers if isinstance(one, dict)}
-    found = {SEGMENTS: content[SEGMENTS]} if SEGMENTS in content else {}
+        return {str(tier.get("name")): tier.get("entries") for tier in tiers if isinstance(tier, dict)}
+    found_tiers = {SEGMENTS: content[SEGMENTS]} if SEGMENTS in content else {}
     words = next((content[name] for name in WORD_LISTS if isinstance(content.get(name), list)), None)
     if words is None and isinstance(content.get(SEGMENTS), list):
         words = _nested_words(content[SEGMENTS])
-    return (found if words is None else found | {WORDS: words}) or None
+    return (found_tiers if words is None else found_tiers | {WORDS: words}) or None
 
 
 def _nested_words(segments: list[Any]) -> list[Any] | None:
     """Return the words in all segments, or None where a segment has none."""
     words: list[Any] = []
     for segment in segments:
-        inner = segment.get(WORDS) if isinstance(segment, Mapping) else None
-        if not isinstance(inner, list):
+        segment_words = segment.get(WORDS) if isinstance(segment, Mapping) else None
+        if not isinstance(segment_words, list):
             return None
-        words += inner
+        words += segment_words
     return words or None
 
 

@@ -53,7 +53,7 @@ class SegmentFiles:
 
     def __init__(self, tier: str | None = None) -> None:
         self._tier = tier
-        self._kept: dict[Path, dict[str, Track] | UtteranceError] = {}
+        self._cached: dict[Path, dict[str, Track] | UtteranceError] = {}
         self._last: tuple[Path, Track] | None = None
 
     def read(self, path: Path) -> Content:
@@ -67,16 +67,16 @@ class SegmentFiles:
         """
         if self._last is not None and self._last[0] == path:
             return self._last[1]
-        if path not in self._kept:
+        if path not in self._cached:
             content = self._content(path)
             if isinstance(content, Track):
                 self._last = path, content
                 return content
-            self._kept[path] = content
-        kept = self._kept[path]
-        if isinstance(kept, UtteranceError):
-            raise kept
-        return kept
+            self._cached[path] = content
+        cached = self._cached[path]
+        if isinstance(cached, UtteranceError):
+            raise cached
+        return cached
 
     def _content(self, path: Path) -> Content | UtteranceError:
         try:
@@ -112,15 +112,15 @@ def _read(path: Path, tier: str | None) -> Content:
             f"expected a file of segments ending in {', '.join(SUFFIXES)}, got {path.name!r}; rename it"
         )
     try:
-        about, most = path.stat(), MAX_BYTES.get(path.suffix.lower())
-        if not S_ISREG(about.st_mode):  # reading a pipe would block
-            what = "folder" if S_ISDIR(about.st_mode) else "device"
-            raise UtteranceError(f"expected a file of segments, got the {what} {path.name}")
-        if not about.st_size:
+        status, limit = path.stat(), MAX_BYTES.get(path.suffix.lower())
+        if not S_ISREG(status.st_mode):  # reading a pipe would block
+            kind = "folder" if S_ISDIR(status.st_mode) else "device"
+            raise UtteranceError(f"expected a file of segments, got the {kind} {path.name}")
+        if not status.st_size:
             raise UtteranceError(f"expected a file of segments, got an empty one: {path.name}")
-        if most is not None and about.st_size > most:
+        if limit is not None and status.st_size > limit:
             raise UtteranceError(
-                f"expected a file of segments of up to {most >> 20} MiB, got {megabytes(about.st_size / 1e6)}: "
+                f"expected a file of segments of up to {limit >> 20} MiB, got {megabytes(status.st_size / 1e6)}: "
                 f"{path.name}"
             )
         return reader(path, tier)
@@ -145,7 +145,7 @@ def _textgrid(path: Path, tier: str | None) -> Content:
     if text.lstrip().startswith("{"):  # praatio also writes TextGrids as JSON
         return parse_json(text, tier, path.name)
     try:
-        tiers = {one.name: one for one in parse_textgrid(text)}
+        tiers = {item.name: item for item in parse_textgrid(text)}
     except UtteranceError as error:
         raise UtteranceError(f"{path.name} is no TextGrid that can be read ({error}); save it again") from error
     track = TrackBuilder()

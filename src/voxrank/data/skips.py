@@ -52,11 +52,11 @@ def check_skips(name: str, total: int, skipped: Sequence[Skipped], *, allow: boo
 
 def count_skipped(skipped: Sequence[Skipped]) -> int:
     """Return the number of distinct skipped utterances, without those of the source data."""
-    return len({one.utterance for one in _own(skipped)})
+    return len({skip.utterance for skip in _without_source_data(skipped)})
 
 
-def _own(skipped: Sequence[Skipped]) -> list[Skipped]:
-    return [one for one in skipped if not one.reason.startswith(SOURCE_DATA)]
+def _without_source_data(skipped: Sequence[Skipped]) -> list[Skipped]:
+    return [skip for skip in skipped if not skip.reason.startswith(SOURCE_DATA)]
 
 
 def _sentence(total: int, count: int) -> str:
@@ -65,12 +65,12 @@ def _sentence(total: int, count: int) -> str:
 
 
 def _reasons(skipped: Sequence[Skipped]) -> str:
-    own = _own(skipped)
-    counts = Counter(one.reason for one in own)
-    examples = {one.reason: one.utterance for one in reversed(own)}
-    told = [
+    counted = _without_source_data(skipped)
+    counts = Counter(skip.reason for skip in counted)
+    examples = {skip.reason: skip.utterance for skip in reversed(counted)}
+    descriptions = [
         f"{count:,} × {shortened(reason, REASON_CHARACTERS)} ({shortened(examples[reason], 80)})"
         for reason, count in counts.most_common(SHOWN_REASONS)
     ]
-    more = len(counts) - SHOWN_REASONS
-    return "; ".join(told) + (f"; and {more} {noun(more, 'other reason')}" if more > 0 else "")
+    n_more = len(counts) - SHOWN_REASONS
+    return "; ".join(descriptions) + (f"; and {n_more} {noun(n_more, 'other reason')}" if n_more > 0 else "")

@@ -113,7 +113,7 @@ class _Region(io.RawIOBase):
 
     def __init__(self, path: Path, offset: int, size: int) -> None:
         self._file = path.open("rb", buffering=0)
-        self._offset, self._size, self._at = offset, size, 0
+        self._offset, self._size, self._position = offset, size, 0
 
     def readable(self) -> bool:
         return True
@@ -122,20 +122,20 @@ class _Region(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        wanted = max(0, min(len(view), self._size - self._at))
-        self._file.seek(self._offset + self._at)
-        got = self._file.readinto(view[:wanted])
-        self._at += got
-        return got
+        count = max(0, min(len(view), self._size - self._position))
+        self._file.seek(self._offset + self._position)
+        n_read = self._file.readinto(view[:count])
+        self._position += n_read
+        return n_read
 
     def close(self) -> None:
         self._file.close()
@@ -167,12 +167,12 @@ def as_file(content: Content) -> BinaryIO:
     samples, rate = content
     if not 0 < rate < 1 << 31:
         raise UtteranceError(f"expected a sample rate in Hz, got {rate:g}")
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     samples = _frames(samples)
     subtype = _SUBTYPES.get(samples.dtype.name, "FLOAT")  # unlike WAV, W64 has no chunk with the time of day
-    soundfile.write(made, samples, round(rate), format="W64", subtype=subtype)
-    made.seek(0)
-    return made
+    soundfile.write(buffer, samples, round(rate), format="W64", subtype=subtype)
+    buffer.seek(0)
+    return buffer
 
 
 def _frames(samples: NDArray[Any]) -> NDArray[Any]:

@@ -111,59 +111,59 @@ class SplitChoice:
         return self.splits is None or split in self.splits
 
 
-def choose_splits(source: object, splits: Sequence[str], wanted: str | None) -> SplitChoice:
+def choose_splits(source: object, splits: Sequence[str], requested: str | None) -> SplitChoice:
     """Select the rows to use.
 
     Args:
         source: name of the data set, for messages.
         splits: split of each row, in lower case and stripped; empty where it has none.
-        wanted: split that the user named, several splits joined by "+", "all", or None for the default.
+        requested: split that the user named, several splits joined by "+", "all", or None for the default.
 
     Raises:
         DataError: no row has the split that the user named.
     """
     counts = Counter(splits)
-    if wanted is None:
-        return _default(counts)
-    asked = wanted.strip().lower()
-    if asked == ALL:
+    if requested is None:
+        return _default_splits(counts)
+    name = requested.strip().lower()
+    if name == ALL:
         return SplitChoice(ALL, None)
-    return _named(source, counts, asked)
+    return _requested_splits(source, counts, name)
 
 
-def _named(source: object, counts: Counter[str], asked: str) -> SplitChoice:
+def _requested_splits(source: object, counts: Counter[str], requested: str) -> SplitChoice:
     known = {name or NO_SPLIT: name for name in counts}
-    if asked in known:
-        return SplitChoice(asked, frozenset({known[asked]}))
-    several = [name.strip() for name in asked.split(JOINT)]
-    if len(several) > 1 and all(name in known for name in several):
-        return SplitChoice(JOINT.join(several), frozenset(known[name] for name in several))
-    part = _PART_OF.get(asked)
+    if requested in known:
+        return SplitChoice(requested, frozenset({known[requested]}))
+    names = [name.strip() for name in requested.split(JOINT)]
+    if len(names) > 1 and all(name in known for name in names):
+        return SplitChoice(JOINT.join(names), frozenset(known[name] for name in names))
+    part = _PART_OF.get(requested)
     alike = [name for name in counts if part and part_of(name) == part]
     if alike:
-        note = f"no split is called {asked!r}: {_are(alike, counts)} used"
-        return SplitChoice(_joined(alike), frozenset(alike), (note,))
-    names = did_you_mean(asked, [*(name for name in counts if name), ALL])
-    raise DataError(f"{source}: no row has the split {asked!r}; {names}")
+        note = f"no split is called {requested!r}: {_rows_are(alike, counts)} used"
+        return SplitChoice(_join_names(alike), frozenset(alike), (note,))
+    suggestion = did_you_mean(requested, [*(name for name in counts if name), ALL])
+    raise DataError(f"{source}: no row has the split {requested!r}; {suggestion}")
 
 
-def _default(counts: Counter[str]) -> SplitChoice:
+def _default_splits(counts: Counter[str]) -> SplitChoice:
     parts: dict[Part | None, list[str]] = {}
     for name in counts:
         parts.setdefault(part_of(name), []).append(name)
     if TRAIN in counts:
         return SplitChoice(TRAIN, frozenset({TRAIN}))
     if "train" in parts:
-        return _chosen(parts["train"], counts)
+        return _choice_of_part(parts["train"], counts)
     if set(parts) <= {None}:
-        return SplitChoice(ALL, None, _of_no_part(counts))
+        return SplitChoice(ALL, None, _no_part_notes(counts))
     if set(parts) == {"test"}:
         note = f"every row is of a test split ({_counted(parts['test'], counts)}); keep other data for the final test"
         return SplitChoice(ALL, None, (note,))
-    return _chosen(parts.get(None) or parts["validation"], counts)
+    return _choice_of_part(parts.get(None) or parts["validation"], counts)
 
 
-def _of_no_part(counts: Counter[str]) -> tuple[str, ...]:
+def _no_part_notes(counts: Counter[str]) -> tuple[str, ...]:
     """Return a note on splits whose names mean no part."""
     if not any(counts):
         return ()
@@ -171,22 +171,22 @@ def _of_no_part(counts: Counter[str]) -> tuple[str, ...]:
     return (f"no split is called 'train' or 'test': every row is used ({names}); --split names another choice",)
 
 
-def _chosen(names: list[str], counts: Counter[str]) -> SplitChoice:
-    rest = [name for name in counts if name not in names]
-    if not rest:
-        return SplitChoice(_joined(names), frozenset(names))
+def _choice_of_part(names: list[str], counts: Counter[str]) -> SplitChoice:
+    unused = [name for name in counts if name not in names]
+    if not unused:
+        return SplitChoice(_join_names(names), frozenset(names))
     note = (
-        f"no split is called {TRAIN!r}: {_are(names, counts)} used, and {_counted(rest, counts)} not; "
+        f"no split is called {TRAIN!r}: {_rows_are(names, counts)} used, and {_counted(unused, counts)} not; "
         f"--split names another choice, --split {ALL} takes every row"
     )
-    return SplitChoice(_joined(names), frozenset(names), (note,))
+    return SplitChoice(_join_names(names), frozenset(names), (note,))
 
 
-def _joined(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return JOINT.join(name or NO_SPLIT for name in names)
 
 
-def _are(names: Sequence[str], counts: Counter[str]) -> str:
+def _rows_are(names: Sequence[str], counts: Counter[str]) -> str:
     return f"rows of {_counted(names, counts)} are"
 
 

@@ -89,8 +89,8 @@ def _count(file: soundfile.SoundFile) -> int:
     """Count the samples per channel by decoding. Each read of soundfile would seek, which fails without a length."""
     file.seekable = lambda: False
     block, n_samples = COUNTED_SAMPLES // file.channels, 0
-    while (got := len(file.read(block, dtype="int16", always_2d=True))) > 0:
-        n_samples += got
+    while (n_read := len(file.read(block, dtype="int16", always_2d=True))) > 0:
+        n_samples += n_read
     return n_samples
 
 
@@ -105,17 +105,19 @@ def au_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 def caf_layout(stream: BinaryIO, size: int) -> Layout | None:
     """Return the layout of a CAF file with an unknown data size (−1). Its data are the last chunk."""
-    place = 8
-    while place + 12 <= size:
-        stream.seek(place)
+    position = 8
+    while position + 12 <= size:
+        stream.seek(position)
         name, length = struct.unpack(">4sq", stream.read(12))
         if name == b"data":
             if length > 0:
                 return None
-            return Layout((Part(((0, place + 4), (size - place - 12).to_bytes(8, "big"), (place + 12, size))),))
+            return Layout(
+                (Part(((0, position + 4), (size - position - 12).to_bytes(8, "big"), (position + 12, size))),)
+            )
         if length < 0:
             return None
-        place += 12 + length
+        position += 12 + length
     return None
 
 
@@ -130,37 +132,37 @@ def ogg_layout(stream: BinaryIO, size: int) -> Layout | None:
 
 
 def _ogg_links(stream: BinaryIO, size: int) -> list[int]:
-    """Return the places where streams of a chained file begin.
+    """Return the positions where streams of a chained file begin.
 
     A stream begins at a first page (flag 2) that follows other pages (RFC 3533, 6).
     """
     starts: list[int] = []
-    place, in_first = 0, False
-    while place + 27 <= size:
-        stream.seek(place)
+    position, in_first = 0, False
+    while position + 27 <= size:
+        stream.seek(position)
         head = stream.read(27 + 255)
         if head[:4] != b"OggS":
-            found = _find(stream, b"OggS", place + 1, size)
-            if found is None:
+            following = _find(stream, b"OggS", position + 1, size)
+            if following is None:
                 break
-            place = found
+            position = following
             continue
         is_first = bool(head[5] & 2)
         if is_first and not in_first:
-            starts.append(place)
+            starts.append(position)
         in_first = is_first
-        place += 27 + head[26] + sum(head[27 : 27 + head[26]])
+        position += 27 + head[26] + sum(head[27 : 27 + head[26]])
     return starts
 
 
 def _find(stream: BinaryIO, mark: bytes, start: int, size: int) -> int | None:
-    """Return the next place of a mark, or None."""
+    """Return the next position of a mark, or None."""
     while start < size:
         stream.seek(start)
         chunk = stream.read(1 << 16)
-        at = chunk.find(mark)
-        if at >= 0:
-            return start + at
+        index = chunk.find(mark)
+        if index >= 0:
+            return start + index
         if len(chunk) < len(mark):
             return None
         start += len(chunk) - len(mark) + 1

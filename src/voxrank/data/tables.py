@@ -107,22 +107,22 @@ def table_form(path: Path, delimiter: str, header: Sequence[str], path_column: s
         header: names of the columns.
         path_column: column with audio files, where there is one.
     """
-    place = header.index(path_column) if path_column in header else None
-    form = Form(delimiter, len(header), place)
+    path_index = header.index(path_column) if path_column in header else None
+    form = Form(delimiter, len(header), path_index)
     if delimiter != "\t":
         return form
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return Form(delimiter, len(header), place, is_quoted=_shows_quoting(text_lines(file), form))
+        return Form(delimiter, len(header), path_index, is_quoted=_shows_quoting(text_lines(file), form))
 
 
 def _shows_quoting(lines: Iterable[Line], form: Form) -> bool:
     """Return whether all cells that begin with a quotation mark are quoted as in CSV."""
-    left = Lines(lines)
-    left.take()
-    for line in left:
-        if line.text is None or QUOTE not in line.text or not _opens(line.text, form.delimiter):
+    remaining = Lines(lines)
+    remaining.take()
+    for line in remaining:
+        if line.text is None or QUOTE not in line.text or not _has_opening_quote(line.text, form.delimiter):
             continue
-        row = _quoted_row(line, left, form)
+        row = _quoted_row(line, remaining, form)
         if row.cells is None:
             return False
         if len(row.cells) != form.columns == len(_split(line.text, form.delimiter)):
@@ -130,7 +130,7 @@ def _shows_quoting(lines: Iterable[Line], form: Form) -> bool:
     return True
 
 
-def _opens(text: str, delimiter: str) -> bool:
+def _has_opening_quote(text: str, delimiter: str) -> bool:
     return text.startswith(QUOTE) or delimiter + QUOTE in text
 
 
@@ -183,10 +183,10 @@ def read_header(path: Path, lines: Lines, delimiter: str) -> list[str]:
         raise DataError(f"{path}: expected UTF-8 text, got zero bytes in line 1; save it as UTF-8")
     if not any(header):
         raise DataError(f"{path}: expected a header line with column names, got an empty one")
-    twice = [name for name, count in Counter(header).items() if name and count > 1]
-    if twice:
+    duplicates = [name for name, count in Counter(header).items() if name and count > 1]
+    if duplicates:
         raise DataError(
-            f"{path}: expected different column names, got {shortened(twice[0])!r} more than once; rename one"
+            f"{path}: expected different column names, got {shortened(duplicates[0])!r} more than once; rename one"
         )
     return header
 
@@ -215,7 +215,7 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 def _quoted_row(first: Line, lines: Lines, form: Form) -> TableRow:
     """Return the row that begins with a line. Lines that are not part of it are put back."""
-    taken = [first]
+    row_lines = [first]
     ended_by: list[Line] = []
     text = first.text or ""
 
@@ -226,16 +226,16 @@ def _quoted_row(first: Line, lines: Lines, form: Form) -> TableRow:
             if line.text is None or _is_swallowed(line.text, form, by_row=is_row):
                 ended_by.append(line)
                 return
-            taken.append(line)
+            row_lines.append(line)
             yield line.text
 
     try:
         cells = next(csv.reader(texts(), delimiter=form.delimiter, strict=True))
     except csv.Error as error:
-        lines.put_back([*taken[1:], *ended_by])
-        is_open = str(error) == UNCLOSED or len(taken) > 1
+        lines.put_back([*row_lines[1:], *ended_by])
+        is_open = str(error) == UNCLOSED or len(row_lines) > 1
         return TableRow(first.number, first.number, None, OPEN_REASON if is_open else _cells_reason(str(error)))
-    return TableRow(first.number, taken[-1].number, cells)
+    return TableRow(first.number, row_lines[-1].number, cells)
 
 
 def _cells_reason(error: str) -> str:

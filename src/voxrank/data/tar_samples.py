@@ -79,36 +79,37 @@ def sort_out(samples: Sequence[Sample]) -> tuple[list[Sample], list[Fault]]:
     Args:
         samples: all samples of the shard, in order.
     """
-    apart = _lying_apart(samples)
+    scattered = _scattered_parts(samples)
     usable: list[Sample] = []
-    faults = [Fault(key, _apart(parts)) for key, parts in apart.items()]
+    faults = [Fault(key, _scattered_reason(parts)) for key, parts in scattered.items()]
     for sample in samples:
-        if sample.key in apart:
+        if sample.key in scattered:
             continue
         dotted = _dotted_keys(sample)
-        faults += [Fault(f"{sample.key}.{prefix}", _dots(sample, prefix)) for prefix in dotted]
-        kept = {kind: member for kind, member in sample.members.items() if member.prefix not in dotted}
-        if not dotted or any(member.is_audio for member in kept.values()):
-            usable.append(replace(sample, members=kept))
+        faults += [Fault(f"{sample.key}.{prefix}", _dotted_reason(sample, prefix)) for prefix in dotted]
+        members = {kind: member for kind, member in sample.members.items() if member.prefix not in dotted}
+        if not dotted or any(member.is_audio for member in members.values()):
+            usable.append(replace(sample, members=members))
     return usable, faults
 
 
-def _lying_apart(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+def _scattered_parts(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     """Return a mapping from key to its parts, where other samples lie between them and at most one part has audio.
 
     If several parts have audio, they are separate samples with the same key.
     """
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, sample in enumerate(samples):
-        places[sample.key].append(place)
+    positions_by_key: dict[str, list[int]] = defaultdict(list)
+    for position, sample in enumerate(samples):
+        positions_by_key[sample.key].append(position)
     return {
-        key: [samples[place] for place in found]
-        for key, found in places.items()
-        if found[-1] - found[0] >= len(found) and sum(bool(samples[place].audio) for place in found) <= 1
+        key: [samples[position] for position in positions]
+        for key, positions in positions_by_key.items()
+        if positions[-1] - positions[0] >= len(positions)
+        and sum(bool(samples[position].audio) for position in positions) <= 1
     }
 
 
-def _apart(parts: Sequence[Sample]) -> str:
+def _scattered_reason(parts: Sequence[Sample]) -> str:
     names = ", and then ".join(listed(part.names, SHOWN_MEMBERS) for part in parts[:SHOWN_MEMBERS])
     return (
         f"the members of this sample lie apart in the tar, with other samples between them: {names}; write the members "
@@ -130,7 +131,7 @@ def _dotted_keys(sample: Sample) -> list[str]:
     return described or (prefixes if len(prefixes) > 1 and not has_plain else [])
 
 
-def _dots(sample: Sample, prefix: str) -> str:
+def _dotted_reason(sample: Sample, prefix: str) -> str:
     names = [f"{sample.key}.{kind}" for kind, member in sample.members.items() if member.prefix == prefix]
     return (
         f"its key has dots, and WebDataset ends a key at the first dot: {listed(names, SHOWN_MEMBERS)} would be "

@@ -71,10 +71,10 @@ def read_tars(source: str, request: Request) -> Dataset:
         raise DataError(f"{source}: Lhotse Shar is not read; write the cuts with cuts.to_file('cuts.jsonl.gz')")
     shards = shard_paths(source)
     skipped: list[Skipped] = []
-    several: Counter[str] = Counter()
-    rows = [row for shard in shards for row in _rows(shard, path, skipped, several)]
+    kinds: Counter[str] = Counter()
+    rows = [row for shard in shards for row in _rows(shard, path, skipped, kinds)]
     dataset = assembled(path, rows, skipped, request, FORM)
-    notes = [f"of several members with audio, the first is taken: {counted(several, SHOWN_KINDS)}"] if several else []
+    notes = [f"of several members with audio, the first is taken: {counted(kinds, SHOWN_KINDS)}"] if kinds else []
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
@@ -88,7 +88,7 @@ def shard_paths(source: str) -> list[Path]:
     if path.is_dir():
         return sorted([*path.glob(f"*{SUFFIX}"), *path.glob(f"*/*{SUFFIX}")])
     paths = [path] if path.exists() else [Path(name) for name in expanded(source)]
-    missing = next((one for one in paths if not one.is_file()), None)
+    missing = next((shard for shard in paths if not shard.is_file()), None)
     if missing is not None:
         raise DataError(f"no such shard: {missing}; check the path or the pattern")
     return paths
@@ -105,13 +105,13 @@ def expanded(pattern: str) -> list[str]:
         ['train-09.tar', 'train-10.tar', 'test-08.tar']
     """
     pieces = BRACES.split(pattern)  # the texts in braces have odd indices
-    counts = [_count(piece) if place % 2 else 1 for place, piece in enumerate(pieces)]
+    counts = [_count(piece) if index % 2 else 1 for index, piece in enumerate(pieces)]
     total = 1
     for count in counts:
         total *= count
     if total > MAX_SHARDS:
         raise DataError(f"{pattern}: expected at most {MAX_SHARDS:,} shards, got {total:,}; name fewer")
-    choices = [_choices(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
+    choices = [_choices(piece) if index % 2 else [piece] for index, piece in enumerate(pieces)]
     return ["".join(parts) for parts in product(*choices)]
 
 
@@ -127,12 +127,12 @@ def _choices(inner: str) -> list[str]:
     return [f"{number:0{len(span[1])}d}" for number in range(int(span[1]), int(span[2]) + 1)]
 
 
-def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[str]) -> Iterator[Row]:
+def _rows(shard: Path, source: Path, skipped: list[Skipped], kinds: Counter[str]) -> Iterator[Row]:
     name = shard.relative_to(source).as_posix() if shard.is_relative_to(source) and shard != source else shard.name
     split = _split_of(shard.stem) or (_split_of(shard.parent.name) if "/" in name else None)
     with shard.open("rb") as file:
         samples, faults = sort_out(list(_samples(shard, file, name, skipped)))
-        skipped += [Skipped(f"{name.removesuffix(SUFFIX)}/{one.key}", shortened(one.reason)) for one in faults]
+        skipped += [Skipped(f"{name.removesuffix(SUFFIX)}/{fault.key}", shortened(fault.reason)) for fault in faults]
         for sample in samples:
             utterance = f"{name.removesuffix(SUFFIX)}/{sample.key}"
             try:
@@ -140,7 +140,7 @@ def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[st
             except UtteranceError as error:
                 skipped.append(Skipped(utterance, shortened(str(error))))
                 continue
-            several.update([", ".join(one.kind for one in sample.audio)] if len(sample.audio) > 1 else [])
+            kinds.update([", ".join(member.kind for member in sample.audio)] if len(sample.audio) > 1 else [])
             columns = ({} if split is None else {"split": split}) | columns
             columns["path"] = str(shard.absolute() / f"{sample.key}.{audio[0]}")
             yield Row(f"sample {utterance}", columns, id=utterance, audio=audio[1])
@@ -148,8 +148,8 @@ def _rows(shard: Path, source: Path, skipped: list[Skipped], several: Counter[st
 
 def _split_of(name: str) -> str | None:
     """Return the split at the beginning of the name of a shard or of its folder, or the part that a word means."""
-    found = SPLITS.match(name)
-    return found[1].lower() if found else part_of(name)
+    match = SPLITS.match(name)
+    return match[1].lower() if match else part_of(name)
 
 
 def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[Sample]:
@@ -174,25 +174,27 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
 
 def _members(file: BinaryIO, name: str, skipped: list[Skipped]) -> Iterator[tuple[str, Member]]:
     """Yield plain files with a key, in NFC, and an ending, in order. Links and special files are skipped."""
-    with tarfile.TarFile(fileobj=_Bounded(file)) as tar:  # type: ignore[arg-type]
-        while (one := tar.next()) is not None:
+    with tarfile.TarFile(fileobj=_BoundedFile(file)) as tar:  # type: ignore[arg-type]
+        while (info := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them
-            folder, slash, base = one.name.rpartition("/")
+            folder, slash, base = info.name.rpartition("/")
             stem, dot, kind = base.partition(".")
-            if not stem or not dot or one.isdir():
+            if not stem or not dot or info.isdir():
                 continue
-            if one.isreg() and not one.issparse():
-                yield nfc(f"{folder}{slash}{stem}"), Member(nfc(kind.lower()), one.offset_data, one.size)
+            if info.isreg() and not info.issparse():
+                yield nfc(f"{folder}{slash}{stem}"), Member(nfc(kind.lower()), info.offset_data, info.size)
             else:
-                why = "expected a plain file in the tar, got a link, a device or a sparse file; write the file itself"
-                skipped.append(Skipped(shortened(f"{name}: {one.name}"), why))
+                message = (
+                    "expected a plain file in the tar, got a link, a device or a sparse file; write the file itself"
+                )
+                skipped.append(Skipped(shortened(f"{name}: {info.name}"), message))
         file.seek(tar.offset)
         end = file.read(BLOCK)
     if not end or end.strip(b"\0"):
         raise tarfile.ReadError("a header is damaged" if end else "the mark of its end is missing")
 
 
-class _Bounded:
+class _BoundedFile:
     """A file that limits each read to a few megabytes, whatever a header claims."""
 
     def __init__(self, file: BinaryIO) -> None:

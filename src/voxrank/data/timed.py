@@ -55,16 +55,16 @@ class SegmentSource:
 
     Args:
         folder: folder of the manifest, which names are relative to.
-        given: file of all recordings, or folder with a file for each recording. None: the rows have a column for it.
+        segments: file of all recordings, or folder with a file for each recording. None: the rows have a column for it.
         tier: tier of TextGrid files.
         rows: all rows of the data, among which names must be unique.
     """
 
-    def __init__(self, folder: Path, given: Path | None, tier: str | None, rows: Iterable[TimedRow]) -> None:
-        self._folder, self._given, self._rows = folder, given, list(rows)
+    def __init__(self, folder: Path, segments: Path | None, tier: str | None, rows: Iterable[TimedRow]) -> None:
+        self._folder, self._segments_path, self._rows = folder, segments, list(rows)
         self._files = SegmentFiles(tier)
         self._indices: dict[str, RecordingIndex] = {}
-        self._left_out: dict[tuple[str, str], Track] = {}
+        self._omissions: dict[tuple[str, str], Track] = {}
         self._guesses: dict[str, None] = {}
 
     def of(self, row: TimedRow, utterance: Utterance) -> tuple[Segment, ...]:
@@ -77,34 +77,34 @@ class SegmentSource:
         Raises:
             UtteranceError: the segments are missing or cannot be read.
         """
-        if self._given is None:
-            return self._of_cell(row, utterance)
-        if self._beside is None:
-            return self._of_file(self._given, row.names, utterance, "")
-        path = self._beside.file_of(row.names)
+        if self._segments_path is None:
+            return self._segments_in_cell(row, utterance)
+        if self._segment_folder is None:
+            return self._segments_in_file(self._segments_path, row.names, utterance, "")
+        path = self._segment_folder.file_of(row.names)
         content = self._files.read(path)
         if isinstance(content, Track):
-            return self._noted(content, str(path), "")
+            return self._checked_segments(content, str(path), "")
         index = RecordingIndex(content, [row.names], self._folder, path)
-        return self._of_recording(content, index, path, row.names, utterance)
+        return self._segments_of_recording(content, index, path, row.names, utterance)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes on assumptions and omissions in the segments that were read, one line each."""
-        tracks = list(self._left_out.values())
+        tracks = list(self._omissions.values())
         kinds = {
             "of zero length": [track.empty for track in tracks],
             "given twice": [track.repeated for track in tracks],
             "without usable times or label": [track.unusable for track in tracks],
         }
-        return (*self._guesses, *(line for kind, parts in kinds.items() for line in _omitted(kind, parts)))
+        return (*self._guesses, *(line for kind, parts in kinds.items() for line in _omission_notes(kind, parts)))
 
-    def _of_cell(self, row: TimedRow, utterance: Utterance) -> tuple[Segment, ...]:
+    def _segments_in_cell(self, row: TimedRow, utterance: Utterance) -> tuple[Segment, ...]:
         cell = row.cell
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             raise UtteranceError("the column 'segments' is empty")
         if isinstance(cell, list) or (isinstance(cell, str) and cell.lstrip().startswith("[")):
-            return self._noted(inline_track(cell), utterance.id, "")
+            return self._checked_segments(inline_track(cell), utterance.id, "")
         if not isinstance(cell, str):
             raise UtteranceError(
                 f"expected a file or a JSON list in the column 'segments', got {type(cell).__name__} {cell!r}"
@@ -112,29 +112,31 @@ class SegmentSource:
         path = self._folder / name_within(self._folder, cell.strip())
         content = self._files.read(path)
         if isinstance(content, Track):
-            return self._noted(content, str(path), "")
-        return self._of_file(path, row.names, utterance, _file_named(cell))
+            return self._checked_segments(content, str(path), "")
+        return self._segments_in_file(path, row.names, utterance, _file_name(cell))
 
-    def _of_file(self, path: Path, names: RecordingNames, utterance: Utterance, named: str) -> tuple[Segment, ...]:
+    def _segments_in_file(
+        self, path: Path, names: RecordingNames, utterance: Utterance, file_name: str
+    ) -> tuple[Segment, ...]:
         """Return the segments of an utterance in a file of several recordings.
 
         Args:
             path: path of the file.
             names: names of the recording.
             utterance: utterance with the segments.
-            named: name of the file in the rows; empty where the file holds the segments of all rows.
+            file_name: name of the file in the rows; empty where the file holds the segments of all rows.
         """
         content = self._files.read(path)
         if isinstance(content, Track):
             self._check_recording(path, names)
-            return self._noted(content, str(path), "")
-        index = self._indices.get(named)
+            return self._checked_segments(content, str(path), "")
+        index = self._indices.get(file_name)
         if index is None:
-            index = RecordingIndex(content, self._recordings[named], self._folder, path)
-            self._indices[named] = index
-        return self._of_recording(content, index, path, names, utterance)
+            index = RecordingIndex(content, self._recordings[file_name], self._folder, path)
+            self._indices[file_name] = index
+        return self._segments_of_recording(content, index, path, names, utterance)
 
-    def _of_recording(
+    def _segments_of_recording(
         self,
         content: Mapping[str, Track],
         index: RecordingIndex,
@@ -145,27 +147,27 @@ class SegmentSource:
         match = index.find(names)
         if match is None:
             raise index.unknown(names)
-        found = self._noted(content[match.name], str(path), match.name)
-        return self._in_file(found, match, utterance)
+        segments = self._checked_segments(content[match.name], str(path), match.name)
+        return self._in_file_time(segments, match, utterance)
 
-    def _in_file(self, found: tuple[Segment, ...], match: Match, utterance: Utterance) -> tuple[Segment, ...]:
+    def _in_file_time(self, segments: tuple[Segment, ...], match: Match, utterance: Utterance) -> tuple[Segment, ...]:
         """Return segments in seconds of the file, where their name means only a part of the file."""
         start, end = utterance.start, utterance.end
         if not match.by_utterance or not start:
-            return found
-        if end is not None and found[-1].end > end - start + END_TOLERANCE_S and found[0].start >= start:
-            return found
+            return segments
+        if end is not None and segments[-1].end > end - start + END_TOLERANCE_S and segments[0].start >= start:
+            return segments
         self._guesses[SHIFTED_GUESS] = None
-        return tuple(Segment(one.label, one.start + start, one.end + start) for one in found)
+        return tuple(Segment(segment.label, segment.start + start, segment.end + start) for segment in segments)
 
-    def _noted(self, track: Track, file: str, name: str) -> tuple[Segment, ...]:
+    def _checked_segments(self, track: Track, file: str, name: str) -> tuple[Segment, ...]:
         """Return the segments of a track, and store its omissions for the notes."""
         if track.guess:
             self._guesses[track.guess] = None
-        found = track.checked().segments
+        segments = track.checked().segments
         if track.empty.count or track.repeated.count or track.unusable.count:
-            self._left_out[file, name] = track
-        return found
+            self._omissions[file, name] = track
+        return segments
 
     def _check_recording(self, path: Path, names: RecordingNames) -> None:
         """Check that a file of one recording belongs to the row. Raises `UtteranceError` where it does not."""
@@ -184,24 +186,24 @@ class SegmentSource:
     @cached_property
     def _recordings(self) -> dict[str, list[RecordingNames]]:
         """The names of the recordings by file in the rows; the key is empty where one file holds all segments."""
-        found: dict[str, list[RecordingNames]] = defaultdict(list)
+        recordings: dict[str, list[RecordingNames]] = defaultdict(list)
         for row in self._rows:
-            if self._given is not None:
-                found[""].append(row.names)
+            if self._segments_path is not None:
+                recordings[""].append(row.names)
             elif isinstance(row.cell, str):
-                found[_file_named(row.cell)].append(row.names)
-        return found
+                recordings[_file_name(row.cell)].append(row.names)
+        return recordings
 
     @cached_property
     def _is_one_recording(self) -> bool:
-        return len({one.path for one in self._recordings[""]}) == 1
+        return len({recording.path for recording in self._recordings[""]}) == 1
 
     @cached_property
-    def _beside(self) -> _SegmentFolder | None:
+    def _segment_folder(self) -> _SegmentFolder | None:
         """The folder of segments, or None where the segments are in a file."""
-        if self._given is None or not self._given.is_dir():
+        if self._segments_path is None or not self._segments_path.is_dir():
             return None
-        return _SegmentFolder(self._given, [row.names for row in self._rows], self._folder)
+        return _SegmentFolder(self._segments_path, [row.names for row in self._rows], self._folder)
 
 
 class _SegmentFolder:
@@ -242,38 +244,38 @@ class _SegmentFolder:
 def _files_below(folder: Path) -> Iterator[Path]:
     """Yield all segment files below a folder. Links to folders are followed, and no folder is visited twice."""
     seen: set[str] = set()
-    left = [folder]
-    while left:
-        here = left.pop()
-        real = os.path.realpath(here)
-        if real in seen:
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        real_path = os.path.realpath(current)
+        if real_path in seen:
             continue
-        seen.add(real)
-        with os.scandir(here) as entries:
+        seen.add(real_path)
+        with os.scandir(current) as entries:
             for entry in entries:
                 if entry.is_dir():
                     if not entry.name.startswith("."):
-                        left.append(here / entry.name)
+                        pending.append(current / entry.name)
                 elif _ending(entry.name) in _ENDINGS and not entry.name.startswith(APPLE_DOUBLE):
-                    yield here / entry.name
+                    yield current / entry.name
 
 
 def _ending(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122, pathlib takes ten times as long
 
 
-def _file_named(cell: str) -> str:
+def _file_name(cell: str) -> str:
     return normpath(cell.strip().replace("\\", "/"))
 
 
-def _omitted(kind: str, parts: Iterable[Omissions]) -> Iterator[str]:
+def _omission_notes(kind: str, parts: Iterable[Omissions]) -> Iterator[str]:
     """Yield a note on omitted items of one kind, if there are any."""
-    every = Omissions()
+    total = Omissions()
     for part in parts:
-        every.add(part)
-    if every.count:
-        what = count(every.count, f"segment {kind} is", f"segments {kind} are")
-        yield f"{what} left out; the first: {every.first}"
+        total.add(part)
+    if total.count:
+        what = count(total.count, f"segment {kind} is", f"segments {kind} are")
+        yield f"{what} left out; the first: {total.first}"
 
 
 _ENDINGS = {suffix.lower() for suffix in SUFFIXES}

@@ -71,11 +71,11 @@ def time_column(name: str) -> TimeColumn | None:
     """
     words = _WORD.findall(_SPLIT_UP.sub(r"\1\2", _CAMEL.sub(" ", name).lower()))
     units = [word for word in words if word in SCALES or word in UNKNOWN_SCALES]
-    told = [word for word in words if word in WORDS]
-    others = [word for word in words if word not in (*units, *told, *WITHOUT_MEANING)]
-    if len(told) != 1 or len(others) > MOST_OTHER_WORDS:
+    time_words = [word for word in words if word in WORDS]
+    others = [word for word in words if word not in (*units, *time_words, *WITHOUT_MEANING)]
+    if len(time_words) != 1 or len(others) > MOST_OTHER_WORDS:
         return None
-    [word] = told
+    [word] = time_words
     scale = min((SCALES.get(unit) or 0.0 for unit in units), default=0.0 if word in LENGTHS else 1.0)
     return TimeColumn(name, word, WORDS[word], scale or None, " ".join(others))
 
@@ -100,8 +100,10 @@ class TimeColumns:
     def guessed(self) -> bool:
         """True if columns with names other than a manifest's are read."""
         read = [*self.starts, *filter(None, (self.end, self.duration))]
-        has_plain_names = all(one.name in PLAIN and (one.kind != "offset" or one in self.starts) for one in read)
-        has_offset = any(one.kind == "offset" for one in self.starts)
+        has_plain_names = all(
+            column.name in PLAIN and (column.kind != "offset" or column in self.starts) for column in read
+        )
+        has_offset = any(column.kind == "offset" for column in self.starts)
         return not has_plain_names or (has_offset and self.end is None and self.duration is None)
 
 
@@ -116,25 +118,30 @@ def find_time_columns(source: object, columns: Sequence[str], cells: Callable[[s
     Raises:
         DataError: the unit of the times is unknown.
     """
-    named = [replace(one, scale=None) if _holds_clocks(cells(one.name)) else one for one in _named(columns)]
-    numbers = {one.name for one in named if one.name in PLAIN or _holds_numbers(cells(one.name))}
-    usable = [one for one in named if one.scale is not None and not one.of and one.name in numbers]
-    starts = _starts(usable, has_onset=any(one.word == "onset" for one in named))
+    candidates = [
+        replace(column, scale=None) if _holds_clocks(cells(column.name)) else column
+        for column in _time_columns(columns)
+    ]
+    numbers = {column.name for column in candidates if column.name in PLAIN or _holds_numbers(cells(column.name))}
+    usable = [column for column in candidates if column.scale is not None and not column.of and column.name in numbers]
+    starts = _starts(usable, has_onset=any(column.word == "onset" for column in candidates))
     end = _end(usable, starts[0] if starts else None)
-    durations = [one for one in usable if one.kind == "duration"] if starts else []
-    duration = min(durations, key=lambda one: one.name != "duration", default=None)
-    timed = [one for one in named if one.name in numbers or one.scale is None]
-    _refuse_unknown_units(source, timed, starts, end or duration)
-    found = TimeColumns(tuple(starts), end, duration)
-    told = [one for one in named if one.name in numbers or (not one.of and _is_filled(cells(one.name)))]
-    return TimeColumns(found.starts, end, duration, tuple(_notes(told, found)))
+    durations = [column for column in usable if column.kind == "duration"] if starts else []
+    duration = min(durations, key=lambda column: column.name != "duration", default=None)
+    present = [column for column in candidates if column.name in numbers or column.scale is None]
+    _refuse_unknown_units(source, present, starts, end or duration)
+    selected = TimeColumns(tuple(starts), end, duration)
+    noted = [
+        column for column in candidates if column.name in numbers or (not column.of and _is_filled(cells(column.name)))
+    ]
+    return TimeColumns(selected.starts, end, duration, tuple(_notes(noted, selected)))
 
 
-def _named(columns: Sequence[str]) -> list[TimeColumn]:
+def _time_columns(columns: Sequence[str]) -> list[TimeColumn]:
     """Return the columns whose names mean times."""
-    named = [one for name in columns if (one := time_column(name))]
-    words = {one.word for one in named}
-    return [one for one in named if PAIRS.get(one.word, one.word) in words]
+    candidates = [column for name in columns if (column := time_column(name))]
+    words = {column.word for column in candidates}
+    return [column for column in candidates if PAIRS.get(column.word, column.word) in words]
 
 
 def _is_filled(cells: Iterable[object]) -> bool:
@@ -162,45 +169,50 @@ def _is_number(cell: object) -> bool:
 
 
 def _starts(usable: Sequence[TimeColumn], *, has_onset: bool) -> list[TimeColumn]:
-    offset = [one for one in usable if one.kind == "offset" and not has_onset][:1]
-    starts = sorted((one for one in usable if one.kind == "start"), key=lambda one: one.name != "start")[:1]
+    offset = [column for column in usable if column.kind == "offset" and not has_onset][:1]
+    starts = [column for column in usable if column.kind == "start"]
+    starts = sorted(starts, key=lambda column: column.name != "start")[:1]
     return [*starts, *offset] if not starts or starts[0].name == "start" else starts
 
 
 def _end(usable: Sequence[TimeColumn], start: TimeColumn | None) -> TimeColumn | None:
     """Return the column with the end for a start. Without a start, only the column "end" counts."""
     if start is None:
-        return next((one for one in usable if one.name == "end"), None)
-    ends = [one for one in usable if one.kind == "end" or (one.kind == "offset" and start.word == "onset")]
+        return next((column for column in usable if column.name == "end"), None)
+    ends = [column for column in usable if column.kind == "end" or (column.kind == "offset" and start.word == "onset")]
     partner = PARTNERS.get(start.word, "end")
-    return min(ends, key=lambda one: (one.word != partner, one.scale != start.scale), default=None)
+    return min(ends, key=lambda column: (column.word != partner, column.scale != start.scale), default=None)
 
 
 def _refuse_unknown_units(
-    source: object, named: Sequence[TimeColumn], starts: Sequence[TimeColumn], until: TimeColumn | None
+    source: object, candidates: Sequence[TimeColumn], starts: Sequence[TimeColumn], end_or_duration: TimeColumn | None
 ) -> None:
-    unknown = [one for one in named if one.scale is None and not one.of]
-    begins = starts or [one for one in unknown if one.kind in ("start", "offset")]
-    ends = [one for one in unknown if one.kind in ("end", "duration")]
-    if begins and ends and until is None:
-        names = listed(repr(one.name) for one in (*begins, *ends))
+    unknown = [column for column in candidates if column.scale is None and not column.of]
+    begins = starts or [column for column in unknown if column.kind in ("start", "offset")]
+    ends = [column for column in unknown if column.kind in ("end", "duration")]
+    if begins and ends and end_or_duration is None:
+        names = listed(repr(column.name) for column in (*begins, *ends))
         raise DataError(
             f"{source}: expected times in seconds, got the columns {names}, whose unit is not known; "
             "give 'start' and 'end', or 'start' and 'duration', in seconds"
         )
 
 
-def _notes(named: Sequence[TimeColumn], found: TimeColumns) -> list[str]:
+def _notes(candidates: Sequence[TimeColumn], selected: TimeColumns) -> list[str]:
     notes = []
-    kinds = (("start", found.starts[:1]), ("start, where that is empty,", found.starts[1:]))
-    read = [(kind, one) for kind, columns in kinds for one in columns]
-    read += [(kind, one) for kind, one in (("end", found.end), ("duration", found.duration)) if one is not None]
-    if found.guessed:
-        notes.append(", ".join(f"{kind} is the column {one.name!r} ({_unit(one)})" for kind, one in read))
-    if found.end is not None and not found.starts:
-        notes.append(f"there is no column 'start': utterances run from 0 s to {found.end.name!r}")
-    names = {one.name for _, one in read}
-    unread = [one.name for one in named if one.name not in names and one.kind != "duration"]
+    kinds = (("start", selected.starts[:1]), ("start, where that is empty,", selected.starts[1:]))
+    read = [(kind, column) for kind, columns in kinds for column in columns]
+    read += [
+        (kind, column)
+        for kind, column in (("end", selected.end), ("duration", selected.duration))
+        if column is not None
+    ]
+    if selected.guessed:
+        notes.append(", ".join(f"{kind} is the column {column.name!r} ({_unit(column)})" for kind, column in read))
+    if selected.end is not None and not selected.starts:
+        notes.append(f"there is no column 'start': utterances run from 0 s to {selected.end.name!r}")
+    names = {column.name for _, column in read}
+    unread = [column.name for column in candidates if column.name not in names and column.kind != "duration"]
     if unread:
         notes.append(f"columns that may hold times are not read: {listed(map(repr, unread))}")
     return notes

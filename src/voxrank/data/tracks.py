@@ -99,13 +99,13 @@ class TrackBuilder:
     def build(self) -> Track:
         """Return the track in order of time, without repeated items."""
         ordered = sorted(self._segments, key=lambda segment: (segment.start, segment.end))
-        kept = tuple(dict.fromkeys(ordered))
-        repeated = Omissions(len(ordered) - len(kept))
+        unique = tuple(dict.fromkeys(ordered))
+        repeated = Omissions(len(ordered) - len(unique))
         if repeated.count:
             seen: set[Segment] = set()
-            again = next(one for one in ordered if one in seen or seen.add(one))  # type: ignore[func-returns-value]
-            repeated.first = f"{again.label!r} at {again.start:g}-{again.end:g} s"
-        return Track(kept, self._empty, repeated, self._unusable)
+            duplicate = next(segment for segment in ordered if segment in seen or seen.add(segment))  # type: ignore[func-returns-value]
+            repeated.first = f"{duplicate.label!r} at {duplicate.start:g}-{duplicate.end:g} s"
+        return Track(unique, self._empty, repeated, self._unusable)
 
 
 def segment_of(start: Any, end: Any, label: Any, where: str) -> Segment:

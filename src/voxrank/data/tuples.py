@@ -30,9 +30,9 @@ MOST_LABEL_PLACES = 2
 SHOWN_LABELS = 3
 
 
-def place_name(place: int) -> str:
+def place_name(position: int) -> str:
     """Return the column name of a place without another name."""
-    return f"item{place}"
+    return f"item{position}"
 
 
 def by_place(item: Any) -> dict[str, Any]:
@@ -54,11 +54,11 @@ def by_place(item: Any) -> dict[str, Any]:
     second = plain(item[1])
     if len(item) > FEWEST and not isinstance(item[0], str | Path) and _is_rate(second):
         parts["sample_rate"] = second
-    for place, part in enumerate(item[len(parts) :], start=len(parts)):
+    for position, part in enumerate(item[len(parts) :], start=len(parts)):
         if isinstance(part, Mapping):
             parts |= {str(name): inner for name, inner in part.items() if str(name) not in parts}
         else:
-            parts[place_name(place)] = part
+            parts[place_name(position)] = part
     return parts
 
 
@@ -103,9 +103,9 @@ def find_places(source: object, rows: Sequence[Mapping[str, Any]], target: str |
     kind = "value" if target is None and roles[first] == "value" else kind
     kind = "labels" if roles[first] == "lists" else kind
     names = {kind: first} if kind not in columns else {}
-    follows = places[places.index(first) + 1 :][:1]
-    if follows and "speaker" not in columns and (roles[follows[0]] == "label" or target == "speaker"):
-        names["speaker"] = follows[0]
+    following = places[places.index(first) + 1 :][:1]
+    if following and "speaker" not in columns and (roles[following[0]] == "label" or target == "speaker"):
+        names["speaker"] = following[0]
     return Places(names, _notes(names, places, roles, values))
 
 
@@ -118,16 +118,16 @@ def _role(values: Sequence[Any]) -> Role:
     if any(isinstance(value, float) and not value.is_integer() for value in filled):
         return "value"
     texts = [value for value in filled if isinstance(value, str)]
-    different = len(set(map(str, filled)))
-    if different == 1 and _is_rate(filled[0]):
+    n_distinct = len(set(map(str, filled)))
+    if n_distinct == 1 and _is_rate(filled[0]):
         return "other"
     if 2 * sum(map(_is_file_name, texts)) > len(filled):
         return "name"
-    if len(filled) < LEAST_ITEMS or 2 * different <= len(filled):
+    if len(filled) < LEAST_ITEMS or 2 * n_distinct <= len(filled):
         return "label"
     if 2 * sum(" " in text.strip() for text in texts) > len(filled):
         return "text"
-    return "name" if different == len(filled) and texts else "label"
+    return "name" if n_distinct == len(filled) and texts else "label"
 
 
 def _is_file_name(text: str) -> bool:
@@ -166,8 +166,8 @@ def _examples(values: Sequence[Any]) -> str:
 def _notes(
     names: Mapping[str, str], places: Sequence[str], roles: Mapping[str, Role], values: Mapping[str, Sequence[Any]]
 ) -> tuple[str, ...]:
-    told = [f"{kind} is {name} of the tuples ({_examples(values[name])})" for kind, name in names.items()]
-    told += [f"{name} holds names of files or of items" for name in places[:1] if roles[name] == "name"]
+    descriptions = [f"{kind} is {name} of the tuples ({_examples(values[name])})" for kind, name in names.items()]
+    descriptions += [f"{name} holds names of files or of items" for name in places[:1] if roles[name] == "name"]
     others = [name for name in places if name not in names.values()]
     hint = f"; a target such as {others[-1]!r} names another part" if others else ""
-    return (f"{', '.join(told)}{hint}",) if told else ()
+    return (f"{', '.join(descriptions)}{hint}",) if descriptions else ()

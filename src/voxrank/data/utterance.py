@@ -130,7 +130,7 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
-        return tuple(sorted({name for u in self.utterances for name in u.names}))
+        return tuple(sorted({name for utterance in self.utterances for name in utterance.names}))
 
     def cells(self, column: str) -> list[str | None]:
         """Return the cell of each utterance in a column: a requested column, or speaker, language, split or label.
@@ -142,7 +142,7 @@ class Dataset:
         known = {name for utterance in self.utterances for name, _ in utterance.others or ()}
         if column in known:
             return [dict(utterance.others or ()).get(column) for utterance in self.utterances]
-        always = {name for name in ALWAYS if any(getattr(one, name) is not None for one in self.utterances)}
+        always = {name for name in ALWAYS if any(getattr(utterance, name) is not None for utterance in self.utterances)}
         if column not in always:
             names = did_you_mean(column, known | always)
             raise DataError(f"{self.source}: no utterance has a cell in a column {column!r}; {names}")
@@ -159,6 +159,6 @@ class Dataset:
                 replace(utterance, audio=None, others=None)
             )  # without paths, which differ between machines
             always, where_given = fields[:NAMED_ALWAYS], fields[NAMED_ALWAYS:]
-            given = [field for field in where_given if field is not None]
-            digest.update(repr((identity, *always, *given)).encode())
+            present = [field for field in where_given if field is not None]
+            digest.update(repr((identity, *always, *present)).encode())
         return digest.hexdigest()

@@ -91,20 +91,20 @@ def align(
         UtteranceError: no path exists, because there are more labels (and blanks between equal labels) than frames, or
             a symbol is impossible.
     """
-    scores, sequence = _checked(log_probs, labels, blank)
+    scores, sequence = _check_inputs(log_probs, labels, blank)
     n_frames, n_labels = len(scores), len(sequence)
     skips = np.ones(n_labels, dtype=np.bool_)
     if repeats_need_blank:
         skips[1:] = sequence[1:] != sequence[:-1]
-    least = n_labels + int(np.count_nonzero(~skips))
-    if n_frames < max(least, 1):
-        raise UtteranceError(f"its {n_labels} labels need at least {max(least, 1)} frames, and it has {n_frames}")
+    n_required = n_labels + int(np.count_nonzero(~skips))
+    if n_frames < max(n_required, 1):
+        raise UtteranceError(f"its {n_labels} labels need at least {max(n_required, 1)} frames, and it has {n_frames}")
     stretch = n_frames if n_frames * (n_labels + 1) <= CHOICE_BYTES else STRETCH
     path, best = _search(scores, sequence, skips, _gates(pauses, n_labels), blank, stretch)
     if best == -np.inf:
         raise UtteranceError("no path through its frames has a probability above 0")
     tokens = np.where(path % 2 == 1, path // 2, BLANK)
-    return _described(tokens, scores, sequence, best)
+    return _make_alignment(tokens, scores, sequence, best)
 
 
 def uniform(n_frames: int, n_labels: int) -> Ids:
@@ -114,7 +114,7 @@ def uniform(n_frames: int, n_labels: int) -> Ids:
     return np.arange(n_frames) * n_labels // n_frames
 
 
-def _checked(log_probs: ArrayLike, labels: ArrayLike, blank: int) -> tuple[NDArray[Any], Ids]:
+def _check_inputs(log_probs: ArrayLike, labels: ArrayLike, blank: int) -> tuple[NDArray[Any], Ids]:
     scores = np.asarray(log_probs)
     if scores.dtype not in (np.float32, np.float64):
         scores = scores.astype(np.float64)
@@ -128,9 +128,9 @@ def _checked(log_probs: ArrayLike, labels: ArrayLike, blank: int) -> tuple[NDArr
     count = scores.shape[1]
     if not 0 <= blank < count:
         raise OptionError(f"expected a blank among the {count} symbols, got {blank}")
-    wrong = sequence[(sequence < 0) | (sequence >= count) | (sequence == blank)]
-    if len(wrong):
-        raise OptionError(f"expected labels among the {count} symbols other than the blank {blank}, got {wrong[0]}")
+    invalid = sequence[(sequence < 0) | (sequence >= count) | (sequence == blank)]
+    if len(invalid):
+        raise OptionError(f"expected labels among the {count} symbols other than the blank {blank}, got {invalid[0]}")
     return np.ascontiguousarray(scores), sequence.astype(np.int64)
 
 
@@ -142,14 +142,14 @@ def _gates(pauses: ArrayLike | None, n_labels: int) -> Array:
     return np.where(allowed, 0.0, -np.inf)
 
 
-def _described(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) -> Alignment:
+def _make_alignment(tokens: Ids, scores: NDArray[Any], sequence: Ids, best: float) -> Alignment:
     """Build an alignment from the label of each frame."""
     spoken = np.flatnonzero(tokens != BLANK)
-    own = tokens[spoken]
-    counts = np.bincount(own, minlength=len(sequence))
-    first = np.searchsorted(own, np.arange(len(sequence)))
+    indices = tokens[spoken]
+    counts = np.bincount(indices, minlength=len(sequence))
+    first = np.searchsorted(indices, np.arange(len(sequence)))
     starts = spoken[first]
-    sums = np.bincount(own, scores[spoken, sequence[own]], minlength=len(sequence))
+    sums = np.bincount(indices, scores[spoken, sequence[indices]], minlength=len(sequence))
     return Alignment(tokens, np.column_stack([starts, starts + counts]), sums / counts, best)
 
 
@@ -160,21 +160,23 @@ def _search(
     n_frames, n_labels = len(scores), len(sequence)
     labels = np.append(sequence, NO_LABEL)
     penalties = np.append(np.where(skips, 0.0, -np.inf), -np.inf)
-    blanks, own = np.full(n_labels + 1, -np.inf), np.full(n_labels + 1, -np.inf)
-    blanks[0] = 0.0  # the state before the first frame: a stay and a step lead to the first two states
+    blank_scores, label_scores = np.full(n_labels + 1, -np.inf), np.full(n_labels + 1, -np.inf)
+    blank_scores[0] = 0.0  # the state before the first frame: a stay and a step lead to the first two states
     starts = range(0, n_frames, stretch)
-    kept = [(blanks.copy(), own.copy())]
+    checkpoints = [(blank_scores.copy(), label_scores.copy())]
     for begin in starts[:-1]:
-        _advance(scores[begin : begin + stretch], labels, penalties, gates, blank, blanks, own, NO_CHOICES)
-        kept.append((blanks.copy(), own.copy()))
+        _advance(
+            scores[begin : begin + stretch], labels, penalties, gates, blank, blank_scores, label_scores, NO_CHOICES
+        )
+        checkpoints.append((blank_scores.copy(), label_scores.copy()))
     path, state, best = np.empty(n_frames, dtype=np.int64), -1, -np.inf
-    for begin, (blanks, own) in zip(reversed(starts), reversed(kept), strict=True):
+    for begin, (blank_scores, label_scores) in zip(reversed(starts), reversed(checkpoints), strict=True):
         part = scores[begin : begin + stretch]
         last = n_labels if state < 0 else state // 2
         low = max(0, last - len(part) - 1)  # the path may end in the label before the last blank
         window = slice(low, last + 1)
         choices = np.empty((len(part), last + 1 - low), dtype=np.uint8)
-        ends = blanks[window].copy(), own[window].copy()
+        ends = blank_scores[window].copy(), label_scores[window].copy()
         _advance(part, labels[window], penalties[window], gates[window], blank, *ends, choices)
         if state < 0:
             state, best = _best_end(*ends, n_labels)
@@ -182,11 +184,11 @@ def _search(
     return path, best
 
 
-def _best_end(blanks: Array, own: Array, n_labels: int) -> tuple[int, float]:
+def _best_end(blank_scores: Array, label_scores: Array, n_labels: int) -> tuple[int, float]:
     """Return the state of the better end, the last label or the last blank, and its log probability."""
-    if n_labels and own[-2] >= blanks[-1]:
-        return 2 * n_labels - 1, float(own[-2])
-    return 2 * n_labels, float(blanks[-1])
+    if n_labels and label_scores[-2] >= blank_scores[-1]:
+        return 2 * n_labels - 1, float(label_scores[-2])
+    return 2 * n_labels, float(blank_scores[-1])
 
 
 def compiled(function: Function) -> Function:
@@ -204,8 +206,8 @@ def _advance(
     penalties: Array,
     gates: Array,
     blank: int,
-    blanks: Array,
-    own: Array,
+    blank_scores: Array,
+    label_scores: Array,
     choices: NDArray[np.uint8],
 ) -> None:
     """Advance v by m frames, in place.
@@ -216,32 +218,32 @@ def _advance(
         penalties: (w,) penalty for skipping the blank before each label: 0 or −inf.
         gates: (w,) cost of a frame in that blank: 0 or −inf.
         blank: symbol of the blank.
-        blanks: (w,) v of the blank before each label.
-        own: (w,) v of each label.
+        blank_scores: (w,) v of the blank before each label.
+        label_scores: (w,) v of each label.
         choices: (m, w) output, unless it is empty: how each label was reached (stay 0, step 1, skip 2), plus 4 if the
             blank was reached by a step.
     """
     width, keep = len(labels), len(choices) > 0
     symbols = np.empty(width)
-    next_blanks, next_own = np.empty(width), np.empty(width)
+    next_blank_scores, next_label_scores = np.empty(width), np.empty(width)
     for t in range(len(scores)):
-        rest = np.float64(scores[t, blank])
+        blank_score = np.float64(scores[t, blank])
         for i in range(width):
             symbols[i] = scores[t, labels[i]] if labels[i] >= 0 else -np.inf
         for i in range(width):
-            left = own[i - 1] if i > 0 else -np.inf
-            here, before = own[i], blanks[i]
-            to_blank = left > before
-            next_blanks[i] = rest + gates[i] + (left if to_blank else before)
-            step = before > here
-            value = before if step else here
-            over = left + penalties[i]
-            skip = over > value
-            next_own[i] = symbols[i] + (over if skip else value)
+            previous = label_scores[i - 1] if i > 0 else -np.inf
+            stay_score, step_score = label_scores[i], blank_scores[i]
+            to_blank = previous > step_score
+            next_blank_scores[i] = blank_score + gates[i] + (previous if to_blank else step_score)
+            step = step_score > stay_score
+            best = step_score if step else stay_score
+            skip_score = previous + penalties[i]
+            skip = skip_score > best
+            next_label_scores[i] = symbols[i] + (skip_score if skip else best)
             if keep:
                 choices[t, i] = (2 if skip else (1 if step else 0)) + (4 if to_blank else 0)
-        blanks[:] = next_blanks
-        own[:] = next_own
+        blank_scores[:] = next_blank_scores
+        label_scores[:] = next_label_scores
 
 
 @compiled

@@ -139,29 +139,29 @@ def flat_start(
     changed: list[float] = []
     with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         centre, basis = _whitening([spoken.features for spoken in usable])
-        symbols = [_flat(spoken) for spoken in usable]
+        symbols = [_uniform_symbols(spoken) for spoken in usable]
         model = FrameModel(centre, np.zeros((len(centre), n_symbols)), np.zeros(n_symbols))
         for size in dict.fromkeys(min(stage or basis.shape[1], basis.shape[1]) for stage in stages):
-            seen = basis[:, -size:]
-            frames = list(pool.map(lambda spoken: (spoken.features - centre) @ seen, usable))  # noqa: B023
-            weights, bias, symbols, moved = _settled(frames, usable, symbols, n_symbols, pool)
-            model = FrameModel(centre, seen @ weights, bias)
-            changed += moved
+            directions = basis[:, -size:]
+            frames = list(pool.map(lambda spoken: (spoken.features - centre) @ directions, usable))  # noqa: B023
+            weights, bias, symbols, changes = _fit_stage(frames, usable, symbols, n_symbols, pool)
+            model = FrameModel(centre, directions @ weights, bias)
+            changed += changes
         alignments = tuple(pool.map(lambda spoken: _align_or_reason(model, spoken), utterances))
     return FlatStart(model, alignments, tuple(changed))
 
 
-def _settled(
+def _fit_stage(
     frames: Sequence[Array], usable: Sequence[Spoken], symbols: list[Ids], n_symbols: int, pool: ThreadPoolExecutor
 ) -> tuple[Array, Array, list[Ids], list[float]]:
     """Fit and align until a stage ends; return weights, bias, symbols, and the share of changes in each pass."""
     changed: list[float] = []
     while True:
         weights, bias = _discriminant(frames, symbols, n_symbols)
-        found = pool.map(lambda rows, spoken: _align(rows @ weights + bias, spoken), frames, usable)  # noqa: B023
-        moved = [a.symbols(s.labels, SILENCE) for a, s in zip(found, usable, strict=True)]
-        changed.append(float(np.mean(np.concatenate(moved) != np.concatenate(symbols))))
-        symbols = moved
+        alignments = pool.map(lambda rows, spoken: _align(rows @ weights + bias, spoken), frames, usable)  # noqa: B023
+        new_symbols = [a.symbols(s.labels, SILENCE) for a, s in zip(alignments, usable, strict=True)]
+        changed.append(float(np.mean(np.concatenate(new_symbols) != np.concatenate(symbols))))
+        symbols = new_symbols
         if len(changed) == PASSES or changed[-1] < SETTLED:
             return weights, bias, symbols, changed
 
@@ -199,7 +199,7 @@ def quiet_frames(samples: ArrayLike, n_frames: int) -> NDArray[np.bool_]:
     return quiet
 
 
-def _flat(spoken: Spoken) -> Ids:
+def _uniform_symbols(spoken: Spoken) -> Ids:
     """Return labels of equal length (T,), placed in the frames that are not silence."""
     if spoken.quiet is not None:
         loud = np.flatnonzero(~spoken.quiet)
@@ -216,23 +216,23 @@ def _flat(spoken: Spoken) -> Ids:
 
 def _whitening(features: Sequence[NDArray[Any]]) -> tuple[Array, Array]:
     """Return the mean (D,), and the principal directions (D, R) over their standard deviations, the largest last."""
-    n = sum(map(len, features))
-    centre = np.sum([part.sum(axis=0, dtype=np.float64) for part in features], axis=0) / n
+    n_frames = sum(map(len, features))
+    centre = np.sum([part.sum(axis=0, dtype=np.float64) for part in features], axis=0) / n_frames
     scatter = np.zeros((len(centre), len(centre)))
     for part in features:
-        about = part - centre
-        scatter += about.T @ about
-    values, vectors = np.linalg.eigh(scatter / n)
-    kept = values > SMALLEST * max(values[-1], np.finfo(np.float64).tiny)
-    return centre, vectors[:, kept] / np.sqrt(values[kept])
+        deviations = part - centre
+        scatter += deviations.T @ deviations
+    values, vectors = np.linalg.eigh(scatter / n_frames)
+    is_used = values > SMALLEST * max(values[-1], np.finfo(np.float64).tiny)
+    return centre, vectors[:, is_used] / np.sqrt(values[is_used])
 
 
 def _discriminant(frames: Sequence[Array], symbols: Sequence[Ids], n_symbols: int) -> tuple[Array, Array]:
     """Return weights (p, C) and bias (C,) from whitened frames and the symbol of each."""
     counts = np.sum([np.bincount(part, minlength=n_symbols) for part in symbols], axis=0) + 1.0
     sums = np.zeros((n_symbols, frames[0].shape[1]))
-    for rows, own in zip(frames, symbols, strict=True):
-        np.add.at(sums, own, rows)
+    for rows, frame_symbols in zip(frames, symbols, strict=True):
+        np.add.at(sums, frame_symbols, rows)
     means, shares = sums / counts[:, None], counts / counts.sum()  # each symbol has one more frame, at the overall mean
     within = np.eye(sums.shape[1]) - (means.T * shares) @ means
     within[np.diag_indices_from(within)] += SHRINKAGE * np.trace(within) / len(within)

@@ -87,22 +87,22 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
 
 def remarks(targets: Targets) -> list[str]:
     """Return remarks for the user, one line each, such as classes that only one utterance shows."""
-    found = [f"{_shown(targets.left_out)} is in every utterance and is left out"] if targets.left_out else []
-    found += describe_look_alikes(targets.names)
+    lines = [f"{_shown(targets.left_out)} is in every utterance and is left out"] if targets.left_out else []
+    lines += describe_look_alikes(targets.names)
     if targets.timed is not None:
-        heard = [np.unique(timeline.symbols) for timeline in targets.timed.timelines]
-        scored = [symbols[symbols != UNLABELLED] for symbols in heard]
+        unique_symbols = [np.unique(timeline.symbols) for timeline in targets.timed.timelines]
+        scored = [symbols[symbols != UNLABELLED] for symbols in unique_symbols]
         sizes = np.bincount(np.concatenate(scored), minlength=targets.count)
     elif targets.rows.ndim == 1:
         sizes = np.bincount(targets.rows, minlength=targets.count)
     elif np.isin(targets.rows, (0, 1)).all():  # standardised values are never all 0 and 1
         sizes = targets.rows.sum(axis=0).astype(np.int64)
     else:
-        return found
+        return lines
     lone = [name for name, size in zip(targets.names, sizes.tolist(), strict=True) if size == 1]
     if lone:
-        found.append(f"one utterance only in {_shown(lone)}: no other can confirm it; add utterances, or leave it out")
-    return found
+        lines.append(f"one utterance only in {_shown(lone)}: no other can confirm it; add utterances, or leave it out")
+    return lines
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -113,8 +113,8 @@ def _shown(names: Sequence[str]) -> str:
 def _classes(labels: list[str | None]) -> Targets:
     names, ids = np.unique([label or "" for label in labels], return_inverse=True)
     if len(names) < 2:
-        found = ", ".join(map(repr, names.tolist())) or "none"
-        raise DataError(f"expected at least two classes to tell apart, found {found}; add utterances of other classes")
+        shown = ", ".join(map(repr, names.tolist())) or "none"
+        raise DataError(f"expected at least two classes to tell apart, found {shown}; add utterances of other classes")
     return Targets(tuple(names.tolist()), ids.astype(np.int64))
 
 
@@ -129,8 +129,8 @@ def _values(values: list[float | None]) -> Targets:
 def _label_sets(sets: list[tuple[str, ...]]) -> Targets:
     names = sorted({label for labels in sets for label in labels})
     rows = np.array([[name in labels for name in names] for labels in map(set, sets)]).reshape(len(sets), len(names))
-    kept = [place for place, column in enumerate(rows.T) if not column.all()]
-    if not kept:
+    scored = [index for index, column in enumerate(rows.T) if not column.all()]
+    if not scored:
         raise DataError("expected labels that some utterances have and others have not, found none; nothing to predict")
-    names_kept = tuple(names[place] for place in kept)
-    return Targets(names_kept, rows[:, kept].astype(np.float64), tuple(sorted(set(names) - set(names_kept))))
+    scored_names = tuple(names[index] for index in scored)
+    return Targets(scored_names, rows[:, scored].astype(np.float64), tuple(sorted(set(names) - set(scored_names))))

@@ -62,11 +62,11 @@ def find_language(name: str, voices: Mapping[str, str]) -> str | None:
     """
     known = {code.lower(): code for code in voices}
     tag = _ENCODING.sub("", name.strip()).replace("_", "-").lower()
-    found = _of_tag(tag, known)
-    return found if found is not None else _of_english_name(name, voices)
+    tag_code = _code_of_tag(tag, known)
+    return tag_code if tag_code is not None else _code_of_english_name(name, voices)
 
 
-def _of_tag(tag: str, known: Mapping[str, str]) -> str | None:
+def _code_of_tag(tag: str, known: Mapping[str, str]) -> str | None:
     """Return the code for a language tag; subtags are dropped from the end until a code matches."""
     first, *rest = tag.split("-")
     for end in range(len(rest), -1, -1):
@@ -86,15 +86,15 @@ def _forms(first: str, rest: list[str]) -> list[str]:
     return [written, _REGIONS.get(written, written), renamed, _REGIONS.get(renamed, renamed)]
 
 
-def _of_english_name(name: str, voices: Mapping[str, str]) -> str | None:
-    wanted = _plain(name)
-    if wanted in _NAMES and _NAMES[wanted] in voices:
-        return _NAMES[wanted]
+def _code_of_english_name(name: str, voices: Mapping[str, str]) -> str | None:
+    plain_name = _plain(name)
+    if plain_name in _NAMES and _NAMES[plain_name] in voices:
+        return _NAMES[plain_name]
     names: dict[str, str] = {}
     for code in sorted(voices, key=lambda code: (-len(code), code)):  # the shortest code of a name comes last
         voice = _plain(voices[code])
         names[voice] = names[voice.partition(" (")[0]] = code
-    return names.get(wanted)
+    return names.get(plain_name)
 
 
 def _plain(name: str) -> str:

@@ -33,7 +33,7 @@ phones is a space too, it is never left out."""
 
 _NO_PHONE = re.compile(r"\([^()]*\)|[ˈˌ\u0361\x01-\x09\x0b-\x1f]")
 """Text that is removed: changes of language, such as "(en)", stress, ties, and flags that the library leaves in."""
-_TWICE = re.compile(r"^(\D+)\1$")
+_DOUBLED = re.compile(r"^(\D+)\1$")
 _TONE = re.compile(r"\d+$")
 
 _MARKS = re.escape(".,;:!?…。、！？，；：؟،؛।")
@@ -49,7 +49,7 @@ _MOST_BYTES, _MOST_WORDS, _MOST_PHONES = 700, 250, 600
 """Maximum size of a clause: the library drops text after about 800 bytes, 299 words or 870 phones."""
 
 _EXAMPLES = "en-us, de or cmn"
-_busy = Lock()
+_lock = Lock()
 
 
 class Phonemiser:
@@ -85,7 +85,7 @@ class Phonemiser:
 
     def _words(self, text: str) -> list[list[str]]:
         functions = _espeak().functions
-        with _busy:
+        with _lock:
             functions.espeak_SetVoiceByName(self._voice)  # resets the state after earlier texts
             readings = [_read(functions, text, mode) for mode in (_BY_WORD, _BY_PHONE, _MNEMONICS)]
         middle = _middle(text)
@@ -107,21 +107,21 @@ def _languages() -> dict[str, str]:
 def _read(functions: Any, text: str, mode: int) -> list[str]:
     """Return the library's output, clause by clause."""
     content = ctypes.create_string_buffer(text.encode() + b"\n")  # else ".." carries over to the next text
-    place = ctypes.c_void_p(ctypes.addressof(content))
+    pointer = ctypes.c_void_p(ctypes.addressof(content))
     clauses = []
-    while place:
-        clauses.append(functions.espeak_TextToPhonemes(ctypes.byref(place), UTF8, mode).decode(errors="ignore"))
+    while pointer:
+        clauses.append(functions.espeak_TextToPhonemes(ctypes.byref(pointer), UTF8, mode).decode(errors="ignore"))
     return clauses
 
 
-def _suggest(wanted: str, languages: dict[str, str]) -> str:
+def _suggest(requested: str, languages: dict[str, str]) -> str:
     """Return a hint with the nearest codes: of the same language, by letters, or by the English name."""
     codes = sorted(languages, key=lambda code: (len(code), code))
-    alike = [code for code in codes if code.partition("-")[0] == wanted.partition("-")[0]]
+    alike = [code for code in codes if code.partition("-")[0] == requested.partition("-")[0]]
     named = {languages[code].partition(" (")[0].lower(): code for code in reversed(codes)}
     named.update((code, code) for code in codes)
-    near = dict.fromkeys([*alike, *(named[name] for name in difflib.get_close_matches(wanted, named))])
-    return f"; did you mean {', '.join(list(near)[:3])}?" if near else ""
+    suggestions = dict.fromkeys([*alike, *(named[name] for name in difflib.get_close_matches(requested, named))])
+    return f"; did you mean {', '.join(list(suggestions)[:3])}?" if suggestions else ""
 
 
 def _tidy(text: str) -> str:
@@ -130,8 +130,8 @@ def _tidy(text: str) -> str:
     Brackets and quotation marks are removed too. Separate punctuation marks are attached to the previous word, because
     the library would read them by name.
     """
-    narrow = "".join(unicodedata.normalize("NFKC", x) if _is_wide(x) else x for x in text.replace("\u02bc", "'"))
-    text = "".join(" " if _is_silent(x) else x for x in unicodedata.normalize("NFC", narrow))
+    narrow = "".join(unicodedata.normalize("NFKC", c) if _is_wide(c) else c for c in text.replace("\u02bc", "'"))
+    text = "".join(" " if _is_silent(c) else c for c in unicodedata.normalize("NFC", narrow))
     return _MARKS_APART.sub(r"\1", _MARKS_AT_START.sub("", text))
 
 
@@ -150,7 +150,7 @@ def _is_silent(character: str) -> bool:
 def _is_long(text: str) -> bool:
     """Return whether a clause is too long for the library, which splits Hangul syllables and Chinese characters."""
     clauses = _CLAUSE_END.split(unicodedata.normalize("NFD", text))
-    return any(len(x.encode()) + sum(c >= _FIRST_IDEOGRAPH for c in x) > _MOST_BYTES for x in clauses)
+    return any(len(clause.encode()) + sum(c >= _FIRST_IDEOGRAPH for c in clause) > _MOST_BYTES for clause in clauses)
 
 
 def _is_full(reading: str) -> bool:
@@ -170,15 +170,15 @@ def _parse(by_word: str, by_phone: str, mnemonics: str) -> list[list[str]]:
     if len(names) != len(others):  # in IPA, a modifier is attached to the previous phone
         others = names
     words: list[list[str]] = []
-    place = 0
+    position = 0
     for name, other in zip(names, others, strict=True):
-        start = written.index(name, place)
-        gap = written[place:start]
+        start = written.index(name, position)
+        gap = written[position:start]
         if name and (not words or not gap or " " in gap):
             words.append([])
         if name:
             words[-1].append(_name(name, other))
-            place = start + len(name)
+            position = start + len(name)
     return words
 
 
@@ -194,4 +194,4 @@ def _name(ipa: str, mnemonic: str) -> str:
     tone = _TONE.search(mnemonic)
     if tone and len(ipa) > 1 and ipa.endswith("ɜ" if tone[0][0] == "3" else tone[0][0]):
         ipa = ipa[:-1] + tone[0]
-    return _TWICE.sub(r"\1ː", ipa).replace("ːː", "ː")
+    return _DOUBLED.sub(r"\1ː", ipa).replace("ːː", "ː")

@@ -82,11 +82,11 @@ def segment_timeline(segments: Sequence[Segment], numbers: Mapping[str, int]) ->
     Raises:
         UtteranceError: segments overlap by more than rounding, or there is nothing but silence.
     """
-    heard = without_overlaps([segment for segment in segments if not is_silent_label(segment.label)])
-    if all(is_unscored(segment) for segment in heard):
+    non_silent = without_overlaps([segment for segment in segments if not is_silent_label(segment.label)])
+    if all(is_unscored(segment) for segment in non_silent):
         raise UtteranceError("expected segments with labels, found silence and unknown words only")
-    symbols = [UNLABELLED if is_unscored(segment) else numbers[segment.label] for segment in heard]
-    return Timeline.of([segment.start for segment in heard], [segment.end for segment in heard], symbols)
+    symbols = [UNLABELLED if is_unscored(segment) else numbers[segment.label] for segment in non_silent]
+    return Timeline.of([segment.start for segment in non_silent], [segment.end for segment in non_silent], symbols)
 
 
 def without_overlaps(segments: Sequence[Segment]) -> list[Segment]:
@@ -95,19 +95,19 @@ def without_overlaps(segments: Sequence[Segment]) -> list[Segment]:
     Raises:
         UtteranceError: two overlap by more than `OVERLAP_TOLERANCE_S`.
     """
-    apart: list[Segment] = []
-    for segment in sorted(segments, key=lambda one: (one.start, one.end)):
-        before, after = apart[-1] if apart else None, segment
-        if before is not None and before.end > after.start:
-            if before.end - after.start > OVERLAP_TOLERANCE_S + FLOAT_ERROR_S:
+    separate: list[Segment] = []
+    for segment in sorted(segments, key=lambda segment: (segment.start, segment.end)):
+        left, right = separate[-1] if separate else None, segment
+        if left is not None and left.end > right.start:
+            if left.end - right.start > OVERLAP_TOLERANCE_S + FLOAT_ERROR_S:
                 raise UtteranceError(
-                    f"expected segments apart from each other, got {_shown(before)} and {_shown(after)}, which overlap "
-                    f"by {before.end - after.start:.3g} s"
+                    f"expected segments apart from each other, got {_shown(left)} and {_shown(right)}, which overlap "
+                    f"by {left.end - right.start:.3g} s"
                 )
-            middle = (max(before.start, after.start) + min(before.end, after.end)) / 2
-            apart[-1], after = replace(before, end=middle), replace(after, start=middle)
-        apart.append(after)
-    return apart
+            middle = (max(left.start, right.start) + min(left.end, right.end)) / 2
+            separate[-1], right = replace(left, end=middle), replace(right, start=middle)
+        separate.append(right)
+    return separate
 
 
 def _shown(segment: Segment) -> str:
@@ -132,7 +132,7 @@ def utterance_segments(utterance: Utterance, seconds: Seconds) -> tuple[Segment,
     """
     if utterance.start == 0 and utterance.end is None:
         limit = seconds + END_TOLERANCE_S + FLOAT_ERROR_S
-        late = [one for one in utterance.segments or () if one.end > limit and not is_silent_label(one.label)]
+        late = [s for s in utterance.segments or () if s.end > limit and not is_silent_label(s.label)]
         if late:
             raise UtteranceError(f"expected segments within its {seconds:.3f} s, got {_shown(late[0])}")
     inside = []
@@ -148,7 +148,7 @@ def behind_the_end(utterance: Utterance, seconds: Seconds) -> int:
     """Return the number of segments, except silence, that begin after the end of a file of `seconds` seconds."""
     if utterance.start or utterance.end is not None:
         return 0
-    return sum(1 for one in utterance.segments or () if one.start >= seconds and not is_silent_label(one.label))
+    return sum(1 for s in utterance.segments or () if s.start >= seconds and not is_silent_label(s.label))
 
 
 def timed_targets(
@@ -171,13 +171,13 @@ def timed_targets(
         DataError: a single class is left.
     """
     if len(names) < 2:
-        found = ", ".join(map(repr, names)) or "none"
-        raise DataError(f"expected at least two units to tell apart, found {found}; add utterances with others")
-    rest = len(names) if silence else UNLABELLED
+        shown = ", ".join(map(repr, names)) or "none"
+        raise DataError(f"expected at least two units to tell apart, found {shown}; add utterances with others")
+    rest_class = len(names) if silence else UNLABELLED
     lengths = [(timeline.ends - timeline.starts, timeline.symbols != UNLABELLED) for timeline in timelines]
-    quiet = max(seconds - sum(float(length.sum()) for length, _ in lengths), 0.0)
+    rest_s = max(seconds - sum(float(length.sum()) for length, _ in lengths), 0.0)
     scored_s = sum(float(length[is_scored].sum()) for length, is_scored in lengths)
-    share = min(silence / (1 - silence) * scored_s / quiet, 1.0) if silence < 1 and quiet else 1.0
-    timed = Timed(tuple(timelines), rest, share, tuple(map(tuple, versions)))
-    scored = (*names, SILENCE) if silence else tuple(names)
-    return Targets(scored, np.arange(len(scored)), timed=timed)
+    rest_share = min(silence / (1 - silence) * scored_s / rest_s, 1.0) if silence < 1 and rest_s else 1.0
+    timed = Timed(tuple(timelines), rest_class, rest_share, tuple(map(tuple, versions)))
+    scored_names = (*names, SILENCE) if silence else tuple(names)
+    return Targets(scored_names, np.arange(len(scored_names)), timed=timed)

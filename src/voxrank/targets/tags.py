@@ -112,13 +112,13 @@ def take_out_tags(text: str) -> TaggedText:
     """
     plain = text.translate(_BRACKETS)
     if not _SIGNS.search(plain):
-        return TaggedText(_joined((text,)))
-    entities = tuple(x for x in _ENTITY.findall(plain) if html.unescape(x) != x)
-    plain = _ENTITY.sub(lambda found: html.unescape(found[0]), plain)
-    return _Scan(plain).run(entities)
+        return TaggedText(_join_parts((text,)))
+    entities = tuple(entity for entity in _ENTITY.findall(plain) if html.unescape(entity) != entity)
+    plain = _ENTITY.sub(lambda match: html.unescape(match[0]), plain)
+    return _TagScanner(plain).run(entities)
 
 
-class _Scan:
+class _TagScanner:
     """A scanner that reads a text once from left to right."""
 
     def __init__(self, text: str) -> None:
@@ -126,39 +126,39 @@ class _Scan:
         self._parts: list[str | None] = []
         self._tags: list[str] = []
         self._asides: list[str] = []
-        ends = (found for found in _TAG.finditer(text) if found["close"])
-        self._ends = Counter(_key(found["name"]) for found in ends)
+        ends = (match for match in _TAG.finditer(text) if match["close"])
+        self._ends = Counter(_pair_name(match["name"]) for match in ends)
 
     def run(self, entities: tuple[str, ...]) -> TaggedText:
         """Remove the tags, from left to right."""
-        done = place = 0
-        while found := _TAG.search(self._text, place):
-            stretch = self._stretch(found)
-            if stretch is None:  # spoken text, which may contain tags
-                place = found.start() + 1
+        done = position = 0
+        while match := _TAG.search(self._text, position):
+            replacement = self._replacement(match)
+            if replacement is None:  # spoken text, which may contain tags
+                position = match.start() + 1
                 continue
-            spoken, is_timed = stretch
-            self._parts += [self._text[done : found.start()], None if is_timed else spoken]
-            if not found["laughed"]:
-                self._tags.append(found[0])
-            done = place = found.end()
+            spoken, is_timed = replacement
+            self._parts += [self._text[done : match.start()], None if is_timed else spoken]
+            if not match["laughed"]:
+                self._tags.append(match[0])
+            done = position = match.end()
         self._parts.append(self._text[done:])
-        return TaggedText(_joined(self._parts), tuple(self._tags), tuple(self._asides), entities)
+        return TaggedText(_join_parts(self._parts), tuple(self._tags), tuple(self._asides), entities)
 
-    def _stretch(self, found: re.Match[str]) -> tuple[str, bool] | None:
+    def _replacement(self, match: re.Match[str]) -> tuple[str, bool] | None:
         """Return the text that replaces a tag, and whether it takes unscored time; None if it is not a tag."""
-        if found["laughed"]:
-            self._asides.append(found[0])
-            return f" {found['laughed']} ", False
-        if found["angle"]:
-            return " ", not self._takes_no_time(found)
-        if found["silent"]:
+        if match["laughed"]:
+            self._asides.append(match[0])
+            return f" {match['laughed']} ", False
+        if match["angle"]:
+            return " ", not self._takes_no_time(match)
+        if match["silent"]:
             return " ", False
-        if found["always"]:
-            return " ", not _is_silence(found[0])
-        if found["round"]:
-            return self._in_parentheses(found["round"])
-        inner = found["inner"] or found["percent"]
+        if match["always"]:
+            return " ", not _is_silence(match[0])
+        if match["round"]:
+            return self._in_parentheses(match["round"])
+        inner = match["inner"] or match["percent"]
         return (" ", not _is_silence(inner)) if _is_silence(inner) or is_sound(inner) else None
 
     def _in_parentheses(self, text: str) -> tuple[str, bool] | None:
@@ -170,18 +170,18 @@ class _Scan:
             self._asides.append(text)
         return None
 
-    def _takes_no_time(self, found: re.Match[str]) -> bool:
+    def _takes_no_time(self, match: re.Match[str]) -> bool:
         """Return whether a tag in angle brackets is silence, a mark, or part of a pair around spoken words."""
-        if found["close"] or not found["name"]:
-            return bool(found["close"]) or found[0].startswith("<|")
-        name = _key(found["name"])
+        if match["close"] or not match["name"]:
+            return bool(match["close"]) or match[0].startswith("<|")
+        name = _pair_name(match["name"])
         if self._ends[name]:
             self._ends[name] -= 1
             return True
-        return name in _MARKS or _is_silence(found[0])
+        return name in _MARKS or _is_silence(match[0])
 
 
-def _joined(parts: Iterable[str | None]) -> tuple[str | None, ...]:
+def _join_parts(parts: Iterable[str | None]) -> tuple[str | None, ...]:
     """Join consecutive spoken parts, and unscored stretches with nothing spoken between them."""
     runs = [list(run) for _, run in groupby(parts, key=lambda part: part is None)]
     texts = [None if run[0] is None else "".join(part for part in run if part is not None) for run in runs]
@@ -228,14 +228,17 @@ def describe_tags(transcripts: Iterable[str], shown: int) -> list[str]:
     """
     texts = [take_out_tags(text) for text in transcripts]
     kinds = (
-        (Counter(tag for one in texts for tag in one.tags), "tags in transcripts are not spoken and not scored"),
-        (Counter(x for one in texts for x in one.asides), "words in brackets that are taken as spoken"),
-        (Counter(x for one in texts for x in one.entities), "HTML entities are read as the characters they stand for"),
+        (Counter(tag for tagged in texts for tag in tagged.tags), "tags in transcripts are not spoken and not scored"),
+        (Counter(item for tagged in texts for item in tagged.asides), "words in brackets that are taken as spoken"),
+        (
+            Counter(item for tagged in texts for item in tagged.entities),
+            "HTML entities are read as the characters they stand for",
+        ),
     )
-    return [f"{what}: {counted(found, shown)}" for found, what in kinds if found]
+    return [f"{description}: {counted(counts, shown)}" for counts, description in kinds if counts]
 
 
-def _key(name: str) -> str:
+def _pair_name(name: str) -> str:
     """Return the common name of the start tag and end tag of a pair."""
     return name.rstrip("/").casefold()
 
@@ -245,5 +248,5 @@ def _is_silence(content: str) -> bool:
 
 
 def _is_bracketed(label: str) -> bool:
-    found = _TAG.fullmatch(label.strip().translate(_BRACKETS))
-    return found is not None and not found["laughed"]
+    match = _TAG.fullmatch(label.strip().translate(_BRACKETS))
+    return match is not None and not match["laughed"]

@@ -47,18 +47,18 @@ class Timeline:
         begin, end = np.asarray(starts, dtype=np.float64), np.asarray(ends, dtype=np.float64)
         if not (np.isfinite(begin).all() and np.isfinite(end).all()):
             raise UtteranceError("expected segments with finite times")
-        wrong = np.flatnonzero((begin < 0) | (end <= begin))
-        if len(wrong):
+        invalid = np.flatnonzero((begin < 0) | (end <= begin))
+        if len(invalid):
             raise UtteranceError(
-                f"expected segments from 0 s on that end after their start, got {_shown(begin, end, wrong[0])}"
+                f"expected segments from 0 s on that end after their start, got {_shown(begin, end, invalid[0])}"
             )
         order = np.argsort(begin, kind="stable")
         begin, end = begin[order], end[order]
-        over = np.flatnonzero(begin[1:] < end[:-1] - ROUNDING_S)
-        if len(over):
+        overlaps = np.flatnonzero(begin[1:] < end[:-1] - ROUNDING_S)
+        if len(overlaps):
             raise UtteranceError(
-                f"expected segments apart from each other, got {_shown(begin, end, over[0])} "
-                f"and {_shown(begin, end, over[0] + 1)}"
+                f"expected segments apart from each other, got {_shown(begin, end, overlaps[0])} "
+                f"and {_shown(begin, end, overlaps[0] + 1)}"
             )
         end[:-1] = np.minimum(end[:-1], begin[1:])
         return cls(begin, end, np.asarray(symbols, dtype=np.int64)[order])
@@ -78,17 +78,17 @@ class Timeline:
             centres: (T,) centres of the frames in seconds; frames meet midway between their centres.
             seconds: end of the last frame.
         """
-        when = np.asarray(centres, dtype=np.float64)
-        bounds = np.concatenate([[0.0], (when[1:] + when[:-1]) / 2, [max(seconds, when[-1])]])
+        centres_s = np.asarray(centres, dtype=np.float64)
+        bounds = np.concatenate([[0.0], (centres_s[1:] + centres_s[:-1]) / 2, [max(seconds, centres_s[-1])]])
         spans = bounds[alignment.spans]
         return cls(spans[:, 0], spans[:, 1], np.asarray(labels, dtype=np.int64))
 
     def places(self, times: ArrayLike) -> NDArray[np.int64]:
         """Return the index of the stretch at each time, (n,) → (n,); `UNLABELLED` if there is none."""
-        when = np.asarray(times, dtype=np.float64)
-        place = np.searchsorted(self.starts, when, side="right") - 1
-        inside = (place >= 0) & (when < np.append(self.ends, -np.inf)[place])
-        return np.where(inside, place, UNLABELLED)
+        times_s = np.asarray(times, dtype=np.float64)
+        index = np.searchsorted(self.starts, times_s, side="right") - 1
+        inside = (index >= 0) & (times_s < np.append(self.ends, -np.inf)[index])
+        return np.where(inside, index, UNLABELLED)
 
     def at(self, times: ArrayLike, *, rest: int = UNLABELLED) -> NDArray[np.int64]:
         """Return the symbol at each time, (n,) → (n,); `rest` if there is none."""
@@ -96,18 +96,18 @@ class Timeline:
 
     def jittered(self, rng: np.random.Generator, by: Seconds) -> Timeline:
         """Return a copy with every boundary moved by -`by`, 0 or `by` at random; stretches that vanish are removed."""
-        bounds, places = np.unique(np.concatenate([self.starts, self.ends]), return_inverse=True)
-        moved = np.maximum.accumulate(np.maximum(bounds + rng.integers(-1, 2, len(bounds)) * by, 0.0))[places]
+        bounds, indices = np.unique(np.concatenate([self.starts, self.ends]), return_inverse=True)
+        moved = np.maximum.accumulate(np.maximum(bounds + rng.integers(-1, 2, len(bounds)) * by, 0.0))[indices]
         starts, ends = moved[: len(self.starts)], moved[len(self.starts) :]
-        kept = ends > starts
-        return Timeline(starts[kept], ends[kept], self.symbols[kept])
+        is_kept = ends > starts
+        return Timeline(starts[is_kept], ends[is_kept], self.symbols[is_kept])
 
     def cut(self, start: Seconds, end: Seconds) -> Timeline:
         """Return the part between two times, with times relative to the first."""
-        kept = (self.ends > start) & (self.starts < end)
-        starts, ends = np.maximum(self.starts[kept], start), np.minimum(self.ends[kept], end)
-        return Timeline(starts - start, ends - start, self.symbols[kept])
+        is_inside = (self.ends > start) & (self.starts < end)
+        starts, ends = np.maximum(self.starts[is_inside], start), np.minimum(self.ends[is_inside], end)
+        return Timeline(starts - start, ends - start, self.symbols[is_inside])
 
 
-def _shown(starts: NDArray[np.float64], ends: NDArray[np.float64], place: int) -> str:
-    return f"{starts[place]:g}-{ends[place]:g} s"
+def _shown(starts: NDArray[np.float64], ends: NDArray[np.float64], index: int) -> str:
+    return f"{starts[index]:g}-{ends[index]:g} s"

@@ -59,8 +59,8 @@ class Units:
     @property
     def spoken(self) -> Units:
         """Return the units without those of unscored stretches."""
-        kept = np.array([name != UNSCORED for name in self.names], dtype=np.bool_)
-        return Units(tuple(filter(None, self.names)), np.append(self.pauses[:-1][kept], self.pauses[-1]))
+        is_scored = np.array([name != UNSCORED for name in self.names], dtype=np.bool_)
+        return Units(tuple(filter(None, self.names)), np.append(self.pauses[:-1][is_scored], self.pauses[-1]))
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Inventory:
     @classmethod
     def of(cls, spelled: Sequence[Units]) -> Inventory:
         """Collect all units that occur; `UNSCORED` is the last."""
-        found = {name for units in spelled for name in units.names}
-        return cls((*sorted(found - {UNSCORED}), *(found & {UNSCORED})))
+        names = {name for units in spelled for name in units.names}
+        return cls((*sorted(names - {UNSCORED}), *(names & {UNSCORED})))
 
     def numbers(self, units: Units) -> NDArray[np.int64]:
         """Return the number of each unit, (L,).
@@ -88,8 +88,8 @@ class Inventory:
         known = {name: number for number, name in enumerate(self.names, start=FIRST)}
         unknown = Counter(name for name in units.names if name not in known)
         if unknown:
-            found = ", ".join(repr(name) for name, _ in unknown.most_common())
-            raise UtteranceError(f"expected units among the {len(known)} known ones, got {found}")
+            shown = ", ".join(repr(name) for name, _ in unknown.most_common())
+            raise UtteranceError(f"expected units among the {len(known)} known ones, got {shown}")
         return np.array([known[name] for name in units.names], dtype=np.int64)
 
 
@@ -119,8 +119,8 @@ class Speller:
         if unit in get_args(Unit):
             self._parts = lambda text, _: _parts(text, unit)
         elif self._reads_phones:
-            if isinstance(found := self._phonemiser(language or _ANY_LANGUAGE), OptionError):
-                raise found
+            if isinstance(phonemiser := self._phonemiser(language or _ANY_LANGUAGE), OptionError):
+                raise phonemiser
             self._parts = self._phones
         elif unit.removeprefix(_TOKENS) not in {unit, ""}:
             tokenizer = _load_tokenizer(unit.removeprefix(_TOKENS))
@@ -162,8 +162,12 @@ class Speller:
             shown: maximum number of languages named in a line; the others are counted.
         """
         lines = []
-        found = {name: one.code for name, one in self._phonemisers.items() if isinstance(one, Phonemiser)}
-        renamed = [f"{name!r} as {code}" for name, code in found.items() if name.replace("_", "-").lower() != code]
+        codes = {
+            name: phonemiser.code
+            for name, phonemiser in self._phonemisers.items()
+            if isinstance(phonemiser, Phonemiser)
+        }
+        renamed = [f"{name!r} as {code}" for name, code in codes.items() if name.replace("_", "-").lower() != code]
         if renamed:
             lines.append(f"languages are read by voices of eSpeak NG: {listed(renamed, shown)}")
         if self._unknown:
@@ -175,13 +179,13 @@ class Speller:
     def _phones(self, text: str, language: str | None) -> list[list[str]]:
         if not language and not self._language:
             raise OptionError(_NO_LANGUAGE)
-        found = self._phonemiser(language or self._language or "")
-        if isinstance(found, OptionError) and self._language:
+        phonemiser = self._phonemiser(language or self._language or "")
+        if isinstance(phonemiser, OptionError) and self._language:
             self._unknown[language or ""] += 1
-            found = self._phonemiser(self._language)
-        if isinstance(found, OptionError):
-            raise UtteranceError(str(found)) from found
-        return found.words(text)
+            phonemiser = self._phonemiser(self._language)
+        if isinstance(phonemiser, OptionError):
+            raise UtteranceError(str(phonemiser)) from phonemiser
+        return phonemiser.words(text)
 
     def _phonemiser(self, language: str) -> Phonemiser | OptionError:
         """Return the phonemiser of a language, or the error if there is none."""
@@ -213,7 +217,7 @@ def _join(text: str, words_of: Callable[[str], list[list[str]]]) -> Units:
     if all(word == [UNSCORED] for word in words):
         got = f"nothing but the tags {listed(map(repr, tagged.tags), SHOWN_TAGS)}" if tagged.tags else repr(text)
         raise UtteranceError(f"expected a transcript with words, got {got}")
-    begins = [place == 0 for word in words for place in range(len(word))]
+    begins = [index == 0 for word in words for index in range(len(word))]
     return Units(tuple(name for word in words for name in word), np.array([*begins, True]))
 
 
@@ -224,11 +228,11 @@ def _parts(text: str, unit: str) -> list[list[str]]:
 
 def _words(text: str) -> list[str]:
     plain = "".join("'" if character in APOSTROPHES else character for character in text)
-    runs = ("".join(run) for said, run in groupby(plain, key=_is_said) if said)
+    runs = ("".join(run) for is_word, run in groupby(plain, key=_is_word_character) if is_word)
     return [word for run in runs if (word := run.strip("'"))]
 
 
-def _is_said(character: str) -> bool:
+def _is_word_character(character: str) -> bool:
     return character == "'" or _is_spoken(character)
 
 
@@ -250,10 +254,10 @@ def _load_tokenizer(spec: str) -> Any:
     import transformers
 
     tf: Any = transformers  # large parts of it have no annotations
-    place = str(Path(spec).expanduser()) if spec.startswith("~") else spec
+    path = str(Path(spec).expanduser()) if spec.startswith("~") else spec
     try:
         with warnings.catch_warnings(action="ignore"):
-            return tf.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+            return tf.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # the exception depends on the problem
         raise ModelError(
             f"{spec}: cannot load its tokenizer ({reason(error)}); give a hub id, or the directory of a tokenizer "
@@ -265,29 +269,29 @@ def _pieces(tokenizer: Any, text: str) -> list[list[str]]:
     """Return the pieces of each word. Fast tokenizers give the position of a piece; others get one word at a time."""
     if not tokenizer.is_fast:
         words = [(word, _encode(tokenizer, word)["input_ids"]) for word in _words(text)]
-        named = [[_name(tokenizer, number, word) for number in numbers] for word, numbers in words]
-        return [names for word in named if (names := [name for name in word if any(map(_is_spoken, name))])]
+        names_by_word = [[_piece_name(tokenizer, number, word) for number in numbers] for word, numbers in words]
+        return [names for word in names_by_word if (names := [name for name in word if any(map(_is_spoken, name))])]
     encoding = _encode(tokenizer, text, return_offsets_mapping=True)
-    found: list[list[str]] = []
-    reached = 0
+    pieces: list[list[str]] = []
+    last_end = 0
     for number, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-        first = next((place for place in range(start, end) if _is_spoken(text[place])), end)
-        name = _name(tokenizer, number, text[start:end]) if first < end else ""
+        first = next((index for index in range(start, end) if _is_spoken(text[index])), end)
+        name = _piece_name(tokenizer, number, text[start:end]) if first < end else ""
         if not name:
             continue
-        before = text[:first].rstrip("".join(APOSTROPHES))
-        if not found or (start >= reached and not _is_spoken(before[-1:] or " ")):
-            found.append([])
-        found[-1].append(name)
-        reached = end
-    return found
+        preceding = text[:first].rstrip("".join(APOSTROPHES))
+        if not pieces or (start >= last_end and not _is_spoken(preceding[-1:] or " ")):
+            pieces.append([])
+        pieces[-1].append(name)
+        last_end = end
+    return pieces
 
 
 def _encode(tokenizer: Any, text: str, **options: bool) -> Any:
     return tokenizer(text, add_special_tokens=False, verbose=False, **options)
 
 
-def _name(tokenizer: Any, number: int, text: str) -> str:
+def _piece_name(tokenizer: Any, number: int, text: str) -> str:
     """Return the text of a piece, or its token name if it is part of a character; "" for a special token."""
     if number == tokenizer.unk_token_id:
         raise UtteranceError(f"expected a transcript that the tokenizer has pieces for (mind capitals), got {text!r}")

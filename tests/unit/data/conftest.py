@@ -48,7 +48,7 @@ def never(monkeypatch):
                 return hand.worker.outcomes.get(timeout=0.01)
         raise Empty
 
-    monkeypatch.setattr(patience._Hand, "call", call)
+    monkeypatch.setattr(patience._WorkerHandle, "call", call)
     yield block
     over.set()
 
