@@ -66,7 +66,7 @@ class AlignedData:
     @property
     def audio_s(self) -> Seconds:
         """Amount of aligned audio, in seconds."""
-        return sum(one.seconds for one in self.utterances)
+        return sum(utterance.seconds for utterance in self.utterances)
 
     def to_json(self) -> str:
         """Return the text of `alignment.json`: the aligner, the data and the options. Other files hold the times."""
@@ -76,7 +76,7 @@ class AlignedData:
             "units": self.units,
             "utterances": len(self.utterances),
             "audio_s": self.audio_s,
-            "skipped": [asdict(one) for one in self.skipped],
+            "skipped": [asdict(skip) for skip in self.skipped],
             "cost": {"total_s": self.seconds, "peak_rss_mb": peak_rss_mb()},
             "options": self.options,
         }
@@ -163,7 +163,7 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
         raise TypeError(labelled)
     tier = TIERS.get(sequence.unit or "char", "tokens")
     return AlignedData(
-        utterances=tuple(_aligned(prepared, tier)),
+        utterances=tuple(_aligned_utterances(prepared, tier)),
         tier=tier,
         skipped=tuple(dict.fromkeys([*dataset.skipped, *prepared.skipped])),
         record=labelled.record,
@@ -174,15 +174,15 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
     )
 
 
-def _aligned(prepared: Prepared, tier: str) -> list[AlignedUtterance]:
+def _aligned_utterances(prepared: Prepared, tier: str) -> list[AlignedUtterance]:
     targets = prepared.targets
     if targets.timed is None:
         raise TypeError(targets)
-    found = []
+    aligned = []
     for item, timeline in zip(prepared.items, targets.timed.timelines, strict=True):
         tiers = {tier: _segments(timeline, targets, item.utterance.start)}
-        found.append(AlignedUtterance(item.utterance, item.seconds, tiers))
-    return found
+        aligned.append(AlignedUtterance(item.utterance, item.seconds, tiers))
+    return aligned
 
 
 def _segments(timeline: Timeline, targets: Targets, start: Seconds) -> list[Segment]:

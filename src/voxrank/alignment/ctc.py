@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
 from voxrank.alignment.frames import Framed, LayerSource
-from voxrank.alignment.posteriors import heard, log_softmax
+from voxrank.alignment.posteriors import log_softmax, posterior_timeline
 from voxrank.config import EncoderOptions
 from voxrank.encoders.architectures import load_ctc
 from voxrank.encoders.base import pick_device
@@ -62,7 +62,7 @@ class Ctc(Aligner):
         config = load_config(checkpoint)
         model = load_ctc(checkpoint, config).to(pick_device(options.device))
         self._vocabulary = load_vocabulary(checkpoint)
-        self._blank = _blank(config, self._vocabulary, name)
+        self._blank = _blank_column(config, self._vocabulary, name)
         encoder = Posteriors(checkpoint, model, load_extractor(checkpoint), options)
         self._source, self.encoder = LayerSource(encoder, 0, threads), encoder
         self.record = AlignerRecord("ctc", name, trained=True)
@@ -71,10 +71,10 @@ class Ctc(Aligner):
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
         """Align by the posteriors of the checkpoint. The arguments are those of `Aligner.align`."""
-        every = range(len(transcripts))
+        indices = range(len(transcripts))
         aligned = {
-            place: self._timeline(one, transcripts[place], names)
-            for place, one in self._source.frames(transcripts, every, on_audio)
+            index: self._timeline(frames, transcripts[index], names)
+            for index, frames in self._source.frames(transcripts, indices, on_audio)
         }
         if self._unknown:
             listed = ", ".join(f"{name!r} ({count})" for name, count in self._unknown.most_common(SHOWN_NAMES))
@@ -83,38 +83,40 @@ class Ctc(Aligner):
                 *self.notes,
                 f"{self.record.model} has no symbol for {listed}{more}: heard as any unit",
             )
-        return [aligned[place] for place in every]
+        return [aligned[index] for index in indices]
 
     def _timeline(
-        self, one: Framed | UtteranceError, said: Transcript, names: Sequence[str]
+        self, frames: Framed | UtteranceError, transcript: Transcript, names: Sequence[str]
     ) -> Timeline | UtteranceError:
-        if isinstance(one, UtteranceError):
-            return one
-        log_probs = log_softmax(one.features)
+        if isinstance(frames, UtteranceError):
+            return frames
+        log_probs = log_softmax(frames.features)
         spoken = np.logaddexp.reduce(np.delete(log_probs, self._blank, axis=1), axis=1)
-        symbols, owners = self._symbols(said, names, any_unit=log_probs.shape[1])
+        symbols, owners = self._symbols(transcript, names, any_unit=log_probs.shape[1])
         try:
-            return heard(np.column_stack([log_probs, spoken]), symbols, owners, self._blank, one, said)
+            return posterior_timeline(
+                np.column_stack([log_probs, spoken]), symbols, owners, self._blank, frames, transcript
+            )
         except UtteranceError as error:
             return error
 
     def _symbols(
-        self, said: Transcript, names: Sequence[str], *, any_unit: int
+        self, transcript: Transcript, names: Sequence[str], *, any_unit: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the columns of the units, with delimiters between words, and the place of the unit of each column."""
+        """Return the columns of the units, with delimiters between words, and the index of the unit of each column."""
         delimiter = next((self._vocabulary[mark] for mark in DELIMITERS if mark in self._vocabulary), None)
         symbols: list[int] = []
         owners: list[int] = []
-        for place, number in enumerate(said.labels):
-            name, before = names[number - FIRST], names[said.labels[place - 1] - FIRST] if place else UNSCORED
-            if said.pauses[place] and delimiter is not None and UNSCORED not in (name, before):
+        for index, number in enumerate(transcript.labels):
+            name, before = names[number - FIRST], names[transcript.labels[index - 1] - FIRST] if index else UNSCORED
+            if transcript.pauses[index] and delimiter is not None and UNSCORED not in (name, before):
                 symbols.append(delimiter)
                 owners.append(BLANK)
-            column = find_unit(name, self._vocabulary, begins_word=bool(said.pauses[place])) if name else None
+            column = find_unit(name, self._vocabulary, begins_word=bool(transcript.pauses[index])) if name else None
             if column is None and name != UNSCORED:
                 self._unknown[name] += 1
             symbols.append(any_unit if column is None else column)
-            owners.append(place)
+            owners.append(index)
         return np.array(symbols), np.array(owners)
 
 
@@ -134,13 +136,13 @@ def find_unit(name: str, vocabulary: Mapping[str, int], *, begins_word: bool) ->
     return None
 
 
-def _blank(config: Any, vocabulary: Mapping[str, int], name: str) -> int:
+def _blank_column(config: Any, vocabulary: Mapping[str, int], name: str) -> int:
     """Return the column of the blank: the padding token of the configuration, or a token of `BLANK_NAMES`."""
-    said: Iterable[int | None] = (getattr(config, "pad_token_id", None), *map(vocabulary.get, BLANK_NAMES))
-    found = next((column for column in said if column is not None), None)
-    if found is None:
+    candidates: Iterable[int | None] = (getattr(config, "pad_token_id", None), *map(vocabulary.get, BLANK_NAMES))
+    blank = next((column for column in candidates if column is not None), None)
+    if blank is None:
         raise ModelError(
             f"{name}: neither its configuration (pad_token_id) nor its vocabulary says which symbol is the blank; "
             "use a checkpoint with its own config.json and tokenizer"
         )
-    return found
+    return blank

@@ -65,8 +65,10 @@ def recording_names(recordings: Iterable[Path]) -> dict[Path, str]:
     levels = dict.fromkeys(paths, 0)
     while True:
         names = {path: _LEVELS[levels[path]](inner[path]) for path in paths}
-        counts = Counter(_compared(name) for name in names.values())
-        alike = [path for path in paths if counts[_compared(names[path])] > 1 and levels[path] + 1 < len(_LEVELS)]
+        counts = Counter(_comparison_form(name) for name in names.values())
+        alike = [
+            path for path in paths if counts[_comparison_form(names[path])] > 1 and levels[path] + 1 < len(_LEVELS)
+        ]
         if not alike:
             return names
         for path in alike:
@@ -79,12 +81,12 @@ def _common_folder(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(next(iter(parts)) for parts in takewhile(lambda parts: len(parts) == 1, shared))
 
 
-def _bare(path: PurePath) -> str:
-    return _fitting("_".join(path.stem.split()), path)
+def _stem_name(path: PurePath) -> str:
+    return _valid_or_escaped("_".join(path.stem.split()), path)
 
 
 def _with_folders(path: PurePath) -> str:
-    return _fitting("_".join("__".join((*path.parent.parts, path.stem)).split()), path)
+    return _valid_or_escaped("_".join("__".join((*path.parent.parts, path.stem)).split()), path)
 
 
 def _escaped(path: PurePath) -> str:
@@ -93,18 +95,18 @@ def _escaped(path: PurePath) -> str:
     return name if len(name) <= MAX_NAME_BYTES else hashlib.sha256(text).hexdigest()
 
 
-def _fitting(name: str, path: PurePath) -> str:
+def _valid_or_escaped(name: str, path: PurePath) -> str:
     """Return the name, or the escaped path where the name is invalid for a file or for readers of CTM."""
     is_fit = len(os.fsencode(name)) <= MAX_NAME_BYTES and name.isprintable() and not name.startswith((";", "."))
     return name if is_fit and not _RESERVED & set(name) else _escaped(path)
 
 
-def _compared(name: str) -> str:
+def _comparison_form(name: str) -> str:
     """Return the form of a name that file systems compare which ignore case and Unicode normalisation."""
     return nfc(nfc(name).casefold())
 
 
-_LEVELS: tuple[Callable[[PurePath], str], ...] = (_bare, _with_folders, _escaped)
+_LEVELS: tuple[Callable[[PurePath], str], ...] = (_stem_name, _with_folders, _escaped)
 _UNESCAPED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 _PART = "~"
 """Mark before the number of an utterance that has a separate TextGrid."""
@@ -117,9 +119,9 @@ def ctm(aligned: Sequence[AlignedUtterance], tier: str, names: Mapping[Path, str
     Starts and ends are rounded instead of durations, so that adjacent segments still touch.
     """
     lines = [
-        (names[one.utterance.path], round(segment.start, DECIMALS), round(segment.end, DECIMALS), segment.label)
-        for one in aligned
-        for segment in one.tiers[tier]
+        (names[item.utterance.path], round(segment.start, DECIMALS), round(segment.end, DECIMALS), segment.label)
+        for item in aligned
+        for segment in item.tiers[tier]
     ]
     return "".join(
         f"{name} 1 {start:.{DECIMALS}f} {end - start:.{DECIMALS}f} {'_'.join(label.split())}\n"
@@ -137,20 +139,20 @@ def textgrid_names(aligned: Sequence[AlignedUtterance], names: Mapping[Path, str
         names: names of the recordings.
     """
     by_recording: dict[Path, list[AlignedUtterance]] = {}
-    for one in aligned:
-        by_recording.setdefault(one.utterance.path, []).append(one)
-    found: dict[str, list[AlignedUtterance]] = {}
+    for item in aligned:
+        by_recording.setdefault(item.utterance.path, []).append(item)
+    grids: dict[str, list[AlignedUtterance]] = {}
     for path, parts in by_recording.items():
-        parts.sort(key=lambda one: one.utterance.start)
-        if any(_end(one) > after.utterance.start + OVERLAP_S for one, after in pairwise(parts)):
-            found |= {f"{names[path]}{_PART}{number}": [one] for number, one in enumerate(parts, start=1)}
+        parts.sort(key=lambda item: item.utterance.start)
+        if any(_end(item) > after.utterance.start + OVERLAP_S for item, after in pairwise(parts)):
+            grids |= {f"{names[path]}{_PART}{number}": [item] for number, item in enumerate(parts, start=1)}
         else:
-            found[names[path]] = parts
-    return found
+            grids[names[path]] = parts
+    return grids
 
 
-def _end(one: AlignedUtterance) -> Seconds:
-    return one.utterance.start + one.seconds
+def _end(item: AlignedUtterance) -> Seconds:
+    return item.utterance.start + item.seconds
 
 
 def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]]) -> None:
@@ -165,7 +167,7 @@ def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]
         end = max(map(_end, parts))
         grid = textgrid.Textgrid(0, end)
         for tier in parts[0].tiers:
-            grid.addTier(IntervalTier(tier, _entries([s for one in parts for s in one.tiers[tier]], end), 0, end))
+            grid.addTier(IntervalTier(tier, _entries([s for item in parts for s in item.tiers[tier]], end), 0, end))
         with replacing(folder / f"{name}.TextGrid") as temporary:
             grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True)
 
@@ -173,7 +175,10 @@ def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]
 def _entries(segments: Sequence[Segment], end: Seconds) -> list[tuple[Seconds, Seconds, str]]:
     """Return the segments, each cut at the start of the next segment."""
     limits = [*(segment.start for segment in segments[1:]), end]
-    bounded = [(one.start, min(one.end, limit, end), one.label) for one, limit in zip(segments, limits, strict=True)]
+    bounded = [
+        (segment.start, min(segment.end, limit, end), segment.label)
+        for segment, limit in zip(segments, limits, strict=True)
+    ]
     return [entry for entry in bounded if entry[1] > entry[0]]
 
 
@@ -181,26 +186,26 @@ def manifest(
     aligned: Sequence[AlignedUtterance], grids: Mapping[str, Sequence[AlignedUtterance]], textgrids: str
 ) -> str:
     """Return a CSV manifest whose segments are the TextGrids in a folder beside it."""
-    grid_of = {one.utterance.id: name for name, parts in grids.items() for one in parts}
+    grid_of = {item.utterance.id: name for name, parts in grids.items() for item in parts}
     columns = ("path", "segments", "start", "end", "text", "speaker", "language", "split")
     rows = []
-    for one in aligned:
-        own = one.utterance
+    for item in aligned:
+        utterance = item.utterance
         rows.append(
             {
-                "path": str(own.path.absolute()),
-                "segments": f"{textgrids}/{grid_of[own.id]}.TextGrid",
-                "start": own.start or None,
-                "end": own.end,
-                "text": own.text,
-                "speaker": own.speaker,
-                "language": own.language,
-                "split": own.split,
+                "path": str(utterance.path.absolute()),
+                "segments": f"{textgrids}/{grid_of[utterance.id]}.TextGrid",
+                "start": utterance.start or None,
+                "end": utterance.end,
+                "text": utterance.text,
+                "speaker": utterance.speaker,
+                "language": utterance.language,
+                "split": utterance.split,
             }
         )
-    kept = [name for name in columns if any(row[name] is not None for row in rows)]
+    used = [name for name in columns if any(row[name] is not None for row in rows)]
     table = io.StringIO()
-    writer = csv.DictWriter(table, kept, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(table, used, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return table.getvalue()
@@ -221,10 +226,10 @@ def save_alignment(
         recordings: audio files of the data, also those without an alignment, so that names are unique.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = recording_names([*recordings, *(one.utterance.path for one in aligned)])
+    names = recording_names([*recordings, *(item.utterance.path for item in aligned)])
     grids = textgrid_names(aligned, names)
     write_textgrids(folder / "textgrids", grids)
     write_atomically(folder / "alignment.ctm", ctm(aligned, tier, names))
-    if all(one.utterance.audio is None for one in aligned):
+    if all(item.utterance.audio is None for item in aligned):
         write_atomically(folder / "manifest.csv", manifest(aligned, grids, "textgrids"))
     write_atomically(folder / "alignment.json", about)

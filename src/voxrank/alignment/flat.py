@@ -23,7 +23,7 @@ class Fitted:
 
     Attributes:
         model: the model of the frames.
-        timelines: place of each fitted utterance → its timeline.
+        timelines: index of each fitted utterance → its timeline.
     """
 
     model: FrameModel
@@ -46,21 +46,21 @@ class Flat(Aligner):
         first, rest = self._source.divided(transcripts)
         fitted = self.fit(transcripts, first, names, on_audio)
         aligned = dict(fitted.timelines)
-        for place, one in self._source.frames(transcripts, rest, on_audio):
-            aligned[place] = _by_model(fitted.model, one, transcripts[place])
-        return [aligned[place] for place in range(len(transcripts))]
+        for index, frames in self._source.frames(transcripts, rest, on_audio):
+            aligned[index] = _align_by_model(fitted.model, frames, transcripts[index])
+        return [aligned[index] for index in range(len(transcripts))]
 
     def fit(
-        self, transcripts: Sequence[Transcript], places: Iterable[int], names: Sequence[str], on_audio: OnAudio
+        self, transcripts: Sequence[Transcript], indices: Iterable[int], names: Sequence[str], on_audio: OnAudio
     ) -> Fitted:
-        """Fit the flat start to the utterances at these places, in memory. See `Aligner.align` for errors."""
+        """Fit the flat start to the utterances at these indices, in memory. See `Aligner.align` for errors."""
         framed: dict[int, Framed] = {}
         timelines: dict[int, Timeline | UtteranceError] = {}
-        for place, one in self._source.frames(transcripts, places, on_audio):
-            if isinstance(one, Framed):
-                framed[place] = one
+        for index, frames in self._source.frames(transcripts, indices, on_audio):
+            if isinstance(frames, Framed):
+                framed[index] = frames
             else:
-                timelines[place] = one
+                timelines[index] = frames
         if not framed:
             reason = next(iter(timelines.values()), "there are none")
             raise DataError(f"{self.record.model} could encode none of the utterances for the alignment: {reason}")
@@ -69,34 +69,40 @@ class Flat(Aligner):
 
 
 def fit_frames(framed: Mapping[int, Framed], transcripts: Sequence[Transcript], names: Sequence[str]) -> Fitted:
-    """Fit the flat start to the frames of the utterances at these places.
+    """Fit the flat start to the frames of the utterances at these indices.
 
     Raises:
         DataError: no utterance has a frame for each unit.
     """
-    spoken = [_spoken(one, transcripts[place]) for place, one in framed.items()]
+    spoken = [_spoken(frames, transcripts[index]) for index, frames in framed.items()]
     start = flat_start(spoken, len(names) + 1)
     timelines = {
-        place: _timeline(found, one, transcripts[place])
-        for (place, one), found in zip(framed.items(), start.alignments, strict=True)
+        index: _timeline(alignment, frames, transcripts[index])
+        for (index, frames), alignment in zip(framed.items(), start.alignments, strict=True)
     }
     return Fitted(start.model, timelines)
 
 
-def _by_model(model: FrameModel, one: Framed | UtteranceError, said: Transcript) -> Timeline | UtteranceError:
-    if isinstance(one, UtteranceError):
-        return one
+def _align_by_model(
+    model: FrameModel, frames: Framed | UtteranceError, transcript: Transcript
+) -> Timeline | UtteranceError:
+    if isinstance(frames, UtteranceError):
+        return frames
     try:
-        return _timeline(model.align(_spoken(one, said)), one, said)
+        return _timeline(model.align(_spoken(frames, transcript)), frames, transcript)
     except UtteranceError as error:
         return error
 
 
-def _timeline(found: Alignment | UtteranceError, one: Framed, said: Transcript) -> Timeline | UtteranceError:
-    if isinstance(found, UtteranceError):
-        return found
-    return Timeline.of_alignment(found, said.labels, one.centres, said.item.seconds)
+def _timeline(
+    alignment: Alignment | UtteranceError, frames: Framed, transcript: Transcript
+) -> Timeline | UtteranceError:
+    if isinstance(alignment, UtteranceError):
+        return alignment
+    return Timeline.of_alignment(alignment, transcript.labels, frames.centres, transcript.item.seconds)
 
 
-def _spoken(one: Framed, said: Transcript) -> Spoken:
-    return Spoken(one.features, said.labels, said.pauses, quiet_frames(one.samples, len(one.features)))
+def _spoken(frames: Framed, transcript: Transcript) -> Spoken:
+    return Spoken(
+        frames.features, transcript.labels, transcript.pauses, quiet_frames(frames.samples, len(frames.features))
+    )

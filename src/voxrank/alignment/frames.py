@@ -62,40 +62,40 @@ class LayerSource:
         return self.encoder.layers[self.index]
 
     def frames(
-        self, transcripts: Sequence[Transcript], places: Iterable[int], on_audio: OnAudio
+        self, transcripts: Sequence[Transcript], indices: Iterable[int], on_audio: OnAudio
     ) -> Iterator[tuple[int, Framed | UtteranceError]]:
-        """Encode the utterances at these places, and yield the frames of the layer, as `frames_of_layers` does."""
-        for place, one in frames_of_layers(self.encoder, [self.layer], self.threads, transcripts, places):
-            yield place, one if isinstance(one, UtteranceError) else one[self.index]
-            on_audio(transcripts[place].item.seconds)
+        """Encode the utterances at these indices, and yield the frames of the layer, as `frames_of_layers` does."""
+        for index, frames in frames_of_layers(self.encoder, [self.layer], self.threads, transcripts, indices):
+            yield index, frames if isinstance(frames, UtteranceError) else frames[self.index]
+            on_audio(transcripts[index].item.seconds)
 
     def divided(self, transcripts: Sequence[Transcript]) -> tuple[list[int], list[int]]:
-        """Return the places of the utterances to fit, as many as `FIT_BYTES` hold, and of the others."""
+        """Return the indices of the utterances to fit, as many as `FIT_BYTES` hold, and of the others."""
         return divided(transcripts, FIT_BYTES / (4 * self.layer.dim * self.layer.frame_rate))
 
 
 def divided(transcripts: Sequence[Transcript], seconds: Seconds) -> tuple[list[int], list[int]]:
-    """Return the places of a draw of at least one utterance, of about so many seconds in all, and of the others.
+    """Return the indices of a draw of at least one utterance, of about so many seconds in all, and of the others.
 
     The draw depends on the names of the utterances. Short utterances come first, because the first guess of the times
     of units is poor in long utterances.
     """
     keys = [int(utterance_key(transcript.item.utterance.id)) for transcript in transcripts]
-    order = sorted(range(len(transcripts)), key=lambda place: (transcripts[place].item.seconds > LONG_S, keys[place]))
+    order = sorted(range(len(transcripts)), key=lambda index: (transcripts[index].item.seconds > LONG_S, keys[index]))
     first: list[int] = []
-    heard = 0.0
-    for place in order:
-        length = transcripts[place].item.seconds
-        enough = heard >= ENOUGH_S and length > LONG_S
-        if first and (heard + length > seconds or enough):
+    total_s = 0.0
+    for index in order:
+        length = transcripts[index].item.seconds
+        enough = total_s >= ENOUGH_S and length > LONG_S
+        if first and (total_s + length > seconds or enough):
             break
-        first.append(place)
-        heard += length
+        first.append(index)
+        total_s += length
     return first, order[len(first) :]
 
 
 def frames_of_layers(
-    encoder: Encoder, layers: Sequence[Layer], threads: int, transcripts: Sequence[Transcript], places: Iterable[int]
+    encoder: Encoder, layers: Sequence[Layer], threads: int, transcripts: Sequence[Transcript], indices: Iterable[int]
 ) -> Iterator[tuple[int, dict[int, Framed] | UtteranceError]]:
     """Encode utterances, the longest first.
 
@@ -104,54 +104,61 @@ def frames_of_layers(
         layers: layers whose frames to return.
         threads: number of threads that decode audio ahead.
         transcripts: transcripts of the data.
-        places: places of the utterances.
+        indices: indices of the utterances.
 
     Yields:
-        Each place with the frames of its utterance by layer, or the error that prevented them.
+        Each index with the frames of its utterance by layer, or the error that prevented them.
 
     Raises:
         RunError: memory ran out on a single window.
     """
-    order = sorted(places, key=lambda place: (-transcripts[place].item.seconds, transcripts[place].item.row))
+    order = sorted(indices, key=lambda index: (-transcripts[index].item.seconds, transcripts[index].item.row))
     ready = prefetch(
-        plan_batches([transcripts[place].item for place in order], encoder),
+        plan_batches([transcripts[index].item for index in order], encoder),
         lambda batch: [decode_or_reason(item, encoder.sample_rate) for item in batch],
         threads=threads,
         ahead=BATCHES_AHEAD,
     )
-    offsets, place = encoder.offsets(), iter(order)
+    offsets, remaining = encoder.offsets(), iter(order)
     with closing(ready):
         for _, decoded in ready:
-            heard: dict[int, Waveform] = {}
-            for waveform, position in zip(decoded, place, strict=False):  # decoded first, to lose no place
+            waveforms: dict[int, Waveform] = {}
+            for waveform, index in zip(decoded, remaining, strict=False):  # decoded first, to lose no index
                 if isinstance(waveform, UtteranceError):
-                    yield position, waveform
+                    yield index, waveform
                 else:
-                    heard[position] = waveform
-            kept = _kept(encoder, list(heard.values()), layers)
-            for owner, (position, waveform) in enumerate(heard.items()):
+                    waveforms[index] = waveform
+            pieces = _encode_batch(encoder, list(waveforms.values()), layers)
+            for owner, (index, waveform) in enumerate(waveforms.items()):
                 try:
-                    found = {x.index: _framed(x, kept[x.index], owner, waveform, offsets[x.index]) for x in layers}
+                    frames = {
+                        layer.index: _utterance_frames(
+                            layer, pieces[layer.index], owner, waveform, offsets[layer.index]
+                        )
+                        for layer in layers
+                    }
                 except UtteranceError as error:
-                    yield position, UtteranceError(f"{encoder.spec}: {error}")
+                    yield index, UtteranceError(f"{encoder.spec}: {error}")
                 else:
-                    yield position, found
+                    yield index, frames
 
 
-def _kept(encoder: Encoder, waveforms: list[Waveform], layers: Sequence[Layer]) -> dict[int, list[LayerFrames]]:
+def _encode_batch(encoder: Encoder, waveforms: list[Waveform], layers: Sequence[Layer]) -> dict[int, list[LayerFrames]]:
     """Encode a batch, and return layer → its pieces."""
-    wanted = {layer.index for layer in layers}
-    pieces = retried(encoder, lambda: [piece for piece in encoder.encode(waveforms) if piece.layer in wanted])
-    return {layer: [piece for piece in pieces if piece.layer == layer] for layer in wanted}
+    indices = {layer.index for layer in layers}
+    pieces = retried(encoder, lambda: [piece for piece in encoder.encode(waveforms) if piece.layer in indices])
+    return {layer: [piece for piece in pieces if piece.layer == layer] for layer in indices}
 
 
-def _framed(layer: Layer, pieces: Sequence[LayerFrames], owner: int, waveform: Waveform, offset: Seconds) -> Framed:
+def _utterance_frames(
+    layer: Layer, pieces: Sequence[LayerFrames], owner: int, waveform: Waveform, offset: Seconds
+) -> Framed:
     """Return the frames of an utterance in one layer.
 
     Raises:
         UtteranceError: there are no frames, or some are not finite.
     """
-    features = torch.cat([piece.frames[_own(piece, owner)] for piece in pieces]).float().cpu().numpy()
+    features = torch.cat([piece.frames[_owner_slice(piece, owner)] for piece in pieces]).float().cpu().numpy()
     if not len(features) or not np.isfinite(features).all():
         what = "NaN or infinite features" if len(features) else "no frames"
         raise UtteranceError(f"layer {layer.index} ({layer.name}) gave {what} for this audio")
@@ -164,7 +171,7 @@ def _framed(layer: Layer, pieces: Sequence[LayerFrames], owner: int, waveform: W
     return Framed(features, np.concatenate(centres), waveform)
 
 
-def _own(piece: LayerFrames, owner: int) -> slice:
+def _owner_slice(piece: LayerFrames, owner: int) -> slice:
     """Return the slice of a piece that holds the frames of an utterance."""
     start = sum(piece.lengths[:owner])
     return slice(start, start + piece.lengths[owner])

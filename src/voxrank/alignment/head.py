@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
 from voxrank.alignment.frames import Framed, LayerSource
-from voxrank.alignment.posteriors import heard, log_softmax
+from voxrank.alignment.posteriors import log_softmax, posterior_timeline
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.timeline import Timeline
 
@@ -43,36 +43,36 @@ class Head(Aligner):
         first, rest = self._source.divided(transcripts)
         framed: dict[int, Framed] = {}
         aligned: dict[int, Timeline | UtteranceError] = {}
-        for place, one in self._source.frames(transcripts, first, on_audio):
-            if isinstance(one, Framed):
-                framed[place] = one
+        for index, frames in self._source.frames(transcripts, first, on_audio):
+            if isinstance(frames, Framed):
+                framed[index] = frames
             else:
-                aligned[place] = one
+                aligned[index] = frames
         if not framed:
             reason = next(iter(aligned.values()), "there are none")
             raise DataError(f"{self.record.model} could encode none of the utterances for the alignment: {reason}")
-        head = _Linear([(one, transcripts[place]) for place, one in framed.items()], len(names))
-        aligned |= {place: head.align(one, transcripts[place]) for place, one in framed.items()}
+        head = _Linear([(frames, transcripts[index]) for index, frames in framed.items()], len(names))
+        aligned |= {index: head.align(frames, transcripts[index]) for index, frames in framed.items()}
         framed.clear()
-        for place, one in self._source.frames(transcripts, rest, on_audio):
-            aligned[place] = head.align(one, transcripts[place])
-        return [aligned[place] for place in range(len(transcripts))]
+        for index, frames in self._source.frames(transcripts, rest, on_audio):
+            aligned[index] = head.align(frames, transcripts[index])
+        return [aligned[index] for index in range(len(transcripts))]
 
 
 class _Linear:
     """A linear head, trained on these utterances."""
 
     def __init__(self, spoken: Sequence[tuple[Framed, Transcript]], n_units: int) -> None:
-        everything = np.concatenate([one.features for one, _ in spoken])
-        self._mean, self._spread = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-6)
-        del everything
+        features = np.concatenate([frames.features for frames, _ in spoken])
+        self._mean, self._std = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
+        del features
         order = torch.Generator().manual_seed(SEED)
         with torch.random.fork_rng():
             torch.manual_seed(SEED)
             self._head = torch.nn.Linear(len(self._mean), n_units + 1)
         optimiser = torch.optim.Adam(self._head.parameters(), lr=LEARNING_RATE)
-        inputs = [torch.from_numpy((one.features - self._mean) / self._spread) for one, _ in spoken]
-        labels = [torch.from_numpy(said.labels) for _, said in spoken]
+        inputs = [torch.from_numpy((frames.features - self._mean) / self._std) for frames, _ in spoken]
+        labels = [torch.from_numpy(transcript.labels) for _, transcript in spoken]
         for _ in range(EPOCHS):
             for batch in torch.randperm(len(inputs), generator=order).split(BATCH):
                 loss = torch.nn.functional.ctc_loss(
@@ -88,12 +88,19 @@ class _Linear:
                 optimiser.step()
 
     @torch.inference_mode()
-    def align(self, one: Framed | UtteranceError, said: Transcript) -> Timeline | UtteranceError:
+    def align(self, frames: Framed | UtteranceError, transcript: Transcript) -> Timeline | UtteranceError:
         """Return the timeline of the units, or the reason why the utterance cannot be aligned."""
-        if isinstance(one, UtteranceError):
-            return one
-        logits = self._head(torch.from_numpy((one.features - self._mean) / self._spread)).numpy()
+        if isinstance(frames, UtteranceError):
+            return frames
+        logits = self._head(torch.from_numpy((frames.features - self._mean) / self._std)).numpy()
         try:
-            return heard(log_softmax(logits), said.labels, np.arange(len(said.labels)), BLANK_COLUMN, one, said)
+            return posterior_timeline(
+                log_softmax(logits),
+                transcript.labels,
+                np.arange(len(transcript.labels)),
+                BLANK_COLUMN,
+                frames,
+                transcript,
+            )
         except UtteranceError as error:
             return error

@@ -29,13 +29,13 @@ class StoredAlignment:
         counts: (U,) number of segments of each utterance; -1 where it could not be aligned.
         starts, ends: (S,) starts and ends of all segments, in seconds.
         symbols: (S,) numbers of units.
-        errors: place of an utterance → reason why it could not be aligned.
+        errors: index of an utterance → reason why it could not be aligned.
         aligner: kind of the aligner.
-        candidate: place of the model among the candidates; None where it is no candidate, and without a model.
+        candidate: index of the model among the candidates; None where it is no candidate, and without a model.
         model: spec of the model, where it is no candidate.
         layer: layer of the model.
         trained: whether the model was trained to recognise units.
-        favoured: places of candidates that the labels would favour.
+        favoured: indices of candidates that the labels would favour.
         notes: notes for the user.
     """
 
@@ -97,10 +97,10 @@ class Alignments:
         self._cache, self._folder, self._candidates = cache, cache.root / "alignments", list(candidates)
         audio = [cache.item_key(transcript.item) for transcript in transcripts]
         models = [cache.model_key(lend(spec), options) for spec in candidates]
-        said = [[t.labels.tolist(), np.flatnonzero(t.pauses).tolist()] for t in transcripts]
+        labels = [[t.labels.tolist(), np.flatnonzero(t.pauses).tolist()] for t in transcripts]
         self._known = None not in audio and None not in models
         self._key = digest_of(
-            [SCHEMA, audio, models, said, list(names), asdict(options), {name: version(name) for name in LIBRARIES}]
+            [SCHEMA, audio, models, labels, list(names), asdict(options), {name: version(name) for name in LIBRARIES}]
         )
 
     def load(self, text: str) -> KnownAlignment | None:
@@ -109,8 +109,8 @@ class Alignments:
             return None
         for path in sorted(self._folder.glob(f"{self._name(text)}-*{SUFFIX}")):
             with suppress(OSError, SketchError, UtteranceError, IndexError):
-                return self._built(read_checked(path, StoredAlignment))
-            self._cache.tell("the cache held a damaged alignment, which is made again")
+                return self._restored(read_checked(path, StoredAlignment))
+            self._cache.note_once("the cache held a damaged alignment, which is made again")
             with suppress(OSError):
                 path.unlink()
         return None
@@ -119,22 +119,22 @@ class Alignments:
         """Store the alignment of an aligner. If it cannot be written, the user receives a note once."""
         if not self._known:
             return
-        lines = [one if isinstance(one, Timeline) else None for one in known.aligned]
-        heard = [line for line in lines if line is not None]
+        timelines = [timeline if isinstance(timeline, Timeline) else None for timeline in known.aligned]
+        aligned = [timeline for timeline in timelines if timeline is not None]
         empty: list[NDArray[np.float64]] = [np.empty(0)]
-        record, places = known.record, {spec: place for place, spec in enumerate(self._candidates)}
+        record, indices = known.record, {spec: index for index, spec in enumerate(self._candidates)}
         stored = StoredAlignment(
-            np.array([-1 if line is None else len(line.starts) for line in lines], dtype=np.int64),
-            np.concatenate([line.starts for line in heard] or empty),
-            np.concatenate([line.ends for line in heard] or empty),
-            np.concatenate([line.symbols for line in heard] or [np.empty(0, dtype=np.int64)]),
-            {place: str(one) for place, one in enumerate(known.aligned) if isinstance(one, UtteranceError)},
+            np.array([-1 if timeline is None else len(timeline.starts) for timeline in timelines], dtype=np.int64),
+            np.concatenate([timeline.starts for timeline in aligned] or empty),
+            np.concatenate([timeline.ends for timeline in aligned] or empty),
+            np.concatenate([timeline.symbols for timeline in aligned] or [np.empty(0, dtype=np.int64)]),
+            {index: str(error) for index, error in enumerate(known.aligned) if isinstance(error, UtteranceError)},
             record.aligner,
-            places.get(record.model) if record.model is not None else None,
-            None if record.model in places else record.model,
+            indices.get(record.model) if record.model is not None else None,
+            None if record.model in indices else record.model,
             record.layer,
             record.trained,
-            [places[spec] for spec in known.favoured],
+            [indices[spec] for spec in known.favoured],
             list(known.notes),
         )
         try:
@@ -142,20 +142,20 @@ class Alignments:
                 self._folder, self._name(text), stored, StoredAlignment, {"model": "alignments of transcripts"}
             )
         except (OSError, SketchError) as error:
-            self._cache.tell_unwritable(error)
+            self._cache.note_unwritable(error)
 
     def _name(self, text: str) -> str:
         return digest_of([self._key, text])
 
-    def _built(self, stored: StoredAlignment) -> KnownAlignment:
+    def _restored(self, stored: StoredAlignment) -> KnownAlignment:
         ends = np.cumsum(np.maximum(stored.counts, 0))
         aligned: Aligned = []
-        for place, (count, end) in enumerate(zip(stored.counts.tolist(), ends.tolist(), strict=True)):
+        for index, (count, end) in enumerate(zip(stored.counts.tolist(), ends.tolist(), strict=True)):
             if count < 0:
-                aligned.append(UtteranceError(stored.errors[place]))
+                aligned.append(UtteranceError(stored.errors[index]))
             else:
-                own = slice(end - count, end)
-                aligned.append(Timeline(stored.starts[own], stored.ends[own], stored.symbols[own]))
+                segments = slice(end - count, end)
+                aligned.append(Timeline(stored.starts[segments], stored.ends[segments], stored.symbols[segments]))
         model = stored.model if stored.candidate is None else self._candidates[stored.candidate]
         record = AlignerRecord(stored.aligner, model, stored.layer, stored.trained)
         return KnownAlignment(aligned, record, [self._candidates[n] for n in stored.favoured], tuple(stored.notes))

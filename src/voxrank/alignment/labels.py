@@ -56,8 +56,8 @@ def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task
         raise OptionError(f"in a {task} every frame has a label of its own; take --sample frame, segment or effective")
     parse_aligner(options.aligner)
     if len(set(options.against)) < len(options.against):
-        twice = next(name for name in options.against if options.against.count(name) > 1)
-        raise OptionError(f"--against {twice} is given twice; name each alternative once")
+        repeated = next(name for name in options.against if options.against.count(name) > 1)
+        raise OptionError(f"--against {repeated} is given twice; name each alternative once")
     for name in options.against:
         if not timed:
             raise OptionError(f"--against compares alignments, and a {task} needs none; leave it out")
@@ -99,20 +99,20 @@ def label(
 
     transcripts, names = prepared.transcripts, prepared.names
     candidates, encoding = pool.specs, pool.options
-    kept = None if store is None else Alignments(store, candidates, pool.lend, transcripts, names, encoding)
+    alignments = None if store is None else Alignments(store, candidates, pool.lend, transcripts, names, encoding)
 
-    def made(text: str) -> KnownAlignment:
+    def load_or_align(text: str) -> KnownAlignment:
         spec = parse_aligner(text)
         watcher.align(text, prepared.seconds)
-        known = None if kept is None else kept.load(text)
+        known = None if alignments is None else alignments.load(text)
         if known is None:
             aligner = load_aligner(spec, candidates, pool.lend, transcripts, names, encoding, threads)
             favours = favoured(aligner, candidates, pool.lend) if ranked else []
             _check_leaks(aligner.record, favours, options, watcher)
             aligned = aligner.align(transcripts, names, watcher.advance)
             known = KnownAlignment(aligned, aligner.record, favours, aligner.notes)
-            if kept is not None:
-                kept.keep(text, known)
+            if alignments is not None:
+                alignments.keep(text, known)
         else:
             _check_leaks(known.record, known.favoured, options, watcher)
         watcher.finish()
@@ -121,8 +121,8 @@ def label(
             logger.info(line)
         return known
 
-    first = made(options.aligner)
-    others = {name: made(name).aligned for name in options.against if name != JITTER}
+    first = load_or_align(options.aligner)
+    others = {name: load_or_align(name).aligned for name in options.against if name != JITTER}
     ready = _jittered(prepared.aligned(first.aligned, others), options.against)
     return Labelled(ready, first.record, options.against, time.perf_counter() - started)
 
@@ -134,8 +134,8 @@ def _jittered(prepared: Prepared, against: Sequence[str]) -> Prepared:
         return prepared
     rng = np.random.default_rng(0)
     moved = tuple(timeline.jittered(rng, JITTER_S) for timeline in targets.timed.timelines)
-    given = iter(targets.timed.versions)
-    versions = tuple(moved if name == JITTER else next(given) for name in against)
+    other_versions = iter(targets.timed.versions)
+    versions = tuple(moved if name == JITTER else next(other_versions) for name in against)
     return replace(prepared, targets=replace(targets, timed=replace(targets.timed, versions=versions)))
 
 

@@ -24,42 +24,47 @@ def log_softmax(logits: NDArray[np.floating]) -> Array:
     return np.asarray(wide - np.logaddexp.reduce(wide, axis=1, keepdims=True))
 
 
-def heard(
-    log_probs: Array, symbols: NDArray[np.int64], owners: NDArray[np.int64], blank: int, one: Framed, said: Transcript
+def posterior_timeline(
+    log_probs: Array,
+    symbols: NDArray[np.int64],
+    owners: NDArray[np.int64],
+    blank: int,
+    frames: Framed,
+    transcript: Transcript,
 ) -> Timeline:
     """Return the timeline of the units of a transcript.
 
     Args:
         log_probs: (T, C) log probabilities.
         symbols: (S,) columns of the units and of the word delimiters, in order.
-        owners: (S,) place of the unit of each symbol; `BLANK` for word delimiters.
+        owners: (S,) index of the unit of each symbol; `BLANK` for word delimiters.
         blank: column of the blank.
-        one: the frames.
-        said: the transcript, of L units.
+        frames: the frames.
+        transcript: the transcript, of L units.
 
     Raises:
         UtteranceError: the transcript has more units than frames.
     """
-    found = align(log_probs, symbols, blank=blank)
-    units = np.append(owners, BLANK)[found.tokens]
-    quiet = quiet_frames(one.samples, len(log_probs))
+    alignment = align(log_probs, symbols, blank=blank)
+    units = np.append(owners, BLANK)[alignment.tokens]
+    quiet = quiet_frames(frames.samples, len(log_probs))
     last, filled = BLANK, units.copy()
     for t, unit in enumerate(units):
         if unit != BLANK:
             last = unit
-        elif last != BLANK and not (quiet[t] and said.pauses[last + 1]):
+        elif last != BLANK and not (quiet[t] and transcript.pauses[last + 1]):
             filled[t] = last
         else:
             last = BLANK if last == BLANK or quiet[t] else last
-    return _timeline(filled, one, said)
+    return _timeline(filled, frames, transcript)
 
 
-def _timeline(units: NDArray[np.int64], one: Framed, said: Transcript) -> Timeline:
+def _timeline(units: NDArray[np.int64], frames: Framed, transcript: Transcript) -> Timeline:
     """Return the timeline in seconds of frames labelled with units, each unit in one run."""
-    middles = (one.centres[1:] + one.centres[:-1]) / 2
-    bounds = np.concatenate([[0.0], middles, [max(said.item.seconds, one.centres[-1])]])
+    middles = (frames.centres[1:] + frames.centres[:-1]) / 2
+    bounds = np.concatenate([[0.0], middles, [max(transcript.item.seconds, frames.centres[-1])]])
     spoken = np.flatnonzero(units != BLANK)
-    order = np.arange(len(said.labels))
+    order = np.arange(len(transcript.labels))
     first = spoken[np.searchsorted(units[spoken], order, side="left")]
     last = spoken[np.searchsorted(units[spoken], order, side="right") - 1]
-    return Timeline(bounds[first], bounds[last + 1], said.labels)
+    return Timeline(bounds[first], bounds[last + 1], transcript.labels)

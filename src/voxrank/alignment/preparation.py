@@ -36,7 +36,7 @@ from voxrank.targets.tags import describe_tags
 from voxrank.targets.timeline import UNLABELLED, Timeline
 from voxrank.targets.units import FIRST, UNSCORED, Inventory, Speller
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 SHOWN_TAGS = 10
 """Maximum number of tags that a note lists."""
@@ -76,24 +76,24 @@ def prepare(
     items, skipped, notes = readable_items(dataset, dataset.source, options, audio)
     check_dataset_skips(dataset, skipped, options)
     if dataset.task == "transcription":
-        spelled = _spelled(dataset, items, skipped, options, sequence)
+        spelled = _split_transcripts(dataset, items, skipped, options, sequence)
         return replace(spelled, notes=[*notes, *spelled.notes])
     if dataset.task == "segmentation":
-        prepared = _segmented(dataset, items, skipped, options, sequence)
+        prepared = _prepare_segments(dataset, items, skipped, options, sequence)
     else:
         targets = utterance_targets([item.utterance for item in items], dataset.task)
-        prepared = _dealt(dataset, items, skipped, targets, options)
+        prepared = _with_shards(dataset, items, skipped, targets, options)
     return replace(prepared, notes=[*notes, *prepared.notes])
 
 
-def _dealt(
+def _with_shards(
     dataset: Dataset, items: list[Item], skipped: Sequence[Skipped], targets: Targets, options: ExtractionOptions
 ) -> Prepared:
     shards = plan_shards(items, dataset.target, blocks=options.blocks, shard_s=options.shard_s)
     return Prepared(items, tuple(skipped), targets, shards)
 
 
-def _segmented(
+def _prepare_segments(
     dataset: Dataset,
     items: Sequence[Item],
     skipped: Sequence[Skipped],
@@ -103,27 +103,27 @@ def _segmented(
     """Prepare data with timed segments."""
 
     def timed(item: Item) -> tuple[Segment, ...]:
-        found = utterance_segments(item.utterance, item.seconds)
-        segment_timeline(found, dict.fromkeys(labels_of(found), 0))  # raises where the segments form no timeline
-        return found
+        segments = utterance_segments(item.utterance, item.seconds)
+        segment_timeline(segments, dict.fromkeys(labels_of(segments), 0))  # raises where the segments form no timeline
+        return segments
 
-    kept, segments, left_out = _each(items, timed)
+    usable, segmentations, left_out = _apply_to_items(items, timed)
     check_dataset_skips(dataset, [*skipped, *left_out], options)
-    names = sorted({label for found in segments for label in labels_of(found)})
+    names = sorted({label for segments in segmentations for label in labels_of(segments)})
     numbers = {name: number for number, name in enumerate(names)}
-    timelines = [segment_timeline(found, numbers) for found in segments]
-    targets = timed_targets(timelines, names, sequence.silence or 0.0, _seconds(kept))
-    prepared = _dealt(dataset, kept, [*skipped, *left_out], targets, options)
-    unscored = Counter(segment.label for found in segments for segment in found if is_unscored(segment))
+    timelines = [segment_timeline(segments, numbers) for segments in segmentations]
+    targets = timed_targets(timelines, names, sequence.silence or 0.0, _seconds(usable))
+    prepared = _with_shards(dataset, usable, [*skipped, *left_out], targets, options)
+    unscored = Counter(segment.label for segments in segmentations for segment in segments if is_unscored(segment))
     if unscored:
         prepared.notes.append(f"segments of no known unit are not scored: {counted(unscored, SHOWN_NAMES)}")
-    behind = sum(behind_the_end(item.utterance, item.seconds) for item in kept)
+    behind = sum(behind_the_end(item.utterance, item.seconds) for item in usable)
     if behind:
         prepared.notes.append(f"segments that begin behind the end of the audio are left out: {behind:,}")
     return prepared
 
 
-def _spelled(
+def _split_transcripts(
     dataset: Dataset,
     items: Sequence[Item],
     skipped: Sequence[Skipped],
@@ -134,39 +134,41 @@ def _spelled(
     unit = sequence.unit or "char"
     speller = Speller("char" if unit == "word" else unit, sequence.language)
     speller.check_languages(item.utterance.language for item in items)
-    kept, spellings, left_out = _each(items, lambda item: spelling(item.utterance, unit, speller))
+    usable, spellings, left_out = _apply_to_items(items, lambda item: spelling(item.utterance, unit, speller))
     check_dataset_skips(dataset, [*skipped, *left_out], options)
-    inventory = Inventory.of([one.units for one in spellings])
+    inventory = Inventory.of([spelled.units for spelled in spellings])
     transcripts = [
-        Transcript(item, inventory.numbers(one.units), one.units.pauses)
-        for item, one in zip(kept, spellings, strict=True)
+        Transcript(item, inventory.numbers(spelled.units), spelled.units.pauses)
+        for item, spelled in zip(usable, spellings, strict=True)
     ]
     notes = describe_tags((item.utterance.text or "" for item in items), SHOWN_TAGS)
     notes += speller.describe_languages(SHOWN_NAMES)
     return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence, notes)
 
 
-def _each(items: Sequence[Item], work: Callable[[Item], Found]) -> tuple[list[Item], list[Found], list[Skipped]]:
+def _apply_to_items(
+    items: Sequence[Item], work: Callable[[Item], Result]
+) -> tuple[list[Item], list[Result], list[Skipped]]:
     """Return the items for which `work` succeeds, with new rows, its results, and the skipped items with reasons.
 
     Raises:
         DataError: `work` succeeds for no item.
     """
-    kept: list[Item] = []
-    results: list[Found] = []
+    usable: list[Item] = []
+    results: list[Result] = []
     skipped: list[Skipped] = []
     for item in items:
         try:
             results.append(work(item))
-            kept.append(replace(item, row=len(kept)))
+            usable.append(replace(item, row=len(usable)))
         except UtteranceError as error:
             skipped.append(Skipped(item.utterance.id, str(error)))
-    if not kept:
+    if not usable:
         raise DataError(
             f"none of the {len(items)} utterances has labels that can be used; the first: {skipped[0].utterance}: "
             f"{skipped[0].reason}"
         )
-    return kept, results, skipped
+    return usable, results, skipped
 
 
 def _seconds(items: Sequence[Item]) -> Seconds:
@@ -202,14 +204,14 @@ class Unaligned:
         """Amount of audio to align, in seconds."""
         return sum(transcript.item.seconds for transcript in self.transcripts)
 
-    def aligned(self, found: Aligned, others: Mapping[str, Aligned] | None = None) -> Prepared:
+    def aligned(self, alignment: Aligned, others: Mapping[str, Aligned] | None = None) -> Prepared:
         """Return the data with the times of one alignment, and of alternative alignments.
 
         The first alignment alone decides which utterances are used. Therefore a ranking does not depend on the
         alternatives. An utterance that an alternative could not align has no label in that version; a note reports it.
 
         Args:
-            found: the alignment of the ranking.
+            alignment: the alignment of the ranking.
             others: the alternatives, by name.
 
         Raises:
@@ -218,18 +220,18 @@ class Unaligned:
         others = others or {}
         rows: list[int] = []
 
-        def taken(item: Item) -> Timeline:
-            timeline = self._classes(item.row, found[item.row])
+        def timeline_of(item: Item) -> Timeline:
+            timeline = self._classes(item.row, alignment[item.row])
             rows.append(item.row)
             return timeline
 
-        kept, timelines, left_out = _each([transcript.item for transcript in self.transcripts], taken)
+        usable, timelines, left_out = _apply_to_items([transcript.item for transcript in self.transcripts], timeline_of)
         check_dataset_skips(self.dataset, [*self.skipped, *left_out], self.options)
         versions = {name: [self._alternative(row, other[row]) for row in rows] for name, other in others.items()}
         silence = SPOKEN_SILENCE if self.sequence.silence is None else self.sequence.silence
         known = [[timeline or Timeline.unlabelled() for timeline in version] for version in versions.values()]
-        targets = timed_targets(timelines, self.classes, silence, _seconds(kept), known)
-        prepared = _dealt(self.dataset, kept, [*self.skipped, *left_out], targets, self.options)
+        targets = timed_targets(timelines, self.classes, silence, _seconds(usable), known)
+        prepared = _with_shards(self.dataset, usable, [*self.skipped, *left_out], targets, self.options)
         prepared.notes.extend(self.notes)
         prepared.notes.extend(line for name, version in versions.items() if (line := _missing(name, version)))
         return prepared
@@ -244,15 +246,15 @@ class Unaligned:
     @property
     def counts(self) -> dict[str, int]:
         """Number of occurrences of each class."""
-        said = Counter(name for one in self.spellings for name in one.words or one.units.names)
-        return dict(sorted((name, count) for name, count in said.items() if name != UNSCORED))
+        counts = Counter(name for spelled in self.spellings for name in spelled.words or spelled.units.names)
+        return dict(sorted((name, count) for name, count in counts.items() if name != UNSCORED))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Classes of the frames: units, or words."""
         if self.sequence.unit != "word":
             return tuple(name for name in self.names if name != UNSCORED)
-        return tuple(sorted({word for one in self.spellings for word in one.words or ()} - {UNSCORED}))
+        return tuple(sorted({word for spelled in self.spellings for word in spelled.words or ()} - {UNSCORED}))
 
     @cached_property
     def _class_numbers(self) -> dict[str, int]:

@@ -36,7 +36,7 @@ STEP_S = 0.02
 FAILED = -2
 """Label of utterances that an alignment lacks."""
 
-Place = tuple[str, int]
+ModelLayer = tuple[str, int]
 """A model and one of its layers."""
 
 
@@ -46,7 +46,7 @@ def choose_reference(
     transcripts: Sequence[Transcript],
     names: Sequence[str],
     threads: int,
-) -> Place:
+) -> ModelLayer:
     """Return the candidate and its layer on which a flat start aligns these transcripts best.
 
     Args:
@@ -59,21 +59,23 @@ def choose_reference(
     Raises:
         DataError: no utterance can be aligned.
     """
-    tried = _tried({spec: lend(spec).layers for spec in specs})
-    if sum(map(len, tried.values())) == 1:
-        return next((spec, layer.index) for spec, layers in tried.items() for layer in layers)
-    some = divided(transcripts, TRIED_S)[0]
-    labels: dict[Place, NDArray[np.int64]] = {}
+    layers_by_model = _layers_to_try({spec: lend(spec).layers for spec in specs})
+    if sum(map(len, layers_by_model.values())) == 1:
+        return next((spec, layer.index) for spec, layers in layers_by_model.items() for layer in layers)
+    indices = divided(transcripts, TRIED_S)[0]
+    labels: dict[ModelLayer, NDArray[np.int64]] = {}
     refused: DataError | None = None
-    for spec, layers in tried.items():
+    for spec, layers in layers_by_model.items():
         framed: dict[int, dict[int, Framed]] = {layer.index: {} for layer in layers}
-        for place, found in frames_of_layers(lend(spec), layers, threads, transcripts, some):
-            if not isinstance(found, UtteranceError):
-                for layer, one in found.items():
-                    framed[layer][place] = one
-        for layer, own in framed.items():
+        for index, frames_by_layer in frames_of_layers(lend(spec), layers, threads, transcripts, indices):
+            if not isinstance(frames_by_layer, UtteranceError):
+                for layer, frames in frames_by_layer.items():
+                    framed[layer][index] = frames
+        for layer, utterances in framed.items():
             try:
-                labels[spec, layer] = _sampled(fit_frames(own, transcripts, names).timelines, transcripts, some)
+                labels[spec, layer] = _sampled_labels(
+                    fit_frames(utterances, transcripts, names).timelines, transcripts, indices
+                )
             except DataError as error:
                 refused = error
     if not labels:
@@ -88,27 +90,35 @@ def agreement(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
     """Return (n,) the mean share of the time in which each of n alignments agrees with those nearest to it."""
     if len(labels) == 1:
         return np.zeros(1)
-    shares = np.array([[np.mean(one == other) for other in labels] for one in labels])
+    shares = np.array([[np.mean(left == right) for right in labels] for left in labels])
     np.fill_diagonal(shares, -1.0)
     nearest = np.sort(shares, axis=1)[:, -min(NEAREST, len(labels) - 1) :]
     return np.asarray(nearest.mean(axis=1))
 
 
-def _tried(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Layer]]:
+def _layers_to_try(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Layer]]:
     """Return the layers to try: of those with at least `LEAST_RATE_HZ`, or of all where no layer has it."""
-    quick = {spec: [layer for layer in own if layer.frame_rate >= LEAST_RATE_HZ] for spec, own in layers.items()}
-    usable = {spec: own for spec, own in quick.items() if own} or {spec: list(own) for spec, own in layers.items()}
-    places = {spec: sorted({round((len(own) - 1) * height) for height in HEIGHTS}) for spec, own in usable.items()}
-    return {spec: [usable[spec][place] for place in own] for spec, own in places.items()}
+    quick = {
+        spec: [layer for layer in model_layers if layer.frame_rate >= LEAST_RATE_HZ]
+        for spec, model_layers in layers.items()
+    }
+    usable = {spec: model_layers for spec, model_layers in quick.items() if model_layers} or {
+        spec: list(model_layers) for spec, model_layers in layers.items()
+    }
+    positions = {
+        spec: sorted({round((len(model_layers) - 1) * height) for height in HEIGHTS})
+        for spec, model_layers in usable.items()
+    }
+    return {spec: [usable[spec][position] for position in chosen] for spec, chosen in positions.items()}
 
 
-def _sampled(
-    found: Mapping[int, Timeline | UtteranceError], transcripts: Sequence[Transcript], places: Sequence[int]
+def _sampled_labels(
+    timelines: Mapping[int, Timeline | UtteranceError], transcripts: Sequence[Transcript], indices: Sequence[int]
 ) -> NDArray[np.int64]:
     """Return the labels of these utterances at regular times."""
     parts = []
-    for place in places:
-        times = np.arange(STEP_S / 2, transcripts[place].item.seconds, STEP_S)
-        timeline = found.get(place)
+    for index in indices:
+        times = np.arange(STEP_S / 2, transcripts[index].item.seconds, STEP_S)
+        timeline = timelines.get(index)
         parts.append(timeline.at(times) if isinstance(timeline, Timeline) else np.full(len(times), FAILED))
     return np.concatenate(parts)

@@ -53,21 +53,21 @@ def parse_aligner(text: str) -> AlignerSpec:
     Raises:
         OptionError: the text is not the spec of an aligner.
     """
-    kind, _, rest = text.partition(":")
+    kind, _, argument = text.partition(":")
     if kind not in KINDS:
         raise OptionError(
             f"expected an aligner such as flat, ctc:SPEC or uniform, got {text!r}; {did_you_mean(kind, KINDS)}"
         )
-    if kind == "uniform" and rest:
+    if kind == "uniform" and argument:
         raise OptionError(f"expected the aligner uniform alone, got {text!r}; it takes no model")
     if kind == "ctc":
-        if not rest:
+        if not argument:
             raise OptionError("expected a checkpoint behind ctc:, such as ctc:facebook/wav2vec2-base-960h, got none")
-        return AlignerSpec(kind, rest)
-    model, at, layer = rest.rpartition("@")
+        return AlignerSpec(kind, argument)
+    model, at, layer = argument.rpartition("@")
     if at and layer.isdecimal():
         return AlignerSpec(kind, model, int(layer))
-    return AlignerSpec(kind, rest or None)
+    return AlignerSpec(kind, argument or None)
 
 
 def load_aligner(
@@ -110,8 +110,8 @@ def load_aligner(
         if layer >= count:
             raise OptionError(f"{model} has layers 0 to {count - 1}, not {layer}; see `voxrank models {model}`")
     else:
-        tried = candidates if spec.model is None else [spec.model]
-        model, layer = choose_reference(tried, lend, transcripts, names, threads)
+        specs = candidates if spec.model is None else [spec.model]
+        model, layer = choose_reference(specs, lend, transcripts, names, threads)
     source = LayerSource(lend(model), layer, threads)
     aligner = Flat(source) if spec.kind == "flat" else Head(source)
     aligner.notes = notes
@@ -122,19 +122,19 @@ def favoured(aligner: Aligner, candidates: Sequence[str], lend: Callable[[str], 
     """Return the candidates that the labels of an aligner would favour: its model, and models of related weights."""
     if not aligner.record.trained or aligner.encoder is None:
         return []
-    own = aligner.encoder.weights()
-    return [spec for spec in candidates if spec == aligner.record.model or related(own, lend(spec).weights())]
+    weights = aligner.encoder.weights()
+    return [spec for spec in candidates if spec == aligner.record.model or related(weights, lend(spec).weights())]
 
 
-def related(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+def related(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
     """Return whether two models are related: the median cosine of their common weights is above `RELATED`.
 
     One of them was then trained from the other, or both from the same weights. Names of weights are compared from their
     ends, because a model with a head adds a prefix to the names of its encoder's weights.
     """
     cosines = []
-    for name, weights in other.items():
-        match = next((one[full] for full in one if full == name or full.endswith(f".{name}")), None)
+    for name, weights in second.items():
+        match = next((first[full] for full in first if full == name or full.endswith(f".{name}")), None)
         if match is None or match.shape != weights.shape or weights.numel() < LEAST_WEIGHTS or weights.ndim < 2:
             continue
         left, right = (tensor.detach().double().cpu().flatten() for tensor in (match, weights))

@@ -18,9 +18,9 @@ class Uniform(Aligner):
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:  # noqa: ARG002
         """Cut every utterance into as many equal parts as it has units."""
-        return [_even(transcript) for transcript in transcripts]
+        return [_uniform_timeline(transcript) for transcript in transcripts]
 
 
-def _even(transcript: Transcript) -> Timeline:
+def _uniform_timeline(transcript: Transcript) -> Timeline:
     bounds = np.linspace(0, transcript.item.seconds, len(transcript.labels) + 1)
     return Timeline(bounds[:-1], bounds[1:], transcript.labels)

@@ -97,50 +97,50 @@ def read_entries(folder: Path) -> Iterator[Entry]:
             yield Entry(path, frozenset(map(str, content["items"])))
 
 
-def moments_of(one: StoredLayer, places: NDArray[np.int64] | None) -> Moments:
-    """Return the moments of a stored layer, with the sums in the order of `places`; None keeps their order."""
-    order = slice(None) if places is None else places
-    counts = one.counts[order].astype(np.float64)
-    return Moments(_products_of(one), one.sums[order], counts, counts.copy(), runs=one.runs)
+def moments_of(layer: StoredLayer, rows: NDArray[np.int64] | None) -> Moments:
+    """Return the moments of a stored layer, with the sums in the order of `rows`; None keeps their order."""
+    order = slice(None) if rows is None else rows
+    counts = layer.counts[order].astype(np.float64)
+    return Moments(_products_of(layer), layer.sums[order], counts, counts.copy(), runs=layer.runs)
 
 
-def _products_of(one: StoredLayer) -> Products:
-    if one.centre is None or one.triangle is None or one.cubic is None or one.quartic is None:
+def _products_of(layer: StoredLayer) -> Products:
+    if layer.centre is None or layer.triangle is None or layer.cubic is None or layer.quartic is None:
         raise ValueError("expected products of the samples")
-    total, gram = one.sums.sum(axis=0), whole(one.triangle, len(one.centre))
-    return Products(int(one.counts.sum()), one.centre, total, gram, one.cubic, one.quartic)
+    total, gram = layer.sums.sum(axis=0), whole(layer.triangle, len(layer.centre))
+    return Products(int(layer.counts.sum()), layer.centre, total, gram, layer.cubic, layer.quartic)
 
 
 def together(parts: Sequence[Stored], *, timed: bool) -> Stored:
     """Join the contents of several entries with different utterances."""
     names = parts[0].layers
     return Stored(
-        [key for one in parts for key in one.items],
-        {name: _joined([one.layers[name] for one in parts], timed=timed) for name in names},
-        {key: why for one in parts for key, why in one.skipped.items()},
-        sum(one.used_s for one in parts),
-        sum(one.encode_s for one in parts),
+        [key for part in parts for key in part.items],
+        {name: _joined([part.layers[name] for part in parts], timed=timed) for name in names},
+        {key: why for part in parts for key, why in part.skipped.items()},
+        sum(part.used_s for part in parts),
+        sum(part.encode_s for part in parts),
     )
 
 
 def _joined(parts: Sequence[StoredLayer], *, timed: bool) -> StoredLayer:
-    counts = _joined_rows([one.counts for one in parts], timed=timed)
+    counts = _joined_rows([part.counts for part in parts], timed=timed)
     if parts[0].triangle is None:
-        return StoredLayer(_joined_rows([one.sums for one in parts], timed=timed), counts)
+        return StoredLayer(_joined_rows([part.sums for part in parts], timed=timed), counts)
     products = Products.zeros(parts[0].sums.shape[1])
-    for one in parts:
-        products.merge(_products_of(one))
-    moved = [moments_of(one, None).about(products.centre) for one in parts]
+    for part in parts:
+        products.merge(_products_of(part))
+    moved = [moments_of(part, None).about(products.centre) for part in parts]
     return StoredLayer(
-        _joined_rows([one.cross for one in moved], timed=timed),
+        _joined_rows([moments.cross for moments in moved], timed=timed),
         counts,
         products.centre,
         upper(products.gram),
         products.cubic,
         products.quartic,
-        _joined_runs([one.runs for one in moved if one.runs is not None]),
+        _joined_runs([moments.runs for moments in moved if moments.runs is not None]),
         _joined_sample(parts, timed=timed),
-        _joined_projections([one.projected for one in parts if one.projected is not None]),
+        _joined_projections([part.projected for part in parts if part.projected is not None]),
     )
 
 
@@ -155,8 +155,8 @@ def _joined_runs(parts: Sequence[Runs]) -> Runs | None:
     if not parts:
         return None
     runs = Runs.zeros(len(parts[0].total))
-    for one in parts:
-        runs.add(one)
+    for part in parts:
+        runs.add(part)
     return runs
 
 
@@ -165,10 +165,10 @@ def _joined_sample(parts: Sequence[StoredLayer], *, timed: bool) -> Sample | Non
     if first.sample is None:
         return None
     sample, before = Sample.empty(first.sample.size, first.sums.shape[1]), 0
-    for one in parts:
-        if one.sample is not None:
-            sample.merge(one.sample if timed else replace(one.sample, rows=one.sample.rows + before))
-        before += len(one.sums)
+    for part in parts:
+        if part.sample is not None:
+            sample.merge(part.sample if timed else replace(part.sample, rows=part.sample.rows + before))
+        before += len(part.sums)
     return sample
 
 
@@ -176,6 +176,6 @@ def _joined_projections(parts: Sequence[Quantiles]) -> Quantiles | None:
     if not parts:
         return None
     projected = Quantiles(BLOCK_LIMIT)
-    for one in parts:
-        projected.merge(one)
+    for part in parts:
+        projected.merge(part)
     return projected

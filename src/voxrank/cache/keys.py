@@ -19,7 +19,7 @@ from voxrank.encoders.joint import JointLayer, LayerVersion, SketchedLayer
 from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline
 
-Place = Path | AudioSource
+AudioLocation = Path | AudioSource
 """Location of audio: a file, or an object that holds audio."""
 KEY_LENGTH, CHECKSUM_LENGTH = 32, 16
 """Lengths of keys and checksums in hex digits."""
@@ -48,15 +48,15 @@ def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
         options: options that the model was loaded with.
     """
     weights, settings, kind = encoder.weights(), encoder.settings(), type(encoder)
-    own = _is_own(kind)
-    if not weights and not settings and (encoder.parameters or not own):
+    built_in = _is_built_in(kind)
+    if not weights and not settings and (encoder.parameters or not built_in):
         return None
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         array = value.detach().cpu().contiguous()
         digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
         digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
-    how = {
+    description = {
         "kind": f"{kind.__module__}.{kind.__qualname__}",
         "settings": settings,
         "layers": [asdict(layer) for layer in encoder.layers],
@@ -66,12 +66,15 @@ def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
         "dtype": options.dtype,
         "whisper_window": options.whisper_window,
     }
-    if not own:
-        how["by"] = [encoder.origin, code_digest(x for x in kind.__mro__ if issubclass(x, Encoder) and not _is_own(x))]
-    return digest_of([how, digest.hexdigest()])
+    if not built_in:
+        description["by"] = [
+            encoder.origin,
+            code_digest(x for x in kind.__mro__ if issubclass(x, Encoder) and not _is_built_in(x)),
+        ]
+    return digest_of([description, digest.hexdigest()])
 
 
-def _is_own(kind: type) -> bool:
+def _is_built_in(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "voxrank"
 
 

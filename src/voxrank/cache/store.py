@@ -44,7 +44,7 @@ from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_e
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import (
     AudioDigest,
-    Place,
+    AudioLocation,
     classes_of,
     digest_of,
     layer_name,
@@ -122,8 +122,8 @@ class Cache:
         self.root = self.folder / f"v{SCHEMA}"
         self._limit = options.size_gb * 1e9
         self._note = note
-        self._told: set[str] = set()
-        self._digests: dict[Place, AudioDigest | None] = {}
+        self._sent_notes: set[str] = set()
+        self._digests: dict[AudioLocation, AudioDigest | None] = {}
         self._models: dict[tuple[str, EncoderOptions], str | None] = {}
         if self.folder.exists() and not self.folder.is_dir():
             raise OptionError(
@@ -157,7 +157,7 @@ class Cache:
     ) -> ModelCache | None:
         """Return the cache of a model that another process loaded, by its `model_key`; see `of_model`."""
         if known is None:
-            self.tell(f"{spec} does not show its weights, and is encoded anew each time")
+            self.note_once(f"{spec} does not show its weights, and is encoded anew each time")
             return None
         about = {
             "model": spec,
@@ -172,18 +172,18 @@ class Cache:
         )
         return ModelCache(self, self.root / key, about, spec, layers, targets, options)
 
-    def digests(self, items: Iterable[Item]) -> dict[Place, AudioDigest]:
+    def digests(self, items: Iterable[Item]) -> dict[AudioLocation, AudioDigest]:
         """Return the known digests of the audio files of these utterances, without audio that objects hold."""
         known = {item.utterance.place: self._digests.get(item.utterance.place) for item in items}
-        return {place: digest for place, digest in known.items() if digest and digest.stamp != UNCHANGING}
+        return {location: digest for location, digest in known.items() if digest and digest.stamp != UNCHANGING}
 
-    def take_over(self, digests: Mapping[Place, AudioDigest]) -> None:
+    def take_over(self, digests: Mapping[AudioLocation, AudioDigest]) -> None:
         """Adopt digests of audio from another process, where the files here have the same size and time."""
-        for place, theirs in digests.items():
+        for location, digest in digests.items():
             with suppress(OSError, UtteranceError):
-                stamp = stamp_of(place)
-                if stamp[:2] == theirs.stamp[:2]:  # the inode differs from machine to machine
-                    self._digests[place] = AudioDigest(theirs.content, stamp)
+                stamp = stamp_of(location)
+                if stamp[:2] == digest.stamp[:2]:  # the inode differs from machine to machine
+                    self._digests[location] = AudioDigest(digest.content, stamp)
 
     def item_key(self, item: Item, targets: Targets | None = None) -> str | None:
         """Return the key of an utterance: a digest of its audio, offsets, id and timelines.
@@ -195,9 +195,9 @@ class Cache:
         if digest is None:
             return None
         timed = None if targets is None else targets.timed
-        lines = () if timed is None else (timed.timelines, *timed.versions)
-        heard = [[part.tobytes().hex() for part in timeline_parts(every[item.row])] for every in lines]
-        return digest_of([digest.content, utterance.id, utterance.start, utterance.end, heard])
+        versions = () if timed is None else (timed.timelines, *timed.versions)
+        labels = [[part.tobytes().hex() for part in timeline_parts(timelines[item.row])] for timelines in versions]
+        return digest_of([digest.content, utterance.id, utterance.start, utterance.end, labels])
 
     def unchanged(self, utterance: Utterance) -> bool:
         """Return whether the audio file is unchanged since its digest was computed."""
@@ -206,25 +206,27 @@ class Cache:
             return known is not None and known.stamp == stamp_of(utterance.place)
         return False
 
-    def tell(self, text: str) -> None:
+    def note_once(self, text: str) -> None:
         """Send a note to the user, once for each text."""
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._sent_notes:
+            self._sent_notes.add(text)
             self._note(text)
 
-    def tell_unwritable(self, error: Exception) -> None:
+    def note_unwritable(self, error: Exception) -> None:
         """Send a note, once, that the cache cannot be written."""
-        self.tell(f"the cache cannot be written, and the run goes on without ({reason(error)})")
+        self.note_once(f"the cache cannot be written, and the run goes on without ({reason(error)})")
 
     def holdings(self) -> list[Holding]:
         """Return the holdings of the cache, most recently used first."""
-        found = []
+        holdings = []
         for folder in _folders(self.root):
             paths = list(folder.glob(f"*{SUFFIX}"))
             items = frozenset().union(*(entry.items for entry in read_entries(folder)))
-            used = max(map(_used, paths), default=0.0)
-            found.append(Holding(folder, _about(folder), len(paths), len(items), sum(map(_size, paths)), used))
-        return sorted(found, key=lambda one: -one.used)
+            used = max(map(_last_use, paths), default=0.0)
+            holdings.append(
+                Holding(folder, _read_description(folder), len(paths), len(items), sum(map(_size, paths)), used)
+            )
+        return sorted(holdings, key=lambda holding: -holding.used)
 
     def prune(self, limit: float | None = None) -> tuple[int, int]:
         """Evict the least recently used entries until the size is within the limit, and delete temporary files.
@@ -240,7 +242,7 @@ class Cache:
         limit = self._limit if limit is None else limit
         folders = [folder for root in _roots(self.folder) for folder in _folders(root)]
         paths = [path for folder in folders for path in folder.glob(f"*{SUFFIX}")]
-        ages = sorted(((_used(path), _size(path), path) for path in paths), key=lambda one: one[:2])
+        ages = sorted(((_last_use(path), _size(path), path) for path in paths), key=lambda entry: entry[:2])
         total, count, freed = sum(size for _, size, _ in ages), 0, 0
         for _, size, path in ages:
             if total <= limit:
@@ -249,16 +251,16 @@ class Cache:
                 path.unlink()
                 total, count, freed = total - size, count + 1, freed + size
         for folder in folders:
-            _sweep(folder)
+            _delete_leftovers(folder)
         return count, freed
 
-    def _audio_digest(self, place: Place) -> AudioDigest | None:
-        if place not in self._digests:
-            self._digests[place] = None
+    def _audio_digest(self, location: AudioLocation) -> AudioDigest | None:
+        if location not in self._digests:
+            self._digests[location] = None
             with suppress(OSError, UtteranceError):
-                stamp = stamp_of(place)
-                self._digests[place] = AudioDigest(digest_of_audio(place), stamp)
-        return self._digests[place]
+                stamp = stamp_of(location)
+                self._digests[location] = AudioDigest(digest_of_audio(location), stamp)
+        return self._digests[location]
 
 
 class ModelCache:
@@ -290,7 +292,7 @@ class ModelCache:
         self._cache, self._folder, self._about, self._spec = cache, folder, about, spec
         self._layers, self._targets, self._options = layers, targets, options
         self._means = is_by_utterance(targets, options)
-        self._own: dict[int, list[Entry]] = {}
+        self._block_entries: dict[int, list[Entry]] = {}
         self._keys: dict[str, str | None] = {}
         self._writable = True
         self.found_s: Seconds = 0.0
@@ -304,21 +306,23 @@ class ModelCache:
         """
         known = sorted(read_entries(self._folder), key=lambda entry: -len(entry.items))
         held: list[tuple[Shard, Entry]] = []
-        rest: list[Shard] = []
-        for block, own in _by_block(shards).items():
-            wanted = {key: item for shard in own for item in shard.items if (key := self._key(item)) is not None}
+        uncached: list[Shard] = []
+        for block, block_shards in _by_block(shards).items():
+            items_by_key = {
+                key: item for shard in block_shards for item in shard.items if (key := self._key(item)) is not None
+            }
             for entry in known:
-                found = entry.items & wanted.keys()
-                if found and (self._means or found == entry.items):
-                    held.append((Shard(block, tuple(wanted.pop(key) for key in sorted(found))), entry))
-                    if found == entry.items:
-                        self._own.setdefault(block, []).append(entry)
-            left = {item.utterance.id for item in wanted.values()}
-            for shard in own:
+                cached_keys = entry.items & items_by_key.keys()
+                if cached_keys and (self._means or cached_keys == entry.items):
+                    held.append((Shard(block, tuple(items_by_key.pop(key) for key in sorted(cached_keys))), entry))
+                    if cached_keys == entry.items:
+                        self._block_entries.setdefault(block, []).append(entry)
+            left = {item.utterance.id for item in items_by_key.values()}
+            for shard in block_shards:
                 items = tuple(i for i in shard.items if self._key(i) is None or i.utterance.id in left)
                 if items:
-                    rest.append(replace(shard, items=items))
-        return held, rest
+                    uncached.append(replace(shard, items=items))
+        return held, uncached
 
     def load(self, shard: Shard, entry: Entry) -> ShardSketch | None:
         """Load the sketch of these utterances from an entry; None where the entry is damaged."""
@@ -326,57 +330,59 @@ class ModelCache:
             sketch = self._restored(shard, read_checked(entry.path, Stored))
         except (SketchError, OSError, KeyError, ValueError) as error:
             if entry.path.exists():
-                self._cache.tell(f"the cache held a damaged file, which is made again ({reason(error)})")
+                self._cache.note_once(f"the cache held a damaged file, which is made again ({reason(error)})")
             with suppress(OSError):
                 entry.path.unlink(missing_ok=True)
-            self._own[shard.block] = [one for one in self._own.get(shard.block, []) if one != entry]
+            self._block_entries[shard.block] = [
+                other for other in self._block_entries.get(shard.block, []) if other != entry
+            ]
             return None
         self.found_s += shard.seconds
         return sketch
 
     def add(self, shard: Shard, sketch: ShardSketch) -> None:
         """Store the sketch of a shard, without utterances whose audio could not be read, which may be repaired."""
-        unread = {one.utterance for one in sketch.skipped if one.model is None}
-        read = [place for place, item in enumerate(shard.items) if item.utterance.id not in unread]
-        kept = [place for place in read if self._is_known(shard.items[place])]
-        if not kept or not self._writable or (len(kept) < len(read) and not self._means):
+        unread = {skip.utterance for skip in sketch.skipped if skip.model is None}
+        readable = [index for index, item in enumerate(shard.items) if item.utterance.id not in unread]
+        known = [index for index in readable if self._is_known(shard.items[index])]
+        if not known or not self._writable or (len(known) < len(readable) and not self._means):
             return  # products of samples cannot be separated by utterance
         timed = self._targets.timed is not None
-        items = [str(self._key(shard.items[place])) for place in kept]
-        ids = {shard.items[place].utterance.id: key for place, key in zip(kept, items, strict=True)}
+        items = [str(self._key(shard.items[index])) for index in known]
+        ids = {shard.items[index].utterance.id: key for index, key in zip(known, items, strict=True)}
         stored = Stored(
             items,
-            {layer_name(layer): self._stored(layer, sketch, kept, timed=timed) for layer in self._layers},
-            {ids[one.utterance]: one.reason for one in sketch.skipped if one.utterance in ids},
+            {layer_name(layer): self._stored(layer, sketch, known, timed=timed) for layer in self._layers},
+            {ids[skip.utterance]: skip.reason for skip in sketch.skipped if skip.utterance in ids},
             sketch.used_s,
             sketch.encode_s,
         )
         self._write(shard.block, stored)
-        if len(self._own.get(shard.block, ())) >= JOINED_AT:
+        if len(self._block_entries.get(shard.block, ())) >= JOINED_AT:
             self.join(shard.block)
 
     def join(self, block: int) -> None:
         """Join the entries of a block that this run used or wrote into one file."""
-        entries = list(dict.fromkeys(self._own.get(block, [])))
+        entries = list(dict.fromkeys(self._block_entries.get(block, [])))
         if len(entries) < 2 or not self._writable:
             return
         try:
             stored = [load_sketches(entry.path, Stored) for entry in entries]
         except SketchError:
             return
-        seen = [key for one in stored for key in one.items]
+        seen = [key for part in stored for key in part.items]
         if len(set(seen)) < len(seen):
             return  # another run's entries overlap with these
-        self._own[block] = []
+        self._block_entries[block] = []
         self._write(block, together(stored, timed=self._targets.timed is not None))
         for entry in entries:
-            if self._own[block] and entry.path != self._own[block][0].path:
+            if self._block_entries[block] and entry.path != self._block_entries[block][0].path:
                 with suppress(OSError):
                     entry.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Join the entries of every block, and prune the cache, after all shards."""
-        for block in list(self._own):
+        for block in list(self._block_entries):
             self.join(block)
         self._cache.prune()
 
@@ -389,18 +395,18 @@ class ModelCache:
             self._keys[item.utterance.id] = self._cache.item_key(item, self._targets)
         return self._keys[item.utterance.id]
 
-    def _stored(self, layer: SketchedLayer, sketch: ShardSketch, kept: list[int], *, timed: bool) -> StoredLayer:
+    def _stored(self, layer: SketchedLayer, sketch: ShardSketch, indices: list[int], *, timed: bool) -> StoredLayer:
         key = sketch_key(layer)
         moments = sketch.layers[key]
-        rows = slice(None) if timed else kept
+        rows = slice(None) if timed else indices
         sums, counts = moments.cross[rows], moments.square[rows].astype(np.int64)
         if self._means:
             return StoredLayer(sums + counts[:, None] * moments.centre, counts)
         sample = sketch.samples.get(key)
         if sample is not None and not timed:
-            places = np.full(len(moments.square), -1)
-            places[kept] = np.arange(len(kept))
-            sample = replace(sample, rows=places[sample.rows])
+            new_rows = np.full(len(moments.square), -1)
+            new_rows[indices] = np.arange(len(indices))
+            sample = replace(sample, rows=new_rows[sample.rows])
         return StoredLayer(
             sums,
             counts,
@@ -415,27 +421,32 @@ class ModelCache:
 
     def _restored(self, shard: Shard, stored: Stored) -> ShardSketch:
         """Return the sketch of the shard's utterances, in their order."""
-        at = {key: place for place, key in enumerate(stored.items)}
+        position_of = {key: position for position, key in enumerate(stored.items)}
         keys = [str(self._key(item)) for item in shard.items]
-        places = np.array([at[key] for key in keys], dtype=np.int64)
+        positions = np.array([position_of[key] for key in keys], dtype=np.int64)
         timed = self._targets.timed is not None
         sketch = empty_sketch(self._layers, self._targets.count if timed else len(keys), self._options)
-        named = {key: stored.layers[layer_name(layer)] for key, layer in keys_of(self._layers).items()}
+        stored_layers = {key: stored.layers[layer_name(layer)] for key, layer in keys_of(self._layers).items()}
         if self._means:
-            used = np.flatnonzero(next(iter(named.values())).counts[places])
-            items = [replace(shard.items[place], row=int(place)) for place in used]
-            add_means(sketch, {key: one.sums[places[used]] for key, one in named.items()}, items, self._options)
+            used = np.flatnonzero(next(iter(stored_layers.values())).counts[positions])
+            items = [replace(shard.items[index], row=int(index)) for index in used]
+            add_means(
+                sketch,
+                {key: stored_layer.sums[positions[used]] for key, stored_layer in stored_layers.items()},
+                items,
+                self._options,
+            )
         else:
-            for key, one in named.items():
-                sketch.layers[key] = moments_of(one, None if timed else places)
-                if key in sketch.samples and one.sample is not None:
-                    rows = one.sample.rows if timed else np.argsort(places)[one.sample.rows]
-                    sketch.samples[key] = replace(one.sample, rows=rows)
-                if key in sketch.projections and one.projected is not None:
-                    sketch.projections[key] = one.projected
-        for item, name in zip(shard.items, keys, strict=True):
-            if name in stored.skipped:
-                sketch.skipped.append(Skipped(item.utterance.id, stored.skipped[name], self._spec))
+            for key, stored_layer in stored_layers.items():
+                sketch.layers[key] = moments_of(stored_layer, None if timed else positions)
+                if key in sketch.samples and stored_layer.sample is not None:
+                    rows = stored_layer.sample.rows if timed else np.argsort(positions)[stored_layer.sample.rows]
+                    sketch.samples[key] = replace(stored_layer.sample, rows=rows)
+                if key in sketch.projections and stored_layer.projected is not None:
+                    sketch.projections[key] = stored_layer.projected
+        for item, item_key in zip(shard.items, keys, strict=True):
+            if item_key in stored.skipped:
+                sketch.skipped.append(Skipped(item.utterance.id, stored.skipped[item_key], self._spec))
             else:
                 sketch.used_s += item.seconds
         if stored.used_s > 0:
@@ -447,9 +458,9 @@ class ModelCache:
             path = write_checked(self._folder, digest_of(sorted(stored.items)), stored, Stored, self._about)
         except (OSError, SketchError) as error:
             self._writable = False
-            self._cache.tell_unwritable(error)
+            self._cache.note_unwritable(error)
         else:
-            self._own.setdefault(block, []).append(Entry(path, frozenset(stored.items)))
+            self._block_entries.setdefault(block, []).append(Entry(path, frozenset(stored.items)))
 
 
 def _roots(folder: Path) -> list[Path]:
@@ -463,7 +474,7 @@ def _folders(root: Path) -> list[Path]:
     return []
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def _read_description(folder: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         return content if isinstance(content, dict) else {}
@@ -476,16 +487,16 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _used(path: Path) -> float:
+def _last_use(path: Path) -> float:
     with suppress(OSError):
         return path.stat().st_mtime
     return 0.0
 
 
-def _sweep(folder: Path) -> None:
+def _delete_leftovers(folder: Path) -> None:
     """Delete temporary files of killed runs that are over an hour old, and the folder if it has no entries."""
     for path in folder.glob(".*"):
-        if time.time() - _used(path) > 3600:
+        if time.time() - _last_use(path) > 3600:
             with suppress(OSError):
                 path.unlink()
     if not any(folder.glob(f"*{SUFFIX}")) and not any(folder.glob(".*")):
@@ -493,7 +504,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _by_block(shards: Iterable[Shard]) -> dict[int, list[Shard]]:
-    found: dict[int, list[Shard]] = {}
+    by_block: dict[int, list[Shard]] = {}
     for shard in shards:
-        found.setdefault(shard.block, []).append(shard)
-    return dict(sorted(found.items()))
+        by_block.setdefault(shard.block, []).append(shard)
+    return dict(sorted(by_block.items()))

@@ -86,13 +86,13 @@ def advise(error: BaseException, name: str, part: str, version: str) -> str:
 
 def missing_package(error: BaseException) -> str | None:
     """Return the name of the package that an exception reports as missing, or None."""
-    for one in _chain(error):
-        if isinstance(one, ImportError) and FLASH_ATTENTION in str(one):
+    for cause in _chain(error):
+        if isinstance(cause, ImportError) and FLASH_ATTENTION in str(cause):
             return "flash-attn"
-        if isinstance(one, ModuleNotFoundError) and one.name:
-            return one.name.partition(".")[0]
-        if isinstance(one, ImportError):
-            matches = (re.search(pattern, str(one)) for pattern in PACKAGE_PATTERNS)
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            return cause.name.partition(".")[0]
+        if isinstance(cause, ImportError):
+            matches = (re.search(pattern, str(cause)) for pattern in PACKAGE_PATTERNS)
             return next((match.group(1).rstrip(".-") for match in matches if match), None)
     return None
 
@@ -100,10 +100,10 @@ def missing_package(error: BaseException) -> str | None:
 def is_read_failure(error: BaseException) -> bool:
     """Return whether an exception, or a cause of it, means that a file could not be read."""
     return any(
-        isinstance(one, READ_FAILURES)
-        or type(one).__name__ in READ_FAILURE_NAMES
-        or any(word.lower() in str(one).lower() for word in READ_WORDS)
-        for one in _chain(error)
+        isinstance(cause, READ_FAILURES)
+        or type(cause).__name__ in READ_FAILURE_NAMES
+        or any(word.lower() in str(cause).lower() for word in READ_WORDS)
+        for cause in _chain(error)
     )
 
 

@@ -79,22 +79,22 @@ def build_shell(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]
     Raises:
         ModelError: the model takes no audio, or transformers cannot build it.
     """
-    own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
-    named = None if own_code else named_class(config)
+    custom_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
+    named = None if custom_code else named_class(config)
     with reading(checkpoint, "architecture"), torch.device("meta"):  # allocates no memory
-        found = None
+        candidate = None
         if named is not None:
             with suppress(*UNFIT):  # the head may need settings that config.json lacks
-                found = _named_architecture(named, config)
-        shell, architecture = found or _plain_architecture(checkpoint, config)
+                candidate = _named_architecture(named, config)
+        shell, architecture = candidate or _plain_architecture(checkpoint, config)
     if not takes_audio(shell):
         takes = getattr(shell, "main_input_name", "something unknown")
         raise ModelError(
             f"{checkpoint.name}: {type(shell).__name__} takes {takes}, not audio; "
             "name a speech encoder such as facebook/hubert-base-ls960"
         )
-    if Path(checkpoint.place).is_dir() and not is_quantised(config):
-        check_stored(checkpoint.name, Path(checkpoint.place), sum(weight.numel() for weight in shell.parameters()))
+    if Path(checkpoint.location).is_dir() and not is_quantised(config):
+        check_stored(checkpoint.name, Path(checkpoint.location), sum(weight.numel() for weight in shell.parameters()))
     return shell, architecture
 
 
@@ -110,11 +110,11 @@ def named_class(config: Any) -> Any | None:
     if package.startswith("transformers.models.") and module.startswith("configuration_"):
         modules.append(importlib.import_module(f"{package}.{module.replace('configuration_', 'modeling_', 1)}"))
     for name in names if isinstance(names, list | tuple) else ():
-        for place in modules:
-            found: Any = getattr(place, name, None) if isinstance(name, str) else None
-            if isinstance(found, type) and issubclass(found, tf.PreTrainedModel):
-                made_for = getattr(found, "config_class", None)
-                return found if isinstance(made_for, type) and isinstance(config, made_for) else None
+        for namespace in modules:
+            kind: Any = getattr(namespace, name, None) if isinstance(name, str) else None
+            if isinstance(kind, type) and issubclass(kind, tf.PreTrainedModel):
+                made_for = getattr(kind, "config_class", None)
+                return kind if isinstance(made_for, type) and isinstance(config, made_for) else None
     return None
 
 
@@ -124,8 +124,8 @@ def takes_audio(model: Any) -> bool:
     Args:
         model: any module.
     """
-    heard = getattr(model, "input_modalities", None)
-    return getattr(model, "main_input_name", None) in AUDIO_INPUTS or heard == "audio" or heard == ("audio",)
+    modalities = getattr(model, "input_modalities", None)
+    return getattr(model, "main_input_name", None) in AUDIO_INPUTS or modalities == "audio" or modalities == ("audio",)
 
 
 def find_audio_encoder(model: Any) -> tuple[str, Any] | None:
@@ -161,10 +161,10 @@ def _is_codec(module: Any) -> bool:
 
 def _named_architecture(named: Any, config: Any) -> tuple[Any, Architecture] | None:
     whole = named._from_config(config)  # noqa: SLF001, what AutoModel itself calls
-    found = find_audio_encoder(whole)
-    if found is None:
+    match = find_audio_encoder(whole)
+    if match is None:
         return whole, Architecture(named, config, inner=False)
-    path, encoder = found
+    path, encoder = match
     if not path:
         return encoder, Architecture(named, encoder.config, inner=False)
     plain = tf.MODEL_MAPPING.get(type(config), None)  # the class that AutoModel builds
@@ -197,9 +197,9 @@ def load_weights(checkpoint: Checkpoint, architecture: Architecture) -> Any:
     """
     names = _outer_names(architecture) if architecture.inner else None
     model, info = _read(checkpoint, architecture.kind, architecture.config, names)
-    if _lacking(info) and architecture.whole is not None and architecture.inner:
+    if _is_incomplete(info) and architecture.whole is not None and architecture.inner:
         whole = _read_whole(checkpoint, *architecture.whole)
-        model, info = whole if not _lacking(whole[1]) else (model, info)
+        model, info = whole if not _is_incomplete(whole[1]) else (model, info)
     _check_complete(checkpoint, info)
     try:
         check_finite(model, skip=info["missing_keys"])
@@ -242,7 +242,7 @@ def _outer_names(architecture: Architecture) -> dict[str, str]:
 def _read(checkpoint: Checkpoint, kind: Any, config: Any, names: dict[str, str] | None) -> tuple[Any, dict[str, Any]]:
     with reading(checkpoint, "weights"):
         model, info = kind.from_pretrained(
-            checkpoint.place,
+            checkpoint.location,
             config=config,
             key_mapping=names,
             dtype=torch.float32,
@@ -256,13 +256,13 @@ def _read(checkpoint: Checkpoint, kind: Any, config: Any, names: dict[str, str] 
 
 def _read_whole(checkpoint: Checkpoint, kind: Any, config: Any, path: str) -> tuple[Any, dict[str, Any]]:
     """Read the encoder's weights through the class of the whole model, which renames them on loading."""
-    model, info = _read(checkpoint, _without_the_rest(kind, path), config, None)
+    model, info = _read(checkpoint, _without_other_modules(kind, path), config, None)
     prefix = f"{path}."
     missing = [key.removeprefix(prefix) for key in info["missing_keys"]]
     return model.get_submodule(path), info | {"missing_keys": missing}
 
 
-def _without_the_rest(kind: Any, path: str) -> Any:
+def _without_other_modules(kind: Any, path: str) -> Any:
     """Return a class that builds what `kind` builds, and then drops all modules that are not on the path to `path`."""
 
     def build(self: Any, config: Any, *args: Any, **options: Any) -> None:
@@ -281,7 +281,7 @@ def _without_the_rest(kind: Any, path: str) -> Any:
     return type(kind.__name__, (kind,), {"__init__": build, "tie_weights": nothing, "__module__": kind.__module__})
 
 
-def _lacking(info: dict[str, Any]) -> bool:
+def _is_incomplete(info: dict[str, Any]) -> bool:
     return bool(_missing(info) or info["mismatched_keys"])
 
 

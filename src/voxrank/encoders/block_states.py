@@ -48,18 +48,18 @@ def record_blocks(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> list[t
     def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         recorded.append((0, inputs[0] if inputs else next(iter(named.values()))))
 
-    def after(place: int, _: nn.Module, __: Any, output: Any) -> None:
-        recorded.append((place, output[0] if isinstance(output, tuple) else output))
+    def after(index: int, _: nn.Module, __: Any, output: Any) -> None:
+        recorded.append((index, output[0] if isinstance(output, tuple) else output))
 
     hooks = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
-    for place, block in enumerate(blocks, start=1):
-        hooks.append(block.register_forward_hook(lambda *told, place=place: after(place, *told)))
+    for index, block in enumerate(blocks, start=1):
+        hooks.append(block.register_forward_hook(lambda *arguments, index=index: after(index, *arguments)))
     try:
         run()
     finally:
         for hook in hooks:
             hook.remove()
     shapes = {tuple(state.shape) if isinstance(state, torch.Tensor) else None for _, state in recorded}
-    if [place for place, _ in recorded] != list(range(len(blocks) + 1)) or len(shapes) != 1:
+    if [index for index, _ in recorded] != list(range(len(blocks) + 1)) or len(shapes) != 1:
         raise ModelError("the model gives no hidden states, and its blocks do not map frames to frames")
     return [state for _, state in recorded]

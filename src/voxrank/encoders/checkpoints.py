@@ -55,13 +55,13 @@ class Checkpoint:
 
     Attributes:
         name: the model as the user named it.
-        place: directory or hub id for transformers.
+        location: directory or hub id for transformers.
         offline: True when only local files may be used.
         trusted: True when code that comes with the model may run.
     """
 
     name: str
-    place: str
+    location: str
     offline: bool
     trusted: bool
 
@@ -85,7 +85,7 @@ def _check_directory(name: str, path: Path) -> Path:
     if not path.is_dir():
         raise ModelError(f"{name} is a file; give the directory that holds config.json and the weights")
     if (path / "adapter_config.json").exists():  # transformers would fetch the base model
-        raise ModelError(_adapters(name, path / "adapter_config.json"))
+        raise ModelError(_adapters_message(name, path / "adapter_config.json"))
     if not (path / "config.json").is_file():
         raise ModelError(
             f"{name} has no config.json; give the directory of a model saved by transformers (save_pretrained)"
@@ -93,14 +93,14 @@ def _check_directory(name: str, path: Path) -> Path:
     return path
 
 
-def _adapters(name: str, file: Path) -> str:
+def _adapters_message(name: str, file: Path) -> str:
     """Return the message for a folder of PEFT adapters: their kind, and the model that they belong to."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         content = {}
-    said = content if isinstance(content, dict) else {}
-    kind, base = said.get("peft_type"), said.get("base_model_name_or_path")
+    settings = content if isinstance(content, dict) else {}
+    kind, base = settings.get("peft_type"), settings.get("base_model_name_or_path")
     kind = f" {shortened(kind, 20)}" if isinstance(kind, str) and kind else ""
     base = shortened(base, 80) if isinstance(base, str) and base else "another model"
     return (
@@ -138,12 +138,12 @@ def load_config(checkpoint: Checkpoint) -> Any:
         ModelError: the file cannot be read, or names a model that transformers does not know.
     """
     with reading(checkpoint, "config.json"):
-        content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
+        content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.location, local_files_only=checkpoint.offline)
         check_config(checkpoint.name, content, trusted=checkpoint.trusted)
         _check_known(checkpoint, content)
         _check_quantisation(checkpoint, content)
         config = tf.AutoConfig.from_pretrained(
-            checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
+            checkpoint.location, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
     for setting in HEAD_SETTINGS:
         if getattr(config, setting, False):
@@ -168,8 +168,8 @@ def _check_known(checkpoint: Checkpoint, content: dict[str, Any]) -> None:
 
 def _check_quantisation(checkpoint: Checkpoint, content: dict[str, Any]) -> None:
     """Refuse quantised weights whose package is not installed."""
-    how = content.get("quantization_config")
-    method = how.get("quant_method") if isinstance(how, dict) else None
+    quantisation = content.get("quantization_config")
+    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
     package = QUANTISERS.get(method) if isinstance(method, str) else None
     if package is not None and find_spec(package.replace("-", "_")) is None:
         raise ModelError(
@@ -202,9 +202,9 @@ def read_settings(checkpoint: Checkpoint) -> dict[str, Any]:
         ModelError: the file cannot be read.
     """
     with reading(checkpoint, "config.json"):
-        content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.place, local_files_only=checkpoint.offline)
-    said: dict[str, Any] = content
-    return said
+        content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.location, local_files_only=checkpoint.offline)
+    settings: dict[str, Any] = content
+    return settings
 
 
 def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
@@ -220,11 +220,11 @@ def load_extractor(checkpoint: Checkpoint, default: Any = None) -> Any:
     try:
         with reading(checkpoint, "feature extractor"):
             content, _ = tf.FeatureExtractionMixin.get_feature_extractor_dict(
-                checkpoint.place, local_files_only=checkpoint.offline
+                checkpoint.location, local_files_only=checkpoint.offline
             )
             check_extractor(checkpoint.name, content)
             extractor = tf.AutoFeatureExtractor.from_pretrained(
-                checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
+                checkpoint.location, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
             )
     except ModelError as error:
         if NO_EXTRACTOR not in str(error.__cause__):
@@ -254,7 +254,7 @@ def load_vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
     """
     with reading(checkpoint, "tokenizer"):
         tokenizer = tf.AutoTokenizer.from_pretrained(
-            checkpoint.place, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
+            checkpoint.location, local_files_only=checkpoint.offline, trust_remote_code=checkpoint.trusted
         )
         vocabulary: dict[str, int] = tokenizer.get_vocab()
     return vocabulary

@@ -134,10 +134,10 @@ def _config(variables: Variables, *, with_decoder: bool = False) -> Any:
 
 def _side_config(variables: Variables, side: str, d_model: int) -> dict[str, int]:
     stored = variables.get(f"{side}/num_heads")
-    said = float(stored.float32().item()) if stored is not None and stored.shape == () else d_model // HEAD_DIM
-    if not (1 <= said <= d_model) or said % 1 or d_model % said:
-        raise ModelError(f"model.bin gives the {side} {said:g} attention heads for width {d_model}; get it again")
-    heads = int(said)
+    count = float(stored.float32().item()) if stored is not None and stored.shape == () else d_model // HEAD_DIM
+    if not (1 <= count <= d_model) or count % 1 or d_model % count:
+        raise ModelError(f"model.bin gives the {side} {count:g} attention heads for width {d_model}; get it again")
+    heads = int(count)
     return {
         f"{side}_attention_heads": heads,
         f"{side}_layers": _blocks(variables, side),

@@ -93,14 +93,14 @@ class _Reader:
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
-        self._at = 0
+        self._position = 0
 
     def take(self, count: int, what: str) -> memoryview:
-        left = len(self._data) - self._at
+        left = len(self._data) - self._position
         if count > left:
             raise ModelError(f"model.bin ends early: {what} takes {count} bytes and {left} are left; get it again")
-        self._at += count
-        return self._data[self._at - count : self._at]
+        self._position += count
+        return self._data[self._position - count : self._position]
 
     def number(self, layout: str) -> int:
         return int(struct.unpack(layout, self.take(struct.calcsize(layout), "a number"))[0])

@@ -58,15 +58,15 @@ class FeatureReader:
 
     Args:
         extractor: the feature extractor.
-        wanted: name of the model's input.
+        input_name: name of the model's input.
 
     Raises:
         ModelError: the extractor returns no such input, or no axis of it grows with the audio.
     """
 
-    def __init__(self, extractor: Any, wanted: str) -> None:
+    def __init__(self, extractor: Any, input_name: str) -> None:
         self.sample_rate: int = extractor.sampling_rate
-        self._extractor, self._wanted = extractor, wanted
+        self._extractor, self._input = extractor, input_name
         self._unpadded: dict[str, Any] = {}
         self._accepted = _accepted_arguments(extractor)
         self.padded = False
@@ -107,7 +107,7 @@ class FeatureReader:
         known = _settings(self._extractor)
         if known is None:
             return self._measure_longest(limit)
-        key = (*known, self._wanted, limit)
+        key = (*known, self._input, limit)
         if key not in _LONGEST:
             _LONGEST[key] = self._measure_longest(limit)
         return _LONGEST[key]
@@ -138,9 +138,9 @@ class FeatureReader:
 
     def _measure(self) -> None:
         short, long = (self._shape(seconds) for seconds in PROBES_S)
-        grown = _grown(short, long)
-        if grown:
-            self.time = grown[0]
+        axes = _growing_axes(short, long)
+        if axes:
+            self.time = axes[0]
         else:
             self._measure_window(short)
 
@@ -151,18 +151,18 @@ class FeatureReader:
                 short, long = (self._shape(seconds, **arguments) for seconds in SHORT_PROBES_S)
             except ModelError:
                 continue
-            grown = _grown(short, long)
-            if grown:
+            axes = _growing_axes(short, long)
+            if axes:
                 break
         else:
             raise ModelError(
                 f"{type(self._extractor).__name__} returns an input of shape {full} for {PROBES_S[0]:g} s and for "
                 f"{PROBES_S[1]:g} s of audio, so that which axis is time cannot be known; name another encoder"
             )
-        self.time, self.padded, self._unpadded = grown[0], True, dict(arguments)
+        self.time, self.padded, self._unpadded = axes[0], True, dict(arguments)
         measured = (SHORT_PROBES_S[1] - SHORT_PROBES_S[0]) * self.sample_rate / (long[self.time] - short[self.time])
-        said = getattr(self._extractor, "hop_length", None)
-        hop = said if isinstance(said, int) and abs(said - measured) <= HOP_SLACK * measured else measured
+        stated = getattr(self._extractor, "hop_length", None)
+        hop = stated if isinstance(stated, int) and abs(stated - measured) <= HOP_SLACK * measured else measured
         self.window_steps = full[self.time]
         self.window_samples = round(full[self.time] * hop)
 
@@ -181,25 +181,27 @@ class FeatureReader:
 
     def _extract(self, window: Waveform, **arguments: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return input and mask of one window, without the batch axis."""
-        wished = {"sampling_rate": self.sample_rate, "return_tensors": "pt", **arguments}
-        taken = self._accepted
-        made = self._extractor(window, **{key: value for key, value in wished.items() if taken is None or key in taken})
-        wanted = self._input_name(made)
-        if len(made[wanted]) != 1:
+        options = {"sampling_rate": self.sample_rate, "return_tensors": "pt", **arguments}
+        accepted = self._accepted
+        outputs = self._extractor(
+            window, **{key: value for key, value in options.items() if accepted is None or key in accepted}
+        )
+        name = self._input_name(outputs)
+        if len(outputs[name]) != 1:
             raise ModelError(
                 f"the feature extractor cuts {len(window) / self.sample_rate:g} s of audio into several inputs"
             )
-        mask = next((made[name] for name in MASKS if name in made), None)
-        return torch.as_tensor(made[wanted])[0], None if mask is None else torch.as_tensor(mask)[0]
+        mask = next((outputs[mask_name] for mask_name in MASKS if mask_name in outputs), None)
+        return torch.as_tensor(outputs[name])[0], None if mask is None else torch.as_tensor(mask)[0]
 
-    def _input_name(self, made: Any) -> str:
-        if self._wanted in made:
-            return str(self._wanted)
-        floats = [str(name) for name, value in made.items() if torch.is_tensor(value) and value.is_floating_point()]
+    def _input_name(self, outputs: Any) -> str:
+        if self._input in outputs:
+            return str(self._input)
+        floats = [str(name) for name, value in outputs.items() if torch.is_tensor(value) and value.is_floating_point()]
         names = [name for name in floats if name not in MASKS]
-        if self._wanted not in AUDIO_INPUTS and len(names) == 1:  # the model has another name for its input
+        if self._input not in AUDIO_INPUTS and len(names) == 1:  # the model has another name for its input
             return names[0]
-        raise ModelError(f"the feature extractor makes {' and '.join(made)}, the model takes {self._wanted}")
+        raise ModelError(f"the feature extractor makes {' and '.join(outputs)}, the model takes {self._input}")
 
 
 def _settings(extractor: Any) -> tuple[type, str] | None:
@@ -216,16 +218,16 @@ def _accepted_arguments(extractor: Any) -> set[str] | None:
     return {parameter.name for parameter in parameters}
 
 
-def _grown(short: tuple[int, ...], long: tuple[int, ...]) -> list[int]:
+def _growing_axes(short: tuple[int, ...], long: tuple[int, ...]) -> list[int]:
     """Return the axes that are longer for longer audio.
 
     Raises:
         ModelError: several axes change, an axis shrinks, or the number of axes changes.
     """
     if len(short) == len(long):
-        grown = [axis for axis, size in enumerate(short) if long[axis] != size]
-        if len(grown) < 2 and all(long[axis] > short[axis] for axis in grown):
-            return grown
+        axes = [axis for axis, size in enumerate(short) if long[axis] != size]
+        if len(axes) < 2 and all(long[axis] > short[axis] for axis in axes):
+            return axes
     raise ModelError(
         f"expected one axis of the model's input to grow with the audio, got shapes {short} and {long}; "
         "name another encoder"

@@ -52,8 +52,8 @@ class FramewiseEncoder(Encoder):
 
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         with without_tf32(self.device):
-            made = list(self._compute(windows))
-        for layer, (frames, lengths) in enumerate(made):
+            layers = list(self._compute(windows))
+        for layer, (frames, lengths) in enumerate(layers):
             yield LayerFrames(layer, frames.float(), tuple(lengths))
 
     def _cut(self, windows: Sequence[Waveform], size: int, hop: int, *, before: int = 0, after: int = 0) -> Packed:

@@ -90,7 +90,7 @@ class HiddenStates(Encoder):
         self._lengths = TrueLengths()
         self._input, self._mask = _input_names(model)
         self._counter = _find_counter(model)
-        self._wished = {"output_hidden_states": True} if _takes(model, "output_hidden_states") else {}
+        self._extra_arguments = {"output_hidden_states": True} if _takes_argument(model, "output_hidden_states") else {}
         self._blocks: list[torch.nn.Module] = []
         self._probes: dict[tuple[Any, ...], list[LayerFrames] | str] = {}
         keep_padding_out(model, self._lengths)
@@ -150,11 +150,11 @@ class HiddenStates(Encoder):
             raise ModelError(f"its hidden states have shape {tuple(states[0].shape)}, expected (batch, time, features)")
         return pack_layers(states, partial(self._frames, steps, total))
 
-    def _frames(self, steps: Sequence[int], total: int, made: int) -> list[int]:
-        """Return the number of valid frames of each row, if a layer has `made` frames for `total` input steps."""
+    def _frames(self, steps: Sequence[int], total: int, count: int) -> list[int]:
+        """Return the number of valid frames of each row, if a layer has `count` frames for `total` input steps."""
         if self._reader.padded:
-            return [-(-n * made // total) for n in steps]
-        return [made if n == total else min(self._count(n), made) for n in steps]
+            return [-(-n * count // total) for n in steps]
+        return [count if n == total else min(self._count(n), count) for n in steps]
 
     def _count(self, steps: int) -> int:
         """Return the number of frames inside the transformer for a number of valid input steps."""
@@ -183,12 +183,12 @@ class HiddenStates(Encoder):
             mask = valid(steps, longest, self.device)
             named[mask_name] = ~mask if mask_name in INVERTED_MASKS else mask.long()
         with without_tf32(self.device), _without_mask_warning():
-            return self._model(**named, **self._wished)
+            return self._model(**named, **self._extra_arguments)
 
     def _adapt(self, *, fit: bool) -> None:
         """Find how the model takes noise: padded to its window or alone, and when it needs a mask."""
         first: str | None = None
-        for padded, mask in self._ways(fit=fit):
+        for padded, mask in self._feeding_modes(fit=fit):
             self._reader.padded, self._mask = padded, mask
             problem = self._problem(self.sample_rate) or self._problem_of_lengths()
             if problem is None:
@@ -196,7 +196,7 @@ class HiddenStates(Encoder):
             first = first or problem
         self._refuse(f"does not encode a second of noise ({first}); name an encoder that maps audio to hidden states")
 
-    def _ways(self, *, fit: bool) -> list[tuple[bool, tuple[str, bool]]]:
+    def _feeding_modes(self, *, fit: bool) -> list[tuple[bool, tuple[str, bool]]]:
         """Return the ways to feed the model, the best first: whether the window is filled, and which mask is used."""
         (name, needed), padded = self._mask, self._reader.padded
         masks = [(name, needed), *([] if needed or not name else [(name, True), ("", False)])]
@@ -336,15 +336,15 @@ class HiddenStates(Encoder):
 def _input_names(model: Any) -> tuple[str, tuple[str, bool]]:
     """Return the argument names for audio and its mask ("" if there is none), and whether the mask is required."""
     parameters = inspect.signature(model.forward).parameters
-    wanted = model.main_input_name if model.main_input_name in parameters else next(iter(parameters))
+    input_name = model.main_input_name if model.main_input_name in parameters else next(iter(parameters))
     mask = next((name for name in MASKS if name in parameters), "")
-    return wanted, (mask, bool(mask) and parameters[mask].default is inspect.Parameter.empty)
+    return input_name, (mask, bool(mask) and parameters[mask].default is inspect.Parameter.empty)
 
 
-def _takes(model: Any, name: str) -> bool:
+def _takes_argument(model: Any, name: str) -> bool:
     """Return whether a model takes an argument of this name."""
     parameters = inspect.signature(model.forward).parameters
-    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return name in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def _find_counter(model: Any) -> Callable[[torch.Tensor], Any] | None:

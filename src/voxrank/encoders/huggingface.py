@@ -43,7 +43,7 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     else:
         extractor = load_extractor(checkpoint)
     model = load_weights(checkpoint, architecture).to(device)
-    with _named(checkpoint), reading(checkpoint, "settings"):
+    with _prefix_errors(checkpoint), reading(checkpoint, "settings"):
         if config.model_type == "whisper":
             return Whisper(model, extractor, options)
         if config.model_type == "audio-spectrogram-transformer":
@@ -52,7 +52,7 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
 
 
 @contextmanager
-def _named(checkpoint: Checkpoint) -> Iterator[None]:
+def _prefix_errors(checkpoint: Checkpoint) -> Iterator[None]:
     """Prefix messages that lack the model's name with it."""
     try:
         yield

@@ -94,10 +94,10 @@ class JointLayer:
         for layer in layers:
             if layer.frame_rate != first.frame_rate:
                 raise OptionError(
-                    _refused(kind, spec, f"{first.frame_rate:g} and {layer.frame_rate:g} frames a second")
+                    _mismatch_message(kind, spec, f"{first.frame_rate:g} and {layer.frame_rate:g} frames a second")
                 )
             if kind == "mean" and layer.dim != first.dim:
-                raise OptionError(_refused(kind, spec, f"{first.dim} and {layer.dim} numbers in a frame"))
+                raise OptionError(_mismatch_message(kind, spec, f"{first.dim} and {layer.dim} numbers in a frame"))
         dim = first.dim if kind == "mean" else sum(layer.dim for layer in layers)
         if dim > MAX_DIM:
             raise OptionError(
@@ -112,7 +112,7 @@ class JointLayer:
         return torch.stack(list(frames)).mean(dim=0) if self.kind == "mean" else torch.cat(list(frames), dim=1)
 
 
-def _refused(kind: str, spec: str, difference: str) -> str:
+def _mismatch_message(kind: str, spec: str, difference: str) -> str:
     return f"{kind} needs layers that fit, and those of {spec} have {difference}; name layers that are alike"
 
 

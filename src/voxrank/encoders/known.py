@@ -52,15 +52,15 @@ def nearest_model(spec: str) -> str | None:
         spec, [*model_names(), *_neighbours(spec)], n=1, cutoff=ALIKE
     )
     bare = get_close_matches(spec, PACK_NAMES, n=1, cutoff=ALIKE)
-    found = near[0] if near else f"pack:{bare[0]}" if bare else None
-    return None if found == spec else found
+    suggestion = near[0] if near else f"pack:{bare[0]}" if bare else None
+    return None if suggestion == spec else suggestion
 
 
 def cached_hub_ids() -> tuple[str, ...]:
     """Return the ids of the models in this machine's hub cache, from the names of its folders."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    place = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    names = sorted(path.name for path in _folders(place) if path.name.startswith("models--"))
+    folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    names = sorted(path.name for path in _folders(folder) if path.name.startswith("models--"))
     return tuple(name.removeprefix("models--").replace("--", "/", 1) for name in names)
 
 
@@ -71,7 +71,7 @@ def _neighbours(spec: str) -> Iterator[str]:
         yield f"{parent}{slash}{path.name}"
 
 
-def _folders(place: Path) -> list[Path]:
+def _folders(folder: Path) -> list[Path]:
     with suppress(OSError):
-        return [path for path in place.iterdir() if path.is_dir()]
+        return [path for path in folder.iterdir() if path.is_dir()]
     return []

@@ -61,18 +61,18 @@ def find_layout(name: str, base: Shape, longer: Shape, wider: Shape | None) -> L
     Raises:
         ModelError: no axis or several axes follow the batch, several follow the audio, or one axis follows both.
     """
-    grown = _changed(name, base, longer)
-    if len(grown) > 1:
+    time_axes = _changed_axes(name, base, longer)
+    if len(time_axes) > 1:
         raise ModelError(
             f"{name}: expected one axis that grows with the audio, got shapes {base} and then {longer}; "
             "pick other layers with #PATTERN"
         )
-    time = grown[0] if grown else None
+    time = time_axes[0] if time_axes else None
     batch = _single_axis(base, time) if wider is None else _batch_axis(name, base, wider, time)
     return Layout(batch, time, prod(size for axis, size in enumerate(base) if axis not in (batch, time)))
 
 
-def _changed(name: str, before: Shape, after: Shape) -> list[int]:
+def _changed_axes(name: str, before: Shape, after: Shape) -> list[int]:
     if len(before) != len(after):
         raise ModelError(
             f"{name}: expected as many axes for every input, got shapes {before} and then {after}; "
@@ -82,7 +82,7 @@ def _changed(name: str, before: Shape, after: Shape) -> list[int]:
 
 
 def _batch_axis(name: str, base: Shape, wider: Shape, time: int | None) -> int:
-    followers = _changed(name, base, wider)
+    followers = _changed_axes(name, base, wider)
     sizes = [(base[axis], wider[axis]) for axis in followers]
     if sizes != [(BASE_ROWS, WIDER_ROWS)] or followers[0] == time:
         raise ModelError(

@@ -112,7 +112,7 @@ class TappedModule:
 
     Attributes:
         module: the module.
-        places: name → submodule whose output is a layer.
+        submodules: name → submodule whose output is a layer.
         settings: what the frames depend on besides the weights.
         dtype: precision of the forward pass; below float32, by autocast.
 
@@ -131,7 +131,9 @@ class TappedModule:
         self.settings = {"module": repr(module), "code": code, "places": pattern}
         self._device = device
         self.dtype = torch.float32
-        self.places, self._with_input = (_chosen(module, pattern), False) if pattern else _default(module)
+        self.submodules, self._with_input = (
+            (_matching_submodules(module, pattern), False) if pattern else _default_submodules(module)
+        )
 
     def __call__(self, waveforms: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run the module once and return the layers, in the order in which they run."""
@@ -139,7 +141,7 @@ class TappedModule:
         with self._hooks(caught), self._precision(), without_tf32(self._device):
             self.module(waveforms)
         if not caught:
-            raise ModelError(f"none of {', '.join(self.places)} runs; pick other submodules with #PATTERN")
+            raise ModelError(f"none of {', '.join(self.submodules)} runs; pick other submodules with #PATTERN")
         return caught
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -150,11 +152,11 @@ class TappedModule:
     @contextmanager
     def _hooks(self, caught: dict[str, torch.Tensor]) -> Iterator[None]:
         hooks = []
-        for name, place in self.places.items():
+        for name, submodule in self.submodules.items():
             if self._with_input:
                 before = _catch_input(name, caught)
-                hooks.append(place.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.append(place.register_forward_hook(_catch_output(name, caught)))
+                hooks.append(submodule.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.append(submodule.register_forward_hook(_catch_output(name, caught)))
         try:
             yield
         finally:
@@ -162,7 +164,7 @@ class TappedModule:
                 hook.remove()
 
 
-def _chosen(module: nn.Module, pattern: str) -> dict[str, nn.Module]:
+def _matching_submodules(module: nn.Module, pattern: str) -> dict[str, nn.Module]:
     named = {name: part for name, part in module.named_modules() if name}
     chosen = {name: part for name, part in named.items() if matches(name, pattern)}
     if not chosen:
@@ -170,7 +172,7 @@ def _chosen(module: nn.Module, pattern: str) -> dict[str, nn.Module]:
     return chosen
 
 
-def _default(module: nn.Module) -> tuple[dict[str, nn.Module], bool]:
+def _default_submodules(module: nn.Module) -> tuple[dict[str, nn.Module], bool]:
     """Return the members of the longest list, and True because its input is a layer too; else the module and False."""
     lists = [(n, part) for n, part in module.named_modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
     if not any(len(part) for _, part in lists):
@@ -210,4 +212,4 @@ def _first_tensor(value: Any) -> torch.Tensor | None:
     if isinstance(value, torch.Tensor):
         return value if value.is_floating_point() else None
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
-    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)
+    return next((tensor for part in parts if (tensor := _first_tensor(part)) is not None), None)

@@ -159,17 +159,17 @@ def layer_names(model: Any, pattern: str) -> list[str]:
     Raises:
         ModelError: no name matches.
     """
-    made = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
+    computed = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
     if pattern:
-        names = [name for name in made if matches(name, pattern)]
+        names = [name for name in computed if matches(name, pattern)]
         if not names:
-            raise ModelError(f"no tensor is named like {pattern}; {nearest(pattern, made)}")
+            raise ModelError(f"no tensor is named like {pattern}; {nearest(pattern, computed)}")
         return names
     outputs = [output.name for output in model.graph.output]
     stream = residual_stream(model.graph)
     if len(stream) < 3:
         return outputs
-    return list(dict.fromkeys([name for name in stream if name in made] + outputs))
+    return list(dict.fromkeys([name for name in stream if name in computed] + outputs))
 
 
 def residual_stream(graph: Any) -> list[str]:
@@ -360,8 +360,8 @@ def check_weights(graph: Any) -> None:
         ModelError: a weight is not finite.
     """
     onnx, _ = libraries()
-    made = {node.output[0]: part.t for node in graph.node if node.op_type == "Constant" for part in node.attribute}
-    stored = {tensor.name: tensor for tensor in graph.initializer} | made
+    constants = {node.output[0]: part.t for node in graph.node if node.op_type == "Constant" for part in node.attribute}
+    stored = {tensor.name: tensor for tensor in graph.initializer} | constants
     learned = {name for node in graph.node if any(part in node.op_type for part in LEARNED) for name in node.input}
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
     broken = []

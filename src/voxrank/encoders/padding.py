@@ -124,12 +124,12 @@ def leaks(alone: Sequence[Sequence[LayerFrames]], together: Sequence[LayerFrames
 
 def noise(samples: int) -> Waveform:
     """Return white noise for probing encoders; always the same, and longer noise begins with shorter noise."""
-    drawn = _kept_noise() if samples <= KEPT_NOISE_SAMPLES else _drawn_noise(samples)
+    drawn = _cached_noise() if samples <= KEPT_NOISE_SAMPLES else _drawn_noise(samples)
     return drawn[:samples].copy()
 
 
 @lru_cache(maxsize=1)
-def _kept_noise() -> Waveform:
+def _cached_noise() -> Waveform:
     return _drawn_noise(KEPT_NOISE_SAMPLES)
 
 

@@ -34,10 +34,10 @@ class SpectrogramTransformer(Encoder):
 
     def __init__(self, model: Any, extractor: Any, options: EncoderOptions) -> None:
         config = model.config
-        made, taken = (extractor.max_length, extractor.num_mel_bins), (config.max_length, config.num_mel_bins)
-        if made != taken:
+        actual, needed = (extractor.max_length, extractor.num_mel_bins), (config.max_length, config.num_mel_bins)
+        if actual != needed:
             raise ModelError(
-                f"preprocessor_config.json makes spectra of {made} frames and mel bins, config.json takes {taken}; "
+                f"preprocessor_config.json makes spectra of {actual} frames and mel bins, config.json takes {needed}; "
                 "use the files of one model"
             )
         self.spec = "audio-spectrogram-transformer"
@@ -88,9 +88,9 @@ class SpectrogramTransformer(Encoder):
         return pack_layers(tokens, self._valid(windows))
 
     def _tokens(self, windows: Sequence[Waveform]) -> list[torch.Tensor]:
-        made = self._extractor(list(windows), sampling_rate=self.sample_rate, return_tensors="pt")
+        features = self._extractor(list(windows), sampling_rate=self.sample_rate, return_tensors="pt")
         with without_tf32(self.device):
-            outputs = self._model(made["input_values"].to(self.device, self._dtype), output_hidden_states=True)
+            outputs = self._model(features["input_values"].to(self.device, self._dtype), output_hidden_states=True)
         return [*outputs.hidden_states[:-1], outputs.last_hidden_state]
 
     def _mean_over_frequency(self, tokens: torch.Tensor) -> torch.Tensor:

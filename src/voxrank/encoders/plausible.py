@@ -72,9 +72,9 @@ def check_rate(what: str, rate: Any) -> None:
         ModelError: the rate is not a whole number in the range of `RATES_HZ`.
     """
     if isinstance(rate, bool) or not isinstance(rate, int) or not RATES_HZ[0] <= rate <= RATES_HZ[1]:
-        said = shortened(repr(rate), 40)
+        shown = shortened(repr(rate), 40)
         raise ModelError(
-            f"{what}: expected a sample rate of {RATES_HZ[0]:,} to {RATES_HZ[1]:,} Hz, got {said}; get the model again"
+            f"{what}: expected a sample rate of {RATES_HZ[0]:,} to {RATES_HZ[1]:,} Hz, got {shown}; get the model again"
         )
 
 

@@ -29,7 +29,7 @@ class ModelPool:
 
     def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
         self.options = options
-        self._kept: dict[str, Encoder] = {}
+        self._loaded: dict[str, Encoder] = {}
         self.layers: dict[str, tuple[Layer, ...]] = {}
         self.parameters: dict[str, int] = {}
         for position, spec in enumerate(specs, start=1):
@@ -40,7 +40,7 @@ class ModelPool:
                 watcher.note(f"{spec}: {line}")
             self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
             if sum(self.parameters.values()) <= KEPT_PARAMETERS:
-                self._kept[spec] = encoder
+                self._loaded[spec] = encoder
 
     @property
     def specs(self) -> tuple[str, ...]:
@@ -49,18 +49,18 @@ class ModelPool:
 
     def lend(self, spec: str) -> Encoder:
         """Return the encoder, which stays in the pool; a model that is not in the pool is loaded."""
-        return self._kept.get(spec) or load_encoder(spec, self.options)
+        return self._loaded.get(spec) or load_encoder(spec, self.options)
 
     def take(self, spec: str) -> Encoder:
         """Return the encoder and remove it from the pool: the caller owns it."""
-        return self._kept.pop(spec, None) or load_encoder(spec, self.options)
+        return self._loaded.pop(spec, None) or load_encoder(spec, self.options)
 
 
-def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:
+def parse_layers(text: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:
     """Return the layers that a user selects.
 
     Args:
-        wanted: comma-separated indices (negative ones count from the last layer) or "all". "mean" or "concat" joins
+        text: comma-separated indices (negative ones count from the last layer) or "all". "mean" or "concat" joins
             the layers that are named with it, or all layers if none is named.
         layers: the layers of the model.
         spec: the model, for messages.
@@ -68,7 +68,7 @@ def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Candid
     Raises:
         OptionError: the list is not valid, the model has no such layer, or its layers cannot be joined.
     """
-    words = [part.strip() for part in wanted.split(",") if part.strip()]
+    words = [part.strip() for part in text.split(",") if part.strip()]
     kinds = [kind for kind in JOINT_KINDS if kind in words]
     named = [word for word in words if word not in JOINT_KINDS]
     try:
@@ -76,10 +76,10 @@ def parse_layers(wanted: str, layers: Sequence[Layer], spec: str) -> list[Candid
     except ValueError:
         numbers = []
     if not numbers:
-        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, with mean or concat, got {wanted!r}")
+        raise OptionError(f"expected layers as 'all' or indices such as 0,3,6, with mean or concat, got {text!r}")
     missing = [number for number in numbers if not -len(layers) <= number < len(layers)]
     if missing:
         raise OptionError(f"{spec} has layers 0 to {len(layers) - 1}, not {missing[0]}; see `voxrank models {spec}`")
-    chosen = [layers[place] for place in sorted({number % len(layers) for number in numbers})]
+    chosen = [layers[index] for index in sorted({number % len(layers) for number in numbers})]
     joint = [JointLayer.of(kind, chosen, spec) for kind in kinds]
     return [*(chosen if named else []), *joint]

@@ -138,14 +138,14 @@ def compare_features(exact: list[torch.Tensor], rounded: list[torch.Tensor], dty
         dtype: the precision.
     """
     name = str(dtype).removeprefix("torch.")
-    if [one.shape for one in exact] != [one.shape for one in rounded]:
+    if [frames.shape for frames in exact] != [frames.shape for frames in rounded]:
         return f"{name} gives features of another shape than float32 on this machine"
-    for layer, (one, other) in enumerate(zip(exact, rounded, strict=True)):
-        error, bound = _relative_error(one, other), rounding_bound(dtype, layer)
+    for layer, (exact_frames, rounded_frames) in enumerate(zip(exact, rounded, strict=True)):
+        error, bound = _relative_error(exact_frames, rounded_frames), rounding_bound(dtype, layer)
         if not error <= bound:
             off = f"off by {percent(error, gap='')}, where rounding explains {percent(bound, gap='')},"
-            said = "not finite" if math.isnan(error) else off
-            return f"features in {name} are {said} at layer {layer} on this machine"
+            fault = "not finite" if math.isnan(error) else off
+            return f"features in {name} are {fault} at layer {layer} on this machine"
     return None
 
 
@@ -213,13 +213,13 @@ def _is_sensitive(module: nn.Module) -> bool:
     return isinstance(module, SENSITIVE) or type(module).__name__.endswith("Norm")
 
 
-def _outermost(module: nn.Module, wanted: Callable[[nn.Module], bool]) -> Iterator[nn.Module]:
+def _outermost(module: nn.Module, is_match: Callable[[nn.Module], bool]) -> Iterator[nn.Module]:
     """Yield the modules that match, without modules inside them."""
     for part in module.children():
-        if wanted(part):
+        if is_match(part):
             yield part
         else:
-            yield from _outermost(part, wanted)
+            yield from _outermost(part, is_match)
 
 
 def _widen(_: nn.Module, inputs: Any, named: Any) -> tuple[Any, Any]:

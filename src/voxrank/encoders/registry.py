@@ -110,14 +110,14 @@ def _loader(scheme: str) -> tuple[Loader, str]:
     """Return the loader of a known scheme, and the package that provides it; "" for a registered scheme."""
     known = _LOADERS.get(scheme)
     if known is None:
-        return _plugged(scheme)
+        return _plugin_loader(scheme)
     if isinstance(known, str):
         module, _, function = known.partition(":")
         known = cast("Loader", getattr(import_module(module), function))
     return known, ""
 
 
-def _plugged(scheme: str) -> tuple[Loader, str]:
+def _plugin_loader(scheme: str) -> tuple[Loader, str]:
     plugin = find_plugin("encoders", scheme)
     if plugin is None:  # the package was uninstalled in the meantime
         raise ModelError(f"unknown model scheme {scheme!r}; {did_you_mean(scheme, schemes())}")
@@ -127,15 +127,15 @@ def _plugged(scheme: str) -> tuple[Loader, str]:
 
     def loader(rest: str, options: EncoderOptions) -> Encoder:
         try:
-            made = load(rest, options)
+            encoder = load(rest, options)
         except (VoxrankError, MemoryError):
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             raise ModelError(f"{plugin.origin} cannot load {scheme}:{rest} ({reason(error)})") from error
-        if not isinstance(made, Encoder):
-            raise plugin.refuse("a function that returns a voxrank.encoders.base.Encoder", made)
-        return made
+        if not isinstance(encoder, Encoder):
+            raise plugin.refuse("a function that returns a voxrank.encoders.base.Encoder", encoder)
+        return encoder
 
     return loader, plugin.origin

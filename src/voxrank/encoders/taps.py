@@ -57,9 +57,9 @@ class Tap:
     frame_rate: Hertz
     count: Callable[[int], int] | None
 
-    def counts(self, lengths: Sequence[int], made: int) -> tuple[int, ...]:
-        """Return the number of frames of each window, given that the layer has `made` frames."""
-        return tuple(made if self.count is None else min(made, self.count(length)) for length in lengths)
+    def counts(self, lengths: Sequence[int], total: int) -> tuple[int, ...]:
+        """Return the number of frames of each window, given that the layer has `total` frames."""
+        return tuple(total if self.count is None else min(total, self.count(length)) for length in lengths)
 
 
 class TapEncoder(Encoder):
@@ -113,9 +113,9 @@ class TapEncoder(Encoder):
 
     def blocks(self) -> dict[int, torch.nn.Module]:
         """Return the submodules whose outputs are layers, if they have weights and run once."""
-        places: dict[str, torch.nn.Module] = getattr(self._model, "places", {})
-        own = {i: places[layer.name] for i, layer in enumerate(self.layers) if layer.name in places}
-        return {i: place for i, place in own.items() if any(True for _ in place.parameters())}
+        submodules: dict[str, torch.nn.Module] = getattr(self._model, "submodules", {})
+        blocks = {i: submodules[layer.name] for i, layer in enumerate(self.layers) if layer.name in submodules}
+        return {i: block for i, block in blocks.items() if any(True for _ in block.parameters())}
 
     def cost_samples(self, n_samples: int) -> int:
         """Return the fixed length, if there is one."""
@@ -179,11 +179,11 @@ class TapEncoder(Encoder):
             layouts = self._layouts(_Probe(probed, self.device), fixed)
         return tuple(self._fixed_tap(name, layout, layout.count(shapes[name])) for name, layout in layouts.items())
 
-    def _fixed_tap(self, name: str, layout: Layout, made: int) -> Tap:
+    def _fixed_tap(self, name: str, layout: Layout, count: int) -> Tap:
         fixed = self._intake.fixed_samples or 0
         if layout.time is None:
             return Tap(name, layout, 0.0, None)
-        return Tap(name, layout, made * self.sample_rate / fixed, lambda samples: -(-samples * made // fixed))
+        return Tap(name, layout, count * self.sample_rate / fixed, lambda samples: -(-samples * count // fixed))
 
     @torch.inference_mode()
     def _check_features(self) -> None:

@@ -42,26 +42,26 @@ def measure_offsets(encoder: Encoder) -> dict[int, Seconds]:
     burst = rng.normal(0, BURST, round(BURST_S * encoder.sample_rate))
     noise = rng.normal(0, NOISE, n_samples)
     hop = encoder.sample_rate / slowest
-    places = [round(n_samples / 2 + number * hop / BURSTS) for number in range(BURSTS)]
-    centres = np.array([place + len(burst) / 2 for place in places]) / encoder.sample_rate
+    positions = [round(n_samples / 2 + number * hop / BURSTS) for number in range(BURSTS)]
+    centres = np.array([position + len(burst) / 2 for position in positions]) / encoder.sample_rate
     first = {layer.frame_rate: layer for layer in reversed(encoder.layers)}
-    waveforms = [_waveform(noise), *(_waveform(noise, burst, place) for place in places)]
-    heard = {layer.index: _Heard(layer, len(waveforms)) for layer in first.values()}
+    waveforms = [_waveform(noise), *(_waveform(noise, burst, position) for position in positions)]
+    responses = {layer.index: _BurstResponse(layer, len(waveforms)) for layer in first.values()}
     for piece in encoder.encode(waveforms):
-        if piece.layer in heard:
-            heard[piece.layer].add(piece)
-    offsets = {rate: heard[layer.index].offset(centres) for rate, layer in first.items()}
+        if piece.layer in responses:
+            responses[piece.layer].add(piece)
+    offsets = {rate: responses[layer.index].offset(centres) for rate, layer in first.items()}
     return {layer.index: offsets[layer.frame_rate] for layer in encoder.layers}
 
 
-def _waveform(noise: NDArray[np.float64], burst: NDArray[np.float64] | None = None, place: int = 0) -> Waveform:
+def _waveform(noise: NDArray[np.float64], burst: NDArray[np.float64] | None = None, position: int = 0) -> Waveform:
     samples = noise.copy()
     if burst is not None:
-        samples[place : place + len(burst)] += burst
+        samples[position : position + len(burst)] += burst
     return samples.astype(np.float32)
 
 
-class _Heard:
+class _BurstResponse:
     """The frames of one layer for noise alone, and for noise with bursts.
 
     Args:
@@ -87,10 +87,10 @@ class _Heard:
     def offset(self, centres: NDArray[np.float64]) -> Seconds:
         """Return the mean distance from a burst to the frames that change, rounded to whole steps."""
         alone, *with_burst = (torch.cat(parts).double().cpu().numpy() for parts in self._frames)
-        times, found, hop = np.concatenate(self._times), [], 1 / self._layer.frame_rate
-        for heard, centre in zip(with_burst, centres, strict=True):
-            change = ((heard - alone) ** 2).sum(axis=1)
+        times, offsets, hop = np.concatenate(self._times), [], 1 / self._layer.frame_rate
+        for frames, centre in zip(with_burst, centres, strict=True):
+            change = ((frames - alone) ** 2).sum(axis=1)
             weights = np.maximum(change - 2 * np.median(change), 0)  # normalisation changes all frames a little
             if weights.sum() > 0:
-                found.append(centre - np.average(times, weights=weights))
-        return round(float(np.mean(found)) / hop * STEPS) / STEPS * hop if found else hop / 2
+                offsets.append(centre - np.average(times, weights=weights))
+        return round(float(np.mean(offsets)) / hop * STEPS) / STEPS * hop if offsets else hop / 2

@@ -110,10 +110,10 @@ def log_mel(extractor: Any, window: Waveform, n_frames: int) -> torch.Tensor:
     hop = extractor.hop_length
     reaching = -(-(len(window) + extractor.n_fft // 2) // hop)
     computed = min(n_frames, reaching + extractor.n_fft // hop)  # the kept frames do not overlap the end of the padding
-    made = extractor(
+    features = extractor(
         window, sampling_rate=extractor.sampling_rate, max_length=computed * hop, truncation=False, return_tensors="pt"
     )
-    mel: torch.Tensor = made["input_features"][0]
+    mel: torch.Tensor = features["input_features"][0]
     if computed == n_frames:
         return mel
     floor = max(SILENCE, mel.max().item() - DYNAMIC_RANGE)

@@ -49,8 +49,8 @@ class ModelSketch:
     @property
     def speed(self) -> float | None:
         """Seconds of audio per second of forward passes, including those of cached shards; None without timings."""
-        taken = self.encode_s + self.before_s
-        return self.used_s / taken if taken > 0 else None
+        seconds = self.encode_s + self.before_s
+        return self.used_s / seconds if seconds > 0 else None
 
     @classmethod
     def empty(cls, layers: Sequence[SketchedLayer], targets: Targets, options: ExtractionOptions) -> ModelSketch:
@@ -170,8 +170,8 @@ class LocalRunner:
         cache: Cache | None = None,
     ) -> ModelSketch:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
-        kept = None if cache is None else cache.of_model(self._encoder, layers, targets, self._encoding, options)
-        return sketch_model(self._encoder, shards, targets, layers, options, on_audio, kept)
+        model_cache = None if cache is None else cache.of_model(self._encoder, layers, targets, self._encoding, options)
+        return sketch_model(self._encoder, shards, targets, layers, options, on_audio, model_cache)
 
 
 def sketch_model(
@@ -198,7 +198,7 @@ def sketch_model(
         RunError: memory ran out on a single window.
     """
     whole = ModelSketch.empty(layers, targets, options)
-    parts = _parts(encoder, shards, targets, layers, options, on_audio, cache)
+    parts = _shard_sketches(encoder, shards, targets, layers, options, on_audio, cache)
     total = BlockSum(whole, targets)
     for shard, sketch in parts:
         total.add(shard, sketch)
@@ -209,7 +209,7 @@ def sketch_model(
     return whole
 
 
-def _parts(
+def _shard_sketches(
     encoder: Encoder,
     shards: Sequence[Shard],
     targets: Targets,
@@ -220,17 +220,17 @@ def _parts(
 ) -> Iterator[tuple[Shard, ShardSketch]]:
     """Yield the sketches of all shards in order of block, from the cache or encoded."""
 
-    def encoded(wanted: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
-        for shard, sketch in encode_shards(encoder, wanted, targets, layers, options, on_audio):
+    def encoded(subset: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
+        for shard, sketch in encode_shards(encoder, subset, targets, layers, options, on_audio):
             if cache is not None:
                 cache.add(shard, sketch)
             yield shard, sketch
 
     if cache is None:
         return encoded(shards)
-    held, rest = cache.cover(shards)
+    held, uncached = cache.cover(shards)
 
-    def found() -> Iterator[tuple[Shard, ShardSketch]]:
+    def cached() -> Iterator[tuple[Shard, ShardSketch]]:
         for shard, entry in held:
             sketch = cache.load(shard, entry)
             if sketch is None:
@@ -239,4 +239,4 @@ def _parts(
                 on_audio(shard.seconds)
                 yield shard, sketch
 
-    return heapq.merge(found(), encoded(rest), key=lambda pair: pair[0].block)
+    return heapq.merge(cached(), encoded(uncached), key=lambda pair: pair[0].block)

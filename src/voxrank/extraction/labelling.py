@@ -59,25 +59,25 @@ def label_frames(
     """
     windows = piece.windows
     owners = np.repeat([window.owner for window in windows], [window.frames for window in windows]).astype(np.int64)
-    places = np.concatenate(
+    segment_indices = np.concatenate(
         [
             timelines[window.owner].places(window.start + offset + np.arange(window.frames) / frame_rate)
             for window in windows
         ]
     )
-    classes = np.full(len(places), rest)
+    classes = np.full(len(segment_indices), rest)
     for owner in np.unique(owners):
-        own = owners == owner
-        classes[own] = np.append(timelines[owner].symbols, rest)[places[own]]
+        mask = owners == owner
+        classes[mask] = np.append(timelines[owner].symbols, rest)[segment_indices[mask]]
     if keep_rest is not None:
-        classes[(places == UNLABELLED) & ~keep_rest] = UNLABELLED
-    kept = np.flatnonzero(classes != UNLABELLED)
+        classes[(segment_indices == UNLABELLED) & ~keep_rest] = UNLABELLED
+    labelled = np.flatnonzero(classes != UNLABELLED)
     frames = piece.frames
-    if len(kept) < len(classes):
-        frames = frames.index_select(0, torch.from_numpy(kept).to(frames.device))
-    first = _changes(kept, owners[kept], places[kept])
-    lengths = np.diff(np.append(first, len(kept)))
-    return Stretches(piece.layer, frames, lengths, owners[kept][first], classes[kept][first])
+    if len(labelled) < len(classes):
+        frames = frames.index_select(0, torch.from_numpy(labelled).to(frames.device))
+    first = _changes(labelled, owners[labelled], segment_indices[labelled])
+    lengths = np.diff(np.append(first, len(labelled)))
+    return Stretches(piece.layer, frames, lengths, owners[labelled][first], classes[labelled][first])
 
 
 def _changes(*columns: Ids) -> Ids:

@@ -29,7 +29,7 @@ def segment_means(piece: LayerFrames, longest: int) -> LayerFrames:
     sizes = np.concatenate(
         [np.diff(np.arange(k + 1) * m // k) if k else [] for m, k in zip(lengths, counts, strict=True)]
     )
-    sizes_there = torch.from_numpy(sizes.astype(np.int64)).to(piece.frames.device)
-    places = torch.repeat_interleave(sizes_there)
-    sums = piece.frames.new_zeros(len(sizes), piece.frames.shape[1]).index_add_(0, places, piece.frames)
-    return LayerFrames(piece.layer, sums / sizes_there[:, None], tuple(counts.tolist()))
+    device_sizes = torch.from_numpy(sizes.astype(np.int64)).to(piece.frames.device)
+    segment_ids = torch.repeat_interleave(device_sizes)
+    sums = piece.frames.new_zeros(len(sizes), piece.frames.shape[1]).index_add_(0, segment_ids, piece.frames)
+    return LayerFrames(piece.layer, sums / device_sizes[:, None], tuple(counts.tolist()))

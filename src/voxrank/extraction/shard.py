@@ -48,7 +48,7 @@ from voxrank.targets.timeline import UNLABELLED, Timeline
 OnAudio = Callable[[Seconds], None]
 """Callback that receives the seconds of audio that were just processed."""
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 BATCHES_AHEAD = 2
 """Number of decoded batches that wait for the encoder."""
@@ -101,20 +101,20 @@ class ShardSketch:
                 sums hold them already.
             targets: targets of all utterances.
         """
-        places = np.array([item.row for item in shard.items], dtype=np.int64)
+        rows = np.array([item.row for item in shard.items], dtype=np.int64)
         timed = targets.timed is not None
         return replace(
             self,
             layers=self.layers
             if timed
             else {
-                key: moments.relabelled(targets.rows[places], targets.count, values=targets.values)
+                key: moments.relabelled(targets.rows[rows], targets.count, values=targets.values)
                 for key, moments in self.layers.items()
             },
             samples={
                 key: replace(
                     sample,
-                    rows=sample.rows if timed else places[sample.rows],
+                    rows=sample.rows if timed else rows[sample.rows],
                     blocks=np.full(len(sample), shard.block, dtype=np.int64),
                 )
                 for key, sample in self.samples.items()
@@ -168,24 +168,24 @@ def encode_shards(
     if not shards:
         return
     offsets = encoder.offsets() if targets.timed is not None else {}
-    planned = ((shard, batch) for shard in shards for batch in plan_batches(_placed(shard, targets), encoder))
+    planned = ((shard, batch) for shard in shards for batch in plan_batches(_with_shard_rows(shard, targets), encoder))
     ready = prefetch(
         planned, lambda work: _decode(work[1], encoder.sample_rate), threads=options.threads, ahead=BATCHES_AHEAD
     )
     with closing(ready):
         for shard, batches in groupby(ready, key=lambda pair: pair[0][0]):
-            work = _ShardWork(layers, shard, targets, options, offsets)
+            work = _ShardAccumulator(layers, shard, targets, options, offsets)
             for (_, batch), decoded in batches:
-                work.take(encoder, decoded)
+                work.add_batch(encoder, decoded)
                 on_audio(sum(item.seconds for item in batch))
             yield shard, work.close()
 
 
-def _placed(shard: Shard, targets: Targets) -> Sequence[Item]:
-    """Return the items with their place in the shard as their row; with timelines, rows stay those of all data."""
+def _with_shard_rows(shard: Shard, targets: Targets) -> Sequence[Item]:
+    """Return the items with their index in the shard as their row; with timelines, rows stay those of all data."""
     if targets.timed is not None:
         return shard.items
-    return [replace(item, row=place) for place, item in enumerate(shard.items)]
+    return [replace(item, row=index) for index, item in enumerate(shard.items)]
 
 
 def plan_batches(items: Sequence[Item], encoder: Encoder) -> list[tuple[Item, ...]]:
@@ -220,7 +220,7 @@ def decode_or_reason(item: Item, sample_rate: int) -> Waveform | UtteranceError:
         return error
 
 
-class _ShardWork:
+class _ShardAccumulator:
     """An accumulator of the sketch of a shard."""
 
     def __init__(
@@ -245,7 +245,7 @@ class _ShardWork:
         self._withheld: set[tuple[int, int]] = set()
         """Pairs of an utterance's row and a version of the labels that cannot be sketched."""
 
-    def take(self, encoder: Encoder, decoded: _Decoded) -> None:
+    def add_batch(self, encoder: Encoder, decoded: _Decoded) -> None:
         """Encode a batch and add it, without utterances that cannot be used."""
         items, waveforms = [], []
         for item, waveform in decoded:
@@ -292,12 +292,12 @@ class _ShardWork:
         samples, timed = self._sketch.samples, self._targets.timed
         layer_sums: dict[SketchKey, _LayerSums] = {}
         for key, moments in self._sketch.layers.items():
-            keep = _Keep(self._block, samples.get(key), self._directions, self._segments.get(key))
+            options = _SumOptions(self._block, samples.get(key), self._directions, self._segments.get(key))
             if timed is None:
-                layer_sums[key] = _SampleSums(keys, rows, moments.dim, keep)
+                layer_sums[key] = _SampleSums(keys, rows, moments.dim, options)
             else:
                 labels = _Labels(timed, self._timelines(timed, key.version, items), *self._times[key])
-                layer_sums[key] = _TimedSums(keys, rows, moments.dim, keep, labels)
+                layer_sums[key] = _TimedSums(keys, rows, moments.dim, options, labels)
         return layer_sums
 
     def _timelines(self, timed: Timed, version: int, items: Sequence[Item]) -> list[Timeline]:
@@ -313,8 +313,8 @@ class _ShardWork:
                 self._sketch.layers[key].add(part.products, run_sums, counts, rows)
                 if part.sampled is not None:
                     self._sketch.samples[key].merge(part.sampled)
-                for one in part.projected:
-                    self._sketch.projections[key].add(one.values, one.origin)
+                for projected in part.projected:
+                    self._sketch.projections[key].add(projected.values, projected.origin)
             else:
                 self._means[key].append(part.sums / part.counts[:, None])
         self._waiting += items
@@ -397,7 +397,7 @@ class _LayerSums:
 
 
 @dataclass(frozen=True)
-class _Keep:
+class _SumOptions:
     """The options of sums over samples.
 
     Attributes:
@@ -420,22 +420,22 @@ class _SampleSums(_LayerSums):
         keys: (R,) keys of the utterances.
         rows: (R,) rows of the utterances in `Targets.rows`.
         dim: D.
-        keep: options of samples and projections.
+        options: options of samples and projections.
     """
 
-    def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, keep: _Keep) -> None:
+    def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, options: _SumOptions) -> None:
         super().__init__(len(keys), dim)
         self.products = Products.zeros(dim)
-        self.sampled = None if keep.sample is None else Sample.empty(keep.sample.size, dim)
-        self._limit = None if keep.sample is None else keep.sample.limit
-        self._keys, self._rows, self._keep = keys, rows, keep
+        self.sampled = None if options.sample is None else Sample.empty(options.sample.size, dim)
+        self._limit = None if options.sample is None else options.sample.limit
+        self._keys, self._rows, self._options = keys, rows, options
         self._waiting: list[torch.Tensor] = []
         self.projected: list[Projected] = []
 
     def add(self, piece: LayerFrames) -> None:
         """Add one piece."""
-        samples = piece if self._keep.longest is None else segment_means(piece, self._keep.longest)
-        self._take(samples.frames, samples.lengths, np.repeat(self._rows, samples.lengths))
+        samples = piece if self._options.longest is None else segment_means(piece, self._options.longest)
+        self._add_samples(samples.frames, samples.lengths, np.repeat(self._rows, samples.lengths))
         super().add(samples)
 
     def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
@@ -445,7 +445,7 @@ class _SampleSums(_LayerSums):
         """
         return self.sums, self.counts, self._rows
 
-    def _take(self, samples: torch.Tensor, lengths: Sequence[int], rows: NDArray[np.int64]) -> None:
+    def _add_samples(self, samples: torch.Tensor, lengths: Sequence[int], rows: NDArray[np.int64]) -> None:
         """Add samples, with the number of samples of each utterance and the row of each sample.
 
         Small pieces are collected first, because a product of few rows is mostly overhead.
@@ -453,9 +453,9 @@ class _SampleSums(_LayerSums):
         if self.sampled is not None:
             keys = frame_keys(self._keys, lengths, self.counts)
             owners = np.repeat(self._keys, lengths)
-            self.sampled.update(samples, keys, rows, self._keep.block, utterances=owners, limit=self._limit)
-        if self._keep.directions:
-            self.projected.append(project(samples, self._keep.directions))
+            self.sampled.update(samples, keys, rows, self._options.block, utterances=owners, limit=self._limit)
+        if self._options.directions:
+            self.projected.append(project(samples, self._options.directions))
         self._waiting.append(samples)
         if sum(map(len, self._waiting)) >= PRODUCT_ROWS:
             self.close()
@@ -485,17 +485,17 @@ class _Labels:
 
     def stretches(self, piece: LayerFrames, keys: Keys, counts: NDArray[np.int64]) -> Stretches:
         """Return the frames of a piece that have a label; of silent frames, only the share that is scored."""
-        heard = None
+        scored = None
         if self.timed.rest != UNLABELLED and self.timed.rest_share < 1:
-            heard = frame_keys(keys, piece.lengths, counts) < np.uint64(self.timed.rest_share * 2.0**64)
-        return label_frames(piece, self.timelines, self.offset, self.frame_rate, rest=self.timed.rest, keep_rest=heard)
+            scored = frame_keys(keys, piece.lengths, counts) < np.uint64(self.timed.rest_share * 2.0**64)
+        return label_frames(piece, self.timelines, self.offset, self.frame_rate, rest=self.timed.rest, keep_rest=scored)
 
 
 class _TimedSums(_SampleSums):
     """The sums of one layer where frames have labels, by stretches of a single label."""
 
-    def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, keep: _Keep, labels: _Labels) -> None:
-        super().__init__(keys, rows, dim, keep)
+    def __init__(self, keys: Keys, rows: NDArray[np.int64], dim: int, options: _SumOptions, labels: _Labels) -> None:
+        super().__init__(keys, rows, dim, options)
         self._labels = labels
         self._frames = np.zeros(len(keys), dtype=np.int64)
         self._runs: list[tuple[Array, Stretches]] = []
@@ -506,10 +506,10 @@ class _TimedSums(_SampleSums):
         self._frames += np.array(piece.lengths)
         if not len(stretches.lengths):
             return
-        if self._keep.longest is not None:
-            stretches = stretch_means(stretches, self._keep.longest)
+        if self._options.longest is not None:
+            stretches = stretch_means(stretches, self._options.longest)
         per_utterance = np.bincount(stretches.owners, stretches.lengths, len(self._keys)).astype(np.int64)
-        self._take(stretches.frames, per_utterance.tolist(), np.repeat(stretches.classes, stretches.lengths))
+        self._add_samples(stretches.frames, per_utterance.tolist(), np.repeat(stretches.classes, stretches.lengths))
         sums = sum_runs(stretches.frames, tuple(stretches.lengths.tolist()))
         np.add.at(self.sums, stretches.owners, sums)
         self.counts += per_utterance
@@ -526,7 +526,7 @@ class _TimedSums(_SampleSums):
         return np.concatenate(sums), lengths, classes
 
 
-def retried(encoder: Encoder, work: Callable[[], Made]) -> Made:
+def retried(encoder: Encoder, work: Callable[[], Result]) -> Result:
     """Run work with an encoder, and repeat it with half the encoder's budget where memory runs out.
 
     Raises:

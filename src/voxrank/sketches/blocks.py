@@ -190,15 +190,15 @@ class BlockedMoments:
     def close_block(self, block: int, moments: Moments) -> None:
         """Add a block (or another part of it) to the total, and store it separately."""
         self.total.merge(moments)
-        self._keep(block, PackedMoments.pack(moments))
+        self._add_block(block, PackedMoments.pack(moments))
 
     def merge(self, other: BlockedMoments) -> None:
         """Add the samples of `other`, whose blocks have the same numbering."""
         self.total.merge(other.total)
         for block, packed in other.blocks.items():
-            self._keep(block, packed)
+            self._add_block(block, packed)
 
-    def _keep(self, block: int, packed: PackedMoments) -> None:
+    def _add_block(self, block: int, packed: PackedMoments) -> None:
         self.blocks[block] = self.blocks[block].joined(packed) if block in self.blocks else packed
 
     def __iter__(self) -> Iterator[PackedMoments]:

@@ -57,14 +57,14 @@ class GroupSums:
         """Add samples (n, D), with a class and a group for each (n,)."""
         if not len(self.groups) and len(samples):
             self.centre = samples[:ROWS].mean(axis=0, dtype=np.float64)
-        self._take(groups, classes, samples, np.ones(len(samples)), origin=self.centre)
+        self._add_sums(groups, classes, samples, np.ones(len(samples)), origin=self.centre)
 
     def merge(self, other: GroupSums) -> None:
         """Add the samples of `other`."""
         self.dealt |= other.dealt
         if not len(self.groups):
             self.centre = other.centre
-        self._take(other.groups, other.classes, other.about(self.centre).sums, other.counts)
+        self._add_sums(other.groups, other.classes, other.about(self.centre).sums, other.counts)
 
     def about(self, centre: Array) -> GroupSums:
         """Return the sums of the same samples less another centre."""
@@ -84,35 +84,39 @@ class GroupSums:
         _add_rows(sums, self.classes, self.sums)
         return sums
 
-    def _take(self, groups: Ids, classes: Ids, sums: NDArray[Any], counts: Array, origin: Array | float = 0.0) -> None:
+    def _add_sums(
+        self, groups: Ids, classes: Ids, sums: NDArray[Any], counts: Array, origin: Array | float = 0.0
+    ) -> None:
         """Add rows of sums, each less `origin`."""
         joined, labels = np.concatenate([self.groups, groups]), np.concatenate([self.classes, classes])
         blocks = self.blocks_of(joined)
-        first, place = _distinct(blocks, labels)
+        first, pairs = _distinct(blocks, labels)
         if not self.dealt and len(first) > self.limit:
             self.dealt = True
-            self._take(groups, classes, sums, counts, origin)
+            self._add_sums(groups, classes, sums, counts, origin)
             return
         total, before = np.zeros((len(first), sums.shape[1])), len(self.groups)
-        _add_rows(total, place[:before], self.sums)
-        _add_rows(total, place[before:], sums, origin)
+        _add_rows(total, pairs[:before], self.sums)
+        _add_rows(total, pairs[before:], sums, origin)
         self.groups, self.classes, self.sums = blocks[first], labels[first], total
-        self.counts = np.bincount(place, np.concatenate([self.counts, counts])).astype(np.float64, copy=False)
+        self.counts = np.bincount(pairs, np.concatenate([self.counts, counts])).astype(np.float64, copy=False)
 
 
 def _distinct(groups: Ids, classes: Ids) -> tuple[Ids, Ids]:
     """Return the first row of each distinct pair, in ascending order of pairs, and the pair number of each row."""
     _, numbers = np.unique(groups, return_inverse=True)
-    _, first, place = np.unique(
+    _, first, pairs = np.unique(
         numbers * (classes.max(initial=0) + 1) + classes, return_index=True, return_inverse=True
     )
-    return first, place
+    return first, pairs
 
 
-def _add_rows(total: Array, places: Ids, rows: NDArray[Any], origin: Array | float = 0.0) -> None:
+def _add_rows(total: Array, positions: Ids, rows: NDArray[Any], origin: Array | float = 0.0) -> None:
     """Add each row, less `origin`, to its position in `total`, a few thousand rows at a time."""
     for start in range(0, len(rows), ROWS):
-        part = places[start : start + ROWS]
+        part = positions[start : start + ROWS]
         order = np.argsort(part, kind="stable")
-        there, first = np.unique(part[order], return_index=True)
-        total[there] += np.add.reduceat(rows[start + order].astype(np.float64, copy=False) - origin, first, axis=0)
+        unique_positions, first = np.unique(part[order], return_index=True)
+        total[unique_positions] += np.add.reduceat(
+            rows[start + order].astype(np.float64, copy=False) - origin, first, axis=0
+        )

@@ -259,18 +259,18 @@ class Moments:
             n_targets: T', the number of new classes or values.
             values: whether the new targets are values.
         """
-        made = Moments.zeros(self.dim, n_targets, values=values)
-        made._add_targets(rows, self.square.astype(np.int64))  # noqa: SLF001
+        moments = Moments.zeros(self.dim, n_targets, values=values)
+        moments._add_targets(rows, self.square.astype(np.int64))  # noqa: SLF001
         if values:
-            made.cross += rows.T @ self.cross
+            moments.cross += rows.T @ self.cross
         else:
-            np.add.at(made.cross, rows, self.cross)
-        return replace(made, products=self.products, runs=self.runs)
+            np.add.at(moments.cross, rows, self.cross)
+        return replace(moments, products=self.products, runs=self.runs)
 
-    def spread(self, places: NDArray[np.int64], n_targets: int) -> Moments:
-        """Return the moments of the same samples with more classes: known classes move to `places` of `n_targets`."""
+    def spread(self, positions: NDArray[np.int64], n_targets: int) -> Moments:
+        """Return the moments of the same samples with more classes; known classes move to `positions`."""
         cross, counts = np.zeros((n_targets, self.dim)), np.zeros(n_targets)
-        cross[places], counts[places] = self.cross, self.square
+        cross[positions], counts[positions] = self.cross, self.square
         return Moments(self.products, cross, counts, counts.copy(), runs=self.runs)
 
     def thinned(self, weight: float) -> Moments:
@@ -286,15 +286,15 @@ class Moments:
 
     def without(self, other: Moments) -> Moments:
         """Return the moments without the samples of `other`, which must be among these."""
-        theirs = other.about(self.centre).targets_about(self.target_centre)
+        moved = other.about(self.centre).targets_about(self.target_centre)
         target_gram = None
-        if self.target_gram is not None and theirs.target_gram is not None:
-            target_gram = self.target_gram - theirs.target_gram
+        if self.target_gram is not None and moved.target_gram is not None:
+            target_gram = self.target_gram - moved.target_gram
         return Moments(
-            self.products.without(theirs.products),
-            self.cross - theirs.cross,
-            self.target_total - theirs.target_total,
-            self.square - theirs.square,
+            self.products.without(moved.products),
+            self.cross - moved.cross,
+            self.target_total - moved.target_total,
+            self.square - moved.square,
             target_gram,
             target_centre=self.target_centre,
         )

@@ -115,22 +115,22 @@ class Products:
             self.cubic, self.quartic, self.n = other.cubic.copy(), other.quartic, other.n
             return
         centre = common_centre(self, other)
-        mine, theirs = self.about(centre), other.about(centre)
-        self.gram = mine.gram
-        self.gram += theirs.gram
-        self.centre, self.total, self.cubic = centre, mine.total + theirs.total, mine.cubic + theirs.cubic
-        self.quartic, self.n = mine.quartic + theirs.quartic, mine.n + theirs.n
+        left, right = self.about(centre), other.about(centre)
+        self.gram = left.gram
+        self.gram += right.gram
+        self.centre, self.total, self.cubic = centre, left.total + right.total, left.cubic + right.cubic
+        self.quartic, self.n = left.quartic + right.quartic, left.n + right.n
 
     def without(self, other: Products) -> Products:
         """Return the sums without the samples of `other`, which must be among these."""
-        theirs = other.about(self.centre)
+        moved = other.about(self.centre)
         return Products(
-            self.n - theirs.n,
+            self.n - moved.n,
             self.centre,
-            self.total - theirs.total,
-            self.gram - theirs.gram,
-            self.cubic - theirs.cubic,
-            self.quartic - theirs.quartic,
+            self.total - moved.total,
+            self.gram - moved.gram,
+            self.cubic - moved.cubic,
+            self.quartic - moved.quartic,
         )
 
     def times(self, weight: float) -> Products:
@@ -145,17 +145,17 @@ class Products:
         )
 
 
-def common_centre(one: Products, other: Products) -> Array:
+def common_centre(first: Products, second: Products) -> Array:
     """Return a centre for both sets of samples.
 
     It is the centre of the first set, if that lies within the spread of all samples in every dimension; so it rarely
     moves. Otherwise it is the mean of all samples.
     """
-    n, gap = one.n + other.n, other.mean - one.mean
-    step = one.total / one.n + other.n / n * gap  # from the centre of the first set to the mean of both
-    scatter = one.scatter_diagonal + other.scatter_diagonal + one.n * other.n / n * gap**2
-    far = n * step**2 > scatter + n * (4 * EPSILON * one.centre) ** 2
-    centre: Array = one.centre + step if far.any() else one.centre
+    n, gap = first.n + second.n, second.mean - first.mean
+    step = first.total / first.n + second.n / n * gap  # from the centre of the first set to the mean of both
+    scatter = first.scatter_diagonal + second.scatter_diagonal + first.n * second.n / n * gap**2
+    far = n * step**2 > scatter + n * (4 * EPSILON * first.centre) ** 2
+    centre: Array = first.centre + step if far.any() else first.centre
     return centre
 
 
@@ -200,12 +200,12 @@ class Multiplied:
 
     def add(self, other: Multiplied) -> None:
         """Add the sums of other samples about the same centre."""
-        mine, theirs = self.products, other.products
-        mine.n += theirs.n
-        mine.total += theirs.total
-        mine.gram += theirs.gram
-        mine.cubic += theirs.cubic
-        mine.quartic += theirs.quartic
+        left, right = self.products, other.products
+        left.n += right.n
+        left.total += right.total
+        left.gram += right.gram
+        left.cubic += right.cubic
+        left.quartic += right.quartic
         self.cross += other.cross
 
     def take(self, gram: NDArray[Any], beside: NDArray[Any], lengths: NDArray[Any], unit: float = 1.0) -> None:
@@ -250,7 +250,7 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
         centre = some.mean(dim=0, dtype=torch.float32 if samples.device.type == "mps" else torch.float64).to(dtype)
         unit = safe_unit(on_host((some - centre).abs().amax())) if dtype == torch.float32 else 1.0
         return _on_device(samples, targets, n_targets, centre, unit)
-    origin = _near(some.numpy(), np.float64 if dtype == torch.float64 else np.float32)
+    origin = _mean_of(some.numpy(), np.float64 if dtype == torch.float64 else np.float32)
     unit = safe_unit(np.abs(some.numpy() - origin).max()) if dtype == torch.float32 else 1.0
     shares = [
         _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin, unit)
@@ -264,7 +264,7 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     return first
 
 
-def _near(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
+def _mean_of(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Return a centre of samples (m, D): their mean, which is infinite if it overflows."""
     centre: NDArray[Any] = samples.mean(axis=0, dtype=np.float64).astype(dtype)
     return centre
@@ -300,7 +300,7 @@ def _share_rows(n: int) -> list[slice]:
     return [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
 
 
-def _parts(n: int) -> Iterator[slice]:
+def _row_slices(n: int) -> Iterator[slice]:
     """Yield slices of a few thousand samples."""
     return (slice(start, start + PRODUCT_ROWS) for start in range(0, n, PRODUCT_ROWS))
 
@@ -315,7 +315,7 @@ class _Share:
         samples: (n, D) on the CPU.
         targets: class ids or values, one per sample.
         unit: divisor of the centred samples.
-        made: the sums.
+        sums: the sums.
         table: (m, D) buffer for a few thousand centred samples.
         gram: (D, D) buffer for their products.
     """
@@ -323,7 +323,7 @@ class _Share:
     samples: torch.Tensor
     targets: Targets | None
     unit: float
-    made: Multiplied
+    sums: Multiplied
     table: NDArray[Any]
     gram: NDArray[Any]
 
@@ -333,26 +333,26 @@ class _Share:
     ) -> Self:
         """Create a share with its buffers."""
         dim, rows = len(centre), min(PRODUCT_ROWS, len(samples))
-        made = Multiplied.zeros(centre.astype(np.float64), n_targets)
+        sums = Multiplied.zeros(centre.astype(np.float64), n_targets)
         table, gram = np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype)
-        return cls(samples, targets, unit, made, table, gram)
+        return cls(samples, targets, unit, sums, table, gram)
 
     @np.errstate(over="ignore", invalid="ignore")  # infinite samples show in the sums
     def multiply(self) -> Multiplied:
         """Compute all sums; NumPy detects the product of a table with itself and does half the work."""
-        for part in _parts(len(self.samples)):
+        for part in _row_slices(len(self.samples)):
             samples = self.samples[part].numpy()
             centred = self.table[: len(samples)]
-            np.subtract(samples, self.made.products.centre, out=centred, dtype=centred.dtype, casting="same_kind")
+            np.subtract(samples, self.sums.products.centre, out=centred, dtype=centred.dtype, casting="same_kind")
             if self.unit != 1:
                 centred /= self.unit
             lengths = np.einsum("ij,ij->i", centred, centred)
-            columns = _beside(lengths, None if self.targets is None else self.targets[part], len(self.made.cross))
-            self.made.take(np.matmul(centred.T, centred, out=self.gram), columns @ centred, lengths, self.unit)
-        return self.made
+            columns = _left_factors(lengths, None if self.targets is None else self.targets[part], len(self.sums.cross))
+            self.sums.take(np.matmul(centred.T, centred, out=self.gram), columns @ centred, lengths, self.unit)
+        return self.sums
 
 
-def _beside(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> Any:
+def _left_factors(lengths: NDArray[Any], targets: Targets | None, n_targets: int) -> Any:
     """Return the left factors (2 + T, m) of the other sums: ones, ‖f‖² and targets; sparse if large, for classes."""
     ones = np.ones_like(lengths)
     if targets is None:
@@ -373,20 +373,22 @@ def _on_device(
     samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor, unit: float = 1.0
 ) -> Multiplied:
     """Compute the same sums for samples on an accelerator."""
-    made = Multiplied.zeros(on_host(centre), n_targets)
-    for part in _parts(len(samples)):
+    sums = Multiplied.zeros(on_host(centre), n_targets)
+    for part in _row_slices(len(samples)):
         centred = samples[part] - centre
         if unit != 1:
             centred /= unit
         lengths = torch.linalg.vecdot(centred, centred)
         columns = [torch.ones_like(lengths)[:, None], lengths[:, None]]
         if targets is not None:
-            there = torch.from_numpy(np.asarray(targets[part])).to(centred.device)
-            one_hot = there if there.ndim == 2 else torch.nn.functional.one_hot(there, n_targets)
+            device_targets = torch.from_numpy(np.asarray(targets[part])).to(centred.device)
+            one_hot = (
+                device_targets if device_targets.ndim == 2 else torch.nn.functional.one_hot(device_targets, n_targets)
+            )
             columns.append(one_hot.to(centred.dtype))
         beside = torch.cat(columns, dim=1).T @ centred
-        made.take(on_host(centred.T @ centred), on_host(beside), on_host(lengths), unit)
-    return made
+        sums.take(on_host(centred.T @ centred), on_host(beside), on_host(lengths), unit)
+    return sums
 
 
 def on_host(values: torch.Tensor) -> Array:

@@ -117,13 +117,13 @@ class Quantiles:
     def add(self, values: Values, origin: NDArray[np.float64] | None = None) -> None:
         """Add values (P, m), from each of which `origin` (None: nothing) was subtracted."""
         self.n += values.shape[1]
-        self._put(0, self._about_origin(values, origin))
+        self._add_to_level(0, self._about_origin(values, origin))
 
     def merge(self, other: Self) -> None:
         """Add the values of `other`."""
         self.n += other.n
         for level, values in enumerate(other.levels):
-            self._put(level, self._about_origin(values, other.origin))
+            self._add_to_level(level, self._about_origin(values, other.origin))
             self.offsets[level] += other.offsets[level]
 
     def _about_origin(self, values: Values, origin: NDArray[np.float64] | None) -> Values:
@@ -131,9 +131,9 @@ class Quantiles:
         origin = np.zeros(len(values)) if origin is None else origin
         if self.origin is None:
             self.origin = origin
-        return _moved(values, origin - self.origin)
+        return _shifted(values, origin - self.origin)
 
-    def _put(self, level: int, values: Values) -> None:
+    def _add_to_level(self, level: int, values: Values) -> None:
         while len(self.levels) <= level:
             self.levels.append(values[:, :0])
             self.offsets.append(0)
@@ -146,7 +146,7 @@ class Quantiles:
         self.levels[level] = joined[:, even:].copy()  # a view would keep all compressed values in memory
         offset = self.offsets[level] % 2
         self.offsets[level] += 1
-        self._put(level + 1, np.ascontiguousarray(joined[:, offset:even:2]))
+        self._add_to_level(level + 1, np.ascontiguousarray(joined[:, offset:even:2]))
 
     @classmethod
     def together(cls, parts: Iterable[Self]) -> Self:
@@ -165,8 +165,8 @@ class Quantiles:
     def weighted(self, origin: NDArray[np.float64] | None = None) -> tuple[Values, NDArray[np.int64]]:
         """Return the values (P, m) less `origin` (None: 0), each row ascending, and their weights in samples (P, m)."""
         values = np.concatenate(self.levels, axis=1)
-        mine = np.zeros(len(values)) if self.origin is None else self.origin
-        values = _moved(values, mine - (0.0 if origin is None else origin))
+        current_origin = np.zeros(len(values)) if self.origin is None else self.origin
+        values = _shifted(values, current_origin - (0.0 if origin is None else origin))
         weights = np.concatenate([np.full(v.shape[1], 1 << level) for level, v in enumerate(self.levels)])
         if len(self.levels) == 1:
             return np.sort(values, axis=1), np.broadcast_to(weights, values.shape)
@@ -174,6 +174,6 @@ class Quantiles:
         return np.take_along_axis(values, order, axis=1), weights[order]
 
 
-def _moved(values: Values, shift: NDArray[np.float64]) -> Values:
+def _shifted(values: Values, shift: NDArray[np.float64]) -> Values:
     """Add a number (P,) to each row of values (P, m)."""
     return (values + shift[:, None]).astype(np.float32) if shift.any() else values

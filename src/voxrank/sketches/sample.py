@@ -42,9 +42,9 @@ def frame_keys(utterances: Keys, lengths: Sequence[int], starts: NDArray[np.int6
     """
     first = np.zeros(len(lengths), dtype=np.int64) if starts is None else starts
     before = np.cumsum(lengths) - lengths
-    places = (np.arange(sum(lengths)) + np.repeat(first - before, lengths)).astype(np.uint64)
+    positions = (np.arange(sum(lengths)) + np.repeat(first - before, lengths)).astype(np.uint64)
     with np.errstate(over="ignore"):  # arithmetic is modulo 2⁶⁴
-        mixed = np.repeat(utterances, lengths) + (places + np.uint64(1)) * GOLDEN
+        mixed = np.repeat(utterances, lengths) + (positions + np.uint64(1)) * GOLDEN
         mixed = (mixed ^ (mixed >> np.uint64(30))) * MIX_1
         mixed = (mixed ^ (mixed >> np.uint64(27))) * MIX_2
         keys: Keys = mixed ^ (mixed >> np.uint64(31))
@@ -109,9 +109,9 @@ class Sample:
         """Return the sample that a limit of `size` would have given, or this sample if it is not larger."""
         if len(self) <= size:
             return self
-        made = Sample.empty(size, self.features.shape[1], self.features.dtype)
-        made.merge(self)
-        return made
+        sample = Sample.empty(size, self.features.shape[1], self.features.dtype)
+        sample.merge(self)
+        return sample
 
     def update(
         self,
@@ -137,16 +137,16 @@ class Sample:
         if limit is not None:
             chosen = chosen[keys[chosen] < limit]
         if len(chosen):
-            wanted = torch.from_numpy(chosen).to(features.device)
-            kept = features.index_select(0, wanted)
-            kept_there = (kept.double() if self.features.dtype == np.float64 else kept.float()).cpu().numpy()
+            indices = torch.from_numpy(chosen).to(features.device)
+            selected = features.index_select(0, indices)
+            host_features = (selected.double() if self.features.dtype == np.float64 else selected.float()).cpu().numpy()
             owners = np.zeros(len(keys), dtype=np.uint64) if utterances is None else utterances
             blocks = np.broadcast_to(block, len(keys))
-            self._take(keys[chosen], kept_there, rows[chosen], blocks[chosen], owners[chosen])
+            self._insert(keys[chosen], host_features, rows[chosen], blocks[chosen], owners[chosen])
 
     def merge(self, other: Sample) -> None:
         """Add the samples of `other`."""
-        self._take(other.keys, other.features, other.rows, other.blocks, other.utterances)
+        self._insert(other.keys, other.features, other.rows, other.blocks, other.utterances)
 
     def _below(self, keys: Keys) -> NDArray[np.int64]:
         """Return the positions of the keys that may be among the k smallest."""
@@ -157,7 +157,7 @@ class Sample:
             chosen = np.arange(len(keys))
         return chosen if self.limit is None else chosen[keys[chosen] < self.limit]
 
-    def _take(
+    def _insert(
         self,
         keys: Keys,
         features: NDArray[Any],

@@ -94,10 +94,10 @@ def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> N
     Example:
         >>> save_sketches("layers.safetensors", {4: Moments.zeros(8, 2)}, dict[int, Moments])  # doctest: +SKIP
     """
-    name, arrays = _name(kind), dict[str, NDArray[Any]]()
+    name, arrays = _kind_name(kind), dict[str, NDArray[Any]]()
     try:
-        content = _flat(sketches, "", arrays)
-        _check_sizes(_built(content, kind, arrays.__getitem__))
+        content = _to_content(sketches, "", arrays)
+        _check_sizes(_from_content(content, kind, arrays.__getitem__))
     except ValueError as error:
         raise SketchError(f"cannot write {path}: these sketches are not a {name} ({error}); check them") from error
     header = json.dumps({"schema": SCHEMA, "kind": name, "content": content})
@@ -121,37 +121,37 @@ def load_sketches(path: str | os.PathLike[str], kind: type[T]) -> T:
         SketchError: the file is missing, damaged, not a sketch file, or of another kind or version.
         TypeError: the kind is not registered.
     """
-    wanted = _name(kind)
+    expected = _kind_name(kind)
     try:
         with safe_open(path, framework="np", backend="pread") as file:  # mapped pages would count beside the arrays
-            content = _content(file.metadata(), wanted)
-            sketches: T = _built(content, kind, file.get_tensor)
+            content = _content(file.metadata(), expected)
+            sketches: T = _from_content(content, kind, file.get_tensor)
             _check_sizes(sketches)
     except OSError as error:
         raise SketchError(f"cannot read {path} ({reason(error)}); check the path") from error
     except (ValueError, RecursionError, SafetensorError) as error:
-        raise SketchError(f"{path} does not hold a {wanted} ({reason(error)}); make the file again") from error
+        raise SketchError(f"{path} does not hold a {expected} ({reason(error)}); make the file again") from error
     return sketches
 
 
-def _name(kind: Any) -> str:
+def _kind_name(kind: Any) -> str:
     """Return the name in the header of a registered kind, or of a dict of that kind."""
     if get_origin(kind) is dict:
         key, item = get_args(kind)
-        return f"dict[{key.__name__}, {_name(item)}]"
+        return f"dict[{key.__name__}, {_kind_name(item)}]"
     if kind not in _AXES:
         raise TypeError(f"expected a registered kind of sketch, got {kind}; register_kind makes one known")
     return str(kind.__name__)
 
 
-def _content(metadata: dict[str, str] | None, wanted: str) -> Any:
+def _content(metadata: dict[str, str] | None, expected: str) -> Any:
     if HEADER not in (metadata or {}):
         raise ValueError("it has no header of voxrank")
     header = json.loads((metadata or {})[HEADER])
     schema, kind = _entry(header, "schema"), _entry(header, "kind")
     if schema != SCHEMA:
         raise ValueError(f"its schema is {schema}, and this version of voxrank reads {SCHEMA}")
-    if kind != wanted:
+    if kind != expected:
         raise ValueError(f"it holds a {kind}")
     return _entry(header, "content")
 
@@ -162,24 +162,24 @@ def _entry(node: Any, key: str) -> Any:
     return node[key]
 
 
-def _flat(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
+def _to_content(value: Any, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:
     """Return the JSON of a value, and store its arrays in `arrays`."""
     if isinstance(value, np.ndarray):
         arrays[prefix[:-1]] = np.asarray(value, order="C")  # safetensors writes memory in its layout
         return TENSOR
     if isinstance(value, list):
-        return [_flat(item, f"{prefix}{place}.", arrays) for place, item in enumerate(value)]
+        return [_to_content(item, f"{prefix}{index}.", arrays) for index, item in enumerate(value)]
     if is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, dict):
         if any("." in str(key) for key in value):
             raise ValueError(f"a key with a dot among {list(value)}")
-        return {str(key): _flat(item, f"{prefix}{key}.", arrays) for key, item in value.items()}
+        return {str(key): _to_content(item, f"{prefix}{key}.", arrays) for key, item in value.items()}
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _built(content: Any, kind: type[T], read: Callable[[str], NDArray[Any]]) -> T:
-    """Build sketches from the content of a header; the inverse of `_flat`.
+def _from_content(content: Any, kind: type[T], read: Callable[[str], NDArray[Any]]) -> T:
+    """Build sketches from the content of a header; the inverse of `_to_content`.
 
     Args:
         content: the content.
@@ -190,10 +190,10 @@ def _built(content: Any, kind: type[T], read: Callable[[str], NDArray[Any]]) -> 
     def array(node: Any, hint: Any, path: Keys) -> NDArray[Any]:
         if node != TENSOR:
             raise unfit(path, TENSOR, node)
-        found, dtype = read(".".join(map(str, path[1:]))), get_args(get_args(hint)[1])[0]
-        if dtype is not Any and found.dtype != dtype:
-            raise ValueError(f"{place(path)}: expected {dtype.__name__}, got {found.dtype}")
-        return found
+        tensor, dtype = read(".".join(map(str, path[1:]))), get_args(get_args(hint)[1])[0]
+        if dtype is not Any and tensor.dtype != dtype:
+            raise ValueError(f"{place(path)}: expected {dtype.__name__}, got {tensor.dtype}")
+        return tensor
 
     return built(content, kind, ("content",), Rules({np.ndarray: array}, complete=True))
 
@@ -209,18 +209,18 @@ def _check_sizes(value: Any, axes: str = "", sizes: dict[str, int] | None = None
     """
     sizes = {} if sizes is None else sizes
     if isinstance(value, np.ndarray):
-        _agree(value.shape, axes, sizes, name)
+        _check_shape(value.shape, axes, sizes, name)
     elif is_dataclass(value):
         known = _AXES.get(type(value), {})
         for field in fields(value):
             _check_sizes(getattr(value, field.name), known.get(field.name, ""), sizes, f"{name}.{field.name}")
     elif isinstance(value, list | dict):
-        _agree((len(value),), axes[:1], sizes, name)
+        _check_shape((len(value),), axes[:1], sizes, name)
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             _check_sizes(item, axes[1:], sizes if axes else None, f"{name}.{key}")
 
 
-def _agree(shape: tuple[int, ...], axes: str, sizes: dict[str, int], name: str) -> None:
+def _check_shape(shape: tuple[int, ...], axes: str, sizes: dict[str, int], name: str) -> None:
     """Record the sizes of new axes, and compare the others."""
     if not axes:
         return

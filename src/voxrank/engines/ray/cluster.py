@@ -81,7 +81,7 @@ class Cluster:
     def _start(self) -> None:
         workers, cpus = self._options.workers, self._options.cpus_per_worker
         self.own = True
-        _sweep()
+        _delete_leftovers()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
         before = dict(os.environ)
         os.environ.update(SETTINGS | before)
@@ -100,7 +100,7 @@ class Cluster:
 
     def _join(self, address: str) -> None:
         try:
-            _knock(address)
+            _check_reachable(address)
             ray.init(address=address, **QUIET)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise OptionError(
@@ -109,7 +109,7 @@ class Cluster:
             ) from error
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Check that an address accepts connections, because Ray itself would wait for minutes.
 
     Raises:
@@ -117,8 +117,8 @@ def _knock(address: str) -> None:
     """
     host, colon, port = address.rpartition(":")
     if colon:
-        own: Any = ray.util.get_node_ip_address
-        host = own() if host in ("localhost", HERE) else host  # as Ray does
+        get_address: Any = ray.util.get_node_ip_address
+        host = get_address() if host in ("localhost", HERE) else host  # as Ray does
         socket.create_connection((host, int(port)), KNOCK_S).close()
 
 
@@ -128,15 +128,15 @@ def _short_folder() -> Path:
     return short if short.is_dir() else Path(tempfile.gettempdir())
 
 
-def _sweep() -> None:
+def _delete_leftovers() -> None:
     """Delete the folders of runs that were killed."""
     for folder in _short_folder().glob(f"{PREFIX}*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdecimal() and not _runs(int(owner)):
+        if owner.isdecimal() and not _is_running(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _runs(process: int) -> bool:
+def _is_running(process: int) -> bool:
     if os.name != "posix":  # elsewhere the signal would end the process
         return True
     try:

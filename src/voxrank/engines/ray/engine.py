@@ -103,32 +103,32 @@ class RayRunner:
         shards = [without_unread_data(shard) for shard in shards]
         probe_file = next((path for path in _files(shards) if path.exists()), None)
         assignment = Assignment(self._spec, tuple(layers), targets, options, probe_file=probe_file)
-        kept = None
+        model_cache = None
         if cache is not None:
             key = self._pool.key(self._spec)
-            kept = cache.of_key(key, self._spec, layers, targets, options)
-            if kept is not None:
+            model_cache = cache.of_key(key, self._spec, layers, targets, options)
+            if model_cache is not None:
                 assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
-        held, rest = ([], shards) if kept is None else kept.cover(shards)
+        held, uncached = ([], shards) if model_cache is None else model_cache.cover(shards)
         scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache)
-        scheduler.add(rest)
+        scheduler.add(uncached)
         whole = ModelSketch.empty(layers, targets, options)
         try:
-            if kept is not None:
+            if model_cache is not None:
                 total = BlockSum(whole, targets)
-                for shard, sketch in _found(kept, held, scheduler, on_audio):
+                for shard, sketch in _cached_sketches(model_cache, held, scheduler, on_audio):
                     total.add(shard, sketch)
                     scheduler.step(0)
                 total.close()
-            made = scheduler.run()
+            encoded = scheduler.run()
         except BaseException:
             scheduler.cancel()
             raise
-        if made is not None:
-            whole.merge(made)
-        if kept is not None:
-            kept.close()
-            whole.cached_s = kept.found_s
+        if encoded is not None:
+            whole.merge(encoded)
+        if model_cache is not None:
+            model_cache.close()
+            whole.cached_s = model_cache.found_s
         return whole
 
 
@@ -136,18 +136,18 @@ def _files(shards: Iterable[Shard]) -> Iterator[Path]:
     """Yield the files that audio is read from."""
     for shard in shards:
         for item in shard.items:
-            place = item.utterance.place
-            path = place if isinstance(place, Path) else place.file
+            location = item.utterance.place
+            path = location if isinstance(location, Path) else location.file
             if path is not None:
                 yield path
 
 
-def _found(
-    kept: ModelCache, held: Iterable[tuple[Shard, Entry]], scheduler: Scheduler, on_audio: OnAudio
+def _cached_sketches(
+    model_cache: ModelCache, held: Iterable[tuple[Shard, Entry]], scheduler: Scheduler, on_audio: OnAudio
 ) -> Iterator[tuple[Shard, ShardSketch]]:
     """Yield the sketches in the cache; shards whose entries are damaged are added to the scheduler."""
     for shard, entry in held:
-        sketch = kept.load(shard, entry)
+        sketch = model_cache.load(shard, entry)
         if sketch is None:
             scheduler.add([shard])
         else:

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
-from voxrank.cache.keys import AudioDigest, Place
+from voxrank.cache.keys import AudioDigest, AudioLocation
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds
 from voxrank.data.shards import Item, Shard
@@ -151,7 +151,7 @@ class Scheduler:
         if self._pending or len(self._parts) > 1:
             self._pool.start_workers(max(1, len(self._pending) + len(self._jobs)))
         for worker in self._pool.idle():
-            if (job := self._next(worker)) is not None:
+            if (job := self._next_job(worker)) is not None:
                 self._start_job(job)
         for stream in self._pool.ready_results(list(self._jobs), wait_s):
             self._read_result(stream)
@@ -160,7 +160,7 @@ class Scheduler:
         """Return the workers that have a sketch to hand over."""
         return [worker for worker in self._pool.workers if worker.assignment is self._assignment and worker.unsent]
 
-    def _next(self, worker: WorkerHandle) -> Job | None:
+    def _next_job(self, worker: WorkerHandle) -> Job | None:
         """Return the next job of a worker; None where there is nothing to do.
 
         Two sketches of the same level are merged immediately, other sketches when no other work is left.
@@ -170,19 +170,19 @@ class Scheduler:
         ):
             return Job(worker)
         parts = sorted(self._parts, key=lambda part: part.level)
-        rest = (
+        no_other_work = (
             not self._pending and not self._workers_with_sketch() and not any(job.shards for job in self._jobs.values())
         )
         for pair in itertools.pairwise(parts):
-            if rest or pair[0].level == pair[1].level:
+            if no_other_work or pair[0].level == pair[1].level:
                 self._parts = [part for part in parts if part not in pair]
                 return Job(worker, parts=pair)
-        return Job(worker, self._chunk()) if self._pending else None
+        return Job(worker, self._next_chunk()) if self._pending else None
 
-    def _chunk(self) -> tuple[int, ...]:
+    def _next_chunk(self) -> tuple[int, ...]:
         """Return the shards for a worker; a shard on which a worker may have been lost is sent alone."""
         count = chunk_size(len(self._pending), self._pool.size)
-        suspects = (place for place, number in enumerate(self._pending[:count]) if self._losses[number])
+        suspects = (index for index, number in enumerate(self._pending[:count]) if self._losses[number])
         count = max(1, next(suspects, count))
         shards, self._pending = tuple(self._pending[:count]), self._pending[count:]
         return shards
@@ -201,7 +201,7 @@ class Scheduler:
             call, arguments = worker.actor.encode, [shards, self._digests(shards)]
         self._jobs[call.options(num_returns="streaming").remote(*arguments)] = job
 
-    def _digests(self, shards: Iterable[Shard]) -> Mapping[Place, AudioDigest]:
+    def _digests(self, shards: Iterable[Shard]) -> Mapping[AudioLocation, AudioDigest]:
         if self._cache is None:
             return {}
         return self._cache.digests(item for shard in shards for item in shard.items)
@@ -224,7 +224,7 @@ class Scheduler:
                 del self._jobs[stream]
         except RayError as error:
             del self._jobs[stream]
-            self._failed(job, error)
+            self._handle_failure(job, error)
 
     def _finish(self, job: Job, lines: list[str]) -> None:
         for line in lines:
@@ -245,7 +245,7 @@ class Scheduler:
             self._reported.add(number)
             self._on_audio(self._shards[number].seconds)
 
-    def _failed(self, job: Job, error: RayError) -> None:
+    def _handle_failure(self, job: Job, error: RayError) -> None:
         cause = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, ObjectLostError):  # lost with its node
             job.worker.busy = False

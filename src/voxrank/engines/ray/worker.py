@@ -16,7 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from voxrank._support.memory import keep_heap_small
-from voxrank.cache.keys import AudioDigest, Place, model_key
+from voxrank.cache.keys import AudioDigest, AudioLocation, model_key
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.shards import Shard
@@ -87,10 +87,10 @@ class Worker:
         """Take an assignment, and drop the sketch of the previous assignment."""
         self._assignment = assignment
         self._cache: Cache | None = None
-        self._kept: ModelCache | None = None
+        self._model_cache: ModelCache | None = None
         if assignment.cache is not None:
             self._cache = Cache(CacheOptions(str(assignment.cache)), self._notes.append)
-            self._kept = self._cache.of_key(
+            self._model_cache = self._cache.of_key(
                 assignment.key, assignment.spec, assignment.layers, assignment.targets, assignment.options
             )
         self._start()
@@ -99,7 +99,7 @@ class Worker:
         """Return the key of a model; see `cache.keys.model_key`."""
         return model_key(self._encoder(spec), self._encoding)
 
-    def encode(self, shards: Sequence[Shard], digests: Mapping[Place, AudioDigest]) -> Stream:
+    def encode(self, shards: Sequence[Shard], digests: Mapping[AudioLocation, AudioDigest]) -> Stream:
         """Encode shards and add them to the sketch of this worker.
 
         Args:
@@ -125,8 +125,8 @@ class Worker:
             encoder, shards, assignment.targets, assignment.layers, assignment.options, lambda _: None
         )
         for done, (shard, sketch) in enumerate(encoded, start=1):
-            if self._kept is not None:
-                self._kept.add(shard, sketch)
+            if self._model_cache is not None:
+                self._model_cache.add(shard, sketch)
             self._sum.add(shard, sketch)
             if done < len(shards) and time.monotonic() - reported_at > REPORT_INTERVAL_S:
                 reported_at = time.monotonic()
@@ -146,7 +146,7 @@ class Worker:
         yield whole
         yield self._take_notes()
 
-    def merge(self, one: ModelSketch, other: ModelSketch) -> Stream:
+    def merge(self, first: ModelSketch, second: ModelSketch) -> Stream:
         """Merge two sketches into a new sketch; the two do not change.
 
         Yields:
@@ -154,8 +154,8 @@ class Worker:
         """
         assignment = self._assignment
         whole = ModelSketch.empty(assignment.layers, assignment.targets, assignment.options)
-        whole.merge(one)
-        whole.merge(other)
+        whole.merge(first)
+        whole.merge(second)
         yield whole
         yield self._take_notes()
 

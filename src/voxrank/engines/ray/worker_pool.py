@@ -102,12 +102,12 @@ class WorkerPool:
         self._waiting_since: float | None = None
         self._keys: dict[str, str | None] = {}
 
-    def start_workers(self, wanted: int) -> None:
-        """Start workers until there are `wanted` of them, or the maximum number."""
+    def start_workers(self, count: int) -> None:
+        """Start workers until there are `count` of them, or the maximum number."""
         if not self.workers:
             self._waiting_since = time.monotonic()
         kind: Any = ray.remote(Worker)
-        while len(self.workers) < min(wanted, self.size):
+        while len(self.workers) < min(count, self.size):
             actor = kind.options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote(
                 self._cpus, Path.cwd(), self._encoding, self._load
             )
