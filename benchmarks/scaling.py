@@ -29,7 +29,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import ray
 from threadpoolctl import threadpool_limits
-from voxrank.engines.ray.gathering import HAND_OVER_S, chunk_size, lean
 
 from common import DATA, MODELS, load, provenance, save
 from voxrank.alignment.preparation import Prepared, prepare
@@ -41,6 +40,7 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.engines.local import ModelSketch
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.engine import RayEngine
+from voxrank.engines.ray.scheduler import HAND_OVER_S, chunk_size, without_unread_data
 from voxrank.engines.ray.worker import Assignment
 from voxrank.sketches.moments import Moments
 
@@ -205,7 +205,7 @@ def processor_s() -> float:
 
 def sizes() -> dict[str, Any]:
     prepared = data_of(SPEED_UTTERANCES)
-    shards = [lean(shard) for shard in prepared.shards]
+    shards = [without_unread_data(shard) for shard in prepared.shards]
     layers = load_encoder(SPEED_MODEL, ENCODING).layers
     assignment = Assignment(SPEED_MODEL, layers, prepared.targets, ExtractionOptions())
     files = sum(item.utterance.path.stat().st_size for item in prepared.items)
