@@ -491,7 +491,7 @@ def test_a_source_needs_no_labels_and_is_recorded(run, tones):
     assert first["low"] is None
     code, out, err = run("rank", tones, "-m", "logmel", "--score", "logme", "--source", source)
     assert code == 0
-    assert "no score reads the source data" in err
+    assert "no score reads them (swd, frechet and tsne do)" in err
 
 
 def test_several_scores_are_shown_side_by_side(run, tones):
@@ -623,7 +623,7 @@ def test_wrong_requests_for_sequences_are_one_line(run, spelled, tmp_path, argum
 def test_align_without_a_model_says_what_to_name(run, spelled, tmp_path):
     code, _, err = run("align", spelled, "--out", tmp_path / "o")
     assert code == 2
-    assert "listens to a model's features; name one with --model" in err
+    assert "needs the features of a model; name one with --model" in err
     assert not (tmp_path / "o").exists()
 
 

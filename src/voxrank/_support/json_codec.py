@@ -69,7 +69,7 @@ def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequ
     try:
         content = parsed(path.read_text(encoding="utf-8"))
         if not _is_utf8(content):
-            raise ValueError("text in it is half a character")
+            raise ValueError("its text holds half a surrogate pair")
         if not isinstance(content, dict) or "schema" not in content:
             raise ValueError("it has no schema")
         version = content.pop("schema")

@@ -162,7 +162,7 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
                     yield sample
                 sample = Sample(key)
             if member.offset + member.size > size:
-                raise tarfile.ReadError(f"{key}.{member.kind} ends behind the shard")
+                raise tarfile.ReadError(f"{key}.{member.kind} ends after the end of the shard")
             sample.members[member.kind] = member
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         skipped.append(

@@ -340,7 +340,7 @@ def test_keys_with_dots_are_said_so(tmp_path):
     assert found == ["a/t"]
     assert set(reasons) == {"a/s.1", "a/s.2", "a/t.5s", "a/u.16k"}
     assert reasons["a/s.1"] == (
-        f"{DOTS}s.1.wav, s.1.txt would be members of the sample 's'; write other characters for the dots in keys"
+        f"{DOTS}s.1.wav, s.1.txt would be members of the sample 's'; replace the dots in keys by other characters"
     )
 
 

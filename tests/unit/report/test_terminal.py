@@ -254,6 +254,6 @@ def test_a_ranking_that_did_not_hold_and_classes_that_are_all_told():
     curve = replace(detailed().details.curve, held_from_s=1200.0)
     easy = LayerClasses("m", 1, (ClassView("a", 40, 1.0, ()), ClassView("b", 3, 0.5, (("a", 0.5),))))
     text = printed(lambda c: show_ranking(c, detailed(classes=(easy,), curve=curve, knowledge=())))
-    assert "By logme m came first with all 20.0 min only: more may change that." in text
+    assert "By logme m came first with all 20.0 min only: more data may change that." in text
     assert "Hardest" not in text
-    assert "knows besides" not in text
+    assert "also knows" not in text
