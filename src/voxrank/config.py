@@ -380,9 +380,9 @@ class DetailOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.besides and self.details == "none":
-            raise OptionError("what layers know besides is a detail, and none are wanted; leave --details none out")
+            raise OptionError("--besides needs details; leave --details none out")
         if len(set(self.besides)) < len(self.besides):
-            raise OptionError(f"expected each column besides once, got {', '.join(self.besides)}; name each once")
+            raise OptionError(f"expected each column of --besides once, got {', '.join(self.besides)}; name each once")
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def test_a_winner_that_cannot_be_tuned_is_ranked_all_the_same(run, tones, hubert
     assert code == 1
     said = "logmel came first, and transformers cannot tune a model of its kind"
     assert f"the ranking was saved in {tmp_path / 'o'}; {tmp_path / 'f.py'} was not written: {said}; " in err
-    assert f"the best that can is {hubert}: rank without logmel for its script" in err
+    assert f"the best model that it can tune is {hubert}: rank without logmel for its script" in err
     assert "best of 2 models" in " ".join(out.split())
     assert not (tmp_path / "f.py").exists()
 

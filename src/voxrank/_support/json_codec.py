@@ -224,7 +224,7 @@ def _shown(value: Any) -> str:
 
 def place(path: Keys) -> str:
     """Return the text of a path, such as "models[0].rank"."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".") or "the whole"
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".") or "the content"
 
 
 def _not_finite(name: str) -> float:

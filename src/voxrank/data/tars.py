@@ -166,7 +166,9 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
             sample.members[member.kind] = member
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         skipped.append(
-            Skipped(name, f"expected a whole tar, got a damaged one ({reason(error)}); what lies before it is used")
+            Skipped(
+                name, f"expected a whole tar, got a damaged one ({reason(error)}); what lies before the damage is used"
+            )
         )
     if sample is not None:
         yield sample

@@ -149,7 +149,7 @@ def test_a_damaged_shard_is_told(tmp_path):
     assert [u.id for u in data.utterances] == ["a/k0", "b/k0"]
     assert data.skipped[0].utterance == "a.tar"
     assert data.skipped[0].reason.startswith("expected a whole tar, got a damaged one (ReadError: ")
-    assert data.skipped[0].reason.endswith("; what lies before it is used")
+    assert data.skipped[0].reason.endswith("; what lies before the damage is used")
 
 
 def test_names_of_members_are_only_names(tmp_path):

@@ -219,7 +219,7 @@ def test_a_run_stops_when_one_is_left(many, models, rank_all):
     assert found.best.probability_best == 1
     assert found.beats[0][1:] == (1.0, 1.0, 1.0)
     assert any("deaf-1 cannot be best any more, and is dropped after" in line for line in told)
-    assert any("of the audio was encoded, compared with all data for all models" in line for line in told)
+    assert any("of the audio was encoded; all data for all models would be 100 %" in line for line in told)
     assert found.options["confidence"] == 0.95
 
 

@@ -38,7 +38,7 @@ def pictures_part(ranking: Ranking) -> Part | None:
         "sizes of, or distances between, its islands."
     )
     made = tuple(_picture(number, one) for number, one in enumerate(drawn))
-    return Part("pictures", "The best and the worst layer, seen", "Pictures", (says,), charts=made, beside=True)
+    return Part("pictures", "Pictures of the best and the worst layer", "Pictures", (says,), charts=made, beside=True)
 
 
 def _picture(number: int, one: Picture) -> Chart:

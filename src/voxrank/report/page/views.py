@@ -127,7 +127,7 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
     """
     x = alt.X("x:Q", title="minutes of audio", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=score, scale=alt.Scale(zero=False, reverse=reverse, padding=10), axis=alt.Axis(tickCount=6))
-    rule = chart_of([{"held": held, "told": "the first place held from here on"}])
+    rule = chart_of([{"held": held, "told": "first place unchanged from here on"}])
     at = alt.X("held:Q")
     return layered(
         [

@@ -431,12 +431,14 @@ def test_a_ranking_of_several_layers_together_only_has_no_script(checkpoint, ran
     made = ranking(checkpoint("hubert-group"))
     joint = replace(made.layers[0], layer="mean")
     alone = replace(made, layers=(joint,), models=(replace(made.models[0], layer="mean"),))
-    with pytest.raises(OptionError, match=r"came first by several layers together.*such as all,mean$"):
+    with pytest.raises(OptionError, match=r"came first with several layers together.*such as all,mean$"):
         script(alone)
 
 
 def test_the_next_best_that_can_be_tuned_is_named(checkpoint, ranking):
     made = ranking("onnx:x")
     other = replace(made.models[1], model="some/model")
-    with pytest.raises(OptionError, match=r"the best that can is some/model: rank without onnx:x for its script$"):
+    with pytest.raises(
+        OptionError, match=r"the best model that it can tune is some/model: rank without onnx:x for its script$"
+    ):
         script(replace(made, models=(made.models[0], other)))
