@@ -206,7 +206,9 @@ class EncoderOptions:
         ),
     )
     window_s: Seconds = option(
-        60.0, Flag("--window", "Maximum length of a window; longer audio is cut.", PASSES, "SECONDS"), Bounds(0.1)
+        60.0,
+        Flag("--window", "Maximum length of a window; longer audio is cut into several.", PASSES, "SECONDS"),
+        Bounds(0.1),
     )
     batch_s: Seconds = option(
         60.0, Flag("--batch", "Length of audio in one forward pass.", PASSES, "SECONDS"), Bounds(0.1)
@@ -267,7 +269,7 @@ class SequenceOptions:
         "flat",
         Flag(
             "--aligner",
-            "Aligner: flat, flat:SPEC or flat:SPEC@LAYER (not trained), ctc:SPEC, head:SPEC@LAYER or uniform.",
+            "Aligner: flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
             TIMES,
             "SPEC",
             complete="aligner",
@@ -411,7 +413,11 @@ class CacheOptions:
     size_gb: float = option(
         20.0,
         Flag(
-            "--cache-size", "Maximum size of the cache; least recently used entries go first.", CACHE, "GB", shown="20"
+            "--cache-size",
+            "Maximum size of the cache; least recently used entries are deleted first.",
+            CACHE,
+            "GB",
+            shown="20",
         ),
         Bounds(0),
     )
@@ -505,7 +511,7 @@ class StoppingOptions:
     )
     budget_s: Seconds | None = option(
         None,
-        Flag("--budget", "Stop early: no round of data begins after this time.", CERTAINTY, "MINUTES", unit=60),
+        Flag("--budget", "Stop early: begin no round of data after this time.", CERTAINTY, "MINUTES", unit=60),
         Bounds(0),
     )
 

@@ -18,7 +18,7 @@ from voxrank.report.terminal import plain
 
 app = typer.Typer(
     cls=Group,
-    help="List or delete the sketches that are kept so that nothing is encoded twice.",
+    help="List or delete the sketches in the cache, which save encoding audio twice.",
     context_settings=CONTEXT,
 )
 
@@ -88,7 +88,7 @@ def prune(
         typer.Option(
             "--size",
             metavar="GB",
-            help="Delete the least recently used sketches until the cache is this small.",
+            help="Delete the least recently used sketches until the cache has at most this size.",
             rich_help_panel=CACHE,
         ),
     ] = None,

@@ -54,7 +54,7 @@ def demo(
     ] = False,
     json_out: JsonOption = None,
 ) -> None:
-    """Rank the offline pack on spoken commands that are made on the spot; about two minutes on two cores."""
+    """Rank the offline pack on synthetic spoken commands, which takes about two minutes on two cores."""
     from voxrank.encoders.pack import PACK, installed
     from voxrank.encoders.pack import install as fetch
 
