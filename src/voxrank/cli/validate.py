@@ -46,7 +46,7 @@ def validate(
     ] = None,
     json_out: JsonOption = None,
 ) -> None:
-    """Fine-tune models for real, and report how far the scores, and rules that look at no data, agree with the results."""
+    """Fine-tune models for real, and report how far scores and rules that look at no data agree with the results."""
     request = replace(request, tuning=replace(request.tuning, split_seed=request.seed))
     with ExitStack() as stack:
         if out_dir is not None:

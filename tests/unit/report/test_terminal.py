@@ -245,7 +245,7 @@ def test_details_are_a_few_short_lines():
         "         b (60 % right), taken for c 40 %",
         "         c (70 % right), taken for c 30 %",
         "By logme m came first from 10.0 min of audio on, of 20.0 min.",
-        "knows besides             layer 1  by chance  layer that knows least",
+        "also knows                layer 1  by chance  layer that knows least",
         "[red]xxxxxxxxxxxxxxxxxx…     90 %       25 %                 7: 40 %",
     ]
 
