@@ -27,7 +27,7 @@ def trade_off_part(ranking: Ranking) -> Part | None:
     fast = [model for model in ranking.models if model.speed is not None]
     made = [_by_size(ranking)]
     front_is = (
-        "The dashed line joins the models that no other model beats both in score and in size, or in speed: with a "
+        "The dashed front joins the models that no other model beats both in score and in size, or in speed: with a "
         "limit on either, take the best model within it."
     )
     says = [front_is]
