@@ -515,7 +515,7 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
     for default in (
-        "what the columns say",
+        "the first known column",
         "train if there is one",
         "default: (combined;",
         "tuned for --strategy layer",
@@ -658,7 +658,7 @@ def test_features_beyond_measure_are_one_line(run, tones, tmp_path, monkeypatch,
         assert all(layer["scores"]["logme"]["value"] < 1e9 for layer in json.loads(out)["layers"])
         return
     assert code == 1
-    assert "expected features that can be added up" in err.strip().splitlines()[-1] or "none of the utterances" in err
+    assert "expected features whose sums are finite" in err.strip().splitlines()[-1] or "none of the utterances" in err
     assert "Traceback" not in err
 
 

@@ -177,7 +177,9 @@ def test_a_column_that_no_cell_confirms_is_left_out(fakes, graded):
 
 
 def test_requests_that_are_wrong(fakes, graded):
-    with pytest.raises(DataError, match=r"graded.csv: there is no column 'gendre' to look at; did you mean gender\?"):
+    with pytest.raises(
+        DataError, match=r"graded.csv: there is no column 'gendre' to probe layers for; did you mean gender\?"
+    ):
         ranked(graded, besides=["gendre"])
     given = voxrank.read_dataset(graded)
     with pytest.raises(

@@ -271,7 +271,7 @@ def test_what_a_race_encoded_serves_the_full_run(many, models, rank_all, kept, s
             {"scores": ["combined"]},
             "combined needs all models to the end, and early stopping drops some; name --score logme",
         ),
-        ({"source": "many", "scores": ["logme"]}, "models that may be dropped see no source data"),
+        ({"source": "many", "scores": ["logme"]}, "early stopping encodes no source data"),
     ],
 )
 def test_races_that_cannot_be_decided_are_refused(many, models, options, message):

@@ -228,7 +228,7 @@ def test_a_score_that_says_nothing_of_a_candidate_is_a_dash_there():
 
 def test_one_seed_cannot_tell_the_noise():
     made = validation([row[:1] for row in GOOD])
-    assert "how far the truth is noise cannot be told: it has one seed" in words(made)
+    assert "the noise of the truth is unknown: it has one seed" in words(made)
     assert agreed(made)["logme"][2] == "-"
 
 

@@ -177,7 +177,10 @@ def test_classes_of_the_best_model_and_of_all(made):
         part.charts[0].says
         == "The hardest of 3 classes is x: recognised in 50\xa0%, else taken for z (30\xa0%) and y (10\xa0%)."
     )
-    assert part.says[1] == "Hardest for all models together: x, which none tells in more than 50\xa0%."
+    assert (
+        part.says[1]
+        == "Hardest for all models together: x, which no model recognises in more than 50\xa0% of the samples."
+    )
     table = part.folded[0].table
     assert table.headings == ("class", "a, layer 2", "b, layer 2", "c, layer 2")
     assert [[cell.text for cell in row] for row in table.rows][2] == ["z", "77\xa0%", "–", "77\xa0%"]
