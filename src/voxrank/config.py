@@ -190,18 +190,29 @@ class EncoderOptions:
         OptionError: an option has an invalid value.
     """
 
-    device: str = option("auto", Flag("--device", "auto, cpu, cuda, cuda:1, mps …", PASSES, "NAME", complete="device"))
+    device: str = option(
+        "auto",
+        Flag("--device", "Device of the models: auto, cpu, cuda, cuda:1, mps …", PASSES, "NAME", complete="device"),
+    )
     dtype: DTypeName = option(
-        "float32", Flag("--dtype", "float32, float16 or bfloat16, of the forward pass.", PASSES, "KIND")
+        "float32", Flag("--dtype", "Precision of the forward pass: float32, float16 or bfloat16.", PASSES, "KIND")
     )
     whisper_window: WhisperWindow = option(
         "full",
-        Flag("--whisper-window", "full (30 s, as trained) or fit (cut to the utterance: quicker).", PASSES),
+        Flag(
+            "--whisper-window",
+            "Window of Whisper: full (30 s, as trained) or fit (cut to the utterance, quicker).",
+            PASSES,
+        ),
     )
     window_s: Seconds = option(
-        60.0, Flag("--window", "Longer audio is cut into windows of at most this.", PASSES, "SECONDS"), Bounds(0.1)
+        60.0,
+        Flag("--window", "Maximum length of a window; longer audio is cut into several.", PASSES, "SECONDS"),
+        Bounds(0.1),
     )
-    batch_s: Seconds = option(60.0, Flag("--batch", "Audio in one forward pass.", PASSES, "SECONDS"), Bounds(0.1))
+    batch_s: Seconds = option(
+        60.0, Flag("--batch", "Length of audio in one forward pass.", PASSES, "SECONDS"), Bounds(0.1)
+    )
     trust_remote_code: tuple[str, ...] = option(
         (),
         Flag(
@@ -244,7 +255,7 @@ class SequenceOptions:
         None,
         Flag(
             "--unit",
-            "Of transcripts: char, phone, word or tokens:SPEC (a tokenizer).",
+            "Unit of transcripts: char, phone, word or tokens:SPEC (a tokenizer).",
             TIMES,
             "UNIT",
             shown="char",
@@ -252,13 +263,13 @@ class SequenceOptions:
         ),
     )
     language: str | None = option(
-        None, Flag("--language", "Of transcripts, for phones: en-us, de, fr …", TIMES, "CODE", shown="")
+        None, Flag("--language", "Language of transcripts, for phones: en-us, de, fr …", TIMES, "CODE", shown="")
     )
     aligner: str = option(
         "flat",
         Flag(
             "--aligner",
-            "flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
+            "Aligner: flat, flat:SPEC or flat:SPEC@LAYER (no trained aligner), ctc:SPEC, head:SPEC@LAYER or uniform.",
             TIMES,
             "SPEC",
             complete="aligner",
@@ -268,7 +279,7 @@ class SequenceOptions:
         None,
         Flag(
             "--silence",
-            "Of the scored frames, that may be silence, a class of its own.",
+            "Maximum share of scored frames that may be silence, a separate class.",
             TIMES,
             "SHARE",
             shown="0.1 for transcripts, 0 for segments",
@@ -280,7 +291,7 @@ class SequenceOptions:
     )
     allow_leak: bool = option(
         default=False,
-        flag=Flag("--allow-leak", "Take labels from a model trained on a candidate.", TIMES),
+        flag=Flag("--allow-leak", "Accept labels from a model that was trained on a candidate.", TIMES),
     )
     against: tuple[str, ...] = option(
         (),
@@ -329,20 +340,20 @@ class ExtractionOptions:
         ),
     )
     segment_s: Seconds = option(
-        0.2, Flag("--segment", "The longest segment of --sample segment.", SAMPLES, "SECONDS"), Bounds(0.01)
+        0.2, Flag("--segment", "Maximum length of a segment, for --sample segment.", SAMPLES, "SECONDS"), Bounds(0.01)
     )
     threads: int = option(
-        2, Flag("--threads", "Decoders that run ahead.", PASSES, "N"), Bounds(1, MAX_THREADS, whole=True)
+        2, Flag("--threads", "Number of decoding threads.", PASSES, "N"), Bounds(1, MAX_THREADS, whole=True)
     )
     blocks: int = option(
-        10, Flag("--blocks", "Resampling blocks; 1: no intervals.", CERTAINTY, "N"), Bounds(1, whole=True)
+        10, Flag("--blocks", "Number of resampling blocks; 1: no intervals.", CERTAINTY, "N"), Bounds(1, whole=True)
     )
     shard_s: Seconds = option(60.0, bounds=Bounds(0.1))
     kept_samples: int = option(1024, bounds=Bounds(0, whole=True))
     projections: int = option(0, bounds=Bounds(0, whole=True))
     allow_skips: bool = option(
         default=False,
-        flag=Flag("--allow-skips", "Use what is left where more than half of the utterances are skipped.", DATA),
+        flag=Flag("--allow-skips", "Use the remaining utterances even if more than half are skipped.", DATA),
     )
 
     def __post_init__(self) -> None:
@@ -365,15 +376,15 @@ class DetailOptions:
     details: DetailLevel = "quick"
     besides: tuple[str, ...] = option(
         (),
-        Flag("--besides", "Another column, such as speaker: how much layers know of it (repeat).", DATA, "COLUMN"),
+        Flag("--besides", "Another column, such as speaker, to probe every layer for (repeat).", DATA, "COLUMN"),
     )
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.besides and self.details == "none":
-            raise OptionError("what layers know besides is a detail, and none are wanted; leave --details none out")
+            raise OptionError("--besides needs details; leave --details none out")
         if len(set(self.besides)) < len(self.besides):
-            raise OptionError(f"expected each column besides once, got {', '.join(self.besides)}; name each once")
+            raise OptionError(f"expected each column of --besides once, got {', '.join(self.besides)}; name each once")
 
 
 @dataclass(frozen=True)
@@ -393,7 +404,7 @@ class CacheOptions:
         None,
         Flag(
             "--cache",
-            "Where sketches are kept, so that nothing is encoded twice.",
+            "Folder of the cache of sketches, so that nothing is encoded twice.",
             CACHE,
             "DIR",
             shown="VOXRANK_CACHE, or voxrank in your cache folder",
@@ -401,7 +412,13 @@ class CacheOptions:
     )
     size_gb: float = option(
         20.0,
-        Flag("--cache-size", "Of all that is kept; what was not used for longest goes.", CACHE, "GB", shown="20"),
+        Flag(
+            "--cache-size",
+            "Maximum size of the cache; least recently used entries are deleted first.",
+            CACHE,
+            "GB",
+            shown="20",
+        ),
         Bounds(0),
     )
 
@@ -432,29 +449,29 @@ class EngineOptions:
     )
     workers: int | None = option(
         None,
-        Flag("--workers", "Of --engine ray.", WORKERS, "N", shown="as many as there is room"),
+        Flag("--workers", "Number of workers of --engine ray.", WORKERS, "N", shown="as many as there is room"),
         Bounds(1, whole=True),
     )
     address: str | None = option(
         None,
         Flag(
             "--ray-address",
-            "Of a running cluster; auto for the one of this machine.",
+            "Address of a running Ray cluster; auto for the one on this machine.",
             WORKERS,
             "ADDRESS",
-            shown="a cluster of this machine, for this run",
+            shown="a new cluster on this machine, for this run",
         ),
     )
     cpus_per_worker: int = option(
         1,
-        Flag("--cpus-per-worker", "Cores of one worker of --engine ray.", WORKERS, "N"),
+        Flag("--cpus-per-worker", "Number of cores per worker of --engine ray.", WORKERS, "N"),
         Bounds(1, whole=True),
     )
     gpus_per_worker: float | None = option(
         None,
         Flag(
             "--gpus-per-worker",
-            "Of one worker of --engine ray, such as 0.5 for two on a GPU.",
+            "Number of GPUs per worker of --engine ray, such as 0.5 for two on a GPU.",
             WORKERS,
             "SHARE",
             shown="1 where there are GPUs",
@@ -494,7 +511,7 @@ class StoppingOptions:
     )
     budget_s: Seconds | None = option(
         None,
-        Flag("--budget", "Stop early: no round of data begins after this time.", CERTAINTY, "MINUTES", unit=60),
+        Flag("--budget", "Stop early: begin no round of data after this time.", CERTAINTY, "MINUTES", unit=60),
         Bounds(0),
     )
 
@@ -502,7 +519,9 @@ class StoppingOptions:
         check_fields(self)
 
 
-HEAD_AT = Flag("--head-at", "Of --strategy layer: on the tuned layer, or on the top of the model.", MODELS)
+HEAD_AT = Flag(
+    "--head-at", "Place of the head, for --strategy layer: the tuned layer, or the top of the model.", MODELS
+)
 
 
 @dataclass(frozen=True)
@@ -523,8 +542,8 @@ class UseOptions:
         "probe",
         Flag(
             "--strategy",
-            "What the layers are for: probe (as they are), layer (their block will be tuned) or full (all of the model "
-            "will be).",
+            "Strategy to rank for: probe (frozen layers), layer (one block will be tuned) or full (the whole model "
+            "will be tuned).",
             MODELS,
         ),
     )
@@ -574,56 +593,71 @@ class TuningOptions:
         "probe",
         Flag(
             "--strategy",
-            "probe (a head on a frozen layer), layer (one block and a head) or full (all of the model).",
+            "Strategy: probe (a head on a frozen layer), layer (one block and a head) or full (the whole model).",
             MODELS,
         ),
     )
-    head: Head = option("linear", Flag("--head", "linear, mlp, or transducer (the model's own).", TRAINING))
+    head: Head = option(
+        "linear", Flag("--head", "Head to train: linear, mlp, or transducer (the model's own).", TRAINING)
+    )
     head_at: HeadPlace = option("layer", HEAD_AT)
     lora_rank: int = option(
         0,
-        Flag("--lora", "Train low-rank adapters in the tuned part instead; 0: no.", TRAINING, "RANK"),
+        Flag("--lora", "Rank of low-rank adapters to train in the tuned part instead; 0: none.", TRAINING, "RANK"),
         Bounds(0, whole=True),
     )
-    seeds: int = option(3, Flag("--seeds", "Trials of each candidate.", TRAINING, "N"), Bounds(1, whole=True))
+    seeds: int = option(
+        3,
+        Flag("--seeds", "Number of trials per candidate, each with its own seed.", TRAINING, "N"),
+        Bounds(1, whole=True),
+    )
     epochs: int = option(
-        30, Flag("--epochs", "Passes over the training data, at most.", TRAINING, "N"), Bounds(1, whole=True)
+        30, Flag("--epochs", "Maximum number of passes over the training data.", TRAINING, "N"), Bounds(1, whole=True)
     )
     patience: int = option(
         5,
-        Flag("--patience", "Epochs without progress after which training stops.", TRAINING, "N"),
+        Flag("--patience", "Number of epochs without progress after which training stops.", TRAINING, "N"),
         Bounds(1, whole=True),
     )
     batch: int = option(
-        16, Flag("--batch-size", "Utterances in a training step.", TRAINING, "N"), Bounds(1, whole=True)
+        16, Flag("--batch-size", "Number of utterances in a training step.", TRAINING, "N"), Bounds(1, whole=True)
     )
     learning_rate: float | None = option(
         None,
         Flag(
             "--learning-rate",
-            "Of the tuned part.",
+            "Learning rate of the tuned part.",
             TRAINING,
             "RATE",
             shown="5e-4 for a block, 1e-4 for a model, 1e-3 for adapters",
         ),
         Bounds(0),
     )
-    head_learning_rate: float = option(3e-3, Flag("--head-learning-rate", "Of the head.", TRAINING, "RATE"), Bounds(0))
+    head_learning_rate: float = option(
+        3e-3, Flag("--head-learning-rate", "Learning rate of the head.", TRAINING, "RATE"), Bounds(0)
+    )
     examples: int | None = option(
         None,
         Flag(
             "--examples",
-            "Training utterances of a class (of transcripts: in all), at most.",
+            "Maximum number of training utterances per class, or in total for transcripts.",
             TRAINING,
             "N",
-            shown="all there are",
+            shown="no limit",
         ),
         Bounds(1, whole=True),
     )
     validation: float = option(0.15, bounds=Bounds(0.02, 0.9))
     test: float = option(0.25, bounds=Bounds(0.02, 0.9))
     metric: str | None = option(
-        None, Flag("--metric", "accuracy; cer, wer, per or ter.", TRAINING, "NAME", shown="what suits the unit")
+        None,
+        Flag(
+            "--metric",
+            "Metric of the trials: accuracy for classes; cer, wer, per or ter for transcripts.",
+            TRAINING,
+            "NAME",
+            shown="the metric for the unit",
+        ),
     )
     split_seed: int = 0
 
@@ -641,16 +675,18 @@ class TuningOptions:
 
 MODEL = Flag(
     "--model -m",
-    "Hub id, local directory or scheme:rest, at least one (repeat).",
+    "Model, at least one (repeat): hub id, local directory or scheme:rest.",
     MODELS,
     "SPEC",
     shown="",
     complete="model",
 )
-TARGET = Flag("--target", "Column to predict.", DATA, "COLUMN", shown="what the columns say", complete="column")
+TARGET = Flag("--target", "Column to predict.", DATA, "COLUMN", shown="the first known column", complete="column")
 SPLIT = Flag("--split", "Rows to use; 'all' for every row.", DATA, "NAME", shown="train if there is one")
-SOURCE = Flag("--source", "Speech as in pre-training, for swd, frechet and tsne.", DATA, "DATA")
-SEGMENTS = Flag("--segments", "Times: a folder of TextGrids, or a CTM, RTTM or JSON file.", TIMES, "PATH", shown="")
+SOURCE = Flag("--source", "Speech as in pre-training, for the scores swd, frechet and tsne.", DATA, "DATA")
+SEGMENTS = Flag(
+    "--segments", "Timed segments: a folder of TextGrids, or a CTM, RTTM or JSON file.", TIMES, "PATH", shown=""
+)
 
 
 def _column(request: Any) -> str | None:
@@ -716,7 +752,7 @@ class RankRequest:
         "all",
         Flag(
             "--layers",
-            "all, or indices such as 0,3,6 or -1; with mean or concat, also together.",
+            "Layers: all, or indices such as 0,3,6 or -1; with mean or concat, also their joint layer.",
             MODELS,
             "LIST",
             complete="layers",
@@ -729,7 +765,7 @@ class RankRequest:
     segments: Any = option(None, SEGMENTS)
     encoder: EncoderOptions = part(EncoderOptions)
     extraction: ExtractionOptions = part(ExtractionOptions)
-    seed: int = option(0, Flag("--seed", "Of the resamples.", CERTAINTY, "N"), Bounds(0, whole=True))
+    seed: int = option(0, Flag("--seed", "Seed of the resamples.", CERTAINTY, "N"), Bounds(0, whole=True))
     stopping: StoppingOptions | None = part(StoppingOptions, optional=True)
     details: DetailOptions = part(DetailOptions)
     cache: CacheOptions | None = part(CacheOptions, optional=True)
@@ -794,12 +830,12 @@ class ValidateRequest:
             "Scores to judge (repeat); see `voxrank rank --help`.",
             MODELS,
             "NAME",
-            shown="what `rank` orders by",
+            shown="the default of `rank`",
             complete="score",
         ),
     )
     layers: str = option(
-        "all", Flag("--layers", "all, or indices such as 0,3,6 or -1.", MODELS, "LIST", complete="layers")
+        "all", Flag("--layers", "Layers: all, or indices such as 0,3,6 or -1.", MODELS, "LIST", complete="layers")
     )
     target: str | None = option(None, TARGET)
     source: Any = option(None, SOURCE)
@@ -810,9 +846,11 @@ class ValidateRequest:
         "whisper_window",
         "device",
         "trust_remote_code",
-        window_s="Longer utterances are not trained on.",
+        window_s="Maximum length of a training utterance; longer ones are left out.",
     )
-    seed: int = option(0, Flag("--seed", "Of splits and resamples.", CERTAINTY, "N"), Bounds(0, whole=True))
+    seed: int = option(
+        0, Flag("--seed", "Seed of the splits and the resamples.", CERTAINTY, "N"), Bounds(0, whole=True)
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -853,7 +891,7 @@ class AlignRequest:
         (),
         Flag(
             "--model -m",
-            "Whose features the flat start may choose from (repeat).",
+            "Model whose features the flat start may use (repeat).",
             MODELS,
             "SPEC",
             shown="",

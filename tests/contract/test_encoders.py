@@ -192,7 +192,7 @@ BROKEN = {
     Nameless: "layer 0: expected a name",
     Fractional: "sample_rate: expected a whole number above 0, got 16000.5",
     Overwriting: "expected waveforms to be left as they were",
-    Changing: r"expected weights\(\) and settings\(\) to say the same of the same model",
+    Changing: r"expected weights\(\) and settings\(\) to be the same for the same model",
     Untidy: r"settings\(\): expected text → text",
     Late: r"offsets\(\): layer 0 hears audio around 0.00.. s first, and 1.0050 s is said",
 }

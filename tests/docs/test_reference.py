@@ -63,8 +63,8 @@ def test_every_option_of_the_help_is_in_the_reference(words, capsys, monkeypatch
 
 def test_defaults_and_repeats_are_told():
     text = page("commands")
-    assert "| `--blocks N` | Resampling blocks; 1: no intervals. | `10` |" in text
-    assert "| `--no-cache` | Neither read nor keep sketches. |  |" in text
+    assert "| `--blocks N` | Number of resampling blocks; 1: no intervals. | `10` |" in text
+    assert "| `--no-cache` | Neither read nor write the cache. |  |" in text
     assert "`--model SPEC`, `-m SPEC`" in text
 
 

@@ -227,9 +227,9 @@ WRONG = {
     "no command of the cache": (["cache"], "missing command; see `voxrank cache --help`"),
     "no data": (["rank"], "expected DATA, got nothing: CSV, TSV or JSONL manifest, folder of class folders, or"),
     "no folder": (["align", "{tones}"], "expected --out, got nothing: Write alignment.ctm"),
-    "two data sets": (["rank", "{tones}", "other.csv", "-m", "logmel"], "expected nothing more, got other.csv"),
+    "two data sets": (["rank", "{tones}", "other.csv", "-m", "logmel"], "expected no further argument, got other.csv"),
     "a slip in an option": (["rank", "{tones}", "--modle", "logmel"], "unknown option --modle; did you mean --model?"),
-    "an option of nothing": (["rank", "{tones}", "--zzz"], "unknown option --zzz; those of voxrank rank: --model"),
+    "an option of nothing": (["rank", "{tones}", "--zzz"], "unknown option --zzz; options of voxrank rank: --model"),
     "a slip in a choice": (
         ["rank", "{tones}", "-m", "logmel", "--strategy", "prbe"],
         "expected --strategy to be one of probe, layer, full, got 'prbe'; did you mean probe?",
@@ -491,7 +491,7 @@ def test_a_source_needs_no_labels_and_is_recorded(run, tones):
     assert first["low"] is None
     code, out, err = run("rank", tones, "-m", "logmel", "--score", "logme", "--source", source)
     assert code == 0
-    assert "no score reads the source data" in err
+    assert "no score reads them (swd, frechet and tsne do)" in err
 
 
 def test_several_scores_are_shown_side_by_side(run, tones):
@@ -515,7 +515,7 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
 def test_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
     for default in (
-        "what the columns say",
+        "the first known column",
         "train if there is one",
         "default: (combined;",
         "tuned for --strategy layer",
@@ -623,7 +623,7 @@ def test_wrong_requests_for_sequences_are_one_line(run, spelled, tmp_path, argum
 def test_align_without_a_model_says_what_to_name(run, spelled, tmp_path):
     code, _, err = run("align", spelled, "--out", tmp_path / "o")
     assert code == 2
-    assert "listens to a model's features; name one with --model" in err
+    assert "needs the features of a model; name one with --model" in err
     assert not (tmp_path / "o").exists()
 
 
@@ -658,7 +658,7 @@ def test_features_beyond_measure_are_one_line(run, tones, tmp_path, monkeypatch,
         assert all(layer["scores"]["logme"]["value"] < 1e9 for layer in json.loads(out)["layers"])
         return
     assert code == 1
-    assert "expected features that can be added up" in err.strip().splitlines()[-1] or "none of the utterances" in err
+    assert "expected features whose sums are finite" in err.strip().splitlines()[-1] or "none of the utterances" in err
     assert "Traceback" not in err
 
 

@@ -259,7 +259,7 @@ def test_a_trial_that_fails_is_told_and_counts_for_nothing(run, tones, tmp_path,
             score_higher_is_better=judged["higher_is_better"],
         )
         assert found["spearman"]["value"] == direct.spearman.value
-    assert "Trials that failed and count for nothing: 6; the first: it is made to fail" in " ".join(out.split())
+    assert "Failed trials, which are not counted: 6; the first: it is made to fail" in " ".join(out.split())
     (row,) = [row for row in rows_in(tmp_path / "o") if (row["model"], row["layer"]) == (hubert, "0")]
     assert (row["accuracy"], row["accuracy_seed0"]) == ("", "")
     assert row["failures"] == "it is made to fail; it is made to fail"
@@ -418,7 +418,7 @@ def test_an_interrupted_run_goes_on(run, tones, tmp_path, monkeypatch):
     monkeypatch.setattr(strategies, "train", interrupted)
     code, out, err = run(*command)
     assert (code, out) == (130, "")
-    assert err.splitlines()[-1] == "voxrank: stopped; no trial is lost; the same command goes on"
+    assert err.splitlines()[-1] == "voxrank: stopped; no finished trial is lost; run the same command again to go on"
     assert files_in(tmp_path / "o") == ["trials.sqlite"]
     monkeypatch.setattr(strategies, "train", real)
     more = count_trials(monkeypatch)

@@ -104,7 +104,7 @@ def test_wrong_requests_are_one_line(run, ranked, tmp_path):
         (("--to", "card", "--table", "layers"), "leave it out with --to card"),
         (("--table", "rows"), "expected --table to be one of models, layers, got 'rows'"),
         (("--out", tmp_path / "no" / "x.md"), "No such file or directory; choose another"),
-        (("--to", "finetune", "--out", taken), "is there already, and may have been edited"),
+        (("--to", "finetune", "--out", taken), "exists already, and may have been edited"),
         (("--to", "finetune"), "came first, and transformers cannot tune a model of its kind"),
     ]:
         code, _, err = run("export", ranked, *arguments)
@@ -152,7 +152,7 @@ def test_a_winner_that_cannot_be_tuned_is_ranked_all_the_same(run, tones, hubert
     assert code == 1
     said = "logmel came first, and transformers cannot tune a model of its kind"
     assert f"the ranking was saved in {tmp_path / 'o'}; {tmp_path / 'f.py'} was not written: {said}; " in err
-    assert f"the best that can is {hubert}: rank without logmel for its script" in err
+    assert f"the best model that it can tune is {hubert}: rank without logmel for its script" in err
     assert "best of 2 models" in " ".join(out.split())
     assert not (tmp_path / "f.py").exists()
 
@@ -177,7 +177,7 @@ def test_a_script_may_go_into_the_folder_of_the_ranking(run, tones, hubert, tmp_
 def test_a_port_without_a_page_is_refused(run, tones):
     code, out, err = run("rank", tones, "-m", "logmel", "--watch-port", "8000")
     assert (code, out) == (2, "")
-    assert "--watch-port 8000 is of the page that --watch shows; add --watch, or leave it out" in err
+    assert "--watch-port 8000 is the port of the page of --watch; add --watch, or leave it out" in err
 
 
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="the extra mlflow")

@@ -187,7 +187,7 @@ def test_a_model_that_does_not_tell_its_weights_is_never_looked_up(tones, passes
     for _ in range(2):
         voxrank.rank(tones, ["fake"], cache=kept, progress=watcher)
     assert len(passes) == 72
-    assert told.count("fake does not show its weights, and is encoded anew each time") == 2
+    assert told.count("fake does not give its weights, so it is not cached and is encoded in every run") == 2
     assert not list(Cache(kept).holdings())
 
 
@@ -240,7 +240,7 @@ def test_a_damaged_entry_is_told_and_made_again(fakes, tones, passes, kept, dama
     again = voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept, progress=watcher)
     assert 0 < len(passes) < 36
     assert_same(again, plain)
-    assert damage != "flip" or any("the cache held a damaged file, which is made again" in line for line in told)
+    assert damage != "flip" or any("the cache held a damaged file, which is computed again" in line for line in told)
     passes.clear()
     voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept)
     assert not passes
@@ -256,7 +256,7 @@ def test_a_full_disk_is_told_once_and_costs_nothing_else(fakes, tones, kept, mon
     options = ExtractionOptions(shard_s=1.0)
     found = voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept, progress=watcher)
     assert_same(found, voxrank.rank(tones, ["fake-a"], extraction=options))
-    lines = [line for line in told if "the cache cannot be written, and the run goes on without" in line]
+    lines = [line for line in told if "the cache cannot be written; the run goes on without it" in line]
     assert len(lines) == 1
     assert "No space left on device" in lines[0]
 

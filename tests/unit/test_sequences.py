@@ -270,7 +270,7 @@ def test_labels_of_no_unit_are_said_and_not_scored(spelled):
     write_rows(spelled, rows)
     prepared = exact(spelled)
     assert isinstance(prepared, Prepared)
-    assert prepared.notes == ["segments of no known unit are not scored: 'spn' (1)"]
+    assert prepared.notes == ["segments whose unit is unknown are not scored: 'spn' (1)"]
     assert "spn" not in prepared.targets.names
     assert prepared.targets.timed.timelines[0].symbols[0] == -1
 
@@ -326,7 +326,7 @@ def test_a_noise_with_a_tag_takes_its_time_and_is_not_scored(tmp_path, write_wav
     again = prepare(read_dataset(tmp_path / "aligned" / "manifest.csv"), ExtractionOptions(), SequenceOptions())
     assert again.targets.names == tuple("abcde")
     tags = sum(row["text"].count(sign) for row in rows for sign in "[<(")
-    assert again.notes == [f"segments of no known unit are not scored: 'spn' ({tags})"]
+    assert again.notes == [f"segments whose unit is unknown are not scored: 'spn' ({tags})"]
 
 
 @pytest.mark.parametrize("unit", ["char", "word"])

@@ -107,7 +107,7 @@ def test_without_source_data_such_scores_are_left_out_by_name(fakes, tones):
 def test_source_data_that_no_score_reads_are_not_encoded(fakes, tones, noises):
     told = Told()
     ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["logme"], progress=told)
-    assert "no score reads the source data (swd, frechet and tsne do): they are not encoded" in told.notes
+    assert "the source data are not encoded, because no score reads them (swd, frechet and tsne do)" in told.notes
     assert ranking.options["source"] is None
 
 

@@ -69,7 +69,7 @@ def read_object(path: Path, schema: int, kind: type[T], what: str, derived: Sequ
     try:
         content = parsed(path.read_text(encoding="utf-8"))
         if not _is_utf8(content):
-            raise ValueError("text in it is half a character")
+            raise ValueError("its text holds half a surrogate pair")
         if not isinstance(content, dict) or "schema" not in content:
             raise ValueError("it has no schema")
         version = content.pop("schema")
@@ -224,7 +224,7 @@ def _shown(value: Any) -> str:
 
 def place(path: Keys) -> str:
     """Return the text of a path, such as "models[0].rank"."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".") or "the whole"
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".") or "the content"
 
 
 def _not_finite(name: str) -> float:

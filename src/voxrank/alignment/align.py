@@ -145,7 +145,7 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
     models, sequence, encoding = request.models, request.sequence, request.encoder
     if sequence.aligner in ("flat", "head") and not models:
         raise OptionError(
-            f"the aligner {sequence.aligner} listens to a model's features; name one with --model, or with --aligner "
+            f"the aligner {sequence.aligner} needs the features of a model; name one with --model, or with --aligner "
             f"{sequence.aligner}:SPEC"
         )
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=request.split)

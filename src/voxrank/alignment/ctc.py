@@ -81,7 +81,7 @@ class Ctc(Aligner):
             more = f" and {len(self._unknown) - SHOWN_NAMES} more" if len(self._unknown) > SHOWN_NAMES else ""
             self.notes = (
                 *self.notes,
-                f"{self.record.model} has no symbol for {listed}{more}: heard as any unit",
+                f"{self.record.model} has no symbol for {listed}{more}: these units match any symbol",
             )
         return [aligned[index] for index in indices]
 

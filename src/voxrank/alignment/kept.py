@@ -110,7 +110,7 @@ class Alignments:
         for path in sorted(self._folder.glob(f"{self._name(text)}-*{SUFFIX}")):
             with suppress(OSError, SketchError, UtteranceError, IndexError):
                 return self._restored(read_checked(path, StoredAlignment))
-            self._cache.note_once("the cache held a damaged alignment, which is made again")
+            self._cache.note_once("the cache held a damaged alignment, which is computed again")
             with suppress(OSError):
                 path.unlink()
         return None

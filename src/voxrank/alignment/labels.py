@@ -64,7 +64,7 @@ def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task
         if name != JITTER:
             parse_aligner(name)
         if name != JITTER and task == "segmentation":
-            raise OptionError(f"segments have their times; expected --against {JITTER}, got {name!r}")
+            raise OptionError(f"segments have their times already; expected --against {JITTER}, got {name!r}")
 
 
 def label(
@@ -147,4 +147,4 @@ def _check_leaks(record: AlignerRecord, favours: Sequence[str], options: Sequenc
                 f"{line}: its labels would favour that candidate; take --aligner flat or another model, leave the "
                 "candidate out, or insist with --allow-leak"
             )
-        watcher.note(f"{line}: its score says how well the aligner was trained, too")
+        watcher.note(f"{line}: its score also reflects the training of the aligner")

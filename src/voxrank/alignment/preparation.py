@@ -116,10 +116,10 @@ def _prepare_segments(
     prepared = _with_shards(dataset, usable, [*skipped, *left_out], targets, options)
     unscored = Counter(segment.label for segments in segmentations for segment in segments if is_unscored(segment))
     if unscored:
-        prepared.notes.append(f"segments of no known unit are not scored: {counted(unscored, SHOWN_NAMES)}")
+        prepared.notes.append(f"segments whose unit is unknown are not scored: {counted(unscored, SHOWN_NAMES)}")
     behind = sum(behind_the_end(item.utterance, item.seconds) for item in usable)
     if behind:
-        prepared.notes.append(f"segments that begin behind the end of the audio are left out: {behind:,}")
+        prepared.notes.append(f"segments that begin after the end of the audio are left out: {behind:,}")
     return prepared
 
 
@@ -286,7 +286,9 @@ def _missing(name: str, version: Sequence[Timeline | None]) -> str:
     if missing == len(version):
         raise DataError(f"none of the {missing} utterances could be aligned by {name}; leave --against {name} out")
     return (
-        f"{name} could not align {missing:,} of {len(version):,} utterances, which it does not score" if missing else ""
+        f"{name} could not align {missing:,} of {len(version):,} utterances; they are left out of its scores"
+        if missing
+        else ""
     )
 
 

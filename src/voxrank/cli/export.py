@@ -42,15 +42,17 @@ class TrustRequest:
 
 @with_options()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What voxrank rank --out wrote.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that `voxrank rank --out` wrote.", show_default=False)
+    ],
     *,
     to: Annotated[
         Form,
         typer.Option(
             "--to",
             metavar="FORM",
-            help="markdown, latex, csv, parquet, json, card (for a model card of the hub) or finetune (a script that "
-            "tunes the best model with transformers).",
+            help="Format: markdown, latex, csv, parquet, json, card (for a model card of the hub) or finetune (a "
+            "script that tunes the best model with transformers).",
             rich_help_panel=OUTPUT,
         ),
     ] = "markdown",
@@ -58,7 +60,7 @@ def export(
         Table | None,
         typer.Option(
             "--table",
-            help="models (each at its best layer) or layers (all of them).",
+            help="Table: models (each at its best layer) or layers (all of them).",
             show_default="layers for csv and parquet, else models",
             rich_help_panel=OUTPUT,
         ),
@@ -66,7 +68,7 @@ def export(
     out_file: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Write here.", show_default="standard output", rich_help_panel=OUTPUT
+            "--out", metavar="FILE", help="File to write.", show_default="standard output", rich_help_panel=OUTPUT
         ),
     ] = None,
     request: TrustRequest,

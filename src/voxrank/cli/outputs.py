@@ -37,15 +37,17 @@ class Outputs:
         None,
         Flag(
             "--details",
-            "Classes, pictures, learning curve: none, quick, or full (t-SNE pictures too).",
+            "Details (classes, pictures, learning curve): none, quick, or full (with t-SNE pictures).",
             OUTPUT,
             shown="full with --out, else quick",
         ),
     )
     watch: bool = option(
-        default=False, flag=Flag("--watch", "Show the report in a browser of this machine while it grows.", OUTPUT)
+        default=False, flag=Flag("--watch", "Show the growing report in a browser on this machine.", OUTPUT)
     )
-    watch_port: int | None = option(None, Flag("--watch-port", "Of --watch.", OUTPUT, "N", shown="any that is free"))
+    watch_port: int | None = option(
+        None, Flag("--watch-port", "Port of the page of --watch.", OUTPUT, "N", shown="any free port")
+    )
     then: Path | None = option(
         None,
         Flag("--then", "Write a script here that fine-tunes the winner with transformers' Trainer.", OUTPUT, "FILE"),
@@ -66,7 +68,7 @@ class Outputs:
             return self.watch_port or 0
         if self.watch_port is not None:
             raise OptionError(
-                f"--watch-port {self.watch_port} is of the page that --watch shows; add --watch, or leave it out"
+                f"--watch-port {self.watch_port} is the port of the page of --watch; add --watch, or leave it out"
             )
         return None
 
@@ -148,10 +150,10 @@ def check_new_file(path: Path, folder: Path | None = None) -> None:
         OptionError: a file exists, whose manual changes could be lost; or its folder does not exist.
     """
     if path.exists():
-        raise OptionError(f"{path} is there already, and may have been edited; name another file, or move it")
+        raise OptionError(f"{path} exists already, and may have been edited; name another file, or move it")
     parent = path.absolute().parent
     if not parent.is_dir() and (folder is None or parent.resolve() != folder.resolve()):
-        raise OptionError(f"there is no folder {path.parent}, where {path.name} is to be; make it, or choose another")
+        raise OptionError(f"there is no folder {path.parent} for {path.name}; create it, or choose another")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -55,13 +55,13 @@ Examples:
 """
 
 
-@with_options(score=f"One of {', '.join(SCORES)} (repeat).")
+@with_options(score=f"Score: one of {', '.join(SCORES)} (repeat).")
 def rank(
     data: DataArgument,
     *,
     request: RankRequest,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither read nor keep sketches.", rich_help_panel=CACHE)
+        bool, typer.Option("--no-cache", help="Neither read nor write the cache.", rich_help_panel=CACHE)
     ] = False,
     outputs: Outputs,
     json_out: JsonOption = None,

@@ -31,8 +31,8 @@ def report(
         typer.Option(
             "--truth",
             metavar="DIR",
-            help="A folder that `voxrank validate --out` wrote: the page sets scores beside what fine-tuning gave.",
-            show_default="DIR, where it holds a validation",
+            help="A folder that `voxrank validate --out` wrote: the page compares scores with fine-tuning.",
+            show_default="DIR, if it holds a validation",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

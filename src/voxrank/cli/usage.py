@@ -39,7 +39,9 @@ def _said(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
         return f"{option} needs a value"
     extra = _EXTRA.fullmatch(error.format_message())
     if extra is not None:
-        return f"expected nothing more, got {extra['got']} (a file for --json ends in .json, or write --json=FILE)"
+        return (
+            f"expected no further argument, got {extra['got']} (a file for --json ends in .json, or write --json=FILE)"
+        )
     text = error.format_message().rstrip(".")
     return text[:1].lower() + text[1:]
 
@@ -47,7 +49,7 @@ def _said(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
 def _of_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -> str:
     name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
     if not error.message:  # typer reports a missing parameter with an empty message
-        return f"expected {name}, got nothing: {param.help or 'it is needed'}".rstrip(".")
+        return f"expected {name}, got nothing: {param.help or 'it is required'}".rstrip(".")
     choice = _CHOICE.fullmatch(error.message)
     if choice is not None:
         known = re.findall(r"'([^']*)'", choice["known"])
@@ -77,5 +79,5 @@ def _nearest(option: str, ctx: Any) -> str:
     return (
         guess.partition(" (known")[0]
         if guess.startswith("did you mean")
-        else f"those of {ctx.command_path}: {', '.join(options)}"
+        else f"options of {ctx.command_path}: {', '.join(options)}"
     )

@@ -26,7 +26,7 @@ Examples:
   voxrank validate transcripts.csv --unit char --model ./my-parakeet \\
       --strategy layer --head transducer --head-at top
 
-The same command with the same --out goes on where it stopped.
+To go on after a stop, run the same command with the same --out.
 """
 
 
@@ -46,7 +46,7 @@ def validate(
     ] = None,
     json_out: JsonOption = None,
 ) -> None:
-    """Fine-tune models for real, and report how far the scores agree, beside rules that look at no data."""
+    """Fine-tune models for real, and report how far scores and rules that look at no data agree with the results."""
     request = replace(request, tuning=replace(request.tuning, split_seed=request.seed))
     with ExitStack() as stack:
         if out_dir is not None:
@@ -59,8 +59,8 @@ def validate(
         try:
             result = run(data, request, out_dir, stack.enter_context(watch(err())))
         except KeyboardInterrupt:
-            kept = "no trial is lost; the same command goes on" if out_dir is not None else "nothing was written"
-            raise KeyboardInterrupt(kept) from None
+            to_resume = "no finished trial is lost; run the same command again to go on"
+            raise KeyboardInterrupt(to_resume if out_dir is not None else "nothing was written") from None
     if out_dir is not None:
         from voxrank.report.plots import save_plots
 

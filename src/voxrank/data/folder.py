@@ -16,7 +16,7 @@ from voxrank.errors import DataError, listed
 
 FORM = "folder of class folders"
 SHOWN_ENDINGS = 6
-REASONS = {"the column 'label' is empty": "expected a folder named after its class around it"}
+REASONS = {"the column 'label' is empty": "expected the file in a folder named after its class"}
 """Reason of a manifest → the same reason for a folder."""
 
 
@@ -87,7 +87,7 @@ def _ignored_note(others: Counter[str]) -> tuple[str, ...]:
     if not others:
         return ()
     shown = listed([f"{_printable(ending)} ({count:,})" for ending, count in others.most_common()], SHOWN_ENDINGS)
-    return (f"files of other kinds are passed over: {shown}",)
+    return (f"files of other kinds are ignored: {shown}",)
 
 
 def _rows(path: Path, files: Iterable[Parts], layout: Layout, *, by_class: bool) -> list[Row]:

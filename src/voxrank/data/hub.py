@@ -80,7 +80,7 @@ def read_hub(source: str, request: Request) -> Dataset:
         dataset = origin.load(datasets)
     except Exception as error:
         raise DataError(
-            f"no such file or folder: {source}; nor can it be had as a data set of the Hugging Face hub "
+            f"no such file or folder: {source}, and the Hugging Face hub gives no data set of this name "
             f"({reason(error)}); check the name and the network"
         ) from error
     return _read(Path(source.removeprefix(SCHEME)), _splits(dataset), request, HUB, origin)
@@ -90,7 +90,7 @@ def read_datasets_object(dataset: Any, request: Request) -> Dataset:
     """Read a `datasets.Dataset` or `DatasetDict`. Errors as `read_dataset`."""
     datasets = library("datasets", "hub", "a Hugging Face data set")
     if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
-        raise DataError("expected a data set with rows that can be asked for, got one that streams; load it whole")
+        raise DataError("expected a data set with numbered rows, got a streaming one; load it without streaming")
     return _read(Path(type(dataset).__name__), _splits(dataset), request, OBJECT, None)
 
 

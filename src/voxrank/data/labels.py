@@ -175,11 +175,13 @@ def read_label_cells(cells: Sequence[Any], column: str, task: Task) -> LabelCell
     separator = _separator([cell for cell in filled if isinstance(cell, str) and _list_or_none(cell) is None])
     notes = []
     if has_vectors:
-        notes.append(f"the column {column!r} holds vectors of 0 and 1: its labels are the places of the ones, from 0")
+        notes.append(
+            f"the column {column!r} holds vectors of 0 and 1: its labels are the positions of the ones, from 0"
+        )
     elif task == "classification" or any(isinstance(cell, str) for cell in filled if has_lists):
         notes.append(f"the column {column!r} holds lists: an utterance may have several labels")
     if separator == "|":
-        notes.append(f"labels in the column {column!r} are parted by '|'")
+        notes.append(f"labels in the column {column!r} are separated by '|'")
     return LabelCells("multilabel", separator, has_lists, has_vectors, tuple(notes))
 
 

@@ -67,7 +67,7 @@ def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
     notes = _notes(checks)
     if len(chosen) < len(probed):
         notes.append(
-            f"the samples of {len(chosen):,} of {len(probed):,} utterances were looked at, spread over the data; "
+            f"the samples of {len(chosen):,} of {len(probed):,} utterances were checked, spread over the data; "
             "more may be skipped when they are decoded"
         )
     usable = tuple(item for item in probed if item.utterance.id not in silent_ids)

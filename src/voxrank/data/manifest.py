@@ -43,7 +43,9 @@ def read_table(path: Path, request: Request) -> Dataset:
             table.add(row)
     dataset = build_dataset(path, header, table.rows, table.skipped, request)
     usual = DELIMITERS[path.suffix.lower()]
-    notes = () if delimiter == usual else (f"the cells of {path.name} are parted by {delimiter!r}, not by {usual!r}",)
+    notes = (
+        () if delimiter == usual else (f"the cells of {path.name} are separated by {delimiter!r}, not by {usual!r}",)
+    )
     return replace(dataset, format=path.suffix[1:].upper(), notes=(*notes, *dataset.notes, *table.notes()))
 
 

@@ -40,7 +40,7 @@ def read_object(data: Any, request: Request) -> Dataset:
     if isinstance(data, unnumbered) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise DataError(
             "expected a path, a table, or a data set with a length and numbered items, got "
-            f"{type(data).__name__}; make a list of what it gives"
+            f"{type(data).__name__}; convert it to a list"
         )
     return _read_items(data, request)
 

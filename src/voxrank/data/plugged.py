@@ -42,7 +42,7 @@ def plugged_format(source: str) -> tuple[Format | None, str]:
         except PluginError as error:
             faults.append(str(error))
         except Exception as error:  # noqa: BLE001, other code may raise any type
-            faults.append(f"the plug-in {plugin.name!r} of {plugin.origin} failed to look at it ({reason(error)})")
+            faults.append(f"the plug-in {plugin.name!r} of {plugin.origin} failed to inspect it ({reason(error)})")
     return None, "; ".join(faults)
 
 

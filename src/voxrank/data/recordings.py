@@ -171,8 +171,8 @@ class RecordingIndex:
             ):
                 candidate = _Candidate(
                     None,
-                    refusal=f"the name {candidate.name!r} in {self._where} has folders of other recordings than "
-                    f"{path!r}; name it there with its folders",
+                    refusal=f"the name {candidate.name!r} in {self._where} is in other folders than "
+                    f"{path!r}; name the recording there with its folders",
                 )
             self._candidates[path] = candidate
         return self._candidates[path]

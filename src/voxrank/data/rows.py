@@ -98,7 +98,7 @@ def build_dataset(
     path_column = _path_column(source, columns)
     for name in request.besides:
         if name not in columns:
-            raise DataError(f"{source}: there is no column {name!r} to look at; {did_you_mean(name, columns)}")
+            raise DataError(f"{source}: there is no column {name!r} to probe layers for; {did_you_mean(name, columns)}")
     target, task = _target(source, columns, request if request.labelled else Request(path_column))
     all_rows = list(rows)
 

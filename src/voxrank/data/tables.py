@@ -28,7 +28,7 @@ UNCLOSED = "unexpected end of data"
 """Message of the csv module on an unclosed quotation mark."""
 MAX_LINE = 1 << 22
 """Maximum number of characters of a line: room for half a million segments, but small enough for any machine."""
-TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; part it"
+TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; split it"
 
 
 @dataclass(frozen=True)

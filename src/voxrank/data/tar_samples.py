@@ -135,5 +135,5 @@ def _dotted_reason(sample: Sample, prefix: str) -> str:
     names = [f"{sample.key}.{kind}" for kind, member in sample.members.items() if member.prefix == prefix]
     return (
         f"its key has dots, and WebDataset ends a key at the first dot: {listed(names, SHOWN_MEMBERS)} would be "
-        f"members of the sample {sample.key!r}; write other characters for the dots in keys"
+        f"members of the sample {sample.key!r}; replace the dots in keys by other characters"
     )

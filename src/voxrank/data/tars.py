@@ -162,11 +162,13 @@ def _samples(shard: Path, file: BinaryIO, name: str, skipped: list[Skipped]) -> 
                     yield sample
                 sample = Sample(key)
             if member.offset + member.size > size:
-                raise tarfile.ReadError(f"{key}.{member.kind} ends behind the shard")
+                raise tarfile.ReadError(f"{key}.{member.kind} ends after the end of the shard")
             sample.members[member.kind] = member
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         skipped.append(
-            Skipped(name, f"expected a whole tar, got a damaged one ({reason(error)}); what lies before it is used")
+            Skipped(
+                name, f"expected a whole tar, got a damaged one ({reason(error)}); what lies before the damage is used"
+            )
         )
     if sample is not None:
         yield sample

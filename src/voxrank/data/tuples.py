@@ -151,7 +151,7 @@ def _target_place(
     if len(labels) > MOST_LABEL_PLACES and target in (None, "label"):
         shown = listed(f"{name} ({_examples(values[name])})" for name in labels)
         raise DataError(
-            f"{source}: expected to know which part of a tuple is the label, got several that may be it: {shown}; "
+            f"{source}: expected one part of the tuples that may be the label, got several: {shown}; "
             "name one as the target, or give dicts"
         )
     return (labels or usable)[0]

@@ -81,7 +81,10 @@ def advise(error: BaseException, name: str, part: str, version: str) -> str:
             f"transformers {version} cannot build what {file} describes: compare it with the authors' file, or install "
             "the version of transformers that the model was saved with"
         )
-    return f"transformers {version} cannot use it: install the version that the model was saved with, or name another"
+    return (
+        f"transformers {version} cannot use it: install the version that the model was saved with, "
+        "or name another model"
+    )
 
 
 def missing_package(error: BaseException) -> str | None:

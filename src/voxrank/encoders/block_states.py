@@ -29,7 +29,7 @@ def find_blocks(model: nn.Module) -> list[nn.Module]:
         if isinstance(part, nn.ModuleList) and len(part) >= MIN_BLOCKS and len({type(block) for block in part}) == 1
     ]
     if not lists:
-        raise ModelError("the model gives no hidden states, and has no list of like blocks")
+        raise ModelError("the model gives no hidden states, and has no list of blocks of one kind")
     return list(max(lists, key=count_parameters).children())
 
 

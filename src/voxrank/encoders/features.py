@@ -157,7 +157,7 @@ class FeatureReader:
         else:
             raise ModelError(
                 f"{type(self._extractor).__name__} returns an input of shape {full} for {PROBES_S[0]:g} s and for "
-                f"{PROBES_S[1]:g} s of audio, so that which axis is time cannot be known; name another encoder"
+                f"{PROBES_S[1]:g} s of audio, so that the time axis cannot be determined; name another encoder"
             )
         self.time, self.padded, self._unpadded = axes[0], True, dict(arguments)
         measured = (SHORT_PROBES_S[1] - SHORT_PROBES_S[0]) * self.sample_rate / (long[self.time] - short[self.time])

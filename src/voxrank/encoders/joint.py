@@ -113,7 +113,9 @@ class JointLayer:
 
 
 def _mismatch_message(kind: str, spec: str, difference: str) -> str:
-    return f"{kind} needs layers that fit, and those of {spec} have {difference}; name layers that are alike"
+    return (
+        f"{kind} needs layers of the same shape and rate, and those of {spec} have {difference}; name layers that match"
+    )
 
 
 def _listed(indices: tuple[int, ...]) -> str:

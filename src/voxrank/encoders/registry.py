@@ -96,7 +96,7 @@ def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
         encoder: Encoder = loader(rest, options or EncoderOptions())
     except (ModelError, MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):  # a ModelError keeps its cause
-            raise RunError(f"{spec}: memory ran out while the model was loaded; take a smaller one") from error
+            raise RunError(f"{spec}: memory ran out while the model was loaded; name a smaller model") from error
         near = nearest_model(spec) if scheme == HUB and isinstance(error, ModelError) else None
         if near is not None and "did you mean" not in str(error):
             raise ModelError(f"{error}; did you mean {near}?") from error

@@ -246,7 +246,7 @@ def _embedding(name: str, shape: Shape, samples: int) -> Layout:
     """Return the layout of a tensor (1, dim) of a model that takes one length only, so that no axis can be measured."""
     if len(shape) != 2 or shape[0] != 1:
         raise ModelError(
-            f"which axis of {name} {shape} is time cannot be measured, as the model takes exactly {samples} samples; "
+            f"the time axis of {name} {shape} cannot be measured, because the model takes exactly {samples} samples; "
             "export it with a free length"
         )
     return Layout(0, None, shape[1])

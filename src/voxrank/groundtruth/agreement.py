@@ -345,7 +345,7 @@ def _trials(values: ArrayLike) -> Array:
 
 def _check_some(x: Array) -> None:
     if not len(x):
-        raise OptionError("expected at least one candidate, got none; give scores and truths of some")
+        raise OptionError("expected at least one candidate, got none; give the scores and truths of at least one")
 
 
 def _between(a: Array, b: Array) -> float | None:

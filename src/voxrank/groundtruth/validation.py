@@ -128,7 +128,7 @@ def run(data: Any, request: ValidateRequest, folder: str | os.PathLike[str] | No
     answers = find_answers(items, dataset, sequence, tuning)
     check_dataset_skips(dataset, [*unreadable, *answers.skipped], extraction)
     split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
-    unheard = [Skipped(i.utterance.id, "nothing is trained for its class") for i in split.left_out]
+    unheard = [Skipped(i.utterance.id, "its class is missing in the training part") for i in split.left_out]
     if tuning.head == "transducer":
         for spec in request.models:
             check_transducer(spec)

@@ -133,8 +133,8 @@ class Verdict:
         if self.beat_untrained:
             return f"{short} of {self.trials} trials did not beat their untrained head on held-out data."
         return (
-            f"No trial beat its untrained head on held-out data ({self.trials} trials): they learnt nothing that holds "
-            "there, and name no best candidate. Take more data, more epochs or another learning rate."
+            f"No trial beat its untrained head on held-out data ({self.trials} trials): they learnt nothing that "
+            "generalises, so no candidate is best. Use more data, more epochs or another learning rate."
         )
 
 

@@ -110,6 +110,6 @@ def _is_finite(estimates: Sequence[Estimate]) -> bool:
 
 def _overflow(model: str) -> RunError:
     return RunError(
-        f"{model}: expected features that can be added up, got such large ones that no score of them is a number; "
-        "leave the model out, or scale what it gives"
+        f"{model}: expected features whose sums are finite, got larger ones, so that no score is a number; "
+        "leave the model out, or rescale its features"
     )

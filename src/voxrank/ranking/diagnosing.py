@@ -112,7 +112,7 @@ class DiagnosticsCollector:
             with one_thread(max(c.layer.dim for c in candidates)):
                 self._look_at(candidates, standings, own, sketch)
         except ARITHMETIC as error:  # the ranking does not depend on diagnostics
-            logger.warning("%s: no details of it can be had: %s", candidates[0].model, one_line(str(error)))
+            logger.warning("%s: its details cannot be computed: %s", candidates[0].model, one_line(str(error)))
         self._best = _best_of([*self._best, *own])
         self._worst = _worst_of([*self._worst, *standings])
         self.seconds += time.perf_counter() - started

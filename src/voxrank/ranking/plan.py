@@ -114,7 +114,7 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     scores = tuple({score.name: score for name in names for score in named[name]}.values())
     reads_source = has_source and any(score.needs_source for score in scores)
     if has_source and not reads_source:
-        left_out.append("no score reads the source data (swd, frechet and tsne do): they are not encoded")
+        left_out.append("the source data are not encoded, because no score reads them (swd, frechet and tsne do)")
     tuned = request.use if TUNED in names else None
     extraction = _with_samples(request, extraction, scores, tuned=tuned is not None)
     return RankPlan(
@@ -175,9 +175,11 @@ def _check_stopping(stopping: StoppingOptions | None, score: str, *, with_source
     if stopping is None:
         return
     if is_order(score):
-        raise OptionError(f"{score} is an order of all models, and some may be dropped; name --score logme, or another")
+        raise OptionError(
+            f"{score} needs all models to the end, and early stopping drops some; name --score logme, or another"
+        )
     if with_source:
-        raise OptionError("models that may be dropped see no source data; leave --source or --confidence out")
+        raise OptionError("early stopping encodes no source data; leave --source or --confidence out")
 
 
 def _usable_names(named: dict[str, list[Score]], task: Task, *, with_source: bool) -> tuple[list[str], list[str]]:

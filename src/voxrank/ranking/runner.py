@@ -108,7 +108,7 @@ class ModelRunner:
                 f"the budget is spent after {percent(part.share)} of the data, with {len(left)} models left"
             )
         encoded = sum(run.share for run in runs.values()) / len(runs)
-        self._watcher.note(f"{percent(encoded)} of what all models on all data would take was encoded")
+        self._watcher.note(f"{percent(encoded)} of the audio was encoded; all data for all models would be 100 %")
         yield from runs.values()
 
     def _further(self, model: str, position: int, part: Round, run: ModelRun | None) -> ModelRun:

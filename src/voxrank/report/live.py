@@ -213,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", "there is nothing here\n")
 
     def _refuse(self) -> None:
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "nothing but GET is answered\n", allow=True)
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "only GET is answered\n", allow=True)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
 

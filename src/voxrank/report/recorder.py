@@ -16,7 +16,7 @@ from voxrank.results.ranking import Ranking
 NOTES = 200
 """Maximum number of notes kept; the oldest are dropped first."""
 
-DONE = "The run is done; this page is complete, and needs the run no more."
+DONE = "The run is done; this page is complete, and works without it."
 
 State = Literal["running", "done", "failed"]
 

@@ -84,7 +84,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     show_details(console, ranking)
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
-        console.print("some were skipped by one model alone: models were scored on data that differ by those")
+        console.print("some were skipped by one model alone, so that the models were not all scored on the same data")
     data, cost = ranking.data, ranking.cost
     if cost.cached_s:
         console.print(
@@ -93,7 +93,7 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     console.print(
         f"{data.used:,} of {data.utterances:,} utterances, {_duration(data.seconds)} of audio; "
         f"{_duration(cost.total_s)} in all, {_duration(cost.score_s)} of it scoring; "
-        f"{megabytes(cost.peak_rss_mb)} at most",
+        f"peak memory {megabytes(cost.peak_rss_mb)}",
         style="dim",
         highlight=False,
     )
@@ -244,13 +244,13 @@ def held_from(curve: LearningCurve) -> Text:
     text = Text(f"By {curve.score} ").append_text(plain(curve.models[0].model, width=28))
     if curve.held_from_s < curve.seconds[-1]:
         return text.append(f" came first from {_duration(curve.held_from_s)} of audio on, of {whole}.")
-    return text.append(f" came first with all {whole} only: more may change that.")
+    return text.append(f" came first with all {whole} only: more data may change that.")
 
 
 def knowledge_table(ranking: Ranking) -> Table:
     """Return a table of probing: for each column, the accuracy of the best layer, and the layer with the lowest."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("knows besides")
+    table.add_column("also knows")
     for heading in (f"layer {ranking.best.layer}", "by chance", "layer that knows least"):
         table.add_column(heading, justify="right")
     own = [one for one in ranking.details.knowledge if one.model == ranking.best.model]

@@ -33,7 +33,7 @@ def show_validation(console: Console, validation: Validation) -> None:
     if validation.failed:
         why = next(reason for one in validation.truth for reason in one.failures)
         console.print(
-            Text(f"Trials that failed and count for nothing: {validation.failed}; the first: ").append_text(plain(why)),
+            Text(f"Failed trials, which are not counted: {validation.failed}; the first: ").append_text(plain(why)),
             style="yellow",
         )
     show_skipped(console, validation.skipped)
@@ -97,10 +97,10 @@ def in_words(validation: Validation) -> Text:
     """Return the conclusion in a few sentences."""
     first = validation.judged[0]
     if validation.best is None:
-        return Text("No trial came to an end.")
+        return Text("No trial finished.")
     text = _best(validation)
     if validation.verdict.none_learnt:
-        text.append(" What a score agrees with here is chance.")
+        text.append(" Any agreement of a score with it is chance.")
     elif validation.verdict.all_equal:
         text.append(" No score can agree with that: a rank correlation is undefined.")
     elif (value := first.agreement.spearman.value) is None:
@@ -121,7 +121,7 @@ def _best(validation: Validation) -> Text:
         equal = f" All {verdict.candidates} candidates have {figure}." if verdict.all_equal else ""
         return Text(verdict.remark + equal)
     if verdict.all_equal:
-        return Text(f"Fine-tuning tells no candidate from another: all {verdict.candidates} have {figure}.")
+        return Text(f"Fine-tuning does not separate the candidates: all {verdict.candidates} have {figure}.")
     tied = len(verdict.best) > 1
     text = Text(f"Fine-tuned best, {len(verdict.best)} exactly equal: " if tied else "Fine-tuned best: ")
     for number, place in enumerate(verdict.best[:SHOWN_TIED]):
@@ -145,7 +145,7 @@ def _undefined(judged: Judged, validation: Validation) -> str:
 def _ceiling(found: Agreement) -> str:
     """Return how well one seed of the truth agrees with another, which bounds any correlation with the truth."""
     if found.reliability is None:
-        return "; how far the truth is noise cannot be told: it has one seed, or its seeds tell nothing apart."
+        return "; the noise of the truth is unknown: it has one seed, or its seeds do not separate the candidates."
     return f"; one seed agrees with another by {found.reliability.one_seed:.3f}."
 
 
@@ -160,7 +160,7 @@ def _beaten(judged: Sequence[Judged]) -> str:
     if own is None or not better:
         return ""
     value, name = max(better)
-    verb = "does better" if value > own else "reaches less" if value < own else "does as well"
+    verb = "does better" if value > own else "does worse" if value < own else "does as well"
     return f" The best rule that looks at no data, {plain(name)}, {verb}: {value:.3f}."
 
 

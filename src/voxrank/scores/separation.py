@@ -119,6 +119,6 @@ SCORES = (
         sampled=True,
         tasks=CLASSES,
         estimator=TransRate,
-        summary="coding rate of all frames less that within classes",
+        summary="coding rate of all frames minus that within classes",
     ),
 )

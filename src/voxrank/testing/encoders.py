@@ -226,7 +226,7 @@ def _check_told(encoder: Encoder, again: Encoder) -> None:
     )
     _need(
         settings == again.settings() and list(weights) == list(again.weights()),
-        "expected weights() and settings() to say the same of the same model, got something else",
+        "expected weights() and settings() to be the same for the same model, got a difference",
     )
     strange = set(encoder.blocks()) - {layer.index for layer in encoder.layers}
     _need(not strange, f"blocks(): expected numbers of layers, got {sorted(strange)}")

@@ -59,7 +59,7 @@ def test_a_damaged_alignment_is_told_and_made_again(fakes, spelled, passes, kept
     passes.clear()
     again, told = ranked(spelled, kept)
     assert passes
-    assert "the cache held a damaged alignment, which is made again" in told
+    assert "the cache held a damaged alignment, which is computed again" in told
     assert [m.model for m in again.models] == [m.model for m in first.models]
     passes.clear()
     ranked(spelled, kept)

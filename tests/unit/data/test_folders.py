@@ -149,9 +149,9 @@ def test_files_of_unknown_endings_are_skipped_and_those_of_known_ones_noted(fold
     dataset = read_dataset(folder("yes/a.wav", "no/b.wav", *others))
     assert {(one.utterance, one.reason) for one in dataset.skipped} == {
         ("data, no/c.xyz", "expected an audio file, got the ending '.xyz'"),
-        ("data, top.wav", "expected a folder named after its class around it"),
+        ("data, top.wav", "expected the file in a folder named after its class"),
     }
-    assert dataset.notes == ("files of other kinds are passed over: .txt (2), .csv (1), no ending (1), .json (1)",)
+    assert dataset.notes == ("files of other kinds are ignored: .txt (2), .csv (1), no ending (1), .json (1)",)
 
 
 def test_a_folder_that_cannot_be_read_is_skipped(folder, monkeypatch):

@@ -297,7 +297,7 @@ def test_without_audio_the_columns_are_named():
 
 
 def test_streams_are_refused(tones_set):
-    with pytest.raises(DataError, match="expected a data set with rows that can be asked for, got one that streams"):
+    with pytest.raises(DataError, match="expected a data set with numbered rows, got a streaming one"):
         voxrank.read_dataset(tones_set.to_iterable_dataset())
 
 
@@ -363,5 +363,5 @@ def test_ids_of_the_hub_without_a_network(tmp_path, tones_set):
     missing = inspect("hf://owner/other@main#en")
     assert missing.returncode == 2
     [line] = missing.stderr.strip().splitlines()
-    assert "no such file or folder: hf://owner/other@main#en; nor can it be had as a data set" in line
+    assert "no such file or folder: hf://owner/other@main#en, and the Hugging Face hub gives no data set" in line
     assert line.endswith("check the name and the network")

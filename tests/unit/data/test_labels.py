@@ -86,7 +86,7 @@ def test_a_list_among_plain_labels_is_skipped(tmp_path):
 def test_labels_parted_by_bars_are_noted(tmp_path):
     dataset = read(tmp_path, "labels", "dog|cat", "bird")
     assert dataset.classes == ("bird", "cat", "dog")
-    assert dataset.notes == ("labels in the column 'labels' are parted by '|'",)
+    assert dataset.notes == ("labels in the column 'labels' are separated by '|'",)
 
 
 def test_vectors_of_zero_and_one_are_the_places_of_the_ones(tmp_path):

@@ -280,7 +280,7 @@ def test_of_much_audio_a_sample_is_listened_to_and_it_is_said(corpus, monkeypatc
     assert checked.listened == 3
     assert checked.notes == (
         (
-            "the samples of 3 of 10 utterances were looked at, spread over the data; more may be skipped when they are "
+            "the samples of 3 of 10 utterances were checked, spread over the data; more may be skipped when they are "
             "decoded"
         ),
     )

@@ -184,7 +184,7 @@ def test_names_of_files_alone_are_no_labels():
 def test_tuples_whose_label_cannot_be_known_are_refused():
     """FluentSpeechCommands has the speaker before the transcript, the action, the object and the place."""
     spoken = tuples(lambda n: (f"s{n % 3}/{n}.wav", f"s{n % 3}", f"words {n}", "ab"[n % 2], "cd"[n % 2], "ef"[n % 2]))
-    with pytest.raises(DataError, match="which part of a tuple is the label, got several that may be it: item3"):
+    with pytest.raises(DataError, match="one part of the tuples that may be the label, got several: item3"):
         voxrank.read_dataset(spoken)
     assert voxrank.read_dataset(spoken, target="item5").classes == ("a", "b")
 

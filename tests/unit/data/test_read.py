@@ -234,7 +234,9 @@ def test_other_columns_are_kept_where_they_are_asked_for(tmp_path):
     assert dataset.fingerprint() == plain.fingerprint()
     assert dataset.cells("gender") == ["f", None]
     assert plain.cells("speaker") == ["s", "t"]
-    with pytest.raises(DataError, match=r"m.csv: there is no column 'gendr' to look at; did you mean gender\?"):
+    with pytest.raises(
+        DataError, match=r"m.csv: there is no column 'gendr' to probe layers for; did you mean gender\?"
+    ):
         read_dataset(path, besides=["gendr"])
     with pytest.raises(DataError, match="no utterance has a cell in a column 'gender'; known: label, speaker"):
         plain.cells("gender")

@@ -133,7 +133,7 @@ def test_another_delimiter_is_known_by_the_header_and_noted(tmp_path, name, sign
     text = "\n".join(sign.join(row) for row in rows)
     dataset = read(tmp_path, text, name)
     assert spoken(dataset) == [("a.wav", "one, two"), ("b.wav", "three")]
-    assert f"are parted by {sign!r}" in dataset.notes[0]
+    assert f"are separated by {sign!r}" in dataset.notes[0]
 
 
 def test_a_usual_header_keeps_its_delimiter(tmp_path):

@@ -149,7 +149,7 @@ def test_a_damaged_shard_is_told(tmp_path):
     assert [u.id for u in data.utterances] == ["a/k0", "b/k0"]
     assert data.skipped[0].utterance == "a.tar"
     assert data.skipped[0].reason.startswith("expected a whole tar, got a damaged one (ReadError: ")
-    assert data.skipped[0].reason.endswith("; what lies before it is used")
+    assert data.skipped[0].reason.endswith("; what lies before the damage is used")
 
 
 def test_names_of_members_are_only_names(tmp_path):
@@ -340,7 +340,7 @@ def test_keys_with_dots_are_said_so(tmp_path):
     assert found == ["a/t"]
     assert set(reasons) == {"a/s.1", "a/s.2", "a/t.5s", "a/u.16k"}
     assert reasons["a/s.1"] == (
-        f"{DOTS}s.1.wav, s.1.txt would be members of the sample 's'; write other characters for the dots in keys"
+        f"{DOTS}s.1.wav, s.1.txt would be members of the sample 's'; replace the dots in keys by other characters"
     )
 
 

@@ -201,7 +201,7 @@ def test_a_fixed_graph_gives_an_embedding(saved):
 
 
 def test_a_fixed_graph_whose_time_axis_cannot_be_measured(saved):
-    with pytest.raises(ModelError, match=r"which axis of out \(1, 25, 160\) is time cannot be measured.*free length"):
+    with pytest.raises(ModelError, match=r"the time axis of out \(1, 25, 160\) cannot be measured.*free length"):
         load_encoder(saved(fixed([25, 160])))
 
 

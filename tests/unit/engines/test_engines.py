@@ -194,7 +194,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_shard_changes_nothing(
     assert (tmp_path / "killed").exists()
     assert_same(found, expected_of(load, prepared))
     assert told == pytest.approx(sum(item.seconds for item in prepared.items))
-    assert notes == [f"{spec}: a worker was lost, and another does again what it had in hand"]
+    assert notes == [f"{spec}: a worker was lost; another worker repeats its unfinished work"]
     assert capfd.readouterr().out == ""
 
 
@@ -288,7 +288,7 @@ def test_somebody_waits_in_vain_is_told(ray, monkeypatch):
     assert waiting.ready_results([], 0.01) == []
     waiting.stop_all()
     assert len(told) == 1
-    assert told[0].startswith("no worker has started yet, for which the cluster has ")
+    assert told[0].startswith("no worker has started yet; the cluster has ")
 
 
 def test_requests_that_ray_cannot_serve():

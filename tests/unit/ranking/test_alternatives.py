@@ -254,7 +254,7 @@ def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking
         found = ranked(letters, "uniform", target="text", models=["logmel", "mfcc"], progress=notes)
     assert_same(found, plain)
     assert found.skipped == ()
-    assert "uniform could not align 1 of 16 utterances, which it does not score" in notes.lines
+    assert "uniform could not align 1 of 16 utterances; they are left out of its scores" in notes.lines
 
 
 def test_an_alternative_that_aligns_nothing_is_refused(letters, monkeypatch):

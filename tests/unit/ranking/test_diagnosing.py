@@ -177,16 +177,18 @@ def test_a_column_that_no_cell_confirms_is_left_out(fakes, graded):
 
 
 def test_requests_that_are_wrong(fakes, graded):
-    with pytest.raises(DataError, match=r"graded.csv: there is no column 'gendre' to look at; did you mean gender\?"):
+    with pytest.raises(
+        DataError, match=r"graded.csv: there is no column 'gendre' to probe layers for; did you mean gender\?"
+    ):
         ranked(graded, besides=["gendre"])
     given = voxrank.read_dataset(graded)
     with pytest.raises(
         DataError, match=r"graded.csv: no utterance has a cell in a column 'gender'; known: label, speaker"
     ):
         ranked(given, besides=["gender"])
-    with pytest.raises(OptionError, match="what layers know besides is a detail"):
+    with pytest.raises(OptionError, match="--besides needs details"):
         DetailOptions("none", ("room",))
-    with pytest.raises(OptionError, match="expected each column besides once, got room, room"):
+    with pytest.raises(OptionError, match="expected each column of --besides once, got room, room"):
         ranked(graded, besides=["room", "room"])
     with pytest.raises(OptionError, match="expected details to be one of none, quick, full, got 'some'"):
         ranked(graded, details="some")

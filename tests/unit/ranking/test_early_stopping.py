@@ -219,7 +219,7 @@ def test_a_run_stops_when_one_is_left(many, models, rank_all):
     assert found.best.probability_best == 1
     assert found.beats[0][1:] == (1.0, 1.0, 1.0)
     assert any("deaf-1 cannot be best any more, and is dropped after" in line for line in told)
-    assert any("of what all models on all data would take was encoded" in line for line in told)
+    assert any("of the audio was encoded; all data for all models would be 100 %" in line for line in told)
     assert found.options["confidence"] == 0.95
 
 
@@ -267,8 +267,11 @@ def test_what_a_race_encoded_serves_the_full_run(many, models, rank_all, kept, s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scores": ["combined"]}, "combined is an order of all models, and some may be dropped; name --score logme"),
-        ({"source": "many", "scores": ["logme"]}, "models that may be dropped see no source data"),
+        (
+            {"scores": ["combined"]},
+            "combined needs all models to the end, and early stopping drops some; name --score logme",
+        ),
+        ({"source": "many", "scores": ["logme"]}, "early stopping encodes no source data"),
     ],
 )
 def test_races_that_cannot_be_decided_are_refused(many, models, options, message):

@@ -142,7 +142,9 @@ def test_source_data_are_read_where_a_score_compares_with_them():
     assert plan(scores=["swd"], source="source.csv").reads_source
     resolved = plan(scores=["logme"], source="source.csv")
     assert not resolved.reads_source
-    assert resolved.left_out == ("no score reads the source data (swd, frechet and tsne do): they are not encoded",)
+    assert resolved.left_out == (
+        "the source data are not encoded, because no score reads them (swd, frechet and tsne do)",
+    )
 
 
 def test_the_request_is_recorded():
@@ -169,11 +171,11 @@ REFUSED = {
     "only scores that cannot be computed": ({"scores": ["swd"]}, r"swd needs source data \(--source\)"),
     "early stopping by an order of all models": (
         {"stopping": StoppingOptions(), "scores": ["combined"]},
-        "combined is an order of all models, and some may be dropped; name --score logme",
+        "combined needs all models to the end, and early stopping drops some; name --score logme",
     ),
     "early stopping with source data": (
         {"stopping": StoppingOptions(), "scores": ["logme"], "source": "source.csv"},
-        "models that may be dropped see no source data; leave --source or --confidence out",
+        "early stopping encodes no source data; leave --source or --confidence out",
     ),
     "alternatives of what is not aligned": (
         {"sequence": SequenceOptions(against=("jitter",))},
@@ -199,7 +201,7 @@ def test_frames_have_labels_of_their_own():
 
 
 def test_aligned_segments_are_compared_with_moved_boundaries_alone():
-    with pytest.raises(OptionError, match="segments have their times; expected --against jitter, got 'flat'"):
+    with pytest.raises(OptionError, match="segments have their times already; expected --against jitter, got 'flat'"):
         plan("segmentation", sequence=SequenceOptions(against=("flat",)))
 
 

@@ -174,10 +174,15 @@ def test_lists_that_are_none(wanted):
 
 def test_layers_that_cannot_be_put_together():
     wider, faster = Layer(1, "wide", 6, 50.0), Layer(1, "fast", 4, 100.0)
-    with pytest.raises(OptionError, match="mean needs layers that fit, and those of m have 4 and 6 numbers in a frame"):
+    with pytest.raises(
+        OptionError,
+        match="mean needs layers of the same shape and rate, and those of m have 4 and 6 numbers in a frame",
+    ):
         parse_layers("mean", [LAYERS[0], wider], "m")
     assert parse_layers("concat", [LAYERS[0], wider], "m")[0].dim == 10
-    with pytest.raises(OptionError, match="concat needs layers that fit, and those of m have 50 and 100 frames a sec"):
+    with pytest.raises(
+        OptionError, match="concat needs layers of the same shape and rate, and those of m have 50 and 100 frames a sec"
+    ):
         parse_layers("concat", [LAYERS[0], faster], "m")
     with pytest.raises(OptionError, match="concat of 13 layers of m has 9,984 dimensions, more than 4,096; name fewer"):
         parse_layers("concat", [Layer(i, str(i), 768, 50.0) for i in range(13)], "m")

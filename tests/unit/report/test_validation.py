@@ -103,7 +103,7 @@ def test_failed_trials_are_said_and_come_last():
     assert lines[1].split()[2:5] == ["0.500", "0.500", "failed"]
     assert lines[4].split()[2:5] == ["-", "failed", "failed"]
     text = " ".join(shown(made).split())
-    assert "Trials that failed and count for nothing: 3; the first: it went wrong" in text
+    assert "Failed trials, which are not counted: 3; the first: it went wrong" in text
     assert "over 3 candidates" in text
     assert made.failed == 3
     assert "failed" not in shown(validation(GOOD))
@@ -111,7 +111,7 @@ def test_failed_trials_are_said_and_come_last():
 
 def test_when_nothing_came_of_any_trial_that_is_all_that_is_said():
     text = " ".join(shown(validation([(None, None)] * 3)).split())
-    assert "Trials that failed and count for nothing: 6; the first: it went wrong" in text
+    assert "Failed trials, which are not counted: 6; the first: it went wrong" in text
     assert "Fine-tuned best" not in text
 
 
@@ -125,14 +125,14 @@ def test_a_perfect_score_and_a_useless_rule():
     text = words(made)
     assert text == (
         "Fine-tuned best: model-0 layer 3, accuracy 0.8500. logme agrees with fine-tuning by Spearman 1.000 over 4 "
-        "candidates; one seed agrees with another by 1.000. The best rule that looks at no data, depth, reaches less: "
+        "candidates; one seed agrees with another by 1.000. The best rule that looks at no data, depth, does worse: "
         "-1.000. The scores took 120 times less than fine-tuning."
     )
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [([4.0, 3.0, 1.0, 2.0], "reaches less: 0.800"), ([4.0, 3.0, 2.0, 1.0], "does as well: 1.000")],
+    [([4.0, 3.0, 1.0, 2.0], "does worse: 0.800"), ([4.0, 3.0, 2.0, 1.0], "does as well: 1.000")],
 )
 def test_the_best_rule_stands_beside_the_score(values, said):
     rules = [("depth", [1.0, 2.0, 3.0, 4.0]), ("dim", values)]
@@ -173,8 +173,8 @@ def test_many_best_candidates_are_cut_short():
 def test_candidates_that_are_all_equal_have_no_best():
     text = words(validation([(0.25, 0.25)] * 5))
     assert text.startswith(
-        "Fine-tuning tells no candidate from another: all 5 have accuracy 0.2500. No score can agree with that: a rank "
-        "correlation is undefined."
+        "Fine-tuning does not separate the candidates: all 5 have accuracy 0.2500. No score can agree with that: a "
+        "rank correlation is undefined."
     )
     assert "best" not in text
     assert "Spearman" not in text
@@ -203,13 +203,13 @@ def test_that_no_trial_beat_its_untrained_head_is_said_first():
     made = untrained(validation([(0.25, 0.2), (0.3, 0.25), (0.2, 0.2)]), *[False] * 6)
     text = words(made)
     assert text == (
-        "No trial beat its untrained head on held-out data (6 trials): they learnt nothing that holds there, and name "
-        "no best candidate. Take more data, more epochs or another learning rate. What a score agrees with here is "
-        "chance. The scores took 120 times less than fine-tuning."
+        "No trial beat its untrained head on held-out data (6 trials): they learnt nothing that generalises, so "
+        "no candidate is best. Use more data, more epochs or another learning rate. Any agreement of a score with it "
+        "is chance. The scores took 120 times less than fine-tuning."
     )
     assert shown(made).count("untrained") == 1
     equal = words(untrained(validation([(0.25, 0.25)] * 3), *[False] * 6))
-    assert "or another learning rate. All 3 candidates have accuracy 0.2500. What" in equal
+    assert "or another learning rate. All 3 candidates have accuracy 0.2500. Any" in equal
 
 
 def test_some_trials_that_did_not_beat_their_untrained_head_are_counted():
@@ -228,7 +228,7 @@ def test_a_score_that_says_nothing_of_a_candidate_is_a_dash_there():
 
 def test_one_seed_cannot_tell_the_noise():
     made = validation([row[:1] for row in GOOD])
-    assert "how far the truth is noise cannot be told: it has one seed" in words(made)
+    assert "the noise of the truth is unknown: it has one seed" in words(made)
     assert agreed(made)["logme"][2] == "-"
 
 

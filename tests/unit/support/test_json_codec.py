@@ -50,7 +50,7 @@ def test_a_dataclass_comes_back():
         ({"inner": [{"kind": "a"}]}, r"inner\[0\]: 'pair' is missing"),
         ({"by_name": [1]}, "by_name: expected an object, got a list"),
         ({"by_name": {"y": "z" * 99}}, 'by_name.y: expected a number, got "zzzz.*…$'),
-        ({"later": 1}, "the whole: this version of voxrank does not know 'later'"),
+        ({"later": 1}, "the content: this version of voxrank does not know 'later'"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):

@@ -140,7 +140,7 @@ def test_segments_behind_the_end_are_noted(tmp_path, write_wav):
         '{"path": "u.wav", "segments": [[0, 0.5, "a"], [0.5, 1, "b"], [1.01, 1.02, "a"]]}\n'
     )
     prepared = prepare(read_dataset(tmp_path / "m.jsonl"), ExtractionOptions(), SequenceOptions())
-    assert prepared.notes == ["segments that begin behind the end of the audio are left out: 1"]
+    assert prepared.notes == ["segments that begin after the end of the audio are left out: 1"]
 
 
 CELLS = {

@@ -213,7 +213,7 @@ class Scheduler:
             result = next(stream, None)
             if result is None:
                 ray.get([ref for ref in [job.sketch] if ref is not None])  # raises the reason
-                raise RunError(f"{self._spec}: a worker stopped in the middle of its work; run it again")
+                raise RunError(f"{self._spec}: a worker stopped in the middle of its work; run the command again")
             if job.done < len(job.shards):
                 job.done = ray.get(result)
                 self._report(job.shards[: job.done])
@@ -259,17 +259,17 @@ class Scheduler:
         self._requeue([*job.worker.unsent, *job.shards])
         self._losses.update(job.shards[job.done :] or [MERGE_WORK])
         self._check_losses(job, cause)
-        self._note(f"{self._spec}: a worker was lost, and another does again what it had in hand")
+        self._note(f"{self._spec}: a worker was lost; another worker repeats its unfinished work")
 
     def _check_losses(self, job: Job, cause: BaseException) -> None:
         """End the run if too many workers were lost on the same work."""
-        what = "over a sketch"
+        what = "while merging a sketch"
         if job.shards:
             what = f"on the same audio, which begins with {self._shards[job.shards[-1]].items[0].utterance.id}"
         if self._losses[job.shards[-1] if job.shards else MERGE_WORK] >= ATTEMPTS:
             raise RunError(
-                f"{self._spec}: {ATTEMPTS} workers were lost {what} ({reason(cause)}); if memory ran out, take fewer "
-                "workers a machine, or a smaller --batch"
+                f"{self._spec}: {ATTEMPTS} workers were lost {what} ({reason(cause)}); if memory ran out, use fewer "
+                "workers per machine, or a smaller --batch"
             ) from cause
 
     def _requeue(self, shards: Iterable[int]) -> None:

@@ -194,8 +194,8 @@ class WorkerPool:
             self._waiting_since = None
             free = ray.available_resources()
             self._note(
-                f"no worker has started yet, for which the cluster has {free.get('CPU', 0):g} CPUs and "
-                f"{free.get('GPU', 0):g} GPUs free; the run goes on when there is room"
+                f"no worker has started yet; the cluster has {free.get('CPU', 0):g} CPUs and "
+                f"{free.get('GPU', 0):g} GPUs free, and the run begins when there is room"
             )
 
 

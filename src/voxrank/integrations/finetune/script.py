@@ -143,13 +143,13 @@ def _about(ranking: Ranking, winner: Winner) -> str:
         f"{re.sub('[^0-9a-f]', '', data.fingerprint)}.",
     ]
     if isinstance(best.layer, str):
-        lines.append("Several of its layers together came first; what is tuned here is the best single one.")
+        lines.append("Several of its layers together came first; the best single layer is tuned here.")
     if winner.model != winner.spec:
-        lines.append("It was ranked in another format; what is tuned here is the checkpoint that transformers loads.")
+        lines.append("It was ranked in another format; the checkpoint that transformers loads is tuned here.")
     if winner.kind == "whisper" and ranking.options.get("whisper_window") == "fit":
         lines.append("It was ranked on windows cut to the utterance; Whisper's whole window is used here.")
     if ranking.options.get("unit") == "word":
-        lines.append("It was ranked by words; what is learnt here are characters.")
+        lines.append("It was ranked by words; characters are learnt here.")
     return "\n".join(lines)
 
 

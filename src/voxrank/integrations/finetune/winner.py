@@ -131,13 +131,13 @@ def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
     place = counterpart(spec)
     if place is None:
         others = [m.model for m in ranking.models if counterpart(m.model)]
-        best = f"the best that can is {others[0]}: rank without {spec} for its script" if others else ""
+        best = f"the best model that it can tune is {others[0]}: rank without {spec} for its script" if others else ""
         instead = best or "for a script, rank a hub id or a directory"
         raise OptionError(f"{spec} came first, and transformers cannot tune a model of its kind; {instead}")
     layer = next((x.layer for x in ranking.layers if x.model == spec and not isinstance(x.layer, str)), None)
     if layer is None:
         raise OptionError(
-            f"{spec} came first by several layers together, and a script tunes a single one; add single ones to "
+            f"{spec} came first with several layers together, and a script tunes a single one; add single layers to "
             "--layers, such as all,mean"
         )
     if place != spec:
@@ -204,5 +204,5 @@ def _blocks(spec: str, shell: torch.nn.Module) -> str:
         if isinstance(part, torch.nn.ModuleList) and not isinstance(part, ParametrizationList)
     }
     if not lists:
-        raise ModelError(f"{spec} has no list of blocks, of which some could be frozen; see voxrank validate")
+        raise ModelError(f"{spec} has no list of blocks that could be frozen; see voxrank validate")
     return max(lists, key=lambda name: count_parameters(lists[name]))

@@ -30,8 +30,8 @@ def classes_part(ranking: Ranking) -> Part | None:
         return None
     best = next((one for one in found if one.model == ranking.best.model), found[0])
     how = (
-        "Samples that were held out, by a linear head on the layer: how many of each class are told rightly, and what "
-        "the others are taken for."
+        "Held-out samples, classified by a linear head on the layer: the share of each class that is recognised, and "
+        "what the others are taken for."
     )
     says = [how]
     folded: tuple[Folded, ...] = ()
@@ -39,8 +39,8 @@ def classes_part(ranking: Ranking) -> Part | None:
         by_class = _by_class(found)
         name = min(by_class, key=lambda one: max(by_class[one]))
         says.append(
-            f"Hardest for all models together: {shown(name)}, which none tells in more than "
-            f"{strict_percent(max(by_class[name]))}."
+            f"Hardest for all models together: {shown(name)}, which no model recognises in more than "
+            f"{strict_percent(max(by_class[name]))} of the samples."
         )
         folded = (Folded("Every class by every model", _classes_table(found, by_class)),)
     return Part("classes", "Hardest classes", "Classes", tuple(says), charts=(_classes_chart(best),), folded=folded)
@@ -61,7 +61,7 @@ def _classes_table(found: Sequence[LayerClasses], by_class: dict[str, list[float
     left_out = len(by_class) - len(hardest)
     more = f"; {left_out:,} easier ones are left out" if left_out else ""
     return Table(
-        f"Told rightly by each model at its best layer, the hardest classes first{more}",
+        f"Share recognised by each model at its best layer, the hardest classes first{more}",
         ("class", *(f"{shown(one.model)}, {of_layer(one.layer)}" for one in found)),
         rows_of(
             [
@@ -87,13 +87,13 @@ def _classes_chart(one: LayerClasses) -> Chart:
     ]
     first = one.classes[0]
     taken = _taken_for(first)
-    text = f"The hardest of {count(len(one.classes), 'class', 'classes')} is {shown(first.name)}: told rightly in "
+    text = f"The hardest of {count(len(one.classes), 'class', 'classes')} is {shown(first.name)}: recognised in "
     text += strict_percent(first.recall)
     text += f", else taken for {taken}." if taken else "."
     left_out = len(one.classes) - ROWS
     table = Table(
         "Classes, the hardest first" + (f"; {left_out:,} easier ones are left out" if left_out > 0 else ""),
-        ("class", "samples", "told rightly", "else taken for"),
+        ("class", "samples", "recognised", "else taken for"),
         rows_of(
             [
                 text_cell(shown(view.name)),

@@ -38,7 +38,7 @@ def pictures_part(ranking: Ranking) -> Part | None:
         "sizes of, or distances between, its islands."
     )
     made = tuple(_picture(number, one) for number, one in enumerate(drawn))
-    return Part("pictures", "The best and the worst layer, seen", "Pictures", (says,), charts=made, beside=True)
+    return Part("pictures", "Pictures of the best and the worst layer", "Pictures", (says,), charts=made, beside=True)
 
 
 def _picture(number: int, one: Picture) -> Chart:
@@ -96,15 +96,15 @@ def knowledge_part(ranking: Ranking) -> Part | None:
     if not columns:
         return None
     says = (
-        "The same features, asked for other columns of the data, by a linear head on samples that were held out. What "
-        "lies at the dashed line is a guess; what is far above it, the layer carries, wanted or not: a speaker that "
+        "A linear head on the same features predicts other columns of the data, on held-out samples. At the dashed "
+        "line it only guesses. Far above the line, the layer carries that information, wanted or not: a speaker that "
         "leaks, a channel that gives the label away."
     )
     order = [model.model for model in ranking.models[:MODELS]]
     kept = [[one for one in found if one.model in order] for found in columns.values()]
     made = tuple(_knowledge_chart(number, found, order) for number, found in enumerate(kept) if found)
     says += _of_the_first(len(ranking.models))
-    return Part("knowledge", "What layers know besides", "Other columns", (says,), charts=made, beside=len(made) > 1)
+    return Part("knowledge", "What else layers know", "Other columns", (says,), charts=made, beside=len(made) > 1)
 
 
 def _knowledge_chart(number: int, found: Sequence[Knowledge], order: Sequence[str]) -> Chart:
@@ -125,13 +125,13 @@ def _knowledge_chart(number: int, found: Sequence[Knowledge], order: Sequence[st
     most, least = max(found, key=lambda one: one.accuracy), min(found, key=lambda one: one.accuracy)
     column = shown(found[0].column)
     text = (
-        f"{column}, {count(found[0].classes, 'value')}: told rightly in up to {strict_percent(most.accuracy)} "
+        f"{column}, {count(found[0].classes, 'value')}: predicted correctly in up to {strict_percent(most.accuracy)} "
         f"({shown(most.model)}, {of_layer(most.layer)}), at least {strict_percent(least.accuracy)} "
         f"({shown(least.model)}, {of_layer(least.layer)}); a guess gets {strict_percent(chance)}."
     )
     table = Table(
         f"What layers know of {column}",
-        ("model", "layer", "told rightly", "a guess", "samples"),
+        ("model", "layer", "predicted correctly", "a guess", "samples"),
         rows_of(
             [
                 text_cell(shown(one.model)),
@@ -159,8 +159,8 @@ def learning_part(ranking: Ranking) -> Part | None:
     if curve is None or not curve.models:
         return None
     says = (
-        "The ranking again, on growing parts of the data. Where the order has long been the same, more data will not "
-        "change it; where it still moves, it may."
+        "The ranking, repeated on growing parts of the data. If the order has long been the same, more data will not "
+        "change it; if it still changes, more data may change it again."
     ) + _of_the_first(len(curve.models))
     curve = replace(curve, models=curve.models[:MODELS])
     names = [shown(model.model) for model in curve.models]

@@ -39,8 +39,8 @@ def labels_part(ranking: Ranking) -> Part | None:
         ),
     )
     says = (
-        "How much hangs on the alignment: the order of all layers by other labels, beside the one above. A high "
-        "correlation and the same best layer say that little does."
+        "How much the ranking depends on the alignment: the order of all layers by other labels, beside the one above. "
+        "A high correlation and the same best layer mean that it depends little."
     )
     return Part("labels", "With other labels", "Other labels", (says,), tables=(table,))
 
@@ -49,13 +49,13 @@ def cost_part(ranking: Ranking) -> Part:
     """Return the section on time and memory."""
     cost = ranking.cost
     facts = [
-        ("In all", duration(cost.total_s)),
+        ("Total", duration(cost.total_s)),
         ("Forward passes", duration(cost.encode_s)),
         ("Scoring", duration(cost.score_s)),
     ]
     facts += [("Aligning transcripts", duration(cost.align_s))] * bool(cost.align_s)
     facts += [("Audio taken from the cache, over all models", duration(cost.cached_s))] * bool(cost.cached_s)
-    facts.append(("Memory, at most", megabytes(cost.peak_rss_mb)))
+    facts.append(("Peak memory", megabytes(cost.peak_rss_mb)))
     return Part("cost", "What it took", "Cost", facts=tuple(facts))
 
 
@@ -67,7 +67,7 @@ def skipped_part(ranking: Ranking) -> Part:
     used = f"{data.used:,} of {count(data.utterances, 'utterance')} were used by every model."
     says = f"{count(len(skipped), 'entry', 'entries')}; {used}"
     if any(one.model for one in skipped):
-        says += " Some were skipped by one model alone: models were scored on data that differ by those."
+        says += " Some were skipped by one model alone, so that the models were not all scored on the same data."
     folded = [Folded(f"List of {min(len(skipped), LISTED):,} of {len(skipped):,}", _list(skipped))]
     return Part("skipped", "Skipped utterances", "Skipped", (says,), tables=(_reasons(skipped),), folded=tuple(folded))
 
@@ -120,7 +120,7 @@ def reproduce_part(ranking: Ranking) -> Part:
             "order of the models does not matter."
         ),
     )
-    return Part("reproduce", "How to do it again", "Do it again", says, code=command(ranking), facts=tuple(facts))
+    return Part("reproduce", "How to reproduce it", "Reproduce", says, code=command(ranking), facts=tuple(facts))
 
 
 def _times(record: dict[str, object]) -> str:

@@ -56,7 +56,7 @@ def agreement_part(ranking: Ranking) -> Part | None:
     )
     about = (
         f"Over {len(ranking.layers)} layers. Scores that look at different things and still agree are a reason to "
-        "trust the order; where they part, look at the one that is nearest to your task."
+        "trust the order; where they differ, look at the one that is nearest to your task."
     )
     chart = Chart("agreement-of-scores", charts.agreement(rows, labels), says, table, tall="square")
     return Part("agreement", "Do the scores agree?", "Agreement", (about,), charts=(chart,))

@@ -27,8 +27,8 @@ def trade_off_part(ranking: Ranking) -> Part | None:
     fast = [model for model in ranking.models if model.speed is not None]
     made = [_by_size(ranking)]
     front_is = (
-        "The dashed front joins the models that nothing beats both in score and in size, or in speed: with a limit on "
-        "either, take the best one that keeps it."
+        "The dashed front joins the models that no other model beats both in score and in size, or in speed: with a "
+        "limit on either, take the best model within it."
     )
     says = [front_is]
     if len(fast) > 1:

@@ -54,7 +54,7 @@ def _best(validation: Validation) -> str:
         return verdict.remark + equal
     if verdict.all_equal:
         return (
-            f"Fine-tuning tells no candidate from another: all {verdict.candidates} have {reached}, and no score can "
+            f"Fine-tuning does not separate the candidates: all {verdict.candidates} have {reached}, and no score can "
             "agree with that."
         )
     named = "; ".join(f"{shown(place.model)}, layer {place.layer}" for place in verdict.best[:TIED])

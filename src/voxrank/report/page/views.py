@@ -40,13 +40,11 @@ def class_bars(rows: Sequence[Row]) -> Spec:
     y = alt.Y("name:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labelColor=TEXT, domain=False))
     x = alt.X(
         "recall:Q",
-        title="told rightly",
+        title="recognised",
         scale=alt.Scale(domain=[0, 1.1], nice=False),
         axis=alt.Axis(format="%", values=PERCENTS),
     )
-    told = tips(
-        ("name:N", "class"), ("told:N", "told rightly"), ("samples:Q", "samples"), ("taken:N", "else taken for")
-    )
+    told = tips(("name:N", "class"), ("told:N", "recognised"), ("samples:Q", "samples"), ("taken:N", "else taken for"))
     return layered(
         [
             base.mark_bar(fill=ACCENT, cornerRadiusEnd=3, height={"band": 0.62}).encode(x=x, y=y, tooltip=told),
@@ -96,7 +94,7 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
     """
     x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
     scale = alt.Scale(domain=[0, 1])
-    y = alt.Y("y:Q", title="told rightly", scale=scale, axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y("y:Q", title="predicted correctly", scale=scale, axis=alt.Axis(format="%", tickCount=5))
     rule = chart_of([{"chance": chance, "told": f"chance: {percent(chance, gap='')}"}])
     at_chance = alt.Y("chance:Q", scale=scale)
     return layered(
@@ -110,7 +108,7 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
                 x,
                 y,
                 models,
-                tips(("model:N", "model"), ("layer:N", "layer"), ("told:N", "told rightly")),
+                tips(("model:N", "model"), ("layer:N", "layer"), ("told:N", "predicted correctly")),
             ),
         ],
         "medium",
@@ -129,7 +127,7 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
     """
     x = alt.X("x:Q", title="minutes of audio", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=score, scale=alt.Scale(zero=False, reverse=reverse, padding=10), axis=alt.Axis(tickCount=6))
-    rule = chart_of([{"held": held, "told": "the first place held from here on"}])
+    rule = chart_of([{"held": held, "told": "first place unchanged from here on"}])
     at = alt.X("held:Q")
     return layered(
         [

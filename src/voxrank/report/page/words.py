@@ -108,7 +108,7 @@ def _confidence(ranking: Ranking) -> str:
     if best.probability_best is None or ranking.beats is None:
         return (
             f"best of {len(models)} models by {shown(first_score(ranking))}; "
-            "the data form a single block, so that nothing says how sure this is."
+            "the data form a single block, so that its certainty is unknown."
         )
     text = f"best of {len(models)} models in {strict_percent(best.probability_best)} of resamples of the data"
     return f"{text}; it beats {_beaten(models[1:], ranking.beats[0][1:])}."

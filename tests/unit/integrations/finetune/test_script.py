@@ -337,7 +337,7 @@ def test_whispers_of_other_formats_have_a_counterpart():
 def test_a_ranked_whisper_of_the_pack_is_tuned_as_that_of_the_hub(ranking):
     text = script(ranking("pack:whisper-base", layer=4, whisper_window="fit"))
     assert 'MODEL = "openai/whisper-base"' in text
-    assert "what is tuned here is the checkpoint that transformers loads" in text
+    assert "the checkpoint that transformers loads is tuned here" in text
     assert "Whisper's whole window is used here" in text
     assert "max_length=30 * extractor.sampling_rate" in text
 
@@ -348,7 +348,7 @@ def test_the_best_single_layer_is_taken_where_several_came_first(checkpoint, ran
     first = replace(made.models[0], layer="mean")
     text = script(replace(made, layers=(joint, *made.layers), models=(first, *made.models[1:])))
     assert "LAYER = 2  #" in text
-    assert "what is tuned here is the best single one" in text
+    assert "the best single layer is tuned here" in text
 
 
 def test_models_that_cannot_be_tuned_are_refused_in_one_line(checkpoint, ranking):
@@ -431,12 +431,14 @@ def test_a_ranking_of_several_layers_together_only_has_no_script(checkpoint, ran
     made = ranking(checkpoint("hubert-group"))
     joint = replace(made.layers[0], layer="mean")
     alone = replace(made, layers=(joint,), models=(replace(made.models[0], layer="mean"),))
-    with pytest.raises(OptionError, match=r"came first by several layers together.*such as all,mean$"):
+    with pytest.raises(OptionError, match=r"came first with several layers together.*such as all,mean$"):
         script(alone)
 
 
 def test_the_next_best_that_can_be_tuned_is_named(checkpoint, ranking):
     made = ranking("onnx:x")
     other = replace(made.models[1], model="some/model")
-    with pytest.raises(OptionError, match=r"the best that can is some/model: rank without onnx:x for its script$"):
+    with pytest.raises(
+        OptionError, match=r"the best model that it can tune is some/model: rank without onnx:x for its script$"
+    ):
         script(replace(made, models=(made.models[0], other)))

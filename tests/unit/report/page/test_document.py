@@ -175,9 +175,12 @@ def test_classes_of_the_best_model_and_of_all(made):
     assert part.charts[0].title == "a, layer 2"
     assert (
         part.charts[0].says
-        == "The hardest of 3 classes is x: told rightly in 50\xa0%, else taken for z (30\xa0%) and y (10\xa0%)."
+        == "The hardest of 3 classes is x: recognised in 50\xa0%, else taken for z (30\xa0%) and y (10\xa0%)."
     )
-    assert part.says[1] == "Hardest for all models together: x, which none tells in more than 50\xa0%."
+    assert (
+        part.says[1]
+        == "Hardest for all models together: x, which no model recognises in more than 50\xa0% of the samples."
+    )
     table = part.folded[0].table
     assert table.headings == ("class", "a, layer 2", "b, layer 2", "c, layer 2")
     assert [[cell.text for cell in row] for row in table.rows][2] == ["z", "77\xa0%", "–", "77\xa0%"]
@@ -263,7 +266,7 @@ def test_fine_tuning_names_no_single_best_among_equal_candidates(made):
     named = "; ".join(f"{model}, layer {layer}" for model, layer in names)
     assert f"Best, 2 exactly equal: {named}, 0.500 each." in truth_of(made, [(0.5, 0.5), (0.5, 0.5), (0.1, 0.1)])
     equal = truth_of(made, [(0.5, 0.5)] * 3)
-    assert "Fine-tuning tells no candidate from another: all 3 have 0.500, and no score can agree with that." in equal
+    assert "Fine-tuning does not separate the candidates: all 3 have 0.500, and no score can agree with that." in equal
     assert "Best" not in equal
 
 

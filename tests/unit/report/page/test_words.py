@@ -63,7 +63,7 @@ def test_models_that_score_exactly_the_same_are_tied_in_a_single_block(made):
 
 def test_nothing_is_sure_of_a_single_block(made):
     said = verdict(made.make_ranking(("a", "b"), intervals=False))
-    assert "nothing says how sure this is" in said.confidence
+    assert "its certainty is unknown" in said.confidence
     assert not said.tied
 
 

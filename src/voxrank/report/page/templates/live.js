@@ -143,7 +143,7 @@
       unanswered = 0;
     } catch {
       unanswered += 1;
-      if (unanswered >= PATIENCE) say("The run cannot be reached any more; this is the last that was heard of it.", "gone");
+      if (unanswered >= PATIENCE) say("The run cannot be reached any more; this page shows its last known state.", "gone");
       else setTimeout(ask, EVERY_MS);
       return;
     }
