@@ -228,7 +228,7 @@ def test_damaged_details_are_refused(tmp_path):
         (lambda d: d["curve"].update(seconds=[]), "steps of its learning curve"),
         (lambda d: d["curve"]["models"][0].update(values=[1.0]), "steps of its learning curve"),
         (lambda d: d["pictures"][0].update(classes=["a"]), "a point of a picture is of no class"),
-        (lambda d: d["pictures"][0].update(model="half \ud800"), "half a character"),
+        (lambda d: d["pictures"][0].update(model="half \ud800"), "half a surrogate pair"),
     ],
 )
 def test_details_that_do_not_fit_together_are_refused_in_a_line(tmp_path, change, said):
