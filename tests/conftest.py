@@ -73,10 +73,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Exclude the imports so far from garbage collection, and collect less often than a small program would."""
+    """Keep the garbage collector from what is imported by now."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def tone(frequency_hz, seconds, seed):

@@ -1,5 +1,7 @@
 """Fixtures that run the command line in this process."""
 
+import gc
+
 import pytest
 
 from voxrank.cli.main import exit_code
@@ -31,3 +33,11 @@ def assert_same():
                 assert score["low"] == pytest.approx(theirs["scores"][name]["low"], rel=1e-5)
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def _collect_ignored_files(request):
+    """Collect the files that Ray leaves in the test that ignores their warnings, not in a later one."""
+    yield
+    if any("ResourceWarning" in mark.args[0] for mark in request.node.iter_markers("filterwarnings")):
+        gc.collect()

@@ -1,5 +1,6 @@
 """Every engine gives the sketch of the local one, reports the same progress and ends with the same errors."""
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,7 @@ def ray(load, notes):
         patch.setattr(worker_pool, "START_NOTICE_S", 600.0)  # workers may be slow on a busy machine
         with Cluster(two), RayEngine(two, EncoderOptions(), notes.append, load) as engine:
             yield engine
+    gc.collect()  # the files that Ray leaves, here, where their warnings are ignored
 
 
 @pytest.fixture(params=["local", "ray"])
