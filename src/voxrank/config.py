@@ -82,7 +82,7 @@ def option(default: Any, flag: Flag | None = None, bounds: Bounds | None = None)
     return field(default=default, metadata={"flag": flag, "bounds": bounds})
 
 
-def part(kind: type, *flags: str, optional: bool = False, **changes: str) -> Any:
+def part(kind: Any, *flags: str, optional: bool = False, **changes: str) -> Any:
     """Return a field that holds other options.
 
     Args:
@@ -92,7 +92,8 @@ def part(kind: type, *flags: str, optional: bool = False, **changes: str) -> Any
         changes: further names of fields, with their help texts for this request.
     """
     made = {"default": None} if optional else {"default_factory": kind}
-    return field(**made, metadata={"part": kind, "flags": (*flags, *changes), "changes": changes})
+    offered = (*flags, *changes) or tuple(inner.name for inner in fields(kind) if inner.metadata.get("flag"))
+    return field(**made, metadata={"part": kind, "flags": offered, "changes": changes})
 
 
 def spelled_out(request: type, keywords: Any) -> Callable[[Function], Function]:
@@ -126,7 +127,7 @@ def check_fields(options: Any) -> None:
         OptionError: a value is invalid.
     """
     kind: Any = type(options)
-    types = _types(kind)
+    types = types_of(kind)
     for setting in fields(options):
         value, flag, bounds = (
             getattr(options, setting.name),
@@ -144,7 +145,8 @@ def check_fields(options: Any) -> None:
 
 
 @cache
-def _types(kind: Any) -> dict[str, Any]:
+def types_of(kind: Any) -> dict[str, Any]:
+    """Return the types of the fields of a class by name."""
     return get_type_hints(kind)
 
 
@@ -689,13 +691,22 @@ SEGMENTS = Flag(
 )
 
 
-def _column(request: Any) -> str | None:
-    no_column = request.target is None and getattr(request, "segments", None) is None
-    return "text" if no_column and request.sequence.unit is not None else request.target
+class _ColumnChoice:
+    """The choice of the column to predict, for requests that name a column, segments or a unit of transcripts."""
+
+    target: str | None
+    segments: Any = None
+    sequence: SequenceOptions
+
+    @property
+    def column(self) -> str | None:
+        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
+        no_column = self.target is None and self.segments is None
+        return "text" if no_column and self.sequence.unit is not None else self.target
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectRequest:
+class InspectRequest(_ColumnChoice):
     """A request to `voxrank inspect`; see `RankRequest` for its attributes."""
 
     target: str | None = option(None, TARGET)
@@ -703,14 +714,9 @@ class InspectRequest:
     segments: Any = option(None, SEGMENTS)
     sequence: SequenceOptions = part(SequenceOptions, "unit", "language", "tier")
 
-    @property
-    def column(self) -> str | None:
-        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
-        return _column(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class RankRequest:
+class RankRequest(_ColumnChoice):
     """A request to rank models, as the user gave it.
 
     Attributes:
@@ -774,35 +780,33 @@ class RankRequest:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @property
-    def column(self) -> str | None:
-        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
-        return _column(self)
 
-
-class RankKeywords(TypedDict, total=False):
-    """The keywords of `rank`; see `RankRequest`."""
-
+class _ScoringKeywords(TypedDict, total=False):
     target: str | None
-    split: str | None
-    segments: str | os.PathLike[str] | None
     source: Any
     scores: Sequence[str] | None
     layers: str
     encoder: EncoderOptions | None
     extraction: ExtractionOptions | None
     sequence: SequenceOptions | None
+    seed: int
+
+
+class RankKeywords(_ScoringKeywords, total=False):
+    """The keywords of `rank`; see `RankRequest`."""
+
+    split: str | None
+    segments: str | os.PathLike[str] | None
     use: UseOptions | None
     cache: CacheOptions | None
     engine: EngineOptions | None
     stopping: StoppingOptions | None
     details: DetailLevel
     besides: Sequence[str]
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidateRequest:
+class ValidateRequest(_ColumnChoice):
     """A request to fine-tune models and to compare scores with the results; see `RankRequest` and `TuningOptions`.
 
     Attributes:
@@ -855,24 +859,11 @@ class ValidateRequest:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @property
-    def column(self) -> str | None:
-        """Column to predict: the transcripts, if only their unit is named; None for the first that the data have."""
-        return _column(self)
 
-
-class ValidateKeywords(TypedDict, total=False):
+class ValidateKeywords(_ScoringKeywords, total=False):
     """The keywords of `validate`; see `ValidateRequest`."""
 
     tuning: TuningOptions | None
-    target: str | None
-    source: Any
-    scores: Sequence[str] | None
-    layers: str
-    encoder: EncoderOptions | None
-    extraction: ExtractionOptions | None
-    sequence: SequenceOptions | None
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,15 +12,14 @@ import pytest
 
 import voxrank.encoders.pack
 import voxrank.engines.local
-from voxrank.cli.rank import SCORES
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
 from voxrank.results.ranking import Ranking
-from voxrank.scores.names import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS, NAMES
 from voxrank.scores.registry import score_names
 
 FULL = Path("/dev/full")
-PLAIN = tuple(name for name in SCORES if name != "tuned")
+PLAIN = tuple(name for name in NAMES if name != "tuned")
 """Scores of layers without tuning."""
 
 
@@ -439,7 +438,7 @@ def test_a_failed_run_says_why_in_its_log(run, tones, tmp_path, monkeypatch):
 
 
 def test_the_command_line_knows_every_score():
-    assert set(SCORES) == {*score_names(), *COMBINATIONS}
+    assert set(NAMES) == {*score_names(), *COMBINATIONS}
 
 
 @pytest.mark.parametrize("sample", ["utterance", "segment", "effective", "frame"])

@@ -34,9 +34,9 @@ def complete_hub_model(incomplete: str) -> list[str]:
 
 def complete_score(incomplete: str) -> list[str]:
     """Complete scores, including those of plug-ins."""
-    from voxrank.cli.rank import SCORES
+    from voxrank.scores.names import NAMES
 
-    return _starting((*SCORES, *plugin_names("scores")), incomplete)
+    return _starting((*NAMES, *plugin_names("scores")), incomplete)
 
 
 def complete_aligner(incomplete: str) -> list[str]:

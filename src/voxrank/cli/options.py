@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from voxrank.cli import completion
-from voxrank.config import Flag
+from voxrank.config import Flag, types_of
 
 
 def with_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -60,18 +60,18 @@ def build(request: type, given: Mapping[str, Any]) -> Any:
     Raises:
         OptionError: a value is invalid.
     """
-    return request(**dict(_values(request, given, [setting.name for setting in fields(request)])))
+    return request(**dict(_values(request, given)))
 
 
-def _values(kind: type, given: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _values(kind: type, given: Mapping[str, Any], names: Sequence[str] | None = None) -> Iterator[tuple[str, Any]]:
     """Yield the name and the value of each field of a request, or of a part of it, that differs from the default."""
     for setting in fields(kind):
         flag: Flag | None = setting.metadata.get("flag")
         if "part" in setting.metadata:
-            values = dict(_values(setting.metadata["part"], given, _offered(setting)))
+            values = dict(_values(setting.metadata["part"], given, setting.metadata["flags"]))
             if values or setting.default is MISSING:
                 yield setting.name, setting.metadata["part"](**values)
-        elif flag is not None and setting.name in names and (value := given[_name(flag)]) is not None:
+        elif flag and (names is None or setting.name in names) and (value := given[_name(flag)]) is not None:
             if isinstance(value, list):
                 value = tuple(value)
             yield setting.name, value if flag.unit == 1 else value * flag.unit
@@ -82,23 +82,17 @@ def _parameters(kind: type, helps: Mapping[str, str]) -> Iterator[inspect.Parame
         if "part" in setting.metadata:
             part, changes = setting.metadata["part"], setting.metadata["changes"]
             for inner in fields(part):
-                if inner.name in _offered(setting):
+                if inner.name in setting.metadata["flags"]:
                     yield _parameter(part, inner, changes.get(inner.name), optional=setting.default is None)
         elif (flag := setting.metadata.get("flag")) is not None:
             yield _parameter(kind, setting, helps.get(_name(flag)))
 
 
-def _offered(part: Field[Any]) -> list[str]:
-    """Return the names of the fields of a part that the command line offers."""
-    flagged = [inner.name for inner in fields(part.metadata["part"]) if inner.metadata.get("flag") is not None]
-    return list(part.metadata["flags"]) or flagged
-
-
 def _parameter(kind: type, setting: Field[Any], text: str | None, *, optional: bool = False) -> inspect.Parameter:
     """Return a field as a parameter that typer reads."""
     flag: Flag = setting.metadata["flag"]
-    annotation, default = get_type_hints(kind)[setting.name], setting.default
-    if get_origin(annotation) is tuple or isinstance(default, tuple) or "Sequence" in str(setting.type):
+    annotation, default = types_of(kind)[setting.name], setting.default
+    if any(get_origin(choice) in (tuple, Sequence) for choice in (annotation, *get_args(annotation))):
         annotation, default = list[str] | None, None
     elif annotation is Any:
         annotation = str | None

@@ -27,6 +27,9 @@ class Outputs:
         watch_port: port of that page; None: any free port.
         then: file of the script that fine-tunes the winner; None: no script.
         mlflow: experiment or tracking URI; None: nothing is logged.
+
+    Raises:
+        OptionError: a port is given without `--watch`.
     """
 
     folder: Path | None = option(
@@ -57,20 +60,16 @@ class Outputs:
         Flag("--mlflow", "Log to MLflow: the name of an experiment, or the URI of a tracking server.", OUTPUT, "WHERE"),
     )
 
-    @property
-    def port(self) -> int | None:
-        """Port of the page of `--watch`, 0 for any free port; None without a page.
-
-        Raises:
-            OptionError: a port is given without `--watch`.
-        """
-        if self.watch:
-            return self.watch_port or 0
-        if self.watch_port is not None:
+    def __post_init__(self) -> None:
+        if self.watch_port is not None and not self.watch:
             raise OptionError(
                 f"--watch-port {self.watch_port} is the port of the page of --watch; add --watch, or leave it out"
             )
-        return None
+
+    @property
+    def port(self) -> int | None:
+        """Port of the page of `--watch`, 0 for any free port; None without a page."""
+        return (self.watch_port or 0) if self.watch else None
 
     def check(self, request: RankRequest) -> None:
         """Check that all outputs can be written, before the run starts; nothing is written here.

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
-SCORES = NAMES
-"""Names of the scores; the first is the default."""
 EPILOG = """
 Examples:
 
@@ -55,7 +53,7 @@ Examples:
 """
 
 
-@with_options(score=f"Score: one of {', '.join(SCORES)} (repeat).")
+@with_options(score=f"Score: one of {', '.join(NAMES)} (repeat).")
 def rank(
     data: DataArgument,
     *,

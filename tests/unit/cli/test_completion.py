@@ -9,8 +9,8 @@ import pytest
 
 from voxrank.cli.completion import VARIABLE, columns_of, complete_labels, join_colons
 from voxrank.cli.main import exit_code
-from voxrank.cli.rank import SCORES
 from voxrank.encoders.known import PACK_NAMES
+from voxrank.scores.names import NAMES
 from voxrank.testing.plugins import announce
 
 
@@ -48,7 +48,7 @@ def test_commands_options_scores_and_choices(ask, shell):
 
     assert {"rank", "validate"} <= found("voxrank ")
     assert "--model" in found("voxrank rank --mo")
-    assert set(SCORES) <= found("voxrank rank a.csv --score ")
+    assert set(NAMES) <= found("voxrank rank a.csv --score ")
     assert {"probe", "layer", "full"} <= found("voxrank rank a.csv --strategy ")
     assert {"float32", "float16", "bfloat16"} <= found("voxrank rank a.csv --dtype ")
     assert {"linear", "mlp", "transducer"} <= found("voxrank validate a.csv --head ")
