@@ -56,14 +56,14 @@ __all__ = [
     "score_names",
 ]
 
-_HOMES = ("registry", "score", "gradient", "centred", "spectrum", "estimator", "sampled", *MODULES.values())
+_PUBLIC_MODULES = ("registry", "score", "gradient", "centred", "spectrum", "estimator", "sampled", *MODULES.values())
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that `voxrank.scores.names` does not wait for torch."""
     if name in __all__:
-        for home in _HOMES:
-            module = import_module(f"voxrank.scores.{home}")
+        for module_name in _PUBLIC_MODULES:
+            module = import_module(f"voxrank.scores.{module_name}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))
     raise AttributeError(f"module 'voxrank.scores' has no attribute {name!r}")

@@ -60,9 +60,9 @@ def _vci(x: Centred) -> float:
 def _correlations(x: Centred) -> tuple[Array, Array]:
     """Return the positive canonical correlations (J,), J ≤ the target rank, and their variates of the targets."""
     squares, variates = np.linalg.eigh(x.correlated)
-    kept = squares > len(squares) * EPSILON
-    kept[: len(squares) - x.target_rank] = False  # rounding
-    return np.sqrt(np.minimum(squares[kept], 1.0)), variates[:, kept]
+    positive = squares > len(squares) * EPSILON
+    positive[: len(squares) - x.target_rank] = False  # rounding
+    return np.sqrt(np.minimum(squares[positive], 1.0)), variates[:, positive]
 
 
 class CCA(MomentScore):

@@ -88,8 +88,8 @@ class Centred(ABC):
         if self.target_gram is None:
             return np.diag(1 / np.sqrt(self.weight * np.sqrt(self.n)))
         values, vectors = np.linalg.eigh(self.target_gram)
-        kept = values > len(values) * EPSILON * values[-1]
-        return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+        positive = values > len(values) * EPSILON * values[-1]
+        return np.asarray((vectors[:, positive] / np.sqrt(values[positive])).T)
 
     @property
     def target_rank(self) -> int:
@@ -125,11 +125,11 @@ def targets_about_mean(
     """
     used = (square > 0) | (origin != 0)
     total, origin = total[used], origin[used]
-    about = np.maximum(square[used] - total**2 / n, 0.0)
+    squares = np.maximum(square[used] - total**2 / n, 0.0)
     if gram is None:
-        return used, total / np.sqrt(n), about, None
-    constant = about <= n * (4 * EPSILON * (origin + total / n)) ** 2  # only rounding is left
-    about[constant] = 0.0
+        return used, total / np.sqrt(n), squares, None
+    constant = squares <= n * (4 * EPSILON * (origin + total / n)) ** 2  # only rounding is left
+    squares[constant] = 0.0
     gram = gram[np.ix_(used, used)] - np.outer(total, total) / n
     gram[constant] = gram[:, constant] = 0.0
-    return used, total / np.sqrt(n) + np.sqrt(n) * origin, about, gram
+    return used, total / np.sqrt(n) + np.sqrt(n) * origin, squares, gram

@@ -36,13 +36,13 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
     Raises:
         OptionError: another shape, sparse features, or values that are not real and finite numbers.
     """
-    samples = _real(checked_array(features, "features"), "features")
+    samples = _real_numbers(checked_array(features, "features"), "features")
     if samples.dtype not in (np.float32, np.float64):
         samples = samples.astype(np.float64)
     if samples.ndim != 2 or 0 in samples.shape:
         raise OptionError(f"expected features of shape (samples, dimensions), got {samples.shape}")
     samples = np.ascontiguousarray(samples)
-    if not _finite(samples):
+    if not _all_finite(samples):
         raise OptionError("the features hold NaN or infinite values; drop those samples first")
     _check_size(samples, "features")
     return samples
@@ -62,7 +62,7 @@ def checked_array(values: Any, what: str) -> NDArray[Any]:
         if isinstance(values, torch.Tensor):
             return _host_array(values)
         if isinstance(values, list | tuple):
-            values = [_host_array(one) if isinstance(one, torch.Tensor) else one for one in values]
+            values = [_host_array(item) if isinstance(item, torch.Tensor) else item for item in values]
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(
@@ -80,26 +80,26 @@ def _host_array(tensor: torch.Tensor) -> NDArray[Any]:
     return array
 
 
-def _real(values: NDArray[Any], what: str) -> NDArray[Any]:
+def _real_numbers(values: NDArray[Any], what: str) -> NDArray[Any]:
     """Return values that are real numbers; objects that are numbers become floats.
 
     Raises:
         OptionError: text, complex numbers, dates or other objects.
     """
-    refused = OptionError(
-        f"expected {what} that are real numbers, got {_named(values)}; convert them, such as with astype(float)"
+    refusal = OptionError(
+        f"expected {what} that are real numbers, got {_kind_name(values)}; convert them, such as with astype(float)"
     )
-    if values.dtype.kind == "O" and not any(isinstance(one, str | bytes) for one in values.flat):
+    if values.dtype.kind == "O" and not any(isinstance(value, str | bytes) for value in values.flat):
         try:
             return values.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise refused from error
+            raise refusal from error
     if values.dtype.kind not in REAL:
-        raise refused
+        raise refusal
     return values
 
 
-def _named(values: NDArray[Any]) -> str:
+def _kind_name(values: NDArray[Any]) -> str:
     names = {"U": "text", "T": "text", "S": "bytes", "c": "complex numbers", "M": "dates", "m": "times", "O": "objects"}
     return names.get(values.dtype.kind, str(values.dtype))
 
@@ -112,7 +112,7 @@ def _check_size(values: NDArray[np.floating], what: str) -> None:
             raise OptionError(f"expected {what} up to {LARGEST:g}, got {largest:.3g}; rescale them")
 
 
-def _finite(samples: NDArray[np.floating]) -> bool:
+def _all_finite(samples: NDArray[np.floating]) -> bool:
     """Return whether all samples are finite.
 
     A finite sum proves it quickly. If the sum is not finite, it may have overflowed, and all samples are checked.
@@ -135,7 +135,7 @@ def checked_targets(targets: ArrayLike, n: int, *, regression: bool) -> NDArray[
     Raises:
         OptionError: another shape, labels that are missing or of several kinds, or values that are not finite.
     """
-    values = _values(targets, n) if regression else checked_labels(targets, n)
+    values = _target_values(targets, n) if regression else checked_labels(targets, n)
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         raise OptionError("the targets hold NaN or infinite values; drop those samples first")
     if regression:
@@ -143,8 +143,8 @@ def checked_targets(targets: ArrayLike, n: int, *, regression: bool) -> NDArray[
     return values
 
 
-def _values(targets: ArrayLike, n: int) -> NDArray[Any]:
-    values = _real(checked_array(targets, "targets"), "targets").astype(np.float64)
+def _target_values(targets: ArrayLike, n: int) -> NDArray[Any]:
+    values = _real_numbers(checked_array(targets, "targets"), "targets").astype(np.float64)
     if values.ndim not in (1, 2) or len(values) != n or values.shape[1:] == (0,):
         raise _wrong_shape("targets", n, values)
     return values[:, None] if values.ndim == 1 else values
@@ -165,19 +165,19 @@ def checked_labels(labels: ArrayLike, n: int, what: str = "targets") -> NDArray[
     if values.ndim != 1 or len(values) != n:
         raise _wrong_shape(what, n, values)
     if isinstance(labels, list | tuple) or values.dtype.kind in "OT":
-        values = _of_one_kind(labels if isinstance(labels, list | tuple) else values.tolist(), what)
+        values = _labels_of_one_kind(labels if isinstance(labels, list | tuple) else values.tolist(), what)
     if values.dtype.kind not in LABELS:
         raise OptionError(
-            f"expected {what} that are numbers or text, got {_named(values)}; convert them, as with str()"
+            f"expected {what} that are numbers or text, got {_kind_name(values)}; convert them, as with str()"
         )
     return values
 
 
-def _of_one_kind(labels: Iterable[Any], what: str) -> NDArray[Any]:
-    items = [one.item() if isinstance(one, torch.Tensor | np.generic) else one for one in labels]
-    if any(one is None or type(one).__name__ in ("NAType", "NaTType") or one != one for one in items):
+def _labels_of_one_kind(labels: Iterable[Any], what: str) -> NDArray[Any]:
+    items = [label.item() if isinstance(label, torch.Tensor | np.generic) else label for label in labels]
+    if any(label is None or type(label).__name__ in ("NAType", "NaTType") or label != label for label in items):
         raise OptionError(f"the {what} hold missing values (None or NaN); drop those samples first")
-    kinds = sorted({_kind(one) for one in items})
+    kinds = sorted({_kind(label) for label in items})
     if len(kinds) > 1:
         raise OptionError(f"expected {what} of one kind, got {' and '.join(kinds)}; make them all text or all numbers")
     return np.asarray(items)
@@ -199,7 +199,7 @@ def check_same_labels(known: NDArray[Any], labels: NDArray[Any]) -> None:
     Raises:
         OptionError: the labels are of two kinds.
     """
-    kinds = [_named(one) if one.dtype.kind in "US" else "numbers" for one in (known, labels)]
+    kinds = [_kind_name(array) if array.dtype.kind in "US" else "numbers" for array in (known, labels)]
     if len(known) and len(labels) and kinds[0] != kinds[1]:
         raise OptionError(f"expected labels that are {kinds[0]} as before, got {kinds[1]}; make them of one kind")
 
@@ -219,13 +219,13 @@ def missing_source(name: str) -> OptionError:
     return OptionError(f"{name} compares source and target data, and there are no source data; name them with --source")
 
 
-def check_same_kind(*, mine: bool, theirs: bool) -> None:
+def check_same_kind(*, left: bool, right: bool) -> None:
     """Refuse to merge a score of values with one of classes.
 
     Raises:
         OptionError: only one of the two scores is a regression.
     """
-    if mine != theirs:
+    if left != right:
         raise OptionError("a score of values cannot merge with one of classes; fit both the same way")
 
 
@@ -245,7 +245,7 @@ def fitted(name: str, moments: Moments | None, classes: NDArray[Any] | None) -> 
         raise OptionError(f"{name} has seen no samples; call fit(features, targets) first")
     if classes is not None and len(classes) < 2:
         raise OptionError(f"expected at least two classes, got only {classes[0]}; one class ranks nothing")
-    if classes is None and not _vary(moments):
+    if classes is None and not _targets_vary(moments):
         raise OptionError("expected values that differ between samples, got a single value; nothing to predict")
     spread = np.sqrt(float(moments.products.scatter_diagonal.max()) / moments.n)
     if 0 < spread < 1 / LARGEST:
@@ -253,7 +253,7 @@ def fitted(name: str, moments: Moments | None, classes: NDArray[Any] | None) -> 
     return moments
 
 
-def rounding_remark(moments: Moments, precision: float) -> str | None:
+def rounding_warning(moments: Moments, precision: float) -> str | None:
     """Return a warning where features lie so far from 0 that rounding hides their differences; otherwise None.
 
     Args:
@@ -261,20 +261,20 @@ def rounding_remark(moments: Moments, precision: float) -> str | None:
         precision: relative rounding of the input features.
     """
     spread = float(np.sqrt(moments.products.scatter_diagonal.sum() / max(moments.n, 1)))
-    far = float(np.linalg.norm(moments.mean))
-    if not spread or precision * far <= MOST_ROUNDING * spread:
+    offset = float(np.linalg.norm(moments.mean))
+    if not spread or precision * offset <= MOST_ROUNDING * spread:
         return None
     return (
-        f"the mean of the features is {far / spread:.1e} times their spread, so that their own rounding hides more "
+        f"the mean of the features is {offset / spread:.1e} times their spread, so that their own rounding hides more "
         f"than {MOST_ROUNDING:g} of it; subtract a constant in double precision before they are rounded"
     )
 
 
-def _vary(moments: Moments) -> bool:
+def _targets_vary(moments: Moments) -> bool:
     """Return whether any target column has more than one value, up to rounding."""
     mean = moments.target_total / moments.n
-    about = moments.square - moments.n * mean**2
-    return bool((about > moments.n * (4 * EPSILON * (moments.target_origin + mean)) ** 2).any())
+    squares = moments.square - moments.n * mean**2
+    return bool((squares > moments.n * (4 * EPSILON * (moments.target_origin + mean)) ** 2).any())
 
 
 def finite(name: str, value: float) -> float:

@@ -28,8 +28,8 @@ def read_cka(s: Spectrum) -> Reading:
 
 def cka(x: Centred) -> float:
     """Compute CKA."""
-    size = float(np.sqrt(x.squares) * np.linalg.norm(_target_scatter(x)))
-    return float((x.cross**2).sum()) / size if size else 0.0
+    norm_product = float(np.sqrt(x.squares) * np.linalg.norm(_target_scatter(x)))
+    return float((x.cross**2).sum()) / norm_product if norm_product else 0.0
 
 
 def _target_scatter(x: Centred) -> Array:

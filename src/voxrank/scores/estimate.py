@@ -50,8 +50,8 @@ class Estimate:
         blocks = len(self.influence)
         if blocks < 2:
             return None
-        half = float(stats.t.ppf((1 + confidence) / 2, blocks - 1)) * self.standard_error
-        return self.value - half, self.value + half
+        half_width = float(stats.t.ppf((1 + confidence) / 2, blocks - 1)) * self.standard_error
+        return self.value - half_width, self.value + half_width
 
     @property
     def standard_error(self) -> float:

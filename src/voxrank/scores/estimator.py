@@ -17,7 +17,7 @@ from voxrank.scores.checks import (
     checked_targets,
     finite,
     fitted,
-    rounding_remark,
+    rounding_warning,
 )
 from voxrank.scores.gradient import Reading
 from voxrank.scores.spectrum import Spectrum
@@ -45,7 +45,7 @@ class FittedMoments:
         self._moments: Moments | None = None
         self._spectrum: Spectrum | None = None
         self._precision = 0.0
-        self._remarked = False
+        self._warned_of_rounding = False
 
     def fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
         """Fit these samples, and discard samples seen before.
@@ -63,18 +63,18 @@ class FittedMoments:
     def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
         """Add samples, which may have new classes. The arguments and errors are those of `fit`."""
         samples = checked_features(features)
-        self._take(samples, checked_targets(targets, len(samples), regression=self.regression))
+        self._add_moments(samples, checked_targets(targets, len(samples), regression=self.regression))
         return self
 
-    def _take(self, samples: NDArray[Any], values: NDArray[Any]) -> None:
+    def _add_moments(self, samples: NDArray[Any], values: NDArray[Any]) -> None:
         if self.regression:
-            self._check_fits(samples.shape[1], values.shape[1])
+            self._check_shape(samples.shape[1], values.shape[1])
         else:
-            classes = self._united(np.unique(values))
-            self._check_fits(samples.shape[1], len(classes))
-            self._know(classes)
+            classes = self._union_of_classes(np.unique(values))
+            self._check_shape(samples.shape[1], len(classes))
+            self._extend_classes(classes)
             values = np.searchsorted(self.classes_, values)
-        moments = self._started(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
+        moments = self._ensure_moments(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
         moments.update(as_tensor(samples), values)
         self._spectrum = None
         self._precision = max(self._precision, float(np.finfo(samples.dtype).eps))
@@ -89,61 +89,61 @@ class FittedMoments:
             raise OptionError(f"expected another score to merge with, got a {type(other).__name__}")
         if other._moments is None:
             return self
-        check_same_kind(mine=self.regression, theirs=other.regression)
+        check_same_kind(left=self.regression, right=other.regression)
         if self.regression:
-            self._check_fits(other._moments.dim, len(other._moments.square))
+            self._check_shape(other._moments.dim, len(other._moments.square))
         else:
-            classes = self._united(other.classes_)
-            self._check_fits(other._moments.dim, len(classes))
-            self._know(classes)
-        theirs = other._aligned(self.classes_)
-        self._started(theirs.dim, len(theirs.square)).merge(theirs)
+            classes = self._union_of_classes(other.classes_)
+            self._check_shape(other._moments.dim, len(classes))
+            self._extend_classes(classes)
+        added = other._moments_of_classes(self.classes_)
+        self._ensure_moments(added.dim, len(added.square)).merge(added)
         self._spectrum = None
         self._precision = max(self._precision, other._precision)
         return self
 
-    def _seen(self) -> Moments:
+    def _checked_moments(self) -> Moments:
         moments = fitted(type(self).__name__, self._moments, None if self.regression else self.classes_)
-        if not self._remarked and (remark := rounding_remark(moments, self._precision)):
-            logger.warning("%s", remark)
-            self._remarked = True
+        if not self._warned_of_rounding and (warning := rounding_warning(moments, self._precision)):
+            logger.warning("%s", warning)
+            self._warned_of_rounding = True
         return moments
 
-    def _fitted(self) -> Spectrum:
-        moments = self._seen()
+    def _checked_spectrum(self) -> Spectrum:
+        moments = self._checked_moments()
         if self._spectrum is None:
             self._spectrum = Spectrum.of(moments)
         return self._spectrum
 
-    def _united(self, classes: NDArray[Any]) -> NDArray[Any]:
+    def _union_of_classes(self, classes: NDArray[Any]) -> NDArray[Any]:
         """Return the classes seen and new classes, in sorted order."""
         check_same_labels(self.classes_, classes)
         union: NDArray[Any] = np.union1d(self.classes_, classes) if len(self.classes_) else classes
         return union
 
-    def _know(self, classes: NDArray[Any]) -> None:
+    def _extend_classes(self, classes: NDArray[Any]) -> None:
         """Extend the moments to `classes`, a sorted superset of the classes seen."""
         if self._moments is not None:
-            self._moments = self._aligned(classes)
+            self._moments = self._moments_of_classes(classes)
         self.classes_ = classes
 
-    def _check_fits(self, dim: int, n_targets: int) -> None:
+    def _check_shape(self, dim: int, n_targets: int) -> None:
         if self._moments is None:
             return
-        seen = (self._moments.dim, len(self._moments.square) if self.regression else n_targets)
-        if seen != (dim, n_targets):
+        expected = (self._moments.dim, len(self._moments.square) if self.regression else n_targets)
+        if expected != (dim, n_targets):
             if not self.regression:
-                seen = (seen[0], len(self._moments.square))
-            raise OptionError(f"expected (dimensions, targets) {seen} as before, got {(dim, n_targets)}")
+                expected = (expected[0], len(self._moments.square))
+            raise OptionError(f"expected (dimensions, targets) {expected} as before, got {(dim, n_targets)}")
 
-    def _aligned(self, classes: NDArray[Any]) -> Moments:
+    def _moments_of_classes(self, classes: NDArray[Any]) -> Moments:
         """Return the moments with a row for each of `classes`, a superset of the classes seen."""
-        seen = self._started(0, 0)
+        moments = self._ensure_moments(0, 0)
         if self.regression or len(classes) == len(self.classes_):
-            return seen
-        return seen.spread(np.searchsorted(classes, self.classes_), len(classes))
+            return moments
+        return moments.spread(np.searchsorted(classes, self.classes_), len(classes))
 
-    def _started(self, dim: int, n_targets: int) -> Moments:
+    def _ensure_moments(self, dim: int, n_targets: int) -> Moments:
         if self._moments is None:
             self._moments = Moments.zeros(dim, n_targets, values=self.regression)
         return self._moments
@@ -176,4 +176,4 @@ class MomentScore(FittedMoments):
             OptionError: nothing was fitted, the labels hold a single class, all values are equal, or the features are
                 too large or too small for a finite score.
         """
-        return finite(type(self).__name__, type(self).read(self._fitted()).value)
+        return finite(type(self).__name__, type(self).read(self._checked_spectrum()).value)

@@ -42,16 +42,18 @@ class FrechetDistance:
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
         """
-        both = checked_features(source), checked_features(target)
+        checked = checked_features(source), checked_features(target)
         self._moments = [None, None]
-        return self.partial_fit(*both)
+        return self.partial_fit(*checked)
 
     def partial_fit(self, source: ArrayLike | None = None, target: ArrayLike | None = None) -> Self:
         """Add samples of either set. The errors are those of `fit`."""
         for side, features in enumerate((source, target)):
             if features is not None:
                 samples = checked_features(features)
-                self._side(side, samples.shape[1]).update(as_tensor(samples), np.zeros(len(samples), dtype=np.int64))
+                self._ensure_moments(side, samples.shape[1]).update(
+                    as_tensor(samples), np.zeros(len(samples), dtype=np.int64)
+                )
         return self
 
     def merge(self, other: FrechetDistance) -> Self:
@@ -60,9 +62,9 @@ class FrechetDistance:
         Raises:
             OptionError: their dimensions differ.
         """
-        for side, theirs in enumerate(other._moments):
-            if theirs is not None:
-                self._side(side, theirs.dim).merge(theirs)
+        for side, moments in enumerate(other._moments):
+            if moments is not None:
+                self._ensure_moments(side, moments.dim).merge(moments)
         return self
 
     @property
@@ -77,7 +79,7 @@ class FrechetDistance:
             raise OptionError("FrechetDistance needs source and target samples; call fit(source, target) first")
         return finite("FrechetDistance", frechet_squared(source, target))
 
-    def _side(self, side: int, dim: int) -> Moments:
+    def _ensure_moments(self, side: int, dim: int) -> Moments:
         check_same_dim(next((m.dim for m in self._moments if m is not None), dim), dim)
         moments = self._moments[side]
         if moments is None:
@@ -87,7 +89,7 @@ class FrechetDistance:
 
 def frechet_squared(source: Moments, target: Moments) -> float:
     """Compute F² of two sets of moments."""
-    return _from(source)(target)
+    return _distance_from(source)(target)
 
 
 def estimate_frechet(view: LayerView) -> Estimate:
@@ -98,19 +100,19 @@ def estimate_frechet(view: LayerView) -> Estimate:
     """
     if view.source is None:
         raise missing_source("the Fréchet distance")
-    squared, moments = _from(view.source.moments), view.moments
-    whole = set(moments.blocks)
+    squared, moments = _distance_from(view.source.moments), view.moments
+    all_blocks = set(moments.blocks)
 
-    def of_blocks(blocks: Sequence[int]) -> float:
-        rest = moments.total
-        for gone in whole.difference(blocks):
-            rest = rest.without(moments.blocks[gone].unpack())
-        return squared(rest)
+    def distance_of(blocks: Sequence[int]) -> float:
+        remaining = moments.total
+        for left_out in all_blocks.difference(blocks):
+            remaining = remaining.without(moments.blocks[left_out].unpack())
+        return squared(remaining)
 
-    return view.left_out(of_blocks)
+    return view.left_out(distance_of)
 
 
-def _from(source: Moments) -> Callable[[Moments], float]:
+def _distance_from(source: Moments) -> Callable[[Moments], float]:
     """Return a function of a target that computes F² from this source, which is decomposed once."""
     cov_s = _covariance(source)
     values, vectors = np.linalg.eigh(cov_s)
@@ -118,10 +120,10 @@ def _from(source: Moments) -> Callable[[Moments], float]:
 
     def squared(target: Moments) -> float:
         cov_t = _covariance(target)
-        shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
+        cross_term = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_t @ root), 0)).sum()
         gap = source.centre - target.centre + (source.total / source.n - target.total / target.n)
-        apart = gap @ gap + np.trace(cov_s) + np.trace(cov_t) - 2 * shared
-        return max(float(apart), 0.0)  # negative by rounding only
+        squared_distance = gap @ gap + np.trace(cov_s) + np.trace(cov_t) - 2 * cross_term
+        return max(float(squared_distance), 0.0)  # negative by rounding only
 
     return squared
 

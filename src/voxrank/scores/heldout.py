@@ -48,14 +48,14 @@ def estimate_knn(view: LayerView) -> Estimate:
     x = frames.features - mean
     length = np.linalg.norm(x, axis=1, keepdims=True)
     x = np.divide(x, length, out=np.zeros_like(x), where=length > 4 * EPSILON * np.linalg.norm(mean))
-    nearest, near = _neighbours(x, frames.blocks, min(NEIGHBOURS, len(x) - 1))
-    weights = near / np.maximum(near.sum(axis=1, keepdims=True), 1)
+    nearest, valid = _neighbours(x, frames.blocks, min(NEIGHBOURS, len(x) - 1))
+    weights = valid / np.maximum(valid.sum(axis=1, keepdims=True), 1)
     origin = 0.0 if frames.classes else frames.targets.mean(axis=0)  # a mean of large values would lose digits
     targets = frames.targets - origin
     votes = (targets[nearest] * weights[:, :, None]).sum(axis=1)
     if frames.classes:
-        return _judged_classes(view, frames, votes + 1e-9 * targets[nearest[:, 0]] * near[:, :1])
-    return _judged_values(view, frames, targets - votes)
+        return _estimate_accuracy(view, frames, votes + 1e-9 * targets[nearest[:, 0]] * valid[:, :1])
+    return _estimate_r2(view, frames, targets - votes)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def estimate_ncm(view: LayerView, held_out: Iterable[HeldOut] | None = None) -> 
     for part in _held_out_blocks(view) if held_out is None else held_out:
         sums, counts = all_sums[part.classes] - part.sums, total.square[part.classes] - part.counts
         votes[np.ix_(part.frames, part.classes)] = _closeness(features[part.frames], sums, counts)
-    return _judged_classes(view, frames, votes)
+    return _estimate_accuracy(view, frames, votes)
 
 
 def _held_out_blocks(view: LayerView) -> Iterator[HeldOut]:
@@ -102,8 +102,8 @@ def _held_out_blocks(view: LayerView) -> Iterator[HeldOut]:
     blocks = view.moments.blocks if len(view.moments.blocks) > 1 else {}
     mean = view.moments.total.mean
     for number, block in blocks.items():
-        there = np.flatnonzero(block.square)
-        yield HeldOut(view.sampled.blocks == number, there, block.cross_about(mean)[there], block.square[there])
+        classes = np.flatnonzero(block.square)
+        yield HeldOut(view.sampled.blocks == number, classes, block.cross_about(mean)[classes], block.square[classes])
 
 
 def _closeness(features: Array, sums: Array, counts: Array) -> Array:
@@ -136,8 +136,8 @@ def estimate_loo(view: LayerView) -> Estimate:
         leverage = 1 / s.n + rotated**2 @ inverse
         errors /= np.maximum(1 - leverage, 1e-12)[:, None]
     if not frames.classes:
-        return _judged_values(view, frames, errors)
-    return _judged_classes(view, frames, frames.targets - errors if s.rank else np.broadcast_to(mean, errors.shape))
+        return _estimate_r2(view, frames, errors)
+    return _estimate_accuracy(view, frames, frames.targets - errors if s.rank else np.broadcast_to(mean, errors.shape))
 
 
 def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -154,46 +154,48 @@ def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np
     Returns:
         (m, k) places, and (m, k) whether each may predict the sample.
     """
-    own = blocks if len(np.unique(blocks)) > 1 else np.arange(len(blocks))
-    nearest, near = np.empty((len(x), k), dtype=np.intp), np.empty((len(x), k), dtype=bool)
+    groups = blocks if len(np.unique(blocks)) > 1 else np.arange(len(blocks))
+    nearest, valid = np.empty((len(x), k), dtype=np.intp), np.empty((len(x), k), dtype=bool)
     if not k:
-        return nearest, near
+        return nearest, valid
     for begin in range(0, len(x), ROWS):
         rows = slice(begin, begin + ROWS)
         distance = -(x[rows] @ x.T)
-        distance[own[rows, None] == own[None, :]] = np.inf
-        values, places = torch.topk(torch.from_numpy(distance), k + 1, dim=1, largest=False)
+        distance[groups[rows, None] == groups[None, :]] = np.inf
+        values, indices = torch.topk(torch.from_numpy(distance), k + 1, dim=1, largest=False)
         tied = (values[:, k - 1] == values[:, k]).numpy()  # topk chooses among them arbitrarily
-        chosen = np.sort(places[:, :k].numpy(), axis=1)
+        chosen = np.sort(indices[:, :k].numpy(), axis=1)
         chosen[tied] = np.argsort(distance[tied], axis=1, kind="stable")[:, :k]
-        found = np.take_along_axis(distance, chosen, axis=1)
-        order = np.argsort(found, axis=1, kind="stable")
+        chosen_distances = np.take_along_axis(distance, chosen, axis=1)
+        order = np.argsort(chosen_distances, axis=1, kind="stable")
         nearest[rows] = np.take_along_axis(chosen, order, axis=1)
-        near[rows] = np.isfinite(np.take_along_axis(found, order, axis=1))
-    return nearest, near
+        valid[rows] = np.isfinite(np.take_along_axis(chosen_distances, order, axis=1))
+    return nearest, valid
 
 
-def _judged_classes(view: LayerView, frames: SampledFrames, votes: Array) -> Estimate:
+def _estimate_accuracy(view: LayerView, frames: SampledFrames, votes: Array) -> Estimate:
     """Return the share of the samples whose class has the most votes (m, T), with its influence."""
-    wrong = (votes.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
-    return _judged(view, frames, wrong, np.ones(len(wrong)))
+    errors = (votes.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
+    return _estimate_from_errors(view, frames, errors, np.ones(len(errors)))
 
 
-def _judged_values(view: LayerView, frames: SampledFrames, errors: Array) -> Estimate:
+def _estimate_r2(view: LayerView, frames: SampledFrames, errors: Array) -> Estimate:
     """Return R² of predictions with these errors (m, T), with its influence."""
     mean = frames.targets.mean(axis=0)
-    possible = ((frames.targets - mean) ** 2).sum(axis=1)
-    if possible.sum() <= len(possible) * ((4 * EPSILON * mean) ** 2).sum():  # all sampled values are equal
+    squares = ((frames.targets - mean) ** 2).sum(axis=1)
+    if squares.sum() <= len(squares) * ((4 * EPSILON * mean) ** 2).sum():  # all sampled values are equal
         return Estimate(0.0, np.zeros(len(view.moments.blocks)))
-    return _judged(view, frames, (errors**2).sum(axis=1), possible)
+    return _estimate_from_errors(view, frames, (errors**2).sum(axis=1), squares)
 
 
-def _judged(view: LayerView, frames: SampledFrames, wrong: Array, possible: Array) -> Estimate:
+def _estimate_from_errors(view: LayerView, frames: SampledFrames, errors: Array, possible_errors: Array) -> Estimate:
     """Return 1 − Σ errors/Σ possible errors (m,), with its influence."""
-    total = max(float(possible.sum()), np.finfo(np.float64).tiny)
-    ratio = float(wrong.sum()) / total
-    share = [float((wrong - ratio * possible)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)]
-    return Estimate(1 - ratio, -np.array(share) / total)
+    total = max(float(possible_errors.sum()), np.finfo(np.float64).tiny)
+    ratio = float(errors.sum()) / total
+    block_errors = [
+        float((errors - ratio * possible_errors)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)
+    ]
+    return Estimate(1 - ratio, -np.array(block_errors) / total)
 
 
 class KNN(SampledScore):
@@ -217,34 +219,34 @@ class NearestClassMean(SampledScore):
         super()._reset()
         self._sums: GroupSums | None = None
 
-    def _know(self, classes: NDArray[Any]) -> None:
-        before = self.classes_
-        super()._know(classes)
+    def _extend_classes(self, classes: NDArray[Any]) -> None:
+        previous_classes = self.classes_
+        super()._extend_classes(classes)
         if self._sums is not None:
-            self._sums.classes = np.searchsorted(self.classes_, before)[self._sums.classes]
+            self._sums.classes = np.searchsorted(self.classes_, previous_classes)[self._sums.classes]
 
-    def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
-        super()._observe(samples, values, groups)
+    def _add_samples(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
+        super()._add_samples(samples, values, groups)
         if not self.regression:
-            self._started_sums(samples.shape[1]).add(samples, np.searchsorted(self.classes_, values), groups)
+            self._ensure_sums(samples.shape[1]).add(samples, np.searchsorted(self.classes_, values), groups)
 
     def merge(self, other: Self) -> Self:
         """Add the samples that `other` saw. The errors are those of `SampledScore.merge`."""
         super().merge(other)
         if other._sums is not None:
-            places = np.searchsorted(self.classes_, other.classes_)
-            theirs = replace(other._sums, classes=places[other._sums.classes])
-            self._started_sums(theirs.sums.shape[1]).merge(theirs)
+            indices = np.searchsorted(self.classes_, other.classes_)
+            added = replace(other._sums, classes=indices[other._sums.classes])
+            self._ensure_sums(added.sums.shape[1]).merge(added)
         return self
 
-    def _started_sums(self, dim: int) -> GroupSums:
+    def _ensure_sums(self, dim: int) -> GroupSums:
         if self._sums is None:
             self._sums = GroupSums.empty(dim)
         return self._sums
 
-    def _estimated(self, view: LayerView) -> Estimate:
+    def _estimate_view(self, view: LayerView) -> Estimate:
         if self._sums is None:
-            return super()._estimated(view)
+            return super()._estimate_view(view)
         sums = self._sums.about(view.moments.total.mean)
         total = replace(view.moments.total.about(sums.centre), cross=sums.class_sums(len(self.classes_)))
         return estimate_ncm(replace(view, moments=BlockedMoments(total)), _held_out(sums, view))

@@ -42,12 +42,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voxrank.errors import OptionError
+from voxrank.scores.centred import EPSILON
 from voxrank.scores.checks import checked_features, finite
 from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Gradient, Reading
-from voxrank.scores.published import published_logme
 from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
+from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
 LOG_LOW, LOG_HIGH = np.log(1e-16), np.log(1e10)
@@ -62,6 +63,14 @@ RESIDUAL_FLOOR = 1e-12
 """Minimum residual relative to yᵀy. The evidence of a target that the samples fit exactly has no upper bound."""
 MOST_CONSTANT = 1e3
 """Maximum ratio of the constant part of yᵀy to its variation in this minimum. Large values would hide the variation."""
+PUBLISHED_ROUNDS = 11
+"""Maximum number of rounds of the published iteration."""
+PUBLISHED_TOLERANCE = 1e-3
+"""Relative change of α/β at which the published iteration stops."""
+PUBLISHED_CONSTANT = 1e-5
+"""Constant that is added to denominators in published code."""
+PUBLISHED_LEAST_SINGULAR = 1e-10
+"""Threshold of singular values where n exceeds D. They are the square roots of the singular values of FᵀF."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +120,19 @@ class Evidence:
         s, kappa, m, at_mean = self.spectrum, self._kappa, self.weights, self.at_mean
         n, n_targets = s.n, len(self.per_target)
         beta, zeta = n / self.residual, kappa @ s.offset**2
-        left = 1 / (1 + zeta)
-        shared = (kappa * s.offset * np.sqrt(left)[:, None]) @ s.vectors.T  # (T, D), subtracted from the inverse below
-        inverse = (s.vectors * kappa.sum(axis=0)) @ s.vectors.T - shared.T @ shared
-        inverse_mean = s.vectors @ ((left @ kappa) * s.offset) / np.sqrt(n)  # (D,) Σ (FᵀF + t)⁻¹μ
+        factor = 1 / (1 + zeta)
+        rank_one = (
+            kappa * s.offset * np.sqrt(factor)[:, None]
+        ) @ s.vectors.T  # (T, D), subtracted from the inverse below
+        inverse = (s.vectors * kappa.sum(axis=0)) @ s.vectors.T - rank_one.T @ rank_one
+        inverse_mean = s.vectors @ ((factor @ kappa) * s.offset) / np.sqrt(n)  # (D,) Σ (FᵀF + t)⁻¹μ
         share = 1 / (n * n_targets)
         cross, target_total, square = np.zeros((len(s.used), s.dim)), np.zeros(len(s.used)), np.zeros(len(s.used))
         cross[s.used] = beta[:, None] * m * share
         target_total[s.used] = beta * at_mean * share
         square[s.used] = -beta / 2 * share
         by_n = (np.log(beta / (2 * np.pi)) / 2 - self.per_target).sum() * share
-        by_n -= (beta @ at_mean**2 + (zeta * left).sum() / n) * share / 2
+        by_n -= (beta @ at_mean**2 + (zeta * factor).sum() / n) * share / 2
         return Gradient(
             n=by_n,
             total=-((beta * at_mean) @ m + inverse_mean) * share,
@@ -163,9 +174,9 @@ def _unreached(s: Spectrum) -> Array:
 
 def _terms(s: Spectrum, ratio: Array) -> tuple[Array, Array]:
     """Return E(t) and Σ ln(1 + λ/t) + ln(1 + ζ), for each target at its t."""
-    finite = np.minimum(ratio, np.finfo(np.float64).max)
-    kappa = _kappa(s, finite)
-    t = finite[:, None]
+    finite_ratio = np.minimum(ratio, np.finfo(np.float64).max)
+    kappa = _kappa(s, finite_ratio)
+    t = finite_ratio[:, None]
     gamma, zeta = (s.cross * kappa) @ s.offset, kappa @ s.offset**2
     residual = _unreached(s) + (s.power * (t * kappa)).sum(axis=1) + (s.weight - gamma) ** 2 / (1 + zeta)
     return residual, np.log1p(s.eigenvalues / t).sum(axis=1) + np.log1p(zeta)
@@ -199,10 +210,10 @@ def _grid(s: Spectrum) -> Array:
     The grid begins below the eigenvalues of the scatter, however large the mean is, and ends above those of FᵀF.
     """
     offset = float(s.offset @ s.offset)
-    least, most = s.eigenvalues[-1] or offset, max(s.eigenvalues[-1], offset)
-    if most == 0:
+    smallest, largest = s.eigenvalues[-1] or offset, max(s.eigenvalues[-1], offset)
+    if largest == 0:
         return np.zeros(0)
-    low, high = np.log(least) + LOG_LOW, np.log(most) + LOG_HIGH
+    low, high = np.log(smallest) + LOG_LOW, np.log(largest) + LOG_HIGH
     return np.asarray(np.exp(np.linspace(low, high, 1 + int(np.ceil((high - low) / LOG_STEP)))))
 
 
@@ -239,12 +250,59 @@ def _root(low: Array, high: Array, at_low: Array, at_high: Array) -> Array:
     return root
 
 
+def published_logme(moments: Moments, empty_classes: int = 0) -> float:
+    """Compute LogME as in published code, including its faults, for comparison with older tables.
+
+    - The fixed-point iteration on α and β starts at 1. It takes at most 11 rounds, or stops when their ratio moves by
+      less than 0.1 %. 10⁻⁵ is added to both denominators.
+    - The evidence keeps D/2·ln α beside only min(n, D) eigenvalues.
+    - Every class id up to the largest counts as a class.
+
+    Therefore the score depends on the unit of the features, rewards n < D, and is inflated by ids without samples.
+
+    Where n exceeds D, published code decomposes FᵀF. Linearly dependent columns then have singular values of about 10⁻⁸
+    of the largest instead of 0, by rounding, and are mostly kept. This function keeps them, too.
+
+    Source: the algorithm of You et al., arXiv 2102.11005, as in the authors' code (reimplemented here).
+
+    Args:
+        moments: moments of the samples.
+        empty_classes: number of class ids below the largest that no sample has.
+    """
+    n, dim = moments.n, moments.dim
+    raw = moments.about(np.zeros(dim)).targets_about(None)
+    _, sigma, vectors = np.linalg.svd(raw.gram)
+    selected = np.sqrt(sigma) > PUBLISHED_LEAST_SINGULAR if n > dim else np.arange(dim) < n
+    sigma, squared_cross = sigma[selected], (raw.cross @ vectors[selected].T) ** 2
+    nonzero = sigma > dim * EPSILON * sigma[:1]
+    power = np.divide(squared_cross, sigma, out=np.zeros_like(squared_cross), where=nonzero)
+    columns = [(row, float(square - row.sum())) for row, square in zip(power, raw.square, strict=True)]
+    columns += [(np.zeros_like(sigma), 0.0)] * empty_classes
+    return float(np.mean([_published_evidence(row, residual, sigma, n, dim) for row, residual in columns]))
+
+
+def _published_evidence(power: Array, residual: float, sigma: Array, n: float, dim: int) -> float:
+    alpha = beta = 1.0
+    length = error = 0.0
+    for _ in range(PUBLISHED_ROUNDS):
+        ratio = np.float64(alpha / beta)  # a NumPy scalar, because it may be a divisor when it is 0
+        gamma = float((sigma / (sigma + ratio)).sum())
+        length = float((sigma * power / (ratio + sigma) ** 2).sum())
+        error = float((power / (1 + sigma / ratio) ** 2).sum()) + residual
+        alpha, beta = gamma / (length + PUBLISHED_CONSTANT), (n - gamma) / (error + PUBLISHED_CONSTANT)
+        if abs(alpha / beta - ratio) / ratio <= PUBLISHED_TOLERANCE:
+            break
+    evidence = dim * np.log(alpha) + n * np.log(beta) - np.log(alpha + beta * sigma).sum()
+    evidence -= beta * error + alpha * length + n * np.log(2 * np.pi)
+    return float(evidence) / (2 * n)
+
+
 class LogME(MomentScore):
     """Mean log evidence per sample and target column, in nats; higher is better (`voxrank.scores.logme`).
 
     Args:
         regression: targets are values instead of class ids.
-        compat: "published" reproduces the numbers of published code, including its faults (`voxrank.scores.published`).
+        compat: "published" reproduces the numbers of published code, including its faults (`voxrank.scores.logme`).
 
     Example:
         >>> import numpy as np
@@ -272,11 +330,11 @@ class LogME(MomentScore):
         """
         if self.compat is None:
             return super().score_
-        moments = self._seen()
-        whole = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
-        empty = int(self.classes_.max()) + 1 - len(self.classes_) if whole else 0
+        moments = self._checked_moments()
+        integer_ids = not self.regression and np.issubdtype(self.classes_.dtype, np.integer)
+        empty_ids = int(self.classes_.max()) + 1 - len(self.classes_) if integer_ids else 0
         with np.errstate(divide="ignore", invalid="ignore"):  # published code divides by 0 where features are all 0
-            return finite("LogME as published", published_logme(moments, max(empty, 0)))
+            return finite("LogME as published", published_logme(moments, max(empty_ids, 0)))
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
         """Predict from features (n, D) with the posterior mean: class ids (n,), or values (n, T).
@@ -285,7 +343,7 @@ class LogME(MomentScore):
             OptionError: nothing was fitted, or the dimension differs.
         """
         samples = checked_features(features)
-        spectrum = self._fitted()
+        spectrum = self._checked_spectrum()
         evidence = maximise_evidence(spectrum)
         weights = evidence.weights
         dim = weights.shape[1]

@@ -35,10 +35,10 @@ def get_score(name: str) -> Score:
         OptionError: the name is unknown; the message lists similar names.
         PluginError: the plug-in cannot be used.
     """
-    return _SCORES[name] if name in _SCORES else _plugged(name)
+    return _SCORES[name] if name in _SCORES else _load_plugin(name)
 
 
-def _plugged(name: str) -> Score:
+def _load_plugin(name: str) -> Score:
     plugin = find_plugin("scores", name)
     if plugin is None:
         raise OptionError(f"unknown score {name!r}; {did_you_mean(name, known_scores())}")
@@ -69,8 +69,8 @@ def known_scores() -> tuple[str, ...]:
 
 
 for _module in dict.fromkeys(MODULES.values()):
-    _defined = import_module(f"voxrank.scores.{_module}")
-    for _score in getattr(_defined, "SCORES", None) or (_defined.SCORE,):
+    _score_module = import_module(f"voxrank.scores.{_module}")
+    for _score in getattr(_score_module, "SCORES", None) or (_score_module.SCORE,):
         register_score(_score)
 
 ESTIMATORS: dict[str, type[FittedMoments]] = {

@@ -53,8 +53,8 @@ class Remainder(Centred):
     @property
     def squares(self) -> float:
         """Sum of the squares of the entries of the scatter, tr S'²."""
-        own = diagonal(self.triangle, self.dim)
-        return 2 * float(self.triangle @ self.triangle) - float(own @ own)
+        entries = diagonal(self.triangle, self.dim)
+        return 2 * float(self.triangle @ self.triangle) - float(entries @ entries)
 
     @property
     def own_cross(self) -> Array:
@@ -68,7 +68,7 @@ class Remainder(Centred):
             LinAlgError: S' + κI is singular to single precision.
         """
         triangle = self.triangle if ridge else self.triangle + self.whole.missing
-        factor = _factor(triangle, self._added(ridge))
+        factor = _factor(triangle, self._added_diagonal(ridge))
         return np.asarray(linalg.solve_triangular(factor, self.cross.T, lower=True, check_finite=False).T)
 
     def fit(self, ridge: float) -> tuple[float, float]:
@@ -76,13 +76,13 @@ class Remainder(Centred):
 
         The errors are those of `whitened`.
         """
-        added = self._added(ridge)
+        added = self._added_diagonal(ridge)
         inverse = dtrtri(_factor(self.triangle, added), lower=1, overwrite_c=1)[0]
         rows = inverse @ self.cross.T
         residual = self.square.sum() - (rows**2).sum() - (added @ (inverse.T @ rows) ** 2).sum()
         return max(float(residual), 0.0), self.dim - float(added @ np.einsum("ij,ij->j", inverse, inverse))
 
-    def _added(self, ridge: float) -> Array:
+    def _added_diagonal(self, ridge: float) -> Array:
         """Return (D,) the diagonal of the matrix that is added to S'."""
         return ridge + self.floor * diagonal(self.whole.triangle, self.dim)
 
@@ -129,17 +129,21 @@ class Whole:
             share: share h of the block to leave out.
             floor: see `Remainder.floor`.
         """
-        mine, offset, taken = self.moments, block.mean - self.spectrum.mean, share * block.n
-        n, target_total, target_gram = mine.n - taken, mine.target_total - share * block.target_total, mine.target_gram
+        moments, offset, n_removed = self.moments, block.mean - self.spectrum.mean, share * block.n
+        n, target_total, target_gram = (
+            moments.n - n_removed,
+            moments.target_total - share * block.target_total,
+            moments.target_gram,
+        )
         if target_gram is not None and block.target_gram is not None:
             target_gram = target_gram - share * block.target_gram
         used, weight, square, target_gram = targets_about_mean(
-            n, target_total, mine.square - share * block.square, target_gram, np.zeros(len(target_total))
+            n, target_total, moments.square - share * block.square, target_gram, np.zeros(len(target_total))
         )
-        cross = mine.cross - share * (block.cross + np.outer(block.target_total, offset))
-        cross += np.outer(target_total, taken / n * offset)
+        cross = moments.cross - share * (block.cross + np.outer(block.target_total, offset))
+        cross += np.outer(target_total, n_removed / n * offset)
         triangle = self.triangle - np.float32(share) * block.triangle
-        triangle = dspr(block.dim, -mine.n * taken / n, offset, triangle, lower=1, overwrite_ap=1)
+        triangle = dspr(block.dim, -moments.n * n_removed / n, offset, triangle, lower=1, overwrite_ap=1)
         return Remainder(
             n=n,
             cross=cross[used],
@@ -156,17 +160,17 @@ class Whole:
 
     def _quartic(self, block: PackedMoments, offset: Array, share: float) -> float:
         """Return Σ ‖f − μ'‖⁴ of the remainder: the sums about μ of all data less those of the block, moved to μ'."""
-        mine, taken, pull = self.moments.products, share * block.n, block.scatter_times(offset)
+        products, n_removed, pull = self.moments.products, share * block.n, block.scatter_times(offset)
         cubic, quartic = moved_sums(
             block.cubic, block.quartic, block.n, np.zeros(block.dim), offset, trace=block.trace, pull=pull
         )
-        step = taken / (self.moments.n - taken)
+        step = n_removed / (self.moments.n - n_removed)
         return moved_sums(
-            mine.cubic - share * cubic,
-            mine.quartic - share * quartic,
-            self.moments.n - taken,
-            -taken * offset,
+            products.cubic - share * cubic,
+            products.quartic - share * quartic,
+            self.moments.n - n_removed,
+            -n_removed * offset,
             step * offset,
-            trace=float(np.trace(mine.gram)) - share * block.trace - taken * float(offset @ offset),
-            pull=step * (mine.gram @ offset - share * pull - taken * float(offset @ offset) * offset),
+            trace=float(np.trace(products.gram)) - share * block.trace - n_removed * float(offset @ offset),
+            pull=step * (products.gram @ offset - share * pull - n_removed * float(offset @ offset) * offset),
         )[1]

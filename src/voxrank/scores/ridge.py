@@ -33,11 +33,11 @@ In single precision, a smaller residual cannot be distinguished from 0.
 def best_ridge(s: Spectrum) -> float:
     """Return the t that minimises GCV."""
     logs = LOG_GRID + np.log(s.eigenvalues[-1])
-    values = [_error(s, t) for t in np.exp(logs)]
-    place = int(np.argmin(values))
-    low, high = logs[max(place - 1, 0)], logs[min(place + 1, len(logs) - 1)]
-    found = minimize_scalar(lambda x: _error(s, float(np.exp(x))), bounds=(low, high), method="bounded")
-    return float(np.exp(found.x if found.fun < values[place] else logs[place]))
+    values = [_relative_gcv(s, t) for t in np.exp(logs)]
+    best = int(np.argmin(values))
+    low, high = logs[max(best - 1, 0)], logs[min(best + 1, len(logs) - 1)]
+    result = minimize_scalar(lambda x: _relative_gcv(s, float(np.exp(x))), bounds=(low, high), method="bounded")
+    return float(np.exp(result.x if result.fun < values[best] else logs[best]))
 
 
 def read_ridge(s: Spectrum) -> Reading:
@@ -48,23 +48,23 @@ def read_ridge(s: Spectrum) -> Reading:
     if not s.rank or s.square.sum() <= 0:
         return Reading(0.0, Gradient)
     t = best_ridge(s)
-    held = _held(s, t)
-    return Reading(1 - _error(s, t), left_out=lambda rest: 1 - _error(rest, held))
+    raised = _raised_ridge(s, t)
+    return Reading(1 - _relative_gcv(s, t), left_out=lambda remainder: 1 - _relative_gcv(remainder, raised))
 
 
-def _error(x: Centred, t: float) -> float:
+def _relative_gcv(x: Centred, t: float) -> float:
     """Return GCV(t)/GCV(∞); 1 where the targets do not vary."""
     total = float(x.square.sum())
     if total <= 0:
         return 1.0
-    residual, freedom = x.fit(t)
-    free = x.n - 1 - freedom
-    if free <= 0:  # the effective number of samples may be below the dimension
+    residual, degrees = x.fit(t)
+    residual_degrees = x.n - 1 - degrees
+    if residual_degrees <= 0:  # the effective number of samples may be below the dimension
         return np.inf
-    return residual / total * ((x.n - 1) / free) ** 2
+    return residual / total * ((x.n - 1) / residual_degrees) ** 2
 
 
-def _held(s: Spectrum, t: float) -> float:
+def _raised_ridge(s: Spectrum, t: float) -> float:
     """Return t times the smallest power of 2 that leaves the share `FREE` of residual degrees of freedom."""
     while s.n - 1 - s.fit(t)[1] < FREE * (s.n - 1):
         t *= 2

@@ -71,24 +71,24 @@ class SampledScore(FittedMoments):
         """Add samples. The arguments and errors are those of `fit`."""
         samples = checked_features(features)
         values = checked_targets(targets, len(samples), regression=self.regression)
-        members = _group_keys(groups, len(samples))
-        self._take(samples, values)
-        self._observe(samples, values, members)
+        group_keys = _group_keys(groups, len(samples))
+        self._add_moments(samples, values)
+        self._add_samples(samples, values, group_keys)
         return self
 
-    def _observe(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
+    def _add_samples(self, samples: NDArray[Any], values: NDArray[Any], groups: NDArray[np.int64]) -> None:
         """Keep some of the samples, which have already been added to the moments."""
-        offered = Sample.empty(self.max_samples, samples.shape[1], samples.dtype)
-        offered.update(as_tensor(samples), content_keys(samples), np.arange(len(samples)), groups)
-        self._keep(offered, values)
+        sample = Sample.empty(self.max_samples, samples.shape[1], samples.dtype)
+        sample.update(as_tensor(samples), content_keys(samples), np.arange(len(samples)), groups)
+        self._merge_sample(sample, values)
 
-    def _keep(self, offered: Sample, targets: NDArray[Any]) -> None:
+    def _merge_sample(self, added: Sample, targets: NDArray[Any]) -> None:
         if self._sample is None or self._targets is None:
-            self._sample, self._targets = Sample.empty(self.max_samples, offered.features.shape[1]), targets[:0]
-        kept = self._sample
-        kept.merge(replace(offered, rows=offered.rows + len(self._targets)))
-        self._targets = np.concatenate([self._targets, targets])[kept.rows]
-        kept.rows = np.arange(len(kept))
+            self._sample, self._targets = Sample.empty(self.max_samples, added.features.shape[1]), targets[:0]
+        sample = self._sample
+        sample.merge(replace(added, rows=added.rows + len(self._targets)))
+        self._targets = np.concatenate([self._targets, targets])[sample.rows]
+        sample.rows = np.arange(len(sample))
         self._view = None
 
     def merge(self, other: Self) -> Self:
@@ -99,7 +99,7 @@ class SampledScore(FittedMoments):
         """
         super().merge(other)
         if other._sample is not None and other._targets is not None:
-            self._keep(other._sample, other._targets)
+            self._merge_sample(other._sample, other._targets)
         return self
 
     @property
@@ -109,15 +109,15 @@ class SampledScore(FittedMoments):
         Raises:
             OptionError: nothing was fitted, the labels hold a single class, or the score needs classes.
         """
-        moments = self._seen()
+        moments = self._checked_moments()
         if self._view is None:
             targets = self._targets
             if not self.regression and targets is not None:
                 targets = np.searchsorted(self.classes_, targets)
             self._view = LayerView(BlockedMoments(moments), self._sample, targets)
-        return finite(type(self).__name__, self._estimated(self._view).value)
+        return finite(type(self).__name__, self._estimate_view(self._view).value)
 
-    def _estimated(self, view: LayerView) -> Estimate:
+    def _estimate_view(self, view: LayerView) -> Estimate:
         return type(self).estimate(view)
 
 
@@ -125,7 +125,7 @@ def _group_keys(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
     """Return a number for each sample's group (n,), the same for the same name."""
     if groups is None:
         return np.zeros(n, dtype=np.int64)
-    members = checked_labels(groups, n, "groups")
-    names, places = np.unique(members, return_inverse=True)
-    keys: NDArray[np.int64] = np.array([utterance_key(str(name)) for name in names]).view(np.int64)[places]
+    labels = checked_labels(groups, n, "groups")
+    names, indices = np.unique(labels, return_inverse=True)
+    keys: NDArray[np.int64] = np.array([utterance_key(str(name)) for name in names]).view(np.int64)[indices]
     return keys

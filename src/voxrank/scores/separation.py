@@ -56,25 +56,27 @@ def gbc(features: Array, labels: NDArray[np.int64]) -> float:
     floor = VARIANCE_FLOOR * max(float(features.var(axis=0).mean()), np.finfo(np.float64).tiny)
     means = np.array([features[labels == c].mean(axis=0) for c in classes])
     variances = np.array([features[labels == c].var(axis=0) for c in classes]) + floor
-    middle = (variances[:, None] + variances[None]) / 2
-    distance = ((means[:, None] - means[None]) ** 2 / middle).sum(axis=2) / 8
-    distance += (np.log(middle) - (np.log(variances)[:, None] + np.log(variances)[None]) / 2).sum(axis=2) / 2
+    mean_variances = (variances[:, None] + variances[None]) / 2
+    distance = ((means[:, None] - means[None]) ** 2 / mean_variances).sum(axis=2) / 8
+    distance += (np.log(mean_variances) - (np.log(variances)[:, None] + np.log(variances)[None]) / 2).sum(axis=2) / 2
     overlap = np.exp(-distance)
     return float(-(overlap.sum() - np.trace(overlap)))
 
 
 def estimate_transrate(view: LayerView) -> Estimate:
     """Estimate TransRate from the sample."""
-    return _left_out(view, view.sampled.features, transrate)
+    return _estimate_left_out(view, view.sampled.features, transrate)
 
 
 def estimate_gbc(view: LayerView) -> Estimate:
     """Estimate GBC from the sample, on the principal directions of all frames."""
     s = view.spectrum
-    return _left_out(view, (view.sampled.features - s.mean) @ s.vectors[:, -DIRECTIONS:], gbc)
+    return _estimate_left_out(view, (view.sampled.features - s.mean) @ s.vectors[:, -DIRECTIONS:], gbc)
 
 
-def _left_out(view: LayerView, features: Array, measure: Callable[[Array, NDArray[np.int64]], float]) -> Estimate:
+def _estimate_left_out(
+    view: LayerView, features: Array, measure: Callable[[Array, NDArray[np.int64]], float]
+) -> Estimate:
     """Estimate a measure of the sample, with its influence from leaving out each block in turn."""
     frames = view.sampled
     if not frames.classes:
@@ -83,9 +85,9 @@ def _left_out(view: LayerView, features: Array, measure: Callable[[Array, NDArra
     value = measure(features, labels)
     if len(blocks) < 2:
         return Estimate(value, np.zeros(len(blocks)))
-    kept = [frames.blocks != b for b in blocks]
-    left = [measure(features[k], labels[k]) if k.any() else value for k in kept]
-    return Estimate.of_left_out(value, np.array(left))
+    masks = [frames.blocks != b for b in blocks]
+    left_out = [measure(features[mask], labels[mask]) if mask.any() else value for mask in masks]
+    return Estimate.of_left_out(value, np.array(left_out))
 
 
 class GBC(SampledScore):

@@ -57,8 +57,8 @@ def sliced_wasserstein(source: Values, target: Values, directions: Values, p: in
         p: order of the distance, 1, 2, …
     """
     threads = torch.get_num_threads()
-    held = max(1, WORKING_BYTES // (4 * (len(source) + len(target)) * threads))
-    rounds = -(-len(directions) // (threads * held))
+    per_thread = max(1, WORKING_BYTES // (4 * (len(source) + len(target)) * threads))
+    rounds = -(-len(directions) // (threads * per_thread))
     groups = np.array_split(directions, min(threads * rounds, len(directions)))
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         powers = np.concatenate(list(pool.map(lambda group: _power_along(group, source, target, p), groups)))
@@ -89,11 +89,14 @@ def wasserstein_power(source: Values, target: Values, p: int) -> Array:
 def weighted_power(source: Weighted, target: Weighted, p: int) -> Array:
     """Compute W_p^p of each pair of rows (P,), from sorted values with the number of samples of each."""
     return np.array(
-        [_weighted(a, v, b, w, p) for a, v, b, w in zip(source[0], source[1], target[0], target[1], strict=True)]
+        [
+            _weighted_row_power(a, v, b, w, p)
+            for a, v, b, w in zip(source[0], source[1], target[0], target[1], strict=True)
+        ]
     )
 
 
-def _weighted(a: Values, v: NDArray[np.int64], b: Values, w: NDArray[np.int64], p: int) -> float:
+def _weighted_row_power(a: Values, v: NDArray[np.int64], b: Values, w: NDArray[np.int64], p: int) -> float:
     ends_a, ends_b = np.cumsum(v) / v.sum(), np.cumsum(w) / w.sum()
     ends = np.union1d(ends_a, ends_b)
     left = np.minimum(np.searchsorted(ends_a, ends), len(a) - 1)
@@ -118,19 +121,19 @@ def estimate_swd(view: LayerView) -> Estimate:
     origin, target = view.source.projections.origin, view.projections
     source = view.source.projections.weighted(origin)
 
-    def of_blocks(blocks: Sequence[int]) -> float:
+    def distance_of(blocks: Sequence[int]) -> float:
         return _distance(source, Quantiles.together(target[b] for b in blocks).weighted(origin))
 
-    return view.left_out(of_blocks)
+    return view.left_out(distance_of)
 
 
 def _distance(source: Weighted, target: Weighted, p: int = 2) -> float:
     """Compute SW_p of the kept values of two sets; it is exact where all values of both were kept."""
-    kept_all = all(weights.max(initial=1) == 1 for _, weights in (source, target))
+    exact = all(weights.max(initial=1) == 1 for _, weights in (source, target))
     unit = np.float32(safe_unit(max(np.abs(values).max(initial=0) for values, _ in (source, target))))
     if unit != 1:
         source, target = (source[0] / unit, source[1]), (target[0] / unit, target[1])
-    powers = wasserstein_power(source[0], target[0], p) if kept_all else weighted_power(source, target, p)
+    powers = wasserstein_power(source[0], target[0], p) if exact else weighted_power(source, target, p)
     return float(unit) * float(powers.mean() ** (1 / p))
 
 
@@ -171,8 +174,8 @@ class SlicedWasserstein:
         if directions not in ("gaussian", "orthogonal"):
             raise OptionError(f"expected directions to be gaussian or orthogonal, got {directions!r}")
         self.n_projections, self.p, self.seed, self.directions = n_projections, p, seed, directions
-        self.projections = None if projections is None else _unit(projections)
-        self._kept: tuple[Quantiles, Quantiles] | None = None
+        self.projections = None if projections is None else _normalised(projections)
+        self._quantiles: tuple[Quantiles, Quantiles] | None = None
         self._score: float | None = None
         self._dim = 0
 
@@ -187,9 +190,9 @@ class SlicedWasserstein:
             OptionError: shapes that do not fit, or values that are not finite.
         """
         pairs = list(paired_steps(source, target))
-        drawn = self._drawn(pairs[0].source.shape[1])
-        self._kept = None
-        distances = [pair.unit * sliced_wasserstein(pair.source, pair.target, drawn, self.p) for pair in pairs]
+        directions = self._directions_of(pairs[0].source.shape[1])
+        self._quantiles = None
+        distances = [pair.unit * sliced_wasserstein(pair.source, pair.target, directions, self.p) for pair in pairs]
         self._score = float(np.mean(distances))
         return self
 
@@ -199,14 +202,14 @@ class SlicedWasserstein:
         Raises:
             OptionError: shapes that do not fit, or values that are not finite.
         """
-        for kept, features in zip(self._quantiles(), (source, target), strict=True):
+        for quantiles, features in zip(self._ensure_quantiles(), (source, target), strict=True):
             if features is not None:
                 samples = checked_features(features)
-                self._same_dim(samples.shape[1])
-                directions = torch.from_numpy(self._drawn(self._dim))
+                self._check_dim(samples.shape[1])
+                directions = torch.from_numpy(self._directions_of(self._dim))
                 for part in as_tensor(samples).split(ROWS):
                     projected = project_on(part, directions)
-                    kept.add(projected.values, projected.origin)
+                    quantiles.add(projected.values, projected.origin)
         self._score = None
         return self
 
@@ -216,14 +219,14 @@ class SlicedWasserstein:
         Raises:
             OptionError: `other` used other directions.
         """
-        if other._kept is None:
+        if other._quantiles is None:
             return self
-        quantiles = self._quantiles()
-        self._same_dim(other._dim)
-        if not np.array_equal(self._drawn(self._dim), other._drawn(self._dim)):
+        quantiles = self._ensure_quantiles()
+        self._check_dim(other._dim)
+        if not np.array_equal(self._directions_of(self._dim), other._directions_of(self._dim)):
             raise OptionError("expected the same directions in both; give them the same seed and n_projections")
-        for mine, theirs in zip(quantiles, other._kept, strict=True):
-            mine.merge(theirs)
+        for left, right in zip(quantiles, other._quantiles, strict=True):
+            left.merge(right)
         self._score = None
         return self
 
@@ -235,37 +238,37 @@ class SlicedWasserstein:
             OptionError: source or target samples are missing.
         """
         if self._score is None:
-            if self._kept is None or not all(kept.n for kept in self._kept):
+            if self._quantiles is None or not all(quantiles.n for quantiles in self._quantiles):
                 raise OptionError("SlicedWasserstein needs source and target samples; call fit(source, target) first")
-            origin = self._kept[0].origin
-            source, target = (kept.weighted(origin) for kept in self._kept)
+            origin = self._quantiles[0].origin
+            source, target = (quantiles.weighted(origin) for quantiles in self._quantiles)
             self._score = finite("SlicedWasserstein", _distance(source, target, self.p))
         return self._score
 
     @property
     def rank_error_(self) -> float:
         """Maximum error of a quantile's rank, as a share of the samples; 0 while `partial_fit` keeps all samples."""
-        return 0.0 if self._kept is None else max(kept.rank_error for kept in self._kept)
+        return 0.0 if self._quantiles is None else max(quantiles.rank_error for quantiles in self._quantiles)
 
-    def _quantiles(self) -> tuple[Quantiles, Quantiles]:
+    def _ensure_quantiles(self) -> tuple[Quantiles, Quantiles]:
         """Return the quantiles of source and target, which are created if needed."""
-        if self._kept is None:
-            self._kept, self._dim = (Quantiles(LIMIT), Quantiles(LIMIT)), 0
-        return self._kept
+        if self._quantiles is None:
+            self._quantiles, self._dim = (Quantiles(LIMIT), Quantiles(LIMIT)), 0
+        return self._quantiles
 
-    def _drawn(self, dim: int) -> Values:
+    def _directions_of(self, dim: int) -> Values:
         if self.projections is None:
             return draw_directions(dim, self.n_projections, seed=self.seed, orthogonal=self.directions == "orthogonal")
         if self.projections.shape[1] != dim:
             raise OptionError(f"expected projections of {dim} numbers as the features, got {self.projections.shape[1]}")
         return self.projections
 
-    def _same_dim(self, dim: int) -> None:
+    def _check_dim(self, dim: int) -> None:
         check_same_dim(self._dim or dim, dim)
         self._dim = dim
 
 
-def _unit(projections: ArrayLike) -> Values:
+def _normalised(projections: ArrayLike) -> Values:
     directions = np.asarray(checked_features(projections), dtype=np.float64)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     if not lengths.all():
@@ -305,27 +308,27 @@ def paired_steps(source: ArrayLike, target: ArrayLike) -> Iterator[Pair]:
             raise OptionError(
                 f"expected source and target of the same dimensions, got {pair[0].shape[1]} and {pair[1].shape[1]}"
             )
-        yield _about_one_centre(*pair)
+        yield _centred_pair(*pair)
 
 
-def _about_one_centre(source: NDArray[Any], target: NDArray[Any]) -> Pair:
+def _centred_pair(source: NDArray[Any], target: NDArray[Any]) -> Pair:
     """Return the sets unchanged where single precision suffices; otherwise shifted to the source, in a safe unit."""
-    some = source[:SOME].astype(np.float64, copy=False)
-    centre = far_centre(some)
-    others = target[:SOME].astype(np.float64, copy=False)
-    unit = safe_unit(max(np.abs(part - centre).max() for part in (some, others)))
+    source_rows = source[:SOME].astype(np.float64, copy=False)
+    centre = far_centre(source_rows)
+    target_rows = target[:SOME].astype(np.float64, copy=False)
+    unit = safe_unit(max(np.abs(part - centre).max() for part in (source_rows, target_rows)))
     if unit == 1 and not centre.any():
         return Pair(source.astype(np.float32, copy=False), target.astype(np.float32, copy=False))
-    return Pair(_less(source, centre, unit), _less(target, centre, unit), unit)
+    return Pair(_shifted(source, centre, unit), _shifted(target, centre, unit), unit)
 
 
-def _less(samples: NDArray[Any], centre: Array, unit: float) -> Values:
+def _shifted(samples: NDArray[Any], centre: Array, unit: float) -> Values:
     """Subtract a vector and divide by a unit, a few thousand samples at a time; return single precision."""
-    moved = np.empty(samples.shape, dtype=np.float32)
+    shifted = np.empty(samples.shape, dtype=np.float32)
     for start in range(0, len(samples), ROWS):
         rows = slice(start, start + ROWS)
-        moved[rows] = (samples[rows] - centre) / unit
-    return moved
+        shifted[rows] = (samples[rows] - centre) / unit
+    return shifted
 
 
 SCORE = Score(

@@ -41,10 +41,10 @@ class Spectrum(Centred):
         n = moments.n
         with one_blas_thread(moments.dim):  # more BLAS threads would still spin beside those of torch
             centred = moments.centred()
-        eigenvalues, vectors = (found.numpy() for found in torch.linalg.eigh(torch.from_numpy(centred.gram)))
+        eigenvalues, vectors = (tensor.numpy() for tensor in torch.linalg.eigh(torch.from_numpy(centred.gram)))
         mean = centred.centre
-        least = max(len(mean) * EPSILON * eigenvalues[-1], n * float(mean @ mean) * (2 * EPSILON) ** 2)
-        eigenvalues = np.where(eigenvalues > least, eigenvalues, 0.0)
+        threshold = max(len(mean) * EPSILON * eigenvalues[-1], n * float(mean @ mean) * (2 * EPSILON) ** 2)
+        eigenvalues = np.where(eigenvalues > threshold, eigenvalues, 0.0)
         eigenvalues[: max(len(mean) - round(n) + 1, 0)] = 0.0
         used, weight, square, target_gram = targets_about_mean(
             n, moments.target_total, moments.square, moments.target_gram, moments.target_origin
@@ -101,8 +101,8 @@ class Spectrum(Centred):
     @cached_property
     def unreached(self) -> Array:
         """Square r₀ of y − ȳ that no principal direction reaches: (T,). Rounding may leave it just below 0."""
-        rest: Array = self.square - self.power.sum(axis=1)
-        return rest
+        unreached: Array = self.square - self.power.sum(axis=1)
+        return unreached
 
     @property
     def trace(self) -> float:

@@ -89,8 +89,8 @@ def embedded(points: Values, seed: int, steps: int = 1000) -> NDArray[Any]:
     perplexity = min(30.0, (len(points) - 1) / 3)
     embedding = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=steps)
     with one_thread():
-        found: NDArray[Any] = embedding.fit_transform(points)
-    return found
+        coordinates: NDArray[Any] = embedding.fit_transform(points)
+    return coordinates
 
 
 SCORE = Score(

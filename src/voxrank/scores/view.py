@@ -110,8 +110,8 @@ class LayerView:
         whole = value(blocks)
         if sum(block.n > 0 for block in self.moments) < 2:  # a model may be unable to use any data of a block
             return Estimate(whole, np.zeros(len(blocks)))
-        rests = [[other for other in blocks if other != block] for block in blocks]
-        return Estimate.of_left_out(whole, np.array([value(rest) for rest in rests]))
+        remaining = [[number for number in blocks if number != block] for block in blocks]
+        return Estimate.of_left_out(whole, np.array([value(numbers) for numbers in remaining]))
 
     def estimate(self, read: Read) -> Estimate:
         """Estimate a score of the moments, with its influence by block."""
@@ -120,35 +120,37 @@ class LayerView:
             return Estimate(reading.value, self.weight * influence(reading.gradient(), self.moments))
         if len(self.moments.blocks) < 2:
             return Estimate(reading.value, np.zeros(len(self.moments.blocks)))
-        return Estimate.of_left_out(reading.value, self._left_out(read, reading))
+        return Estimate.of_left_out(reading.value, self._left_out_values(read, reading))
 
-    def _left_out(self, read: Read, reading: Reading) -> Array:
+    def _left_out_values(self, read: Read, reading: Reading) -> Array:
         """Return the score without each block: (B,)."""
         if reading.left_out is not None:
             blocks = sorted(self.moments.blocks)
             for floor in FLOORS:
                 with suppress(LinAlgError):
-                    return np.array([self._without(number, reading, reading.left_out, floor) for number in blocks])
+                    return np.array(
+                        [self._value_without(number, reading, reading.left_out, floor) for number in blocks]
+                    )
         total = self.moments.total
-        rests = (Spectrum.of(total.without(block.unpack())).thinned(self.weight) for block in self.moments)
-        return np.array([read(rest).value for rest in rests])
+        remaining = (Spectrum.of(total.without(block.unpack())).thinned(self.weight) for block in self.moments)
+        return np.array([read(spectrum).value for spectrum in remaining])
 
-    def _without(self, number: int, reading: Reading, left_out: LeftOut, floor: float) -> float:
+    def _value_without(self, number: int, reading: Reading, left_out: LeftOut, floor: float) -> float:
         """Return the score without a block, or a linear extrapolation from the score without half of the block."""
-        block, least = self.moments.blocks[number], self.spectrum.rank if reading.unridged else 0
-        share = 1.0 if self.moments.total.n - block.n - 1 > least else 0.5
-        left = left_out(self._remainder(number, share, floor))
-        return reading.value + (left - reading.value) / share
+        block, min_samples = self.moments.blocks[number], self.spectrum.rank if reading.unridged else 0
+        share = 1.0 if self.moments.total.n - block.n - 1 > min_samples else 0.5
+        value = left_out(self._remainder(number, share, floor))
+        return reading.value + (value - reading.value) / share
 
     def _remainder(self, number: int, share: float, floor: float) -> Remainder:
         """Return the data without this share of a block, cached for other scores up to `REMAINDER_BYTES`."""
         key = (number, share, floor)
         if key in self._remainders:
             return self._remainders[key]
-        made = self._whole.without(self.moments.blocks[number], share=share * self.weight, floor=floor)
-        if (len(self._remainders) + 1) * made.triangle.nbytes <= REMAINDER_BYTES:
-            self._remainders[key] = made
-        return made
+        remainder = self._whole.without(self.moments.blocks[number], share=share * self.weight, floor=floor)
+        if (len(self._remainders) + 1) * remainder.triangle.nbytes <= REMAINDER_BYTES:
+            self._remainders[key] = remainder
+        return remainder
 
     @cached_property
     def _remainders(self) -> dict[tuple[int, float, float], Remainder]:
