@@ -65,23 +65,23 @@ class Column:
         Raises:
             DataError: there is no such column.
         """
-        keys = np.array([utterance_key(one.id) for one in dataset.utterances], dtype=np.uint64)
+        keys = np.array([utterance_key(utterance.id) for utterance in dataset.utterances], dtype=np.uint64)
         order = np.argsort(keys)
-        given = np.array([cell is not None for cell in dataset.cells(name)])
-        cells = _numbers([cell or "" for cell in dataset.cells(name)])
-        speakers = _numbers([one.speaker or f"\0{one.id}" for one in dataset.utterances])
-        pairs = np.unique(np.stack([cells, speakers])[:, given], axis=1)
+        present = np.array([cell is not None for cell in dataset.cells(name)])
+        cells = _encode([cell or "" for cell in dataset.cells(name)])
+        speakers = _encode([utterance.speaker or f"\0{utterance.id}" for utterance in dataset.utterances])
+        pairs = np.unique(np.stack([cells, speakers])[:, present], axis=1)
         names_speakers = pairs.shape[1] == len(np.unique(pairs[0]))
         groups = np.arange(len(keys)) if names_speakers else speakers
-        return cls(name, keys[order], np.where(given, cells, -1)[order], groups[order])
+        return cls(name, keys[order], np.where(present, cells, -1)[order], groups[order])
 
     def of_samples(self, sample: Sample) -> tuple[Ids, Ids]:
         """Return the cell and the group of each sample, (m,) each."""
-        places = np.searchsorted(self.keys, sample.utterances)
-        return self.cells[places], self.groups[places]
+        indices = np.searchsorted(self.keys, sample.utterances)
+        return self.cells[indices], self.groups[indices]
 
 
-def _numbers(names: Sequence[str]) -> Ids:
+def _encode(names: Sequence[str]) -> Ids:
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
@@ -90,23 +90,23 @@ def known_besides(model: str, layer: int | str, sample: Sample, columns: Sequenc
     heads: dict[bytes, Heads] = {}
     for column in columns:
         cells, groups = column.of_samples(sample)
-        usable = confirmed(cells, groups)
+        usable = in_several_groups(cells, groups)
         names, numbers, counts = np.unique(cells[usable], return_inverse=True, return_counts=True)
         if len(names) < 2:
             continue
         key = usable.tobytes()
         if key not in heads:
             heads[key] = Heads.of(sample.features[usable])
-        right = heads[key].told(numbers, groups[usable]) == numbers
-        recalls = np.bincount(numbers, right) / counts
+        correct = heads[key].predict(numbers, groups[usable]) == numbers
+        recalls = np.bincount(numbers, correct) / counts
         yield Knowledge(column.name, model, layer, float(recalls.mean()), 1 / len(names), len(names), len(numbers))
 
 
-def confirmed(cells: Ids, groups: Ids) -> NDArray[np.bool_]:
+def in_several_groups(cells: Ids, groups: Ids) -> NDArray[np.bool_]:
     """Return which samples (m,) have a cell that also occurs in another group."""
     pairs = np.unique(np.stack([cells, groups]), axis=1)[0]
-    known, several = np.unique(pairs, return_counts=True)
-    return np.isin(cells, known[(several > 1) & (known >= 0)])
+    cell_numbers, n_groups = np.unique(pairs, return_counts=True)
+    return np.isin(cells, cell_numbers[(n_groups > 1) & (cell_numbers >= 0)])
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ class Heads:
         x -= x.mean(axis=0)
         tall = len(x) > x.shape[1]
         values, vectors = np.linalg.eigh(x.T @ x if tall else x @ x.T)
-        kept = values > max(x.shape) * np.finfo(np.float32).eps * max(values[-1], 0.0)
-        values, vectors = values[kept], vectors[:, kept]
+        positive = values > max(x.shape) * np.finfo(np.float32).eps * max(values[-1], 0.0)
+        values, vectors = values[positive], vectors[:, positive]
         return cls(x @ vectors / np.sqrt(values) if tall else vectors, values)
 
-    def told(self, cells: Ids, groups: Ids) -> Ids:
+    def predict(self, cells: Ids, groups: Ids) -> Ids:
         """Return the cell (m,) that heads fitted without a sample's group predict for each sample.
 
         Args:
@@ -142,44 +142,44 @@ class Heads:
         targets = np.eye(int(cells.max()) + 1)[cells]
         shares = Heads(self.directions[:, :0], self.strengths[:0]).held_out(targets, groups, 1.0)
         if not len(self.strengths):
-            return _greatest(np.zeros_like(shares))
-        made = [self.held_out(targets, groups, float(t * self.strengths[-1])) for t in RIDGES]
-        errors = [float(((one - targets) ** 2).sum()) for one in made]
-        return _greatest(made[int(np.argmin(errors))] / shares)
+            return _argmax(np.zeros_like(shares))
+        predictions = [self.held_out(targets, groups, float(t * self.strengths[-1])) for t in RIDGES]
+        errors = [float(((prediction - targets) ** 2).sum()) for prediction in predictions]
+        return _argmax(predictions[int(np.argmin(errors))] / shares)
 
     def held_out(self, targets: Array, groups: Ids, ridge: float) -> Array:
         """Return the held-out predictions (m, K) of targets (m, K) by heads of this ridge."""
         u, m = self.directions, len(targets)
-        kept = self.strengths / (self.strengths + ridge)
-        rest = targets - targets.mean(axis=0) - (u * kept) @ (u.T @ targets)
-        factor = np.column_stack([np.full(m, m**-0.5), u * np.sqrt(kept)])
-        found = np.empty_like(targets)
-        for places in _alike(groups):
-            found[places] = targets[places] - _without_own(factor[places], rest[places])
-        return found
+        shrinkage = self.strengths / (self.strengths + ridge)
+        residuals = targets - targets.mean(axis=0) - (u * shrinkage) @ (u.T @ targets)
+        factor = np.column_stack([np.full(m, m**-0.5), u * np.sqrt(shrinkage)])
+        predictions = np.empty_like(targets)
+        for indices in _groups_by_size(groups):
+            predictions[indices] = targets[indices] - _solve_groups(factor[indices], residuals[indices])
+        return predictions
 
 
-def _without_own(factor: Array, rest: Array) -> Array:
+def _solve_groups(factor: Array, residuals: Array) -> Array:
     """Compute (I − AAᵀ)⁻¹ B for each group; where A has fewer columns than rows, as B + A(I − AᵀA)⁻¹AᵀB.
 
     Args:
         factor: (g, n, r) A, with AAᵀ = H_GG of each group.
-        rest: (g, n, K) B.
+        residuals: (g, n, K) B.
     """
     n, r = factor.shape[1:]
-    turned = factor.swapaxes(1, 2)
+    transposed = factor.swapaxes(1, 2)
     if n <= r:
-        return np.asarray(np.linalg.solve(np.eye(n) - factor @ turned, rest))
-    return np.asarray(rest + factor @ np.linalg.solve(np.eye(r) - turned @ factor, turned @ rest))
+        return np.asarray(np.linalg.solve(np.eye(n) - factor @ transposed, residuals))
+    return np.asarray(residuals + factor @ np.linalg.solve(np.eye(r) - transposed @ factor, transposed @ residuals))
 
 
-def _greatest(votes: Array) -> Ids:
+def _argmax(votes: Array) -> Ids:
     chosen: Ids = votes.argmax(axis=1)
     return chosen
 
 
-def _alike(groups: Ids) -> Iterator[Ids]:
-    """Yield the places of the samples of all groups of the same size, (g, n) for each size."""
+def _groups_by_size(groups: Ids) -> Iterator[Ids]:
+    """Yield the indices of the samples of all groups of the same size, (g, n) for each size."""
     order = np.argsort(groups, kind="stable")
     _, first, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     for size in np.unique(sizes):

@@ -51,27 +51,27 @@ def held_out_classes(moments: BlockedMoments, sample: Sample) -> Ids | None:
     if not spectrum.rank:
         return None
     ridge = max(best_ridge(spectrum), LEAST_RIDGE * float(spectrum.eigenvalues[-1]))
-    found = np.zeros(len(sample), dtype=np.int64)
+    predicted = np.zeros(len(sample), dtype=np.int64)
     for block in np.unique(sample.blocks).tolist():
-        own = sample.blocks == block
-        rest = total.without(moments.blocks[block].unpack())
-        found[own] = nearest_class(sample.features[own].astype(np.float64), rest, ridge)
-    return found
+        in_block = sample.blocks == block
+        remaining = total.without(moments.blocks[block].unpack())
+        predicted[in_block] = nearest_class(sample.features[in_block].astype(np.float64), remaining, ridge)
+    return predicted
 
 
 def nearest_class(features: Array, moments: Moments, ridge: float) -> Ids:
     """Return the class of the nearest mean for each of these features (m, D), by the moments of other samples."""
-    counts, about = moments.square, moments.centred()
-    there = counts > 0
-    centres = about.cross[there] / counts[there, None]
-    within = about.gram - (centres.T * counts[there]) @ centres
-    weights = _solved(within, ridge, centres.T)
-    votes = (features - about.centre) @ weights - (centres.T * weights).sum(axis=0) / 2
-    nearest: Ids = np.flatnonzero(there)[votes.argmax(axis=1)]
+    counts, centred = moments.square, moments.centred()
+    present = counts > 0
+    centres = centred.cross[present] / counts[present, None]
+    within = centred.gram - (centres.T * counts[present]) @ centres
+    weights = _solve_regularised(within, ridge, centres.T)
+    votes = (features - centred.centre) @ weights - (centres.T * weights).sum(axis=0) / 2
+    nearest: Ids = np.flatnonzero(present)[votes.argmax(axis=1)]
     return nearest
 
 
-def _solved(within: Array, ridge: float, right: Array) -> Array:
+def _solve_regularised(within: Array, ridge: float, right: Array) -> Array:
     """Compute (W + tI)⁻¹ B. The ridge t is multiplied by 100 until W + tI is positive definite."""
     while True:
         matrix = within.copy()
@@ -84,26 +84,26 @@ def _solved(within: Array, ridge: float, right: Array) -> Array:
             return np.asarray(linalg.cho_solve(factor, right, check_finite=False))
 
 
-def class_views(names: Sequence[str], true: Ids, taken: Ids) -> tuple[ClassView, ...]:
+def class_views(names: Sequence[str], true: Ids, predicted: Ids) -> tuple[ClassView, ...]:
     """Return the held-out recall of each class that has samples, lowest first, and larger classes first among equals.
 
     Args:
         names: names of the classes.
         true: (m,) the class of each sample.
-        taken: (m,) the class that each sample is assigned to.
+        predicted: (m,) the class that each sample is assigned to.
     """
-    pairs, counts = np.unique(np.stack([true, taken]), axis=1, return_counts=True)
+    pairs, counts = np.unique(np.stack([true, predicted]), axis=1, return_counts=True)
     sizes = np.bincount(true, minlength=len(names))
-    right = dict.fromkeys(np.flatnonzero(sizes).tolist(), 0)
-    wrong: dict[int, list[tuple[int, int]]] = {one: [] for one in right}
-    for (one, other), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
-        if one == other:
-            right[one] = count
+    correct = dict.fromkeys(np.flatnonzero(sizes).tolist(), 0)
+    confused: dict[int, list[tuple[int, int]]] = {number: [] for number in correct}
+    for (number, other), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
+        if number == other:
+            correct[number] = count
         else:
-            wrong[one].append((count, other))
+            confused[number].append((count, other))
     views = []
-    for one, hits in right.items():
-        size = int(sizes[one])
-        others = sorted(wrong[one], key=lambda pair: (-pair[0], pair[1]))[:CONFUSIONS]
-        views.append(ClassView(names[one], size, hits / size, tuple((names[k], n / size) for n, k in others)))
+    for number, hits in correct.items():
+        size = int(sizes[number])
+        others = sorted(confused[number], key=lambda pair: (-pair[0], pair[1]))[:CONFUSIONS]
+        views.append(ClassView(names[number], size, hits / size, tuple((names[k], n / size) for n, k in others)))
     return tuple(sorted(views, key=lambda view: (view.recall, -view.samples)))

@@ -37,9 +37,9 @@ def draws(blocks: Sequence[int]) -> list[list[list[int]]]:
     """
     ordered = sorted(blocks)
     sizes = sorted({max(1, round(share * len(ordered))) for share in SHARES} - {len(ordered)})
-    begins = sorted({draw * len(ordered) // DRAWS for draw in range(DRAWS)})
-    turned = [ordered[begin:] + ordered[:begin] for begin in begins]
-    return [[each[:size] for each in turned] for size in sizes]
+    starts = sorted({draw * len(ordered) // DRAWS for draw in range(DRAWS)})
+    rotated = [ordered[start:] + ordered[:start] for start in starts]
+    return [[order[:size] for order in rotated] for size in sizes]
 
 
 def values_of_parts(
@@ -54,23 +54,23 @@ def values_of_parts(
         weight: number of independent samples that each sample is worth.
     """
     steps = draws(blocks)
-    found = [_values(_growing(moments, draw), value, weight) for draw in zip(*steps, strict=True)]
-    return [None if None in step else float(np.mean(step)) for step in zip(*found, strict=True)]
+    values = [_values_of_draw(_growing_moments(moments, draw), value, weight) for draw in zip(*steps, strict=True)]
+    return [None if None in step else float(np.mean(step)) for step in zip(*values, strict=True)]
 
 
-def _growing(moments: BlockedMoments, draw: Sequence[Sequence[int]]) -> Iterator[Moments]:
+def _growing_moments(moments: BlockedMoments, draw: Sequence[Sequence[int]]) -> Iterator[Moments]:
     """Yield the moments at each step of a draw: the moments of the previous step, merged with further blocks."""
-    whole = Moments.zeros(moments.total.dim, len(moments.total.square), values=moments.total.values)
-    taken = 0
+    merged = Moments.zeros(moments.total.dim, len(moments.total.square), values=moments.total.values)
+    n_merged = 0
     for chosen in draw:
-        for block in chosen[taken:]:
+        for block in chosen[n_merged:]:
             if block in moments.blocks:
-                whole.merge(moments.blocks[block].unpack())
-        taken = len(chosen)
-        yield whole
+                merged.merge(moments.blocks[block].unpack())
+        n_merged = len(chosen)
+        yield merged
 
 
-def _values(parts: Iterable[Moments], value: Callable[[Spectrum], float], weight: float) -> list[float | None]:
+def _values_of_draw(parts: Iterable[Moments], value: Callable[[Spectrum], float], weight: float) -> list[float | None]:
     return [value(Spectrum.of(part).thinned(weight)) if _scorable(part) else None for part in parts]
 
 
@@ -107,35 +107,35 @@ def learning_curve(
     """
     steps = draws(list(seconds))
     audio = [float(np.mean([sum(seconds[block] for block in chosen) for chosen in step])) for step in steps]
-    kept = [step for step in range(len(steps)) if all(one.parts[step] is not None for one in grown)]
-    if not kept or not grown:
+    common = [step for step in range(len(steps)) if all(growth.parts[step] is not None for growth in grown)]
+    if not common or not grown:
         return None
     sign = -1 if higher_is_better else 1
-    models = sorted(grown, key=lambda one: sign * one.whole)
-    table = np.array([[one.parts[step] for step in kept] + [one.whole] for one in models], dtype=np.float64)
+    models = sorted(grown, key=lambda growth: sign * growth.whole)
+    table = np.array([[growth.parts[step] for step in common] + [growth.whole] for growth in models], dtype=np.float64)
     first = (sign * table).argmin(axis=0) == 0
-    held = int(np.flatnonzero(~first).max(initial=-1)) + 1
-    at = [*(audio[step] for step in kept), sum(seconds.values())]
+    stable = int(np.flatnonzero(~first).max(initial=-1)) + 1
+    amounts = [*(audio[step] for step in common), sum(seconds.values())]
     return LearningCurve(
         score,
         higher_is_better,
-        tuple(round(one, 3) for one in at),
+        tuple(round(amount, 3) for amount in amounts),
         tuple(
-            ModelCurve(one.model, one.layer, (*(significant(value, DIGITS) for value in row[:-1]), one.whole))
-            for one, row in zip(models, table.tolist(), strict=True)
+            ModelCurve(growth.model, growth.layer, (*(significant(value, DIGITS) for value in row[:-1]), growth.whole))
+            for growth, row in zip(models, table.tolist(), strict=True)
         ),
-        tuple(_alike(column, table[:, -1]) for column in table.T),
-        round(at[held], 3),
+        tuple(_rank_correlation(column, table[:, -1]) for column in table.T),
+        round(amounts[stable], 3),
     )
 
 
-def _alike(
-    one: np.ndarray[tuple[int], np.dtype[np.float64]], last: np.ndarray[tuple[int], np.dtype[np.float64]]
+def _rank_correlation(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], last: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> float | None:
     """Return the rank correlation; None for fewer than three values, and where all are equal."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(last) == 0:
+    if len(values) < 3 or np.ptp(values) == 0 or np.ptp(last) == 0:
         return None
-    return float(spearmanr(one, last).statistic)
+    return float(spearmanr(values, last).statistic)
 
 
 def significant(number: float, digits: int) -> float:

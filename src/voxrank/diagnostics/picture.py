@@ -49,12 +49,12 @@ def principal(features: NDArray[Any]) -> tuple[Array, Array]:
     x -= x.mean(axis=0)
     tall = len(x) > x.shape[1]
     values, vectors = np.linalg.eigh(x.T @ x if tall else x @ x.T)
-    kept = np.flatnonzero(values > max(x.shape) * np.finfo(np.float32).eps * max(values[-1], 0.0))
-    kept = kept[::-1][:COMPONENTS]
-    coordinates = x @ vectors[:, kept] if tall else vectors[:, kept] * np.sqrt(values[kept])
-    far = coordinates[np.abs(coordinates).argmax(axis=0), np.arange(len(kept))]
+    selected = np.flatnonzero(values > max(x.shape) * np.finfo(np.float32).eps * max(values[-1], 0.0))
+    selected = selected[::-1][:COMPONENTS]
+    coordinates = x @ vectors[:, selected] if tall else vectors[:, selected] * np.sqrt(values[selected])
+    largest = coordinates[np.abs(coordinates).argmax(axis=0), np.arange(len(selected))]
     total = float((x**2).sum())
-    return coordinates * np.where(far < 0, -1.0, 1.0), values[kept] / total if total else values[kept]
+    return coordinates * np.where(largest < 0, -1.0, 1.0), values[selected] / total if total else values[selected]
 
 
 def pictures(
@@ -81,13 +81,15 @@ def pictures(
     coordinates, shares = principal(features)
     plane = np.pad(coordinates[:, :2], ((0, 0), (0, max(2 - coordinates.shape[1], 0))))
     explained = float(shares[:2].sum()) if len(shares) else None
-    made = [Picture(model, layer, "pca", place, tuple(classes), _points(plane, targets), explained)]
-    few = coordinates[:NEIGHBOURED]
-    if near and len(few) >= LEAST and len(shares) and find_spec("sklearn") is not None:
-        rough = np.round(few / np.abs(few).max(), DIGITS).astype(np.float32)  # equal also from sums in another order
-        embedding = embedded(rough, seed=0, steps=STEPS)
-        made.append(Picture(model, layer, "t-sne", place, tuple(classes), _points(embedding, targets)))
-    return tuple(made)
+    result = [Picture(model, layer, "pca", place, tuple(classes), _points(plane, targets), explained)]
+    subset = coordinates[:NEIGHBOURED]
+    if near and len(subset) >= LEAST and len(shares) and find_spec("sklearn") is not None:
+        rounded = np.round(subset / np.abs(subset).max(), DIGITS).astype(
+            np.float32
+        )  # equal also from sums in another order
+        embedding = embedded(rounded, seed=0, steps=STEPS)
+        result.append(Picture(model, layer, "t-sne", place, tuple(classes), _points(embedding, targets)))
+    return tuple(result)
 
 
 def _points(plane: NDArray[Any], targets: NDArray[Any]) -> tuple[tuple[float, float, float], ...]:

@@ -152,7 +152,7 @@ def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np
         k: number of neighbours, at most m − 1.
 
     Returns:
-        (m, k) places, and (m, k) whether each may predict the sample.
+        (m, k) indices, and (m, k) whether each may predict the sample.
     """
     groups = blocks if len(np.unique(blocks)) > 1 else np.arange(len(blocks))
     nearest, valid = np.empty((len(x), k), dtype=np.intp), np.empty((len(x), k), dtype=bool)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from voxrank.data.utterance import Dataset, Utterance
-from voxrank.diagnostics.besides import Column, Heads, confirmed, known_besides
+from voxrank.diagnostics.besides import Column, Heads, in_several_groups, known_besides
 from voxrank.errors import DataError
 from voxrank.sketches.sample import Sample, frame_keys, utterance_key
 
@@ -87,7 +87,7 @@ def test_no_such_column():
 
 def test_cells_of_one_group_are_not_judged():
     cells, groups = np.array([0, 0, 1, 1, -1, -1, 2]), np.array([0, 1, 2, 2, 3, 4, 5])
-    assert confirmed(cells, groups).tolist() == [True, True, *[False] * 5]
+    assert in_several_groups(cells, groups).tolist() == [True, True, *[False] * 5]
 
 
 def test_a_voice_does_not_pass_for_a_gender():
@@ -130,7 +130,7 @@ def test_frames_of_one_utterance_do_not_predict_each_other():
     (gender,) = known_besides("m", 0, sampled(x, owners), [Column.of(dataset(rows), "gender")])
     assert gender.accuracy < 0.75
     truth = np.array(["fm".index(cell) for _, cell in rows])[owners]
-    assert (Heads.of(x.astype(np.float32)).told(truth, np.arange(480)) == truth).all()  # they do without groups
+    assert (Heads.of(x.astype(np.float32)).predict(truth, np.arange(480)) == truth).all()  # they do without groups
 
 
 def test_order_does_not_matter_and_features_may_say_nothing():
@@ -154,6 +154,8 @@ def test_a_layer_that_knows_nothing_guesses(shares):
         speakers = np.repeat(np.arange(40), 15)
         cells = np.repeat(rng.permutation(np.repeat(np.arange(len(shares)), [round(40 * s) for s in shares])), 15)
         voices = rng.normal(size=(40, 12))[speakers] * (seed % 2)
-        told.append(Heads.of((voices + rng.normal(size=(600, 12))).astype(np.float32)).told(cells, speakers) == cells)
+        told.append(
+            Heads.of((voices + rng.normal(size=(600, 12))).astype(np.float32)).predict(cells, speakers) == cells
+        )
         told[-1] = np.mean([told[-1][cells == cell].mean() for cell in np.unique(cells)])
     assert np.mean(told) == pytest.approx(1 / len(shares), abs=0.06)
