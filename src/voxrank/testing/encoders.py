@@ -93,13 +93,13 @@ def check_encoder(make: Make, *, seed: int = 0) -> None:
     _check_attributes(encoder)
     noise = _noise(encoder, seed)
     _check_input(encoder, noise)
-    alone = [_frames(encoder, f"{len(one):,} samples alone", [one]) for one in noise]
+    alone = [_frames(encoder, f"{len(waveform):,} samples alone", [waveform]) for waveform in noise]
     _check_rate(encoder, noise, alone)
-    _same("a second time", _frames(encoder, "a second time", noise[:1]), alone[0])
-    _same("loaded again", _frames(make(), "loaded again", noise[:1]), alone[0])
+    _check_same("a second time", _frames(encoder, "a second time", noise[:1]), alone[0])
+    _check_same("loaded again", _frames(make(), "loaded again", noise[:1]), alone[0])
     _check_batches(encoder, noise, alone)
     _check_short_and_silent(encoder, noise[0])
-    _check_told(encoder, make())
+    _check_metadata(encoder, make())
 
 
 def _noise(encoder: Encoder, seed: int) -> list[Waveform]:
@@ -114,46 +114,48 @@ def _noise(encoder: Encoder, seed: int) -> list[Waveform]:
 def _check_attributes(encoder: Encoder) -> None:
     for name in ("sample_rate", "window_samples", "min_samples", "budget_samples"):
         value = getattr(encoder, name, None)
-        _need(isinstance(value, Integral) and int(value) > 0, f"{name}: expected a whole number above 0, got {value!r}")
+        _require(
+            isinstance(value, Integral) and int(value) > 0, f"{name}: expected a whole number above 0, got {value!r}"
+        )
     parameters = getattr(encoder, "parameters", None)
-    _need(
+    _require(
         isinstance(parameters, Integral) and int(parameters) >= 0,
         f"parameters: expected a whole number, got {parameters!r}",
     )
-    _need(
+    _require(
         encoder.min_samples <= encoder.window_samples,
         f"expected min_samples within window_samples, got {encoder.min_samples:,} and {encoder.window_samples:,}",
     )
-    _need(isinstance(encoder.pads, bool), f"pads: expected True or False, got {encoder.pads!r}")
-    _need(isinstance(encoder.device, torch.device), f"device: expected a torch.device, got {encoder.device!r}")
-    _need(len(encoder.layers) > 0, "layers: expected at least one, got none")
+    _require(isinstance(encoder.pads, bool), f"pads: expected True or False, got {encoder.pads!r}")
+    _require(isinstance(encoder.device, torch.device), f"device: expected a torch.device, got {encoder.device!r}")
+    _require(len(encoder.layers) > 0, "layers: expected at least one, got none")
     indices = [layer.index for layer in encoder.layers]
-    _need(indices == list(range(len(indices))), f"layers: expected indices 0, 1, 2 … in order, got {indices}")
+    _require(indices == list(range(len(indices))), f"layers: expected indices 0, 1, 2 … in order, got {indices}")
     for layer in encoder.layers:
-        _need(bool(layer.name), f"layer {layer.index}: expected a name, got none")
-        _need(layer.dim > 0, f"layer {layer.index}: expected frames of at least one number, got {layer.dim}")
-        _need(layer.frame_rate > 0, f"layer {layer.index}: expected a frame rate above 0, got {layer.frame_rate}")
+        _require(bool(layer.name), f"layer {layer.index}: expected a name, got none")
+        _require(layer.dim > 0, f"layer {layer.index}: expected frames of at least one number, got {layer.dim}")
+        _require(layer.frame_rate > 0, f"layer {layer.index}: expected a frame rate above 0, got {layer.frame_rate}")
 
 
 def _frames(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> Frames:
     """Return all frames, each checked."""
-    found: Frames = [[torch.zeros(0, layer.dim) for _ in waveforms] for layer in encoder.layers]
+    by_layer: Frames = [[torch.zeros(0, layer.dim) for _ in waveforms] for layer in encoder.layers]
     order = []
-    for piece in _encoded(encoder, what, waveforms):
+    for piece in _encode(encoder, what, waveforms):
         _check_piece(encoder, what, piece, len(waveforms))
         order.append(piece.layer)
-        for owner, own in enumerate(piece.frames.cpu().split(list(piece.lengths))):
-            found[piece.layer][owner] = torch.cat([found[piece.layer][owner], own])
-    every = list(range(len(encoder.layers)))
-    passes = max(1, len(order) // len(every))
-    _need(order == every * passes, f"{what}: expected layers {every} in order from each pass, got {order}")
-    for layer, own in enumerate(found):
-        for owner, frames in enumerate(own):
-            _need(len(frames) > 0, f"{what}: expected frames of layer {layer} of waveform {owner}, got none")
-    return found
+        for number, frames in enumerate(piece.frames.cpu().split(list(piece.lengths))):
+            by_layer[piece.layer][number] = torch.cat([by_layer[piece.layer][number], frames])
+    indices = list(range(len(encoder.layers)))
+    passes = max(1, len(order) // len(indices))
+    _require(order == indices * passes, f"{what}: expected layers {indices} in order from each pass, got {order}")
+    for layer, by_waveform in enumerate(by_layer):
+        for number, frames in enumerate(by_waveform):
+            _require(len(frames) > 0, f"{what}: expected frames of layer {layer} of waveform {number}, got none")
+    return by_layer
 
 
-def _encoded(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> list[LayerFrames]:
+def _encode(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> list[LayerFrames]:
     try:
         return list(encoder.encode(waveforms))
     except Exception as error:
@@ -162,18 +164,20 @@ def _encoded(encoder: Encoder, what: str, waveforms: Sequence[Waveform]) -> list
 
 def _check_piece(encoder: Encoder, what: str, piece: LayerFrames, waveforms: int) -> None:
     where = f"{what}, layer {piece.layer}"
-    _need(0 <= piece.layer < len(encoder.layers), f"{where}: expected a layer up to {len(encoder.layers) - 1}")
+    _require(0 <= piece.layer < len(encoder.layers), f"{where}: expected a layer up to {len(encoder.layers) - 1}")
     frames, dim = piece.frames, encoder.layers[piece.layer].dim
-    _need(frames.dtype == torch.float32, f"{where}: expected float32, got {frames.dtype}")
-    _need(not frames.requires_grad, f"{where}: expected frames without gradient; encode runs in inference mode")
-    _need(len(piece.lengths) == waveforms, f"{where}: expected {waveforms} lengths, got {len(piece.lengths)}")
+    _require(frames.dtype == torch.float32, f"{where}: expected float32, got {frames.dtype}")
+    _require(not frames.requires_grad, f"{where}: expected frames without gradient; encode runs in inference mode")
+    _require(len(piece.lengths) == waveforms, f"{where}: expected {waveforms} lengths, got {len(piece.lengths)}")
     expected = (sum(piece.lengths), dim)
-    _need(tuple(frames.shape) == expected, f"{where}: expected frames of shape {expected}, got {tuple(frames.shape)}")
-    _need(
+    _require(
+        tuple(frames.shape) == expected, f"{where}: expected frames of shape {expected}, got {tuple(frames.shape)}"
+    )
+    _require(
         frames.device.type == encoder.device.type,
         f"{where}: expected frames on {encoder.device}, got them on {frames.device}",
     )
-    _need(bool(torch.isfinite(frames).all()), f"{where}: expected finite frames, got NaN or infinite ones")
+    _require(bool(torch.isfinite(frames).all()), f"{where}: expected finite frames, got NaN or infinite ones")
 
 
 def _check_rate(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Frames]) -> None:
@@ -182,7 +186,7 @@ def _check_rate(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[Fra
     for layer in encoder.layers:
         got = len(alone[-1][layer.index][0]) - len(alone[0][layer.index][0])
         expected = more_s * layer.frame_rate
-        _need(
+        _require(
             abs(got - expected) <= FRAMES_OFF,
             f"layer {layer.index}: at {layer.frame_rate:g} frames a second expected {expected:.1f} more frames "
             f"of {more_s:.2f} s more audio, got {got}",
@@ -193,10 +197,10 @@ def _check_batches(encoder: Encoder, noise: Sequence[Waveform], alone: Sequence[
     """Check that a waveform's frames do not depend on the batch, neither through padding nor through their position."""
     orders = {"one batch of several lengths": [0, 1, 2], "the same in another order": [2, 0, 1]}
     for what, order in orders.items():
-        together = _frames(encoder, what, [noise[place] for place in order])
-        for position, place in enumerate(order):
-            own = [[layer[position]] for layer in together]
-            _same(f"{what}, against {len(noise[place]):,} samples alone", own, alone[place])
+        together = _frames(encoder, what, [noise[index] for index in order])
+        for position, index in enumerate(order):
+            frames = [[layer[position]] for layer in together]
+            _check_same(f"{what}, against {len(noise[index]):,} samples alone", frames, alone[index])
 
 
 def _check_short_and_silent(encoder: Encoder, waveform: Waveform) -> None:
@@ -207,29 +211,29 @@ def _check_short_and_silent(encoder: Encoder, waveform: Waveform) -> None:
 
 
 def _check_input(encoder: Encoder, noise: Sequence[Waveform]) -> None:
-    given = [one.copy() for one in noise]
-    _encoded(encoder, "one batch of several lengths", given)
-    for one, copy in zip(noise, given, strict=True):
-        _need(np.array_equal(one, copy), "expected waveforms to be left as they were, got changed ones")
+    copies = [waveform.copy() for waveform in noise]
+    _encode(encoder, "one batch of several lengths", copies)
+    for waveform, copy in zip(noise, copies, strict=True):
+        _require(np.array_equal(waveform, copy), "expected waveforms to be left as they were, got changed ones")
 
 
-def _check_told(encoder: Encoder, again: Encoder) -> None:
+def _check_metadata(encoder: Encoder, again: Encoder) -> None:
     """Check the information on which the cache, the alignment and fine-tuning rely."""
     weights, settings = encoder.weights(), encoder.settings()
-    _need(
+    _require(
         all(isinstance(value, torch.Tensor) for value in weights.values()),
         "weights(): expected name → tensor, got else",
     )
-    _need(
+    _require(
         all(isinstance(text, str) for text in (*settings, *settings.values())),
         "settings(): expected text → text, got else",
     )
-    _need(
+    _require(
         settings == again.settings() and list(weights) == list(again.weights()),
         "expected weights() and settings() to be the same for the same model, got a difference",
     )
-    strange = set(encoder.blocks()) - {layer.index for layer in encoder.layers}
-    _need(not strange, f"blocks(): expected numbers of layers, got {sorted(strange)}")
+    unknown = set(encoder.blocks()) - {layer.index for layer in encoder.layers}
+    _require(not unknown, f"blocks(): expected numbers of layers, got {sorted(unknown)}")
     _check_offsets(encoder)
 
 
@@ -237,22 +241,22 @@ def _check_offsets(encoder: Encoder) -> None:
     """Check the stated centre of the first frame against a measurement."""
     if type(encoder).offsets is Encoder.offsets:
         return
-    said = encoder.offsets()
+    stated = encoder.offsets()
     for index, measured in measure_offsets(encoder).items():
-        _need(index in said, f"offsets(): expected one of layer {index}, got none")
+        _require(index in stated, f"offsets(): expected one of layer {index}, got none")
         rate = encoder.layers[index].frame_rate
-        _need(
-            abs(said[index] - measured) * rate <= FRAMES_OFF,
-            f"offsets(): layer {index} hears audio around {measured:.4f} s first, and {said[index]:.4f} s is said",
+        _require(
+            abs(stated[index] - measured) * rate <= FRAMES_OFF,
+            f"offsets(): layer {index} hears audio around {measured:.4f} s first, and {stated[index]:.4f} s is said",
         )
 
 
-def _same(what: str, got: Frames, expected: Frames) -> None:
-    for layer, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
-        for a, b in zip(mine, theirs, strict=True):
-            _need(len(a) == len(b), f"{what}: expected {len(b)} frames of layer {layer}, got {len(a)}")
+def _check_same(what: str, got: Frames, expected: Frames) -> None:
+    for layer, (got_layer, expected_layer) in enumerate(zip(got, expected, strict=True)):
+        for a, b in zip(got_layer, expected_layer, strict=True):
+            _require(len(a) == len(b), f"{what}: expected {len(b)} frames of layer {layer}, got {len(a)}")
             median, norm = _difference(a, b)
-            _need(
+            _require(
                 median <= LEAK_TOLERANCE and norm <= NORM_TOLERANCE,
                 f"{what}: expected the same frames of layer {layer}, got others (they differ by {norm:.1e})",
             )
@@ -266,6 +270,6 @@ def _difference(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
     return float(by_feature.median()), float(norm)
 
 
-def _need(condition: bool, otherwise: str) -> None:  # noqa: FBT001
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001
     if not condition:
-        raise AssertionError(otherwise)
+        raise AssertionError(message)

@@ -38,17 +38,17 @@ def announced(project: str | os.PathLike[str], source: str = "src") -> Iterator[
     Raises:
         OptionError: there is no such project.
     """
-    about = _about(Path(project))
+    table = _project_table(Path(project))
     with tempfile.TemporaryDirectory(prefix="voxrank-plugins-") as temporary:
-        announce(Path(temporary), about["name"], about["version"], about.get("entry-points", {}))
+        announce(Path(temporary), table["name"], table["version"], table.get("entry-points", {}))
         paths = [temporary, str((Path(project) / source).resolve())]
-        before, inherited = list(sys.path), os.environ.get("PYTHONPATH")
+        path_before, inherited = list(sys.path), os.environ.get("PYTHONPATH")
         sys.path[:0] = paths
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([inherited] if inherited else [])])
         try:
             yield Path(temporary)
         finally:
-            sys.path[:] = before
+            sys.path[:] = path_before
             if inherited is None:
                 del os.environ["PYTHONPATH"]
             else:
@@ -64,21 +64,21 @@ def announce(folder: Path, name: str, version: str, entry_points: Mapping[str, M
         version: version of the package.
         entry_points: group → name → "module:object".
     """
-    there = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    there.mkdir(parents=True)
-    (there / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
     table = ConfigParser(delimiters=("=",))
     table.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case
     table.read_dict(entry_points)
-    with (there / "entry_points.txt").open("w", encoding="utf-8") as file:
+    with (metadata / "entry_points.txt").open("w", encoding="utf-8") as file:
         table.write(file)
 
 
-def _about(project: Path) -> dict[str, Any]:
+def _project_table(project: Path) -> dict[str, Any]:
     try:
         with (project / "pyproject.toml").open("rb") as file:
-            about: dict[str, Any] = tomllib.load(file)["project"]
-        about["name"], about["version"]
+            table: dict[str, Any] = tomllib.load(file)["project"]
+        table["name"], table["version"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise OptionError(f"expected a pyproject.toml with a name and a version in {project} ({error})") from error
-    return about
+    return table

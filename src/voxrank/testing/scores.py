@@ -68,29 +68,29 @@ def _data(seed: int, n: int = 240, dim: int = 12, *, values: bool) -> tuple[NDAr
 
 
 def _check_order_and_division(make: Make, features: NDArray[Any], targets: NDArray[Any], whole: float) -> None:
-    _need(bool(np.isfinite(whole)), f"expected a finite score, got {whole}")
+    _require(bool(np.isfinite(whole)), f"expected a finite score, got {whole}")
     again = make().fit(features, targets)
-    _same("fit twice", again.fit(features, targets).score_, whole)
+    _check_close("fit twice", again.fit(features, targets).score_, whole)
     order = np.random.default_rng(1).permutation(len(features))
-    _same("another order of the samples", make().fit(features[order], targets[order]).score_, whole)
+    _check_close("another order of the samples", make().fit(features[order], targets[order]).score_, whole)
     chunked = make()
     for start in range(0, len(features), 50):
         chunked.partial_fit(features[start : start + 50], targets[start : start + 50])
-    _same("samples in chunks", chunked.score_, whole)
+    _check_close("samples in chunks", chunked.score_, whole)
     parts = [make().fit(features[i::3], targets[i::3]) for i in range(3)]
-    _same("merged parts", parts[0].merge(parts[1]).merge(parts[2]).score_, whole)
+    _check_close("merged parts", parts[0].merge(parts[1]).merge(parts[2]).score_, whole)
     late = make().fit(features[2::3], targets[2::3]).merge(parts[1]).merge(make().fit(features[::3], targets[::3]))
-    _same("parts merged in another order", late.score_, whole)
-    _same("merged with one that saw nothing", make().fit(features, targets).merge(make()).score_, whole)
+    _check_close("parts merged in another order", late.score_, whole)
+    _check_close("merged with one that saw nothing", make().fit(features, targets).merge(make()).score_, whole)
     if targets.ndim == 1:
-        _same("other class ids", make().fit(features, np.array([90, -3, 7, 12])[targets]).score_, whole)
+        _check_close("other class ids", make().fit(features, np.array([90, -3, 7, 12])[targets]).score_, whole)
 
 
 def _check_degenerate(make: Make, *, values: bool) -> None:
-    few, their = _data(2, n=20, dim=60, values=values)
+    few_features, few_targets = _data(2, n=20, dim=60, values=values)
     features, targets = _data(3, values=values)
     cases = {
-        "fewer samples than dimensions": (few, their),
+        "fewer samples than dimensions": (few_features, few_targets),
         "rank-deficient features": (np.hstack([features, features]), targets),
         "features that never change": (np.full_like(features, 3.5), targets),
         "features that are zero": (np.zeros_like(features), targets),
@@ -99,7 +99,7 @@ def _check_degenerate(make: Make, *, values: bool) -> None:
     }
     for name, (x, y) in cases.items():
         score = make().fit(x, y).score_
-        _need(bool(np.isfinite(score)), f"{name}: expected a finite score, got {score}")
+        _require(bool(np.isfinite(score)), f"{name}: expected a finite score, got {score}")
 
 
 def _check_refusals(make: Make, features: NDArray[Any], targets: NDArray[Any], *, values: bool) -> None:
@@ -125,11 +125,11 @@ def _check_refusals(make: Make, features: NDArray[Any], targets: NDArray[Any], *
         raise AssertionError(f"{name}: expected OptionError, got none")
 
 
-def _same(what: str, got: float, expected: float) -> None:
+def _check_close(what: str, got: float, expected: float) -> None:
     limit = TOLERANCE * max(1.0, abs(expected))
-    _need(abs(got - expected) <= limit, f"{what}: expected {expected}, got {got}")
+    _require(abs(got - expected) <= limit, f"{what}: expected {expected}, got {got}")
 
 
-def _need(condition: bool, otherwise: str) -> None:  # noqa: FBT001
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001
     if not condition:
-        raise AssertionError(otherwise)
+        raise AssertionError(message)

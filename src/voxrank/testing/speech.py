@@ -214,11 +214,11 @@ class _Event(ctypes.Structure):
 def _callback(chunks: list[NDArray[np.int16]], events: list[tuple[int, int, str]]) -> Any:
     """Return a C function that collects its input; keep a reference while the library may call it."""
 
-    def collect(samples: Any, count: int, told: Any) -> int:
+    def collect(samples: Any, count: int, event_array: Any) -> int:
         if count > 0:
             chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        for place in itertools.count():
-            event = told[place]
+        for index in itertools.count():
+            event = event_array[index]
             if event.type == _LAST_EVENT:
                 return 0
             if event.type in (_WORD_EVENT, _PHONE_EVENT):
@@ -232,14 +232,14 @@ def _callback(chunks: list[NDArray[np.int16]], events: list[tuple[int, int, str]
 
 def _phones(events: list[tuple[int, int, str]], n_samples: int, sample_rate: int) -> list[SpokenPhone]:
     """Convert events of words and phones, each with its first sample, to phones without stress marks."""
-    begun = [sample for kind, sample, _ in events if kind == _PHONE_EVENT] + [n_samples]
+    starts = [sample for kind, sample, _ in events if kind == _PHONE_EVENT] + [n_samples]
     phones: list[SpokenPhone] = []
     new_word = False
     for kind, sample, name in events:
         if kind == _WORD_EVENT:
             new_word = True
         else:
-            end = begun[len(phones) + 1]
+            end = starts[len(phones) + 1]
             phones.append(SpokenPhone(name.strip(_STRESS), sample / sample_rate, end / sample_rate, new_word))
             new_word = new_word and not phones[-1].name
     return phones
