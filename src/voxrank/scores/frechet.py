@@ -77,7 +77,7 @@ class FrechetDistance:
         source, target = self._moments
         if source is None or target is None:
             raise OptionError("FrechetDistance needs source and target samples; call fit(source, target) first")
-        return finite("FrechetDistance", frechet_squared(source, target))
+        return finite("FrechetDistance", _distance_from(source)(target))
 
     def _ensure_moments(self, side: int, dim: int) -> Moments:
         check_same_dim(next((m.dim for m in self._moments if m is not None), dim), dim)
@@ -85,11 +85,6 @@ class FrechetDistance:
         if moments is None:
             moments = self._moments[side] = Moments.zeros(dim, 1)
         return moments
-
-
-def frechet_squared(source: Moments, target: Moments) -> float:
-    """Compute F² of two sets of moments."""
-    return _distance_from(source)(target)
 
 
 def estimate_frechet(view: LayerView) -> Estimate:
