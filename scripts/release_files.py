@@ -36,7 +36,7 @@ def differences(dist: Path, root: Path) -> list[str]:
     """Return a line for each file that is missing or too much."""
     known = tracked(root)
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
-    package = {name.removeprefix("src/") for name in known if name.startswith("src/voxrank/")}
+    package = {name.removeprefix("src/") for name in known if name.startswith("src/")}
     whole = {name for name in known if name.split("/")[0] in IN_SDIST or name in FILES} | MADE
     pairs = ((wheel.name, of_wheel(wheel), package), (sdist.name, of_sdist(sdist), whole))
     return [

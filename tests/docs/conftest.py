@@ -217,8 +217,9 @@ def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
     """
     from dataclasses import replace
 
+    import voxrank_pack
     from voxrank.config import TuningOptions
-    from voxrank.encoders import pack, registry
+    from voxrank.encoders import registry
     from voxrank.groundtruth import validation
     from voxrank.testing import speech
     from voxrank.testing.encoders import FakeEncoder
@@ -239,7 +240,7 @@ def quick(little_garbage, monkeypatch, kept_between_pages, load_once):
     monkeypatch.setattr(voxrank.report.plots, "save_plots", plots)
     monkeypatch.setitem(registry._LOADERS, "pack", stand_in)
     monkeypatch.setitem(registry._LOADERS, registry.HUB, load_once)
-    monkeypatch.setattr(pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))
+    monkeypatch.setattr(voxrank_pack, "installed", lambda: ("whisper-tiny.en", "whisper-base"))
     monkeypatch.setattr(speech, "DEMO_WORDS", speech.DEMO_WORDS[:4])
     monkeypatch.setattr(speech, "DEMO_VOICES", speech.DEMO_VOICES[:10])
     if not os.environ.get("VOXRANK_CACHE", "").startswith(str(kept_between_pages)):

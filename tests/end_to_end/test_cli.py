@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import voxrank.encoders.pack
 import voxrank.engines.local
+import voxrank_pack
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
 from voxrank.results.ranking import Ranking
@@ -523,7 +523,7 @@ def test_help_shows_defaults(run):
 
 
 def test_a_demo_without_any_of_the_pack(run, monkeypatch):
-    monkeypatch.setattr(voxrank.encoders.pack, "installed", lambda: ())
+    monkeypatch.setattr(voxrank_pack, "installed", lambda: ())
     code, _, err = run("demo")
     assert code == 2
     assert "none of the offline pack is installed" in err
@@ -533,7 +533,7 @@ def test_a_demo_without_any_of_the_pack(run, monkeypatch):
 def test_demo_goes_on_without_what_is_missing(run, monkeypatch, tmp_path):
     from voxrank.testing import speech
 
-    monkeypatch.setattr(voxrank.encoders.pack, "installed", lambda: ("silero-vad",))
+    monkeypatch.setattr(voxrank_pack, "installed", lambda: ("silero-vad",))
     monkeypatch.setattr(speech, "DEMO_WORDS", ("yes", "no", "stop"))
     monkeypatch.setattr(speech, "DEMO_VOICES", ("en-us", "en+f1", "en-029", "en-us+m3", "en+m5"))
     code, out, err = run("demo", "--out", tmp_path / "o")

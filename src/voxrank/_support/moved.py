@@ -10,6 +10,7 @@ from types import ModuleType
 
 MOVED = {
     "voxrank.details": "voxrank.results.details",
+    "voxrank.encoders.pack": "voxrank_pack",
     "voxrank.finetune": "voxrank.integrations.finetune",
     "voxrank.finetune.script": "voxrank.integrations.finetune.script",
     "voxrank.tracking": "voxrank.integrations.mlflow",

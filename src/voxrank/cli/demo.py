@@ -55,8 +55,8 @@ def demo(
     json_out: JsonOption = None,
 ) -> None:
     """Rank the offline pack on synthetic spoken commands, which takes about two minutes on two cores."""
-    from voxrank.encoders.pack import PACK, installed
-    from voxrank.encoders.pack import install as fetch
+    from voxrank_pack import PACK, installed
+    from voxrank_pack import install as fetch
 
     if install:
         for failed in (result for result in fetch() if not result.ok):

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from voxrank._support.plugins import KINDS as KINDS_OF_PLUGINS
-from voxrank._support.plugins import Plugin, plugins
+from voxrank._support.plugins import Kind, Plugin, plugins
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.completion import complete_model
 from voxrank.cli.options import with_options
@@ -60,12 +60,13 @@ def models(
 
 
 def _show_kinds(*, json_out: str | None) -> None:
-    from voxrank.encoders.pack import PACK, installed
+    from voxrank_pack import PACK, installed
 
     here = installed()
     pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
-    added = {kind: [_facts(plugin) for plugin in plugins(kind)] for kind in KINDS_OF_PLUGINS}
-    if give_json(json_out, {"kinds": dict(KINDS), "pack": pack, "plugins": added}):
+    added = {kind: _plugins_of_others(kind) for kind in KINDS_OF_PLUGINS}
+    facts = {kind: [_facts(plugin) for plugin in of_kind] for kind, of_kind in added.items()}
+    if give_json(json_out, {"kinds": dict(KINDS), "pack": pack, "plugins": facts}):
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("spec", style="cyan", no_wrap=True)
@@ -75,13 +76,19 @@ def _show_kinds(*, json_out: str | None) -> None:
     for name in PACK:
         state = "offline pack, installed" if name in here else "offline pack; `voxrank demo --install` fetches it"
         table.add_row(f"pack:{name}", state)
-    for plugin in plugins("encoders"):
+    for plugin in added["encoders"]:
         table.add_row(plain(f"{plugin.name}:…", width=28), plain(f"plug-in of {plugin.origin}"))
     out().print(table)
+    kind: Kind
     for kind in ("scores", "readers"):
-        for plugin in plugins(kind):
+        for plugin in added[kind]:
             what = f"{kind.removesuffix('s')} {plugin.name}: plug-in of {plugin.origin}"
             out().print(plain(what), soft_wrap=True)
+
+
+def _plugins_of_others(kind: Kind) -> list[Plugin]:
+    """Return the plug-ins of other packages; those of voxrank's own package, the offline pack, are listed by model."""
+    return [plugin for plugin in plugins(kind) if plugin.package != "voxrank"]
 
 
 def _facts(plugin: Plugin) -> dict[str, str]:

@@ -14,7 +14,7 @@ UNTRAINED = ("logmel", "mfcc")
 SCHEMES = ("ct2:", "onnx:", "py:")
 """Schemes that need text after the colon."""
 PACK_NAMES = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe", "crepe-full")
-"""Names of the models of the offline pack (`voxrank.encoders.pack`)."""
+"""Names of the models of the offline pack (`voxrank_pack`)."""
 POPULAR = (
     *(f"openai/whisper-{size}" for size in ("tiny", "base", "small", "medium", "large-v2", "large-v3")),
     *(f"openai/whisper-{size}.en" for size in ("tiny", "base", "small", "medium")),

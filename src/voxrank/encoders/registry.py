@@ -30,7 +30,6 @@ _LOADERS: dict[str, Loader | str] = {
     "py": "voxrank.encoders.module:load",
     "logmel": "voxrank.encoders.baselines:load_logmel",
     "mfcc": "voxrank.encoders.baselines:load_mfcc",
-    "pack": "voxrank.encoders.pack:load",
 }
 
 

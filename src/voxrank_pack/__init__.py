@@ -9,6 +9,9 @@
 | `silero-vad` | Silero VAD, 4 convolutions and an LSTM | finding speech | MIT |
 | `crepe` | CREPE at its smallest, "tiny"; 6 convolutions | following pitch | MIT |
 | `crepe-full` | CREPE at its largest; slower than real time on two cores, and not in the demo | following pitch | MIT |
+
+The pack is a plug-in: voxrank finds `load` by the entry point ``pack`` of the group ``voxrank.encoders``, as it finds
+the encoders of any other package.
 """
 
 from __future__ import annotations
@@ -17,14 +20,14 @@ from importlib import import_module
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
-from voxrank.encoders.pack.wheels import PACK, Result, check_name, install, installed, read_weights
+from voxrank_pack.wheels import PACK, Result, check_name, install, installed, read_weights
 
 __all__ = ["PACK", "Result", "install", "installed", "load"]
 
 # Loaders are imported on first use, so that a model does not wait for the packages of another.
 _MODULES = {
-    "whisper-tiny.en": "whispers",
-    "whisper-base": "whispers",
+    "whisper-tiny.en": "whisper",
+    "whisper-base": "whisper",
     "ge2e": "ge2e",
     "openwakeword": "openwakeword",
     "silero-vad": "silero",

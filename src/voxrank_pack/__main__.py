@@ -1,8 +1,8 @@
-"""Fetches the wheels of the offline pack: ``python -m voxrank.encoders.pack``; exits with 1 if any is missing."""
+"""Fetches the wheels of the offline pack: ``python -m voxrank_pack``; exits with 1 if any is missing."""
 
 import sys
 
-from voxrank.encoders.pack.wheels import install
+from voxrank_pack.wheels import install
 
 missing = [result for result in install() if not result.ok]
 for result in missing:
