@@ -60,8 +60,8 @@ class TransducerHead(Head):
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
         """Return the negative log likelihood per unit."""
-        begun = nn.functional.pad(targets, (1, 0), value=BLANK)
-        predicted, encoded = self.decoder(begun), self.projector(hidden)
+        decoder_inputs = nn.functional.pad(targets, (1, 0), value=BLANK)
+        predicted, encoded = self.decoder(decoder_inputs), self.projector(hidden)
         logits = self.joint(predicted[:, None], encoded[:, :, None])
         return transducer_loss(logits, targets, lengths, counts, BLANK).sum() / counts.sum()
 
@@ -72,8 +72,8 @@ class TransducerHead(Head):
 
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
     """Return a function that creates the transducer of an encoder's checkpoint. Errors: as `check_transducer`."""
-    checkpoint, _, config = _find(encoder.spec)
-    known = {name: number for name, number in _known(checkpoint).items() if number < config.vocab_size}
+    checkpoint, _, config = _find_transducer(encoder.spec)
+    known = {name: number for name, number in _vocabulary(checkpoint).items() if number < config.vocab_size}
     return partial(TransducerHead, load_transducer(encoder.spec), known, answers.names, dim)
 
 
@@ -83,7 +83,7 @@ def load_transducer(spec: str) -> Any:
     Raises:
         ModelError: the model has no transducer, or its files are damaged or incomplete.
     """
-    checkpoint, kind, config = _find(spec)
+    checkpoint, kind, config = _find_transducer(spec)
     return load_weights(checkpoint, Architecture(kind, config, inner=False))
 
 
@@ -93,10 +93,10 @@ def check_transducer(spec: str) -> None:
     Raises:
         ModelError: the model has no transducer, or does not exist.
     """
-    _find(spec)
+    _find_transducer(spec)
 
 
-def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
+def _find_transducer(spec: str) -> tuple[Checkpoint, Any, Any]:
     """Return the checkpoint of a transducer, its class and its configuration."""
     scheme, rest = split_spec(spec)
     if scheme != HUB:
@@ -112,7 +112,7 @@ def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
     return checkpoint, kinds[type(config)], config
 
 
-def _known(checkpoint: Checkpoint) -> dict[str, int]:
+def _vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
     """Return the tokenizer's vocabulary: unit → number."""
     vocabulary = load_vocabulary(checkpoint)
     return {SPACE if name in SPACES else name: number for name, number in vocabulary.items()}
