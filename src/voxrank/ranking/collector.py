@@ -63,7 +63,7 @@ class Collector:
             RunError: the model could use no utterance, or no score of it is a number.
         """
         started = time.perf_counter()
-        self._count(run)
+        self._add_costs(run)
         scores = self._scores(run)
         parameters = self._pool.parameters[run.model]
         candidates = [
@@ -75,7 +75,7 @@ class Collector:
         self.candidates += candidates
         self.diagnostics.add(candidates, run.sketch, run.share)
 
-    def _count(self, run: ModelRun) -> None:
+    def _add_costs(self, run: ModelRun) -> None:
         self.shares[run.model], self.speeds[run.model] = run.share, run.sketch.speed
         self.skipped += run.sketch.skipped
         if run.source is not None:
@@ -92,8 +92,10 @@ class Collector:
 
     def _scores(self, run: ModelRun) -> list[dict[str, Estimate]]:
         sketches = [run.sketch] if run.source is None else [run.sketch, run.source]
-        moments = [blocked for sketch in sketches for blocked in sketch.layers.values()]
-        if not all(np.isfinite(diagonal(block.triangle, own.total.dim)).all() for own in moments for block in own):
+        layers = [blocked for sketch in sketches for blocked in sketch.layers.values()]
+        if not all(
+            np.isfinite(diagonal(block.triangle, moments.total.dim)).all() for moments in layers for block in moments
+        ):
             raise _overflow(run.model)
         try:
             scores = self._scorer.all_scores(run.selection, run.sketch, run.source)
@@ -105,7 +107,7 @@ class Collector:
 
 
 def _is_finite(estimates: Sequence[Estimate]) -> bool:
-    return all(np.isfinite(each.value) and np.isfinite(each.influence).all() for each in estimates)
+    return all(np.isfinite(estimate.value) and np.isfinite(estimate.influence).all() for estimate in estimates)
 
 
 def _overflow(model: str) -> RunError:

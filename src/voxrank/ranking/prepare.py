@@ -71,11 +71,11 @@ def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | No
         ModelError: a model cannot be loaded.
         OptionError: a model has no such layers, or the labels would favour a candidate.
     """
-    ready = prepare(dataset, plan.extraction, plan.sequence)
+    unaligned = prepare(dataset, plan.extraction, plan.sequence)
     origin = prepare_source(source, plan.extraction) if plan.reads_source else None
     pool = ModelPool(plan.models, plan.encoder, watcher)
     selections = select_layers(plan, pool)
-    labelled = label(ready, plan.sequence, pool, plan.extraction.threads, watcher, store=store)
+    labelled = label(unaligned, plan.sequence, pool, plan.extraction.threads, watcher, store=store)
     prepared = labelled.prepared
     times = [] if labelled.record is None else [f"times: {labelled.record}"]
     without_block = [f"{spec} has no block to tune and is left out" for spec in plan.models if spec not in selections]
@@ -132,7 +132,7 @@ def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     timed = prepared.targets.timed
     silence = timed is not None and timed.rest != UNLABELLED
     classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
-    rest = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
-    part = "" if dataset.split == "all" else f" of split {dataset.split!r} ({rest}--split all takes every row)"
+    unused = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
+    split = "" if dataset.split == "all" else f" of split {dataset.split!r} ({unused}--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
-    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"
+    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{split}{classes}, {blocks} blocks"

@@ -42,12 +42,14 @@ class LabelComparison:
             run: the sketches of the model.
         """
         for version, name in self._versions.items():
-            empty = [layer for layer in run.selection.read if not _frames(layer, version, run.sketch)]
+            unlabelled = [layer for layer in run.selection.read if not _labelled_frames(layer, version, run.sketch)]
             scored = (
-                None if empty else self._scorer.by_version(self._score, run.selection, run.sketch, run.source, version)
+                None
+                if unlabelled
+                else self._scorer.by_version(self._score, run.selection, run.sketch, run.source, version)
             )
             if scored is None:
-                what = f"no frame of layer {layer_label(empty[0])}" if empty else "too few frames"
+                what = f"no frame of layer {layer_label(unlabelled[0])}" if unlabelled else "too few frames"
                 line = f"{what} of {run.model} can be scored by {name} labels; they are not compared"
                 self.left_out.setdefault(name, line)
             else:
@@ -62,28 +64,28 @@ class LabelComparison:
         """
         direction = {name: higher_is_better(name) for name in candidates[0].estimates}
         ranked = goodness_by(self._score, [c.estimates for c in candidates], direction)
-        seen = np.array([shares[c.model] for c in candidates])
-        compared = []
+        seen_shares = np.array([shares[c.model] for c in candidates])
+        comparisons = []
         for name, scored in self._scored.items():
             if name in self.left_out:
                 continue
             goodness = goodness_by(self._score, scored, direction)
-            rivals = np.where(seen == seen.max(), goodness, -np.inf)
-            best = candidates[int(np.argmax(rivals))]
-            equal = sum(is_equal(value, rivals.max()) for value in rivals) - 1
+            eligible = np.where(seen_shares == seen_shares.max(), goodness, -np.inf)
+            best = candidates[int(np.argmax(eligible))]
+            equal = sum(is_equal(value, eligible.max()) for value in eligible) - 1
             rho, p = _rank_correlation(ranked, goodness)
-            compared.append(Sensitivity(name, rho, p, best.model, layer_label(best.layer), equal))
-        return tuple(compared)
+            comparisons.append(Sensitivity(name, rho, p, best.model, layer_label(best.layer), equal))
+        return tuple(comparisons)
 
 
-def _frames(layer: CandidateLayer, version: int, sketch: ModelSketch) -> int:
+def _labelled_frames(layer: CandidateLayer, version: int, sketch: ModelSketch) -> int:
     """Return how many frames of a layer have a label in a version of the labels."""
     return sketch.layers[sketch_key(LayerVersion(layer, version))].total.n
 
 
-def _rank_correlation(one: Array, other: Array) -> tuple[float | None, float | None]:
+def _rank_correlation(left: Array, right: Array) -> tuple[float | None, float | None]:
     """Return Spearman's correlation and its p-value; None where there are under three values, or all are equal."""
-    if len(one) < 3 or not np.ptp(one) or not np.ptp(other):
+    if len(left) < 3 or not np.ptp(left) or not np.ptp(right):
         return None, None
-    found = spearmanr(one, other)
-    return float(found.statistic), float(found.pvalue)
+    result = spearmanr(left, right)
+    return float(result.statistic), float(result.pvalue)

@@ -112,7 +112,8 @@ class LayerSelection:
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean of several scores of one layer, with its influence by block of the data."""
     return Estimate(
-        sum(one.value for one in estimates) / len(estimates), np.mean([one.influence for one in estimates], axis=0)
+        sum(estimate.value for estimate in estimates) / len(estimates),
+        np.mean([estimate.influence for estimate in estimates], axis=0),
     )
 
 
