@@ -70,7 +70,9 @@ def test_the_draw_does_not_depend_on_the_order_of_the_rows():
 
 def standing(share, values, spread=0.01, blocks=10):
     influence = np.random.default_rng(0).normal(size=(len(values), blocks)) * spread
-    return RoundScores(share, {f"m{n}": [Estimate(v, u)] for n, (v, u) in enumerate(zip(values, influence, strict=True))})
+    return RoundScores(
+        share, {f"m{n}": [Estimate(v, u)] for n, (v, u) in enumerate(zip(values, influence, strict=True))}
+    )
 
 
 def dropped(before, now, **options):
