@@ -209,8 +209,8 @@ def tied_truth(values: ArrayLike, *, higher_is_better: bool = True) -> Array:
         return means
     spread = float(np.sqrt(np.nansum((x - means[:, None]) ** 2) / degrees_of_freedom))
     scaled_spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * spread
-    known = np.flatnonzero(counts)
-    order = known[np.argsort(-means[known] if higher_is_better else means[known], kind="stable")]
+    with_truth = np.flatnonzero(counts)
+    order = with_truth[np.argsort(-means[with_truth] if higher_is_better else means[with_truth], kind="stable")]
     groups: list[list[int]] = []
     for candidate in order.tolist():
         first = groups[-1][0] if groups else candidate
@@ -247,10 +247,10 @@ def reliability(values: ArrayLike) -> Reliability | None:
     x = _trials(values)
     x = x[_counts(x) > 0]
     correlations = [_seed_correlation(x[:, i], x[:, j]) for i, j in combinations(range(x.shape[1]), 2)]
-    known = [value for value in correlations if value is not None]
-    if not known:
+    defined = [value for value in correlations if value is not None]
+    if not defined:
         return None
-    one_seed, seeds = float(np.mean(known)), float(stats.hmean(_counts(x)))
+    one_seed, seeds = float(np.mean(defined)), float(stats.hmean(_counts(x)))
     all_seeds = seeds * one_seed / (1 + (seeds - 1) * one_seed) if one_seed > 0 else 0.0
     return Reliability(one_seed, all_seeds, float(np.sqrt(all_seeds)), seeds)
 
@@ -406,8 +406,8 @@ def _resampled_means(trials: Array, n_resamples: int, rng: np.random.Generator) 
 
 def _percentile_interval(resampled: Array, value: float) -> Interval | None:
     """Return the middle 95 % of the defined resamples, widened to contain the value."""
-    known = resampled[~np.isnan(resampled)]
-    if not len(known):
+    defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
         return None
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
     return min(bounded(low), value), max(bounded(high), value)

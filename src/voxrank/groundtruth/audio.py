@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,8 @@ def read_batches(items: Sequence[Item], encoder: Encoder, size: int) -> tuple[li
         else:
             waveforms.append((item.utterance.id, waveform))
     waveforms.sort(key=lambda pair: (-len(pair[1]), pair[0]))
-    return [_batch(chunk, encoder) for chunk in _chunks(waveforms, size)], skipped
+    batches = [_batch(waveforms[start : start + size], encoder) for start in range(0, len(waveforms), size)]
+    return batches, skipped
 
 
 def _read(item: Item, encoder: Encoder) -> Waveform | str:
@@ -62,11 +63,6 @@ def _read(item: Item, encoder: Encoder) -> Waveform | str:
         longest = encoder.window_samples / encoder.sample_rate
         return f"expected at most {longest:g} s, the model's window, to train on, got {item.seconds:.1f} s"
     return waveform
-
-
-def _chunks(waveforms: list[tuple[str, Waveform]], size: int) -> Iterator[list[tuple[str, Waveform]]]:
-    for start in range(0, len(waveforms), size):
-        yield waveforms[start : start + size]
 
 
 def _batch(utterances: Sequence[tuple[str, Waveform]], encoder: Encoder) -> AudioBatch:

@@ -211,10 +211,10 @@ def rule_values(name: str, candidates: Sequence[Candidate]) -> NDArray[np.float6
     """
     rule = get_rule(name)
     guesses = [rule.value(candidate) for candidate in candidates]
-    known = {c.model: guess for c, guess in zip(candidates, guesses, strict=True) if guess is not None}
-    if not known:
+    by_model = {c.model: guess for c, guess in zip(candidates, guesses, strict=True) if guess is not None}
+    if not by_model:
         return None
-    median_guess = median(known.values())
+    median_guess = median(by_model.values())
     values = np.array([median_guess if guess is None else guess for guess in guesses], dtype=np.float64)
     return None if (values == values[0]).all() else values
 

@@ -36,7 +36,7 @@ from voxrank.groundtruth.trials import Row, Trial, TrialStore
 
 logger = logging.getLogger(__name__)
 
-KEPT_BYTES = 2 * 2**30
+MAX_FEATURE_BYTES = 2 * 2**30
 """Maximum size of frozen features that are kept at a time; layers that do not fit are processed afterwards."""
 
 LEARNING_RATES = {"probe": 0.0, "layer": 5e-4, "full": 1e-4}
@@ -171,11 +171,11 @@ class _TrialRunner:
     def prepared(self, layers: Sequence[int]) -> Iterator[tuple[Backbone, dict[str, Batches], Seconds]]:
         """Yield each layer's backbone, its prepared batches, and its share of the preparation time.
 
-        As many layers are prepared at a time as fit into `KEPT_BYTES`.
+        As many layers are prepared at a time as fit into `MAX_FEATURE_BYTES`.
         """
         remaining = [self.backbone(layer) for layer in layers]
         while remaining:
-            size = max(1, KEPT_BYTES // max(1, self._bytes(remaining[0])))
+            size = max(1, MAX_FEATURE_BYTES // max(1, self._bytes(remaining[0])))
             group, remaining = remaining[:size], remaining[size:]
             started = time.perf_counter()
             batches = self._prepare(group)
@@ -209,7 +209,7 @@ class _TrialRunner:
 
     def _prepare(self, backbones: Sequence[Backbone]) -> list[dict[str, Batches]]:
         """Prepare batches for several backbones of one kind, from a single pass over the audio where possible."""
-        lazy = isinstance(backbones[0], WholeModel) or self._bytes(backbones[0]) > KEPT_BYTES
+        lazy = isinstance(backbones[0], WholeModel) or self._bytes(backbones[0]) > MAX_FEATURE_BYTES
         if lazy:
             return [
                 {name: self._batches(name, audio, backbone.prepare) for name, audio in self._audio.items()}

@@ -33,27 +33,27 @@ class TransducerHead(Head):
 
     Args:
         model: model with the parts `encoder_projector`, `decoder` and `joint`, which are copied.
-        known: unit → its number in the checkpoint.
+        vocabulary: unit → its number in the checkpoint.
         names: names of the units; unit n is `names[n − 1]`, and 0 is the blank.
         dim: feature dimension.
     """
 
-    def __init__(self, model: Any, known: dict[str, int], names: tuple[str, ...], dim: int) -> None:
+    def __init__(self, model: Any, vocabulary: dict[str, int], names: tuple[str, ...], dim: int) -> None:
         super().__init__()
         if dim != model.encoder_projector.in_features:
             raise ModelError(f"the transducer reads frames of {model.encoder_projector.in_features} numbers, not {dim}")
         self.projector = _copy(model.encoder_projector)
         self.decoder = _copy(model.decoder)
         self.joint = _copy(model.joint)
-        numbers = [model.config.blank_token_id, *(known.get(name, -1) for name in names)]
+        numbers = [model.config.blank_token_id, *(vocabulary.get(name, -1) for name in names)]
         self.decoder.embedding = nn.Embedding.from_pretrained(
-            _rows(self.decoder.embedding.weight, numbers, sorted(known.values())), freeze=False
+            _rows(self.decoder.embedding.weight, numbers, sorted(vocabulary.values())), freeze=False
         )
         self.decoder.blank_token_id = BLANK
         head = nn.Linear(self.joint.head.in_features, len(numbers))
         with torch.no_grad():
-            head.weight.copy_(_rows(self.joint.head.weight, numbers, sorted(known.values())))
-            head.bias.copy_(_rows(self.joint.head.bias, numbers, sorted(known.values())))
+            head.weight.copy_(_rows(self.joint.head.weight, numbers, sorted(vocabulary.values())))
+            head.bias.copy_(_rows(self.joint.head.bias, numbers, sorted(vocabulary.values())))
         self.joint.head, self.joint.vocab_size = head, len(numbers)
 
     def loss(
@@ -73,8 +73,8 @@ class TransducerHead(Head):
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
     """Return a function that creates the transducer of an encoder's checkpoint. Errors: as `check_transducer`."""
     checkpoint, _, config = _find_transducer(encoder.spec)
-    known = {name: number for name, number in _vocabulary(checkpoint).items() if number < config.vocab_size}
-    return partial(TransducerHead, load_transducer(encoder.spec), known, answers.names, dim)
+    vocabulary = {name: number for name, number in _vocabulary(checkpoint).items() if number < config.vocab_size}
+    return partial(TransducerHead, load_transducer(encoder.spec), vocabulary, answers.names, dim)
 
 
 def load_transducer(spec: str) -> Any:
@@ -122,8 +122,8 @@ def _copy(module: nn.Module) -> Any:
     return copy.deepcopy(module).requires_grad_(requires_grad=True)
 
 
-def _rows(weight: torch.Tensor, numbers: list[int], known: list[int]) -> torch.Tensor:
+def _rows(weight: torch.Tensor, numbers: list[int], known_rows: list[int]) -> torch.Tensor:
     """Return rows of a table by number; for −1, the mean of the known rows."""
     weight = weight.detach()
-    mean = weight[known].mean(0)
+    mean = weight[known_rows].mean(0)
     return torch.stack([weight[number] if number >= 0 else mean for number in numbers])

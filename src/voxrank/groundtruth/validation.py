@@ -44,7 +44,7 @@ from voxrank.groundtruth.agreement import agreement
 from voxrank.groundtruth.answers import Answers, find_answers
 from voxrank.groundtruth.rules import Candidate, rule_names, rule_values
 from voxrank.groundtruth.splits import Split, divide, draw_examples
-from voxrank.groundtruth.strategies import Heads, Work, plain_heads, run_trials, tunable_layers
+from voxrank.groundtruth.strategies import Work, plain_heads, run_trials, tunable_layers
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
@@ -229,7 +229,8 @@ class _Trials:
         store = TrialStore(self._folder / TRIALS)
         self._total = len(tunable) * self._options.seeds
         self._done = 0
-        results = run_trials(encoder, tunable, work, store, heads=self._heads(), on_trial=self._report)
+        heads = transducer_heads if self._options.head == "transducer" else plain_heads(self._options)
+        results = run_trials(encoder, tunable, work, store, heads=heads, on_trial=self._report)
         last = len(encoder.layers) - 1
         self.candidates += [
             Candidate(encoder.spec, layer, last, encoder.layers[layer].dim, encoder.parameters) for layer in tunable
@@ -242,11 +243,6 @@ class _Trials:
         baseline = Work(self._baseline_split, self._answers, probe, setting, "rival")
         probed = requested if self._options.strategy == "full" else tunable
         self.baseline_rows += run_trials(encoder, probed, baseline, store, on_trial=lambda _: None).rows
-
-    def _heads(self) -> Heads:
-        if self._options.head != "transducer":
-            return plain_heads(self._options)
-        return transducer_heads
 
     def _report(self, row: Row) -> None:
         self._done += 1

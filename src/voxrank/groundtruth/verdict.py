@@ -27,8 +27,8 @@ FILE = "validation.json"
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """Return the mean of the values that are not None."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None
 
 
 @dataclass(frozen=True)

@@ -84,15 +84,14 @@ class Collector:
         self.skipped += run.sketch.skipped
         if run.source is not None:
             self.source_skipped += run.source.skipped
-        for sketch, what in ((run.sketch, ""), (run.source, " of the source")):
+        for sketch, suffix in ((run.sketch, ""), (run.source, " of the source")):
             if sketch is None:
                 continue
             self.encode_s += sketch.encode_s
             self.cached_s += sketch.cached_s
             if not sketch.used_s:
-                raise RunError(
-                    f"{run.model} could use none of the utterances{what}; the first reason: {sketch.skipped[0].reason}"
-                )
+                reason = sketch.skipped[0].reason
+                raise RunError(f"{run.model} could use none of the utterances{suffix}; the first reason: {reason}")
 
     def _scores(self, run: ModelRun) -> list[dict[str, Estimate]]:
         sketches = [run.sketch] if run.source is None else [run.sketch, run.source]
@@ -153,8 +152,8 @@ class LabelComparison:
                 else self._scorer.by_version(self._score, run.selection, run.sketch, run.source, version)
             )
             if scored is None:
-                what = f"no frame of layer {layer_label(unlabelled[0])}" if unlabelled else "too few frames"
-                line = f"{what} of {run.model} can be scored by {name} labels; they are not compared"
+                reason = f"no frame of layer {layer_label(unlabelled[0])}" if unlabelled else "too few frames"
+                line = f"{reason} of {run.model} can be scored by {name} labels; they are not compared"
                 self.left_out.setdefault(name, line)
             else:
                 self._scored[name] += scored

@@ -153,15 +153,15 @@ def default_score(dataset: Dataset, use: UseOptions, stopping: StoppingOptions |
     return "logme" if dataset.task in TIMED or few or stopping else "combined"
 
 
-def _distinct(names: Sequence[str], what: str) -> Sequence[str]:
+def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:
     """Return the names; refuse an empty list, a string and a duplicate."""
     if isinstance(names, str):
-        raise OptionError(f"expected a list of {what}s, got the string {names!r}; write [{names!r}]")
+        raise OptionError(f"expected a list of {noun}s, got the string {names!r}; write [{names!r}]")
     if not names:
-        raise OptionError(f"expected at least one {what}, got none; name one with --{what}")
+        raise OptionError(f"expected at least one {noun}, got none; name one with --{noun}")
     duplicates = sorted({name for name in names if list(names).count(name) > 1})
     if duplicates:
-        raise OptionError(f"the {what} {duplicates[0]!r} is given twice; give each {what} once")
+        raise OptionError(f"the {noun} {duplicates[0]!r} is given twice; give each {noun} once")
     return names
 
 

@@ -123,7 +123,7 @@ def select_layers(plan: RankPlan, pool: ModelPool) -> dict[str, LayerSelection]:
 
 def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     """Return one line that says what will be scored."""
-    what = {
+    noun = {
         "classification": "classes",
         "multilabel": "labels",
         "segmentation": "labels of frames",
@@ -131,7 +131,7 @@ def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     }.get(dataset.task)
     timed = prepared.targets.timed
     silence = timed is not None and timed.rest != UNLABELLED
-    classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
+    classes = f", {prepared.targets.count - silence} {noun}{' and silence' if silence else ''}" if noun else ""
     unused = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
     split = "" if dataset.split == "all" else f" of split {dataset.split!r} ({unused}--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})

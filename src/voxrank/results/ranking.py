@@ -332,11 +332,11 @@ class Ranking:
     def _curves(self, score: str) -> list[Curve]:
         from voxrank.exports.curves import curves
 
-        known = self.options["higher_is_better"]
-        if score not in known:
-            raise OptionError(f"there is no score {score!r} in this ranking; {did_you_mean(score, known)}")
+        directions = self.options["higher_is_better"]
+        if score not in directions:
+            raise OptionError(f"there is no score {score!r} in this ranking; {did_you_mean(score, directions)}")
         models = [model.model for model in self.models]
-        return curves(self.to_pandas(), score, models, higher_is_better=known[score])
+        return curves(self.to_pandas(), score, models, higher_is_better=directions[score])
 
     def _repr_html_(self) -> str:
         """Return the HTML that notebooks show."""
