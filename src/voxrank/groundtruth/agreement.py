@@ -150,12 +150,14 @@ def regret(scores: ArrayLike, truth: ArrayLike, *, truth_higher_is_better: bool 
         0.1
     """
     x, y = paired(scores, truth)
-    _check_some(x)
+    _check_not_empty(x)
     best = float(y.max() if truth_higher_is_better else y.min())
-    behind = np.abs(y - best)
-    lost, by_chance = float(behind[x == x.max()].mean()), float(behind.mean())
-    correct = best if truth_higher_is_better else 1 - best
-    return Regret(lost, lost / correct if correct > 0 else None, lost / by_chance if by_chance > 0 else None)
+    losses = np.abs(y - best)
+    loss, chance_loss = float(losses[x == x.max()].mean()), float(losses.mean())
+    correctness = best if truth_higher_is_better else 1 - best
+    return Regret(
+        loss, loss / correctness if correctness > 0 else None, loss / chance_loss if chance_loss > 0 else None
+    )
 
 
 def recall_at(scores: ArrayLike, truth: ArrayLike, k: int = TOP, *, truth_higher_is_better: bool = True) -> float:
@@ -169,11 +171,11 @@ def recall_at(scores: ArrayLike, truth: ArrayLike, k: int = TOP, *, truth_higher
         0.5
     """
     x, y = paired(scores, truth)
-    _check_some(x)
+    _check_not_empty(x)
     if k < 1:
         raise OptionError(f"expected k of at least 1, got {k}; name how many of the best count")
     k = min(k, len(x))
-    return float(_in_top(x, k) @ _in_top(y if truth_higher_is_better else -y, k)) / k
+    return float(_top_probabilities(x, k) @ _top_probabilities(y if truth_higher_is_better else -y, k)) / k
 
 
 def tied_truth(values: ArrayLike, *, higher_is_better: bool = True) -> Array:
@@ -202,17 +204,17 @@ def tied_truth(values: ArrayLike, *, higher_is_better: bool = True) -> Array:
     """
     x = _trials(values)
     means, counts = _means(x), _counts(x)
-    freedom = int(np.maximum(counts - 1, 0).sum())
-    if not freedom:
+    degrees_of_freedom = int(np.maximum(counts - 1, 0).sum())
+    if not degrees_of_freedom:
         return means
-    spread = float(np.sqrt(np.nansum((x - means[:, None]) ** 2) / freedom))
-    least = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * spread
-    known = np.flatnonzero(counts)
-    order = known[np.argsort(-means[known] if higher_is_better else means[known], kind="stable")]
+    spread = float(np.sqrt(np.nansum((x - means[:, None]) ** 2) / degrees_of_freedom))
+    scaled_spread = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * spread
+    with_truth = np.flatnonzero(counts)
+    order = with_truth[np.argsort(-means[with_truth] if higher_is_better else means[with_truth], kind="stable")]
     groups: list[list[int]] = []
     for candidate in order.tolist():
         first = groups[-1][0] if groups else candidate
-        limit = least * np.sqrt(1 / counts[first] + 1 / counts[candidate])
+        limit = scaled_spread * np.sqrt(1 / counts[first] + 1 / counts[candidate])
         if groups and abs(means[candidate] - means[first]) <= limit:
             groups[-1].append(candidate)
         else:
@@ -244,13 +246,13 @@ def reliability(values: ArrayLike) -> Reliability | None:
     """
     x = _trials(values)
     x = x[_counts(x) > 0]
-    found = [_between(x[:, i], x[:, j]) for i, j in combinations(range(x.shape[1]), 2)]
-    known = [value for value in found if value is not None]
-    if not known:
+    correlations = [_seed_correlation(x[:, i], x[:, j]) for i, j in combinations(range(x.shape[1]), 2)]
+    defined = [value for value in correlations if value is not None]
+    if not defined:
         return None
-    one, seeds = float(np.mean(known)), float(stats.hmean(_counts(x)))
-    stepped = seeds * one / (1 + (seeds - 1) * one) if one > 0 else 0.0
-    return Reliability(one, stepped, float(np.sqrt(stepped)), seeds)
+    one_seed, seeds = float(np.mean(defined)), float(stats.hmean(_counts(x)))
+    all_seeds = seeds * one_seed / (1 + (seeds - 1) * one_seed) if one_seed > 0 else 0.0
+    return Reliability(one_seed, all_seeds, float(np.sqrt(all_seeds)), seeds)
 
 
 def chance(truth: ArrayLike, k: int = TOP, *, truth_higher_is_better: bool = True) -> Chance:
@@ -306,18 +308,18 @@ def agreement(
             f"expected one score for each of the {len(trials)} candidates, got shape {goodness.shape}; "
             "scores are (C,) and truths (C, S)"
         )
-    scored, tried = ~np.isnan(goodness), _counts(trials) > 0
-    goodness, trials = goodness[scored & tried], trials[scored & tried]
+    has_score, has_truth = ~np.isnan(goodness), _counts(trials) > 0
+    goodness, trials = goodness[has_score & has_truth], trials[has_score & has_truth]
     means = _means(trials)
     tied = tied_truth(trials, higher_is_better=truth_higher_is_better)
     sign = 1 if truth_higher_is_better else -1
     rho = spearman(goodness, sign * means)
     over_seeds, over_candidates = _intervals(goodness, sign * trials, rho.value, n_resamples, seed)
-    some = len(means) > 0
+    any_candidates = len(means) > 0
     return Agreement(
         n=len(means),
-        without_score=int((~scored).sum()),
-        without_truth=int((~tried).sum()),
+        without_score=int((~has_score).sum()),
+        without_truth=int((~has_truth).sum()),
         spearman=rho,
         spearman_over_seeds=over_seeds,
         spearman_over_candidates=over_candidates,
@@ -325,10 +327,10 @@ def agreement(
         groups=None if (_counts(trials) < 2).all() else len(np.unique(tied)),
         kendall=kendall(goodness, sign * means),
         weighted_kendall=weighted_kendall(goodness, sign * means),
-        regret=regret(goodness, means, truth_higher_is_better=truth_higher_is_better) if some else None,
-        recall=recall_at(goodness, means, truth_higher_is_better=truth_higher_is_better) if some else None,
+        regret=regret(goodness, means, truth_higher_is_better=truth_higher_is_better) if any_candidates else None,
+        recall=recall_at(goodness, means, truth_higher_is_better=truth_higher_is_better) if any_candidates else None,
         reliability=reliability(trials),
-        chance=chance(means, truth_higher_is_better=truth_higher_is_better) if some else None,
+        chance=chance(means, truth_higher_is_better=truth_higher_is_better) if any_candidates else None,
     )
 
 
@@ -343,12 +345,12 @@ def _trials(values: ArrayLike) -> Array:
     return x
 
 
-def _check_some(x: Array) -> None:
+def _check_not_empty(x: Array) -> None:
     if not len(x):
         raise OptionError("expected at least one candidate, got none; give the scores and truths of at least one")
 
 
-def _between(a: Array, b: Array) -> float | None:
+def _seed_correlation(a: Array, b: Array) -> float | None:
     """Return ρ between two seeds (C,), over the candidates that both have."""
     both = ~(np.isnan(a) | np.isnan(b))
     x, y = a[both], b[both]
@@ -368,7 +370,7 @@ def _means(trials: Array) -> Array:
     return means.round(DECIMALS)
 
 
-def _in_top(goodness: Array, k: int) -> Array:
+def _top_probabilities(goodness: Array, k: int) -> Array:
     """Return the probability of each candidate to be among the first k, (n,), with ties broken at random."""
     last = np.partition(goodness, -k)[-k]
     above, tied = goodness > last, goodness == last
@@ -385,27 +387,27 @@ def _intervals(
     rng = np.random.default_rng(seed)
     means = _resampled_means(trials, n_resamples, rng)
     drawn = rng.integers(len(goodness), size=(n_resamples, len(goodness)))
-    over_candidates = _middle(rhos(goodness[drawn], np.take_along_axis(means, drawn, axis=1)), value)
+    over_candidates = _percentile_interval(rhos(goodness[drawn], np.take_along_axis(means, drawn, axis=1)), value)
     if (_counts(trials) < 2).all():
         return None, over_candidates
-    return _middle(rhos(goodness[None], means), value), over_candidates
+    return _percentile_interval(rhos(goodness[None], means), value), over_candidates
 
 
 def _resampled_means(trials: Array, n_resamples: int, rng: np.random.Generator) -> Array:
     """Return means over resampled seeds of each candidate, (R, C); a candidate with a single seed does not vary."""
     columns = []
     for row in trials:
-        own = row[~np.isnan(row)]
-        widening = np.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else 0.0
-        drawn = own[rng.integers(len(own), size=(n_resamples, len(own)))].mean(axis=1)
-        columns.append(own.mean() + (drawn - own.mean()) * widening)
+        values = row[~np.isnan(row)]
+        widening = np.sqrt(len(values) / (len(values) - 1)) if len(values) > 1 else 0.0
+        drawn = values[rng.integers(len(values), size=(n_resamples, len(values)))].mean(axis=1)
+        columns.append(values.mean() + (drawn - values.mean()) * widening)
     return np.stack(columns, axis=1)
 
 
-def _middle(resampled: Array, value: float) -> Interval | None:
+def _percentile_interval(resampled: Array, value: float) -> Interval | None:
     """Return the middle 95 % of the defined resamples, widened to contain the value."""
-    known = resampled[~np.isnan(resampled)]
-    if not len(known):
+    defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
         return None
-    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
     return min(bounded(low), value), max(bounded(high), value)

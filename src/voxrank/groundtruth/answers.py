@@ -1,10 +1,15 @@
-"""Training targets: the class of each utterance, or its transcript as numbered units."""
+"""Training targets (the class of each utterance, or its transcript as numbered units), and metrics of predictions.
+
+An error rate is the minimum number of substitutions, deletions and insertions, divided by the number of units in the
+references. Both are summed over all utterances, as jiwer does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jiwer
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +25,9 @@ BLANK = 0
 
 SPACE = " "
 """The unit between words, in transcripts in characters."""
+
+_SPACE_MARK = "\u2423"
+"""Replaces the space where units are separated by spaces."""
 
 UNIT_METRICS = {"char": "cer", "phone": "per"}
 """Unit → its error rate; for the pieces of a tokenizer it is "ter"."""
@@ -72,8 +80,8 @@ def _classes(items: Sequence[Item], dataset: Dataset, options: TuningOptions) ->
     if len(names) < 2:
         raise DataError(f"expected at least two classes, got {len(names)}")
     numbers = {name: number for number, name in enumerate(names)}
-    answers = {item.utterance.id: np.array([numbers[item.utterance.label or ""]]) for item in items}
-    return Answers(names, answers, sequences=False, metric="accuracy")
+    by_utterance = {item.utterance.id: np.array([numbers[item.utterance.label or ""]]) for item in items}
+    return Answers(names, by_utterance, sequences=False, metric="accuracy")
 
 
 def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: TuningOptions) -> Answers:
@@ -83,9 +91,9 @@ def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: Tuni
             "models are tuned to characters, phones or tokens; take --unit char, and --metric wer for words"
         )
     metric = options.metric or UNIT_METRICS.get(unit, "ter")
-    known = (UNIT_METRICS.get(unit, "ter"), *(("wer",) if unit == "char" else ()))
-    if metric not in known:
-        raise OptionError(f"expected the metric {' or '.join(known)} for units of the kind {unit}, got {metric!r}")
+    allowed = (UNIT_METRICS.get(unit, "ter"), *(("wer",) if unit == "char" else ()))
+    if metric not in allowed:
+        raise OptionError(f"expected the metric {' or '.join(allowed)} for units of the kind {unit}, got {metric!r}")
     speller, spelled, skipped = Speller(unit, sequence.language), {}, []
     speller.check_languages(item.utterance.language for item in items)
     for item in items:
@@ -105,11 +113,42 @@ def _transcripts(items: Sequence[Item], sequence: SequenceOptions, options: Tuni
 def _with_spaces(units: Units) -> Units:
     """Insert a space between words."""
     names: list[str] = []
-    for place, (name, begins) in enumerate(zip(units.names, units.pauses, strict=False)):
-        names += [SPACE, name] if begins and place else [name]
+    for index, (name, begins) in enumerate(zip(units.names, units.pauses, strict=False)):
+        names += [SPACE, name] if begins and index else [name]
     return Units(tuple(names), np.zeros(len(names) + 1, dtype=np.bool_))
 
 
 def spelled_out(numbers: Sequence[int], names: Sequence[str]) -> list[str]:
     """Return the units with these numbers."""
     return [names[number - FIRST] for number in numbers]
+
+
+def measure(predicted: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], answers: Answers) -> dict[str, float]:
+    """Return every metric of the task.
+
+    Args:
+        predicted: class of each utterance, or the numbers of its units.
+        targets: the correct classes or units, in the same form.
+        answers: the training targets.
+
+    Returns:
+        "accuracy"; or the error rate of the units, and for characters also that of the words.
+    """
+    if not answers.sequences:
+        correct = sum(list(prediction) == list(target) for prediction, target in zip(predicted, targets, strict=True))
+        return {"accuracy": correct / len(targets)}
+    hypotheses, references = ([spelled_out(row, answers.names) for row in rows] for rows in (predicted, targets))
+    in_characters = answers.metric in ("cer", "wer")
+    rates = {"cer" if in_characters else answers.metric: _error_rate(hypotheses, references)}
+    if in_characters:
+        rates["wer"] = float(jiwer.wer(["".join(row) for row in references], ["".join(row) for row in hypotheses]))
+    return rates
+
+
+def _error_rate(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
+    """Return the error rate of units, each treated as a word."""
+    return float(jiwer.wer([_joined(row) for row in references], [_joined(row) for row in hypotheses]))
+
+
+def _joined(units: Sequence[str]) -> str:
+    return " ".join(_SPACE_MARK if unit == SPACE else "".join(unit.split()) for unit in units)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,16 +41,17 @@ def read_batches(items: Sequence[Item], encoder: Encoder, size: int) -> tuple[li
     Returns:
         The batches, and the utterances that cannot be decoded or are longer than the model's window, with reasons.
     """
-    read: list[tuple[str, Waveform]] = []
+    waveforms: list[tuple[str, Waveform]] = []
     skipped: list[Skipped] = []
     for item in items:
-        found = _read(item, encoder)
-        if isinstance(found, str):
-            skipped.append(Skipped(item.utterance.id, found, encoder.spec))
+        waveform = _read(item, encoder)
+        if isinstance(waveform, str):
+            skipped.append(Skipped(item.utterance.id, waveform, encoder.spec))
         else:
-            read.append((item.utterance.id, found))
-    read.sort(key=lambda pair: (-len(pair[1]), pair[0]))
-    return [_batch(part, encoder) for part in _parts(read, size)], skipped
+            waveforms.append((item.utterance.id, waveform))
+    waveforms.sort(key=lambda pair: (-len(pair[1]), pair[0]))
+    batches = [_batch(waveforms[start : start + size], encoder) for start in range(0, len(waveforms), size)]
+    return batches, skipped
 
 
 def _read(item: Item, encoder: Encoder) -> Waveform | str:
@@ -64,18 +65,15 @@ def _read(item: Item, encoder: Encoder) -> Waveform | str:
     return waveform
 
 
-def _parts(read: list[tuple[str, Waveform]], size: int) -> Iterator[list[tuple[str, Waveform]]]:
-    for start in range(0, len(read), size):
-        yield read[start : start + size]
+def _batch(utterances: Sequence[tuple[str, Waveform]], encoder: Encoder) -> AudioBatch:
+    max_length = max(encoder.min_samples, *(len(waveform) for _, waveform in utterances))
+    padded_length = encoder.min_samples if encoder.pads else max_length
+    windows = tuple(np.pad(waveform, (0, max(0, padded_length - len(waveform)))) for _, waveform in utterances)
+    return AudioBatch(
+        tuple(name for name, _ in utterances), windows, tuple(len(waveform) for _, waveform in utterances)
+    )
 
 
-def _batch(part: Sequence[tuple[str, Waveform]], encoder: Encoder) -> AudioBatch:
-    longest = max(encoder.min_samples, *(len(waveform) for _, waveform in part))
-    least = encoder.min_samples if encoder.pads else longest
-    windows = tuple(np.pad(waveform, (0, max(0, least - len(waveform)))) for _, waveform in part)
-    return AudioBatch(tuple(name for name, _ in part), windows, tuple(len(waveform) for _, waveform in part))
-
-
-def own_frames(made: int, samples: int, window: int) -> int:
+def unpadded_frames(frames: int, samples: int, window: int) -> int:
     """Return the number of frames that belong to an utterance, out of the frames of its padded window; at least 1."""
-    return max(1, min(made, -(-made * samples // window)))
+    return max(1, min(frames, -(-frames * samples // window)))

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.errors import OptionError
-from voxrank.groundtruth.audio import AudioBatch, own_frames
+from voxrank.groundtruth.audio import AudioBatch, unpadded_frames
 
 TRAINING_ONLY = ("apply_spec_augment", "mask_time_prob", "mask_feature_prob", "layerdrop", "encoder_layerdrop")
 """Settings of transformers that are turned off."""
@@ -102,9 +102,9 @@ class StackedBlocks(Backbone):
         stack = encoder.stack()
         self.layer = layer
         self._encoder = encoder
-        self._numbers = tuple(number for number in stack if number == layer or (top and number > layer))
-        self.dim = encoder.layers[self._numbers[-1]].dim
-        self._blocks = nn.ModuleList(stack[number] for number in self._numbers)
+        self._indices = tuple(index for index in stack if index == layer or (top and index > layer))
+        self.dim = encoder.layers[self._indices[-1]].dim
+        self._blocks = nn.ModuleList(stack[index] for index in self._indices)
 
     def tuned(self) -> list[nn.Module]:
         """Return the tuned block."""
@@ -120,15 +120,19 @@ class StackedBlocks(Backbone):
 
     def of_calls(self, calls: dict[int, Any], lengths: Sequence[int]) -> Any:
         """Return the input of `forward`, from the recorded calls of all blocks."""
-        own = [calls[number] for number in self._numbers]
-        return {"hidden": own[0]["hidden"], "calls": [call["rest"] for call in own], "lengths": torch.tensor(lengths)}
+        recorded = [calls[index] for index in self._indices]
+        return {
+            "hidden": recorded[0]["hidden"],
+            "calls": [call["arguments"] for call in recorded],
+            "lengths": torch.tensor(lengths),
+        }
 
     def forward(self, prepared: Any) -> Hidden:
         """Return the output of the last block."""
         hidden, lengths = prepared["hidden"], prepared["lengths"]
         with self._encoder.running(lengths.tolist()):
-            for block, (inputs, named) in zip(self._blocks, prepared["calls"], strict=True):
-                hidden = first_tensor(block(hidden, *inputs, **named))
+            for block, (inputs, keywords) in zip(self._blocks, prepared["calls"], strict=True):
+                hidden = first_tensor(block(hidden, *inputs, **keywords))
         return hidden.float(), lengths
 
 
@@ -175,8 +179,8 @@ def keep_regular(module: nn.Module) -> None:
 
 def layer_frames(encoder: Encoder, batch: AudioBatch, layer: int) -> Hidden:
     """Return the frames of one layer for each utterance, with gradients if they are enabled."""
-    for number, hidden, lengths in every_layer(encoder, batch):
-        if number == layer:
+    for index, hidden, lengths in every_layer(encoder, batch):
+        if index == layer:
             return hidden, lengths
     raise OptionError(f"{encoder.spec} has no layer {layer}")
 
@@ -194,26 +198,27 @@ def _rows(piece: LayerFrames, batch: AudioBatch, encoder: Encoder) -> Hidden:
     return hidden, torch.tensor(lengths, device=hidden.device)
 
 
-def frame_counts(made: Sequence[int], batch: AudioBatch, encoder: Encoder) -> list[int]:
+def frame_counts(lengths: Sequence[int], batch: AudioBatch, encoder: Encoder) -> list[int]:
     """Return the number of frames of each utterance, without the frames of padding after it."""
     if encoder.pads:
-        return list(made)
-    return [own_frames(n, own, len(w)) for n, own, w in zip(made, batch.samples, batch.windows, strict=True)]
+        return list(lengths)
+    return [
+        unpadded_frames(n, samples, len(window))
+        for n, samples, window in zip(lengths, batch.samples, batch.windows, strict=True)
+    ]
 
 
 def record_calls(encoder: Encoder, batch: AudioBatch) -> tuple[dict[int, Any], list[int]]:
     """Record the arguments of each block of a stack in one pass, and the number of frames of each utterance."""
     calls: dict[int, Any] = {}
     with torch.no_grad(), _hooked(encoder.stack(), calls):
-        made = [piece.lengths for piece in encoder._forward(batch.windows)]  # noqa: SLF001, as above
-    return calls, frame_counts(made[-1], batch, encoder)
+        lengths = [piece.lengths for piece in encoder._forward(batch.windows)]  # noqa: SLF001, as above
+    return calls, frame_counts(lengths[-1], batch, encoder)
 
 
 @contextmanager
 def _hooked(stack: dict[int, nn.Module], calls: dict[int, Any]) -> Iterator[None]:
-    hooks = [
-        block.register_forward_pre_hook(_record(number, calls), with_kwargs=True) for number, block in stack.items()
-    ]
+    hooks = [block.register_forward_pre_hook(_record(index, calls), with_kwargs=True) for index, block in stack.items()]
     try:
         yield
     finally:
@@ -221,22 +226,22 @@ def _hooked(stack: dict[int, nn.Module], calls: dict[int, Any]) -> Iterator[None
             hook.remove()
 
 
-def _record(number: int, calls: dict[int, Any]) -> Callable[[nn.Module, Any, Any], None]:
-    def record(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        named = dict(named)
-        hidden, rest = (inputs[0], inputs[1:]) if inputs else (named.pop("hidden_states"), ())
-        calls[number] = {"hidden": hidden.detach().cpu(), "rest": (list(rest), named)}
+def _record(index: int, calls: dict[int, Any]) -> Callable[[nn.Module, Any, Any], None]:
+    def record(_: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        keywords = dict(keywords)
+        hidden, positional = (inputs[0], inputs[1:]) if inputs else (keywords.pop("hidden_states"), ())
+        calls[index] = {"hidden": hidden.detach().cpu(), "arguments": (list(positional), keywords)}
 
     return record
 
 
 def first_tensor(output: Any) -> torch.Tensor:
     """Return the output of a block, or the first of several outputs."""
-    found: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
-    return found
+    first: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
+    return first
 
 
 def masked_mean(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Return the mean of each row's frames: (rows, T, D) → (rows, D)."""
-    there = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-    return torch.where(there[..., None], hidden, 0.0).sum(1) / lengths[:, None]
+    mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+    return torch.where(mask[..., None], hidden, 0.0).sum(1) / lengths[:, None]

@@ -71,12 +71,12 @@ def spearman(a: ArrayLike, b: ArrayLike) -> Correlation:
     if undefined(x, y):
         return Correlation(None, None, n, exact=False)
     if n > EXACT_SPEARMAN:
-        found = stats.spearmanr(x, y)
-        return Correlation(bounded(found.statistic), max(float(found.pvalue), 2 / factorial(n)), n, exact=False)
-    first, second = unit_ranks(x[None])[0], unit_ranks(y[None])[0]
-    value = float(first @ second)
-    others = np.abs(second[_orders(n)] @ first)
-    return Correlation(bounded(value), float((others >= abs(value) - 10.0**-DECIMALS).mean()), n, exact=True)
+        result = stats.spearmanr(x, y)
+        return Correlation(bounded(result.statistic), max(float(result.pvalue), 2 / factorial(n)), n, exact=False)
+    ranks_a, ranks_b = unit_ranks(x[None])[0], unit_ranks(y[None])[0]
+    value = float(ranks_a @ ranks_b)
+    permuted = np.abs(ranks_b[_orders(n)] @ ranks_a)
+    return Correlation(bounded(value), float((permuted >= abs(value) - 10.0**-DECIMALS).mean()), n, exact=True)
 
 
 def kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
@@ -90,8 +90,8 @@ def kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
     if undefined(x, y):
         return Correlation(None, None, len(x), exact=False)
     exact = len(x) <= EXACT_KENDALL and len(np.unique(x)) == len(np.unique(y)) == len(x)
-    found = stats.kendalltau(x, y, method="exact" if exact else "asymptotic")
-    return Correlation(bounded(found.statistic), float(found.pvalue), len(x), exact)
+    result = stats.kendalltau(x, y, method="exact" if exact else "asymptotic")
+    return Correlation(bounded(result.statistic), float(result.pvalue), len(x), exact)
 
 
 def weighted_kendall(a: ArrayLike, b: ArrayLike) -> Correlation:
@@ -136,7 +136,7 @@ def _orders(n: int) -> NDArray[np.int8]:
     """Return all orders of 0 … n−1, (n!, n), built by inserting the last element at every position."""
     orders = np.zeros((1, 0), dtype=np.int8)
     for last in range(n):
-        orders = np.concatenate([np.insert(orders, place, last, axis=1) for place in range(last + 1)])
+        orders = np.concatenate([np.insert(orders, position, last, axis=1) for position in range(last + 1)])
     return orders
 
 
@@ -151,5 +151,5 @@ def unit_ranks(rows: Array) -> Array:
 
 def rhos(a: Array, b: Array) -> Array:
     """Return Spearman's ρ of each row of (R, n) with the row of the other, or its single row; NaN where undefined."""
-    found: Array = (unit_ranks(a) * unit_ranks(b)).sum(axis=1)
-    return found
+    correlations: Array = (unit_ranks(a) * unit_ranks(b)).sum(axis=1)
+    return correlations

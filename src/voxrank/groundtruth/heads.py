@@ -37,7 +37,7 @@ class Head(nn.Module):
     def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
         """Predict the class or the units of each row."""
 
-    def settle(self, hidden: torch.Tensor) -> None:
+    def fit_scale(self, hidden: torch.Tensor) -> None:
         """Learn the scale of the frames (n, D) before training."""
 
 
@@ -52,7 +52,7 @@ class Standardised(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("spread", torch.ones(dim))
 
-    def settle(self, frames: torch.Tensor) -> None:
+    def fit_scale(self, frames: torch.Tensor) -> None:
         """Measure mean and spread of frames (n, D); the spread of a constant feature is set to 1."""
         spread = frames.std(0, correction=0)
         self.mean.copy_(frames.mean(0))
@@ -63,7 +63,7 @@ class Standardised(nn.Module):
         return (hidden - self.mean) / self.spread
 
 
-class _OnFrames(Head):
+class _FrameHead(Head):
     """Maps standardised frames to outputs, linearly or with one hidden layer."""
 
     def __init__(self, dim: int, outputs: int, *, hidden_layer: bool) -> None:
@@ -75,12 +75,12 @@ class _OnFrames(Head):
         self.last = last
         self.first = nn.Sequential(nn.Linear(dim, HIDDEN), nn.GELU()) if hidden_layer else nn.Identity()
 
-    def settle(self, hidden: torch.Tensor) -> None:
+    def fit_scale(self, hidden: torch.Tensor) -> None:
         """Measure mean and spread of each feature."""
-        self.scale.settle(hidden)
+        self.scale.fit_scale(hidden)
 
 
-class UtteranceHead(_OnFrames):
+class UtteranceHead(_FrameHead):
     """A classifier of utterances: cross-entropy of a linear map of the mean of an utterance's frames."""
 
     def logits(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,7 @@ class UtteranceHead(_OnFrames):
         return [[int(best)] for best in self.logits(hidden, lengths).argmax(1)]
 
 
-class CTCHead(_OnFrames):
+class CTCHead(_FrameHead):
     """A head for units by connectionist temporal classification (Graves et al., ICML 2006); the blank is output 0."""
 
     def __init__(self, dim: int, outputs: int, *, hidden_layer: bool) -> None:
@@ -117,8 +117,8 @@ class CTCHead(_OnFrames):
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
         """Return the negative log likelihood per unit; rows with too few frames for their units contribute 0."""
-        logs = self.logits(hidden).log_softmax(-1).transpose(0, 1)
-        return nn.functional.ctc_loss(logs, targets, lengths, counts, blank=BLANK, zero_infinity=True)
+        log_probs = self.logits(hidden).log_softmax(-1).transpose(0, 1)
+        return nn.functional.ctc_loss(log_probs, targets, lengths, counts, blank=BLANK, zero_infinity=True)
 
     def predict(self, hidden: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
         """Predict the units of the best path, without repeats and blanks."""

@@ -135,15 +135,15 @@ def model_name(spec: str) -> str:
 def pretraining_hours(candidate: Candidate) -> float | None:
     """Return the hours of speech on which the model was pre-trained, from `HOURS`; None if unknown."""
     name = model_name(candidate.model)
-    return next((known.hours for known in HOURS if re.search(known.pattern, name)), None)
+    return next((entry.hours for entry in HOURS if re.search(entry.pattern, name)), None)
 
 
-def family_place(candidate: Candidate) -> float | None:
+def family_rank(candidate: Candidate) -> float | None:
     """Return the number of families below the model's family in `FAMILIES`; None if it belongs to none."""
     name = model_name(candidate.model)
-    for place, patterns in enumerate(FAMILIES):
+    for index, patterns in enumerate(FAMILIES):
         if any(re.search(pattern, name) for pattern in patterns):
-            return float(len(FAMILIES) - 1 - place)
+            return float(len(FAMILIES) - 1 - index)
     return None
 
 
@@ -211,11 +211,11 @@ def rule_values(name: str, candidates: Sequence[Candidate]) -> NDArray[np.float6
     """
     rule = get_rule(name)
     guesses = [rule.value(candidate) for candidate in candidates]
-    known = {c.model: guess for c, guess in zip(candidates, guesses, strict=True) if guess is not None}
-    if not known:
+    by_model = {c.model: guess for c, guess in zip(candidates, guesses, strict=True) if guess is not None}
+    if not by_model:
         return None
-    middle = median(known.values())
-    values = np.array([middle if guess is None else guess for guess in guesses], dtype=np.float64)
+    median_guess = median(by_model.values())
+    values = np.array([median_guess if guess is None else guess for guess in guesses], dtype=np.float64)
     return None if (values == values[0]).all() else values
 
 
@@ -226,6 +226,6 @@ for _rule in (
     Rule("parameters", "parameters", lambda c: float(c.parameters)),
     Rule("dim", "feature dimension", lambda c: float(c.dim)),
     Rule("hours", "hours of pre-training", pretraining_hours),
-    Rule("static", "fixed order of model families", family_place),
+    Rule("static", "fixed order of model families", family_rank),
 ):
     register_rule(_rule)

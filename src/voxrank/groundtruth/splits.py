@@ -62,70 +62,72 @@ def divide(items: Sequence[Item], dataset: Dataset, options: TuningOptions) -> S
     """
     groups = _groups(items, dataset.target)
     by = "speaker" if len(set(groups)) < len(items) else "utterance"
-    places = np.arange(len(items))
-    named = [part_of(item.utterance.split) for item in items]
-    if "test" in named:
+    indices = np.arange(len(items))
+    names = [part_of(item.utterance.split) for item in items]
+    if "test" in names:
         by = "split"
-        _check_named(items, named)
-        test = places[[name == "test" for name in named]]
-        validation = places[[name == "validation" for name in named]]
-        train = places[[name == "train" for name in named]]
+        _check_part_names(items, names)
+        test = indices[[part == "test" for part in names]]
+        validation = indices[[part == "validation" for part in names]]
+        train = indices[[part == "train" for part in names]]
     else:
-        train, test = _hold_out(items, groups, places, options.test, options.split_seed)
-        validation = places[:0]
+        train, test = _hold_out(items, groups, indices, options.test, options.split_seed)
+        validation = indices[:0]
     if not len(train):
         raise DataError("expected utterances to train on, got none; name them train in the column 'split'")
     if not len(validation):
         train, validation = _hold_out(items, groups, train, options.validation, options.split_seed + 1)
-    return _trained_for(
+    return _checked_split(
         [items[i] for i in train], [items[i] for i in validation], [items[i] for i in test], by, options
     )
 
 
-def _trained_for(train: list[Item], validation: list[Item], test: list[Item], by: str, options: TuningOptions) -> Split:
+def _checked_split(
+    train: list[Item], validation: list[Item], test: list[Item], by: str, options: TuningOptions
+) -> Split:
     """Limit the examples of each class, and remove utterances of classes that are not in the training part."""
-    train = some(train, options.examples, options.split_seed)
-    known = {item.utterance.label for item in train}
-    found = Split(
+    train = draw_examples(train, options.examples, options.split_seed)
+    classes = {item.utterance.label for item in train}
+    split = Split(
         tuple(train),
-        tuple(item for item in validation if item.utterance.label in known),
-        tuple(item for item in test if item.utterance.label in known),
+        tuple(item for item in validation if item.utterance.label in classes),
+        tuple(item for item in test if item.utterance.label in classes),
         by,
-        tuple(item for item in (*validation, *test) if item.utterance.label not in known),
+        tuple(item for item in (*validation, *test) if item.utterance.label not in classes),
     )
-    for name, part in found.parts().items():
+    for name, part in split.parts().items():
         if not part:
             raise DataError(f"expected a {name} part with classes of the training part, got none; give more data")
-    return found
+    return split
 
 
-def some(items: Sequence[Item], most: int | None, seed: int) -> list[Item]:
-    """Return at most `most` utterances of each class, drawn from all speakers in turn; of transcripts, `most` in all.
+def draw_examples(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
+    """Return at most `limit` utterances of each class, drawn from all speakers in turn; of transcripts, `limit` in all.
 
     A smaller draw is part of a larger one with the same seed.
     """
-    if most is None:
+    if limit is None:
         return list(items)
     order = np.random.default_rng(seed).permutation(len(items))
-    taken: Counter[str | None] = Counter()
-    of_speaker: Counter[tuple[str | None, str | None]] = Counter()
+    class_counts: Counter[str | None] = Counter()
+    speaker_counts: Counter[tuple[str | None, str | None]] = Counter()
     turns = []
-    for place in order:
-        key = (items[place].utterance.label, items[place].utterance.speaker)
-        turns.append((of_speaker[key], place))
-        of_speaker[key] += 1
+    for index in order:
+        key = (items[index].utterance.label, items[index].utterance.speaker)
+        turns.append((speaker_counts[key], index))
+        speaker_counts[key] += 1
     chosen = []
-    for _, place in sorted(turns, key=lambda turn: turn[0]):
-        label = items[place].utterance.label
-        if taken[label] < most:
-            taken[label] += 1
-            chosen.append(int(place))
-    return [items[place] for place in sorted(chosen)]
+    for _, index in sorted(turns, key=lambda turn: turn[0]):
+        label = items[index].utterance.label
+        if class_counts[label] < limit:
+            class_counts[label] += 1
+            chosen.append(int(index))
+    return [items[index] for index in sorted(chosen)]
 
 
-def _check_named(items: Sequence[Item], named: Sequence[str | None]) -> None:
-    others = [item for item, part in zip(items, named, strict=True) if part is None]
-    unknown = Counter(item.utterance.split or "nothing" for item in others)
+def _check_part_names(items: Sequence[Item], names: Sequence[str | None]) -> None:
+    unnamed = [item for item, part in zip(items, names, strict=True) if part is None]
+    unknown = Counter(item.utterance.split or "nothing" for item in unnamed)
     if unknown:
         listed = ", ".join(f"{name!r} ({count})" for name, count in unknown.most_common(3))
         raise DataError(
@@ -136,28 +138,28 @@ def _check_named(items: Sequence[Item], named: Sequence[str | None]) -> None:
 
 def _groups(items: Sequence[Item], target: str) -> list[str]:
     """Return the unit of each utterance that must not be divided: its speaker, or the utterance itself."""
-    known = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
-    return [(known and item.utterance.speaker) or f"\0{item.utterance.id}" for item in items]
+    by_speaker = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
+    return [(by_speaker and item.utterance.speaker) or f"\0{item.utterance.id}" for item in items]
 
 
 def _hold_out(
-    items: Sequence[Item], groups: Sequence[str], places: NDArray[np.int64], share: float, seed: int
+    items: Sequence[Item], groups: Sequence[str], indices: NDArray[np.int64], share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide some of the utterances into kept and held-out ones; `share` is the approximate share of the latter."""
-    own = [groups[place] for place in places]
-    labels = [items[place].utterance.label or "" for place in places]
-    folds = min(round(1 / min(share, 0.5)), len(set(own)))
+    """Divide these utterances into remaining and held-out ones; `share` is the approximate share of the latter."""
+    subset_groups = [groups[index] for index in indices]
+    labels = [items[index].utterance.label or "" for index in indices]
+    folds = min(round(1 / min(share, 0.5)), len(set(subset_groups)))
     if folds < 2:
         raise DataError(
-            f"expected at least two speakers or utterances to hold some out, got {len(set(own))}; "
+            f"expected at least two speakers or utterances to hold some out, got {len(set(subset_groups))}; "
             "give more, or name the parts in a column 'split' (train, validation, test)"
         )
-    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about classes with fewer members than folds
         try:
-            dealt = list(dealer.split(places, labels, own))
+            splits = list(splitter.split(indices, labels, subset_groups))
         except ValueError:  # no class has as many members as there are folds
-            dealt = list(dealer.split(places, [""] * len(own), own))
-    kept, held = min(dealt, key=lambda parts: abs(len(parts[1]) - share * len(places)))
-    return places[kept], places[held]
+            splits = list(splitter.split(indices, [""] * len(subset_groups), subset_groups))
+    remaining, held_out = min(splits, key=lambda parts: abs(len(parts[1]) - share * len(indices)))
+    return indices[remaining], indices[held_out]

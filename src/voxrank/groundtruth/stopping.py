@@ -52,10 +52,10 @@ class EarlyStopping:
         self._epochs += 1
         if self._epochs == 0:
             self._untrained = goodness
-        before = self._best[0]
-        lower_in_validation = _falls(validation_loss, self._validation_loss) and before < self.perfect
-        lower_in_training = _falls(training_loss, self._training_loss) and before <= self._untrained
-        progress = goodness > before or lower_in_validation or lower_in_training
+        best_so_far = self._best[0]
+        lower_in_validation = _falls(validation_loss, self._validation_loss) and best_so_far < self.perfect
+        lower_in_training = _falls(training_loss, self._training_loss) and best_so_far <= self._untrained
+        progress = goodness > best_so_far or lower_in_validation or lower_in_training
         self.stale = 0 if progress else self.stale + 1
         self._validation_loss = min(self._validation_loss, validation_loss)
         self._training_loss = min(self._training_loss, training_loss)

@@ -36,7 +36,7 @@ from voxrank.groundtruth.trials import Row, Trial, TrialStore
 
 logger = logging.getLogger(__name__)
 
-KEPT_BYTES = 2 * 2**30
+MAX_FEATURE_BYTES = 2 * 2**30
 """Maximum size of frozen features that are kept at a time; layers that do not fit are processed afterwards."""
 
 LEARNING_RATES = {"probe": 0.0, "layer": 5e-4, "full": 1e-4}
@@ -66,7 +66,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResults:
     """The trials of one model.
 
     Attributes:
@@ -92,7 +92,7 @@ def tunable_layers(encoder: Encoder, layers: Sequence[int], options: TuningOptio
     return [last] if encoder.network() is not None or not encoder.parameters else []
 
 
-def try_model(
+def run_trials(
     encoder: Encoder,
     layers: Sequence[int],
     work: Work,
@@ -100,7 +100,7 @@ def try_model(
     *,
     heads: Heads | None = None,
     on_trial: Callable[[Row], None] = lambda _: None,
-) -> Tried:
+) -> TrialResults:
     """Run the trials that are not in the store, and those that failed.
 
     Args:
@@ -116,20 +116,20 @@ def try_model(
         for layer in layers
         for seed in range(work.options.seeds)
     ]
-    found = {trial.key: store.get(trial) for trial in trials}
-    missing = [trial for trial in trials if (row := found[trial.key]) is None or row.status == "failed"]
+    rows = {trial.key: store.get(trial) for trial in trials}
+    missing = [trial for trial in trials if (row := rows[trial.key]) is None or row.status == "failed"]
     skipped: list[Skipped] = []
     if missing:
-        bench = _Bench(encoder, work, heads or plain_heads(work.options))
-        skipped = bench.skipped
-        for backbone, parts, prepare_s in bench.prepared(sorted({trial.layer for trial in missing})):
-            own = [one for one in missing if one.layer == backbone.layer]
-            for trial in own:
-                made = bench.run(trial, backbone, parts, prepare_s / len(own))
-                found[trial.key] = made
-                store.put(made)
-                on_trial(made)
-    return Tried(tuple(row for trial in trials if (row := found[trial.key]) is not None), tuple(skipped))
+        runner = _TrialRunner(encoder, work, heads or plain_heads(work.options))
+        skipped = runner.skipped
+        for backbone, parts, prepare_s in runner.prepared(sorted({trial.layer for trial in missing})):
+            layer_trials = [trial for trial in missing if trial.layer == backbone.layer]
+            for trial in layer_trials:
+                row = runner.run(trial, backbone, parts, prepare_s / len(layer_trials))
+                rows[trial.key] = row
+                store.put(row)
+                on_trial(row)
+    return TrialResults(tuple(row for trial in trials if (row := rows[trial.key]) is not None), tuple(skipped))
 
 
 def plain_heads(options: TuningOptions) -> Heads:
@@ -144,7 +144,7 @@ def plain_heads(options: TuningOptions) -> Heads:
     return make
 
 
-class _Bench:
+class _TrialRunner:
     """A model with the audio at its sampling rate."""
 
     def __init__(self, encoder: Encoder, work: Work, heads: Heads) -> None:
@@ -171,25 +171,27 @@ class _Bench:
     def prepared(self, layers: Sequence[int]) -> Iterator[tuple[Backbone, dict[str, Batches], Seconds]]:
         """Yield each layer's backbone, its prepared batches, and its share of the preparation time.
 
-        As many layers are prepared at a time as fit into `KEPT_BYTES`.
+        As many layers are prepared at a time as fit into `MAX_FEATURE_BYTES`.
         """
-        waiting = [self.backbone(layer) for layer in layers]
-        while waiting:
-            size = max(1, KEPT_BYTES // max(1, self._bytes(waiting[0])))
-            together, waiting = waiting[:size], waiting[size:]
+        remaining = [self.backbone(layer) for layer in layers]
+        while remaining:
+            size = max(1, MAX_FEATURE_BYTES // max(1, self._bytes(remaining[0])))
+            group, remaining = remaining[:size], remaining[size:]
             started = time.perf_counter()
-            made = self._prepare(together)
-            took = (time.perf_counter() - started) / len(together)
-            for place, backbone in enumerate(together):
-                yield backbone, made[place], took
+            batches = self._prepare(group)
+            prepare_s = (time.perf_counter() - started) / len(group)
+            for index, backbone in enumerate(group):
+                yield backbone, batches[index], prepare_s
 
     def run(self, trial: Trial, backbone: Backbone, parts: dict[str, Batches], prepare_s: Seconds) -> Row:
         """Run one trial; a failed trial records its reason. Its share of the preparation is part of its time."""
         options, answers = self._work.options, self._work.answers
-        tuned = options.learning_rate
-        if tuned is None:
-            tuned = ADAPTER_LEARNING_RATE if options.lora_rank else LEARNING_RATES[options.strategy]
-        fit = Fit(options.epochs, options.patience, tuned, options.head_learning_rate, trial.seed, answers.metric)
+        learning_rate = options.learning_rate
+        if learning_rate is None:
+            learning_rate = ADAPTER_LEARNING_RATE if options.lora_rank else LEARNING_RATES[options.strategy]
+        fit = Fit(
+            options.epochs, options.patience, learning_rate, options.head_learning_rate, trial.seed, answers.metric
+        )
         head = self._head(backbone.dim)
         sample = parts["train"][0]["prepared"] if options.lora_rank else None
         started = time.perf_counter()
@@ -198,30 +200,30 @@ class _Bench:
                 outcome = train(backbone, head, parts, answers, fit, self._encoder.device.type)
         except (TrialError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
             seconds = time.perf_counter() - started + prepare_s
-            why = str(error) if isinstance(error, TrialError) else reason(error)
-            logger.warning("%s, layer %d, seed %d: %s", trial.model, trial.layer, trial.seed, why)
-            return Row(trial, "failed", None, {}, {}, seconds, why)
+            failure = str(error) if isinstance(error, TrialError) else reason(error)
+            logger.warning("%s, layer %d, seed %d: %s", trial.model, trial.layer, trial.seed, failure)
+            return Row(trial, "failed", None, {}, {}, seconds, failure)
         metrics, seconds = outcome.metrics, outcome.seconds + prepare_s
         logger.info("%s, layer %d, seed %d: %s", trial.model, trial.layer, trial.seed, metrics)
         return Row(trial, "done", metrics[answers.metric], metrics, _history(outcome), seconds)
 
-    def _prepare(self, together: Sequence[Backbone]) -> list[dict[str, Batches]]:
+    def _prepare(self, backbones: Sequence[Backbone]) -> list[dict[str, Batches]]:
         """Prepare batches for several backbones of one kind, from a single pass over the audio where possible."""
-        lazy = isinstance(together[0], WholeModel) or self._bytes(together[0]) > KEPT_BYTES
+        lazy = isinstance(backbones[0], WholeModel) or self._bytes(backbones[0]) > MAX_FEATURE_BYTES
         if lazy:
             return [
                 {name: self._batches(name, audio, backbone.prepare) for name, audio in self._audio.items()}
-                for backbone in together
+                for backbone in backbones
             ]
-        made: list[dict[str, Batches]] = [{} for _ in together]
+        prepared: list[dict[str, Batches]] = [{} for _ in backbones]
         for name, audio in self._audio.items():
-            inputs: list[list[Any]] = [[] for _ in together]
+            inputs: list[list[Any]] = [[] for _ in backbones]
             for batch in audio:
-                for own, one in zip(inputs, _inputs(self._encoder, together, batch), strict=True):
-                    own.append(one)
-            for parts, own in zip(made, inputs, strict=True):
-                parts[name] = self._batches(name, own)
-        return made
+                for backbone_inputs, batch_input in zip(inputs, _inputs(self._encoder, backbones, batch), strict=True):
+                    backbone_inputs.append(batch_input)
+            for parts, backbone_inputs in zip(prepared, inputs, strict=True):
+                parts[name] = self._batches(name, backbone_inputs)
+        return prepared
 
     def _batches(self, name: str, inputs: Sequence[Any], prepare: Callable[[AudioBatch], Any] | None = None) -> Batches:
         return Batches([batch.ids for batch in self._audio[name]], inputs, self._work.answers, prepare)
@@ -240,14 +242,14 @@ class _Bench:
             for batch in part
         )
         frames = samples / encoder.sample_rate * layer.frame_rate
-        beside = self._beside if isinstance(backbone, StackedBlocks) else 0.0
-        return round(frames * (layer.dim * 4 + beside))
+        argument_bytes = self._argument_bytes if isinstance(backbone, StackedBlocks) else 0.0
+        return round(frames * (layer.dim * 4 + argument_bytes))
 
     @cached_property
-    def _beside(self) -> float:
+    def _argument_bytes(self) -> float:
         """Bytes per frame of the arguments of a block besides its hidden states, estimated from the first batch."""
         calls, lengths = record_calls(self._encoder, self._audio["train"][0])
-        return max(_nbytes(call["rest"]) for call in calls.values()) / max(1, sum(lengths))
+        return max(_nbytes(call["arguments"]) for call in calls.values()) / max(1, sum(lengths))
 
 
 def _nbytes(value: Any) -> int:
@@ -259,18 +261,18 @@ def _nbytes(value: Any) -> int:
 
 
 @torch.no_grad()
-def _inputs(encoder: Encoder, together: Sequence[Backbone], batch: AudioBatch) -> list[Any]:
+def _inputs(encoder: Encoder, backbones: Sequence[Backbone], batch: AudioBatch) -> list[Any]:
     """Return the inputs of each backbone for a batch, from one forward pass."""
-    if all(isinstance(backbone, StackedBlocks) for backbone in together):
+    if all(isinstance(backbone, StackedBlocks) for backbone in backbones):
         calls, frames = record_calls(encoder, batch)
-        return [backbone.of_calls(calls, frames) for backbone in together if isinstance(backbone, StackedBlocks)]
-    wanted = {backbone.layer: place for place, backbone in enumerate(together)}
-    made: list[Any] = [None] * len(together)
+        return [backbone.of_calls(calls, frames) for backbone in backbones if isinstance(backbone, StackedBlocks)]
+    indices = {backbone.layer: index for index, backbone in enumerate(backbones)}
+    inputs: list[Any] = [None] * len(backbones)
     for layer, hidden, lengths in every_layer(encoder, batch):
-        backbone = together[wanted[layer]] if layer in wanted else None
+        backbone = backbones[indices[layer]] if layer in indices else None
         if isinstance(backbone, FrozenLayer):
-            made[wanted[layer]] = backbone.of_frames(hidden, lengths)
-    return made
+            inputs[indices[layer]] = backbone.of_frames(hidden, lengths)
+    return inputs
 
 
 @contextmanager
@@ -295,7 +297,7 @@ def adapted(backbone: Backbone, rank: int, seed: int, prepared: Any) -> Iterator
     import peft
 
     (part,) = backbone.tuned()
-    names = _running_maps(backbone, part, prepared)
+    names = _called_maps(backbone, part, prepared)
     if not names:
         raise TrialError("there is no linear map in the tuned part that could take low-rank adapters")
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
@@ -310,11 +312,11 @@ def adapted(backbone: Backbone, rank: int, seed: int, prepared: Any) -> Iterator
 
 
 @torch.no_grad()
-def _running_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[str]:
+def _called_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[str]:
     """Return the names of the linear maps of a part that are called."""
-    ran: set[str] = set()
+    called: set[str] = set()
     hooks = [
-        module.register_forward_hook(lambda *_, name=name: ran.add(name))
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
         for name, module in part.named_modules()
         if isinstance(module, nn.Linear)
     ]
@@ -323,7 +325,7 @@ def _running_maps(backbone: Backbone, part: nn.Module, prepared: Any) -> list[st
     finally:
         for hook in hooks:
             hook.remove()
-    return sorted(ran)
+    return sorted(called)
 
 
 def _history(outcome: Outcome) -> dict[str, Any]:

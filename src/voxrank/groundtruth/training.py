@@ -22,11 +22,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from voxrank.config import Seconds
 from voxrank.errors import VoxrankError
-from voxrank.groundtruth.answers import Answers
+from voxrank.groundtruth.answers import Answers, measure
 from voxrank.groundtruth.audio import AudioBatch
 from voxrank.groundtruth.backbones import Backbone
 from voxrank.groundtruth.heads import Head
-from voxrank.groundtruth.metrics import measure
 from voxrank.groundtruth.stopping import EarlyStopping
 
 tf: Any = transformers  # much of transformers is not annotated
@@ -35,7 +34,7 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0
-SETTLING_BATCHES = 8
+SCALE_BATCHES = 8
 """Number of batches from which the head learns the scale of the frames."""
 
 Batch = dict[str, Any]
@@ -113,21 +112,21 @@ class Batches(TorchDataset[Batch]):
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __getitem__(self, place: int) -> Batch:
-        if place >= len(self):
-            raise IndexError(place)
-        inputs = self._inputs[place]
+    def __getitem__(self, index: int) -> Batch:
+        if index >= len(self):
+            raise IndexError(index)
+        inputs = self._inputs[index]
         if self._prepare is not None:
             with torch.no_grad():
                 inputs = self._prepare(inputs)
-        rows = [torch.from_numpy(self._answers.by_utterance[name]) for name in self._ids[place]]
+        rows = [torch.from_numpy(self._answers.by_utterance[utterance]) for utterance in self._ids[index]]
         counts = torch.tensor([len(row) for row in rows])
         return {"prepared": inputs, "targets": pad_sequence(rows, batch_first=True), "counts": counts}
 
     @property
-    def wanted(self) -> list[list[int]]:
+    def targets(self) -> list[list[int]]:
         """The targets of all utterances, in order."""
-        return [self._answers.by_utterance[name].tolist() for names in self._ids for name in names]
+        return [self._answers.by_utterance[utterance].tolist() for batch_ids in self._ids for utterance in batch_ids]
 
     @property
     def utterances(self) -> int:
@@ -152,7 +151,9 @@ class Tuned(nn.Module):
         hidden, lengths = self.backbone(prepared)
         return self.head.predict(hidden, lengths)
 
-    def judge(self, prepared: Any, targets: torch.Tensor, counts: torch.Tensor) -> tuple[list[list[int]], float]:
+    def predict_with_loss(
+        self, prepared: Any, targets: torch.Tensor, counts: torch.Tensor
+    ) -> tuple[list[list[int]], float]:
         """Return the classes or units of a batch, and its mean loss, from one pass."""
         hidden, lengths = self.backbone(prepared)
         return self.head.predict(hidden, lengths), float(self.head.loss(hidden, lengths, targets, counts))
@@ -178,18 +179,18 @@ def train(
         TrialError: the loss is not finite, or most utterances have fewer frames than units.
     """
     started = time.perf_counter()
-    with torch.random.fork_rng(), _own_randomness(), _kept(backbone):
+    with torch.random.fork_rng(), _preserved_random_state(), _preserved_weights(backbone):
         torch.manual_seed(fit.seed)
         model = Tuned(backbone, head()).to(device)
         trainer = _Trainer(model, parts["train"], parts["validation"], answers, fit, device)
-        trainer.settle(parts["train"])
-        testing = time.perf_counter()
+        trainer.fit_scale(parts["train"])
+        test_started = time.perf_counter()
         untrained = trainer.metrics(parts["test"])
-        started += time.perf_counter() - testing
+        started += time.perf_counter() - test_started
         trainer.evaluate()
         trainer.train()
         seconds = time.perf_counter() - started
-        trainer.back_to_best()
+        trainer.restore_best()
         metrics = trainer.metrics(parts["test"])
     return Outcome(
         metrics,
@@ -204,7 +205,7 @@ def train(
 
 
 @contextmanager
-def _own_randomness() -> Iterator[None]:
+def _preserved_random_state() -> Iterator[None]:
     """Restore the global generators of Python and NumPy, which the Trainer seeds."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
@@ -215,18 +216,18 @@ def _own_randomness() -> Iterator[None]:
 
 
 @contextmanager
-def _kept(backbone: Backbone) -> Iterator[None]:
+def _preserved_weights(backbone: Backbone) -> Iterator[None]:
     """Let the tuned parts take gradients in this context, and restore their weights and flags afterwards."""
     parts = backbone.tuned()
-    before = [{name: value.detach().clone() for name, value in part.state_dict().items()} for part in parts]
-    asked = [[p.requires_grad for p in part.parameters()] for part in parts]
-    for part, flags in zip(parts, asked, strict=True):
+    states = [{name: value.detach().clone() for name, value in part.state_dict().items()} for part in parts]
+    trainable = [[p.requires_grad for p in part.parameters()] for part in parts]
+    for part, flags in zip(parts, trainable, strict=True):
         if not any(flags):  # with adapters, some flags are set already
             part.requires_grad_(True)  # noqa: FBT003
     try:
         yield
     finally:
-        for part, state, flags in zip(parts, before, asked, strict=True):
+        for part, state, flags in zip(parts, states, trainable, strict=True):
             part.load_state_dict(state)
             for parameter, flag in zip(part.parameters(), flags, strict=True):
                 parameter.requires_grad_(flag)
@@ -252,88 +253,90 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
                 args=_arguments(folder, fit, len(train_part), device),
                 train_dataset=train_part,
                 eval_dataset=validation,
-                data_collator=_only,
-                callbacks=[_Stop(self)],
+                data_collator=_single_batch,
+                callbacks=[_ValidateAndStop(self)],
             )
             self.remove_callback(tf.PrinterCallback)
         self.accelerator.free_memory = _nothing_to_free
 
-    def settle(self, part: Batches) -> None:
+    def fit_scale(self, part: Batches) -> None:
         """Let the head learn the scale of the frames."""
         model: Tuned = self.model.eval()
-        frames, missing, seen = [], 0, 0
+        frames, too_short, seen = [], 0, 0
         with torch.no_grad():
-            for place in range(min(len(part), SETTLING_BATCHES)):
-                batch = self._prepare_inputs(part[place])
+            for index in range(min(len(part), SCALE_BATCHES)):
+                batch = self._prepare_inputs(part[index])
                 hidden, lengths = model.backbone(batch["prepared"])
                 frames.append(torch.cat([row[:length] for row, length in zip(hidden, lengths, strict=True)]))
-                missing += int((lengths < batch["counts"]).sum()) if self._answers.sequences else 0
+                too_short += int((lengths < batch["counts"]).sum()) if self._answers.sequences else 0
                 seen += len(lengths)
-        if missing > seen / 2:
-            raise TrialError(f"{missing} of {seen} utterances have fewer frames than units: the frame rate is too low")
-        model.head.settle(torch.cat(frames))
+        if too_short > seen / 2:
+            raise TrialError(
+                f"{too_short} of {seen} utterances have fewer frames than units: the frame rate is too low"
+            )
+        model.head.fit_scale(torch.cat(frames))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Create AdamW with a separate learning rate for the head, and weight decay except for vectors."""
         del model
         optimizer: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
         if optimizer is None:
-            tuned: Tuned = self.model
+            tuned_model: Tuned = self.model
             groups = []
             for part, rate in (
-                (tuned.backbone, self._fit.learning_rate),
-                (tuned.head, self._fit.head_learning_rate),
+                (tuned_model.backbone, self._fit.learning_rate),
+                (tuned_model.head, self._fit.head_learning_rate),
             ):
-                own = [p for p in part.parameters() if p.requires_grad]
-                for decay, chosen in (
-                    (WEIGHT_DECAY, [p for p in own if p.ndim > 1]),
-                    (0.0, [p for p in own if p.ndim < 2]),
+                trainable = [p for p in part.parameters() if p.requires_grad]
+                for decay, parameters in (
+                    (WEIGHT_DECAY, [p for p in trainable if p.ndim > 1]),
+                    (0.0, [p for p in trainable if p.ndim < 2]),
                 ):
-                    if chosen:
-                        groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                    if parameters:
+                        groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
             self.optimizer = optimizer = torch.optim.AdamW(groups)
         return optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure the validation part, before training and after each epoch; keep the weights of the best epoch."""
-        found, loss = self._judged(self.eval_dataset)
-        self.validation.append(found)
+        metrics, loss = self._metrics_and_loss(self.eval_dataset)
+        self.validation.append(metrics)
         self.validation_losses.append(loss)
-        goodness = found[self._fit.metric] * (1 if self._answers.higher_is_better else -1)
+        goodness = metrics[self._fit.metric] * (1 if self._answers.higher_is_better else -1)
         if self.stopping.update(goodness, loss, self.losses[-1] if self.losses else math.inf):
             self._best = {
                 name: value.detach().clone() for name, value in self.model.named_parameters() if value.requires_grad
             }
-        return found
+        return metrics
 
     @torch.no_grad()
-    def _judged(self, part: Batches) -> tuple[dict[str, float], float]:
+    def _metrics_and_loss(self, part: Batches) -> tuple[dict[str, float], float]:
         """Return every metric of a part, and its mean loss."""
         model: Tuned = self.model.eval()
-        predicted, total = [], 0.0
-        for place in range(len(part)):
-            rows, loss = model.judge(**self._prepare_inputs(part[place]))
+        predicted, loss_sum = [], 0.0
+        for index in range(len(part)):
+            rows, loss = model.predict_with_loss(**self._prepare_inputs(part[index]))
             predicted += rows
-            total += loss * len(rows)
-        return measure(predicted, part.wanted, self._answers), total / max(1, len(predicted))
+            loss_sum += loss * len(rows)
+        return measure(predicted, part.targets, self._answers), loss_sum / max(1, len(predicted))
 
     @torch.no_grad()
     def metrics(self, part: Batches) -> dict[str, float]:
         """Return every metric of a part."""
         model: Tuned = self.model.eval()
         predicted = [
-            row for place in range(len(part)) for row in model.predict(self._prepare_inputs(part[place])["prepared"])
+            row for index in range(len(part)) for row in model.predict(self._prepare_inputs(part[index])["prepared"])
         ]
-        return measure(predicted, part.wanted, self._answers)
+        return measure(predicted, part.targets, self._answers)
 
     @torch.no_grad()
-    def back_to_best(self) -> None:
+    def restore_best(self) -> None:
         """Restore the weights of the epoch with the best validation."""
-        own = dict(self.model.named_parameters())
+        parameters = dict(self.model.named_parameters())
         for name, value in self._best.items():
-            own[name].copy_(value)
+            parameters[name].copy_(value)
 
-    def heard(self, loss: float) -> None:
+    def record_loss(self, loss: float) -> None:
         """Record the mean training loss of an epoch.
 
         Raises:
@@ -344,7 +347,7 @@ class _Trainer(tf.Trainer):  # type: ignore[misc]
             raise TrialError(f"the loss became {loss} in epoch {len(self.losses)}; take a lower learning rate")
 
 
-class _Stop(tf.TrainerCallback):  # type: ignore[misc]
+class _ValidateAndStop(tf.TrainerCallback):  # type: ignore[misc]
     """Validates after each epoch, and stops a run without progress."""
 
     def __init__(self, trainer: _Trainer) -> None:
@@ -354,7 +357,7 @@ class _Stop(tf.TrainerCallback):  # type: ignore[misc]
         """Record the training loss of an epoch, validate, and stop if there was no progress for `patience` epochs."""
         del args, state
         if logs and "loss" in logs:
-            self._trainer.heard(float(logs["loss"]))
+            self._trainer.record_loss(float(logs["loss"]))
             self._trainer.evaluate()
             control.should_training_stop |= self._trainer.stopping.stops
 
@@ -389,7 +392,7 @@ def _nothing_to_free(*objects: Any) -> list[Any]:
     return list(objects)
 
 
-def _only(batches: Sequence[Batch]) -> Batch:
+def _single_batch(batches: Sequence[Batch]) -> Batch:
     """Return the only element: a sample of the loader is a whole batch."""
     (batch,) = batches
     return batch

@@ -106,18 +106,18 @@ def greedy(
     rows = torch.arange(len(encoded), device=encoded.device)
     frames = frames.to(encoded.device)
     last = _predict(decoder, torch.full_like(rows, blank), None)
-    place, here = torch.zeros_like(rows), torch.zeros_like(rows)
+    position, emitted = torch.zeros_like(rows), torch.zeros_like(rows)
     written: list[list[int]] = [[] for _ in rows]
-    while bool((place < frames).any()):
-        symbols = joint(last.output, encoded[rows, place.clamp(max=encoded.shape[1] - 1)]).argmax(-1)
-        speaks = (symbols != blank) & (place < frames)
-        if bool(speaks.any()):
-            last = last.where(~speaks, _predict(decoder, symbols, last.state))
-            for row in speaks.nonzero()[:, 0].tolist():
+    while bool((position < frames).any()):
+        symbols = joint(last.output, encoded[rows, position.clamp(max=encoded.shape[1] - 1)]).argmax(-1)
+        emits = (symbols != blank) & (position < frames)
+        if bool(emits.any()):
+            last = last.where(~emits, _predict(decoder, symbols, last.state))
+            for row in emits.nonzero()[:, 0].tolist():
                 written[row].append(int(symbols[row]))
-        here = torch.where(speaks, here + 1, 0)
-        moves = ~speaks | (here >= max_symbols)
-        place, here = place + moves.long(), torch.where(moves, 0, here)
+        emitted = torch.where(emits, emitted + 1, 0)
+        advances = ~emits | (emitted >= max_symbols)
+        position, emitted = position + advances.long(), torch.where(advances, 0, emitted)
     return written
 
 
@@ -128,11 +128,11 @@ class _Prediction:
     output: Tensor
     state: State
 
-    def where(self, kept: Tensor, other: _Prediction) -> _Prediction:
-        """Select row by row: this prediction where `kept` is True, otherwise the other."""
-        output = torch.where(kept[:, None], self.output, other.output)
+    def where(self, mask: Tensor, other: _Prediction) -> _Prediction:
+        """Select row by row: this prediction where `mask` is True, otherwise the other."""
+        output = torch.where(mask[:, None], self.output, other.output)
         hidden, cell = (
-            torch.where(kept[None, :, None], mine, new) for mine, new in zip(self.state, other.state, strict=True)
+            torch.where(mask[None, :, None], left, right) for left, right in zip(self.state, other.state, strict=True)
         )
         return _Prediction(output, (hidden, cell))
 
@@ -153,8 +153,8 @@ class _Loss(torch.autograd.Function):
         index = labels[:, None, :, None].expand(-1, logits.shape[1], -1, -1)
         blanks = logits[..., blank] - normaliser
         emits = logits[:, :, :-1].gather(-1, index)[..., 0] - normaliser[:, :, :-1]
-        made = _forward_backward(_array(blanks), _array(emits), _array(frames.long()), _array(lengths.long()))
-        loss, by_blank, by_label = (torch.from_numpy(array).to(logits) for array in made)
+        results = _forward_backward(_array(blanks), _array(emits), _array(frames.long()), _array(lengths.long()))
+        loss, by_blank, by_label = (torch.from_numpy(array).to(logits) for array in results)
         ctx.save_for_backward(logits, normaliser, index, by_blank, by_label)
         ctx.blank = blank
         return loss
@@ -213,13 +213,13 @@ def _forward_backward(
         beta[n, m] = 0.0
         for t in range(n - 1, -1, -1):
             for u in range(m, -1, -1):
-                on = blanks[row, t, u] + beta[t + 1, u]
-                by_blank[row, t, u] = np.exp(alpha[t, u] + on - total)
-                beta[t, u] = on
+                via_blank = blanks[row, t, u] + beta[t + 1, u]
+                by_blank[row, t, u] = np.exp(alpha[t, u] + via_blank - total)
+                beta[t, u] = via_blank
                 if u < m:
-                    out = labels[row, t, u] + beta[t, u + 1]
-                    by_label[row, t, u] = np.exp(alpha[t, u] + out - total)
-                    beta[t, u] = _add(on, out)
+                    via_label = labels[row, t, u] + beta[t, u + 1]
+                    by_label[row, t, u] = np.exp(alpha[t, u] + via_label - total)
+                    beta[t, u] = _add(via_blank, via_label)
     return losses, by_blank, by_label
 
 
@@ -240,11 +240,11 @@ def _check_shapes(logits: Tensor, targets: Tensor, frames: Tensor, lengths: Tens
             f"expected logits as floats of shape (batch, frames, labels + 1, symbols), got {logits.dtype} of shape "
             f"{tuple(logits.shape)}"
         )
-    wanted = (logits.shape[0], logits.shape[2] - 1)
-    if tuple(targets.shape) != wanted:
-        raise ValueError(f"expected targets of shape {wanted} for these logits, got {tuple(targets.shape)}")
+    expected = (logits.shape[0], logits.shape[2] - 1)
+    if tuple(targets.shape) != expected:
+        raise ValueError(f"expected targets of shape {expected} for these logits, got {tuple(targets.shape)}")
     _check_within("frames", frames, 1, logits.shape[1], len(logits))
-    _check_within("lengths", lengths, 0, wanted[1], len(logits))
+    _check_within("lengths", lengths, 0, expected[1], len(logits))
 
 
 def _check_within(name: str, numbers: Tensor, low: int, high: int, count: int) -> None:
@@ -263,5 +263,5 @@ def _check_numbers(logits: Tensor, targets: Tensor, lengths: Tensor, blank: int)
     wrong = (targets < 0) | (targets >= symbols) | (targets == blank)
     wrong &= ~_beyond(lengths, targets.shape[1], targets.device)
     if bool(wrong.any()):
-        found = int(targets[wrong][0])
-        raise ValueError(f"expected targets among the {symbols} symbols other than the blank {blank}, got {found}")
+        label = int(targets[wrong][0])
+        raise ValueError(f"expected targets among the {symbols} symbols other than the blank {blank}, got {label}")

@@ -33,35 +33,35 @@ class TransducerHead(Head):
 
     Args:
         model: model with the parts `encoder_projector`, `decoder` and `joint`, which are copied.
-        known: unit → its number in the checkpoint.
+        vocabulary: unit → its number in the checkpoint.
         names: names of the units; unit n is `names[n − 1]`, and 0 is the blank.
         dim: feature dimension.
     """
 
-    def __init__(self, model: Any, known: dict[str, int], names: tuple[str, ...], dim: int) -> None:
+    def __init__(self, model: Any, vocabulary: dict[str, int], names: tuple[str, ...], dim: int) -> None:
         super().__init__()
         if dim != model.encoder_projector.in_features:
             raise ModelError(f"the transducer reads frames of {model.encoder_projector.in_features} numbers, not {dim}")
         self.projector = _copy(model.encoder_projector)
         self.decoder = _copy(model.decoder)
         self.joint = _copy(model.joint)
-        numbers = [model.config.blank_token_id, *(known.get(name, -1) for name in names)]
+        numbers = [model.config.blank_token_id, *(vocabulary.get(name, -1) for name in names)]
         self.decoder.embedding = nn.Embedding.from_pretrained(
-            _rows(self.decoder.embedding.weight, numbers, sorted(known.values())), freeze=False
+            _rows(self.decoder.embedding.weight, numbers, sorted(vocabulary.values())), freeze=False
         )
         self.decoder.blank_token_id = BLANK
         head = nn.Linear(self.joint.head.in_features, len(numbers))
         with torch.no_grad():
-            head.weight.copy_(_rows(self.joint.head.weight, numbers, sorted(known.values())))
-            head.bias.copy_(_rows(self.joint.head.bias, numbers, sorted(known.values())))
+            head.weight.copy_(_rows(self.joint.head.weight, numbers, sorted(vocabulary.values())))
+            head.bias.copy_(_rows(self.joint.head.bias, numbers, sorted(vocabulary.values())))
         self.joint.head, self.joint.vocab_size = head, len(numbers)
 
     def loss(
         self, hidden: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, counts: torch.Tensor
     ) -> torch.Tensor:
         """Return the negative log likelihood per unit."""
-        begun = nn.functional.pad(targets, (1, 0), value=BLANK)
-        predicted, encoded = self.decoder(begun), self.projector(hidden)
+        decoder_inputs = nn.functional.pad(targets, (1, 0), value=BLANK)
+        predicted, encoded = self.decoder(decoder_inputs), self.projector(hidden)
         logits = self.joint(predicted[:, None], encoded[:, :, None])
         return transducer_loss(logits, targets, lengths, counts, BLANK).sum() / counts.sum()
 
@@ -72,9 +72,9 @@ class TransducerHead(Head):
 
 def transducer_heads(encoder: Encoder, dim: int, answers: Answers) -> Callable[[], Head]:
     """Return a function that creates the transducer of an encoder's checkpoint. Errors: as `check_transducer`."""
-    checkpoint, _, config = _find(encoder.spec)
-    known = {name: number for name, number in _known(checkpoint).items() if number < config.vocab_size}
-    return partial(TransducerHead, load_transducer(encoder.spec), known, answers.names, dim)
+    checkpoint, _, config = _find_transducer(encoder.spec)
+    vocabulary = {name: number for name, number in _vocabulary(checkpoint).items() if number < config.vocab_size}
+    return partial(TransducerHead, load_transducer(encoder.spec), vocabulary, answers.names, dim)
 
 
 def load_transducer(spec: str) -> Any:
@@ -83,7 +83,7 @@ def load_transducer(spec: str) -> Any:
     Raises:
         ModelError: the model has no transducer, or its files are damaged or incomplete.
     """
-    checkpoint, kind, config = _find(spec)
+    checkpoint, kind, config = _find_transducer(spec)
     return load_weights(checkpoint, Architecture(kind, config, inner=False))
 
 
@@ -93,10 +93,10 @@ def check_transducer(spec: str) -> None:
     Raises:
         ModelError: the model has no transducer, or does not exist.
     """
-    _find(spec)
+    _find_transducer(spec)
 
 
-def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
+def _find_transducer(spec: str) -> tuple[Checkpoint, Any, Any]:
     """Return the checkpoint of a transducer, its class and its configuration."""
     scheme, rest = split_spec(spec)
     if scheme != HUB:
@@ -112,7 +112,7 @@ def _find(spec: str) -> tuple[Checkpoint, Any, Any]:
     return checkpoint, kinds[type(config)], config
 
 
-def _known(checkpoint: Checkpoint) -> dict[str, int]:
+def _vocabulary(checkpoint: Checkpoint) -> dict[str, int]:
     """Return the tokenizer's vocabulary: unit → number."""
     vocabulary = load_vocabulary(checkpoint)
     return {SPACE if name in SPACES else name: number for name, number in vocabulary.items()}
@@ -122,8 +122,8 @@ def _copy(module: nn.Module) -> Any:
     return copy.deepcopy(module).requires_grad_(requires_grad=True)
 
 
-def _rows(weight: torch.Tensor, numbers: list[int], known: list[int]) -> torch.Tensor:
+def _rows(weight: torch.Tensor, numbers: list[int], known_rows: list[int]) -> torch.Tensor:
     """Return rows of a table by number; for −1, the mean of the known rows."""
     weight = weight.detach()
-    mean = weight[known].mean(0)
+    mean = weight[known_rows].mean(0)
     return torch.stack([weight[number] if number >= 0 else mean for number in numbers])

@@ -87,14 +87,14 @@ class Row:
     finished: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _enable_write_ahead(connection: sqlite3.Connection) -> None:
     """Let others read while one process writes. SQLite itself does not wait for a lock here."""
-    until = time.monotonic() + BUSY_S
+    deadline = time.monotonic() + BUSY_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(WAIT_S)
         else:
@@ -116,11 +116,11 @@ class TrialStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._connected() as connection:
-                _write_ahead(connection)
+                _enable_write_ahead(connection)
                 connection.execute(_TABLE)
-                found = [name for _, name, *_ in connection.execute("PRAGMA table_info(trials)")]
-            if found != COLUMNS:
-                raise sqlite3.DatabaseError(f"a table of other columns: {', '.join(found)}")
+                columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(trials)")]
+            if columns != COLUMNS:
+                raise sqlite3.DatabaseError(f"a table of other columns: {', '.join(columns)}")
         except (OSError, sqlite3.Error) as error:
             raise OptionError(
                 f"expected a file of trials that can be written at {self._path}, got: {reason(error)}; "
@@ -130,14 +130,14 @@ class TrialStore:
     def get(self, trial: Trial) -> Row | None:
         """Return the result of a trial; None if it has not ended yet."""
         with self._connected() as connection:
-            found = connection.execute(
+            values = connection.execute(
                 "SELECT status, metric, metrics, history, seconds, reason, finished FROM trials WHERE key = ?",
                 (trial.key,),
             ).fetchone()
-        if found is None:
+        if values is None:
             return None
-        status, metric, metrics, history, seconds, why, finished = found
-        return Row(trial, status, metric, json.loads(metrics), json.loads(history), seconds, why, finished)
+        status, metric, metrics, history, seconds, failure, finished = values
+        return Row(trial, status, metric, json.loads(metrics), json.loads(history), seconds, failure, finished)
 
     def put(self, row: Row) -> None:
         """Store a result, in place of an earlier result of the same trial."""

@@ -43,8 +43,8 @@ from voxrank.errors import OptionError
 from voxrank.groundtruth.agreement import agreement
 from voxrank.groundtruth.answers import Answers, find_answers
 from voxrank.groundtruth.rules import Candidate, rule_names, rule_values
-from voxrank.groundtruth.splits import Split, divide, some
-from voxrank.groundtruth.strategies import Heads, Work, plain_heads, try_model, tunable_layers
+from voxrank.groundtruth.splits import Split, divide, draw_examples
+from voxrank.groundtruth.strategies import Work, plain_heads, run_trials, tunable_layers
 from voxrank.groundtruth.transducer_head import check_transducer, transducer_heads
 from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
@@ -54,8 +54,8 @@ from voxrank.results.ranking import Ranking, check_folder
 
 logger = logging.getLogger(__name__)
 
-RIVAL = "probe on 10 %"
-RIVAL_SHARE = 0.1
+BASELINE = "probe on 10 %"
+BASELINE_SHARE = 0.1
 """Share of the training data for the cheapest fair competitor of the scores: a probe of every layer."""
 
 TRIALS = "trials.sqlite"
@@ -100,8 +100,8 @@ def validate(
         DataError, ModelError, OptionError: the request is invalid; nothing was trained.
         RunError: the run failed. A single trial that fails is reported in the result.
     """
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    return run(data, ValidateRequest(models=models, **given), folder, progress or Progress())
+    keywords: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return run(data, ValidateRequest(models=models, **keywords), folder, progress or Progress())
 
 
 def run(data: Any, request: ValidateRequest, folder: str | os.PathLike[str] | None, watcher: Progress) -> Validation:
@@ -124,47 +124,49 @@ def run(data: Any, request: ValidateRequest, folder: str | os.PathLike[str] | No
     _check_encoding(encoding)
     _check_layers(request.layers)
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target=request.column, split="all")
-    items, unreadable, remarked = readable_items(dataset, dataset.source, extraction)
+    items, unreadable, data_notes = readable_items(dataset, dataset.source, extraction)
     answers = find_answers(items, dataset, sequence, tuning)
     check_dataset_skips(dataset, [*unreadable, *answers.skipped], extraction)
     split = divide([item for item in items if item.utterance.id in answers.by_utterance], dataset, tuning)
-    unheard = [Skipped(i.utterance.id, "its class is missing in the training part") for i in split.left_out]
+    unknown_class = [Skipped(item.utterance.id, "its class is missing in the training part") for item in split.left_out]
     if tuning.head == "transducer":
         for spec in request.models:
             check_transducer(spec)
     setting = _setting(dataset, split, answers, tuning, encoding, sequence)
     with ExitStack() as stack:
-        place = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
-        check_folder(place)
+        path = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
+        check_folder(path)
         training = tuple(item.utterance for item in split.train)
         ranking = rank_as(replace(dataset, utterances=training, skipped=(), split="all"), scoring, watcher)
-        tried = _Tried(split, answers, tuning, setting, Path(place), watcher)
+        trials = _Trials(split, answers, tuning, setting, Path(path), watcher)
         for spec in request.models:
-            tried.add(load_encoder(spec, encoding), request.layers)
-    if not tried.candidates:
+            trials.add(load_encoder(spec, encoding), request.layers)
+    if not trials.candidates:
         raise OptionError(f"none of the models can be tuned by the strategy {tuning.strategy}; take --strategy probe")
-    judged = _Judge(tried, answers, tuning, ranking, request.seed)
+    evaluation = _Evaluation(trials, answers, tuning, ranking, request.seed)
     return Validation(
         task=dataset.task,
         strategy=tuning.strategy,
         metric=answers.metric,
         higher_is_better=answers.higher_is_better,
         parts=Parts(split.by, len(split.train), len(split.validation), len(split.test), _seconds(split.train)),
-        truth=judged.truth,
-        judged=judged.all(),
+        truth=evaluation.truth,
+        judged=evaluation.all(),
         cost=Cost(
             ranking.cost.encode_s,
             ranking.cost.score_s,
             ranking.cost.align_s,
-            sum(row.seconds for row in tried.rows),
-            sum(row.seconds for row in tried.rivals),
+            sum(row.seconds for row in trials.rows),
+            sum(row.seconds for row in trials.baseline_rows),
             time.perf_counter() - started,
             peak_rss_mb(),
         ),
         skipped=tuple(
-            dict.fromkeys([*dataset.skipped, *unreadable, *answers.skipped, *unheard, *tried.skipped, *ranking.skipped])
+            dict.fromkeys(
+                [*dataset.skipped, *unreadable, *answers.skipped, *unknown_class, *trials.skipped, *ranking.skipped]
+            )
         ),
-        notes=(*remarked, *tried.notes),
+        notes=(*data_notes, *trials.notes),
         options=_options(dataset, ranking, request),
     )
 
@@ -188,7 +190,7 @@ def _check_layers(layers: str) -> None:
         )
 
 
-class _Tried:
+class _Trials:
     """The trials of all models, and the trials of the probe."""
 
     def __init__(
@@ -203,63 +205,61 @@ class _Tried:
         self._options, self._folder, self._watcher = options, folder, watcher
         self._answers, self._setting = answers, setting
         self._split = split
-        few = _tenth(split, answers)
-        self._rival_split = Split(few, split.validation, split.validation, split.by)
+        tenth = _draw_tenth(split, answers)
+        self._baseline_split = Split(tenth, split.validation, split.validation, split.by)
         self.candidates: list[Candidate] = []
         self.rows: list[Row] = []
-        self.rivals: list[Row] = []
+        self.baseline_rows: list[Row] = []
         self.skipped: list[Skipped] = []
         self.notes: list[str] = []
         self._done = 0
 
     def add(self, encoder: Encoder, layers: str) -> None:
         """Run the trials of one model, and the trials of its probes."""
-        chosen = [x.index for x in parse_layers(layers, encoder.layers, encoder.spec) if isinstance(x, Layer)]
-        own = tunable_layers(encoder, chosen, self._options)
-        if not own:
+        requested = [
+            layer.index for layer in parse_layers(layers, encoder.layers, encoder.spec) if isinstance(layer, Layer)
+        ]
+        tunable = tunable_layers(encoder, requested, self._options)
+        if not tunable:
             self.notes.append(f"{encoder.spec} has no weights that can be tuned here, and is left out")
             self._watcher.note(self.notes[-1])
             return
         setting = self._setting | {"weights": weights_digest(encoder)}
         work = Work(self._split, self._answers, self._options, setting)
         store = TrialStore(self._folder / TRIALS)
-        self._trials = len(own) * self._options.seeds
+        self._total = len(tunable) * self._options.seeds
         self._done = 0
-        found = try_model(encoder, own, work, store, heads=self._heads(), on_trial=self._told)
+        heads = transducer_heads if self._options.head == "transducer" else plain_heads(self._options)
+        results = run_trials(encoder, tunable, work, store, heads=heads, on_trial=self._report)
         last = len(encoder.layers) - 1
         self.candidates += [
-            Candidate(encoder.spec, layer, last, encoder.layers[layer].dim, encoder.parameters) for layer in own
+            Candidate(encoder.spec, layer, last, encoder.layers[layer].dim, encoder.parameters) for layer in tunable
         ]
-        self.rows += found.rows
-        self.skipped += found.skipped
+        self.rows += results.rows
+        self.skipped += results.skipped
         probe = replace(
             self._options, strategy="probe", head="linear", head_at="layer", lora_rank=0, seeds=1, learning_rate=None
         )
-        rival = Work(self._rival_split, self._answers, probe, setting, "rival")
-        read = chosen if self._options.strategy == "full" else own
-        self.rivals += try_model(encoder, read, rival, store, on_trial=lambda _: None).rows
+        baseline = Work(self._baseline_split, self._answers, probe, setting, "rival")
+        probed = requested if self._options.strategy == "full" else tunable
+        self.baseline_rows += run_trials(encoder, probed, baseline, store, on_trial=lambda _: None).rows
 
-    def _heads(self) -> Heads:
-        if self._options.head != "transducer":
-            return plain_heads(self._options)
-        return transducer_heads
-
-    def _told(self, row: Row) -> None:
+    def _report(self, row: Row) -> None:
         self._done += 1
         trial, metric = row.trial, self._answers.metric
-        what = f"{metric} {row.metric:.4f}" if row.metric is not None else f"failed: {row.reason}"
-        text = f"{trial.model}, layer {trial.layer}, seed {trial.seed}: {what} ({row.seconds:.1f} s)"
-        self._watcher.trial(text, self._done, self._trials)
+        result = f"{metric} {row.metric:.4f}" if row.metric is not None else f"failed: {row.reason}"
+        text = f"{trial.model}, layer {trial.layer}, seed {trial.seed}: {result} ({row.seconds:.1f} s)"
+        self._watcher.trial(text, self._done, self._total)
 
 
-class _Judge:
+class _Evaluation:
     """Collects the results of fine-tuning, and measures how well each predictor agrees with them."""
 
-    def __init__(self, tried: _Tried, answers: Answers, tuning: TuningOptions, ranking: Ranking, seed: int) -> None:
-        self._tried, self._tuning, self._ranking, self._seed = tried, tuning, ranking, seed
+    def __init__(self, trials: _Trials, answers: Answers, tuning: TuningOptions, ranking: Ranking, seed: int) -> None:
+        self._trials, self._tuning, self._ranking, self._seed = trials, tuning, ranking, seed
         self._metric, self._higher = answers.metric, answers.higher_is_better
         rows: dict[tuple[str, int | str], list[Row]] = {}
-        for row in tried.rows:
+        for row in trials.rows:
             rows.setdefault((row.trial.model, row.trial.layer), []).append(row)
         names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
         self.truth = tuple(
@@ -275,25 +275,28 @@ class _Judge:
                 tuple(row.history.get("untrained", {}).get(answers.metric) for row in rows[c.model, c.layer]),
                 tuple(self._beats_untrained(row) for row in rows[c.model, c.layer]),
             )
-            for c in tried.candidates
+            for c in trials.candidates
         )
         self._values = np.array(
-            [[np.nan if value is None else value for value in one.values] for one in self.truth], dtype=np.float64
+            [[np.nan if value is None else value for value in truth.values] for truth in self.truth], dtype=np.float64
         )
 
     def _beats_untrained(self, row: Row) -> bool | None:
         """Return whether a trial beat its untrained head on the validation and the test part; None where it failed."""
         if row.metric is None:
             return None
-        validated = [one[self._metric] for one in row.history["validation"]]
-        pairs = ((row.metric, row.history["untrained"][self._metric]), (validated[row.history["chosen"]], validated[0]))
+        validation = [metrics[self._metric] for metrics in row.history["validation"]]
+        pairs = (
+            (row.metric, row.history["untrained"][self._metric]),
+            (validation[row.history["chosen"]], validation[0]),
+        )
         return all(after > before if self._higher else after < before for after, before in pairs)
 
     def all(self) -> tuple[Judged, ...]:
         """Return the predictors with their agreement: scores, then the probe, then rules."""
         cost = self._ranking.cost
-        found = [
-            self._judged(
+        judged = [
+            self._evaluate(
                 name,
                 "score",
                 self._by_score(name),
@@ -302,57 +305,61 @@ class _Judge:
             )
             for name in self._ranking.options["scores"]
         ]
-        seconds = sum(row.seconds for row in self._tried.rivals)
-        found.append(self._judged(RIVAL, "rival", self._by_rival(), seconds, higher=self._higher))
+        seconds = sum(row.seconds for row in self._trials.baseline_rows)
+        judged.append(self._evaluate(BASELINE, "rival", self._by_baseline(), seconds, higher=self._higher))
         for name in rule_names():
-            values = rule_values(name, self._tried.candidates)
+            values = rule_values(name, self._trials.candidates)
             if values is not None:
-                found.append(self._judged(name, "rule", values, 0.0, higher=True))
-        return tuple(found)
+                judged.append(self._evaluate(name, "rule", values, 0.0, higher=True))
+        return tuple(judged)
 
-    def _judged(self, name: str, kind: str, values: Any, seconds: Seconds, *, higher: bool) -> Judged:
+    def _evaluate(self, name: str, kind: str, values: Any, seconds: Seconds, *, higher: bool) -> Judged:
         values = np.asarray(values, dtype=np.float64)
-        found = agreement(
+        measured = agreement(
             values,
             self._values,
             truth_higher_is_better=self._higher,
             score_higher_is_better=higher,
             seed=self._seed,
         )
-        shown = tuple(None if np.isnan(value) else float(value) for value in values)
-        return Judged(name, kind, higher, shown, seconds, found)
+        without_nan = tuple(None if np.isnan(value) else float(value) for value in values)
+        return Judged(name, kind, higher, without_nan, seconds, measured)
 
     def _by_score(self, name: str) -> list[float]:
         """Return the score of each candidate; for whole models, the score of the best layer."""
-        own: dict[tuple[str, Any], float] = {
+        scores: dict[tuple[str, Any], float] = {
             (layer.model, layer.layer): layer.scores[name].value for layer in self._ranking.layers
         }
         if self._tuning.strategy != "full":
-            return [own.get((c.model, c.layer), np.nan) for c in self._tried.candidates]
+            return [scores.get((c.model, c.layer), np.nan) for c in self._trials.candidates]
         best = max if self._ranking.options["higher_is_better"][name] else min
-        return [best(value for (model, _), value in own.items() if model == c.model) for c in self._tried.candidates]
+        return [
+            best(value for (model, _), value in scores.items() if model == c.model) for c in self._trials.candidates
+        ]
 
-    def _by_rival(self) -> list[float]:
+    def _by_baseline(self) -> list[float]:
         """Return the best validation metric of each candidate's probe; for whole models, that of the best layer."""
         best = max if self._higher else min
-        own: dict[tuple[str, int], float] = {}
-        for row in self._tried.rivals:
+        best_metrics: dict[tuple[str, int], float] = {}
+        for row in self._trials.baseline_rows:
             if row.status == "done":
-                own[row.trial.model, row.trial.layer] = best(one[self._metric] for one in row.history["validation"])
+                best_metrics[row.trial.model, row.trial.layer] = best(
+                    metrics[self._metric] for metrics in row.history["validation"]
+                )
         if self._tuning.strategy != "full":
-            return [own.get((c.model, int(c.layer)), np.nan) for c in self._tried.candidates]
+            return [best_metrics.get((c.model, int(c.layer)), np.nan) for c in self._trials.candidates]
         return [
-            best((value for (model, _), value in own.items() if model == c.model), default=np.nan)
-            for c in self._tried.candidates
+            best((value for (model, _), value in best_metrics.items() if model == c.model), default=np.nan)
+            for c in self._trials.candidates
         ]
 
 
-def _tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
+def _draw_tenth(split: Split, answers: Answers) -> tuple[Item, ...]:
     """Select a tenth of the training utterances: at least one of each class, or at least ten with transcripts."""
     if answers.sequences:
-        return tuple(some(split.train, max(10, round(RIVAL_SHARE * len(split.train))), seed=0))
-    each = len(split.train) / len({item.utterance.label for item in split.train})
-    return tuple(some(split.train, max(1, round(RIVAL_SHARE * each)), seed=0))
+        return tuple(draw_examples(split.train, max(10, round(BASELINE_SHARE * len(split.train))), seed=0))
+    per_class = len(split.train) / len({item.utterance.label for item in split.train})
+    return tuple(draw_examples(split.train, max(1, round(BASELINE_SHARE * per_class)), seed=0))
 
 
 def weights_digest(encoder: Encoder) -> str:

@@ -27,8 +27,8 @@ FILE = "validation.json"
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """Return the mean of the values that are not None."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None
 
 
 @dataclass(frozen=True)
@@ -221,16 +221,18 @@ class Validation:
         if not verdict.best:
             return None
         first = verdict.best[0]
-        return next(one for one in self.truth if (one.model, one.layer) == (first.model, first.layer))
+        return next(truth for truth in self.truth if (truth.model, truth.layer) == (first.model, first.layer))
 
     @property
     def verdict(self) -> Verdict:
         """The conclusion: the best candidates, and whether training improved on untrained heads."""
         sign = 1 if self.higher_is_better else -1
-        goodness = {Place(one.model, one.layer): sign * one.mean for one in self.truth if one.mean is not None}
+        goodness = {
+            Place(truth.model, truth.layer): sign * truth.mean for truth in self.truth if truth.mean is not None
+        }
         best = max(goodness.values(), default=0.0)
-        beat = [gain for one in self.truth for gain in one.beat_untrained if gain is not None]
-        tied = tuple(place for place, value in goodness.items() if round(value - best, DECIMALS) == 0)
+        beat = [gain for truth in self.truth for gain in truth.beat_untrained if gain is not None]
+        tied = tuple(candidate for candidate, value in goodness.items() if round(value - best, DECIMALS) == 0)
         return Verdict(tied, len(goodness), len(beat), sum(beat))
 
     @property
@@ -242,11 +244,11 @@ class Validation:
     @property
     def failed(self) -> int:
         """Number of trials that failed."""
-        return sum(value is None for one in self.truth for value in one.values)
+        return sum(value is None for truth in self.truth for value in truth.values)
 
     def judged_by(self, name: str) -> Judged:
         """Return the predictor with this name."""
-        return next(one for one in self.judged if one.name == name)
+        return next(judged for judged in self.judged if judged.name == name)
 
     def to_json(self) -> str:
         """Return the text of `validation.json`: all fields, and the verdict derived from them."""
@@ -257,13 +259,13 @@ class Validation:
         import pandas as pd
 
         rows = []
-        for place, one in enumerate(self.truth):
-            row: dict[str, Any] = {"model": one.model, "layer": one.layer, "name": one.name, "dim": one.dim}
-            row |= {"parameters": one.parameters, self.metric: one.mean}
-            row |= {f"{self.metric}_seed{seed}": value for seed, value in enumerate(one.values)}
-            row |= {f"{self.metric}_untrained": one.untrained_mean}
-            row |= {judged.name: judged.values[place] for judged in self.judged}
-            rows.append(row | {"seconds": one.seconds, "failures": "; ".join(one.failures)})
+        for index, truth in enumerate(self.truth):
+            row: dict[str, Any] = {"model": truth.model, "layer": truth.layer, "name": truth.name, "dim": truth.dim}
+            row |= {"parameters": truth.parameters, self.metric: truth.mean}
+            row |= {f"{self.metric}_seed{seed}": value for seed, value in enumerate(truth.values)}
+            row |= {f"{self.metric}_untrained": truth.untrained_mean}
+            row |= {judged.name: judged.values[index] for judged in self.judged}
+            rows.append(row | {"seconds": truth.seconds, "failures": "; ".join(truth.failures)})
         return pd.DataFrame(rows)
 
     @classmethod

@@ -69,8 +69,8 @@ class RankingBuilder:
         candidates, shares, seen = collector.candidates, collector.shares, max(collector.shares.values())
         columns = self._columns(candidates, n_resamples)
         models = [c.model for c in candidates]
-        behind = np.array([shares[model] < seen for model in models])
-        first = columns[self.plan.names[0]].put_last(behind)
+        dropped = np.array([shares[model] < seen for model in models])
+        first = columns[self.plan.names[0]].put_last(dropped)
         order = sorted(first.order(), key=lambda candidate: -shares[models[candidate]])
         best = best_of_each(order, models)
         probability = probability_best(first, models)
@@ -118,24 +118,28 @@ class RankingBuilder:
         return columns
 
     def _unusable_source(self, collector: Collector) -> list[Skipped]:
-        return [] if self.data.origin is None else _of_source([*self.data.origin.skipped, *collector.source_skipped])
+        """Return the skipped utterances of the source data, with reasons that name it."""
+        unusable = [] if self.data.origin is None else [*self.data.origin.skipped, *collector.source_skipped]
+        return [replace(skipped, reason=f"source data: {skipped.reason}") for skipped in unusable]
 
     def _summary(self, seen: float, unusable: Sequence[Skipped]) -> DataSummary:
         used = self._items(seen, unusable)
-        asked = len(self.data.dataset) + len(self.data.dataset.skipped)
-        return DataSummary(asked, len(used), sum(i.seconds for i in used), self._fingerprint)
+        total = len(self.data.dataset) + len(self.data.dataset.skipped)
+        return DataSummary(total, len(used), sum(item.seconds for item in used), self._fingerprint)
 
     def _items(self, seen: float, unusable: Sequence[Skipped]) -> list[Item]:
         """Return the utterances of this share of the data that every model could use."""
         items = (
             self.data.prepared.items if seen == 1 else first_share(self.data.prepared.shards, seen, seed=self.plan.seed)
         )
-        gone = {one.utterance for one in unusable}
-        return [item for item in items if item.utterance.id not in gone]
+        unusable_ids = {skipped.utterance for skipped in unusable}
+        return [item for item in items if item.utterance.id not in unusable_ids]
 
     def _cost(self, collector: Collector) -> Cost:
-        taken = time.perf_counter() - self.started
-        return Cost(collector.encode_s, collector.score_s, taken, peak_rss_mb(), self.data.align_s, collector.cached_s)
+        total_s = time.perf_counter() - self.started
+        return Cost(
+            collector.encode_s, collector.score_s, total_s, peak_rss_mb(), self.data.align_s, collector.cached_s
+        )
 
     def _options(self, columns: Columns) -> dict[str, Any]:
         return {
@@ -161,11 +165,6 @@ class RankingBuilder:
     @cached_property
     def _fingerprint(self) -> str:
         return self.data.dataset.fingerprint()
-
-
-def _of_source(skipped: Sequence[Skipped]) -> list[Skipped]:
-    """Return the skipped utterances with a reason that names the source data."""
-    return [replace(one, reason=f"source data: {one.reason}") for one in skipped]
 
 
 def _model_score(

@@ -43,7 +43,7 @@ ARITHMETIC = (np.linalg.LinAlgError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True, eq=False)
-class _Standing:
+class _RankedLayer:
     """A layer that may be the best or the worst.
 
     Attributes:
@@ -60,11 +60,11 @@ class _Standing:
     goodness: tuple[float, ...]
     sample: Sample | None
 
-    def beats(self, other: _Standing) -> bool:
+    def beats(self, other: _RankedLayer) -> bool:
         """Return whether this layer ranks above the other in every ranking that holds both."""
         if self.share != other.share:
             return self.share > other.share
-        return all(own > its for own, its in zip(self.goodness, other.goodness, strict=True))
+        return all(left > right for left, right in zip(self.goodness, other.goodness, strict=True))
 
 
 class DiagnosticsCollector:
@@ -86,13 +86,13 @@ class DiagnosticsCollector:
         self._level, self._targets, self._effective = plan.details.details, data.prepared.targets, plan.effective
         self._blocks = sorted({shard.block for shard in data.prepared.shards})
         self._signs = {name: 1 if higher_is_better(name) else -1 for name in reported_parts(names[0])}
-        self._growing = next((score for score in plan.scores if score.read is not None), get_score("logme"))
+        self._curve_score = next((score for score in plan.scores if score.read is not None), get_score("logme"))
         self._columns = [Column.of(data.dataset, name) for name in plan.details.besides]
         self._classes: dict[tuple[str, int | str], LayerClasses] = {}
         self._knowledge: list[Knowledge] = []
-        self._grown: dict[str, Grown] = {}
-        self._best: list[_Standing] = []
-        self._worst: list[_Standing] = []
+        self._curves: dict[str, Grown] = {}
+        self._best: list[_RankedLayer] = []
+        self._worst: list[_RankedLayer] = []
         self.seconds: Seconds = 0.0
 
     def add(self, candidates: Sequence[Candidate], sketch: ModelSketch, share: float) -> None:
@@ -106,15 +106,15 @@ class DiagnosticsCollector:
         if self._level == "none":
             return
         started = time.perf_counter()
-        standings = [self._standing(c, sketch, share) for c in candidates]
-        own = _best_of(standings)
+        ranked = [self._ranked_layer(c, sketch, share) for c in candidates]
+        best = _best_of(ranked)
         try:
             with one_thread(max(c.layer.dim for c in candidates)):
-                self._look_at(candidates, standings, own, sketch)
+                self._diagnose(candidates, ranked, best, sketch)
         except ARITHMETIC as error:  # the ranking does not depend on diagnostics
             logger.warning("%s: its details cannot be computed: %s", candidates[0].model, one_line(str(error)))
-        self._best = _best_of([*self._best, *own])
-        self._worst = _worst_of([*self._worst, *standings])
+        self._best = _best_of([*self._best, *best])
+        self._worst = _worst_of([*self._worst, *ranked])
         self.seconds += time.perf_counter() - started
 
     def complete(self, ranking: Ranking, audio: Mapping[int, Seconds]) -> Ranking:
@@ -131,62 +131,62 @@ class DiagnosticsCollector:
         ends: list[tuple[Place, str, int | str]] = [("best", ranking.best.model, ranking.best.layer)]
         if (last.model, last.layer) != ends[0][1:]:
             ends.append(("worst", last.model, last.layer))
-        seen = max(model.share for model in ranking.models)
-        grown = [self._grown[m.model] for m in ranking.models if m.share == seen and m.model in self._grown]
-        direction = self._growing.higher_is_better
+        share = max(model.share for model in ranking.models)
+        curves = [self._curves[m.model] for m in ranking.models if m.share == share and m.model in self._curves]
+        direction = self._curve_score.higher_is_better
         columns = [column.name for column in self._columns]
         best = [(model.model, model.layer) for model in ranking.models]
         details = Details(
-            classes=tuple(self._classes[one] for one in best if one in self._classes),
+            classes=tuple(self._classes[key] for key in best if key in self._classes),
             pictures=tuple(picture for end in ends for picture in self._pictures(*end)),
-            knowledge=tuple(sorted(self._knowledge, key=lambda one: columns.index(one.column))),
-            curve=learning_curve(self._growing.name, grown, audio, higher_is_better=direction),
+            knowledge=tuple(sorted(self._knowledge, key=lambda entry: columns.index(entry.column))),
+            curve=learning_curve(self._curve_score.name, curves, audio, higher_is_better=direction),
         )
-        taken = time.perf_counter() - started
-        self.seconds += taken
-        cost = replace(ranking.cost, detail_s=self.seconds, total_s=ranking.cost.total_s + taken)
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        cost = replace(ranking.cost, detail_s=self.seconds, total_s=ranking.cost.total_s + seconds)
         return replace(ranking, details=details, cost=cost)
 
-    def _look_at(
+    def _diagnose(
         self,
         candidates: Sequence[Candidate],
-        standings: Sequence[_Standing],
-        own: Sequence[_Standing],
+        ranked: Sequence[_RankedLayer],
+        best: Sequence[_RankedLayer],
         sketch: ModelSketch,
     ) -> None:
         """Compute the classes of the best layers, the probing of each layer, and the learning curve."""
-        for candidate, standing in zip(candidates, standings, strict=True):
-            if standing in own:
-                self._look_at_classes(candidate, sketch)
-            if standing.sample is not None:
-                self._knowledge += known_besides(standing.model, standing.layer, standing.sample, self._columns)
-        self._grow(candidates, own[0].layer, sketch)
+        for candidate, layer in zip(candidates, ranked, strict=True):
+            if layer in best:
+                self._diagnose_classes(candidate, sketch)
+            if layer.sample is not None:
+                self._knowledge += known_besides(layer.model, layer.layer, layer.sample, self._columns)
+        self._add_curve(candidates, best[0].layer, sketch)
 
-    def _standing(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _Standing:
+    def _ranked_layer(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _RankedLayer:
         goodness = tuple(sign * candidate.estimates[name].value for name, sign in self._signs.items())
         sample = sketch.samples.get(sketch_key(candidate.layer))
-        few = None if sample is None else sample.first(POINTS)
-        return _Standing(candidate.model, layer_label(candidate.layer), share, goodness, few)
+        first = None if sample is None else sample.first(POINTS)
+        return _RankedLayer(candidate.model, layer_label(candidate.layer), share, goodness, first)
 
-    def _look_at_classes(self, candidate: Candidate, sketch: ModelSketch) -> None:
+    def _diagnose_classes(self, candidate: Candidate, sketch: ModelSketch) -> None:
         sample = sketch.samples.get(sketch_key(candidate.layer))
         if self._targets.values or sample is None:
             return
-        taken = held_out_classes(sketch.layers[sketch_key(candidate.layer)], sample)
-        if taken is not None:
-            views = class_views(self._targets.names, self._targets.rows[sample.rows], taken)
-            where = candidate.model, layer_label(candidate.layer)
-            self._classes[where] = LayerClasses(*where, views)
+        predicted = held_out_classes(sketch.layers[sketch_key(candidate.layer)], sample)
+        if predicted is not None:
+            views = class_views(self._targets.names, self._targets.rows[sample.rows], predicted)
+            key = candidate.model, layer_label(candidate.layer)
+            self._classes[key] = LayerClasses(*key, views)
 
-    def _grow(self, candidates: Sequence[Candidate], best: int | str, sketch: ModelSketch) -> None:
+    def _add_curve(self, candidates: Sequence[Candidate], best: int | str, sketch: ModelSketch) -> None:
         """Compute the learning curve of a model.
 
         The layer is the best by the score of the curve, or the best of the ranking where that score is not computed.
         """
-        name, read = self._growing.name, self._growing.read
+        name, read = self._curve_score.name, self._curve_score.read
         if read is None:
             return
-        sign = 1 if self._growing.higher_is_better else -1
+        sign = 1 if self._curve_score.higher_is_better else -1
         if name in candidates[0].estimates:
             chosen = max(candidates, key=lambda c: sign * c.estimates[name].value)
         else:
@@ -197,13 +197,13 @@ class DiagnosticsCollector:
         def value(spectrum: Spectrum) -> float:
             return read(spectrum).value
 
-        parts, known = values_of_parts(moments, self._blocks, value, weight), chosen.estimates.get(name)
-        whole = known.value if known is not None else value(Spectrum.of(moments.total).thinned(weight))
-        self._grown[chosen.model] = Grown(chosen.model, layer_label(chosen.layer), tuple(parts), whole)
+        parts, estimate = values_of_parts(moments, self._blocks, value, weight), chosen.estimates.get(name)
+        whole = estimate.value if estimate is not None else value(Spectrum.of(moments.total).thinned(weight))
+        self._curves[chosen.model] = Grown(chosen.model, layer_label(chosen.layer), tuple(parts), whole)
 
     def _pictures(self, place: Place, model: str, layer: int | str) -> tuple[Picture, ...]:
-        kept = self._best if place == "best" else self._worst
-        (sample,) = (one.sample for one in kept if (one.model, one.layer) == (model, layer))
+        layers = self._best if place == "best" else self._worst
+        (sample,) = (candidate.sample for candidate in layers if (candidate.model, candidate.layer) == (model, layer))
         if sample is None or not len(sample):
             return ()
         rows, values = self._targets.rows[sample.rows], self._targets.values
@@ -213,11 +213,11 @@ class DiagnosticsCollector:
         return ()
 
 
-def _best_of(standings: Sequence[_Standing]) -> list[_Standing]:
+def _best_of(layers: Sequence[_RankedLayer]) -> list[_RankedLayer]:
     """Return the layers that no other layer beats."""
-    return [one for one in standings if not any(other.beats(one) for other in standings)]
+    return [layer for layer in layers if not any(other.beats(layer) for other in layers)]
 
 
-def _worst_of(standings: Sequence[_Standing]) -> list[_Standing]:
+def _worst_of(layers: Sequence[_RankedLayer]) -> list[_RankedLayer]:
     """Return the layers that beat no other layer."""
-    return [one for one in standings if not any(one.beats(other) for other in standings)]
+    return [layer for layer in layers if not any(layer.beats(other) for other in layers)]

@@ -75,9 +75,9 @@ def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> 
     rounds = [Round(share, []) for share in SHARES if share >= min(least, 1)]
     for block, items in sorted(blocks.items()):
         drawn, begin = _spread(items, seed), 0
-        for one in rounds:
-            end = round(one.share * len(drawn))
-            one.shards.extend(Shard(block, part) for part in cut(drawn[begin:end], shard_s))
+        for round_ in rounds:
+            end = round(round_.share * len(drawn))
+            round_.shards.extend(Shard(block, part) for part in cut(drawn[begin:end], shard_s))
             begin = end
     return rounds
 
@@ -85,24 +85,24 @@ def plan_rounds(shards: Sequence[Shard], *, shard_s: Seconds, seed: int = 0) -> 
 def first_share(shards: Sequence[Shard], share: float, *, seed: int = 0) -> list[Item]:
     """Return the utterances of the rounds up to this share of the data."""
     rounds = plan_rounds(shards, shard_s=1.0, seed=seed)
-    return [item for one in rounds if one.share <= share for shard in one.shards for item in shard.items]
+    return [item for round_ in rounds if round_.share <= share for shard in round_.shards for item in shard.items]
 
 
 def _spread(items: Sequence[Item], seed: int) -> list[Item]:
     """Return the utterances in random order, alternating between labels and speakers."""
-    piles: dict[tuple[str | None, str | None], list[Item]] = defaultdict(list)
-    for item in sorted(items, key=lambda item: _chance(item.utterance.id, seed)):
-        piles[item.utterance.label, item.utterance.speaker].append(item)
-    turns = zip_longest(*sorted(piles.values(), key=lambda pile: _chance(pile[0].utterance.id, seed + 1)))
+    groups: dict[tuple[str | None, str | None], list[Item]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: _random_key(item.utterance.id, seed)):
+        groups[item.utterance.label, item.utterance.speaker].append(item)
+    turns = zip_longest(*sorted(groups.values(), key=lambda group: _random_key(group[0].utterance.id, seed + 1)))
     return [item for turn in turns for item in turn if item is not None]
 
 
-def _chance(name: str, seed: int) -> bytes:
+def _random_key(name: str, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
 
 
 @dataclass(frozen=True)
-class Standing:
+class RoundScores:
     """The scores of the models after a round.
 
     Attributes:
@@ -116,10 +116,10 @@ class Standing:
     @property
     def leader(self) -> str:
         """The model with the best layer."""
-        return max(self.scores, key=lambda model: max(one.value for one in self.scores[model]))
+        return max(self.scores, key=lambda model: max(estimate.value for estimate in self.scores[model]))
 
 
-def beaten(now: Standing, before: Standing | None, *, confidence: float, models: int, rounds: int) -> set[str]:
+def beaten(now: RoundScores, before: RoundScores | None, *, confidence: float, models: int, rounds: int) -> set[str]:
     """Return the models that can no longer be best.
 
     Args:
@@ -133,21 +133,21 @@ def beaten(now: Standing, before: Standing | None, *, confidence: float, models:
         return set()
     leader = now.leader
     best = max(range(len(now.scores[leader])), key=lambda layer: now.scores[leader][layer].value)
-    first, first_before = now.scores[leader][best], before.scores[leader][best]
-    blocks = len(first.influence)
+    leading, leading_before = now.scores[leader][best], before.scores[leader][best]
+    blocks = len(leading.influence)
     if blocks < 2:
         return set()
-    chances = max(models - 1, 1) * (rounds - 2)  # no model is dropped after the first and the last round
-    quantile = float(stats.t.ppf(1 - (1 - confidence) / chances, blocks - 1))
-    ahead = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
-    gone = set()
+    comparisons = max(models - 1, 1) * (rounds - 2)  # no model is dropped after the first and the last round
+    quantile = float(stats.t.ppf(1 - (1 - confidence) / comparisons, blocks - 1))
+    extrapolation = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
+    dropped = set()
     for model, layers in now.scores.items():
         bounds = []
-        for layer, own in enumerate(layers):
-            behind = own.value - first.value
-            trend = ahead * (behind - (before.scores[model][layer].value - first_before.value))
-            apart = replace(own, influence=own.influence - first.influence)
-            bounds.append(behind + max(0.0, trend) + quantile * apart.standard_error * np.sqrt(1 - now.share))
+        for layer, estimate in enumerate(layers):
+            gap = estimate.value - leading.value
+            trend = extrapolation * (gap - (before.scores[model][layer].value - leading_before.value))
+            difference = replace(estimate, influence=estimate.influence - leading.influence)
+            bounds.append(gap + max(0.0, trend) + quantile * difference.standard_error * np.sqrt(1 - now.share))
         if model != leader and max(bounds) < 0:
-            gone.add(model)
-    return gone
+            dropped.add(model)
+    return dropped

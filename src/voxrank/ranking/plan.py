@@ -104,14 +104,14 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     check_sequence(request.sequence, request.extraction, task)
     sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
     extraction = replace(request.extraction, sample=sample)
-    named = {name: _parts(name) for name in request.scores or (default_score(dataset, request.use, request.stopping),)}
-    check_strategy(named, request.use)
-    if TUNED in named:
-        named[TUNED] = [score for score in named[TUNED] if task in score.tasks]
+    parts = {name: _parts(name) for name in request.scores or (default_score(dataset, request.use, request.stopping),)}
+    check_strategy(parts, request.use)
+    if TUNED in parts:
+        parts[TUNED] = [score for score in parts[TUNED] if task in score.tasks]
     has_source = request.source is not None
-    _check_stopping(request.stopping, next(iter(named)), with_source=has_source)
-    names, left_out = _usable_names(named, task, with_source=has_source)
-    scores = tuple({score.name: score for name in names for score in named[name]}.values())
+    _check_stopping(request.stopping, next(iter(parts)), with_source=has_source)
+    names, left_out = _usable_names(parts, task, with_source=has_source)
+    scores = tuple({score.name: score for name in names for score in parts[name]}.values())
     reads_source = has_source and any(score.needs_source for score in scores)
     if has_source and not reads_source:
         left_out.append("the source data are not encoded, because no score reads them (swd, frechet and tsne do)")
@@ -153,15 +153,15 @@ def default_score(dataset: Dataset, use: UseOptions, stopping: StoppingOptions |
     return "logme" if dataset.task in TIMED or few or stopping else "combined"
 
 
-def _distinct(names: Sequence[str], what: str) -> Sequence[str]:
+def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:
     """Return the names; refuse an empty list, a string and a duplicate."""
     if isinstance(names, str):
-        raise OptionError(f"expected a list of {what}s, got the string {names!r}; write [{names!r}]")
+        raise OptionError(f"expected a list of {noun}s, got the string {names!r}; write [{names!r}]")
     if not names:
-        raise OptionError(f"expected at least one {what}, got none; name one with --{what}")
-    doubled = sorted({name for name in names if list(names).count(name) > 1})
-    if doubled:
-        raise OptionError(f"the {what} {doubled[0]!r} is given twice; give each {what} once")
+        raise OptionError(f"expected at least one {noun}, got none; name one with --{noun}")
+    duplicates = sorted({name for name in names if list(names).count(name) > 1})
+    if duplicates:
+        raise OptionError(f"the {noun} {duplicates[0]!r} is given twice; give each {noun} once")
     return names
 
 
@@ -182,11 +182,13 @@ def _check_stopping(stopping: StoppingOptions | None, score: str, *, with_source
         raise OptionError("early stopping encodes no source data; leave --source or --confidence out")
 
 
-def _usable_names(named: dict[str, list[Score]], task: Task, *, with_source: bool) -> tuple[list[str], list[str]]:
+def _usable_names(
+    scores_by_name: dict[str, list[Score]], task: Task, *, with_source: bool
+) -> tuple[list[str], list[str]]:
     """Return the names of the scores that can be computed, and a line for each one that cannot."""
     reasons = {
-        name: next(filter(None, (_unfit(score, task, with_source=with_source) for score in parts)), "")
-        for name, parts in named.items()
+        name: next(filter(None, (_unfit(score, task, with_source=with_source) for score in scores)), "")
+        for name, scores in scores_by_name.items()
     }
     usable = [name for name, reason in reasons.items() if not reason]
     left_out = [f"{name} {reason} and is left out" for name, reason in reasons.items() if reason]
@@ -213,10 +215,10 @@ def _with_samples(
     keep = request.cache is not None
     sampled = keep or request.details.details != "none" or any(score.sampled for score in scores)
     projected = keep or any(score.projected for score in scores)
-    many = FRAMES_FOR_TUNED if tuned and extraction.sample != "utterance" else 1
+    multiple = FRAMES_FOR_TUNED if tuned and extraction.sample != "utterance" else 1
     return replace(
         extraction,
-        kept_samples=many * extraction.kept_samples if sampled else 0,
+        kept_samples=multiple * extraction.kept_samples if sampled else 0,
         projections=(extraction.projections or N_DIRECTIONS) if projected else 0,
     )
 

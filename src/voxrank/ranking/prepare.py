@@ -71,11 +71,11 @@ def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | No
         ModelError: a model cannot be loaded.
         OptionError: a model has no such layers, or the labels would favour a candidate.
     """
-    ready = prepare(dataset, plan.extraction, plan.sequence)
+    unaligned = prepare(dataset, plan.extraction, plan.sequence)
     origin = prepare_source(source, plan.extraction) if plan.reads_source else None
     pool = ModelPool(plan.models, plan.encoder, watcher)
     selections = select_layers(plan, pool)
-    labelled = label(ready, plan.sequence, pool, plan.extraction.threads, watcher, store=store)
+    labelled = label(unaligned, plan.sequence, pool, plan.extraction.threads, watcher, store=store)
     prepared = labelled.prepared
     times = [] if labelled.record is None else [f"times: {labelled.record}"]
     without_block = [f"{spec} has no block to tune and is left out" for spec in plan.models if spec not in selections]
@@ -123,7 +123,7 @@ def select_layers(plan: RankPlan, pool: ModelPool) -> dict[str, LayerSelection]:
 
 def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     """Return one line that says what will be scored."""
-    what = {
+    noun = {
         "classification": "classes",
         "multilabel": "labels",
         "segmentation": "labels of frames",
@@ -131,8 +131,8 @@ def _introduction(dataset: Dataset, prepared: Prepared) -> str:
     }.get(dataset.task)
     timed = prepared.targets.timed
     silence = timed is not None and timed.rest != UNLABELLED
-    classes = f", {prepared.targets.count - silence} {what}{' and silence' if silence else ''}" if what else ""
-    rest = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
-    part = "" if dataset.split == "all" else f" of split {dataset.split!r} ({rest}--split all takes every row)"
+    classes = f", {prepared.targets.count - silence} {noun}{' and silence' if silence else ''}" if noun else ""
+    unused = f"{dataset.unused:,} rows of other splits are not used; " if dataset.unused else ""
+    split = "" if dataset.split == "all" else f" of split {dataset.split!r} ({unused}--split all takes every row)"
     blocks = len({shard.block for shard in prepared.shards})
-    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{part}{classes}, {blocks} blocks"
+    return f"{dataset.task} of {dataset.target!r}: {len(prepared.items):,} utterances{split}{classes}, {blocks} blocks"

@@ -72,9 +72,9 @@ def rank(
     Example:
         ``rank("train.csv", models=["openai/whisper-tiny", "facebook/hubert-base-ls960"]).best.model``
     """
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    details = DetailOptions(given.pop("details", "quick"), tuple(given.pop("besides", ())))
-    return run(data, RankRequest(models=models, details=details, **given), progress or Progress())
+    keywords: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    details = DetailOptions(keywords.pop("details", "quick"), tuple(keywords.pop("besides", ())))
+    return run(data, RankRequest(models=models, details=details, **keywords), progress or Progress())
 
 
 def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:

@@ -152,8 +152,8 @@ def beats(column: Column, models: Sequence[str], ranked: Sequence[str]) -> tuple
     goodness = column.resampled_goodness
     if goodness is None:
         return None
-    places = _places(models)
-    best = [goodness[:, places[name]].max(axis=1) for name in ranked]
+    candidates = _candidates_by_model(models)
+    best = [goodness[:, candidates[name]].max(axis=1) for name in ranked]
     return tuple(tuple(float((a > b).mean()) for b in best) for a in best)
 
 
@@ -167,9 +167,9 @@ def probability_best(column: Column, models: Sequence[str]) -> dict[str, float]:
         return {}
     first = goodness == goodness.max(axis=1, keepdims=True)
     wins = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    return {name: float(wins[own].sum()) for name, own in _places(models).items()}
+    return {name: float(wins[candidates].sum()) for name, candidates in _candidates_by_model(models).items()}
 
 
-def _places(models: Sequence[str]) -> dict[str, list[int]]:
+def _candidates_by_model(models: Sequence[str]) -> dict[str, list[int]]:
     """Return the candidates of each model: model → its candidates."""
     return {name: [i for i, model in enumerate(models) if model == name] for name in dict.fromkeys(models)}

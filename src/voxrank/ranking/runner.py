@@ -17,7 +17,7 @@ from voxrank.data.shards import Shard
 from voxrank.encoders.joint import LayerVersion, SketchedLayer
 from voxrank.engines.base import Engine, Runner
 from voxrank.engines.local import ModelSketch
-from voxrank.ranking.early_stopping import Round, Standing, beaten, plan_rounds
+from voxrank.ranking.early_stopping import Round, RoundScores, beaten, plan_rounds
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.prepare import RankData
 from voxrank.ranking.scoring import LayerScorer
@@ -63,9 +63,9 @@ class ModelRunner:
 
     def run(self) -> Iterator[ModelRun]:
         """Yield the run of each model as soon as its sketch is complete."""
-        return self._all() if self._plan.stopping is None else self._in_rounds(self._plan.stopping)
+        return self._run_all() if self._plan.stopping is None else self._run_in_rounds(self._plan.stopping)
 
-    def _all(self) -> Iterator[ModelRun]:
+    def _run_all(self) -> Iterator[ModelRun]:
         prepared, origin = self._data.prepared, self._data.origin
         shards = [*prepared.shards, *(origin.shards if origin else ())]
         for position, (model, selection) in enumerate(self._data.selections.items(), start=1):
@@ -76,51 +76,51 @@ class ModelRunner:
             yield ModelRun(model, selection, sketch, source)
             self._watcher.finish()
 
-    def _in_rounds(self, stopping: StoppingOptions) -> Iterator[ModelRun]:
+    def _run_in_rounds(self, stopping: StoppingOptions) -> Iterator[ModelRun]:
         """Show the data in rounds, drop models that can no longer be best, and yield all models at the end."""
         started, before = time.perf_counter(), None
         scorer = LayerScorer(self._plan, self._data.prepared.targets)
         selections = self._data.selections
         runs: dict[str, ModelRun] = {}
         rounds = plan_rounds(self._data.prepared.shards, shard_s=self._plan.extraction.shard_s, seed=self._plan.seed)
-        left, spent = list(selections), False
-        for part in rounds:
-            for position, model in enumerate(left, start=1):
-                runs[model] = self._further(model, position, part, runs.get(model))
+        remaining, over_budget = list(selections), False
+        for round_ in rounds:
+            for position, model in enumerate(remaining, start=1):
+                runs[model] = self._run_round(model, position, round_, runs.get(model))
                 self._watcher.finish()
             goodness = {}
-            for model in left:
-                begun = time.perf_counter()
+            for model in remaining:
+                scoring_started = time.perf_counter()
                 goodness[model] = scorer.goodness(self._plan.names[0], selections[model], runs[model].sketch)
-                runs[model] = replace(runs[model], score_s=runs[model].score_s + time.perf_counter() - begun)
-            standing = Standing(part.share, goodness)
-            gone = beaten(standing, before, confidence=stopping.confidence, models=len(selections), rounds=len(rounds))
-            left, before = [model for model in left if model not in gone], standing
-            for model in sorted(gone):
+                runs[model] = replace(runs[model], score_s=runs[model].score_s + time.perf_counter() - scoring_started)
+            scores = RoundScores(round_.share, goodness)
+            dropped = beaten(scores, before, confidence=stopping.confidence, models=len(selections), rounds=len(rounds))
+            remaining, before = [model for model in remaining if model not in dropped], scores
+            for model in sorted(dropped):
                 self._watcher.note(
-                    f"{model} cannot be best any more, and is dropped after {percent(part.share)} of the data"
+                    f"{model} cannot be best any more, and is dropped after {percent(round_.share)} of the data"
                 )
-            spent = stopping.budget_s is not None and time.perf_counter() - started > stopping.budget_s
-            if spent or len(left) == 1 < len(selections):
+            over_budget = stopping.budget_s is not None and time.perf_counter() - started > stopping.budget_s
+            if over_budget or len(remaining) == 1 < len(selections):
                 break
-        if spent and len(left) > 1:
+        if over_budget and len(remaining) > 1:
             self._watcher.note(
-                f"the budget is spent after {percent(part.share)} of the data, with {len(left)} models left"
+                f"the budget is spent after {percent(round_.share)} of the data, with {len(remaining)} models left"
             )
         encoded = sum(run.share for run in runs.values()) / len(runs)
         self._watcher.note(f"{percent(encoded)} of the audio was encoded; all data for all models would be 100 %")
         yield from runs.values()
 
-    def _further(self, model: str, position: int, part: Round, run: ModelRun | None) -> ModelRun:
+    def _run_round(self, model: str, position: int, round_: Round, run: ModelRun | None) -> ModelRun:
         """Show a model one more round."""
-        self._start(model, position, part.shards)
+        self._start(model, position, round_.shards)
         selection = self._data.selections[model]
         runner = self._engine.runner(model, partial(self._data.pool.lend, model))
-        sketch = self._sketch(runner, self._data.prepared, part.shards, self._sketched(selection))
+        sketch = self._sketch(runner, self._data.prepared, round_.shards, self._sketched(selection))
         if run is None:
-            return ModelRun(model, selection, sketch, share=part.share)
+            return ModelRun(model, selection, sketch, share=round_.share)
         run.sketch.merge(sketch)
-        return replace(run, share=part.share)
+        return replace(run, share=round_.share)
 
     def _sketch(
         self, runner: Runner, data: Prepared, shards: Sequence[Shard], layers: Sequence[SketchedLayer]

@@ -53,8 +53,8 @@ class LayerScorer:
             sketch: sketch of the data.
         """
         sign = 1 if higher_is_better(name) else -1
-        found = self._estimates(self._parts(name), selection, sketch, None, RANKED_LABELS)
-        return [Estimate(sign * scores[name].value, sign * scores[name].influence) for scores in found]
+        estimates = self._estimates(self._parts(name), selection, sketch, None, RANKED_LABELS)
+        return [Estimate(sign * scores[name].value, sign * scores[name].influence) for scores in estimates]
 
     def by_version(
         self, name: str, selection: LayerSelection, sketch: ModelSketch, source: ModelSketch | None, version: int
@@ -72,11 +72,11 @@ class LayerScorer:
             The estimates by score, in order of the candidates; None where a score is not a number.
         """
         try:
-            found = self._estimates(self._parts(name), selection, sketch, source, version)
+            estimates = self._estimates(self._parts(name), selection, sketch, source, version)
         except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError):  # that of torch is a RuntimeError
             return None
-        finite = all(np.isfinite(estimate.value) for scores in found for estimate in scores.values())
-        return found if finite else None
+        finite = all(np.isfinite(estimate.value) for scores in estimates for estimate in scores.values())
+        return estimates if finite else None
 
     def _parts(self, name: str) -> list[Score]:
         return [score for score in self._scores if score.name in COMBINATIONS.get(name, (name,))]
@@ -90,13 +90,13 @@ class LayerScorer:
         version: int,
     ) -> list[dict[str, Estimate]]:
         keys = [SketchKey(layer_label(layer), version) for layer in selection.read]
-        known = {
+        by_layer = {
             key.layer: estimate_all(scores, _view(key, sketch, source, self._targets, effective=self._effective))
             for key in keys
         }
-        estimates = [dict(known[layer_label(layer)]) for layer in selection.ranked]
+        estimates = [dict(by_layer[layer_label(layer)]) for layer in selection.ranked]
         if self._tuned is not None:
-            add_expected(estimates, known, selection, self._tuned)
+            add_expected(estimates, by_layer, selection, self._tuned)
         return estimates
 
 
@@ -107,9 +107,9 @@ def _view(
     moments = sketch.layers[key]
     source_view = None
     if source is not None:
-        there = replace(key, version=RANKED_LABELS)
-        projected = Quantiles.together(source.projections.get(there, {}).values())
-        source_view = SourceView(source.layers[there].total, source.samples.get(there), projected)
+        source_key = replace(key, version=RANKED_LABELS)
+        projected = Quantiles.together(source.projections.get(source_key, {}).values())
+        source_view = SourceView(source.layers[source_key].total, source.samples.get(source_key), projected)
     return LayerView(
         moments,
         sketch.samples.get(key),

@@ -112,7 +112,8 @@ class LayerSelection:
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean of several scores of one layer, with its influence by block of the data."""
     return Estimate(
-        sum(one.value for one in estimates) / len(estimates), np.mean([one.influence for one in estimates], axis=0)
+        sum(estimate.value for estimate in estimates) / len(estimates),
+        np.mean([estimate.influence for estimate in estimates], axis=0),
     )
 
 
@@ -131,7 +132,7 @@ def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, 
 
 def add_expected(
     estimates: Sequence[dict[str, Estimate]],
-    known: Mapping[int | JointKind, Mapping[str, Estimate]],
+    layer_scores: Mapping[int | JointKind, Mapping[str, Estimate]],
     selection: LayerSelection,
     use: UseOptions,
 ) -> None:
@@ -139,13 +140,13 @@ def add_expected(
 
     Args:
         estimates: score → estimate, in order of the candidates; they are changed.
-        known: layer → its scores, for all layers that were read.
+        layer_scores: layer → its scores, for all layers that were read.
         selection: the candidates, and the last layer.
         use: where the head is.
     """
     parts = [name for name in COMBINATIONS[TUNED] if name in estimates[0]]
     if not parts:
         return
-    means = {label: mean_of([scores[name] for name in parts]) for label, scores in known.items()}
+    means = {label: mean_of([scores[name] for name in parts]) for label, scores in layer_scores.items()}
     for layer, scores in zip(selection.ranked, estimates, strict=True):
         scores[TUNED] = expected(means, front(layer), selection.last, use)

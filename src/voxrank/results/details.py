@@ -139,11 +139,11 @@ class Details:
 def fault_of(details: Details) -> str:
     """Return a description of the first inconsistency in the details; empty where there is none."""
     curve = details.curve
-    lengths = set() if curve is None else {len(curve.spearman), *(len(one.values) for one in curve.models)}
+    lengths = set() if curve is None else {len(curve.spearman), *(len(model.values) for model in curve.models)}
     if curve is not None and (not curve.seconds or lengths != {len(curve.seconds)}):
         return "the steps of its learning curve are not as many as its values"
     for picture in details.pictures:
-        known = range(len(picture.classes))
-        if picture.classes and any(number not in known for _, _, number in picture.points):
+        numbers = range(len(picture.classes))
+        if picture.classes and any(number not in numbers for _, _, number in picture.points):
             return "a point of a picture is of no class"
     return ""

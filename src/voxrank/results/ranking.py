@@ -147,9 +147,9 @@ class Cost:
     detail_s: Seconds = 0.0
 
 
-def is_equal(one: float, other: float) -> bool:
+def is_equal(left: float, right: float) -> bool:
     """Return whether two scores are equal up to rounding."""
-    return isclose(one, other, rel_tol=EQUAL_TO, abs_tol=EQUAL_TO)
+    return isclose(left, right, rel_tol=EQUAL_TO, abs_tol=EQUAL_TO)
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,8 @@ class Ranking:
         """Return whether two models, by their positions, cannot be told apart."""
         if self.beats is not None:
             return self.beats[first][other] < TOLD_APART
-        name, one, two = self.options["scores"][0], self.models[first], self.models[other]
-        return one.share == two.share and is_equal(one.scores[name].value, two.scores[name].value)
+        name, left, right = self.options["scores"][0], self.models[first], self.models[other]
+        return left.share == right.share and is_equal(left.scores[name].value, right.scores[name].value)
 
     @property
     def equal_layers(self) -> list[LayerScore]:
@@ -261,18 +261,18 @@ class Ranking:
         Names are not escaped.
         """
         best = self.best
-        name = next(x.name for x in self.layers if (x.model, x.layer) == (best.model, best.layer))
+        name = next(layer.name for layer in self.layers if (layer.model, layer.layer) == (best.model, best.layer))
         if self.options.get("strategy") == "layer":
-            said = f"Fine-tune layer {best.layer} ({name}) of {best.model}"
+            advice = f"Fine-tune layer {best.layer} ({name}) of {best.model}"
         else:
-            said = f"Fine-tune {best.model} from layer {best.layer} ({name})"
-        equal = _equal(self.equal_layers)
+            advice = f"Fine-tune {best.model} from layer {best.layer} ({name})"
+        equal = _equal_layers_sentence(self.equal_layers)
         if best.probability_best is None or len(self.models) < 2:
-            return f"{said}.{equal}"
+            return f"{advice}.{equal}"
         close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
-        rivals = f"; {close} other(s) cannot be ruled out" if close else ""
+        contenders = f"; {close} other(s) cannot be ruled out" if close else ""
         share = f"{percent(best.probability_best)} of resamples"
-        return f"{said}: best of {len(self.models)} models in {share}{rivals}.{equal}"
+        return f"{advice}: best of {len(self.models)} models in {share}{contenders}.{equal}"
 
     def to_pandas(self, table: TableName = "layers") -> pd.DataFrame:
         """Return a table with one row for each layer, or for each model at its best layer, best first.
@@ -311,8 +311,8 @@ class Ranking:
         """
         from voxrank.exports.parquet import write_parquet
 
-        about = {"schema": SCHEMA, "task": self.task, "data": asdict(self.data), "options": self.options}
-        write_parquet(self.to_pandas(table), path, about)
+        metadata = {"schema": SCHEMA, "task": self.task, "data": asdict(self.data), "options": self.options}
+        write_parquet(self.to_pandas(table), path, metadata)
 
     def plot(self, score: str | None = None, ax: Axes | None = None) -> Axes:
         """Draw a score over the layers of each model, with its intervals and the best layers marked (extra `plot`).
@@ -332,19 +332,19 @@ class Ranking:
     def _curves(self, score: str) -> list[Curve]:
         from voxrank.exports.curves import curves
 
-        known = self.options["higher_is_better"]
-        if score not in known:
-            raise OptionError(f"there is no score {score!r} in this ranking; {did_you_mean(score, known)}")
+        directions = self.options["higher_is_better"]
+        if score not in directions:
+            raise OptionError(f"there is no score {score!r} in this ranking; {did_you_mean(score, directions)}")
         models = [model.model for model in self.models]
-        return curves(self.to_pandas(), score, models, higher_is_better=known[score])
+        return curves(self.to_pandas(), score, models, higher_is_better=directions[score])
 
     def _repr_html_(self) -> str:
         """Return the HTML that notebooks show."""
         from voxrank.exports.notebook import html
 
-        about = f"{self.task}, {self.data.used:,} utterances, {self.data.seconds / 60:,.1f} min of audio"
-        about = f"{self.warning}. {about}" if self.warning else about
-        return html(self.to_pandas("models"), self._curves(self.options["scores"][0]), self.verdict, about)
+        summary = f"{self.task}, {self.data.used:,} utterances, {self.data.seconds / 60:,.1f} min of audio"
+        summary = f"{self.warning}. {summary}" if self.warning else summary
+        return html(self.to_pandas("models"), self._curves(self.options["scores"][0]), self.verdict, summary)
 
     def model_card(self, base_model: str | None = None) -> str:
         """Return a snippet for the card of the tuned model: front matter, and how its base was chosen.
@@ -393,25 +393,25 @@ class Ranking:
         ranking = read_object(file, SCHEMA, cls, "a ranking")
         if fault := _fault(ranking):
             raise DataError(f"{file} does not hold a ranking of voxrank ({fault}); make the file again")
-        beside = file.with_name(DETAILS_FILE)
-        if not beside.exists():
+        details_file = file.with_name(DETAILS_FILE)
+        if not details_file.exists():
             return ranking
-        details = read_object(beside, DETAILS_SCHEMA, Details, "the details of a ranking")
+        details = read_object(details_file, DETAILS_SCHEMA, Details, "the details of a ranking")
         if fault := fault_of(details):
             raise DataError(
-                f"{beside} does not hold the details of a ranking of voxrank ({fault}); make the file again"
+                f"{details_file} does not hold the details of a ranking of voxrank ({fault}); make the file again"
             )
         return replace(ranking, details=details)
 
 
-def _equal(layers: Sequence[LayerScore]) -> str:
+def _equal_layers_sentence(layers: Sequence[LayerScore]) -> str:
     """Return a space and a sentence about the layers that score the same as the best layer; empty without any."""
     if not layers:
         return ""
-    named = ", ".join(f"layer {layer.layer} of {layer.model}" for layer in layers[:SHOWN_EQUAL])
+    names = ", ".join(f"layer {layer.layer} of {layer.model}" for layer in layers[:SHOWN_EQUAL])
     more = f" and {len(layers) - SHOWN_EQUAL} more" if len(layers) > SHOWN_EQUAL else ""
-    few = "1 other layer scores" if len(layers) == 1 else f"{len(layers)} other layers score"
-    return f" {few} exactly the same: {named}{more}."
+    subject = "1 other layer scores" if len(layers) == 1 else f"{len(layers)} other layers score"
+    return f" {subject} exactly the same: {names}{more}."
 
 
 def _fault(ranking: Ranking) -> str:
@@ -433,13 +433,13 @@ def _fault(ranking: Ranking) -> str:
         "there are no scores in it": not names,
         "its options.strategy is none": ranking.options.get("strategy", "probe") not in get_args(Strategy),
         "a score has no direction": set(names) - directions.keys(),
-        "a score is missing": any(set(names) - own for own in scored),
+        "a score is missing": any(set(names) - scores for scores in scored),
         "a model is in it twice": len({name for name, _ in of_models}) < size,
         "a model's best layer is none of the layers": set(of_models) - of_layers,
         "the shares of resamples do not fit the models": ranking.beats is not None
         and [len(row) for row in ranking.beats] != [size] * size,
     }
-    return next((fault for fault, found in faults.items() if found), "")
+    return next((fault for fault, applies in faults.items() if applies), "")
 
 
 def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
@@ -465,8 +465,8 @@ def _flat(layer: LayerScore) -> dict[str, Any]:
 
 def _flat_model(model: ModelScore, tied: Sequence[ModelScore]) -> dict[str, Any]:
     ranks = {"rank": model.rank, "tied_from": tied[0].rank, "tied_to": tied[-1].rank}
-    rest = {name: getattr(model, name) for name in ("probability_best", "parameters", "share", "speed")}
-    return ranks | {"model": model.model, "layer": model.layer} | _flat_scores(model.scores) | rest
+    measures = {name: getattr(model, name) for name in ("probability_best", "parameters", "share", "speed")}
+    return ranks | {"model": model.model, "layer": model.layer} | _flat_scores(model.scores) | measures
 
 
 def _flat_scores(scores: dict[str, ScoreValue]) -> dict[str, Any]:
@@ -486,7 +486,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     """
     folder = Path(path)
     try:
-        nearest = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
+        nearest = next((ancestor for ancestor in (folder, *folder.absolute().parents) if ancestor.exists()), folder)
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:

@@ -10,8 +10,7 @@ from voxrank.config import SequenceOptions, TuningOptions
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped, Utterance
 from voxrank.errors import DataError, OptionError
-from voxrank.groundtruth.answers import BLANK, SPACE, Answers, find_answers, spelled_out
-from voxrank.groundtruth.metrics import measure
+from voxrank.groundtruth.answers import BLANK, SPACE, Answers, find_answers, measure, spelled_out
 
 
 def data(task, rows, column):

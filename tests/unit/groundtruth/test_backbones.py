@@ -15,7 +15,7 @@ import hf_models as models
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError
-from voxrank.groundtruth.audio import AudioBatch, _batch, own_frames
+from voxrank.groundtruth.audio import AudioBatch, _batch, unpadded_frames
 from voxrank.groundtruth.backbones import FrozenLayer, Opaque, StackedBlocks, WholeModel, layer_frames, masked_mean
 from voxrank.groundtruth.strategies import adapted
 from voxrank.groundtruth.training import TrialError
@@ -318,7 +318,7 @@ def test_padding_may_hold_anything_in_a_mean():
     ("made", "samples", "window", "own"), [(10, 100, 100, 10), (10, 95, 100, 10), (10, 90, 100, 9), (3, 1, 100, 1)]
 )
 def test_frames_of_an_utterance_among_those_of_its_window(made, samples, window, own):
-    assert own_frames(made, samples, window) == own
+    assert unpadded_frames(made, samples, window) == own
 
 
 def test_a_layer_that_there_is_not():

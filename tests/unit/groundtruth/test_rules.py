@@ -130,7 +130,7 @@ def test_static_order_of_families():
     ],
 )
 def test_families_that_are_tied(one, other):
-    assert rules.family_place(candidate(one)) == rules.family_place(candidate(other))
+    assert rules.family_rank(candidate(one)) == rules.family_rank(candidate(other))
 
 
 def test_what_a_rule_does_not_know_stands_in_the_middle_of_the_models_it_knows():

@@ -10,7 +10,7 @@ from voxrank.config import TuningOptions
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Utterance
 from voxrank.errors import DataError
-from voxrank.groundtruth.splits import divide, some
+from voxrank.groundtruth.splits import divide, draw_examples
 
 LABELS = ("no", "yes", "stop")
 
@@ -215,19 +215,19 @@ def test_single_utterances_of_every_class_can_be_held_out():
 
 def test_examples_are_so_many_of_each_class_spread_over_speakers():
     items = [item(n, LABELS[n % 3], f"s{n // 12}") for n in range(48)]  # four of each class by each of four speakers
-    chosen = some(items, 4, seed=0)
+    chosen = draw_examples(items, 4, seed=0)
     assert counts(chosen) == dict.fromkeys(LABELS, 4)
     each = Counter((one.utterance.label, one.utterance.speaker) for one in chosen)
     assert set(each.values()) == {1}
     assert ids(chosen) == sorted(ids(chosen))
-    more = Counter((one.utterance.label, one.utterance.speaker) for one in some(items, 6, seed=0))
+    more = Counter((one.utterance.label, one.utterance.speaker) for one in draw_examples(items, 6, seed=0))
     assert set(more.values()) == {1, 2}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_smaller_draw_is_within_a_larger_one(seed):
     items = [item(n, LABELS[n % 3], f"s{n % 5}") for n in range(60)]
-    drawn = [set(ids(some(items, most, seed))) for most in (1, 2, 5, 9, 20)]
+    drawn = [set(ids(draw_examples(items, most, seed))) for most in (1, 2, 5, 9, 20)]
     assert [len(draw) for draw in drawn] == [3, 6, 15, 27, 60]
     for smaller, larger in pairwise(drawn):
         assert smaller < larger
@@ -235,14 +235,14 @@ def test_a_smaller_draw_is_within_a_larger_one(seed):
 
 def test_draws_differ_by_seed_and_none_takes_all():
     items = [item(n, LABELS[n % 3], f"s{n % 5}") for n in range(60)]
-    assert some(items, None, seed=0) == items
-    assert some(items, 100, seed=0) == items
-    assert len({tuple(ids(some(items, 3, seed))) for seed in range(4)}) == 4
+    assert draw_examples(items, None, seed=0) == items
+    assert draw_examples(items, 100, seed=0) == items
+    assert len({tuple(ids(draw_examples(items, 3, seed))) for seed in range(4)}) == 4
 
 
 def test_of_transcripts_so_many_in_all():
     items = [item(n, None, f"s{n % 5}", text="words") for n in range(30)]
-    chosen = some(items, 10, seed=3)
+    chosen = draw_examples(items, 10, seed=3)
     assert Counter(one.utterance.speaker for one in chosen) == dict.fromkeys([f"s{k}" for k in range(5)], 2)
 
 

@@ -308,7 +308,7 @@ def test_inputs_may_be_made_anew_each_time():
 
     audio = AudioBatch(("u0", "u5"), (), ())
     part = Batches([audio.ids], [audio], answers, prepare)
-    assert (len(part), part.utterances, part.wanted) == (1, 2, [[0], [2]])
+    assert (len(part), part.utterances, part.targets) == (1, 2, [[0], [2]])
     assert part[0]["targets"].tolist() == [[0], [2]]
     assert part[0]["counts"].tolist() == [1, 1]
     assert seen == [("u0", "u5")] * 2
@@ -318,7 +318,7 @@ def test_inputs_may_be_made_anew_each_time():
 def test_standardised_frames_have_no_mean_and_one_spread():
     scale = Standardised(3)
     frames = torch.tensor([[1.0, 10.0, 7.0], [3.0, 30.0, 7.0]])
-    scale.settle(frames)
+    scale.fit_scale(frames)
     assert scale(frames).tolist() == [[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]]  # constant dimensions keep their unit
 
 

@@ -28,9 +28,9 @@ from voxrank.engines.local import sketch_model
 from voxrank.errors import DataError, OptionError, UtteranceError
 from voxrank.extraction.shard import empty_sketch
 from voxrank.ranking import early_stopping as racing
+from voxrank.ranking.collector import LabelComparison
 from voxrank.ranking.resampling import Candidate
 from voxrank.ranking.runner import ModelRun
-from voxrank.ranking.sensitivity import LabelComparison
 from voxrank.ranking.tuning import LayerSelection
 from voxrank.scores.estimate import Estimate
 from voxrank.targets.timeline import Timeline

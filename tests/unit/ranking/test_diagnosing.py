@@ -14,7 +14,7 @@ import voxrank.ranking.runner
 from voxrank.config import DetailOptions, ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, OptionError
-from voxrank.ranking.diagnosing import _best_of, _Standing, _worst_of
+from voxrank.ranking.diagnosing import _best_of, _RankedLayer, _worst_of
 from voxrank.ranking.resampling import Column
 from voxrank.results.details import Details
 from voxrank.results.ranking import ScoreValue
@@ -212,7 +212,7 @@ def test_the_best_and_the_worst_are_always_kept(scored):
         for place in (0, 1)
     ]
     order = Column.combined(columns).order()
-    standings = [_Standing(str(model), n, 1.0, (a, b), None) for n, (a, b, model) in enumerate(scored)]
+    standings = [_RankedLayer(str(model), n, 1.0, (a, b), None) for n, (a, b, model) in enumerate(scored)]
     best, worst = [], []
     for model in "012":
         own = [one for one in standings if one.model == model]

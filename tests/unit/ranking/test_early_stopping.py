@@ -16,7 +16,7 @@ from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.errors import OptionError
-from voxrank.ranking.early_stopping import SHARES, Standing, beaten, first_share, plan_rounds
+from voxrank.ranking.early_stopping import SHARES, RoundScores, beaten, first_share, plan_rounds
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.logme import read_logme
 from voxrank.scores.registry import estimate_all, get_score
@@ -70,7 +70,9 @@ def test_the_draw_does_not_depend_on_the_order_of_the_rows():
 
 def standing(share, values, spread=0.01, blocks=10):
     influence = np.random.default_rng(0).normal(size=(len(values), blocks)) * spread
-    return Standing(share, {f"m{n}": [Estimate(v, u)] for n, (v, u) in enumerate(zip(values, influence, strict=True))})
+    return RoundScores(
+        share, {f"m{n}": [Estimate(v, u)] for n, (v, u) in enumerate(zip(values, influence, strict=True))}
+    )
 
 
 def dropped(before, now, **options):
@@ -130,7 +132,7 @@ def raced(seed, *, models, n, speakers, spread):
     left, before, encoded, last = list(features), None, 0.0, 0.0
     for share in SHARES:
         chosen = order[: round(share * n)]
-        now = Standing(share, {model: [estimate(features[model], chosen)] for model in left})
+        now = RoundScores(share, {model: [estimate(features[model], chosen)] for model in left})
         encoded += len(left) * (share - last) / models
         gone = beaten(now, before, confidence=0.95, models=models, rounds=len(SHARES))
         left, before, last = [model for model in left if model not in gone], now, share
