@@ -113,7 +113,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except OSError as error:
         _turn_off_standard_output()
-        _complain(f"cannot write: {error}")
+        _print_error(f"cannot write: {error}")
         return EXIT_FAILED
     return code
 
@@ -125,21 +125,21 @@ def _command() -> Any:
 
 
 def _run(arguments: list[str] | None) -> int:
-    typed = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with colons_joined():
-            done = _command()(args=typed, prog_name="voxrank", standalone_mode=False)
-        return done if isinstance(done, int) else 0
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            result = _command()(args=arguments, prog_name="voxrank", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except typer.TyperException as error:
-        _complain(usage_line(error, typed))
+        _print_error(usage_line(error, arguments))
         return error.exit_code
     except VoxrankError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return EXIT_WRONG_REQUEST if isinstance(error, RequestError) else EXIT_FAILED
     except _InterruptedError as interrupt:
-        _complain("; ".join(["stopped", *map(str, interrupt.args)]))
+        _print_error("; ".join(["stopped", *map(str, interrupt.args)]))
         return EXIT_INTERRUPTED
 
 
@@ -149,6 +149,6 @@ def _turn_off_standard_output() -> None:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     text = plain(f"voxrank: {' '.join(message.split())}")
     Console(stderr=True).print(text, soft_wrap=True, style="red")

@@ -25,16 +25,16 @@ def usage_line(error: TyperException, arguments: Sequence[str]) -> str:
         arguments: the arguments that the user typed.
     """
     ctx = getattr(error, "ctx", None)
-    see = "" if ctx is None else f"; see `{ctx.command_path} --help`"
-    return f"{_said(error, ctx, arguments)}{see}"
+    hint = "" if ctx is None else f"; see `{ctx.command_path} --help`"
+    return f"{_explain(error, ctx, arguments)}{hint}"
 
 
-def _said(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
+def _explain(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
     param, option = getattr(error, "param", None), getattr(error, "option_name", None)
     if param is not None:
-        return _of_parameter(error, param, arguments)
+        return _explain_parameter(error, param, arguments)
     if option is not None and hasattr(error, "possibilities"):
-        return f"unknown option {option}; {_nearest(option, ctx)}"
+        return f"unknown option {option}; {_suggest_option(option, ctx)}"
     if option is not None:
         return f"{option} needs a value"
     extra = _EXTRA.fullmatch(error.format_message())
@@ -46,7 +46,7 @@ def _said(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _of_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -> str:
+def _explain_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -> str:
     name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
     if not error.message:  # typer reports a missing parameter with an empty message
         return f"expected {name}, got nothing: {param.help or 'it is required'}".rstrip(".")
@@ -56,28 +56,28 @@ def _of_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -
         near = get_close_matches(choice["got"][1:-1], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"expected {name} to be one of {', '.join(known)}, got {choice['got']}{hint}"
-    kind = next((ours for theirs, ours in NUMBERS.items() if theirs in error.message), None)
+    kind = next((kind for wording, kind in NUMBERS.items() if wording in error.message), None)
     if kind is not None:
-        return f"expected {name} to be {kind}, got {_given(param.opts, arguments)!r}"
+        return f"expected {name} to be {kind}, got {_last_value(param.opts, arguments)!r}"
     return f"{name}: {error.message.rstrip('.')}"
 
 
-def _given(spellings: Sequence[str], arguments: Sequence[str]) -> str:
+def _last_value(spellings: Sequence[str], arguments: Sequence[str]) -> str:
     """Return the last value that was typed for an option."""
-    found = ""
-    for place, argument in enumerate(arguments):
+    last = ""
+    for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name in spellings:
-            found = value if equals else next(iter(arguments[place + 1 :]), "")
-    return found
+            last = value if equals else next(iter(arguments[index + 1 :]), "")
+    return last
 
 
-def _nearest(option: str, ctx: Any) -> str:
-    known = [] if ctx is None else [name for param in ctx.command.get_params(ctx) for name in param.opts]
-    options = [name for name in known if name.startswith("--")]
-    guess = did_you_mean(option, options)
+def _suggest_option(option: str, ctx: Any) -> str:
+    names = [] if ctx is None else [name for param in ctx.command.get_params(ctx) for name in param.opts]
+    options = [name for name in names if name.startswith("--")]
+    suggestion = did_you_mean(option, options)
     return (
-        guess.partition(" (known")[0]
-        if guess.startswith("did you mean")
+        suggestion.partition(" (known")[0]
+        if suggestion.startswith("did you mean")
         else f"options of {ctx.command_path}: {', '.join(options)}"
     )
