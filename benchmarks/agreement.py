@@ -42,7 +42,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
-from voxrank.extraction.pooling import segment_frames, segment_means
+from voxrank.extraction.segments import segment_frames, segment_means
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import self_products
 

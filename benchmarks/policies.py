@@ -307,7 +307,7 @@ class Runs:
         """Return the runs of one kind of labels."""
         owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         lines = labels.timelines[kind]
-        places = np.concatenate([line.places(when) for line, when in zip(lines, times, strict=True)])
+        places = np.concatenate([line.indices(when) for line, when in zip(lines, times, strict=True)])
         symbols = np.concatenate([line.at(when, rest=SILENCE) for line, when in zip(lines, times, strict=True)])
         new = np.ones(len(places), dtype=np.bool_)
         new[1:] = (np.diff(places) != 0) | (np.diff(owners) != 0)

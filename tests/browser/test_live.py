@@ -228,12 +228,12 @@ HELD = """
 import sys, time
 from pathlib import Path
 from voxrank.cli import main, rank
-begin, go = rank._watched, Path(sys.argv[1])
+begin, go = rank._run_watched, Path(sys.argv[1])
 def wait(*arguments):
     while not go.exists():
         time.sleep(0.01)
     return begin(*arguments)
-rank._watched = wait
+rank._run_watched = wait
 sys.exit(main.exit_code(sys.argv[2:]))
 """
 

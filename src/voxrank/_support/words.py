@@ -106,14 +106,14 @@ def in_hours(seconds: Seconds, digits: int = 0) -> str:
     return f"{seconds / 3600:.{digits}f} h"
 
 
-def megabytes(size_mb: float) -> str:
+def megabytes(size_mb: float, digits: int = 0) -> str:
     """Format a size in megabytes.
 
     Example:
-        >>> megabytes(1234.5)
-        '1,234 MB'
+        >>> megabytes(1234.5), megabytes(0.26, 1)
+        ('1,234 MB', '0.3 MB')
     """
-    return f"{size_mb:,.0f} MB"
+    return f"{size_mb:,.{digits}f} MB"
 
 
 def noun(number: int, one: str, many: str = "") -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from voxrank._support.json_codec import written
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
+from voxrank._support.packages import version
 from voxrank._support.progress import Progress
-from voxrank._support.versions import version
 from voxrank.alignment.base import AlignerRecord
 from voxrank.alignment.files import AlignedUtterance, save_alignment
 from voxrank.alignment.labels import label

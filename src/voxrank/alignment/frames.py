@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxrank._support.threads import prefetch
 from voxrank.alignment.base import OnAudio, Transcript
 from voxrank.config import Seconds
-from voxrank.data.prefetch import prefetch
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import UtteranceError
 from voxrank.extraction.shard import BATCHES_AHEAD, decode_or_reason, plan_batches, retried

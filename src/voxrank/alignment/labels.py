@@ -11,7 +11,7 @@ import numpy as np
 
 from voxrank._support.progress import Progress
 from voxrank.alignment.base import AlignerRecord
-from voxrank.alignment.kept import Alignments, KnownAlignment
+from voxrank.alignment.cached import Alignments, KnownAlignment
 from voxrank.alignment.preparation import Prepared, Unaligned
 from voxrank.alignment.registry import favoured, load_aligner, parse_aligner
 from voxrank.cache.store import Cache

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import EncoderOptions
 from voxrank.data.sources import AudioSource, Stamp
-from voxrank.encoders.base import Encoder
-from voxrank.encoders.code import code_digest
+from voxrank.encoders.base import Encoder, code_digest
 from voxrank.encoders.joint import JointLayer, LayerVersion, SketchedLayer
 from voxrank.targets.labels import Targets
 from voxrank.targets.timeline import Timeline

@@ -39,7 +39,7 @@ from typing import Any
 
 import numpy as np
 
-from voxrank._support.versions import version
+from voxrank._support.packages import version
 from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_entries, together
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import (
@@ -174,7 +174,7 @@ class Cache:
 
     def digests(self, items: Iterable[Item]) -> dict[AudioLocation, AudioDigest]:
         """Return the known digests of the audio files of these utterances, without audio that objects hold."""
-        known = {item.utterance.place: self._digests.get(item.utterance.place) for item in items}
+        known = {item.utterance.location: self._digests.get(item.utterance.location) for item in items}
         return {location: digest for location, digest in known.items() if digest and digest.stamp != UNCHANGING}
 
     def take_over(self, digests: Mapping[AudioLocation, AudioDigest]) -> None:
@@ -191,7 +191,7 @@ class Cache:
         The key is None where the audio cannot be read.
         """
         utterance = item.utterance
-        digest = self._audio_digest(utterance.place)
+        digest = self._audio_digest(utterance.location)
         if digest is None:
             return None
         timed = None if targets is None else targets.timed
@@ -201,9 +201,9 @@ class Cache:
 
     def unchanged(self, utterance: Utterance) -> bool:
         """Return whether the audio file is unchanged since its digest was computed."""
-        known = self._digests.get(utterance.place)
+        known = self._digests.get(utterance.location)
         with suppress(OSError, UtteranceError):
-            return known is not None and known.stamp == stamp_of(utterance.place)
+            return known is not None and known.stamp == stamp_of(utterance.location)
         return False
 
     def note_once(self, text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from voxrank._support.words import in_seconds
 from voxrank.cli.common import DataArgument, JsonOption, err, give_json, log_to, out
 from voxrank.cli.options import with_options
 from voxrank.config import OUTPUT, AlignRequest
@@ -49,18 +50,18 @@ def align(
     with log_to(out_dir), watch(err()) as progress:
         from voxrank.alignment.align import run
 
-        found = run(data, request, progress)
-        found.save(out_dir)
-    if give_json(json_out, found.to_json()):
+        aligned = run(data, request, progress)
+        aligned.save(out_dir)
+    if give_json(json_out, aligned.to_json()):
         return
-    show_warning(out(), found.warning)
-    show_skipped(out(), found.skipped)
+    show_warning(out(), aligned.warning)
+    show_skipped(out(), aligned.skipped)
     line = plain(
-        f"{len(found.utterances):,} utterances ({found.audio_s:,.0f} s) aligned in {found.seconds:,.1f} s by "
-        f"{found.record}: {len(found.units)} {found.tier}"
+        f"{len(aligned.utterances):,} utterances ({in_seconds(aligned.audio_s)}) aligned in "
+        f"{in_seconds(aligned.seconds, 1)} by {aligned.record}: {len(aligned.units)} {aligned.tier}"
     )
     out().print(line, soft_wrap=True)
-    in_files = all(one.utterance.audio is None for one in found.utterances)
-    further = ", manifest.csv (for voxrank rank)" if in_files else " (for voxrank rank, as --segments)"
-    text = f"Saved in {out_dir}: alignment.ctm, textgrids{further}, alignment.json, run.log"
+    in_files = all(item.utterance.audio is None for item in aligned.utterances)
+    manifest = ", manifest.csv (for voxrank rank)" if in_files else " (for voxrank rank, as --segments)"
+    text = f"Saved in {out_dir}: alignment.ctm, textgrids{manifest}, alignment.json, run.log"
     out().print(text, soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from voxrank._support.words import megabytes
 from voxrank.cli.commands import CONTEXT, Command, Group
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.options import with_options
@@ -39,7 +40,7 @@ Examples:
 
 
 @dataclass(frozen=True)
-class PlaceRequest:
+class FolderRequest:
     """The folder of the cache."""
 
     cache: CacheOptions = part(CacheOptions, "folder")
@@ -47,13 +48,13 @@ class PlaceRequest:
 
 @app.command("ls", cls=Command, epilog=LS_EPILOG, context_settings=CONTEXT)
 @with_options()
-def ls(*, request: PlaceRequest, json_out: JsonOption = None) -> None:
+def ls(*, request: FolderRequest, json_out: JsonOption = None) -> None:
     """List the kept sketches by model and options, last used first."""
     from voxrank.cache.store import Cache
 
     store = Cache(request.cache)
-    found = store.holdings()
-    rows = [{**asdict(one), "folder": str(one.folder)} for one in found]
+    holdings = store.holdings()
+    rows = [{**asdict(holding), "folder": str(holding.folder)} for holding in holdings]
     if give_json(json_out, {"folder": str(store.folder), "holdings": rows}):
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -61,28 +62,28 @@ def ls(*, request: PlaceRequest, json_out: JsonOption = None) -> None:
     table.add_column("sample")
     for heading in ("layers", "utterances", "MB", "last used"):
         table.add_column(heading, justify="right")
-    for one in found:
-        used = datetime.fromtimestamp(one.used, UTC).astimezone()
-        layers = one.about.get("layers")
+    for holding in holdings:
+        last_used = datetime.fromtimestamp(holding.used, UTC).astimezone()
+        layers = holding.about.get("layers")
         table.add_row(
-            plain(str(one.about.get("model", "?")), width=28),
-            plain(str(one.about.get("sample", "?")), width=10),
+            plain(str(holding.about.get("model", "?")), width=28),
+            plain(str(holding.about.get("sample", "?")), width=10),
             str(len(layers) if isinstance(layers, list) else "?"),
-            f"{one.utterances:,}",
-            f"{one.size / 1e6:,.1f}",
-            f"{used:%Y-%m-%d %H:%M}",
+            f"{holding.utterances:,}",
+            f"{holding.size / 1e6:,.1f}",
+            f"{last_used:%Y-%m-%d %H:%M}",
         )
-    if found:
+    if holdings:
         out().print(table)
-    total = sum(one.size for one in found)
-    out().print(plain(f"{total / 1e6:,.1f} MB in {store.folder}"), soft_wrap=True, highlight=False)
+    total = sum(holding.size for holding in holdings)
+    out().print(plain(f"{megabytes(total / 1e6, 1)} in {store.folder}"), soft_wrap=True, highlight=False)
 
 
 @app.command("prune", cls=Command, epilog=PRUNE_EPILOG, context_settings=CONTEXT)
 @with_options()
 def prune(
     *,
-    request: PlaceRequest,
+    request: FolderRequest,
     size: Annotated[
         float | None,
         typer.Option(
@@ -104,4 +105,4 @@ def prune(
     files, freed = Cache(options).prune()
     if give_json(json_out, {"files": files, "bytes": freed}):
         return
-    out().print(f"deleted {files:,} files, {freed / 1e6:,.1f} MB", highlight=False)
+    out().print(f"deleted {files:,} files, {megabytes(freed / 1e6, 1)}", highlight=False)

@@ -56,11 +56,11 @@ def in_panels(params: list[Any]) -> list[Any]:
             param.metavar = ""
         if param.param_type_name == "option":
             param.rich_help_panel = param.rich_help_panel or THIS_COMMAND
-    return sorted(params, key=_place)
+    return sorted(params, key=_panel_index)
 
 
-def _place(param: Any) -> int:
-    """Return the position of an option's panel; arguments come first."""
+def _panel_index(param: Any) -> int:
+    """Return the index of an option's panel; arguments come first."""
     return -1 if param.param_type_name != "option" else ORDER.index(param.rich_help_panel)
 
 
@@ -74,15 +74,15 @@ def with_json_value(args: list[str]) -> list[str]:
         >>> with_json_value(["--json", "train.csv", "--json", "a.json", "--json=b"])
         ['--json=-', 'train.csv', '--json=a.json', '--json=b']
     """
-    made: list[str] = []
-    rest = iter(args)
-    bare = False
-    for arg in rest:
+    complete: list[str] = []
+    remaining = iter(args)
+    is_bare = False
+    for arg in remaining:
         if arg == END:
-            return [*made, arg, *rest]
-        if bare and (arg == STANDARD_OUTPUT or (arg.lower().endswith(".json") and not arg.startswith("-"))):
-            made[-1] = f"{JSON}={arg}"
+            return [*complete, arg, *remaining]
+        if is_bare and (arg == STANDARD_OUTPUT or (arg.lower().endswith(".json") and not arg.startswith("-"))):
+            complete[-1] = f"{JSON}={arg}"
         else:
-            made.append(f"{JSON}={STANDARD_OUTPUT}" if arg == JSON else arg)
-        bare = arg == JSON
-    return made
+            complete.append(f"{JSON}={STANDARD_OUTPUT}" if arg == JSON else arg)
+        is_bare = arg == JSON
+    return complete

@@ -20,20 +20,20 @@ from voxrank.config import OUTPUT
 from voxrank.errors import OptionError, RequestError, VoxrankError, is_harmless, one_line
 
 
-def checked_json(where: str | None) -> str | None:
+def checked_json(destination: str | None) -> str | None:
     """Return the value of `--json`; refuse it before the run starts if the file cannot be written.
 
     Raises:
         OptionError: the value is not a file that can be written.
     """
-    if where is not None and where != STANDARD_OUTPUT:
-        if not where or Path(where).is_dir():
-            got = repr(where) if where else "nothing"
-            raise OptionError(f"expected --json to be a file or -, got {got}; name one ending in .json")
+    if destination is not None and destination != STANDARD_OUTPUT:
+        if not destination or Path(destination).is_dir():
+            value = repr(destination) if destination else "nothing"
+            raise OptionError(f"expected --json to be a file or -, got {value}; name one ending in .json")
         from voxrank.results.ranking import check_folder
 
-        check_folder(Path(where).parent)
-    return where
+        check_folder(Path(destination).parent)
+    return destination
 
 
 DataArgument = Annotated[
@@ -67,23 +67,23 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def give_json(where: str | None, content: str | dict[str, Any]) -> bool:
+def give_json(destination: str | None, content: str | dict[str, Any]) -> bool:
     """Print JSON, or write it to a file, according to `--json`.
 
     Args:
-        where: value of the option: "-" for standard output, a file, or None for neither.
+        destination: value of the option: "-" for standard output, a file, or None for neither.
         content: content to write; a string is JSON already.
 
     Returns:
         Whether the JSON was printed on standard output.
     """
-    if where is None:
+    if destination is None:
         return False
     text = content if isinstance(content, str) else json.dumps(content, indent=2, ensure_ascii=False)
-    if where == STANDARD_OUTPUT:
+    if destination == STANDARD_OUTPUT:
         print_json(text)
         return True
-    file = Path(where)
+    file = Path(destination)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text.rstrip("\n") + "\n")
     return False

@@ -56,20 +56,20 @@ def demo(
 ) -> None:
     """Rank the offline pack on synthetic spoken commands, which takes about two minutes on two cores."""
     from voxrank_pack import PACK, installed
-    from voxrank_pack import install as fetch
+    from voxrank_pack import install as install_pack
 
     if install:
-        for failed in (result for result in fetch() if not result.ok):
-            err().print(plain(f"left out {failed.name}: {failed.reason}"), soft_wrap=True)
-    here = installed()
-    if not here:
+        for failure in (result for result in install_pack() if not result.ok):
+            err().print(plain(f"left out {failure.name}: {failure.reason}"), soft_wrap=True)
+    available = installed()
+    if not available:
         raise ModelError(f"none of the offline pack is installed ({', '.join(PACK)}); run `voxrank demo --install`")
     for name in PACK:
-        if name not in here:
+        if name not in available:
             err().print(f"pack:{name} is not installed and is left out; `voxrank demo --install` fetches it")
     with tempfile.TemporaryDirectory(prefix="voxrank-demo-") as temporary:
-        manifest = _speak(out_dir / "speech" if out_dir else Path(temporary))
-        run_and_show(lambda progress: _rank(manifest, here, progress), Outputs(out_dir), json_out=json_out)
+        manifest = _synthesize(out_dir / "speech" if out_dir else Path(temporary))
+        run_and_show(lambda progress: _rank(manifest, available, progress), Outputs(out_dir), json_out=json_out)
     if not json_out:
         out().print(NEXT.format(activate=_activation()), end="", soft_wrap=True, markup=False)
 
@@ -80,7 +80,7 @@ def _activation() -> str:
     return f"  source {script}\n" if shutil.which("voxrank") is None and script.exists() else ""
 
 
-def _speak(folder: Path) -> Path:
+def _synthesize(folder: Path) -> Path:
     from voxrank.testing.speech import DEMO_VOICES, DEMO_WORDS, make_words
 
     err().print(f"Speaking {len(DEMO_WORDS)} commands in {len(DEMO_VOICES)} voices …")

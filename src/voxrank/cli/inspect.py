@@ -52,17 +52,17 @@ def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption
     probed = audio.usable
     skipped = [*dataset.skipped, *audio.skipped]
     if dataset.task in TIMED:
-        classes, notes, left_out = sequence_facts(dataset, request.sequence, audio)
-        skipped += left_out
+        classes, notes, skipped_sequences = sequence_facts(dataset, request.sequence, audio)
+        skipped += skipped_sequences
     else:
-        classes = dict(sorted(Counter(name for p in probed for name in p.utterance.names).items()))
+        classes = dict(sorted(Counter(name for item in probed for name in item.utterance.names).items()))
         notes = problems(dataset, probed)
     notes = list(dict.fromkeys([*skip_notes(dataset, skipped), *dataset.notes, *audio.notes, *notes]))
     facts = summary(dataset, probed) | {
         "listened": audio.listened,
         "classes": classes,
         "problems": notes,
-        "skipped": [asdict(s) for s in dict.fromkeys(skipped)],
+        "skipped": [asdict(skip) for skip in dict.fromkeys(skipped)],
     }
     if give_json(json_out, facts):
         return
@@ -77,10 +77,10 @@ def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption
         table.add_row("other splits", f"{dataset.unused:,} rows that are not used")
     table.add_row("rates, Hz", ", ".join(f"{rate} ({count:,})" for rate, count in facts["sample_rates"].items()))
     counts = facts["classes"]
-    shown = [f"{plain(name).plain} {count:,}" for name, count in list(counts.items())[:SHOWN_CLASSES]]
+    largest = [f"{plain(name).plain} {count:,}" for name, count in list(counts.items())[:SHOWN_CLASSES]]
     more = f" and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
-    what = {"multilabel": "labels", "segmentation": "labels", "transcription": "units"}.get(dataset.task, "classes")
-    table.add_row(f"{len(counts)} {what}", plain(", ".join(shown) + more))
+    noun = {"multilabel": "labels", "segmentation": "labels", "transcription": "units"}.get(dataset.task, "classes")
+    table.add_row(f"{len(counts)} {noun}", plain(", ".join(largest) + more))
     for problem in facts["problems"]:
         table.add_row("note", plain(problem))
     out().print(table)
@@ -89,7 +89,7 @@ def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption
 
 def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
     """Summarise a data set as plain values."""
-    seconds = [p.seconds for p in probed]
+    seconds = [item.seconds for item in probed]
     return {
         "data": dataset.source,
         "format": dataset.format,
@@ -101,8 +101,8 @@ def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
         "minutes": round(sum(seconds) / 60, 2),
         "shortest_s": round(min(seconds, default=0.0), 3),
         "longest_s": round(max(seconds, default=0.0), 3),
-        "speakers": len({p.utterance.speaker for p in probed} - {None}),
-        "sample_rates": dict(Counter(p.info.sample_rate for p in probed).most_common()),
+        "speakers": len({item.utterance.speaker for item in probed} - {None}),
+        "sample_rates": dict(Counter(item.info.sample_rate for item in probed).most_common()),
         "fingerprint": dataset.fingerprint(),
     }
 
@@ -127,20 +127,22 @@ def sequence_facts(
     from voxrank.targets.labels import remarks
 
     try:
-        ready = prepare(dataset, ExtractionOptions(allow_skips=True), options, audio)
+        prepared = prepare(dataset, ExtractionOptions(allow_skips=True), options, audio)
     except DataError as error:
         return {}, [f"`voxrank rank` would refuse this: {error}"], []
-    if not isinstance(ready, Prepared):
-        return ready.counts, ready.notes, ready.skipped
-    return said(ready.targets), [*ready.notes, *remarks(ready.targets)], ready.skipped
+    if not isinstance(prepared, Prepared):
+        return prepared.counts, prepared.notes, prepared.skipped
+    return count_segments(prepared.targets), [*prepared.notes, *remarks(prepared.targets)], prepared.skipped
 
 
-def said(targets: Targets) -> dict[str, int]:
+def count_segments(targets: Targets) -> dict[str, int]:
     """Return the number of segments of each class."""
     from voxrank.targets.timeline import UNLABELLED
 
     timelines = () if targets.timed is None else targets.timed.timelines
-    counts = Counter(targets.names[n] for t in timelines for n in t.symbols.tolist() if n != UNLABELLED)
+    counts = Counter(
+        targets.names[symbol] for timeline in timelines for symbol in timeline.symbols.tolist() if symbol != UNLABELLED
+    )
     return dict(sorted(counts.items()))
 
 
@@ -149,7 +151,7 @@ def problems(dataset: Dataset, probed: Sequence[Probed]) -> list[str]:
     from voxrank.targets.labels import remarks, utterance_targets
 
     try:
-        targets = utterance_targets([p.utterance for p in probed], dataset.task)
+        targets = utterance_targets([item.utterance for item in probed], dataset.task)
     except DataError as error:
         return [f"`voxrank rank` would refuse this: {error}"]
     return remarks(targets)

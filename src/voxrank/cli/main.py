@@ -1,12 +1,14 @@
-"""The program `voxrank`: its commands, and its exit codes."""
+"""The program `voxrank`: its commands, its exit codes, and messages in one line for errors in the command line."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import cache as cached
 from functools import wraps
 from io import TextIOWrapper
@@ -15,13 +17,13 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from rich.console import Console
+from typer import TyperException
 from typer.main import get_command
 
 from voxrank.cli import align, cache, demo, export, inspect, models, rank, report, validate
 from voxrank.cli.commands import CONTEXT, Command, Group
 from voxrank.cli.completion import colons_joined
-from voxrank.cli.usage import usage_line
-from voxrank.errors import RequestError, VoxrankError
+from voxrank.errors import RequestError, VoxrankError, did_you_mean
 from voxrank.report.terminal import plain
 
 EPILOG = """
@@ -39,6 +41,10 @@ EXIT_FAILED = 1
 EXIT_WRONG_REQUEST = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 """Exit code of an interrupted program, by the convention of shells."""
+NUMBERS = {"valid integer": "a whole number", "valid number": "a number"}
+"""Wording of typer → wording of voxrank."""
+_CHOICE = re.compile(r"(?:Value error, )?(?P<got>'.*'|\".*\") is not one of (?P<known>.*?)\.?", re.DOTALL)
+_EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((?P<got>.*)\)", re.DOTALL)
 
 app = typer.Typer(
     name="voxrank",
@@ -113,7 +119,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except OSError as error:
         _turn_off_standard_output()
-        _complain(f"cannot write: {error}")
+        _print_error(f"cannot write: {error}")
         return EXIT_FAILED
     return code
 
@@ -125,21 +131,21 @@ def _command() -> Any:
 
 
 def _run(arguments: list[str] | None) -> int:
-    typed = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with colons_joined():
-            done = _command()(args=typed, prog_name="voxrank", standalone_mode=False)
-        return done if isinstance(done, int) else 0
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except typer.TyperException as error:
-        _complain(usage_line(error, typed))
+            result = _command()(args=arguments, prog_name="voxrank", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except TyperException as error:
+        _print_error(usage_line(error, arguments))
         return error.exit_code
     except VoxrankError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return EXIT_WRONG_REQUEST if isinstance(error, RequestError) else EXIT_FAILED
     except _InterruptedError as interrupt:
-        _complain("; ".join(["stopped", *map(str, interrupt.args)]))
+        _print_error("; ".join(["stopped", *map(str, interrupt.args)]))
         return EXIT_INTERRUPTED
 
 
@@ -149,6 +155,72 @@ def _turn_off_standard_output() -> None:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     text = plain(f"voxrank: {' '.join(message.split())}")
     Console(stderr=True).print(text, soft_wrap=True, style="red")
+
+
+def usage_line(error: TyperException, arguments: Sequence[str]) -> str:
+    """Return one line that explains an error in the command line.
+
+    Args:
+        error: the error that typer raised.
+        arguments: the arguments that the user typed.
+    """
+    ctx = getattr(error, "ctx", None)
+    hint = "" if ctx is None else f"; see `{ctx.command_path} --help`"
+    return f"{_explain(error, ctx, arguments)}{hint}"
+
+
+def _explain(error: TyperException, ctx: Any, arguments: Sequence[str]) -> str:
+    param, option = getattr(error, "param", None), getattr(error, "option_name", None)
+    if param is not None:
+        return _explain_parameter(error, param, arguments)
+    if option is not None and hasattr(error, "possibilities"):
+        return f"unknown option {option}; {_suggest_option(option, ctx)}"
+    if option is not None:
+        return f"{option} needs a value"
+    extra = _EXTRA.fullmatch(error.format_message())
+    if extra is not None:
+        return (
+            f"expected no further argument, got {extra['got']} (a file for --json ends in .json, or write --json=FILE)"
+        )
+    text = error.format_message().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _explain_parameter(error: TyperException, param: Any, arguments: Sequence[str]) -> str:
+    name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
+    if not error.message:  # typer reports a missing parameter with an empty message
+        return f"expected {name}, got nothing: {param.help or 'it is required'}".rstrip(".")
+    choice = _CHOICE.fullmatch(error.message)
+    if choice is not None:
+        known = re.findall(r"'([^']*)'", choice["known"])
+        near = get_close_matches(choice["got"][1:-1], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"expected {name} to be one of {', '.join(known)}, got {choice['got']}{hint}"
+    kind = next((kind for wording, kind in NUMBERS.items() if wording in error.message), None)
+    if kind is not None:
+        return f"expected {name} to be {kind}, got {_last_value(param.opts, arguments)!r}"
+    return f"{name}: {error.message.rstrip('.')}"
+
+
+def _last_value(spellings: Sequence[str], arguments: Sequence[str]) -> str:
+    """Return the last value that was typed for an option."""
+    last = ""
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in spellings:
+            last = value if equals else next(iter(arguments[index + 1 :]), "")
+    return last
+
+
+def _suggest_option(option: str, ctx: Any) -> str:
+    names = [] if ctx is None else [name for param in ctx.command.get_params(ctx) for name in param.opts]
+    options = [name for name in names if name.startswith("--")]
+    suggestion = did_you_mean(option, options)
+    return (
+        suggestion.partition(" (known")[0]
+        if suggestion.startswith("did you mean")
+        else f"options of {ctx.command_path}: {', '.join(options)}"
+    )

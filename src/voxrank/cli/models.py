@@ -62,28 +62,28 @@ def models(
 def _show_kinds(*, json_out: str | None) -> None:
     from voxrank_pack import PACK, installed
 
-    here = installed()
-    pack = [{"spec": f"pack:{name}", "installed": name in here} for name in PACK]
-    added = {kind: _plugins_of_others(kind) for kind in KINDS_OF_PLUGINS}
-    facts = {kind: [_facts(plugin) for plugin in of_kind] for kind, of_kind in added.items()}
-    if give_json(json_out, {"kinds": dict(KINDS), "pack": pack, "plugins": facts}):
+    available = installed()
+    pack = [{"spec": f"pack:{name}", "installed": name in available} for name in PACK]
+    others = {kind: _plugins_of_others(kind) for kind in KINDS_OF_PLUGINS}
+    plugin_facts = {kind: [_facts(plugin) for plugin in of_kind] for kind, of_kind in others.items()}
+    if give_json(json_out, {"kinds": dict(KINDS), "pack": pack, "plugins": plugin_facts}):
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("spec", style="cyan", no_wrap=True)
     table.add_column("what it is")
-    for name, what in KINDS:
-        table.add_row(plain(name), what)
+    for form, description in KINDS:
+        table.add_row(plain(form), description)
     for name in PACK:
-        state = "offline pack, installed" if name in here else "offline pack; `voxrank demo --install` fetches it"
+        state = "offline pack, installed" if name in available else "offline pack; `voxrank demo --install` fetches it"
         table.add_row(f"pack:{name}", state)
-    for plugin in added["encoders"]:
+    for plugin in others["encoders"]:
         table.add_row(plain(f"{plugin.name}:…", width=28), plain(f"plug-in of {plugin.origin}"))
     out().print(table)
     kind: Kind
     for kind in ("scores", "readers"):
-        for plugin in added[kind]:
-            what = f"{kind.removesuffix('s')} {plugin.name}: plug-in of {plugin.origin}"
-            out().print(plain(what), soft_wrap=True)
+        for plugin in others[kind]:
+            description = f"{kind.removesuffix('s')} {plugin.name}: plug-in of {plugin.origin}"
+            out().print(plain(description), soft_wrap=True)
 
 
 def _plugins_of_others(kind: Kind) -> list[Plugin]:
@@ -92,8 +92,8 @@ def _plugins_of_others(kind: Kind) -> list[Plugin]:
 
 
 def _facts(plugin: Plugin) -> dict[str, str]:
-    name = "scheme" if plugin.kind == "encoders" else "name"
-    return {name: plugin.name, "package": plugin.package, "version": plugin.version}
+    key = "scheme" if plugin.kind == "encoders" else "name"
+    return {key: plugin.name, "package": plugin.package, "version": plugin.version}
 
 
 def _show_model(spec: str, options: EncoderOptions, *, json_out: str | None) -> None:

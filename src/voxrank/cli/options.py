@@ -29,49 +29,50 @@ def with_options(**helps: str) -> Callable[[Callable[..., None]], Callable[..., 
     """
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
+        signature = inspect.signature(command, eval_str=True)
         requests: dict[str, Any] = {
             name: parameter.annotation
-            for name, parameter in own.parameters.items()
+            for name, parameter in signature.parameters.items()
             if is_dataclass(parameter.annotation)
         }
         parameters = [
-            made
-            for name, parameter in own.parameters.items()
-            for made in (_parameters(requests[name], helps) if name in requests else [parameter])
+            option
+            for name, parameter in signature.parameters.items()
+            for option in (_parameters(requests[name], helps) if name in requests else [parameter])
         ]
 
         @wraps(command)
-        def run(**given: Any) -> None:
-            made = {name: build(request, given) for name, request in requests.items()}
-            command(**{name: value for name, value in given.items() if name in own.parameters}, **made)
+        def run(**values: Any) -> None:
+            built = {name: build(request, values) for name, request in requests.items()}
+            command(**{name: value for name, value in values.items() if name in signature.parameters}, **built)
 
         vars(run).update(
-            __signature__=own.replace(parameters=parameters), __annotations__={p.name: p.annotation for p in parameters}
+            __signature__=signature.replace(parameters=parameters),
+            __annotations__={p.name: p.annotation for p in parameters},
         )
         return run
 
     return decorated
 
 
-def build(request: type, given: Mapping[str, Any]) -> Any:
+def build(request: type, values: Mapping[str, Any]) -> Any:
     """Build a request from the values of its options; None stands for the default of a field.
 
     Raises:
         OptionError: a value is invalid.
     """
-    return request(**dict(_values(request, given)))
+    return request(**dict(_fields(request, values)))
 
 
-def _values(kind: type, given: Mapping[str, Any], names: Sequence[str] | None = None) -> Iterator[tuple[str, Any]]:
+def _fields(kind: type, values: Mapping[str, Any], names: Sequence[str] | None = None) -> Iterator[tuple[str, Any]]:
     """Yield the name and the value of each field of a request, or of a part of it, that differs from the default."""
     for setting in fields(kind):
         flag: Flag | None = setting.metadata.get("flag")
         if "part" in setting.metadata:
-            values = dict(_values(setting.metadata["part"], given, setting.metadata["flags"]))
-            if values or setting.default is MISSING:
-                yield setting.name, setting.metadata["part"](**values)
-        elif flag and (names is None or setting.name in names) and (value := given[_name(flag)]) is not None:
+            changes = dict(_fields(setting.metadata["part"], values, setting.metadata["flags"]))
+            if changes or setting.default is MISSING:
+                yield setting.name, setting.metadata["part"](**changes)
+        elif flag and (names is None or setting.name in names) and (value := values[_name(flag)]) is not None:
             if isinstance(value, list):
                 value = tuple(value)
             yield setting.name, value if flag.unit == 1 else value * flag.unit

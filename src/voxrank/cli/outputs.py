@@ -104,11 +104,11 @@ class Outputs:
         Raises:
             RunError: the winner cannot be tuned, the script cannot be written, or MLflow can no longer be reached.
         """
-        tried = [_failure(lambda: self._write_script(ranking, trust)), _failure(lambda: self._log(ranking))]
-        failures = [failure for failure in tried if failure is not None]
+        results = [_failure(lambda: self._write_script(ranking, trust)), _failure(lambda: self._log(ranking))]
+        failures = [failure for failure in results if failure is not None]
         if failures:
-            done = "shown" if self.folder is None else f"saved in {self.folder}"
-            raise RunError(f"the ranking was {done}; {'; '.join(map(str, failures))}") from failures[0]
+            state = "shown" if self.folder is None else f"saved in {self.folder}"
+            raise RunError(f"the ranking was {state}; {'; '.join(map(str, failures))}") from failures[0]
 
     def _write_script(self, ranking: Ranking, trust: Sequence[str]) -> None:
         if self.then is None:

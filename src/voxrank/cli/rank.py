@@ -72,22 +72,22 @@ def rank(
         cache=None if no_cache else request.cache or CacheOptions(),
     )
 
-    def ranked(progress: Progress) -> Ranking:
+    def rank_data(progress: Progress) -> Ranking:
         from voxrank.ranking.rank import run
 
         return run(data, request, progress)
 
     outputs.check(request)
-    run_and_show(ranked, outputs, json_out=json_out, trust=request.encoder.trust_remote_code)
+    run_and_show(rank_data, outputs, json_out=json_out, trust=request.encoder.trust_remote_code)
 
 
 def run_and_show(
-    ranked: Callable[[Progress], Ranking], outputs: Outputs, *, json_out: str | None, trust: Sequence[str] = ()
+    rank_data: Callable[[Progress], Ranking], outputs: Outputs, *, json_out: str | None, trust: Sequence[str] = ()
 ) -> None:
     """Run a ranking under a progress bar, save it if requested, print it, and write the other outputs.
 
     Args:
-        ranked: function that runs the ranking.
+        rank_data: function that runs the ranking.
         outputs: the requested outputs.
         json_out: destination of the ranking as JSON.
         trust: names of the models whose own code may run.
@@ -98,24 +98,24 @@ def run_and_show(
 
         check_folder(folder)
     with ExitStack() as stack:
-        live = _live(stack, outputs.port)
+        live = _serve_page(stack, outputs.port)
         with log_to(folder) if folder is not None else nullcontext():
-            ranking = _watched(ranked, live)
+            ranking = _run_watched(rank_data, live)
         if live is not None:
             live.complete(ranking)
         _save_and_print(ranking, folder, json_out=json_out)
         outputs.make(ranking, trust)
 
 
-def _watched(ranked: Callable[[Progress], Ranking], live: LiveView | None) -> Ranking:
+def _run_watched(rank_data: Callable[[Progress], Ranking], live: LiveView | None) -> Ranking:
     try:
         with watch_in(err()) as terminal:
-            return ranked(terminal if live is None else Together(terminal, live.recorder))
+            return rank_data(terminal if live is None else Together(terminal, live.recorder))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("no ranking was written") from None
 
 
-def _live(stack: ExitStack, port: int | None) -> LiveView | None:
+def _serve_page(stack: ExitStack, port: int | None) -> LiveView | None:
     """Serve a page until the stack ends, and print its address on standard error."""
     if port is None:
         return None
@@ -136,6 +136,6 @@ def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: str | N
         return
     show_ranking(out(), ranking)
     if out_dir is not None:
-        more = "details.json, " if ranking.details != Details() else ""
-        files = f"{REPORT}, ranking.json, layers.csv, {more}run.log"
+        details = "details.json, " if ranking.details != Details() else ""
+        files = f"{REPORT}, ranking.json, layers.csv, {details}run.log"
         out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)

@@ -42,15 +42,15 @@ def report(
     from voxrank.results.ranking import Ranking
 
     ranking = Ranking.load(folder)
-    home = folder if folder.is_dir() else folder.parent
+    directory = folder if folder.is_dir() else folder.parent
     validation = None
-    if truth is not None or (home / "validation.json").exists():
+    if truth is not None or (directory / "validation.json").exists():
         from voxrank.groundtruth.verdict import Validation
 
-        validation = Validation.load(home if truth is None else truth)
+        validation = Validation.load(directory if truth is None else truth)
     from voxrank.report.page import write_page
 
-    write_page(home / REPORT, ranking, validation)
-    if give_json(json_out, {"report": str(home / REPORT)}):
+    write_page(directory / REPORT, ranking, validation)
+    if give_json(json_out, {"report": str(directory / REPORT)}):
         return
-    out().print(f"Saved {home / REPORT}", soft_wrap=True, markup=False)
+    out().print(f"Saved {directory / REPORT}", soft_wrap=True, markup=False)

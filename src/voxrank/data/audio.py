@@ -11,10 +11,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from voxrank._support.threads import within
 from voxrank._support.words import in_hours
 from voxrank.config import Hertz, Seconds
 from voxrank.data.levels import Treatment, silence_reason, treatment_of
-from voxrank.data.patience import within
 from voxrank.data.recording import Recording, Samples, open_recording
 from voxrank.data.stream_layout import UNKNOWN_LENGTH
 from voxrank.data.utterance import Dataset, Skipped, Utterance
@@ -28,7 +28,7 @@ MIN_UTTERANCE_S: Seconds = 0.025
 """Minimum length of an utterance, which is one analysis window. Shorter audio holds no frame of speech."""
 END_TOLERANCE_S: Seconds = 0.05
 """Maximum distance of an `end` past the end of the file, since manifests round times."""
-PATIENCE_S: Seconds = 120.0
+TIMEOUT_S: Seconds = 120.0
 """Timeout for opening a file or decoding an utterance, so that a disk that does not respond cannot block a run."""
 PROBED_FILES = 64
 """Minimum number of files per probing thread. With fewer, waiting for each other costs more than threads save."""
@@ -134,7 +134,7 @@ def read_sound(utterance: Utterance) -> tuple[Sound, Waveform]:
         samples = _read_samples(recording, probed)
         if not np.isfinite(samples).all():
             raise UtteranceError("the samples hold NaN or infinite values; decode or export the file again")
-        treatment = treatment_of(recording, utterance.place, samples)
+        treatment = treatment_of(recording, utterance.location, samples)
         subtype = recording.subtype
     mono: Waveform = treatment.apply(samples)
     reason = silence_reason(mono, subtype)
@@ -217,13 +217,13 @@ def _too_long_error(probed: Probed) -> UtteranceError:
 
 
 def in_time(function: Callable[[], Result]) -> Result:
-    """Return the result of a function that reads audio, with the timeout `PATIENCE_S`.
+    """Return the result of a function that reads audio, with the timeout `TIMEOUT_S`.
 
     Raises:
         UtteranceError: the function takes longer.
     """
     try:
-        return within(PATIENCE_S, function)
+        return within(TIMEOUT_S, function)
     except TimeoutError as error:
         raise UtteranceError(f"expected audio, got {error}; check the disk or the file") from error
 

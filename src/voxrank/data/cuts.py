@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from voxrank._support.packages import library
 from voxrank._support.words import in_hours
 from voxrank.config import Seconds
 from voxrank.data.audio import MAX_NUMBERS, MAX_UTTERANCE_S
 from voxrank.data.columns import assembled
-from voxrank.data.extras import library
 from voxrank.data.manifest import first_object, json_rows
 from voxrank.data.names import on_disk
 from voxrank.data.rows import SEGMENTS, Request, Row

@@ -18,9 +18,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
+from voxrank._support.packages import library
 from voxrank.data.arrow import audio_cells, audio_column, canonical, content_of, is_cell, values_of
 from voxrank.data.columns import assembled
-from voxrank.data.extras import library
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import UNCHANGING, Content, HeldAudio, Stamp, as_file, stamp_of
 from voxrank.data.utterance import Dataset, Skipped

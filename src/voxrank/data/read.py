@@ -1,4 +1,7 @@
-"""The entry point for reading data: selects the reader for a path, a name or an object."""
+"""The entry point for reading data: selects the reader for a path, a name or an object.
+
+Readers of other packages are used by name (``NAME:PATH``), or where no built-in reader recognises the data.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,22 @@ import os
 import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voxrank._support.plugins import Plugin, PluginError, find_plugin, plugin_names, plugins
 from voxrank.data.cuts import is_cuts, read_cuts
 from voxrank.data.folder import read_folder
-from voxrank.data.formats import format_of, register_reader
-from voxrank.data.hub import is_hub_id, is_saved, read_hub, read_saved
+from voxrank.data.formats import Format, format_of, register_reader
+from voxrank.data.hub import SCHEME, is_hub_id, is_saved, read_hub, read_saved
 from voxrank.data.kaldi import is_kaldi, read_kaldi
 from voxrank.data.manifest import first_object, read_json_lines, read_table
 from voxrank.data.names import has_one_form, nfc, on_disk
-from voxrank.data.plugged import named_format, plugged_format
 from voxrank.data.rows import ALL, Request
 from voxrank.data.tars import is_tar, read_tars
 from voxrank.data.utterance import Dataset
-from voxrank.errors import DataError, did_you_mean
+from voxrank.errors import DataError, VoxrankError, did_you_mean, reason
 
 __all__ = ["read_dataset", "read_unlabelled", "register_reader"]
 
@@ -110,6 +114,59 @@ def _read(data: Any, request: Request) -> Dataset:
         raise DataError(f"cannot read {source}: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:
         raise DataError(f"cannot read {source}: {error}; the file was cut short or damaged, copy it again") from error
+
+
+def named_format(source: str) -> tuple[Format, str] | None:
+    """Return the format that a name begins with, and the rest of the name; None where it begins with no format.
+
+    ``hf://`` always means the built-in reader, whatever the names of plug-ins.
+
+    Raises:
+        PluginError: the format belongs to a plug-in that cannot be used.
+    """
+    name, colon, rest = source.partition(":")
+    if not colon or source.startswith(SCHEME) or name not in plugin_names("readers"):
+        return None
+    plugin = find_plugin("readers", name)
+    return None if plugin is None else (_checked_format(plugin), rest)
+
+
+def plugged_format(source: str) -> tuple[Format | None, str]:
+    """Return the plug-in format of data that no built-in reader recognises.
+
+    Returns:
+        The format, or None where there is none; and the reasons why plug-ins could not be tried, or empty text.
+    """
+    faults: list[str] = []
+    for plugin in plugins("readers"):
+        try:
+            form = _checked_format(plugin)
+            if form.matches(source):
+                return form, ""
+        except PluginError as error:
+            faults.append(str(error))
+        except Exception as error:  # noqa: BLE001, other code may raise any type
+            faults.append(f"the plug-in {plugin.name!r} of {plugin.origin} failed to inspect it ({reason(error)})")
+    return None, "; ".join(faults)
+
+
+def _checked_format(plugin: Plugin) -> Format:
+    form = plugin.load()
+    if not isinstance(form, Format):
+        raise plugin.refuse("a voxrank.data.formats.Format", form)
+
+    def read(source: str, request: Request) -> Dataset:
+        try:
+            dataset = form.read(source, request)
+        except (VoxrankError, OSError, UnicodeDecodeError, MemoryError):
+            raise
+        except Exception as error:
+            raise DataError(f"{plugin.origin} cannot read {source} ({reason(error)})") from error
+        if not isinstance(dataset, Dataset):
+            raise plugin.refuse("a reader that returns a Dataset", dataset)
+        return dataset
+
+    return replace(form, read=read)
 
 
 def _first_line_not_utf8(source: Path) -> int:

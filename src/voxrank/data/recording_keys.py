@@ -14,7 +14,7 @@ from posixpath import normpath
 from typing import Literal
 from urllib.parse import unquote
 
-from voxrank.data.endings import audio_suffixes
+from voxrank.data.audio_files import audio_suffixes
 from voxrank.data.names import nfc
 
 MAX_FOLDERS = 12

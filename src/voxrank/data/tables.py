@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from voxrank.data.endings import has_audio_ending
+from voxrank.data.audio_files import has_audio_ending
 from voxrank.errors import DataError, shortened
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from voxrank.data.endings import audio_suffixes
+from voxrank.data.audio_files import audio_suffixes
 from voxrank.errors import listed
 
 LABEL_KINDS, TEXT_KINDS, JSON_KINDS = ("cls", "cls2", "class"), ("txt", "text", "transcript"), ("json", "jsn")

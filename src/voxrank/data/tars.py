@@ -22,9 +22,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from voxrank.data.audio_files import has_audio_ending, walk
 from voxrank.data.columns import assembled
-from voxrank.data.endings import has_audio_ending
-from voxrank.data.file_tree import walk
 from voxrank.data.names import counted, nfc
 from voxrank.data.rows import Request, Row
 from voxrank.data.sources import FileRegion

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voxrank.config import Hertz
+from voxrank.data.audio_files import has_audio_ending
 from voxrank.data.cells import plain
-from voxrank.data.endings import has_audio_ending
 from voxrank.errors import DataError, UtteranceError, listed, shortened
 
 Role = Literal["name", "text", "label", "value", "lists", "other"]

@@ -88,7 +88,7 @@ class Utterance:
     others: tuple[tuple[str, str], ...] | None = None
 
     @property
-    def place(self) -> Path | AudioSource:
+    def location(self) -> Path | AudioSource:
         """The location of the audio, which utterances of the same file share."""
         return self.audio or self.path
 

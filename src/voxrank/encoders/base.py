@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ __all__ = [
     "LayerFrames",
     "Waveform",
     "Window",
+    "code_digest",
     "count_parameters",
     "cut",
     "numbered",
@@ -264,3 +268,18 @@ def pick_dtype(options: EncoderOptions) -> torch.dtype:
 def count_parameters(module: torch.nn.Module) -> int:
     """Return the number of weights; shared weights count once."""
     return sum(p.numel() for p in module.parameters())
+
+
+def code_digest(kinds: Iterable[type]) -> str:
+    """Return the hex digest of the source files that define these classes.
+
+    Another forward pass on the same weights gives other frames.
+    """
+    files = set()
+    for kind in set(kinds):
+        with suppress(OSError, TypeError):  # built-in or interactively defined
+            files.add(inspect.getsourcefile(kind))
+    digest = hashlib.sha256()
+    for file in sorted(filter(None, files)):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()

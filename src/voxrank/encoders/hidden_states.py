@@ -17,12 +17,12 @@ from itertools import product
 from typing import Any, NoReturn
 
 import torch
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from voxrank._support.memory import is_out_of_memory
 from voxrank.config import EncoderOptions, Hertz
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
-from voxrank.encoders.block_states import find_blocks, record_blocks
 from voxrank.encoders.checkpoints import Checkpoint, checkpoint_settings
 from voxrank.encoders.features import PROBES_S, UNFIT, FeatureReader
 from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, noise, pack_layers, valid, without_tf32
@@ -60,6 +60,9 @@ MASKS = ("attention_mask", "input_features_mask", "padding_mask", "audio_mel_mas
 INVERTED_MASKS = ("audio_mel_mask",)
 """Names of masks that are true where there is no audio."""
 
+MIN_BLOCKS = 2
+"""Minimum number of blocks in a list that counts as a model's stack."""
+
 
 class HiddenStates(Encoder):
     """A model that maps a waveform or a spectrogram to hidden states.
@@ -91,7 +94,7 @@ class HiddenStates(Encoder):
         self._input, self._mask = _input_names(model)
         self._counter = _find_counter(model)
         self._extra_arguments = {"output_hidden_states": True} if _takes_argument(model, "output_hidden_states") else {}
-        self._blocks: list[torch.nn.Module] = []
+        self._blocks: list[nn.Module] = []
         self._probes: dict[tuple[Any, ...], list[LayerFrames] | str] = {}
         keep_padding_out(model, self._lengths)
         with torch.no_grad(), warnings.catch_warnings():  # models keep tensors of these passes, which may be trained
@@ -111,16 +114,16 @@ class HiddenStates(Encoder):
         padded = {"window": str(self._reader.window_samples)} if self._reader.padded else {}
         return checkpoint_settings(self._model.config, self._extractor) | padded
 
-    def network(self) -> torch.nn.Module:
+    def network(self) -> nn.Module:
         """Return the encoder."""
-        network: torch.nn.Module = self._model
+        network: nn.Module = self._model
         return network
 
-    def blocks(self) -> dict[int, torch.nn.Module]:
+    def blocks(self) -> dict[int, nn.Module]:
         """Return the blocks of the stack."""
         return self.stack()
 
-    def stack(self) -> dict[int, torch.nn.Module]:
+    def stack(self) -> dict[int, nn.Module]:
         """Return the model's longest list of blocks, if it has one block for each layer."""
         return numbered(self._model, len(self.layers) - 1)
 
@@ -367,3 +370,54 @@ def _without_mask_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
         yield
+
+
+def find_blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the heaviest list of modules of one class in a model.
+
+    Args:
+        model: any model.
+
+    Raises:
+        ModelError: it has no such list.
+    """
+    lists: list[nn.Module] = [
+        part
+        for part in model.modules()
+        if isinstance(part, nn.ModuleList) and len(part) >= MIN_BLOCKS and len({type(block) for block in part}) == 1
+    ]
+    if not lists:
+        raise ModelError("the model gives no hidden states, and has no list of blocks of one kind")
+    return list(max(lists, key=count_parameters).children())
+
+
+def record_blocks(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> list[torch.Tensor]:
+    """Run a model, and return the input of its first block and the output of every block.
+
+    Args:
+        blocks: modules that run once each, in order.
+        run: runs the model.
+
+    Raises:
+        ModelError: the blocks do not run in order, or map (batch, time, features) to another shape.
+    """
+    recorded: list[tuple[int, torch.Tensor]] = []
+
+    def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        recorded.append((0, inputs[0] if inputs else next(iter(named.values()))))
+
+    def after(index: int, _: nn.Module, __: Any, output: Any) -> None:
+        recorded.append((index, output[0] if isinstance(output, tuple) else output))
+
+    hooks = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
+    for index, block in enumerate(blocks, start=1):
+        hooks.append(block.register_forward_hook(lambda *arguments, index=index: after(index, *arguments)))
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    shapes = {tuple(state.shape) if isinstance(state, torch.Tensor) else None for _, state in recorded}
+    if [index for index, _ in recorded] != list(range(len(blocks) + 1)) or len(shapes) != 1:
+        raise ModelError("the model gives no hidden states, and its blocks do not map frames to frames")
+    return [state for _, state in recorded]

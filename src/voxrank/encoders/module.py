@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder, count_parameters, pick_device, pick_dtype
-from voxrank.encoders.code import code_digest
+from voxrank.encoders.base import Encoder, code_digest, count_parameters, pick_device, pick_dtype
 from voxrank.encoders.finite import check_finite
 from voxrank.encoders.padding import without_tf32
 from voxrank.encoders.precision import autocast_precision

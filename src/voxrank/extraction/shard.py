@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank._support.memory import is_out_of_memory
+from voxrank._support.threads import prefetch
 from voxrank.config import ExtractionOptions, Hertz, Seconds
 from voxrank.data.audio import decode, in_time
-from voxrank.data.prefetch import prefetch
 from voxrank.data.shards import Item, Shard
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder, LayerFrames, Waveform
@@ -35,8 +35,7 @@ from voxrank.encoders.joint import (
     sketch_key,
 )
 from voxrank.errors import RunError, UtteranceError
-from voxrank.extraction.labelling import Stretches, label_frames, stretch_means
-from voxrank.extraction.pooling import segment_frames, segment_means
+from voxrank.extraction.segments import Stretches, label_frames, segment_frames, segment_means, stretch_means
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.projections import BLOCK_LIMIT, Projected, Quantiles, project

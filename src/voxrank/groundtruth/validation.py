@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from voxrank._support.memory import peak_rss_mb
+from voxrank._support.packages import version
 from voxrank._support.progress import Progress
-from voxrank._support.versions import version
 from voxrank.alignment.preparation import check_dataset_skips, readable_items
 from voxrank.config import (
     DetailOptions,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from voxrank._support.memory import peak_rss_mb
-from voxrank._support.versions import version
+from voxrank._support.packages import version
 from voxrank.config import Seconds
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Skipped

@@ -83,7 +83,7 @@ class Timeline:
         spans = bounds[alignment.spans]
         return cls(spans[:, 0], spans[:, 1], np.asarray(labels, dtype=np.int64))
 
-    def places(self, times: ArrayLike) -> NDArray[np.int64]:
+    def indices(self, times: ArrayLike) -> NDArray[np.int64]:
         """Return the index of the stretch at each time, (n,) → (n,); `UNLABELLED` if there is none."""
         times_s = np.asarray(times, dtype=np.float64)
         index = np.searchsorted(self.starts, times_s, side="right") - 1
@@ -92,7 +92,7 @@ class Timeline:
 
     def at(self, times: ArrayLike, *, rest: int = UNLABELLED) -> NDArray[np.int64]:
         """Return the symbol at each time, (n,) → (n,); `rest` if there is none."""
-        return np.append(self.symbols, rest)[self.places(times)]
+        return np.append(self.symbols, rest)[self.indices(times)]
 
     def jittered(self, rng: np.random.Generator, by: Seconds) -> Timeline:
         """Return a copy with every boundary moved by -`by`, 0 or `by` at random; stretches that vanish are removed."""

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 import voxrank
-from voxrank.data import patience
+from voxrank._support import threads
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def never(monkeypatch):
                 return hand.worker.outcomes.get(timeout=0.01)
         raise Empty
 
-    monkeypatch.setattr(patience._WorkerHandle, "call", call)
+    monkeypatch.setattr(threads._WorkerHandle, "call", call)
     yield block
     over.set()
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import voxrank
 import voxrank.extraction.shard
+from voxrank._support.threads import within
 from voxrank.data import audio
 from voxrank.data.audio import decode, probe, resampled_length
-from voxrank.data.patience import within
 from voxrank.data.utterance import Utterance
 from voxrank.errors import UtteranceError
 
@@ -119,7 +119,7 @@ def test_length_is_rounded_to_the_nearest(n, rate, new):
 def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, never):
     """The decoder of one clip does not return; the run continues, and the process can end."""
     slow = voxrank.read_dataset(tones).utterances[0].path
-    monkeypatch.setattr(audio, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(audio, "TIMEOUT_S", 0.3)
 
     def sleeping(utterance, rate):
         if utterance.path == slow:
@@ -139,7 +139,7 @@ def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, nev
 def test_a_header_that_does_not_come_costs_one_utterance(tones, monkeypatch, never):
     slow = voxrank.read_dataset(tones).utterances[3].path
     probe = audio.probe
-    monkeypatch.setattr(audio, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(audio, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(audio, "probe", lambda u: never() if u.path == slow else probe(u))
     assert [one.reason for one in voxrank.rank(tones, ["logmel"]).skipped] == [
         "expected audio, got no answer in 0.3 s; check the disk or the file"

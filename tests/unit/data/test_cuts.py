@@ -11,7 +11,7 @@ from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment,
 from lhotse.supervision import AlignmentItem
 
 import voxrank
-import voxrank.data.extras
+import voxrank._support.packages
 from voxrank.data.audio import decode, probe
 from voxrank.data.cuts import CutAudio
 from voxrank.data.sources import HeldAudio
@@ -270,6 +270,6 @@ def test_a_cut_of_days_is_refused_before_it_is_made(tmp_path, long):
 
 def test_without_lhotse_the_extra_is_named(tmp_path, cuts, monkeypatch):
     cuts.to_file(tmp_path / "cuts.jsonl")
-    monkeypatch.setattr(voxrank.data.extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank._support.packages, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"needs the extra lhotse; run: pip install 'voxrank\[lhotse\]'"):
         voxrank.read_dataset(tmp_path / "cuts.jsonl")

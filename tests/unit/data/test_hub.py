@@ -18,7 +18,7 @@ import pytest
 from datasets import Audio, ClassLabel, DatasetDict, Features, List, Value
 
 import voxrank
-import voxrank.data.extras
+import voxrank._support.packages
 from voxrank.data import hub
 from voxrank.data.audio import decode
 from voxrank.data.hub import ArrowRow
@@ -334,7 +334,7 @@ def test_a_folder_that_is_damaged_is_refused(saved):
 
 
 def test_without_the_library_the_extra_is_named(saved, monkeypatch):
-    monkeypatch.setattr(voxrank.data.extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank._support.packages, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"needs the extra hub; run: pip install 'voxrank\[hub\]'"):
         voxrank.read_dataset(saved)
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from voxrank.data.prefetch import prefetch
+from voxrank._support.threads import prefetch
 
 WAIT_S = 200
 """Maximum wait for threads in seconds, sufficient on a busy machine."""

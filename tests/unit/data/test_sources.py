@@ -170,7 +170,7 @@ def test_a_disk_that_fails_is_said_to():
 
 
 def test_a_source_that_does_not_answer_costs_one_utterance(monkeypatch, never):
-    monkeypatch.setattr(audio, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(audio, "TIMEOUT_S", 0.2)
     slow = utterance(HeldAudio("h", 0, never))
     data = Dataset("d", "classification", "label", (slow,))
     _, [skipped] = audio.probe_all(data, 1)
@@ -191,7 +191,7 @@ def test_the_cache_knows_audio_by_its_content(tmp_path):
     assert all(cache.unchanged(item.utterance) for item in items)
     other = HeldAudio("h", 1, lambda _: (noise(10), RATE))
     assert cache.item_key(Item(utterance(other), 1.0, 0)) != cache.item_key(items[0])
-    assert set(cache.digests(items)) == {item.utterance.place for item in items[:2]}  # audio in memory is sent whole
+    assert set(cache.digests(items)) == {item.utterance.location for item in items[:2]}  # audio in memory is sent whole
     region_in(tmp_path, content + b"more", b"abcd")
     assert [cache.unchanged(item.utterance) for item in items] == [True, False, True]
 

@@ -13,11 +13,10 @@ import soundfile
 
 import voxrank
 from voxrank.data.audio import decode
-from voxrank.data.lookalikes import describe_look_alikes
 from voxrank.data.names import has_one_form, nfc, on_disk, tidied
 from voxrank.data.segments import SegmentFiles, inline_track
 from voxrank.errors import DataError
-from voxrank.targets.labels import remarks, utterance_targets
+from voxrank.targets.labels import describe_look_alikes, remarks, utterance_targets
 
 
 def nfd(text):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.encoders.base import LayerFrames, Window
-from voxrank.extraction.labelling import label_frames, stretch_means
+from voxrank.extraction.segments import label_frames, stretch_means
 from voxrank.targets.timeline import UNLABELLED, Timeline
 
 RATE = 50.0

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.encoders.base import LayerFrames
-from voxrank.extraction.pooling import segment_frames, segment_means
+from voxrank.extraction.segments import segment_frames, segment_means
 
 
 @settings(deadline=None)

@@ -108,7 +108,7 @@ def test_sketch_of_timed_classes_equals_its_definition(shard, sample, rest, budg
     rows, row_classes = [], []
     for frames, timeline in zip(features_of(FakeEncoder(), work, 2), targets.timed.timelines, strict=True):
         when = (np.arange(len(frames)) + 0.5) / 100
-        found, places = timeline.at(when, rest=rest), timeline.places(when)
+        found, places = timeline.at(when, rest=rest), timeline.indices(when)
         cuts = np.flatnonzero(np.diff(places)) + 1
         for run, own in zip(np.split(frames, cuts), np.split(found, cuts), strict=True):
             if own[0] != UNLABELLED:

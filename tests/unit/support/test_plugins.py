@@ -8,8 +8,7 @@ import pytest
 from voxrank._support.plugins import KINDS, PluginError, find_plugin, plugin_names, plugins
 from voxrank.cache.keys import model_key
 from voxrank.config import EncoderOptions
-from voxrank.data.plugged import named_format
-from voxrank.data.read import read_dataset
+from voxrank.data.read import named_format, read_dataset
 from voxrank.encoders.registry import load_encoder, schemes, split_spec
 from voxrank.errors import DataError, ModelError, OptionError, RunError
 from voxrank.scores import get_score, score_names

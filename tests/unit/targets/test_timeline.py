@@ -18,7 +18,7 @@ def test_a_frame_takes_the_symbol_at_its_centre():
     timeline = Timeline.of([0.03, 0.0, 0.1], [0.06, 0.03, 0.12], [7, 5, 9])
     none = UNLABELLED
     np.testing.assert_array_equal(timeline.at(centres(7, 50)), [5, 7, 7, none, none, 9, none])
-    np.testing.assert_array_equal(timeline.places(centres(7, 50)), [0, 1, 1, none, none, 2, none])
+    np.testing.assert_array_equal(timeline.indices(centres(7, 50)), [0, 1, 1, none, none, 2, none])
     np.testing.assert_array_equal(timeline.at(centres(4, 25), rest=0), [5, 0, 9, 0])
     np.testing.assert_array_equal(timeline.at(centres(3, 100)), [5, 5, 5])
 

@@ -136,7 +136,7 @@ def _files(shards: Iterable[Shard]) -> Iterator[Path]:
     """Yield the files that audio is read from."""
     for shard in shards:
         for item in shard.items:
-            location = item.utterance.place
+            location = item.utterance.location
             path = location if isinstance(location, Path) else location.file
             if path is not None:
                 yield path

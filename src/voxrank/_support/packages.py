@@ -1,12 +1,29 @@
-"""An importer of optional libraries, which some formats need and extras install."""
+"""Installed packages: the versions that results depend on, and optional libraries, which extras install."""
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import cache
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any
 
 from voxrank.errors import DataError
+
+
+@cache
+def version(name: str) -> str:
+    """Return the version of an installed package, which is read from disk once.
+
+    Args:
+        name: name of the package on the package index.
+
+    Returns:
+        The version.
+
+    Raises:
+        PackageNotFoundError: the package is not installed.
+    """
+    return metadata.version(name)
 
 
 def library(name: str, extra: str, what: str) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank._support.versions import version
+from voxrank._support.packages import version
 from voxrank.alignment.base import Aligned, AlignerRecord, Transcript
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import digest_of
