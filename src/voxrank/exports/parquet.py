@@ -37,24 +37,24 @@ def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str], about: dict
     import pyarrow as pa
     from pyarrow import parquet
 
-    content = pa.Table.from_pandas(_one_type_each(table), preserve_index=False)
-    kept = {**(content.schema.metadata or {}), KEY.encode(): json.dumps(about, ensure_ascii=False).encode()}
+    arrow_table = pa.Table.from_pandas(_with_joint_column(table), preserve_index=False)
+    metadata = {**(arrow_table.schema.metadata or {}), KEY.encode(): json.dumps(about, ensure_ascii=False).encode()}
     try:
         with replacing(Path(path)) as temporary:
-            parquet.write_table(content.replace_schema_metadata(kept), temporary)
+            parquet.write_table(arrow_table.replace_schema_metadata(metadata), temporary)
     except OSError as error:
         raise OptionError(
             f"expected a file that can be written at {path}, got: {error.strerror or error}; choose another"
         ) from error
 
 
-def _one_type_each(table: pd.DataFrame) -> pd.DataFrame:
+def _with_joint_column(table: pd.DataFrame) -> pd.DataFrame:
     """Return a copy with whole numbers in `layer`, and names of joint layers in `joint`."""
     import pandas as pd
 
     indices = [None if isinstance(layer, str) else layer for layer in table["layer"]]
     joint = [layer if isinstance(layer, str) else None for layer in table["layer"]]
-    changed = table.assign(layer=pd.Series(indices, dtype="Int64", index=table.index))
-    changed.insert(list(changed.columns).index("layer") + 1, "joint", pd.Series(joint, dtype="str", index=table.index))
-    empty = [name for name in changed.columns if changed[name].dtype == object]  # columns of intervals without values
-    return changed.astype(dict.fromkeys(empty, "float64"))
+    split = table.assign(layer=pd.Series(indices, dtype="Int64", index=table.index))
+    split.insert(list(split.columns).index("layer") + 1, "joint", pd.Series(joint, dtype="str", index=table.index))
+    untyped = [name for name in split.columns if split[name].dtype == object]  # columns of intervals without values
+    return split.astype(dict.fromkeys(untyped, "float64"))

@@ -61,10 +61,10 @@ def csv_text(table: pd.DataFrame) -> str:
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
     """Return a copy in which each text is one line and not a formula for a spreadsheet; numbers are unchanged."""
-    return table.map(_no_formula).rename(columns=_no_formula)
+    return table.map(_escape_formula).rename(columns=_escape_formula)
 
 
-def _no_formula(cell: Any) -> Any:
+def _escape_formula(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     text = one_line(cell)  # a carriage return would begin a row
@@ -77,7 +77,7 @@ def markdown(table: pd.DataFrame) -> str:
     CommonMark does not include tables; GitHub, the Hugging Face hub and Jupyter support them.
     """
     headings, *rows = [[markdown_escaped(cell) for cell in row] for row in readable(table)]
-    rules = ["---:" if right else "---" for right in _to_the_right(table)]
+    rules = ["---:" if right else "---" for right in _right_aligned(table)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [headings, rules, *rows])
 
 
@@ -95,7 +95,7 @@ def markdown_escaped(text: str) -> str:
 def latex(table: pd.DataFrame) -> str:
     """Return a LaTeX `tabular` for people, as `markdown` does; its rules need the package booktabs."""
     headings, *rows = [" & ".join(map(latex_escaped, row)) + r" \\" for row in readable(table)]
-    columns = "".join("r" if right else "l" for right in _to_the_right(table))
+    columns = "".join("r" if right else "l" for right in _right_aligned(table))
     lines = [
         r"% \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{columns}}}",
@@ -116,8 +116,8 @@ def latex_escaped(text: str) -> str:
         >>> print(latex_escaped("50 % of a_b"))
         50 \% of a\_b
     """
-    apart = "".join(_LATEX.get(character, character) for character in one_line(text))
-    return _LIGATURES.sub(r"\1{}", apart)
+    escaped = "".join(_LATEX.get(character, character) for character in one_line(text))
+    return _LIGATURES.sub(r"\1{}", escaped)
 
 
 def scores_of(table: pd.DataFrame) -> list[str]:
@@ -132,7 +132,7 @@ def readable(table: pd.DataFrame) -> list[list[str]]:
     return [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
 
 
-def _to_the_right(table: pd.DataFrame) -> list[bool]:
+def _right_aligned(table: pd.DataFrame) -> list[bool]:
     return [heading not in LEFT for heading in _columns(table)]
 
 
@@ -144,9 +144,9 @@ def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
     for name, heading in HEADINGS.items():
         if name in table.columns:
             cells[heading] = lambda row, name=name: str(row[name])  # type: ignore[misc]
-    for place, score in enumerate(scores_of(table)):
+    for index, score in enumerate(scores_of(table)):
         cells[score] = lambda row, score=score: number(row[score])  # type: ignore[misc]
-        if place == 0:
+        if index == 0:
             cells["95 % interval"] = lambda row, score=score: interval(row[score + LOW], row[score + HIGH])  # type: ignore[misc]
     if "probability_best" in table.columns:
         cells["Best in"] = lambda row: percent(row["probability_best"], missing=NONE)
