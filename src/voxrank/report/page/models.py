@@ -10,7 +10,7 @@ from voxrank._support.words import figure, si, strict_percent, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import first_score, higher_is_better, interval, of_layer, score_names, shown, titled
-from voxrank.report.terminal import place
+from voxrank.report.terminal import rank_range
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 LISTED = 400
@@ -43,7 +43,7 @@ def models_table(ranking: Ranking) -> Table:
     early = any(model.share < 1 for model in ranking.models)
     headings = ["rank", "model", "best layer", score, *(["best in"] if len(ranking.models) > 1 else [])]
     headings += ["parameters", *(["speed"] if speeds else []), *(["data seen"] if early else []), *others]
-    places = {model.model: place(group) for group in ranking.groups for model in group}
+    places = {model.model: rank_range(group) for group in ranking.groups for model in group}
     names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
     spans = _spans([model.scores[score] for model in ranking.models])
     rows = []
