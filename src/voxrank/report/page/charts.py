@@ -18,11 +18,11 @@ from voxrank.report.page.drawing import (
     Row,
     chart_of,
     colour,
+    integer_axis,
     layered,
-    logarithmic,
+    logarithmic_scale,
     shape,
     tips,
-    whole,
 )
 from voxrank.report.page.parts import Spec
 
@@ -42,28 +42,28 @@ def layer_curve(title: str, domain: tuple[float, float], last: int, *, reverse: 
         reverse: whether low scores are at the top.
         banded: whether scores have intervals.
     """
-    x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
+    x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=integer_axis(last))
     scale = alt.Scale(domain=list(domain), reverse=reverse, nice=False, zero=False)
     y = alt.Y("y:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
     base = alt.Chart(alt.NamedData("curves"))
-    mine = base.transform_filter(f"datum.m == {SHOWN}")
-    told = tips(("name:N", "model"), ("layer:N", "layer"), ("y:Q", title), *INTERVAL_TIPS[: 2 if banded else 0])
-    parts: list[alt.Chart] = [
+    foreground = base.transform_filter(f"datum.m == {SHOWN}")
+    tooltip = tips(("name:N", "model"), ("layer:N", "layer"), ("y:Q", title), *INTERVAL_TIPS[: 2 if banded else 0])
+    layers: list[alt.Chart] = [
         base.transform_filter("datum.line")
         .mark_line(strokeWidth=1, stroke=FAINT)
         .encode(x=x, y=y, detail=alt.Detail("m:N")),
-        mine.transform_filter("datum.line").mark_line(strokeWidth=2, stroke=ACCENT).encode(x=x, y=y),
-        mine.transform_filter("!datum.best")
+        foreground.transform_filter("datum.line").mark_line(strokeWidth=2, stroke=ACCENT).encode(x=x, y=y),
+        foreground.transform_filter("!datum.best")
         .mark_point(filled=True, size=42, color=ACCENT, opacity=1)
-        .encode(x=x, y=y, tooltip=told),
-        mine.transform_filter("datum.best")
+        .encode(x=x, y=y, tooltip=tooltip),
+        foreground.transform_filter("datum.best")
         .mark_point(filled=True, size=120, color=ACCENT, opacity=1, stroke=PAPER, strokeWidth=2)
-        .encode(x=x, y=y, tooltip=told),
+        .encode(x=x, y=y, tooltip=tooltip),
     ]
     if banded:
-        band = mine.transform_filter("datum.line").mark_area(fill=ACCENT, fillOpacity=0.16)
-        parts.insert(1, band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")))
-    return with_model(layered(parts, "small"), 0)
+        band = foreground.transform_filter("datum.line").mark_area(fill=ACCENT, fillOpacity=0.16)
+        layers.insert(1, band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")))
+    return with_model(layered(layers, "small"), 0)
 
 
 def with_model(curve: Spec, number: int) -> Spec:
@@ -85,29 +85,29 @@ def trade_off(rows: Sequence[Row], title: str, score: str, *, log: bool, reverse
     x = alt.X(
         "x:Q",
         title=title,
-        scale=logarithmic() if log else alt.Scale(zero=False, padding=24),
+        scale=logarithmic_scale() if log else alt.Scale(zero=False, padding=24),
         axis=alt.Axis(format="~s", tickCount=5, grid=False, labelOverlap=True),
     )
     scale = alt.Scale(zero=False, reverse=reverse, padding=16)
     y = alt.Y("y:Q", title=score, scale=scale, axis=alt.Axis(tickCount=6))
-    told = tips(("name:N", "model"), ("layer:N", "layer"), ("told:N", title), ("y:Q", score))
+    tooltip = tips(("name:N", "model"), ("layer:N", "layer"), ("told:N", title), ("y:Q", score))
     step: Literal["step-before", "step-after"] = "step-before" if falls else "step-after"
     front = [row for row in rows if row["front"]]
     others = [row for row in rows if not row["front"]]
     layers = [
         chart_of(front).mark_line(stroke=ACCENT, strokeWidth=1.5, interpolate=step, strokeDash=[4, 3]).encode(x=x, y=y),
-        chart_of(front).mark_point(size=110, filled=True, color=ACCENT, opacity=1).encode(x=x, y=y, tooltip=told),
+        chart_of(front).mark_point(size=110, filled=True, color=ACCENT, opacity=1).encode(x=x, y=y, tooltip=tooltip),
     ]
     if others:
-        hollow = chart_of(others).mark_point(size=70, color=MUTED, filled=False, fill=PAPER, opacity=1)
-        layers.insert(1, hollow.encode(x=x, y=y, tooltip=told))
-    if known := [row for row in rows if row["low"] is not None]:
-        whiskers = chart_of(known).mark_rule(stroke=FAINT, strokeWidth=2)
+        other_points = chart_of(others).mark_point(size=70, color=MUTED, filled=False, fill=PAPER, opacity=1)
+        layers.insert(1, other_points.encode(x=x, y=y, tooltip=tooltip))
+    if with_interval := [row for row in rows if row["low"] is not None]:
+        whiskers = chart_of(with_interval).mark_rule(stroke=FAINT, strokeWidth=2)
         layers.insert(0, whiskers.encode(x=x, y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q")))
     for left in (False, True):
-        if named := [row for row in front if row["left"] == left]:
+        if labelled := [row for row in front if row["left"] == left]:
             side: Literal["left", "right"] = "right" if left else "left"
-            names = chart_of(named).mark_text(align=side, dx=-10 if left else 10, dy=-9, limit=170, fontWeight=600)
+            names = chart_of(labelled).mark_text(align=side, dx=-10 if left else 10, dy=-9, limit=170, fontWeight=600)
             layers.append(names.encode(x=x, y=y, text=alt.Text("name:N")))
     return layered(layers, "medium")
 

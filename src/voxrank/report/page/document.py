@@ -60,8 +60,8 @@ class Page:
     @property
     def payload(self) -> dict[str, Any]:
         """Specs and data of the charts, for the page's script."""
-        drawn = {chart.id: chart.spec for part in self.parts for chart in part.charts}
-        return {"config": CONFIG, "charts": drawn, "datasets": self.datasets}
+        specs = {chart.id: chart.spec for part in self.parts for chart in part.charts}
+        return {"config": CONFIG, "charts": specs, "datasets": self.datasets}
 
 
 def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
@@ -69,16 +69,16 @@ def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
     with debug_mode(False):  # noqa: FBT003, without it Altair checks every piece of a chart against its schema
         parts = _parts(ranking, validation)
     target = ranking.options.get("target")
-    what = ranking.task + (f" of {shown(target)}" if target else "")
+    subject = ranking.task + (f" of {shown(target)}" if target else "")
     source = shown(ranking.options.get("data", ""))
     size = f"{count(ranking.data.used, 'utterance')}, {duration(ranking.data.seconds)} of audio"
-    about = " · ".join(filter(None, [what, source, size]))
-    found = verdict(ranking)
+    about = " · ".join(filter(None, [subject, source, size]))
+    headline = verdict(ranking)
     return Page(
-        f"{found.before}{found.model}{found.after}",
+        f"{headline.before}{headline.model}{headline.after}",
         about,
         shown(ranking.warning),
-        found,
+        headline,
         run.figures(ranking),
         parts,
         {"curves": list(models.curve_rows(ranking))},

@@ -101,37 +101,37 @@ def shape(models: Sequence[str]) -> alt.Shape:
     return alt.Shape("model:N", scale=shape_scale(models), legend=alt.Legend(title=None))
 
 
-def logarithmic() -> alt.Scale:
+def logarithmic_scale() -> alt.Scale:
     """Return a logarithmic scale from the lowest to the highest value, with room for names."""
     return alt.Scale(type="log", padding=24, nice=False)
 
 
-def whole(last: int) -> alt.Axis:
+def integer_axis(last: int) -> alt.Axis:
     """Return an axis with ticks at whole numbers, few enough to be readable."""
     step = next(step for step in (1, 2, 4, 6, 12, 24, 48, max(last, 1)) if last / step <= 12)
     return alt.Axis(values=list(range(0, last + 1, step)), format="d", grid=False)
 
 
-def spec(chart: alt.Chart | alt.FacetChart, tall: str) -> Spec:
+def spec(chart: alt.Chart | alt.FacetChart, height: str) -> Spec:
     """Return the chart as JSON, as wide as its container.
 
     The chart is not checked against the schema of Vega-Lite here, because the check takes longer than the rest of a
     page. A test checks it.
     """
-    sized = chart.properties(width="container", height=HEIGHTS_PX[tall])
+    sized = chart.properties(width="container", height=HEIGHTS_PX[height])
     drawn = sized.to_dict(validate=False)
     datasets = {name: list(rows) for name, rows in drawn.get("datasets", {}).items()}
     return drawn | ({"datasets": datasets} if datasets else {})
 
 
-def layered(charts: Sequence[alt.Chart], tall: str) -> Spec:
+def layered(charts: Sequence[alt.Chart], height: str) -> Spec:
     """Return charts on top of each other as JSON, first at the back; see `spec`.
 
     `altair.layer` is not used: it copies every chart several times, which takes half the time of a page.
     """
     layers, common, datasets = list[Spec](), Spec(), Spec()
     for chart in charts:
-        layer = spec(chart, tall)
+        layer = spec(chart, height)
         datasets |= layer.pop("datasets", {})
         common |= {name: layer.pop(name) for name in ("$schema", "config", "width", "height") if name in layer}
         layers.append(layer)

@@ -20,11 +20,11 @@ from voxrank.report.page.drawing import (
     Row,
     chart_of,
     colour,
+    integer_axis,
     layered,
     shape,
     spec,
     tips,
-    whole,
 )
 from voxrank.report.page.parts import Spec
 
@@ -44,10 +44,12 @@ def class_bars(rows: Sequence[Row]) -> Spec:
         scale=alt.Scale(domain=[0, 1.1], nice=False),
         axis=alt.Axis(format="%", values=PERCENTS),
     )
-    told = tips(("name:N", "class"), ("told:N", "recognised"), ("samples:Q", "samples"), ("taken:N", "else taken for"))
+    tooltip = tips(
+        ("name:N", "class"), ("told:N", "recognised"), ("samples:Q", "samples"), ("taken:N", "else taken for")
+    )
     return layered(
         [
-            base.mark_bar(fill=ACCENT, cornerRadiusEnd=3, height={"band": 0.62}).encode(x=x, y=y, tooltip=told),
+            base.mark_bar(fill=ACCENT, cornerRadiusEnd=3, height={"band": 0.62}).encode(x=x, y=y, tooltip=tooltip),
             base.mark_text(align="left", dx=6).encode(x=x, y=y, text=alt.Text("told:N")),
         ],
         "large" if len(rows) > FEW_BARS else "medium",
@@ -92,7 +94,7 @@ def knowledge(rows: Sequence[Row], models: Sequence[str], chance: float, last: i
         chance: accuracy of a guess.
         last: highest x.
     """
-    x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=whole(last))
+    x = alt.X("x:Q", title="layer", scale=alt.Scale(domain=[0, max(last, 1)]), axis=integer_axis(last))
     scale = alt.Scale(domain=[0, 1])
     y = alt.Y("y:Q", title="predicted correctly", scale=scale, axis=alt.Axis(format="%", tickCount=5))
     rule = chart_of([{"chance": chance, "told": f"chance: {percent(chance, gap='')}"}])
@@ -128,12 +130,12 @@ def learning_curve(rows: Sequence[Row], models: Sequence[str], score: str, held:
     x = alt.X("x:Q", title="minutes of audio", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=score, scale=alt.Scale(zero=False, reverse=reverse, padding=10), axis=alt.Axis(tickCount=6))
     rule = chart_of([{"held": held, "told": "first place unchanged from here on"}])
-    at = alt.X("held:Q")
+    at_held = alt.X("held:Q")
     return layered(
         [
-            rule.mark_rule(strokeDash=[5, 4], stroke=MUTED).encode(x=at),
+            rule.mark_rule(strokeDash=[5, 4], stroke=MUTED).encode(x=at_held),
             rule.mark_text(align="left", baseline="top", dx=6, dy=2, fill=MUTED).encode(
-                x=at, y=alt.value(0), text=alt.Text("told:N")
+                x=at_held, y=alt.value(0), text=alt.Text("told:N")
             ),
             *_lines(chart_of(rows), x, y, models, tips(("model:N", "model"), ("x:Q", "minutes"), ("y:Q", score))),
         ],

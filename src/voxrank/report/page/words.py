@@ -120,9 +120,9 @@ def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
     if len(pairs) > 1 and len({strict_percent(share) for share in shares}) == 1:
         return f"each of the {len(pairs)} others in {strict_percent(shares[0])}"
     if len(pairs) > NAMED_RIVALS + 1:
-        named, rest = pairs[:NAMED_RIVALS], pairs[NAMED_RIVALS:]
-        least = min(share for _, share in rest)
-        tail = [f"{'each of ' if least < 1 else ''}the {len(rest)} others in {_at_least(least)}"]
+        named, others = pairs[:NAMED_RIVALS], pairs[NAMED_RIVALS:]
+        least = min(share for _, share in others)
+        tail = [f"{'each of ' if least < 1 else ''}the {len(others)} others in {_at_least(least)}"]
     else:
         named, tail = pairs, []
     return listed([f"{shown(model.model)} in {strict_percent(share)}" for model, share in named] + tail)
