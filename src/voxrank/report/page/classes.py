@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxrank._support.words import count, strict_percent
-from voxrank.report.page import views
+from voxrank.report.page import charts
 from voxrank.report.page.drawing import FEW_BARS
 from voxrank.report.page.parts import Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import listed, of_layer, shown
@@ -109,7 +109,7 @@ def _classes_chart(layer: LayerClasses) -> Chart:
     )
     title = f"{shown(layer.model)}, {of_layer(layer.layer)}"
     height = "large" if len(hardest) > FEW_BARS else "medium"
-    return Chart("classes-0", views.class_bars(rows), text, table, title=title, height=height)
+    return Chart("classes-0", charts.class_bars(rows), text, table, title=title, height=height)
 
 
 def _confusions(view: ClassView) -> str:

@@ -19,7 +19,7 @@ from altair.utils.schemapi import debug_mode
 from voxrank._support.files import write_atomically
 from voxrank._support.words import count, duration
 from voxrank.errors import OptionError
-from voxrank.report.page import classes, looks, models, run, scores, trade_off, truth
+from voxrank.report.page import classes, features, models, run, scores, trade_off, truth
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part
 from voxrank.report.page.words import Verdict, shown, verdict
@@ -92,9 +92,9 @@ def _parts(ranking: Ranking, validation: Validation | None) -> tuple[Part, ...]:
         trade_off.trade_off_part(ranking),
         scores.agreement_part(ranking),
         classes.classes_part(ranking),
-        looks.pictures_part(ranking),
-        looks.knowledge_part(ranking),
-        looks.learning_part(ranking),
+        features.pictures_part(ranking),
+        features.knowledge_part(ranking),
+        features.learning_part(ranking),
         run.labels_part(ranking),
         truth.truth_part(validation),
         run.cost_part(ranking),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank._support.words import count, duration, figure, strict_percent
-from voxrank.report.page import views
+from voxrank.report.page import charts
 from voxrank.report.page.drawing import STEPS, Row
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import of_layer, shown
@@ -71,7 +71,7 @@ def _picture_chart(number: int, picture: Picture) -> Chart:
     )
     return Chart(
         f"picture-{number}",
-        views.picture(rows, names, values=values),
+        charts.picture(rows, names, values=values),
         text,
         table,
         title=f"{picture.place.capitalize()} layer, {method}",
@@ -150,7 +150,7 @@ def _knowledge_chart(number: int, probes: Sequence[Knowledge], order: Sequence[s
     highest = max(row["x"] for row in rows)
     return Chart(
         f"knowledge-{number}",
-        views.knowledge(rows, models, chance, highest),
+        charts.knowledge(rows, models, chance, highest),
         text,
         table,
         title=column,
@@ -193,7 +193,7 @@ def learning_part(ranking: Ranking) -> Part | None:
         ),
         sorted_by=(0, True),
     )
-    spec = views.learning_curve(rows, names, score, curve.held_from_s / 60, reverse=not curve.higher_is_better)
+    spec = charts.learning_curve(rows, names, score, curve.held_from_s / 60, reverse=not curve.higher_is_better)
     chart = Chart("learning-curve", spec, text, table, height="large")
     return Part("data", "How much data the ranking took", "Data", (intro,), charts=(chart,))
 
