@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from voxrank._support.words import count, duration, figure, strict_percent
 from voxrank.report.page import charts
 from voxrank.report.page.drawing import STEPS, Row
+from voxrank.report.page.models import layer_cell
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import of_layer, shown
 from voxrank.results.details import Knowledge, LearningCurve, Picture
@@ -139,7 +140,7 @@ def _knowledge_chart(number: int, probes: Sequence[Knowledge], order: Sequence[s
         rows_of(
             [
                 text_cell(shown(probe.model)),
-                number_cell(_as_number(probe.layer), str(probe.layer)),
+                layer_cell(probe.layer),
                 number_cell(probe.accuracy, strict_percent(probe.accuracy)),
                 number_cell(probe.chance, strict_percent(probe.chance)),
                 number_cell(probe.samples, f"{probe.samples:,}"),
@@ -156,10 +157,6 @@ def _knowledge_chart(number: int, probes: Sequence[Knowledge], order: Sequence[s
         title=column,
         height="medium",
     )
-
-
-def _as_number(layer: int | str) -> float:
-    return float(layer) if isinstance(layer, int) else np.inf
 
 
 def learning_part(ranking: Ranking) -> Part | None:

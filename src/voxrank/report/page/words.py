@@ -98,7 +98,8 @@ def verdict(ranking: Ranking) -> Verdict:
         before, after = f"Fine-tune {of_layer(best.layer)} of ", ""
     else:
         before, after = "Fine-tune ", f" from {of_layer(best.layer)}"
-    return Verdict(before, shown(best.model), after, _confidence(ranking), _tied(ranking))
+    tied = " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
+    return Verdict(before, shown(best.model), after, _confidence(ranking), tied)
 
 
 def _confidence(ranking: Ranking) -> str:
@@ -130,11 +131,6 @@ def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
 
 def _at_least(share: float) -> str:
     return strict_percent(1) if share == 1 else f"at least {strict_percent(share)}"
-
-
-def _tied(ranking: Ranking) -> str:
-    """Describe the models that are tied with the best, and the layers with exactly the same score."""
-    return " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
 
 
 def _equal_layers(layers: Sequence[LayerScore]) -> str:
