@@ -21,7 +21,7 @@ from voxrank.report.live import LiveView
 @pytest.fixture
 def live(monkeypatch):
     """Yield a view that serves pages, and that waits for no page when it ends."""
-    monkeypatch.setattr(voxrank.report.live, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(voxrank.report.live, "FINAL_WAIT_S", 0.0)
     with LiveView() as view:
         yield view
 
@@ -118,7 +118,7 @@ def test_a_run_that_fails_says_so(visit_live, made):
 
 
 def test_a_run_that_is_gone_is_missed(visit_live, monkeypatch):
-    monkeypatch.setattr(voxrank.report.live, "HURRY_S", 0.0)
+    monkeypatch.setattr(voxrank.report.live, "FAILED_WAIT_S", 0.0)
     with LiveView() as view:
         page = visit_live(view.url).page
         page.wait_for_selector("#run-state:has-text('The run begins.')")
@@ -129,23 +129,23 @@ def test_a_run_that_is_gone_is_missed(visit_live, monkeypatch):
 def test_no_page_is_waited_for_that_is_not_open(made, monkeypatch):
     waited = []
     with LiveView() as view:
-        monkeypatch.setattr(view._heard, "wait", waited.append)
+        monkeypatch.setattr(view._received, "wait", waited.append)
         view.complete(made.make_ranking(details=False))
     assert waited == []
 
 
 def test_a_page_that_is_open_is_waited_for_until_it_has_heard_the_end(made, monkeypatch):
-    monkeypatch.setattr(voxrank.report.live, "HERE_S", 600.0)
+    monkeypatch.setattr(voxrank.report.live, "OPEN_PAGE_S", 600.0)
     waited = []
     with LiveView() as view:
-        view.heard("a page", ended=False)
+        view.record_receipt("a page", ended=False)
         view.complete(made.make_ranking(details=False))
 
         def ask_again(seconds):
             waited.append(seconds)
-            view.heard("a page", ended=True)
+            view.record_receipt("a page", ended=True)
 
-        monkeypatch.setattr(view._heard, "wait", ask_again)
+        monkeypatch.setattr(view._received, "wait", ask_again)
     assert len(waited) == 1
 
 

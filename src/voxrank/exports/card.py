@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TAGS = ("voxrank", "speech")
 PIPELINES = {"classification": "audio-classification", "transcription": "automatic-speech-recognition"}
 """Task → its name on the hub; other tasks have no name there."""
-_NO_DIGIT = re.compile(r"[^0-9a-f]")
+_NOT_HEX = re.compile(r"[^0-9a-f]")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -59,18 +59,18 @@ def model_card(facts: Facts) -> str:
 
     The snippet contains no metrics, because scores show which model to tune, not how well the tuned model performs.
     """
-    front = [] if facts.base_model is None else [f"base_model: {_yaml(facts.base_model)}"]
-    front += [f"pipeline_tag: {PIPELINES[facts.task]}"] if facts.task in PIPELINES else []
-    front += ["tags:", *(f"- {tag}" for tag in TAGS)]
+    front_matter = [] if facts.base_model is None else [f"base_model: {_yaml(facts.base_model)}"]
+    front_matter += [f"pipeline_tag: {PIPELINES[facts.task]}"] if facts.task in PIPELINES else []
+    front_matter += ["tags:", *(f"- {tag}" for tag in TAGS)]
     origin = f"Ranked by voxrank {markdown_escaped(facts.version)}, without fine-tuning; fingerprint of the data: "
     section = [
         "## How the base model was chosen",
         markdown_escaped(facts.verdict),
         markdown(facts.models).rstrip("\n"),
         markdown_escaped(facts.method),
-        f"{origin}`{_NO_DIGIT.sub('', facts.fingerprint)}`.",
+        f"{origin}`{_NOT_HEX.sub('', facts.fingerprint)}`.",
     ]
-    return "\n".join(["---", *front, "---", "", "\n\n".join(section), ""])
+    return "\n".join(["---", *front_matter, "---", "", "\n\n".join(section), ""])
 
 
 def _yaml(text: str) -> str:

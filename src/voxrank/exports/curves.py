@@ -55,25 +55,25 @@ def curves(layers: pd.DataFrame, score: str, models: Sequence[str], *, higher_is
     return [_curve(layers[layers["model"] == model], score, model, higher_is_better) for model in models]
 
 
-def _curve(own: pd.DataFrame, score: str, model: str, higher_is_better: bool) -> Curve:  # noqa: FBT001
-    order = sorted(range(len(own)), key=lambda row: _place(own["layer"].iloc[row]))
-    rows = own.iloc[order]
+def _curve(layers: pd.DataFrame, score: str, model: str, higher_is_better: bool) -> Curve:  # noqa: FBT001
+    order = sorted(range(len(layers)), key=lambda row: _layer_key(layers["layer"].iloc[row]))
+    rows = layers.iloc[order]
     values = tuple(map(float, rows[score]))
     low, high = (tuple(map(float, rows[score + end].astype(float))) for end in (LOW, HIGH))
-    known = all(value == value for value in (*low, *high))
+    finite = all(value == value for value in (*low, *high))
     best = values.index((max if higher_is_better else min)(values))
-    return Curve(model, tuple(rows["layer"]), values, low if known else None, high if known else None, best)
+    return Curve(model, tuple(rows["layer"]), values, low if finite else None, high if finite else None, best)
 
 
-def _place(layer: int | str) -> tuple[bool, int, str]:
+def _layer_key(layer: int | str) -> tuple[bool, int, str]:
     return (True, 0, layer) if isinstance(layer, str) else (False, layer, "")
 
 
-def draw(found: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_is_better: bool = True) -> Axes:
+def draw(curves: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_is_better: bool = True) -> Axes:
     """Draw curves, with their intervals as bands and the best layer of each as a dot.
 
     Args:
-        found: the curves.
+        curves: the curves.
         score: name of the score.
         ax: axes to draw on; None: axes of a new figure, which notebooks show and pyplot does not register.
         higher_is_better: direction of the score.
@@ -86,44 +86,44 @@ def draw(found: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_i
     """
     if find_spec("matplotlib") is None:
         raise OptionError("plot() needs the extra plot; run: pip install 'voxrank[plot]'")
-    axes: Any = _own_axes() if ax is None else ax
-    names = _positions(found)
-    for curve in found:
-        places = [names[layer] for layer in curve.layers]
+    axes: Any = _new_axes() if ax is None else ax
+    positions = _positions(curves)
+    for curve in curves:
+        x = [positions[layer] for layer in curve.layers]
         indices = sum(not isinstance(layer, str) for layer in curve.layers)  # lines do not connect joint layers
-        (line,) = axes.plot(places[:indices], curve.values[:indices], marker=".", label=_escaped(curve.model))
+        (line,) = axes.plot(x[:indices], curve.values[:indices], marker=".", label=_escaped(curve.model))
         colour = line.get_color()
-        axes.plot(places[indices:], curve.values[indices:], ".", color=colour)
+        axes.plot(x[indices:], curve.values[indices:], ".", color=colour)
         if curve.low is not None and curve.high is not None:
             axes.fill_between(
-                places[:indices], curve.low[:indices], curve.high[:indices], color=colour, alpha=BAND_OPACITY, lw=0
+                x[:indices], curve.low[:indices], curve.high[:indices], color=colour, alpha=BAND_OPACITY, lw=0
             )
-        axes.plot(places[curve.best], curve.values[curve.best], "o", color=colour, markersize=9, fillstyle="none")
-    _label(axes, names, _escaped(score) + ("" if higher_is_better else " (lower is better)"))
+        axes.plot(x[curve.best], curve.values[curve.best], "o", color=colour, markersize=9, fillstyle="none")
+    _label_axes(axes, positions, _escaped(score) + ("" if higher_is_better else " (lower is better)"))
     return axes  # type: ignore[no-any-return]
 
 
-def _label(axes: Any, names: dict[int | str, int], score: str) -> None:
+def _label_axes(axes: Any, positions: dict[int | str, int], score: str) -> None:
     axes.set_xlabel("layer")
     axes.set_ylabel(score)
     axes.legend(title="best layer circled", fontsize="small", title_fontsize="small")
-    if any(isinstance(name, str) for name in names):
-        axes.set_xticks(list(names.values()), list(map(str, names)))
+    if any(isinstance(layer, str) for layer in positions):
+        axes.set_xticks(list(positions.values()), list(map(str, positions)))
     else:
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _positions(found: Sequence[Curve]) -> dict[int | str, int]:
+def _positions(curves: Sequence[Curve]) -> dict[int | str, int]:
     """Return the position of each layer on the axis; joint layers come after the last layer of any model."""
-    layers = sorted({layer for curve in found for layer in curve.layers}, key=_place)
-    behind = max((layer for layer in layers if not isinstance(layer, str)), default=-1)
-    together = [layer for layer in layers if isinstance(layer, str)]
+    layers = sorted({layer for curve in curves for layer in curve.layers}, key=_layer_key)
+    last = max((layer for layer in layers if not isinstance(layer, str)), default=-1)
+    joint = [layer for layer in layers if isinstance(layer, str)]
     return {layer: layer for layer in layers if not isinstance(layer, str)} | {
-        layer: behind + place for place, layer in enumerate(together, start=1)
+        layer: last + offset for offset, layer in enumerate(joint, start=1)
     }
 
 
-def _own_axes() -> Any:
+def _new_axes() -> Any:
     """Return axes of a figure outside pyplot, so that no global state changes and no display is needed."""
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -150,16 +150,16 @@ def _escaped(name: str) -> str:
 def sparkline(curve: Curve) -> str:
     """Return a curve as SVG in the colour of the surrounding text; the SVG contains no names."""
     low, high = min(curve.values), max(curve.values)
-    reach, steps = high - low or 1.0, max(1, len(curve.values) - 1)
+    span, steps = high - low or 1.0, max(1, len(curve.values) - 1)
     points = [
-        (MARGIN + place / steps * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - (value - low) / reach * (HEIGHT - 2 * MARGIN))
-        for place, value in enumerate(curve.values)
+        (MARGIN + index / steps * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - (value - low) / span * (HEIGHT - 2 * MARGIN))
+        for index, value in enumerate(curve.values)
     ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     x, y = points[curve.best]
-    said = f"{len(points)} layers, from {low:.4f} to {high:.4f}"
+    description = f"{len(points)} layers, from {low:.4f} to {high:.4f}"
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">'
+        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{description}">'
         f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="currentColor"/></svg>'
     )

@@ -17,12 +17,12 @@ CELL = "padding:2px 10px;text-align:{}"
 """Style of a cell; colours are those of the notebook."""
 
 
-def html(models: pd.DataFrame, found: Sequence[Curve], verdict: str, about: str) -> str:
+def html(models: pd.DataFrame, curves: Sequence[Curve], verdict: str, about: str) -> str:
     """Return a table of the models with small curves of their layers, the verdict and a line about the data.
 
     Args:
         models: table with one row per model, best first.
-        found: curve of each model, in the same order.
+        curves: curve of each model, in the same order.
         verdict: one sentence.
         about: description of the data, in one line.
     """
@@ -32,7 +32,7 @@ def html(models: pd.DataFrame, found: Sequence[Curve], verdict: str, about: str)
     body = "".join(
         f"<tr>{''.join(_cell('td', side, cell) for side, cell in zip(sides, row, strict=True))}"
         f'<td style="{CELL.format("left")}">{sparkline(curve)}</td></tr>'
-        for row, curve in zip(rows, found, strict=True)
+        for row, curve in zip(rows, curves, strict=True)
     )
     return (
         f'<div><p style="margin:4px 0">{_text(verdict)}</p><table style="border-collapse:collapse;color:inherit">'

@@ -1,14 +1,19 @@
-"""Converts data frames to CSV, Markdown and LaTeX. Names are escaped, so that they remain plain text in each format."""
+"""Converts data frames to CSV, Markdown, LaTeX and Parquet. Names are escaped, so that they remain plain text."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxrank._support.files import replacing
 from voxrank._support.words import MINUS, NONE, percent
-from voxrank.errors import one_line
+from voxrank.errors import OptionError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +29,9 @@ HEADINGS = {"model": "Model", "layer": "Layer", "name": "Name", "dim": "Dim"}
 
 LEFT = ("Model", "Name")
 """Headings of text columns; the other columns are aligned to the right."""
+
+PARQUET_KEY = "voxrank"
+"""Key of the metadata of Parquet files, whose value is a JSON object."""
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>~$#]|&(?=[#\w])|:(?=//)|(?<=www)\.")
 _REFERENCES = re.compile(r"[@#](?=[^\W_])")
@@ -61,10 +69,10 @@ def csv_text(table: pd.DataFrame) -> str:
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
     """Return a copy in which each text is one line and not a formula for a spreadsheet; numbers are unchanged."""
-    return table.map(_no_formula).rename(columns=_no_formula)
+    return table.map(_escape_formula).rename(columns=_escape_formula)
 
 
-def _no_formula(cell: Any) -> Any:
+def _escape_formula(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     text = one_line(cell)  # a carriage return would begin a row
@@ -77,7 +85,7 @@ def markdown(table: pd.DataFrame) -> str:
     CommonMark does not include tables; GitHub, the Hugging Face hub and Jupyter support them.
     """
     headings, *rows = [[markdown_escaped(cell) for cell in row] for row in readable(table)]
-    rules = ["---:" if right else "---" for right in _to_the_right(table)]
+    rules = ["---:" if right else "---" for right in _right_aligned(table)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [headings, rules, *rows])
 
 
@@ -95,7 +103,7 @@ def markdown_escaped(text: str) -> str:
 def latex(table: pd.DataFrame) -> str:
     """Return a LaTeX `tabular` for people, as `markdown` does; its rules need the package booktabs."""
     headings, *rows = [" & ".join(map(latex_escaped, row)) + r" \\" for row in readable(table)]
-    columns = "".join("r" if right else "l" for right in _to_the_right(table))
+    columns = "".join("r" if right else "l" for right in _right_aligned(table))
     lines = [
         r"% \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{columns}}}",
@@ -116,8 +124,8 @@ def latex_escaped(text: str) -> str:
         >>> print(latex_escaped("50 % of a_b"))
         50 \% of a\_b
     """
-    apart = "".join(_LATEX.get(character, character) for character in one_line(text))
-    return _LIGATURES.sub(r"\1{}", apart)
+    escaped = "".join(_LATEX.get(character, character) for character in one_line(text))
+    return _LIGATURES.sub(r"\1{}", escaped)
 
 
 def scores_of(table: pd.DataFrame) -> list[str]:
@@ -132,7 +140,7 @@ def readable(table: pd.DataFrame) -> list[list[str]]:
     return [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
 
 
-def _to_the_right(table: pd.DataFrame) -> list[bool]:
+def _right_aligned(table: pd.DataFrame) -> list[bool]:
     return [heading not in LEFT for heading in _columns(table)]
 
 
@@ -144,9 +152,9 @@ def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
     for name, heading in HEADINGS.items():
         if name in table.columns:
             cells[heading] = lambda row, name=name: str(row[name])  # type: ignore[misc]
-    for place, score in enumerate(scores_of(table)):
+    for index, score in enumerate(scores_of(table)):
         cells[score] = lambda row, score=score: number(row[score])  # type: ignore[misc]
-        if place == 0:
+        if index == 0:
             cells["95 % interval"] = lambda row, score=score: interval(row[score + LOW], row[score + HIGH])  # type: ignore[misc]
     if "probability_best" in table.columns:
         cells["Best in"] = lambda row: percent(row["probability_best"], missing=NONE)
@@ -170,3 +178,48 @@ def interval(low: float | None, high: float | None) -> str:
     if low is None or high is None or isnan(low) or isnan(high):  # data frames write None as NaN
         return NONE
     return f"{number(low)} to {number(high)}"
+
+
+def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str], about: dict[str, Any]) -> None:
+    """Write a table into a Parquet file, completely or not at all.
+
+    The column `layer` contains the index of a layer. It is empty for joint layers, whose names are in the column
+    `joint`. Each column therefore has a single type for every ranking.
+
+    Args:
+        table: the table.
+        path: path of the file.
+        about: metadata, stored as JSON under "voxrank".
+
+    Raises:
+        OptionError: pyarrow is not installed, or the file cannot be written.
+    """
+    if find_spec("pyarrow") is None:
+        raise OptionError("Parquet needs the extra parquet; run: pip install 'voxrank[parquet]'")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    arrow_table = pa.Table.from_pandas(_with_joint_column(table), preserve_index=False)
+    metadata = {
+        **(arrow_table.schema.metadata or {}),
+        PARQUET_KEY.encode(): json.dumps(about, ensure_ascii=False).encode(),
+    }
+    try:
+        with replacing(Path(path)) as temporary:
+            parquet.write_table(arrow_table.replace_schema_metadata(metadata), temporary)
+    except OSError as error:
+        raise OptionError(
+            f"expected a file that can be written at {path}, got: {error.strerror or error}; choose another"
+        ) from error
+
+
+def _with_joint_column(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy with whole numbers in `layer`, and names of joint layers in `joint`."""
+    import pandas as pd
+
+    indices = [None if isinstance(layer, str) else layer for layer in table["layer"]]
+    joint = [layer if isinstance(layer, str) else None for layer in table["layer"]]
+    split = table.assign(layer=pd.Series(indices, dtype="Int64", index=table.index))
+    split.insert(list(split.columns).index("layer") + 1, "joint", pd.Series(joint, dtype="str", index=table.index))
+    untyped = [name for name in split.columns if split[name].dtype == object]  # columns of intervals without values
+    return split.astype(dict.fromkeys(untyped, "float64"))

@@ -84,9 +84,11 @@ class Tracker:
 
     def find_experiment(self, client: Any) -> str:
         """Return the experiment's id; the experiment is created if it does not exist."""
-        found = client.get_experiment_by_name(self.experiment)
-        identity: str = client.create_experiment(self.experiment) if found is None else found.experiment_id
-        return identity
+        experiment = client.get_experiment_by_name(self.experiment)
+        experiment_id: str = (
+            client.create_experiment(self.experiment) if experiment is None else experiment.experiment_id
+        )
+        return experiment_id
 
 
 def log_to_mlflow(
@@ -131,18 +133,18 @@ def log_to_mlflow(
 @contextmanager
 def _run(client: Any, tracker: Tracker, run_id: str | None) -> Iterator[str]:
     """Open a run; a new run is ended with its status, an existing run stays as it is."""
-    made: str | None = None
+    new_run: str | None = None
     try:
         if run_id is None:
-            made = client.create_run(tracker.find_experiment(client), run_name="voxrank").info.run_id
-        yield run_id or str(made)
-        if made is not None:
-            client.set_terminated(made, "FINISHED")
+            new_run = client.create_run(tracker.find_experiment(client), run_name="voxrank").info.run_id
+        yield run_id or str(new_run)
+        if new_run is not None:
+            client.set_terminated(new_run, "FINISHED")
     except BaseException as error:
         failed = isinstance(error, Exception)
-        if made is not None:
+        if new_run is not None:
             with suppress(Exception):  # the server may be gone, which may be the cause of the failure
-                client.set_terminated(made, "FAILED" if failed else "KILLED")
+                client.set_terminated(new_run, "FAILED" if failed else "KILLED")
         if not failed:
             raise
         raise RunError(f"the ranking could not be logged to MLflow: {reason(error, 600)}") from error
@@ -175,40 +177,43 @@ def parameters_of(ranking: Ranking) -> dict[str, str]:
     options = {f"options/{name}": value for name, value in ranking.options.items()}
     data = {f"data/{name}": getattr(ranking.data, name) for name in ("utterances", "used", "seconds", "fingerprint")}
     best = {"best/model": ranking.best.model, "best/layer": ranking.best.layer, "task": ranking.task}
-    told = {**best, **data, **options}
+    parameters = {**best, **data, **options}
     return {
         name: shortened(one_line(str(value)), MAX_VALUE)
-        for name, value in zip(_names(told), told.values(), strict=True)
+        for name, value in zip(_distinct_names(parameters), parameters.values(), strict=True)
     }
 
 
 def metrics_of(ranking: Ranking) -> Metrics:
     """Return the scores of all layers, and the metrics that each model has once."""
     models = [model.model for model in ranking.models]
-    labels = dict(zip(models, _names([model.replace("/", "_") for model in models]), strict=True))
-    found: Metrics = []
+    labels = dict(zip(models, _distinct_names([model.replace("/", "_") for model in models]), strict=True))
+    metrics: Metrics = []
     for layer in ranking.layers:
         step, joint = (0, f"-{layer.layer}") if isinstance(layer.layer, str) else (layer.layer, "")
-        found += [(valid_name(f"{n}{joint}/{labels[layer.model]}"), s.value, step) for n, s in layer.scores.items()]
+        metrics += [
+            (valid_name(f"{name}{joint}/{labels[layer.model]}"), score.value, step)
+            for name, score in layer.scores.items()
+        ]
     for model in ranking.models:
-        found += [(f"{name}/{labels[model.model]}", value, 0) for name, value in _once(model)]
-    return found
+        metrics += [(f"{name}/{labels[model.model]}", value, 0) for name, value in _model_metrics(model)]
+    return metrics
 
 
-def _once(model: ModelScore) -> list[tuple[str, float]]:
+def _model_metrics(model: ModelScore) -> list[tuple[str, float]]:
     names = ("rank", "probability_best", "parameters", "share", "speed")
     return [(name, float(value)) for name in names if (value := getattr(model, name)) is not None]
 
 
-def _names(texts: Iterable[str]) -> list[str]:
+def _distinct_names(texts: Iterable[str]) -> list[str]:
     """Return distinct names that MLflow allows, for each text."""
     names: dict[str, None] = {}
     for text in texts:
-        first = name = valid_name(text)[:LABEL]
-        again = 1
+        base = name = valid_name(text)[:LABEL]
+        number = 1
         while name in names:
-            again += 1
-            name = f"{first}_{again}"
+            number += 1
+            name = f"{base}_{number}"
         names[name] = None
     return list(names)
 

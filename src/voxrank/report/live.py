@@ -21,13 +21,13 @@ from voxrank.results.ranking import Ranking
 
 HOST = "127.0.0.1"
 LARGEST_PORT = 65535
-HERE_S: Seconds = 5.0
+OPEN_PAGE_S: Seconds = 5.0
 """Time for which a page counts as open after its last request; pages send a request every second."""
-PATIENCE_S: Seconds = 10.0
+FINAL_WAIT_S: Seconds = 10.0
 """Maximum time to wait at the end of a run until all open pages have received the final state."""
-HURRY_S: Seconds = 3.0
+FAILED_WAIT_S: Seconds = 3.0
 """Maximum time to wait if the run failed or was stopped."""
-EVERY_S: Seconds = 0.1
+CHECK_INTERVAL_S: Seconds = 0.1
 """Interval between checks whether all pages have received the final state."""
 SLOW_CLIENT_S = 10
 KNOWN_PAGES = 100
@@ -48,10 +48,10 @@ class LiveView:
         check_number("watch-port", port, 0, LARGEST_PORT, whole=True)
         self.recorder = Recorder()
         self._port = port
-        self._shown = _Shown(self.recorder)
-        self._heard = Condition()
-        self._open: dict[str, tuple[Seconds, bool]] = {}
-        self._served = -math.inf
+        self._latest = _LatestPage(self.recorder)
+        self._received = Condition()
+        self._open_pages: dict[str, tuple[Seconds, bool]] = {}
+        self._served_at = -math.inf
 
     def __enter__(self) -> Self:
         """Start the server.
@@ -79,7 +79,7 @@ class LiveView:
             stopped = isinstance(error, KeyboardInterrupt)
             self.recorder.fail("The run was stopped." if stopped else f"The run failed: {error}")
         try:
-            self._wait(PATIENCE_S if error is None else HURRY_S)
+            self._wait(FINAL_WAIT_S if error is None else FAILED_WAIT_S)
         finally:
             self._server.shutdown()
             self._server.server_close()
@@ -101,49 +101,49 @@ class LiveView:
 
     def page(self) -> str:
         """Return the current page as HTML; it counts as open from now on."""
-        with self._heard:
-            self._served = time.monotonic()
-        return html_of(self._shown.page()[1], live=True)
+        with self._received:
+            self._served_at = time.monotonic()
+        return html_of(self._latest.page()[1], live=True)
 
-    def state(self, have: int) -> dict[str, Any]:
+    def state(self, have_version: int) -> dict[str, Any]:
         """Return the state of the run, with the page's content if the client has an older version.
 
         Args:
-            have: number of the ranking that the client shows; 0 for none.
+            have_version: number of the ranking that the client shows; 0 for none.
         """
-        told = self.recorder.told()
-        version, page = self._shown.page()
-        new = None if page is None or version == have else self._shown.content()
-        return {"run": told, "page": new}
+        run = self.recorder.snapshot()
+        version, page = self._latest.page()
+        content = None if page is None or version == have_version else self._latest.content()
+        return {"run": run, "page": content}
 
-    def heard(self, who: str, *, ended: bool) -> None:
+    def record_receipt(self, page_id: str, *, ended: bool) -> None:
         """Record that a page received the state of the run.
 
         Args:
-            who: identifier of the page.
+            page_id: identifier of the page.
             ended: whether that state was final.
         """
-        with self._heard:
-            if who not in self._open:
-                self._served = -math.inf  # the page that was served last asks for itself now
-            if who in self._open or len(self._open) < KNOWN_PAGES:
-                self._open[who] = (time.monotonic(), ended)
-            self._heard.notify_all()
+        with self._received:
+            if page_id not in self._open_pages:
+                self._served_at = -math.inf  # the page that was served last asks for itself now
+            if page_id in self._open_pages or len(self._open_pages) < KNOWN_PAGES:
+                self._open_pages[page_id] = (time.monotonic(), ended)
+            self._received.notify_all()
 
-    def _wait(self, patience: Seconds) -> None:
-        until = time.monotonic() + patience
-        with self._heard:
-            while not self._all_heard() and time.monotonic() < until:
-                self._heard.wait(EVERY_S)
+    def _wait(self, timeout: Seconds) -> None:
+        deadline = time.monotonic() + timeout
+        with self._received:
+            while not self._all_received() and time.monotonic() < deadline:
+                self._received.wait(CHECK_INTERVAL_S)
 
-    def _all_heard(self) -> bool:
+    def _all_received(self) -> bool:
         now = time.monotonic()
-        if now - self._served <= HERE_S:
+        if now - self._served_at <= OPEN_PAGE_S:
             return False
-        return all(ended or now - last > HERE_S for last, ended in self._open.values())
+        return all(ended or now - received > OPEN_PAGE_S for received, ended in self._open_pages.values())
 
 
-class _Shown:
+class _LatestPage:
     """The page of the latest ranking, rendered on request."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -200,15 +200,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in view.hosts:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"this page is at {view.url}\n")
             return
-        asked = urlsplit(self.path)
-        if asked.path == "/":
+        url = urlsplit(self.path)
+        if url.path == "/":
             self._answer(HTTPStatus.OK, "text/html", view.page())
-        elif asked.path == "/state":
-            query = parse_qs(asked.query)
-            have = query.get("have", ["0"])[0]
-            state = view.state(int(have) if have.isdecimal() and len(have) < 10 else 0)
+        elif url.path == "/state":
+            query = parse_qs(url.query)
+            version = query.get("have", ["0"])[0]
+            state = view.state(int(version) if version.isdecimal() and len(version) < 10 else 0)
             self._answer(HTTPStatus.OK, "application/json", json.dumps(state, allow_nan=False))
-            view.heard(query.get("id", [""])[0][:40], ended=state["run"]["state"] != "running")
+            view.record_receipt(query.get("id", [""])[0][:40], ended=state["run"]["state"] != "running")
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", "there is nothing here\n")
 
@@ -217,10 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
 
-    def _answer(self, status: HTTPStatus, kind: str, text: str, *, allow: bool = False) -> None:
+    def _answer(self, status: HTTPStatus, content_type: str, text: str, *, allow: bool = False) -> None:
         body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Type", f"{content_type}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")

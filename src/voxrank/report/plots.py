@@ -39,11 +39,11 @@ def scatter(validation: Validation) -> Any:
     """Plot each score and the probe against the metric, one panel each, with the range over seeds."""
     from matplotlib.figure import Figure
 
-    shown = [one for one in validation.judged if one.kind != "rule"]
-    rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(PANEL_INCHES * min(COLUMNS, len(shown)), PANEL_INCHES * rows), layout="constrained")
-    for place, judged in enumerate(shown, start=1):
-        axes = figure.add_subplot(rows, min(COLUMNS, len(shown)), place)
+    predictors = [judged for judged in validation.judged if judged.kind != "rule"]
+    rows = -(-len(predictors) // COLUMNS)
+    figure = Figure(figsize=(PANEL_INCHES * min(COLUMNS, len(predictors)), PANEL_INCHES * rows), layout="constrained")
+    for position, judged in enumerate(predictors, start=1):
+        axes = figure.add_subplot(rows, min(COLUMNS, len(predictors)), position)
         _scatter(axes, validation, judged)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
@@ -51,35 +51,37 @@ def scatter(validation: Validation) -> Any:
 
 
 def _scatter(axes: Any, validation: Validation, judged: Judged) -> None:
-    for number, model in enumerate(dict.fromkeys(one.model for one in validation.truth)):
-        places = [i for i, one in enumerate(validation.truth) if one.model == model and one.mean is not None]
-        places = [i for i in places if judged.values[i] is not None]
-        own = [validation.truth[i] for i in places]
-        means = [one.mean or 0.0 for one in own]
-        seen = [[v for v in one.values if v is not None] for one in own]
-        spread = [
-            [mean - min(values) for mean, values in zip(means, seen, strict=True)],
-            [max(values) - mean for mean, values in zip(means, seen, strict=True)],
+    for index, model in enumerate(dict.fromkeys(candidate.model for candidate in validation.truth)):
+        indices = [
+            i for i, candidate in enumerate(validation.truth) if candidate.model == model and candidate.mean is not None
         ]
-        values = [judged.values[i] for i in places]
+        indices = [i for i in indices if judged.values[i] is not None]
+        candidates = [validation.truth[i] for i in indices]
+        means = [candidate.mean or 0.0 for candidate in candidates]
+        by_seed = [[v for v in candidate.values if v is not None] for candidate in candidates]
+        spread = [
+            [mean - min(values) for mean, values in zip(means, by_seed, strict=True)],
+            [max(values) - mean for mean, values in zip(means, by_seed, strict=True)],
+        ]
+        values = [judged.values[i] for i in indices]
         axes.errorbar(
             values,
             means,
             yerr=spread,
-            fmt=MARKERS[number % len(MARKERS)],
+            fmt=MARKERS[index % len(MARKERS)],
             markersize=4,
             linewidth=0.8,
             label=escaped(model),
         )
-        for value, mean, one in zip(values, means, own, strict=True):
-            axes.annotate(str(one.layer), (value, mean), textcoords="offset points", xytext=(3, 3), fontsize=6)
-    found = judged.agreement.spearman
-    said = (
+        for value, mean, candidate in zip(values, means, candidates, strict=True):
+            axes.annotate(str(candidate.layer), (value, mean), textcoords="offset points", xytext=(3, 3), fontsize=6)
+    correlation = judged.agreement.spearman
+    text = (
         "undefined"
-        if found.value is None
-        else f"{found.value:.2f}" + ("" if found.p is None else f" (p = {found.p:.2g})")
+        if correlation.value is None
+        else f"{correlation.value:.2f}" + ("" if correlation.p is None else f" (p = {correlation.p:.2g})")
     )
-    axes.set_title(f"{escaped(judged.name)}: ρ = {said}", fontsize=9)
+    axes.set_title(f"{escaped(judged.name)}: ρ = {text}", fontsize=9)
     axes.set_xlabel(f"{escaped(judged.name)}{'' if judged.higher_is_better else ' (lower is better)'}", fontsize=8)
     axes.set_ylabel(validation.metric, fontsize=8)
     axes.tick_params(labelsize=7)
@@ -92,23 +94,25 @@ def ranks(validation: Validation) -> Any:
     from matplotlib.figure import Figure
 
     first = validation.judged[0]
-    places = [i for i, one in enumerate(validation.truth) if one.mean is not None and first.values[i] is not None]
-    truth = np.array([validation.truth[i].mean for i in places], dtype=float)
-    said = np.array([first.values[i] for i in places], dtype=float)
-    left = rankdata(-said if first.higher_is_better else said)
-    right = rankdata(-truth if validation.higher_is_better else truth)
-    figure = Figure(figsize=(6, 1 + 0.22 * len(places)), layout="constrained")
+    indices = [
+        i for i, candidate in enumerate(validation.truth) if candidate.mean is not None and first.values[i] is not None
+    ]
+    results = np.array([validation.truth[i].mean for i in indices], dtype=float)
+    scores = np.array([first.values[i] for i in indices], dtype=float)
+    left = rankdata(-scores if first.higher_is_better else scores)
+    right = rankdata(-results if validation.higher_is_better else results)
+    figure = Figure(figsize=(6, 1 + 0.22 * len(indices)), layout="constrained")
     axes = figure.add_subplot()
-    models = list(dict.fromkeys(one.model for one in validation.truth))
-    for i, a, b in zip(places, left, right, strict=True):
-        one = validation.truth[i]
-        colour = f"C{models.index(one.model) % 10}"
+    models = list(dict.fromkeys(candidate.model for candidate in validation.truth))
+    for i, a, b in zip(indices, left, right, strict=True):
+        candidate = validation.truth[i]
+        colour = f"C{models.index(candidate.model) % 10}"
         axes.plot([0, 1], [a, b], color=colour, marker="o", markersize=3, linewidth=1)
-        if len(places) <= NAMED or min(a, b) <= NAMED / 2:
-            axes.text(1.03, b, f"{escaped(one.model)} · {one.layer}", fontsize=7, va="center", color=colour)
+        if len(indices) <= NAMED or min(a, b) <= NAMED / 2:
+            axes.text(1.03, b, f"{escaped(candidate.model)} · {candidate.layer}", fontsize=7, va="center", color=colour)
     axes.set_xticks([0, 1], [f"by {escaped(first.name)}", f"by fine-tuning ({validation.metric})"], fontsize=8)
     axes.set_ylabel("rank", fontsize=8)
-    axes.set_ylim(len(places) + 0.7, 0.3)
+    axes.set_ylim(len(indices) + 0.7, 0.3)
     axes.set_xlim(-0.08, 2.0)
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)

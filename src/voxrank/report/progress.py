@@ -116,11 +116,11 @@ class LineProgress(Progress):
 
     def note(self, text: str) -> None:
         """Print the text."""
-        self._say(plain(text))
+        self._print(plain(text))
 
     def trial(self, text: str, position: int, trials: int) -> None:
         """Print the text."""
-        self._say(Text(f"[{position}/{trials}] ").append_text(plain(text)))
+        self._print(Text(f"[{position}/{trials}] ").append_text(plain(text)))
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Print which model starts."""
@@ -133,18 +133,18 @@ class LineProgress(Progress):
     def _begin(self, label: Text, seconds: Seconds) -> None:
         self._label = label
         self._total, self._done = seconds, 0.0
-        self._began = self._said = time.monotonic()
-        self._say(self._label.copy().append(f": {in_seconds(seconds)} of audio"))
+        self._started_at = self._printed_at = time.monotonic()
+        self._print(self._label.copy().append(f": {in_seconds(seconds)} of audio"))
 
     def advance(self, seconds: Seconds) -> None:
         """Print the progress, at most every `LINE_EVERY_S` seconds."""
         self._done += seconds
         now = time.monotonic()
-        if now - self._said >= LINE_EVERY_S:
-            self._said = now
-            speed = self._done / (now - self._began)
+        if now - self._printed_at >= LINE_EVERY_S:
+            self._printed_at = now
+            speed = self._done / (now - self._started_at)
             left = (self._total - self._done) / speed
-            self._say(
+            self._print(
                 self._label.copy().append(
                     f": {percent(self._done / self._total, gap='')}, {speed:,.1f} × real time, {in_seconds(left)} left"
                 )
@@ -152,14 +152,14 @@ class LineProgress(Progress):
 
     def finish(self) -> None:
         """Print the time that the model or alignment took."""
-        took = time.monotonic() - self._began
-        self._say(
+        elapsed = time.monotonic() - self._started_at
+        self._print(
             self._label.copy().append(
-                f": done in {in_seconds(took, 1)}, {self._total / max(took, 1e-9):,.1f} × real time"
+                f": done in {in_seconds(elapsed, 1)}, {self._total / max(elapsed, 1e-9):,.1f} × real time"
             )
         )
 
-    def _say(self, text: Text) -> None:
+    def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)
 
 
@@ -167,51 +167,51 @@ class Together(Progress):
     """Forwards progress events to several listeners.
 
     Args:
-        told: the listeners, in order.
+        listeners: the listeners, in order.
     """
 
-    def __init__(self, *told: Progress) -> None:
-        self._told = told
+    def __init__(self, *listeners: Progress) -> None:
+        self._listeners = listeners
 
     def note(self, text: str) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.note(text)
+        for listener in self._listeners:
+            listener.note(text)
 
     def load(self, model: str, position: int, models: int) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.load(model, position, models)
+        for listener in self._listeners:
+            listener.load(model, position, models)
 
     def align(self, aligner: str, seconds: Seconds) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.align(aligner, seconds)
+        for listener in self._listeners:
+            listener.align(aligner, seconds)
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.start(model, position, models, seconds)
+        for listener in self._listeners:
+            listener.start(model, position, models, seconds)
 
     def advance(self, seconds: Seconds) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.advance(seconds)
+        for listener in self._listeners:
+            listener.advance(seconds)
 
     def finish(self) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.finish()
+        for listener in self._listeners:
+            listener.finish()
 
     def ranked(self, so_far: Callable[[], Ranking]) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.ranked(so_far)
+        for listener in self._listeners:
+            listener.ranked(so_far)
 
     def trial(self, text: str, position: int, trials: int) -> None:
         """Forward the event."""
-        for one in self._told:
-            one.trial(text, position, trials)
+        for listener in self._listeners:
+            listener.trial(text, position, trials)
 
 
 def watch(console: Console) -> BarProgress | LineProgress:

@@ -27,22 +27,22 @@ class _Bar:
 
     name: str
     total: Seconds
-    began: Seconds
+    started_at: Seconds
     done: Seconds = 0.0
-    ended: Seconds | None = None
+    ended_at: Seconds | None = None
 
-    def told(self, now: Seconds) -> dict[str, Any]:
-        took = max((now if self.ended is None else self.ended) - self.began, 1e-9)
+    def snapshot(self, now: Seconds) -> dict[str, Any]:
+        took = max((now if self.ended_at is None else self.ended_at) - self.started_at, 1e-9)
         speed = self.done / took
-        left = (self.total - self.done) / speed if speed and self.ended is None else 0.0
+        left = (self.total - self.done) / speed if speed and self.ended_at is None else 0.0
         return {
             "name": self.name,
             "done_s": round(self.done, 1),
             "total_s": round(self.total, 1),
             "speed": round(speed, 1),
-            "left_s": round(left, 1) if speed or self.ended is not None else None,
+            "left_s": round(left, 1) if speed or self.ended_at is not None else None,
             "took_s": round(took, 1),
-            "ended": self.ended is not None,
+            "ended": self.ended_at is not None,
         }
 
 
@@ -101,7 +101,7 @@ class Recorder(Progress):
         """Complete the bar."""
         with self._lock:
             if self._current is not None:
-                self._current.done, self._current.ended = self._current.total, self._clock()
+                self._current.done, self._current.ended_at = self._current.total, self._clock()
 
     def ranked(self, so_far: Callable[[], Ranking]) -> None:
         """Record an intermediate ranking."""
@@ -126,13 +126,13 @@ class Recorder(Progress):
         with self._lock:
             return self._version, self._ranking, self._state == "done"
 
-    def told(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return the recorded progress as plain values for JSON, without the ranking."""
         now = self._clock()
         with self._lock:
             return {
                 "state": self._state,
                 "step": self._step,
-                "models": [bar.told(now) for bar in self._bars.values()],
+                "models": [bar.snapshot(now) for bar in self._bars.values()],
                 "notes": list(self._notes),
             }

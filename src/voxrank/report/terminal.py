@@ -34,7 +34,7 @@ SHOWN_REASONS = 5
 SCORES_ABREAST = 5
 HARDEST, CONFUSED = 3, 2
 """Number of hardest classes shown, and number of confused classes shown for each."""
-FEW = 5
+MIN_SAMPLES = 5
 """Minimum number of samples per class for its recall to be shown."""
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -79,8 +79,8 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
         for start in range(0, len(names), SCORES_ABREAST):
             console.print(scores_table(ranking, names[start : start + SCORES_ABREAST]))
     console.print(verdict(ranking))
-    for found in ranking.sensitivity:
-        console.print(sensitivity(found))
+    for result in ranking.sensitivity:
+        console.print(sensitivity(result))
     show_details(console, ranking)
     show_skipped(console, ranking.skipped)
     if any(s.model for s in ranking.skipped):
@@ -107,11 +107,11 @@ def show_warning(console: Console, text: str) -> None:
 
 def models_table(ranking: Ranking, score: str) -> Table:
     """Return a table with one row per model at its best layer, and a curve of its layers."""
-    places = {model.model: place(group) for group in ranking.groups for model in group}
+    ranks = {model.model: rank_range(group) for group in ranking.groups for model in group}
     headings: tuple[str | Text, ...] = ("", plain(score, width=SCORE_COLUMNS), "layer", "95 % interval", "best in")
     rows: list[tuple[str | Text, ...]] = [
         (
-            places[model.model],
+            ranks[model.model],
             score_figure(model.scores[score].value),
             str(model.layer),
             _interval(model.scores[score]),
@@ -119,10 +119,10 @@ def models_table(ranking: Ranking, score: str) -> Table:
         )
         for model in ranking.models
     ]
-    room = _room([headings, *rows])
+    remaining = _remaining_width([headings, *rows])
     most_layers = max(Counter(layer.model for layer in ranking.layers).values())
-    wide = max(len("model"), *(min(_cells(plain(m.model)), NAME_COLUMNS) for m in ranking.models))
-    names = max(min(wide, room - max(len("layers"), min(most_layers, CURVE_COLUMNS))), LEAST_NAME_COLUMNS)
+    widest = max(len("model"), *(min(_cells(plain(m.model)), NAME_COLUMNS) for m in ranking.models))
+    name_width = max(min(widest, remaining - max(len("layers"), min(most_layers, CURVE_COLUMNS))), LEAST_NAME_COLUMNS)
     table = _table()
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("model", no_wrap=True)
@@ -132,12 +132,12 @@ def models_table(ranking: Ranking, score: str) -> Table:
     for model, (rank, value, layer, interval, best) in zip(ranking.models, rows, strict=True):
         table.add_row(
             rank,
-            short_name(model.model, names),
+            short_name(model.model, name_width),
             layer,
             value,
             interval,
             best,
-            _curve(ranking.layers, model.model, score, max(room - names, 1)),
+            _curve(ranking.layers, model.model, score, max(remaining - name_width, 1)),
             style="bold green" if model.rank == 1 else None,
         )
     return table
@@ -178,21 +178,21 @@ def layers_table(layers: Sequence[LayerScore], score: str) -> Table:
     """Return a table with one row per layer, in the given order."""
     heading = plain(score, width=SCORE_COLUMNS)
     rows: list[tuple[str | Text, ...]] = [
-        (str(x.dim), score_figure(x.scores[score].value), _interval(x.scores[score])) for x in layers
+        (str(layer.dim), score_figure(layer.scores[score].value), _interval(layer.scores[score])) for layer in layers
     ]
     headings: tuple[str | Text, ...] = ("dim", heading, "95 % interval")
-    room = _room([headings, *rows])
+    remaining = _remaining_width([headings, *rows])
     table = _table()
     for name in ("model", "layer"):
         table.add_column(name, no_wrap=True)
-    for one in headings:
-        table.add_column(one, justify="right", no_wrap=True)
-    width = min(room * 3 // 5, NAME_COLUMNS)
-    names = {model: short_name(model, width) for model in {layer.model for layer in layers}}
+    for column_heading in headings:
+        table.add_column(column_heading, justify="right", no_wrap=True)
+    name_width = min(remaining * 3 // 5, NAME_COLUMNS)
+    names = {model: short_name(model, name_width) for model in {layer.model for layer in layers}}
     for layer, row in zip(layers, rows, strict=True):
-        where = Text(f"{layer.layer} ").append_text(plain(layer.name))
-        where.truncate(room - width, overflow="ellipsis")
-        table.add_row(names[layer.model], where, *row)
+        label = Text(f"{layer.layer} ").append_text(plain(layer.name))
+        label.truncate(remaining - name_width, overflow="ellipsis")
+        table.add_row(names[layer.model], label, *row)
     return table
 
 
@@ -201,13 +201,13 @@ def verdict(ranking: Ranking) -> Text:
     return plain(ranking.verdict)
 
 
-def sensitivity(found: Sensitivity) -> Text:
+def sensitivity(result: Sensitivity) -> Text:
     """Return one line about the ranking by alternative labels."""
-    text = Text("By ").append_text(plain(found.labels)).append(" labels: ")
-    if found.spearman is not None:
-        text.append(f"Spearman {found.spearman:.3f}, ")
-    text.append("best is ").append_text(plain(found.model)).append(f", layer {found.layer}")
-    return text.append(f", and {found.equal} other layer(s) score exactly the same." if found.equal else ".")
+    text = Text("By ").append_text(plain(result.labels)).append(" labels: ")
+    if result.spearman is not None:
+        text.append(f"Spearman {result.spearman:.3f}, ")
+    text.append("best is ").append_text(plain(result.model)).append(f", layer {result.layer}")
+    return text.append(f", and {result.equal} other layer(s) score exactly the same." if result.equal else ".")
 
 
 def show_details(console: Console, ranking: Ranking) -> None:
@@ -226,15 +226,15 @@ def hardest(details: Details) -> list[Text]:
 
     Each line names the classes with which the class is confused.
     """
-    shown = details.classes[0].classes if details.classes else ()
-    worst = [view for view in shown if view.samples >= FEW and view.recall < 1][:HARDEST]
-    return [Text("Hardest:" if place == 0 else "        ").append_text(_missed(v)) for place, v in enumerate(worst)]
+    classes = details.classes[0].classes if details.classes else ()
+    worst = [view for view in classes if view.samples >= MIN_SAMPLES and view.recall < 1][:HARDEST]
+    return [Text("Hardest:" if i == 0 else "        ").append_text(_confusions(view)) for i, view in enumerate(worst)]
 
 
-def _missed(view: ClassView) -> Text:
+def _confusions(view: ClassView) -> Text:
     text = Text(" ").append_text(plain(view.name, width=16)).append(f" ({percent(view.recall)} right)")
-    for place, (name, share) in enumerate(view.confused_with[:CONFUSED]):
-        text.append(", " if place else ", taken for ").append_text(plain(name, width=12)).append(f" {percent(share)}")
+    for index, (name, share) in enumerate(view.confused_with[:CONFUSED]):
+        text.append(", " if index else ", taken for ").append_text(plain(name, width=12)).append(f" {percent(share)}")
     return text
 
 
@@ -253,16 +253,16 @@ def knowledge_table(ranking: Ranking) -> Table:
     table.add_column("also knows")
     for heading in (f"layer {ranking.best.layer}", "by chance", "layer that knows least"):
         table.add_column(heading, justify="right")
-    own = [one for one in ranking.details.knowledge if one.model == ranking.best.model]
-    for column in dict.fromkeys(one.column for one in own):
-        layers = [one for one in own if one.column == column]
-        best = next(one for one in layers if one.layer == ranking.best.layer)
-        table.add_row(plain(column, width=24), percent(best.accuracy), percent(best.chance), _least(layers))
+    probes = [probe for probe in ranking.details.knowledge if probe.model == ranking.best.model]
+    for column in dict.fromkeys(probe.column for probe in probes):
+        by_layer = [probe for probe in probes if probe.column == column]
+        best = next(probe for probe in by_layer if probe.layer == ranking.best.layer)
+        table.add_row(plain(column, width=24), percent(best.accuracy), percent(best.chance), _weakest_layer(by_layer))
     return table
 
 
-def _least(layers: Sequence[Knowledge]) -> str:
-    least = min(layers, key=lambda one: one.accuracy)
+def _weakest_layer(probes: Sequence[Knowledge]) -> str:
+    least = min(probes, key=lambda probe: probe.accuracy)
     return f"{least.layer}: {percent(least.accuracy)}"
 
 
@@ -286,8 +286,8 @@ def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> 
     Bars are in order of the layers, joint layers last. If there are more layers than `width`, neighbouring layers share
     a bar of their mean score.
     """
-    own = sorted((x for x in layers if x.model == model), key=lambda x: (isinstance(x.layer, str), x.layer))
-    values = [x.scores[score].value for x in own]
+    ordered = sorted((x for x in layers if x.model == model), key=lambda x: (isinstance(x.layer, str), x.layer))
+    values = [layer.scores[score].value for layer in ordered]
     if len(values) > width:
         cuts = [round(i * len(values) / width) for i in range(width + 1)]
         values = [sum(values[i:j]) / (j - i) for i, j in itertools.pairwise(cuts)]
@@ -297,7 +297,7 @@ def _curve(layers: Sequence[LayerScore], model: str, score: str, width: int) -> 
     return "".join(BARS[round((v - low) / (high - low) * (len(BARS) - 1))] for v in values)
 
 
-def place(group: Sequence[ModelScore]) -> str:
+def rank_range(group: Sequence[ModelScore]) -> str:
     """Return the ranks of a group of tied models, such as "1-3"."""
     first, last = group[0].rank, group[-1].rank
     return str(first) if first == last else f"{first}-{last}"
@@ -307,10 +307,10 @@ def _interval(value: ScoreValue) -> str:
     return "-" if value.low is None or value.high is None else f"{score_figure(value.low)} {score_figure(value.high)}"
 
 
-def _room(rows: Sequence[Sequence[str | Text]]) -> int:
+def _remaining_width(rows: Sequence[Sequence[str | Text]]) -> int:
     """Return the width left for two more columns beside these cells, without the gap between the two."""
-    wide = (max(map(_cells, column)) for column in zip(*rows, strict=True))
-    return WIDTH_COLUMNS - sum(cells + GAP_COLUMNS for cells in wide) - GAP_COLUMNS
+    widths = (max(map(_cells, column)) for column in zip(*rows, strict=True))
+    return WIDTH_COLUMNS - sum(width + GAP_COLUMNS for width in widths) - GAP_COLUMNS
 
 
 def _cells(text: str | Text) -> int:

@@ -31,9 +31,9 @@ def show_validation(console: Console, validation: Validation) -> None:
     for note in validation.notes:
         console.print(plain(note), style="yellow")
     if validation.failed:
-        why = next(reason for one in validation.truth for reason in one.failures)
+        failure = next(failure for candidate in validation.truth for failure in candidate.failures)
         console.print(
-            Text(f"Failed trials, which are not counted: {validation.failed}; the first: ").append_text(plain(why)),
+            Text(f"Failed trials, which are not counted: {validation.failed}; the first: ").append_text(plain(failure)),
             style="yellow",
         )
     show_skipped(console, validation.skipped)
@@ -47,17 +47,17 @@ def truth_table(validation: Validation) -> Table:
     for heading in (validation.metric, "by seed", validation.judged[0].name, "seconds"):
         table.add_column(heading, justify="right")
     first = validation.judged[0]
-    order = sorted(range(len(validation.truth)), key=lambda i: _badness(validation.truth[i], validation))
-    for place in order[:SHOWN_CANDIDATES]:
-        one, value = validation.truth[place], first.values[place]
-        seeds = " ".join("failed" if v is None else f"{v:.3f}" for v in one.values[:4])
+    order = sorted(range(len(validation.truth)), key=lambda i: _sort_key(validation.truth[i], validation))
+    for index in order[:SHOWN_CANDIDATES]:
+        candidate, value = validation.truth[index], first.values[index]
+        seeds = " ".join("failed" if v is None else f"{v:.3f}" for v in candidate.values[:4])
         table.add_row(
-            plain(one.model, width=24),
-            str(one.layer),
-            fixed(one.mean),
-            seeds + (" …" if len(one.values) > 4 else ""),
+            plain(candidate.model, width=24),
+            str(candidate.layer),
+            fixed(candidate.mean),
+            seeds + (" …" if len(candidate.values) > 4 else ""),
             fixed(value),
-            f"{one.seconds:.0f}",
+            f"{candidate.seconds:.0f}",
         )
     if len(order) > SHOWN_CANDIDATES:
         table.add_row(f"and {len(order) - SHOWN_CANDIDATES} more", "", "", "", "", "")
@@ -80,15 +80,15 @@ def agreement_table(validation: Validation) -> Table:
 
 
 def _cells(judged: Judged) -> list[str]:
-    found = judged.agreement
-    seeds = "-" if found.spearman_over_seeds is None else "{:.2f} {:.2f}".format(*found.spearman_over_seeds)
+    agreement = judged.agreement
+    seeds = "-" if agreement.spearman_over_seeds is None else "{:.2f} {:.2f}".format(*agreement.spearman_over_seeds)
     return [
-        fixed(found.spearman.value),
-        _p(found.spearman),
+        fixed(agreement.spearman.value),
+        _p_value(agreement.spearman),
         seeds,
-        fixed(found.kendall.value, 2),
-        "-" if found.regret is None else f"{found.regret.absolute:.3f}",
-        fixed(found.recall, 2),
+        fixed(agreement.kendall.value, 2),
+        "-" if agreement.regret is None else f"{agreement.regret.absolute:.3f}",
+        fixed(agreement.recall, 2),
         f"{judged.seconds:.0f}" if judged.seconds >= 1 else "0" if not judged.seconds else "<1",
     ]
 
@@ -108,7 +108,7 @@ def in_words(validation: Validation) -> Text:
     else:
         text.append(" ").append_text(plain(first.name)).append(f" agrees with fine-tuning by Spearman {fixed(value)}")
         text.append(f" over {first.agreement.n} candidates{_ceiling(first.agreement)}")
-        text.append(_beaten(validation.judged))
+        text.append(_best_rule(validation.judged))
     text.append(f" The scores took {validation.cost.ratio:,.0f} times less than fine-tuning.")
     return text
 
@@ -124,8 +124,8 @@ def _best(validation: Validation) -> Text:
         return Text(f"Fine-tuning does not separate the candidates: all {verdict.candidates} have {figure}.")
     tied = len(verdict.best) > 1
     text = Text(f"Fine-tuned best, {len(verdict.best)} exactly equal: " if tied else "Fine-tuned best: ")
-    for number, place in enumerate(verdict.best[:SHOWN_TIED]):
-        text.append("; " if number else "").append_text(plain(place.model)).append(f" layer {place.layer}")
+    for number, candidate in enumerate(verdict.best[:SHOWN_TIED]):
+        text.append("; " if number else "").append_text(plain(candidate.model)).append(f" layer {candidate.layer}")
     more = len(verdict.best) - SHOWN_TIED
     before = "" if tied or best is None or best.untrained_mean is None else f" (untrained {best.untrained_mean:.4f})"
     return text.append(f" and {more} more" if more > 0 else "").append(f", {figure}{' each' if tied else before}.")
@@ -137,39 +137,39 @@ def _undefined(judged: Judged, validation: Validation) -> str:
     if n < FEWEST:
         return f"no rank correlation can be given over {n} {noun(n, 'candidate')}"
     values = zip(judged.values, validation.truth, strict=True)
-    if len({value for value, one in values if value is not None and one.mean is not None}) == 1:
+    if len({value for value, candidate in values if value is not None and candidate.mean is not None}) == 1:
         return f"it scores all {n} candidates the same, so that no rank correlation is defined"
     return f"the {n} candidates that it scores are equal after fine-tuning, so that no rank correlation is defined"
 
 
-def _ceiling(found: Agreement) -> str:
+def _ceiling(agreement: Agreement) -> str:
     """Return how well one seed of the truth agrees with another, which bounds any correlation with the truth."""
-    if found.reliability is None:
+    if agreement.reliability is None:
         return "; the noise of the truth is unknown: it has one seed, or its seeds do not separate the candidates."
-    return f"; one seed agrees with another by {found.reliability.one_seed:.3f}."
+    return f"; one seed agrees with another by {agreement.reliability.one_seed:.3f}."
 
 
-def _beaten(judged: Sequence[Judged]) -> str:
+def _best_rule(judged: Sequence[Judged]) -> str:
     """Return how the best rule that uses no data compares with the first score."""
-    own = judged[0].agreement.spearman.value
+    correlation = judged[0].agreement.spearman.value
     better = [
-        (one.agreement.spearman.value, one.name)
-        for one in judged
-        if one.kind == "rule" and one.agreement.spearman.value is not None
+        (predictor.agreement.spearman.value, predictor.name)
+        for predictor in judged
+        if predictor.kind == "rule" and predictor.agreement.spearman.value is not None
     ]
-    if own is None or not better:
+    if correlation is None or not better:
         return ""
     value, name = max(better)
-    verb = "does better" if value > own else "does worse" if value < own else "does as well"
+    verb = "does better" if value > correlation else "does worse" if value < correlation else "does as well"
     return f" The best rule that looks at no data, {plain(name)}, {verb}: {value:.3f}."
 
 
-def _badness(one: Truth, validation: Validation) -> float:
+def _sort_key(candidate: Truth, validation: Validation) -> float:
     """Return a key that sorts candidates best first, failed ones last."""
-    if one.mean is None:
+    if candidate.mean is None:
         return float("inf")
-    return -one.mean if validation.higher_is_better else one.mean
+    return -candidate.mean if validation.higher_is_better else candidate.mean
 
 
-def _p(found: Correlation) -> str:
-    return "-" if found.p is None else f"{found.p:.1g}" if found.p < 0.001 else f"{found.p:.3f}"
+def _p_value(correlation: Correlation) -> str:
+    return "-" if correlation.p is None else f"{correlation.p:.1g}" if correlation.p < 0.001 else f"{correlation.p:.3f}"

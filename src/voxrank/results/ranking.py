@@ -18,7 +18,7 @@ from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.errors import DataError, OptionError, did_you_mean
-from voxrank.exports.tables import csv_text, latex, markdown
+from voxrank.exports.tables import csv_text, latex, markdown, write_parquet
 from voxrank.results.details import Details, fault_of
 
 if TYPE_CHECKING:
@@ -309,8 +309,6 @@ class Ranking:
         Raises:
             OptionError: the extra is not installed, or the file cannot be written.
         """
-        from voxrank.exports.parquet import write_parquet
-
         metadata = {"schema": SCHEMA, "task": self.task, "data": asdict(self.data), "options": self.options}
         write_parquet(self.to_pandas(table), path, metadata)
 

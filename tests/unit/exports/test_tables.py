@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-import voxrank.exports.parquet
+import voxrank.exports.tables
 from voxrank.errors import OptionError, one_line
 from voxrank.exports.tables import latex_escaped, markdown_escaped, readable, scores_of
 
@@ -190,6 +190,6 @@ def test_parquet_holds_types_and_origin(make, tmp_path):
 def test_parquet_says_what_is_missing(ranking, tmp_path, monkeypatch):
     with pytest.raises(OptionError, match="got: No such file or directory; choose another"):
         ranking.to_parquet(tmp_path / "no" / "x.parquet")
-    monkeypatch.setattr(voxrank.exports.parquet, "find_spec", lambda name: None)
+    monkeypatch.setattr(voxrank.exports.tables, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra parquet; run: pip install 'voxrank\[parquet\]'"):
         ranking.to_parquet(tmp_path / "x.parquet")

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from voxrank.report.live import LiveView, _Shown
+from voxrank.report.live import LiveView, _LatestPage
 from voxrank.report.progress import Together
 from voxrank.report.recorder import DONE, NOTES, Recorder
 
@@ -22,7 +22,7 @@ def test_speed_and_time_left():
     recorder.start("a\x1b", 1, 2, 100.0)
     clock.now = 2.0
     recorder.advance(40.0)
-    (bar,) = recorder.told()["models"]
+    (bar,) = recorder.snapshot()["models"]
     assert bar == {
         "name": "a\N{REPLACEMENT CHARACTER}",
         "done_s": 40.0,
@@ -34,31 +34,31 @@ def test_speed_and_time_left():
     }
     recorder.finish()
     clock.now = 50.0
-    (bar,) = recorder.told()["models"]
+    (bar,) = recorder.snapshot()["models"]
     assert (bar["ended"], bar["done_s"], bar["took_s"], bar["speed"]) == (True, 100.0, 2.0, 50.0)
 
 
 def test_before_anything_was_heard_no_time_is_foretold():
     recorder = Recorder(Clock())
     recorder.start("a", 1, 1, 10.0)
-    assert recorder.told()["models"][0]["left_s"] is None
+    assert recorder.snapshot()["models"][0]["left_s"] is None
 
 
 def test_steps_are_said(made):
     recorder = Recorder()
-    assert recorder.told()["step"] == "The run begins."
+    assert recorder.snapshot()["step"] == "The run begins."
     recorder.load("m", 2, 3)
-    assert recorder.told()["step"] == "Loading model 2 of 3: m."
+    assert recorder.snapshot()["step"] == "Loading model 2 of 3: m."
     recorder.align("flat", 5.0)
-    assert recorder.told()["step"] == "Aligning transcripts."
+    assert recorder.snapshot()["step"] == "Aligning transcripts."
     recorder.start("m", 1, 3, 5.0)
-    assert recorder.told()["step"] == "Model 1 of 3: m."
+    assert recorder.snapshot()["step"] == "Model 1 of 3: m."
     recorder.trial("layer 1", 1, 4)
     for number in range(NOTES + 5):
         recorder.note(f"note {number}")
-    assert len(recorder.told()["notes"]) == NOTES
+    assert len(recorder.snapshot()["notes"]) == NOTES
     recorder.complete(made.make_ranking(details=False))
-    assert (recorder.told()["state"], recorder.told()["step"]) == ("done", DONE)
+    assert (recorder.snapshot()["state"], recorder.snapshot()["step"]) == ("done", DONE)
 
 
 def test_rounds_of_one_model_share_a_bar():
@@ -67,12 +67,12 @@ def test_rounds_of_one_model_share_a_bar():
         recorder.start("a", 1, 1, 10.0)
         recorder.advance(10.0)
         recorder.finish()
-    assert len(recorder.told()["models"]) == 1
+    assert len(recorder.snapshot()["models"]) == 1
 
 
 def test_a_page_is_made_once_for_each_ranking(made):
     recorder = Recorder()
-    shown = _Shown(recorder)
+    shown = _LatestPage(recorder)
     assert shown.page() == (0, None)
     assert shown.content() is None
     recorder.ranked(partial(made.make_ranking, ("a", "b"), details=False))
@@ -106,7 +106,7 @@ def test_together_tells_all_of_everything(made):
     both.finish()
     both.trial("t", 1, 1)
     both.ranked(partial(made.make_ranking, ("a",), details=False))
-    first, second = (ear.told() for ear in ears)
+    first, second = (ear.snapshot() for ear in ears)
     assert first["notes"] == second["notes"] == ["n", "[1/1] t"]
     assert (
         [bar["name"] for bar in first["models"]] == ["alignment by flat", "m"] == [b["name"] for b in second["models"]]

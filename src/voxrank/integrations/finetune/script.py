@@ -108,7 +108,7 @@ def _structure(ranking: Ranking, winner: Winner) -> str:
     """Return the script without names."""
     strategy = ranking.options.get("strategy", "probe")
     on_top = strategy == "full" or ranking.options.get("head_at") == "top"
-    return _filled(
+    return _fill(
         "script",
         about=_about(ranking, winner),
         strategy=literal(strategy),
@@ -121,25 +121,25 @@ def _structure(ranking: Ranking, winner: Winner) -> str:
         reader=_reader(ranking),
         task=_task(ranking),
         inputs=_inputs(winner),
-        frames=_filled(f"frames_{winner.kind}", lengths=_lengths(winner)),
+        frames=_fill(f"frames_{winner.kind}", lengths=_lengths(winner)),
         load=_load(winner),
         blocks=winner.blocks,
         trust=_trust(winner),
     )
 
 
-def _filled(text: str, **parts: str) -> str:
+def _fill(template: str, **parts: str) -> str:
     """Fill the parts of a template; names from users, which come last, stay open."""
-    content = (files("voxrank.integrations.finetune") / "templates" / f"{text}.txt").read_text(encoding="utf-8")
-    return Template(content).safe_substitute(parts).rstrip("\n")
+    text = (files("voxrank.integrations.finetune") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
+    return Template(text).safe_substitute(parts).rstrip("\n")
 
 
 def _about(ranking: Ranking, winner: Winner) -> str:
     """Describe the origin of the script and its differences from the ranking, without names."""
     best, data = ranking.best, ranking.data
-    sure = "" if best.probability_best is None else f", best in {percent(best.probability_best)} of resamples"
+    share = "" if best.probability_best is None else f", best in {percent(best.probability_best)} of resamples"
     lines = [
-        f"The ranking was of {len(ranking.models)} models by {data.used:,} utterances{sure}; fingerprint of the data:",
+        f"The ranking was of {len(ranking.models)} models by {data.used:,} utterances{share}; fingerprint of the data:",
         f"{re.sub('[^0-9a-f]', '', data.fingerprint)}.",
     ]
     if isinstance(best.layer, str):
@@ -162,9 +162,9 @@ def by_voxrank(ranking: Ranking) -> bool:
     path = Path(ranking.options["data"])
     if path.suffix.lower() not in (*DELIMITERS, *LINES) or ranking.options.get("notes"):
         return True
-    if any(OPEN_REASON in one.reason for one in ranking.skipped) or _may_hold_stray_quotes(path):
+    if any(OPEN_REASON in skip.reason for skip in ranking.skipped) or _may_hold_stray_quotes(path):
         return True
-    return path.is_file() and not (PATH_COLUMNS & (found := _columns(path)) and ranking.options["target"] in found)
+    return path.is_file() and not (PATH_COLUMNS & (columns := _columns(path)) and ranking.options["target"] in columns)
 
 
 def _may_hold_stray_quotes(path: Path) -> bool:
@@ -189,39 +189,39 @@ def _columns(path: Path) -> set[str]:
 
 
 def _constants(ranking: Ranking) -> str:
-    parts = _filled("constants_parts")
-    return parts if by_voxrank(ranking) else _filled("constants_manifest", parts=parts)
+    parts = _fill("constants_parts")
+    return parts if by_voxrank(ranking) else _fill("constants_manifest", parts=parts)
 
 
 def _reader(ranking: Ranking) -> str:
     if by_voxrank(ranking):
-        return _filled("reader_voxrank", field=FIELDS[ranking.task])
+        return _fill("reader_voxrank", field=FIELDS[ranking.task])
     suffix = Path(ranking.options["data"]).suffix.lower()
-    rows = _filled("reader_jsonl") if suffix in LINES else _filled("reader_csv", delimiter=DELIMITERS[suffix])
-    return _filled("reader_manifest", rows=rows)
+    rows = _fill("reader_jsonl") if suffix in LINES else _fill("reader_csv", delimiter=DELIMITERS[suffix])
+    return _fill("reader_manifest", rows=rows)
 
 
 def _task(ranking: Ranking) -> str:
     if ranking.task != "transcription":
-        return _filled(f"task_{TASKS[ranking.task]}", head=_filled("head_utterances"))
+        return _fill(f"task_{TASKS[ranking.task]}", head=_fill("head_utterances"))
     unit = ranking.options.get("unit") or "char"
     if unit in ("char", "word"):
-        return _filled("task_ctc", spell=_filled("spell_char"), joint="")
-    return _filled("task_ctc", spell=_filled("spell_voxrank"), joint=" " if unit == "phone" else "")
+        return _fill("task_ctc", spell=_fill("spell_char"), joint="")
+    return _fill("task_ctc", spell=_fill("spell_voxrank"), joint=" " if unit == "phone" else "")
 
 
 def _inputs(winner: Winner) -> str:
-    masked = _filled("inputs_masked", input=winner.input)
+    masked = _fill("inputs_masked", input=winner.input)
     window = f"{winner.longest_s or 0:.0f} * extractor.sampling_rate"
-    return _filled(f"inputs_{winner.kind}", input=winner.input, window=window, masked=masked)
+    return _fill(f"inputs_{winner.kind}", input=winner.input, window=window, masked=masked)
 
 
 def _load(winner: Winner) -> str:
     """Return the lines that load the encoder."""
-    changed = "".join(f", {name}={value}" for name, value in winner.settings.items())
-    loaded = f"AutoModel.from_pretrained(MODEL, dtype=torch.float32{changed}{_trust(winner)})"
+    settings = "".join(f", {name}={value}" for name, value in winner.settings.items())
+    loader = f"AutoModel.from_pretrained(MODEL, dtype=torch.float32{settings}{_trust(winner)})"
     lines = (
-        [f"model = {loaded}", "self.encoder = model.get_encoder()"] if winner.decoder else [f"self.encoder = {loaded}"]
+        [f"model = {loader}", "self.encoder = model.get_encoder()"] if winner.decoder else [f"self.encoder = {loader}"]
     )
     if winner.kind == "by_row":
         lines.append("self.encoder.feature_extractor = RowByRow(self.encoder.feature_extractor)")
@@ -238,8 +238,8 @@ def _trust(winner: Winner) -> str:
 
 def _imports(body: str) -> str:
     """Return the imports that a script needs, in the order of ruff and isort."""
-    parts = [[line for used, line in group.items() if re.search(used, body)] for group in (STANDARD, INSTALLED)]
-    text = "\n\n".join("\n".join(lines) for lines in parts)
+    groups = [[line for pattern, line in group.items() if re.search(pattern, body)] for group in (STANDARD, INSTALLED)]
+    text = "\n\n".join("\n".join(lines) for lines in groups)
     return text.replace("import islice", "import groupby, islice") if "groupby(" in body else text
 
 

@@ -86,12 +86,12 @@ def counterpart(spec: str) -> str | None:
         >>> counterpart("pack:whisper-base"), counterpart("ct2:models/faster-whisper-small.en"), counterpart("logmel")
         ('openai/whisper-base', 'openai/whisper-small.en', None)
     """
-    scheme, rest = split_spec(spec)
+    scheme, name = split_spec(spec)
     if scheme == HUB:
         return spec
-    names = [rest] if scheme == "pack" else rest.replace("\\", "/").replace("--", "/").split("/")
-    found = [match[1] for name in names if (match := WHISPER.fullmatch(name))] if scheme in ("pack", "ct2") else []
-    return f"openai/whisper-{found[-1]}" if found else None
+    parts = [name] if scheme == "pack" else name.replace("\\", "/").replace("--", "/").split("/")
+    sizes = [match[1] for part in parts if (match := WHISPER.fullmatch(part))] if scheme in ("pack", "ct2") else []
+    return f"openai/whisper-{sizes[-1]}" if sizes else None
 
 
 def check_tunable(specs: Sequence[str]) -> None:
@@ -128,8 +128,8 @@ def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
         ModelError: the model does not exist or cannot be read.
     """
     spec = ranking.best.model
-    place = counterpart(spec)
-    if place is None:
+    model = counterpart(spec)
+    if model is None:
         others = [m.model for m in ranking.models if counterpart(m.model)]
         best = f"the best model that it can tune is {others[0]}: rank without {spec} for its script" if others else ""
         instead = best or "for a script, rank a hub id or a directory"
@@ -140,34 +140,34 @@ def find_winner(ranking: Ranking, trust: Sequence[str] = ()) -> Winner:
             f"{spec} came first with several layers together, and a script tunes a single one; add single layers to "
             "--layers, such as all,mean"
         )
-    if place != spec:
-        return _whisper(spec, place, int(layer))
-    return _inspected(spec, int(layer), tuple(trust))
+    if model != spec:
+        return _whisper(spec, model, int(layer))
+    return _inspect(spec, int(layer), tuple(trust))
 
 
-def _whisper(spec: str, place: str, layer: int, config: Any = None, said: Mapping[str, Any] | None = None) -> Winner:
+def _whisper(spec: str, model: str, layer: int, config: Any = None, stored: Mapping[str, Any] | None = None) -> Winner:
     positions = 1500 if config is None else config.max_source_positions
-    settings = _changed(config, said or {})
-    return Winner(spec, place, layer, "whisper", settings, "layers", "input_features", None, positions / 50)
+    settings = _changed(config, stored or {})
+    return Winner(spec, model, layer, "whisper", settings, "layers", "input_features", None, positions / 50)
 
 
-def _changed(config: Any, said: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(config: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings to change, because the checkpoint's config.json or the default of its kind differs."""
-    return {name: off for name, off in UNTUNED.items() if said.get(name, getattr(config, name, off)) != off}
+    return {name: off for name, off in UNTUNED.items() if stored.get(name, getattr(config, name, off)) != off}
 
 
-def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
+def _inspect(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
     """Return the winner from its configuration, without reading weights."""
     from voxrank.encoders.architectures import build_shell
     from voxrank.encoders.checkpoints import find_checkpoint, load_config, read_settings
 
     checkpoint = find_checkpoint(spec, EncoderOptions(trust_remote_code=trusted))
     config = load_config(checkpoint)
-    said = read_settings(checkpoint)
+    stored = read_settings(checkpoint)
     if config.model_type == "whisper":
-        return _whisper(spec, spec, layer, config, said)
-    has_own_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
-    if config.model_type not in SCRIPTED and not has_own_code:
+        return _whisper(spec, spec, layer, config, stored)
+    has_custom_code = checkpoint.trusted and bool(getattr(config, "auto_map", None))
+    if config.model_type not in SCRIPTED and not has_custom_code:
         raise OptionError(f"{spec} came first, and there is no script for a {config.model_type}; see voxrank validate")
     shell, _ = build_shell(checkpoint, config)
     decoder = bool(getattr(config, "is_encoder_decoder", False))
@@ -176,7 +176,7 @@ def _inspected(spec: str, layer: int, trusted: tuple[str, ...]) -> Winner:
         spec,
         layer,
         _kind(config),
-        _changed(config, said),
+        _changed(config, stored),
         _blocks(spec, shell),
         shell.main_input_name,
         next((name for name in COUNTERS if hasattr(shell, name)), None),

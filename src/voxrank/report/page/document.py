@@ -19,7 +19,7 @@ from altair.utils.schemapi import debug_mode
 from voxrank._support.files import write_atomically
 from voxrank._support.words import count, duration
 from voxrank.errors import OptionError
-from voxrank.report.page import classes, looks, models, run, scores, trade_off, truth
+from voxrank.report.page import classes, features, models, run, scores, trade_off, truth
 from voxrank.report.page.drawing import CONFIG
 from voxrank.report.page.parts import Part
 from voxrank.report.page.words import Verdict, shown, verdict
@@ -60,8 +60,8 @@ class Page:
     @property
     def payload(self) -> dict[str, Any]:
         """Specs and data of the charts, for the page's script."""
-        drawn = {chart.id: chart.spec for part in self.parts for chart in part.charts}
-        return {"config": CONFIG, "charts": drawn, "datasets": self.datasets}
+        specs = {chart.id: chart.spec for part in self.parts for chart in part.charts}
+        return {"config": CONFIG, "charts": specs, "datasets": self.datasets}
 
 
 def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
@@ -69,16 +69,16 @@ def page_of(ranking: Ranking, validation: Validation | None = None) -> Page:
     with debug_mode(False):  # noqa: FBT003, without it Altair checks every piece of a chart against its schema
         parts = _parts(ranking, validation)
     target = ranking.options.get("target")
-    what = ranking.task + (f" of {shown(target)}" if target else "")
+    subject = ranking.task + (f" of {shown(target)}" if target else "")
     source = shown(ranking.options.get("data", ""))
     size = f"{count(ranking.data.used, 'utterance')}, {duration(ranking.data.seconds)} of audio"
-    about = " · ".join(filter(None, [what, source, size]))
-    found = verdict(ranking)
+    about = " · ".join(filter(None, [subject, source, size]))
+    headline = verdict(ranking)
     return Page(
-        f"{found.before}{found.model}{found.after}",
+        f"{headline.before}{headline.model}{headline.after}",
         about,
         shown(ranking.warning),
-        found,
+        headline,
         run.figures(ranking),
         parts,
         {"curves": list(models.curve_rows(ranking))},
@@ -92,9 +92,9 @@ def _parts(ranking: Ranking, validation: Validation | None) -> tuple[Part, ...]:
         trade_off.trade_off_part(ranking),
         scores.agreement_part(ranking),
         classes.classes_part(ranking),
-        looks.pictures_part(ranking),
-        looks.knowledge_part(ranking),
-        looks.learning_part(ranking),
+        features.pictures_part(ranking),
+        features.knowledge_part(ranking),
+        features.learning_part(ranking),
         run.labels_part(ranking),
         truth.truth_part(validation),
         run.cost_part(ranking),

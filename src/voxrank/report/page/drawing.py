@@ -66,7 +66,7 @@ INTERVAL_TIPS = (("low:Q", "low end"), ("high:Q", "high end"))
 def chart_of(rows: Sequence[Row]) -> alt.Chart:
     """Return a chart of these rows, without marks.
 
-    The rows are a tuple, which Altair does not copy with every layer; `spec` turns it into a list.
+    The rows are a tuple, which Altair does not copy with every layer; `_unsized` turns it into a list.
     """
     return alt.Chart(alt.InlineData(values=tuple(dict(row) for row in rows)))
 
@@ -101,38 +101,46 @@ def shape(models: Sequence[str]) -> alt.Shape:
     return alt.Shape("model:N", scale=shape_scale(models), legend=alt.Legend(title=None))
 
 
-def logarithmic() -> alt.Scale:
+def logarithmic_scale() -> alt.Scale:
     """Return a logarithmic scale from the lowest to the highest value, with room for names."""
     return alt.Scale(type="log", padding=24, nice=False)
 
 
-def whole(last: int) -> alt.Axis:
+def integer_axis(last: int) -> alt.Axis:
     """Return an axis with ticks at whole numbers, few enough to be readable."""
     step = next(step for step in (1, 2, 4, 6, 12, 24, 48, max(last, 1)) if last / step <= 12)
     return alt.Axis(values=list(range(0, last + 1, step)), format="d", grid=False)
 
 
-def spec(chart: alt.Chart | alt.FacetChart, tall: str) -> Spec:
-    """Return the chart as JSON, as wide as its container.
+def spec(chart: alt.Chart, height: str) -> Spec:
+    """Return the chart as JSON, as wide as its container."""
+    return _unsized(chart) | _size(height)
+
+
+def layered(charts: Sequence[alt.Chart], height: str) -> Spec:
+    """Return charts on top of each other as JSON, first at the back.
+
+    `altair.layer` is not used: it copies every chart several times, which takes half the time of a page.
+    """
+    layers, common, datasets = list[Spec](), _size(height), Spec()
+    for chart in charts:
+        layer = _unsized(chart)
+        datasets |= layer.pop("datasets", {})
+        common |= {name: layer.pop(name) for name in ("$schema", "config") if name in layer}
+        layers.append(layer)
+    return common | {"layer": layers} | ({"datasets": datasets} if datasets else {})
+
+
+def _unsized(chart: alt.Chart) -> Spec:
+    """Return the chart as JSON, without its size.
 
     The chart is not checked against the schema of Vega-Lite here, because the check takes longer than the rest of a
     page. A test checks it.
     """
-    sized = chart.properties(width="container", height=HEIGHTS_PX[tall])
-    drawn = sized.to_dict(validate=False)
+    drawn = chart.to_dict(validate=False)
     datasets = {name: list(rows) for name, rows in drawn.get("datasets", {}).items()}
     return drawn | ({"datasets": datasets} if datasets else {})
 
 
-def layered(charts: Sequence[alt.Chart], tall: str) -> Spec:
-    """Return charts on top of each other as JSON, first at the back; see `spec`.
-
-    `altair.layer` is not used: it copies every chart several times, which takes half the time of a page.
-    """
-    layers, common, datasets = list[Spec](), Spec(), Spec()
-    for chart in charts:
-        layer = spec(chart, tall)
-        datasets |= layer.pop("datasets", {})
-        common |= {name: layer.pop(name) for name in ("$schema", "config", "width", "height") if name in layer}
-        layers.append(layer)
-    return common | {"layer": layers} | ({"datasets": datasets} if datasets else {})
+def _size(height: str) -> Spec:
+    return {"width": "container", "height": HEIGHTS_PX[height]}

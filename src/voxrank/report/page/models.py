@@ -10,7 +10,7 @@ from voxrank._support.words import figure, si, strict_percent, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import first_score, higher_is_better, interval, of_layer, score_names, shown, titled
-from voxrank.report.terminal import place
+from voxrank.report.terminal import rank_range
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 LISTED = 400
@@ -22,7 +22,7 @@ MARGIN = 0.06
 def ranking_part(ranking: Ranking) -> Part:
     """Return the section of models, best first, each at its best layer."""
     score = first_score(ranking)
-    says = [
+    paragraphs = [
         f"Each model at its best layer by “{titled(ranking, score)}”. "
         + (
             "“Best in” is the share of resamples of the data in which a layer of the model came first; models that "
@@ -32,8 +32,10 @@ def ranking_part(ranking: Ranking) -> Part:
         )
     ]
     if any(model.share < 1 for model in ranking.models):
-        says.append("Models that could not be best any more were dropped early, and are ranked by the data they saw.")
-    return Part("ranking", "Ranking", "Ranking", tuple(says), tables=(models_table(ranking),))
+        paragraphs.append(
+            "Models that could not be best any more were dropped early, and are ranked by the data they saw."
+        )
+    return Part("ranking", "Ranking", "Ranking", tuple(paragraphs), tables=(models_table(ranking),))
 
 
 def models_table(ranking: Ranking) -> Table:
@@ -43,13 +45,13 @@ def models_table(ranking: Ranking) -> Table:
     early = any(model.share < 1 for model in ranking.models)
     headings = ["rank", "model", "best layer", score, *(["best in"] if len(ranking.models) > 1 else [])]
     headings += ["parameters", *(["speed"] if speeds else []), *(["data seen"] if early else []), *others]
-    places = {model.model: place(group) for group in ranking.groups for model in group}
+    ranks = {model.model: rank_range(group) for group in ranking.groups for model in group}
     names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
     spans = _spans([model.scores[score] for model in ranking.models])
     rows = []
     for model, span in zip(ranking.models, spans, strict=True):
         row = [
-            Cell(places[model.model].replace("-", "\N{EN DASH}"), model.rank),
+            Cell(ranks[model.model].replace("-", "\N{EN DASH}"), model.rank),
             text_cell(shown(model.model)),
             layer_cell(model.layer, names.get((model.model, model.layer), "")),
             score_cell(model.scores[score], span),
@@ -77,30 +79,30 @@ def layers_part(ranking: Ranking) -> Part:
     layers = _by_model(ranking)
     rows = list(curve_rows(ranking))
     values = [row[key] for row in rows for key in ("y", "low", "high") if row[key] is not None]
-    pad = (max(values) - min(values) or 1.0) * MARGIN
+    margin = (max(values) - min(values) or 1.0) * MARGIN
     last = max(row["x"] for row in rows)
-    banded = any(row["low"] is not None for row in rows)
+    has_intervals = any(row["low"] is not None for row in rows)
     curve = charts.layer_curve(
         titled(ranking, score),
-        (min(values) - pad, max(values) + pad),
+        (min(values) - margin, max(values) + margin),
         last,
         reverse=not higher_is_better(ranking, score),
-        banded=banded,
+        banded=has_intervals,
     )
-    made = tuple(
+    curves = tuple(
         Chart(
             f"layers-{number}",
             charts.with_model(curve, number),
             _curve_in_words(ranking, model, layers[model.model]),
             title=shown(model.model),
-            tall="small",
+            height="small",
         )
         for number, model in enumerate(ranking.models)
     )
-    band = " The band is the 95 % interval." if banded else ""
+    band = " The band is the 95 % interval." if has_intervals else ""
     joint = any(isinstance(layer.layer, str) for layer in ranking.layers)
     together = " Points to the right of a curve are layers taken together." if joint else ""
-    says = (
+    intro = (
         f"“{titled(ranking, score)}” of every layer; the large point is the best one.{band} "
         f"Grey lines are the other models, for comparison.{together}"
     )
@@ -108,8 +110,8 @@ def layers_part(ranking: Ranking) -> Part:
         "layers",
         "Layer by layer",
         "Layers",
-        (says,),
-        charts=made,
+        (intro,),
+        charts=curves,
         beside=True,
         folded=(Folded("All layers as a table", layers_table(ranking)),),
     )
@@ -120,17 +122,17 @@ def curve_rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
     score = first_score(ranking)
     layers = _by_model(ranking)
     for number, model in enumerate(ranking.models):
-        last = max((x.layer for x in layers[model.model] if isinstance(x.layer, int)), default=-1)
-        together = 0
+        last = max((layer.layer for layer in layers[model.model] if isinstance(layer.layer, int)), default=-1)
+        joint = 0
         for layer in layers[model.model]:
             single = isinstance(layer.layer, int)
-            together += not single
+            joint += not single
             value = layer.scores[score]
             yield {
                 "m": number,
                 "name": shown(model.model),
                 "layer": str(layer.layer),
-                "x": layer.layer if isinstance(layer.layer, int) else last + together,
+                "x": layer.layer if isinstance(layer.layer, int) else last + joint,
                 "line": single,
                 "y": short(value.value),
                 "low": short(value.low),
@@ -162,18 +164,18 @@ def layers_table(ranking: Ranking) -> Table:
 
 def _by_model(ranking: Ranking) -> dict[str, list[LayerScore]]:
     """Return the layers of each model in order, joint layers last."""
-    found: dict[str, list[LayerScore]] = {model.model: [] for model in ranking.models}
+    layers: dict[str, list[LayerScore]] = {model.model: [] for model in ranking.models}
     for layer in sorted(ranking.layers, key=lambda x: (isinstance(x.layer, str), x.layer)):
-        found[layer.model].append(layer)
-    return found
+        layers[layer.model].append(layer)
+    return layers
 
 
 def _curve_in_words(ranking: Ranking, model: ModelScore, layers: Sequence[LayerScore]) -> str:
     score = first_score(ranking)
     best = model.scores[score]
     worst = (min if higher_is_better(ranking, score) else max)(layers, key=lambda x: x.scores[score].value)
-    known = f" ({interval(best)})" if best.low is not None else ""
-    text = f"Best at {of_layer(model.layer)}: {figure(best.value)}{known}"
+    interval_text = f" ({interval(best)})" if best.low is not None else ""
+    text = f"Best at {of_layer(model.layer)}: {figure(best.value)}{interval_text}"
     if len(layers) == 1:
         return f"{text}, its only layer."
     return f"{text}; worst at {of_layer(worst.layer)}: {figure(worst.scores[score].value)}."
@@ -186,13 +188,13 @@ def layer_cell(layer: int | str, name: str = "") -> Cell:
 
 def score_cell(value: ScoreValue, span: tuple[float, float, float] | None = None) -> Cell:
     """Return a cell for a score, with its interval as text and, with `span`, as a drawing."""
-    known = value.low is not None and value.high is not None
+    has_interval = value.low is not None and value.high is not None
     return Cell(
         figure(value.value),
         value.value,
         number=True,
-        span=span if known else None,
-        detail=interval(value) if known else "",
+        span=span if has_interval else None,
+        detail=interval(value) if has_interval else "",
     )
 
 
@@ -201,10 +203,10 @@ def _spans(values: Sequence[ScoreValue]) -> list[tuple[float, float, float]]:
     ends = [end for v in values for end in (v.low, v.value, v.high) if end is not None]
     low, width = min(ends), max(ends) - min(ends) or 1.0
 
-    def at(end: float | None, other: float) -> float:
+    def position(end: float | None, other: float) -> float:
         return round(100 * ((other if end is None else end) - low) / width, 2)
 
-    return [(at(v.low, v.value), at(v.value, v.value), at(v.high, v.value)) for v in values]
+    return [(position(v.low, v.value), position(v.value, v.value), position(v.high, v.value)) for v in values]
 
 
 def short(value: float | None) -> float | None:

@@ -67,18 +67,18 @@ class Chart:
     Attributes:
         id: identifier, unique on the page.
         spec: Vega-Lite spec.
-        says: description in a sentence, used as the caption and as the name for screen readers.
+        caption: description in a sentence, used as the caption and as the name for screen readers.
         table: the same data as a table.
         title: heading; empty: the heading of the section applies.
-        tall: height, as a class of the style sheet: "small", "medium" or "large"; "square" is narrower.
+        height: height, as a class of the style sheet: "small", "medium" or "large"; "square" is narrower.
     """
 
     id: str
     spec: Spec
-    says: str
+    caption: str
     table: Table | None = None
     title: str = ""
-    tall: str = "medium"
+    height: str = "medium"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Part:
         id: identifier of the section, for links.
         title: heading.
         short: heading in the table of contents.
-        says: paragraphs.
+        paragraphs: text before the tables.
         tables: visible tables.
         charts: charts, after the tables.
         beside: whether charts may stand side by side.
@@ -109,7 +109,7 @@ class Part:
     id: str
     title: str
     short: str
-    says: tuple[str, ...] = ()
+    paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     beside: bool = False

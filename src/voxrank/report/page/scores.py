@@ -25,41 +25,41 @@ def agreement_part(ranking: Ranking) -> Part | None:
     names = score_names(ranking)
     if len(names) < 2 or len(ranking.layers) < FEWEST:
         return None
-    found = correlations(ranking, names)
+    matrix = correlations(ranking, names)
     labels = [shown(name) for name in names]
-    rows = [
+    squares = [
         {"a": b, "b": a, "rho": rho, "told": figure(rho, 2), "size": abs(rho), "positive": rho >= 0}
-        for a, line in zip(labels, found, strict=True)
-        for b, rho in zip(labels, line, strict=True)
+        for a, row in zip(labels, matrix, strict=True)
+        for b, rho in zip(labels, row, strict=True)
         if rho is not None
     ]
     least = min(
         (
             (rho, a, b)
-            for i, (a, line) in enumerate(zip(labels, found, strict=True))
-            for b, rho in zip(labels[:i], line, strict=False)
+            for i, (a, row) in enumerate(zip(labels, matrix, strict=True))
+            for b, rho in zip(labels[:i], row, strict=False)
             if rho is not None
         ),
         default=None,
     )
-    says = "Spearman's rank correlation between scores over all layers of all models; 1 is the same order."
+    caption = "Spearman's rank correlation between scores over all layers of all models; 1 is the same order."
     if least is not None:
-        says += f" The pair that agrees least is {least[2]} and {least[1]}: {figure(least[0], 2)}."
+        caption += f" The pair that agrees least is {least[2]} and {least[1]}: {figure(least[0], 2)}."
     table = Table(
         "Spearman's rank correlation between scores, over all layers",
         ("score", *labels),
         rows_of(
-            [text_cell(a), *(number_cell(rho, figure(rho, 2)) if rho is not None else Cell("–") for rho in line)]
-            for a, line in zip(labels, found, strict=True)
+            [text_cell(a), *(number_cell(rho, figure(rho, 2)) if rho is not None else Cell("–") for rho in row)]
+            for a, row in zip(labels, matrix, strict=True)
         ),
         sortable=False,
     )
-    about = (
+    intro = (
         f"Over {len(ranking.layers)} layers. Scores that look at different things and still agree are a reason to "
         "trust the order; where they differ, look at the one that is nearest to your task."
     )
-    chart = Chart("agreement-of-scores", charts.agreement(rows, labels), says, table, tall="square")
-    return Part("agreement", "Do the scores agree?", "Agreement", (about,), charts=(chart,))
+    chart = Chart("agreement-of-scores", charts.agreement(squares, labels), caption, table, height="square")
+    return Part("agreement", "Do the scores agree?", "Agreement", (intro,), charts=(chart,))
 
 
 def correlations(ranking: Ranking, names: Sequence[str]) -> list[list[float | None]]:
@@ -71,4 +71,4 @@ def correlations(ranking: Ranking, names: Sequence[str]) -> list[list[float | No
         ]
     )
     units = unit_ranks(values)
-    return [[None if np.isnan(rho) else float(np.clip(rho, -1, 1)) for rho in line] for line in units @ units.T]
+    return [[None if np.isnan(rho) else float(np.clip(rho, -1, 1)) for rho in row] for row in units @ units.T]

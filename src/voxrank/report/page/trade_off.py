@@ -24,29 +24,34 @@ def trade_off_part(ranking: Ranking) -> Part | None:
     """Return the section of scores against parameters and against speed; None for a single model."""
     if len(ranking.models) < 2:
         return None
-    fast = [model for model in ranking.models if model.speed is not None]
-    made = [_by_size(ranking)]
-    front_is = (
+    timed = [model for model in ranking.models if model.speed is not None]
+    plots = [_by_size(ranking)]
+    explanation = (
         "The dashed front joins the models that no other model beats both in score and in size, or in speed: with a "
         "limit on either, take the best model within it."
     )
-    says = [front_is]
-    if len(fast) > 1:
-        made.append(_by_speed(ranking, fast))
-    if 0 < len(fast) < len(ranking.models):
-        missing = len(ranking.models) - len(fast)
-        says.append(f"{count(missing, 'model')} came from the cache, so that no speed was measured.")
-    elif not fast:
-        says.append("All features came from the cache, so that no speed was measured.")
+    paragraphs = [explanation]
+    if len(timed) > 1:
+        plots.append(_by_speed(ranking, timed))
+    if 0 < len(timed) < len(ranking.models):
+        missing = len(ranking.models) - len(timed)
+        paragraphs.append(f"{count(missing, 'model')} came from the cache, so that no speed was measured.")
+    elif not timed:
+        paragraphs.append("All features came from the cache, so that no speed was measured.")
     return Part(
-        "trade-off", "Score against size and speed", "Size and speed", tuple(says), charts=tuple(made), beside=True
+        "trade-off",
+        "Score against size and speed",
+        "Size and speed",
+        tuple(paragraphs),
+        charts=tuple(plots),
+        beside=True,
     )
 
 
 def _by_size(ranking: Ranking) -> Chart:
     sizes = [float(model.parameters) for model in ranking.models]
     smallest = min((size for size in sizes if size > 0), default=1.0)
-    least = "; models without weights stand at the left edge" if min(sizes) <= 0 else ""
+    note = "; models without weights stand at the left edge" if min(sizes) <= 0 else ""
     return _trade_off(
         ranking,
         ranking.models,
@@ -54,15 +59,15 @@ def _by_size(ranking: Ranking) -> Chart:
         [size if size > 0 else WITHOUT_WEIGHTS * smallest for size in sizes],
         [-size for size in sizes],
         lambda model: si(model.parameters),
-        note=least,
+        note=note,
     )
 
 
-def _by_speed(ranking: Ranking, fast: Sequence[ModelScore]) -> Chart:
-    speeds = [model.speed or 0.0 for model in fast]
+def _by_speed(ranking: Ranking, timed: Sequence[ModelScore]) -> Chart:
+    speeds = [model.speed or 0.0 for model in timed]
     return _trade_off(
         ranking,
-        fast,
+        timed,
         "speed",
         [max(speed, 1e-3) for speed in speeds],
         speeds,
@@ -74,56 +79,56 @@ def _by_speed(ranking: Ranking, fast: Sequence[ModelScore]) -> Chart:
 def _trade_off(
     ranking: Ranking,
     models: Sequence[ModelScore],
-    what: str,
-    places: Sequence[float],
+    cost: str,
+    positions: Sequence[float],
     cheapness: Sequence[float],
-    told: Callable[[ModelScore], str],
+    describe: Callable[[ModelScore], str],
     *,
     title: str = "",
     note: str = "",
 ) -> Chart:
-    """Return a chart of scores against `what`, with its table.
+    """Return a chart of scores against `cost`, with its table.
 
     Args:
         ranking: the ranking with the scores.
         models: models to show.
-        what: name of the cost.
-        places: position of each model on the x axis, above 0.
+        cost: name of the cost.
+        positions: position of each model on the x axis, above 0.
         cheapness: cheapness of each model, higher for better.
-        told: returns the cost of a model as text.
-        title: title of the x axis; `what` by default.
+        describe: returns the cost of a model as text.
+        title: title of the x axis; `cost` by default.
         note: note about the axis, after the sentence.
     """
     score = first_score(ranking)
     higher = higher_is_better(ranking, score)
     values = [model.scores[score] for model in models]
     on_front = front([v.value if higher else -v.value for v in values], cheapness)
-    log = max(places) / min(places) > LOGARITHMIC
-    rises = what == "parameters"
+    log = max(positions) / min(positions) > LOGARITHMIC
+    rises = cost == "parameters"
     rows = [
         {
             "name": shown(model.model),
             "layer": str(model.layer),
             "x": x,
-            "told": told(model),
+            "told": describe(model),
             "y": short(value.value),
             "low": short(value.low),
             "high": short(value.high),
-            "front": ahead,
-            "left": _along(x, places, log=log) > (ROOM if rises else 1 - ROOM),
+            "front": is_ahead,
+            "left": _relative_position(x, positions, log=log) > (ROOM if rises else 1 - ROOM),
         }
-        for model, value, x, ahead in zip(models, values, places, on_front, strict=True)
+        for model, value, x, is_ahead in zip(models, values, positions, on_front, strict=True)
     ]
-    ahead = [model for model, is_ahead in zip(models, on_front, strict=True) if is_ahead]
-    names = ", ".join(f"{shown(m.model)} ({told(m)}, {figure(m.scores[score].value)})" for m in ahead)
+    front_models = [model for model, is_ahead in zip(models, on_front, strict=True) if is_ahead]
+    names = ", ".join(f"{shown(m.model)} ({describe(m)}, {figure(m.scores[score].value)})" for m in front_models)
     table = Table(
-        f"Score against {what}; models on the front are marked",
-        ("model", "best layer", what, titled(ranking, score), "on the front"),
+        f"Score against {cost}; models on the front are marked",
+        ("model", "best layer", cost, titled(ranking, score), "on the front"),
         rows_of(
             [
                 text_cell(shown(model.model)),
                 layer_cell(model.layer),
-                Cell(told(model), -cheap if what == "parameters" else cheap, number=True),
+                Cell(describe(model), -cheap if cost == "parameters" else cheap, number=True),
                 number_cell(value.value, figure(value.value)),
                 text_cell("yes" if is_ahead else "no"),
             ]
@@ -132,26 +137,26 @@ def _trade_off(
         marked=tuple(i for i, is_ahead in enumerate(on_front) if is_ahead),
     )
     return Chart(
-        f"by-{what}",
+        f"by-{cost}",
         charts.trade_off(
             rows,
-            title or what,
+            title or cost,
             titled(ranking, score),
             log=log,
             reverse=not higher,
             falls=not rises,
         ),
-        f"Score against {what}{note}. On the front: {names}.",
+        f"Score against {cost}{note}. On the front: {names}.",
         table,
-        title=f"Against {what}",
-        tall="medium",
+        title=f"Against {cost}",
+        height="medium",
     )
 
 
-def _along(x: float, places: Sequence[float], *, log: bool) -> float:
+def _relative_position(x: float, positions: Sequence[float], *, log: bool) -> float:
     """Return the relative position of a value on the axis, from 0 to 1."""
-    low, high, at = (math.log(v) if log else v for v in (min(places), max(places), x))
-    return (at - low) / (high - low) if high > low else 0.5
+    low, high, position = (math.log(v) if log else v for v in (min(positions), max(positions), x))
+    return (position - low) / (high - low) if high > low else 0.5
 
 
 def front(goodness: Sequence[float], cheapness: Sequence[float]) -> list[bool]:
@@ -169,8 +174,8 @@ def front(goodness: Sequence[float], cheapness: Sequence[float]) -> list[bool]:
         [True, True, False]
     """
     pairs = list(zip(goodness, cheapness, strict=True))
-    return [not any(_beats(other, own) for other in pairs) for own in pairs]
+    return [not any(_dominates(other, candidate) for other in pairs) for candidate in pairs]
 
 
-def _beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return a[0] >= b[0] and a[1] >= b[1] and a != b

@@ -27,20 +27,20 @@ def truth_part(validation: Validation | None) -> Part | None:
     """Return the section of scores against fine-tuning, with Spearman's correlation and p; None without results."""
     if validation is None or validation.best is None:
         return None
-    says = (
+    intro = (
         f"{count(len(validation.truth), 'candidate')} fine-tuned for real ({validation.strategy}), judged by "
         f"{shown(validation.metric)} on held-out data. {_best(validation)}"
     )
     remark = "" if validation.verdict.none_learnt else validation.verdict.remark
     scores = [judged for judged in validation.judged if judged.kind != "rule"]
-    made = tuple(_scatter(number, judged, validation) for number, judged in enumerate(scores[:SCATTERS]))
+    plots = tuple(_scatter(number, judged, validation) for number, judged in enumerate(scores[:SCATTERS]))
     return Part(
         "truth",
         "Was the ranking right?",
         "Fine-tuned",
-        (says, remark) if remark else (says,),
+        (intro, remark) if remark else (intro,),
         tables=(judged_table(validation.judged),),
-        charts=tuple(chart for chart in made if chart is not None),
+        charts=tuple(chart for chart in plots if chart is not None),
         beside=True,
     )
 
@@ -48,20 +48,20 @@ def truth_part(validation: Validation | None) -> Part | None:
 def _best(validation: Validation) -> str:
     """Return a sentence about the best candidates by fine-tuning; it names no single candidate if several are equal."""
     verdict, best = validation.verdict, validation.best
-    reached = "" if best is None else figure(best.mean)
+    metric = "" if best is None else figure(best.mean)
     if verdict.none_learnt:
-        equal = f" All {verdict.candidates} have {reached}." if verdict.all_equal else ""
+        equal = f" All {verdict.candidates} have {metric}." if verdict.all_equal else ""
         return verdict.remark + equal
     if verdict.all_equal:
         return (
-            f"Fine-tuning does not separate the candidates: all {verdict.candidates} have {reached}, and no score can "
+            f"Fine-tuning does not separate the candidates: all {verdict.candidates} have {metric}, and no score can "
             "agree with that."
         )
-    named = "; ".join(f"{shown(place.model)}, layer {place.layer}" for place in verdict.best[:TIED])
+    named = "; ".join(f"{shown(candidate.model)}, layer {candidate.layer}" for candidate in verdict.best[:TIED])
     if len(verdict.best) == 1:
-        return f"Best: {named}, {reached}."
+        return f"Best: {named}, {metric}."
     more = f" and {len(verdict.best) - TIED} more" if len(verdict.best) > TIED else ""
-    return f"Best, {len(verdict.best)} exactly equal: {named}{more}, {reached} each."
+    return f"Best, {len(verdict.best)} exactly equal: {named}{more}, {metric} each."
 
 
 def judged_table(judged: Sequence[Judged]) -> Table:
@@ -71,15 +71,15 @@ def judged_table(judged: Sequence[Judged]) -> Table:
         ("predictor", "kind", "Spearman", "p", "Kendall", "regret", "of the top 3"),
         rows_of(
             [
-                text_cell(shown(one.name)),
-                text_cell(KINDS.get(one.kind, one.kind)),
-                number_cell(one.agreement.spearman.value, figure(one.agreement.spearman.value)),
-                number_cell(one.agreement.spearman.p, p_value(one.agreement.spearman.p)),
-                number_cell(one.agreement.kendall.value, figure(one.agreement.kendall.value)),
-                number_cell(*_regret(one)),
-                number_cell(one.agreement.recall, strict_percent(one.agreement.recall)),
+                text_cell(shown(predictor.name)),
+                text_cell(KINDS.get(predictor.kind, predictor.kind)),
+                number_cell(predictor.agreement.spearman.value, figure(predictor.agreement.spearman.value)),
+                number_cell(predictor.agreement.spearman.p, p_value(predictor.agreement.spearman.p)),
+                number_cell(predictor.agreement.kendall.value, figure(predictor.agreement.kendall.value)),
+                number_cell(*_regret(predictor)),
+                number_cell(predictor.agreement.recall, strict_percent(predictor.agreement.recall)),
             ]
-            for one in judged
+            for predictor in judged
         ),
     )
 
@@ -94,29 +94,31 @@ def p_value(p: float | None) -> str:
     return "–" if p is None else f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
 
 
-def _regret(one: Judged) -> tuple[float | None, str]:
-    found = one.agreement.regret
-    return (None, "–") if found is None else (found.absolute, figure(found.absolute))
+def _regret(predictor: Judged) -> tuple[float | None, str]:
+    regret = predictor.agreement.regret
+    return (None, "–") if regret is None else (regret.absolute, figure(regret.absolute))
 
 
 def _scatter(number: int, judged: Judged, validation: Validation) -> Chart | None:
     """Return a chart of one predictor against the metric; None if no tuned candidate has a value."""
     rows: list[Row] = []
-    for one, value in zip(validation.truth, judged.values, strict=True):
-        known = [v for v in one.values if v is not None]
-        if value is None or not known:
+    for candidate, value in zip(validation.truth, judged.values, strict=True):
+        by_seed = [v for v in candidate.values if v is not None]
+        if value is None or not by_seed:
             continue
-        row = {"model": shown(one.model), "layer": str(one.layer), "x": float(f"{value:.5g}")}
-        rows.append(row | {"y": round(one.mean or 0.0, 5), "low": min(known), "high": max(known)})
+        row = {"model": shown(candidate.model), "layer": str(candidate.layer), "x": float(f"{value:.5g}")}
+        rows.append(row | {"y": round(candidate.mean or 0.0, 5), "low": min(by_seed), "high": max(by_seed)})
     if not rows:
         return None
     models = list(dict.fromkeys(str(row["model"]) for row in rows))
     name = shown(judged.name) + ("" if judged.higher_is_better else " (lower is better)")
-    found = judged.agreement.spearman
-    told = f"Spearman {figure(found.value)}" + ("" if found.p is None else f", p {_sign(found.p)}{p_value(found.p)}")
-    if found.value is None:
-        told = "no correlation can be given"
-    text = f"{name} against {shown(validation.metric)} of {count(len(rows), 'candidate')}: {told}."
+    spearman = judged.agreement.spearman
+    result = f"Spearman {figure(spearman.value)}" + (
+        "" if spearman.p is None else f", p {_sign(spearman.p)}{p_value(spearman.p)}"
+    )
+    if spearman.value is None:
+        result = "no correlation can be given"
+    text = f"{name} against {shown(validation.metric)} of {count(len(rows), 'candidate')}: {result}."
     metric = shown(validation.metric) + ("" if validation.higher_is_better else " (lower is better)")
     spec = charts.truth(
         rows, models, name, metric, reversed_axes=(not judged.higher_is_better, not validation.higher_is_better)
@@ -133,7 +135,7 @@ def _scatter(number: int, judged: Judged, validation: Validation) -> Chart | Non
             for row in rows
         ),
     )
-    return Chart(f"truth-{number}", spec, text, table, title=name, tall="large")
+    return Chart(f"truth-{number}", spec, text, table, title=name, height="large")
 
 
 def _sign(p: float) -> str:

@@ -98,7 +98,8 @@ def verdict(ranking: Ranking) -> Verdict:
         before, after = f"Fine-tune {of_layer(best.layer)} of ", ""
     else:
         before, after = "Fine-tune ", f" from {of_layer(best.layer)}"
-    return Verdict(before, shown(best.model), after, _confidence(ranking), _tied(ranking))
+    tied = " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
+    return Verdict(before, shown(best.model), after, _confidence(ranking), tied)
 
 
 def _confidence(ranking: Ranking) -> str:
@@ -120,9 +121,9 @@ def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
     if len(pairs) > 1 and len({strict_percent(share) for share in shares}) == 1:
         return f"each of the {len(pairs)} others in {strict_percent(shares[0])}"
     if len(pairs) > NAMED_RIVALS + 1:
-        named, rest = pairs[:NAMED_RIVALS], pairs[NAMED_RIVALS:]
-        least = min(share for _, share in rest)
-        tail = [f"{'each of ' if least < 1 else ''}the {len(rest)} others in {_at_least(least)}"]
+        named, others = pairs[:NAMED_RIVALS], pairs[NAMED_RIVALS:]
+        least = min(share for _, share in others)
+        tail = [f"{'each of ' if least < 1 else ''}the {len(others)} others in {_at_least(least)}"]
     else:
         named, tail = pairs, []
     return listed([f"{shown(model.model)} in {strict_percent(share)}" for model, share in named] + tail)
@@ -130,11 +131,6 @@ def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
 
 def _at_least(share: float) -> str:
     return strict_percent(1) if share == 1 else f"at least {strict_percent(share)}"
-
-
-def _tied(ranking: Ranking) -> str:
-    """Describe the models that are tied with the best, and the layers with exactly the same score."""
-    return " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
 
 
 def _equal_layers(layers: Sequence[LayerScore]) -> str:

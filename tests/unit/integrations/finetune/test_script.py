@@ -58,9 +58,9 @@ def changed(module, folder):
 @pytest.fixture
 def inspected_once(monkeypatch):
     """Read the facts about a checkpoint for one layer only; they are the same for all its layers."""
-    inspected = winner._inspected
+    inspected = winner._inspect
     first = functools.cache(lambda spec, trusted: inspected(spec, 0, trusted))
-    monkeypatch.setattr(winner, "_inspected", lambda spec, layer, trusted: replace(first(spec, trusted), layer=layer))
+    monkeypatch.setattr(winner, "_inspect", lambda spec, layer, trusted: replace(first(spec, trusted), layer=layer))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -260,7 +260,7 @@ def test_names_are_only_strings(ranking, monkeypatch, name):
     import ast
 
     monkeypatch.setattr(
-        voxrank.integrations.finetune.winner, "_inspected", lambda spec, layer, trusted: _winner(spec, layer)
+        voxrank.integrations.finetune.winner, "_inspect", lambda spec, layer, trusted: _winner(spec, layer)
     )
     told = {"task": "transcription", "target": name, "unit": f"tokens:{name}", "language": name}
     tree = ast.parse(script(ranking(name, f"{name}.csv", **told), name))

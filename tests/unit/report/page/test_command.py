@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from voxrank.cli import rank as cli
-from voxrank.report.page.command import FLAGS, command
+from voxrank.report.page.run import FLAGS, command
 
 
 def said(made, **options):

@@ -79,7 +79,7 @@ def test_every_chart_has_a_name_a_caption_and_a_table(made):
     page = page_of(ranking, validation)
     for part in page.parts:
         for chart in part.charts:
-            assert len(chart.says) > 20
+            assert len(chart.caption) > 20
             assert chart.table is not None or part.folded
     tree = Tree(html_of(page))
     pictures = [attributes for _, attributes in tree.tags if attributes.get("role") == "img"]
@@ -174,11 +174,11 @@ def test_classes_of_the_best_model_and_of_all(made):
     (part,) = [part for part in page.parts if part.id == "classes"]
     assert part.charts[0].title == "a, layer 2"
     assert (
-        part.charts[0].says
+        part.charts[0].caption
         == "The hardest of 3 classes is x: recognised in 50\xa0%, else taken for z (30\xa0%) and y (10\xa0%)."
     )
     assert (
-        part.says[1]
+        part.paragraphs[1]
         == "Hardest for all models together: x, which no model recognises in more than 50\xa0% of the samples."
     )
     table = part.folded[0].table
@@ -193,7 +193,7 @@ def test_when_the_first_place_held(made):
         curves = tuple(ModelCurve(name, 0, (0.1, 0.2)) for name in models)
         curve = LearningCurve("logme", False, (60.0, 600.0), curves, (None, 1.0), held)
         page = page_of(replace(made.make_ranking(("a", "b")), details=Details(curve=curve)))
-        return next(part for part in page.parts if part.id == "data").charts[0].says
+        return next(part for part in page.parts if part.id == "data").charts[0].caption
 
     assert caption(60.0).endswith("a came first from 60.0 s of 10.0 min on.")
     assert caption(600.0).endswith("a came first only with all of the data.")
@@ -205,7 +205,7 @@ def test_the_front_is_told_in_words_and_in_the_table(made):
     part = trade_off_part(made.make_ranking())
     by_size, by_speed = part.charts
     assert by_size.id == "by-parameters"
-    assert "On the front: openai/whisper-base" in by_size.says
+    assert "On the front: openai/whisper-base" in by_size.caption
     assert [row[-1].text for row in by_size.table.rows] == ["yes"] * 4  # each smaller one is worse
     assert [row[-1].text for row in by_speed.table.rows] == ["yes"] * 4
     slow = made.make_ranking()
@@ -220,10 +220,10 @@ def test_speeds_that_the_cache_hid(made):
     hidden = replace(ranking, models=tuple(replace(model, speed=None) for model in ranking.models))
     part = trade_off_part(hidden)
     assert len(part.charts) == 1
-    assert part.says[-1] == "All features came from the cache, so that no speed was measured."
+    assert part.paragraphs[-1] == "All features came from the cache, so that no speed was measured."
     assert "speed" not in models_table(hidden).headings
     some = replace(ranking, models=(ranking.models[0], ranking.models[1], *hidden.models[2:]))
-    assert trade_off_part(some).says[-1] == "2 models came from the cache, so that no speed was measured."
+    assert trade_off_part(some).paragraphs[-1] == "2 models came from the cache, so that no speed was measured."
 
 
 def test_scores_agree_in_their_own_directions(made):
@@ -258,7 +258,7 @@ def truth_of(made, values, beaten=()):
         for x in page_of(made.make_ranking(), replace(validation, truth=truth, judged=judged)).parts
         if x.id == "truth"
     )
-    return " ".join(part.says)
+    return " ".join(part.paragraphs)
 
 
 def test_fine_tuning_names_no_single_best_among_equal_candidates(made):
@@ -282,7 +282,7 @@ def test_that_no_trial_beat_its_untrained_head_is_on_the_page(made):
 def test_truth_gives_spearman_and_p(made):
     page = page_of(made.make_ranking(), made.make_validation())
     (part,) = [part for part in page.parts if part.id == "truth"]
-    assert re.search(r"of 8 candidates: Spearman 0\.9\d\d, p < 0\.001\.", part.charts[0].says)
+    assert re.search(r"of 8 candidates: Spearman 0\.9\d\d, p < 0\.001\.", part.charts[0].caption)
     assert [row[0].text for row in part.tables[0].rows] == ["combined", "deepest"]
 
 
@@ -311,7 +311,7 @@ def test_many_models_stay_small(made):
     page = page_of(ranking)
     parts = {part.id: part for part in page.parts}
     assert parts["layers"].folded[0].table.caption.endswith("; 1,580 more are in layers.csv")
-    assert parts["knowledge"].says[0].endswith("Shown are the first 12 of 60 models.")
+    assert parts["knowledge"].paragraphs[0].endswith("Shown are the first 12 of 60 models.")
     assert len(parts["data"].charts[0].table.headings) == 14
     assert len(html_of(page).encode()) <= 3_000_000
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank._support.words import count, duration, figure, strict_percent
-from voxrank.report.page import views
+from voxrank.report.page import charts
 from voxrank.report.page.drawing import STEPS, Row
+from voxrank.report.page.models import layer_cell
 from voxrank.report.page.parts import Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import of_layer, shown
 from voxrank.results.details import Knowledge, LearningCurve, Picture
@@ -29,103 +30,107 @@ METHODS = {"pca": "PCA", "t-sne": "t\N{NON-BREAKING HYPHEN}SNE"}
 
 def pictures_part(ranking: Ranking) -> Part | None:
     """Return the section of layer features in two dimensions; None without any."""
-    drawn = [one for one in ranking.details.pictures if one.points]
-    if not drawn:
+    pictures = [picture for picture in ranking.details.pictures if picture.points]
+    if not pictures:
         return None
-    says = (
+    intro = (
         "Each point is a sample of the data, as a layer hears it, brought to two dimensions. Where colours lie apart, "
         f"the layer tells the labels apart by itself. PCA keeps distances, {METHODS['t-sne']} neighbours: do not read "
         "sizes of, or distances between, its islands."
     )
-    made = tuple(_picture(number, one) for number, one in enumerate(drawn))
-    return Part("pictures", "Pictures of the best and the worst layer", "Pictures", (says,), charts=made, beside=True)
+    plots = tuple(_picture_chart(number, picture) for number, picture in enumerate(pictures))
+    return Part("pictures", "Pictures of the best and the worst layer", "Pictures", (intro,), charts=plots, beside=True)
 
 
-def _picture(number: int, one: Picture) -> Chart:
-    points = np.array(one.points, dtype=float)
+def _picture_chart(number: int, picture: Picture) -> Chart:
+    points = np.array(picture.points, dtype=float)
     points = points[np.linspace(0, len(points) - 1, min(POINTS, len(points))).round().astype(int)]
-    names, of_each, values = _named(one, points[:, 2])
+    names, group_of, values = _groups(picture, points[:, 2])
     scale = 10 ** max(0, 4 - int(np.ceil(np.log10(max(np.abs(points[:, :2]).max(), 1e-9)))))
     rows = [
-        {"x": round(x * scale) / scale, "y": round(y * scale) / scale, "name": names[which]}
-        for (x, y, _), which in zip(points.tolist(), of_each, strict=True)
+        {"x": round(x * scale) / scale, "y": round(y * scale) / scale, "name": names[group]}
+        for (x, y, _), group in zip(points.tolist(), group_of, strict=True)
     ]
-    method = METHODS.get(one.method, one.method)
-    share = f", which keeps {strict_percent(one.explained)} of the variance" if one.explained is not None else ""
-    whose = f"{shown(one.model)}, {of_layer(one.layer)}, the {one.place} layer"
-    text = f"{method} of {count(len(points), 'sample')} by {whose}{share}."
+    method = METHODS.get(picture.method, picture.method)
+    share = (
+        f", which keeps {strict_percent(picture.explained)} of the variance" if picture.explained is not None else ""
+    )
+    origin = f"{shown(picture.model)}, {of_layer(picture.layer)}, the {picture.place} layer"
+    text = f"{method} of {count(len(points), 'sample')} by {origin}{share}."
     table = Table(
         f"Centres in this picture ({method}), by {'value' if values else 'class'}",
         ("value" if values else "class", "samples", "x", "y"),
         rows_of(
             [
                 text_cell(name),
-                number_cell(int((of_each == which).sum()), str(int((of_each == which).sum()))),
-                *(number_cell(float(c), figure(float(c))) for c in points[of_each == which, :2].mean(axis=0)),
+                number_cell(int((group_of == group).sum()), str(int((group_of == group).sum()))),
+                *(number_cell(float(c), figure(float(c))) for c in points[group_of == group, :2].mean(axis=0)),
             ]
-            for which, name in enumerate(names[:ROWS])
-            if (of_each == which).any()
+            for group, name in enumerate(names[:ROWS])
+            if (group_of == group).any()
         ),
     )
     return Chart(
         f"picture-{number}",
-        views.picture(rows, names, values=values),
+        charts.picture(rows, names, values=values),
         text,
         table,
-        title=f"{one.place.capitalize()} layer, {method}",
-        tall="large",
+        title=f"{picture.place.capitalize()} layer, {method}",
+        height="large",
     )
 
 
-def _named(one: Picture, labels: Numbers) -> tuple[list[str], Numbers, bool]:
+def _groups(picture: Picture, labels: Numbers) -> tuple[list[str], Numbers, bool]:
     """Return names of classes (or fifths of the values), each sample's index of a name, and whether they are values."""
-    if one.classes:
-        return [shown(name) for name in one.classes], labels.astype(int), False
+    if picture.classes:
+        return [shown(name) for name in picture.classes], labels.astype(int), False
     edges = np.unique(np.quantile(labels, np.linspace(0, 1, len(STEPS) + 1)))
     if len(edges) < 2:
         return [figure(float(edges[0]))], np.zeros(len(labels), dtype=int), True
-    names = [f"{figure(a)} to {figure(b)}" for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+    names = [
+        f"{figure(low)} to {figure(high)}" for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
     return names, np.clip(np.searchsorted(edges, labels, side="right") - 1, 0, len(names) - 1), True
 
 
 def knowledge_part(ranking: Ranking) -> Part | None:
     """Return the section on probing of other columns; None without any."""
     columns: dict[str, list[Knowledge]] = defaultdict(list)
-    for one in ranking.details.knowledge:
-        columns[one.column].append(one)
+    for probe in ranking.details.knowledge:
+        columns[probe.column].append(probe)
     if not columns:
         return None
-    says = (
+    intro = (
         "A linear head on the same features predicts other columns of the data, on held-out samples. At the dashed "
         "line it only guesses. Far above the line, the layer carries that information, wanted or not: a speaker that "
         "leaks, a channel that gives the label away."
     )
     order = [model.model for model in ranking.models[:MODELS]]
-    kept = [[one for one in found if one.model in order] for found in columns.values()]
-    made = tuple(_knowledge_chart(number, found, order) for number, found in enumerate(kept) if found)
-    says += _of_the_first(len(ranking.models))
-    return Part("knowledge", "What else layers know", "Other columns", (says,), charts=made, beside=len(made) > 1)
+    by_column = [[probe for probe in probes if probe.model in order] for probes in columns.values()]
+    plots = tuple(_knowledge_chart(number, probes, order) for number, probes in enumerate(by_column) if probes)
+    intro += _limit_note(len(ranking.models))
+    return Part("knowledge", "What else layers know", "Other columns", (intro,), charts=plots, beside=len(plots) > 1)
 
 
-def _knowledge_chart(number: int, found: Sequence[Knowledge], order: Sequence[str]) -> Chart:
-    present = {one.model for one in found}
+def _knowledge_chart(number: int, probes: Sequence[Knowledge], order: Sequence[str]) -> Chart:
+    present = {probe.model for probe in probes}
     models = [shown(model) for model in order if model in present]
-    chance = float(np.mean([one.chance for one in found]))
-    last = max((one.layer for one in found if isinstance(one.layer, int)), default=0)
+    chance = float(np.mean([probe.chance for probe in probes]))
+    last = max((probe.layer for probe in probes if isinstance(probe.layer, int)), default=0)
     rows: list[Row] = [
         {
-            "model": shown(one.model),
-            "layer": str(one.layer),
-            "x": one.layer if isinstance(one.layer, int) else last + 1,
-            "y": round(one.accuracy, 4),
-            "told": strict_percent(one.accuracy),
+            "model": shown(probe.model),
+            "layer": str(probe.layer),
+            "x": probe.layer if isinstance(probe.layer, int) else last + 1,
+            "y": round(probe.accuracy, 4),
+            "told": strict_percent(probe.accuracy),
         }
-        for one in found
+        for probe in probes
     ]
-    most, least = max(found, key=lambda one: one.accuracy), min(found, key=lambda one: one.accuracy)
-    column = shown(found[0].column)
+    most, least = max(probes, key=lambda probe: probe.accuracy), min(probes, key=lambda probe: probe.accuracy)
+    column = shown(probes[0].column)
     text = (
-        f"{column}, {count(found[0].classes, 'value')}: predicted correctly in up to {strict_percent(most.accuracy)} "
+        f"{column}, {count(probes[0].classes, 'value')}: predicted correctly in up to {strict_percent(most.accuracy)} "
         f"({shown(most.model)}, {of_layer(most.layer)}), at least {strict_percent(least.accuracy)} "
         f"({shown(least.model)}, {of_layer(least.layer)}); a guess gets {strict_percent(chance)}."
     )
@@ -134,23 +139,24 @@ def _knowledge_chart(number: int, found: Sequence[Knowledge], order: Sequence[st
         ("model", "layer", "predicted correctly", "a guess", "samples"),
         rows_of(
             [
-                text_cell(shown(one.model)),
-                number_cell(_as_number(one.layer), str(one.layer)),
-                number_cell(one.accuracy, strict_percent(one.accuracy)),
-                number_cell(one.chance, strict_percent(one.chance)),
-                number_cell(one.samples, f"{one.samples:,}"),
+                text_cell(shown(probe.model)),
+                layer_cell(probe.layer),
+                number_cell(probe.accuracy, strict_percent(probe.accuracy)),
+                number_cell(probe.chance, strict_percent(probe.chance)),
+                number_cell(probe.samples, f"{probe.samples:,}"),
             ]
-            for one in found
+            for probe in probes
         ),
     )
     highest = max(row["x"] for row in rows)
     return Chart(
-        f"knowledge-{number}", views.knowledge(rows, models, chance, highest), text, table, title=column, tall="medium"
+        f"knowledge-{number}",
+        charts.knowledge(rows, models, chance, highest),
+        text,
+        table,
+        title=column,
+        height="medium",
     )
-
-
-def _as_number(layer: int | str) -> float:
-    return float(layer) if isinstance(layer, int) else np.inf
 
 
 def learning_part(ranking: Ranking) -> Part | None:
@@ -158,10 +164,10 @@ def learning_part(ranking: Ranking) -> Part | None:
     curve = ranking.details.curve
     if curve is None or not curve.models:
         return None
-    says = (
+    intro = (
         "The ranking, repeated on growing parts of the data. If the order has long been the same, more data will not "
         "change it; if it still changes, more data may change it again."
-    ) + _of_the_first(len(curve.models))
+    ) + _limit_note(len(curve.models))
     curve = replace(curve, models=curve.models[:MODELS])
     names = [shown(model.model) for model in curve.models]
     rows = [
@@ -170,7 +176,7 @@ def learning_part(ranking: Ranking) -> Part | None:
         for seconds, value in zip(curve.seconds, model.values, strict=True)
     ]
     score = shown(curve.score) + ("" if curve.higher_is_better else " (lower is better)")
-    text = f"{score} against minutes of audio, each model at its best layer. {_held(curve)}"
+    text = f"{score} against minutes of audio, each model at its best layer. {_lead(curve)}"
     table = Table(
         "Scores at each amount of audio",
         ("audio", *names, "order like the last"),
@@ -184,16 +190,16 @@ def learning_part(ranking: Ranking) -> Part | None:
         ),
         sorted_by=(0, True),
     )
-    spec = views.learning_curve(rows, names, score, curve.held_from_s / 60, reverse=not curve.higher_is_better)
-    chart = Chart("learning-curve", spec, text, table, tall="large")
-    return Part("data", "How much data the ranking took", "Data", (says,), charts=(chart,))
+    spec = charts.learning_curve(rows, names, score, curve.held_from_s / 60, reverse=not curve.higher_is_better)
+    chart = Chart("learning-curve", spec, text, table, height="large")
+    return Part("data", "How much data the ranking took", "Data", (intro,), charts=(chart,))
 
 
-def _of_the_first(models: int) -> str:
+def _limit_note(models: int) -> str:
     return f" Shown are the first {MODELS} of {models} models." if models > MODELS else ""
 
 
-def _held(curve: LearningCurve) -> str:
+def _lead(curve: LearningCurve) -> str:
     first = shown(curve.models[0].model)
     if len(curve.models) == 1:
         return ""
