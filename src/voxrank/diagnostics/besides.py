@@ -85,7 +85,7 @@ def _encode(names: Sequence[str]) -> Ids:
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
-def known_besides(model: str, layer: int | str, sample: Sample, columns: Sequence[Column]) -> Iterator[Knowledge]:
+def probe_columns(model: str, layer: int | str, sample: Sample, columns: Sequence[Column]) -> Iterator[Knowledge]:
     """Yield the held-out accuracy of a layer for each column that has at least two cells in several groups."""
     heads: dict[bytes, Heads] = {}
     for column in columns:

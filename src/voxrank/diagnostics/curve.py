@@ -79,7 +79,7 @@ def _scorable(moments: Moments) -> bool:
 
 
 @dataclass(frozen=True)
-class Grown:
+class ModelGrowth:
     """The score of a model as the data grow.
 
     Attributes:
@@ -95,7 +95,7 @@ class Grown:
 
 
 def learning_curve(
-    score: str, grown: Sequence[Grown], seconds: Mapping[int, Seconds], *, higher_is_better: bool
+    score: str, grown: Sequence[ModelGrowth], seconds: Mapping[int, Seconds], *, higher_is_better: bool
 ) -> LearningCurve | None:
     """Return the learning curve of models that saw the same data; None where they have no step in common.
 

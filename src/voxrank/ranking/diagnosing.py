@@ -19,9 +19,9 @@ import numpy as np
 
 from voxrank._support.threads import one_thread
 from voxrank.config import Seconds
-from voxrank.diagnostics.besides import Column, known_besides
+from voxrank.diagnostics.besides import Column, probe_columns
 from voxrank.diagnostics.classes import class_views, held_out_classes
-from voxrank.diagnostics.curve import Grown, learning_curve, values_of_parts
+from voxrank.diagnostics.curve import ModelGrowth, learning_curve, values_of_parts
 from voxrank.diagnostics.picture import POINTS, Place, pictures
 from voxrank.encoders.joint import layer_label, sketch_key
 from voxrank.engines.local import ModelSketch
@@ -90,7 +90,7 @@ class DiagnosticsCollector:
         self._columns = [Column.of(data.dataset, name) for name in plan.details.besides]
         self._classes: dict[tuple[str, int | str], LayerClasses] = {}
         self._knowledge: list[Knowledge] = []
-        self._curves: dict[str, Grown] = {}
+        self._curves: dict[str, ModelGrowth] = {}
         self._best: list[_RankedLayer] = []
         self._worst: list[_RankedLayer] = []
         self.seconds: Seconds = 0.0
@@ -159,7 +159,7 @@ class DiagnosticsCollector:
             if layer in best:
                 self._diagnose_classes(candidate, sketch)
             if layer.sample is not None:
-                self._knowledge += known_besides(layer.model, layer.layer, layer.sample, self._columns)
+                self._knowledge += probe_columns(layer.model, layer.layer, layer.sample, self._columns)
         self._add_curve(candidates, best[0].layer, sketch)
 
     def _ranked_layer(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _RankedLayer:
@@ -199,7 +199,7 @@ class DiagnosticsCollector:
 
         parts, estimate = values_of_parts(moments, self._blocks, value, weight), chosen.estimates.get(name)
         whole = estimate.value if estimate is not None else value(Spectrum.of(moments.total).thinned(weight))
-        self._curves[chosen.model] = Grown(chosen.model, layer_label(chosen.layer), tuple(parts), whole)
+        self._curves[chosen.model] = ModelGrowth(chosen.model, layer_label(chosen.layer), tuple(parts), whole)
 
     def _pictures(self, place: Place, model: str, layer: int | str) -> tuple[Picture, ...]:
         layers = self._best if place == "best" else self._worst

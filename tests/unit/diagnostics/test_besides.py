@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from voxrank.data.utterance import Dataset, Utterance
-from voxrank.diagnostics.besides import Column, Heads, in_several_groups, known_besides
+from voxrank.diagnostics.besides import Column, Heads, in_several_groups, probe_columns
 from voxrank.errors import DataError
 from voxrank.sketches.sample import Sample, frame_keys, utterance_key
 
@@ -98,7 +98,7 @@ def test_a_voice_does_not_pass_for_a_gender():
     owners = np.repeat(np.arange(200), 3)
     x = voices[owners % 20] + 0.05 * rng.normal(size=(600, 40))
     columns = [Column.of(dataset(rows), name) for name in ("speaker", "gender")]
-    speaker, gender = known_besides("m", 3, sampled(x, owners), columns)
+    speaker, gender = probe_columns("m", 3, sampled(x, owners), columns)
     assert (speaker.column, speaker.model, speaker.layer, speaker.classes, speaker.samples) == (
         "speaker",
         "m",
@@ -116,7 +116,7 @@ def test_a_gender_that_is_heard_is_known():
     rng = np.random.default_rng(2)
     rows = [(f"s{n % 20}", "fm"[n % 2] if n % 5 else None) for n in range(200)]
     x = np.eye(2, 30)[np.arange(200) % 2] * 4 + rng.normal(size=(200, 30)) + 100
-    (gender,) = known_besides("m", "mean", sampled(x, np.arange(200)), [Column.of(dataset(rows), "gender")])
+    (gender,) = probe_columns("m", "mean", sampled(x, np.arange(200)), [Column.of(dataset(rows), "gender")])
     assert gender.samples == 160
     assert gender.accuracy > 0.9
 
@@ -127,7 +127,7 @@ def test_frames_of_one_utterance_do_not_predict_each_other():
     rows = [(None, "fm"[rng.integers(2)]) for _ in range(60)]
     owners = np.repeat(np.arange(60), 8)
     x = rng.normal(size=(60, 80))[owners] + 0.01 * rng.normal(size=(480, 80))
-    (gender,) = known_besides("m", 0, sampled(x, owners), [Column.of(dataset(rows), "gender")])
+    (gender,) = probe_columns("m", 0, sampled(x, owners), [Column.of(dataset(rows), "gender")])
     assert gender.accuracy < 0.75
     truth = np.array(["fm".index(cell) for _, cell in rows])[owners]
     assert (Heads.of(x.astype(np.float32)).predict(truth, np.arange(480)) == truth).all()  # they do without groups
@@ -138,11 +138,11 @@ def test_order_does_not_matter_and_features_may_say_nothing():
     rows = [(f"s{n % 6}", "fm"[n % 2]) for n in range(60)]
     x, order = rng.normal(size=(60, 5)), rng.permutation(60)
     column = [Column.of(dataset(rows), "gender")]
-    one, other = (list(known_besides("m", 0, s, column)) for s in (sampled(x, np.arange(60)), sampled(x[order], order)))
+    one, other = (list(probe_columns("m", 0, s, column)) for s in (sampled(x, np.arange(60)), sampled(x[order], order)))
     assert other == one
-    (flat,) = known_besides("m", 0, sampled(np.ones((60, 5)), np.arange(60)), column)
+    (flat,) = probe_columns("m", 0, sampled(np.ones((60, 5)), np.arange(60)), column)
     assert flat.accuracy <= 0.5
-    assert not list(known_besides("m", 0, sampled(x, np.arange(60)), [Column.of(dataset([("s", "f")] * 60), "gender")]))
+    assert not list(probe_columns("m", 0, sampled(x, np.arange(60)), [Column.of(dataset([("s", "f")] * 60), "gender")]))
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2), (0.4, 0.3, 0.3)])

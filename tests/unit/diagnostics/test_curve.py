@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from voxrank.diagnostics.curve import Grown, draws, learning_curve, values_of_parts
+from voxrank.diagnostics.curve import ModelGrowth, draws, learning_curve, values_of_parts
 from voxrank.scores import LogME
 from voxrank.scores.logme import read_logme
 from voxrank.sketches.blocks import BlockedMoments
@@ -56,9 +56,9 @@ def test_parts_without_two_classes_have_no_value():
 
 
 GROWN = [
-    Grown("a", 1, (0.1, 0.5, 0.6), 0.7),
-    Grown("b", 2, (0.3, 0.4, 0.8), 0.9),
-    Grown("c", "mean", (0.2, 0.3, 0.1), 0.0),
+    ModelGrowth("a", 1, (0.1, 0.5, 0.6), 0.7),
+    ModelGrowth("b", 2, (0.3, 0.4, 0.8), 0.9),
+    ModelGrowth("c", "mean", (0.2, 0.3, 0.1), 0.0),
 ]
 SECONDS = dict.fromkeys(range(10), 10.0)
 
@@ -81,6 +81,6 @@ def test_from_when_on_the_ranking_held():
 def test_two_models_and_missing_steps():
     curve = learning_curve("logme", GROWN[:2], SECONDS, higher_is_better=True)
     assert curve.spearman == (None,) * 4
-    missing = [Grown("a", 1, (None, 0.5, 0.6), 0.7), GROWN[1]]
+    missing = [ModelGrowth("a", 1, (None, 0.5, 0.6), 0.7), GROWN[1]]
     assert learning_curve("logme", missing, SECONDS, higher_is_better=True).seconds == (20, 50, 100)
-    assert learning_curve("logme", [Grown("a", 1, (), 0.7)], {0: 5.0}, higher_is_better=True) is None
+    assert learning_curve("logme", [ModelGrowth("a", 1, (), 0.7)], {0: 5.0}, higher_is_better=True) is None
