@@ -217,23 +217,23 @@ def test_features_that_align_well_are_chosen(spelled, monkeypatch):
     assert choose_reference(["mfcc"], models.__getitem__, ready.transcripts, ready.names, 2) == ("mfcc", 0)
 
 
-def transcript(number, seconds):
+def transcript_of_seconds(number, seconds):
     return Transcript(
         Item(Utterance(f"u{number}", Path("u.wav")), seconds, number), np.array([1]), np.array([True] * 2)
     )
 
 
 def test_short_utterances_are_fitted_first():
-    some = [transcript(number, 5.0 if number % 2 else 3 * LONG_S) for number in range(100)]
+    some = [transcript_of_seconds(number, 5.0 if number % 2 else 3 * LONG_S) for number in range(100)]
     first, rest = divided(some, 10_000.0)
     assert sorted(first + rest) == list(range(100))
     assert all(number % 2 for number in first)
     few, _ = divided(some, 40.0)
     assert len(few) == 8
     assert set(few) < set(first)
-    assert divided([transcript(0, 500.0)], 40.0) == ([0], [])
+    assert divided([transcript_of_seconds(0, 500.0)], 40.0) == ([0], [])
     assert sum(some[n].item.seconds for n in few) < ENOUGH_S
-    lone = [transcript(number, 3 * LONG_S) for number in range(10)]
+    lone = [transcript_of_seconds(number, 3 * LONG_S) for number in range(10)]
     assert len(divided(lone, 10_000.0)[0]) > 1
 
 
