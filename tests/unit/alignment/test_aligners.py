@@ -57,7 +57,7 @@ def transcripts_of(manifest, **options):
     return prepare(read_dataset(manifest, target="text"), ExtractionOptions(), SequenceOptions(**options))
 
 
-def test_a_checkpoint_aligns_what_its_vocabulary_has(checkpoint, spelled):
+def test_a_checkpoint_aligns_the_units_in_its_vocabulary(checkpoint, spelled):
     ready = transcripts_of(spelled)
     aligner = Ctc(str(checkpoint / "head"), EncoderOptions(), 2)
     found = aligner.align(ready.transcripts, ready.names, lambda _: None)
@@ -79,7 +79,7 @@ def test_labels_of_a_head_trained_on_a_candidate_are_refused(checkpoint, spelled
         voxrank.rank(spelled, models, sequence=options)
 
 
-def test_a_leak_can_be_insisted_on(checkpoint, spelled):
+def test_a_leak_can_be_allowed_by_an_option(checkpoint, spelled):
     options = SequenceOptions(unit="char", aligner=f"ctc:{checkpoint / 'head'}", allow_leak=True)
     ranking = voxrank.rank(spelled, [str(checkpoint / "base"), "logmel"], sequence=options)
     assert ranking.options["aligner"] == {
@@ -90,14 +90,14 @@ def test_a_leak_can_be_insisted_on(checkpoint, spelled):
     }
 
 
-def test_a_head_fitted_here_is_a_leak_too(spelled):
+def test_a_head_fitted_on_a_candidate_is_a_leak(spelled):
     with pytest.raises(OptionError, match="head on mfcc, layer 0 was trained on mfcc"):
         voxrank.rank(spelled, ["logmel", "mfcc"], sequence=SequenceOptions(unit="char", aligner="head:mfcc"))
     ranking = voxrank.rank(spelled, ["logmel"], sequence=SequenceOptions(unit="char", aligner="head:mfcc"))
     assert ranking.options["aligner"]["trained"]
 
 
-def test_models_trained_apart_are_no_relations(checkpoint, spelled):
+def test_models_trained_independently_are_not_related(checkpoint, spelled):
     weights = {name: load_encoder(str(checkpoint / name)).weights() for name in ("base", "tuned", "other")}
     assert related(weights["base"], weights["tuned"])
     assert not related(weights["base"], weights["other"])
@@ -106,18 +106,18 @@ def test_models_trained_apart_are_no_relations(checkpoint, spelled):
     assert voxrank.rank(spelled, [str(checkpoint / "other")], sequence=options).data.used == 40
 
 
-def test_checkpoints_without_a_head(checkpoint):
+def test_checkpoints_without_a_head_are_refused(checkpoint):
     with pytest.raises(ModelError, match=r"lack .* of the encoder's tensors"):
         Ctc(str(checkpoint / "base"), EncoderOptions(), 2)
 
 
-def test_models_that_have_no_ctc(tmp_path):
+def test_models_without_a_ctc_head_are_refused(tmp_path):
     folder = hf.save(tmp_path, *hf.build("whisper"))
     with pytest.raises(ModelError, match="a whisper has no CTC head; name a CTC checkpoint"):
         Ctc(folder, EncoderOptions(), 2)
 
 
-def test_units_in_vocabularies():
+def test_units_are_found_in_vocabularies():
     assert find_unit("a", VOCABULARY, begins_word=True) == 3
     assert find_unit("ß", VOCABULARY, begins_word=False) is None
     assert find_unit("the", {"▁the": 5, "the": 6}, begins_word=True) == 5
@@ -131,7 +131,7 @@ def framed(n_frames, quiet=()):
     return Framed(np.zeros((n_frames, 1)), np.arange(n_frames) * 0.02 + 0.01, samples)
 
 
-def said(labels, pauses, seconds):
+def transcript_with(labels, pauses, seconds):
     item = Item(Utterance("u", Path("u.wav")), seconds, 0)
     return Transcript(item, np.array(labels), np.array(pauses, dtype=bool))
 
@@ -140,29 +140,36 @@ def planted(symbols, count):
     return log_softmax(8.0 * np.eye(count)[symbols])
 
 
-def test_blank_frames_belong_to_the_unit_before_but_for_quiet_pauses():
+def test_blank_frames_belong_to_the_unit_before_except_in_quiet_pauses():
     """Peaks are at frames 1, 4 and 12; the quiet stretch 6-11 lies where a pause may be."""
     symbols = [0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0]
-    one, what = framed(14, range(6, 12)), said([1, 2, 1], [1, 0, 1, 1], 0.28)
-    found = posterior_timeline(planted(symbols, 3), what.labels, np.arange(3), 0, one, what)
+    frames, transcript = framed(14, range(6, 12)), transcript_with([1, 2, 1], [1, 0, 1, 1], 0.28)
+    found = posterior_timeline(planted(symbols, 3), transcript.labels, np.arange(3), 0, frames, transcript)
     np.testing.assert_allclose(found.starts, [0.02, 0.08, 0.24])
     np.testing.assert_allclose(found.ends, [0.08, 0.12, 0.28])
-    inside = said([1, 2, 1], [1, 0, 0, 1], 0.28)
-    found = posterior_timeline(planted(symbols, 3), inside.labels, np.arange(3), 0, one, inside)
+    inside = transcript_with([1, 2, 1], [1, 0, 0, 1], 0.28)
+    found = posterior_timeline(planted(symbols, 3), inside.labels, np.arange(3), 0, frames, inside)
     np.testing.assert_allclose(found.ends, [0.08, 0.24, 0.28])
 
 
-def test_what_parts_words_is_no_unit():
-    symbols, what = [1, 3, 0, 2], said([1, 2], [1, 1, 1], 0.08)
-    found = posterior_timeline(planted(symbols, 4), np.array([1, 3, 2]), np.array([0, BLANK, 1]), 0, framed(4), what)
+def test_a_word_separator_is_not_a_unit():
+    symbols, transcript = [1, 3, 0, 2], transcript_with([1, 2], [1, 1, 1], 0.08)
+    found = posterior_timeline(
+        planted(symbols, 4), np.array([1, 3, 2]), np.array([0, BLANK, 1]), 0, framed(4), transcript
+    )
     np.testing.assert_array_equal(found.symbols, [1, 2])
     assert found.starts[1] == pytest.approx(0.06)
 
 
-def test_more_units_than_frames():
+def test_more_units_than_frames_are_refused():
     with pytest.raises(UtteranceError, match="need at least"):
         posterior_timeline(
-            planted([0, 1], 2), np.array([1, 1, 1]), np.arange(3), 0, framed(2), said([1, 1, 1], [1] * 4, 0.04)
+            planted([0, 1], 2),
+            np.array([1, 1, 1]),
+            np.arange(3),
+            0,
+            framed(2),
+            transcript_with([1, 1, 1], [1] * 4, 0.04),
         )
 
 
@@ -178,11 +185,11 @@ SPECS = {
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_specs(text):
+def test_specs_of_aligners_are_parsed(text):
     assert parse_aligner(text) == SPECS[text]
 
 
-def test_alignments_that_agree_are_told_from_those_that_fail():
+def test_agreement_is_highest_for_alignments_that_agree():
     right = np.repeat(np.arange(50), 4)
     rng = np.random.default_rng(0)
     near = [np.where(rng.random(200) < 0.1, 60 + n, right) for n in range(3)]
@@ -192,7 +199,7 @@ def test_alignments_that_agree_are_told_from_those_that_fail():
     assert agreement([right]).tolist() == [0.0]
 
 
-def test_features_are_chosen_that_align(spelled, monkeypatch):
+def test_features_that_align_well_are_chosen(spelled, monkeypatch):
     """The candidates are log-mel bands, cepstra and features that contain only noise; the last are not chosen."""
     from voxrank.testing.encoders import FakeEncoder
 
@@ -210,27 +217,27 @@ def test_features_are_chosen_that_align(spelled, monkeypatch):
     assert choose_reference(["mfcc"], models.__getitem__, ready.transcripts, ready.names, 2) == ("mfcc", 0)
 
 
-def transcript(number, seconds):
+def transcript_of_seconds(number, seconds):
     return Transcript(
         Item(Utterance(f"u{number}", Path("u.wav")), seconds, number), np.array([1]), np.array([True] * 2)
     )
 
 
 def test_short_utterances_are_fitted_first():
-    some = [transcript(number, 5.0 if number % 2 else 3 * LONG_S) for number in range(100)]
+    some = [transcript_of_seconds(number, 5.0 if number % 2 else 3 * LONG_S) for number in range(100)]
     first, rest = divided(some, 10_000.0)
     assert sorted(first + rest) == list(range(100))
     assert all(number % 2 for number in first)
     few, _ = divided(some, 40.0)
     assert len(few) == 8
     assert set(few) < set(first)
-    assert divided([transcript(0, 500.0)], 40.0) == ([0], [])
+    assert divided([transcript_of_seconds(0, 500.0)], 40.0) == ([0], [])
     assert sum(some[n].item.seconds for n in few) < ENOUGH_S
-    lone = [transcript(number, 3 * LONG_S) for number in range(10)]
+    lone = [transcript_of_seconds(number, 3 * LONG_S) for number in range(10)]
     assert len(divided(lone, 10_000.0)[0]) > 1
 
 
-def test_frames_know_their_times(spelled):
+def test_frames_have_the_times_of_their_centres(spelled):
     ready, encoder = transcripts_of(spelled), load_encoder("logmel", EncoderOptions(window_s=0.5))
     every = range(len(ready.transcripts))
     for place, found in frames_of_layers(encoder, encoder.layers, 2, ready.transcripts, every):
@@ -241,7 +248,7 @@ def test_frames_know_their_times(spelled):
         assert ready.transcripts[place].item.seconds - 0.03 < one.centres[-1] < ready.transcripts[place].item.seconds
 
 
-def test_what_is_not_fitted_is_aligned_by_the_model(spelled, monkeypatch):
+def test_utterances_not_used_for_fitting_are_aligned_by_the_model(spelled, monkeypatch):
     from voxrank.alignment.flat import Flat
 
     ready, encoder = transcripts_of(spelled), load_encoder("logmel")

@@ -45,20 +45,20 @@ NAMES = {
 
 @pytest.mark.parametrize(("paths", "expected"), NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("root", ["/data", "", "/data/a b/c"], ids=["absolute", "relative", "deep"])
-def test_recordings_have_names_of_their_own(paths, expected, root):
+def test_recordings_have_different_names(paths, expected, root):
     found = names_of(*paths, root=root)
     assert found == expected
     assert len({nfc(name.casefold()) for name in found}) == len(paths)
     assert not any(character.isspace() for name in found for character in name)
 
 
-def test_long_names_are_those_that_a_file_may_have():
+def test_long_names_are_shortened_to_valid_file_names():
     found = names_of(f"{'é' * 120}.wav", f"{'ß' * 60}.wav", f"{'é' * 120}x.wav")
     assert len(set(found)) == 3
     assert all(len(name.encode()) <= 200 for name in found)
 
 
-def test_names_of_many_recordings_take_a_few_rounds(monkeypatch):
+def test_names_of_many_recordings_are_found_in_a_few_rounds(monkeypatch):
     rounds = []
     joined = "__".join
     monkeypatch.setattr(voxrank.alignment.files, "_comparison_form", lambda name: rounds.append(name) or name)
@@ -105,7 +105,7 @@ def spoken(dataset):
 
 @pytest.mark.parametrize("paths", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
-def test_what_align_writes_is_found_again(tmp_path, transcripts, paths, absolute, monkeypatch):
+def test_files_written_by_align_are_read_for_their_recordings(tmp_path, transcripts, paths, absolute, monkeypatch):
     path = transcripts(paths, absolute=absolute)
     monkeypatch.chdir(tmp_path)
     for data in ("m.jsonl", path):
@@ -119,7 +119,7 @@ def test_what_align_writes_is_found_again(tmp_path, transcripts, paths, absolute
             assert (spoken(again), again.skipped, again.notes) == (expected, (), ())
 
 
-def test_a_recording_that_was_not_aligned_keeps_its_name_from_another(tmp_path, transcripts):
+def test_the_name_of_an_unaligned_recording_is_not_used_by_another(tmp_path, transcripts):
     paths = LAYOUTS["speakers"]
     path = transcripts(paths)
     (tmp_path / paths[1]).write_bytes(b"")
@@ -159,7 +159,7 @@ def test_parts_of_a_recording_share_a_textgrid_unless_they_overlap(tmp_path):
             assert [(s.label, s.start) for s in inside] == [(s.label, s.start) for s in part.tiers["phones"]]
 
 
-def test_neighbours_in_a_ctm_touch_and_labels_hold_no_spaces():
+def test_adjacent_segments_in_a_ctm_touch_and_labels_have_no_spaces():
     tier = [Segment("a", 0.00004, 0.10006), Segment("b c", 0.10006, 0.20014)]
     one = AlignedUtterance(Utterance("u", Path("u.wav")), 1.0, {"phones": tier})
     assert ctm([one], "phones", {Path("u.wav"): "u"}) == "u 1 0.0000 0.1001 a\nu 1 0.1001 0.1000 b_c\n"

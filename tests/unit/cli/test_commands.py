@@ -31,12 +31,12 @@ from voxrank.config import CacheOptions, EncoderOptions, RankRequest, StoppingOp
         ("", ""),
     ],
 )
-def test_what_follows_json_is_its_value_or_not(typed, read):
+def test_a_word_after_json_is_its_value_only_if_it_names_a_json_file(typed, read):
     assert with_json_value(typed.split()) == read.split()
 
 
 @given(st.lists(st.sampled_from(["--json", "-", "a.json", "b.csv", "--", "-m", "--json=x"])))
-def test_nothing_else_is_changed_or_lost(arguments):
+def test_arguments_other_than_json_are_not_changed(arguments):
     made = with_json_value(arguments)
     flat = [
         part for argument in made for part in (argument.split("=", 1) if argument.startswith("--json=") else [argument])
@@ -58,14 +58,14 @@ def options_of(command):
             yield from (param for param in one.get_params(typer.Context(one)) if param.param_type_name == "option")
 
 
-def test_every_option_of_a_command_stands_in_a_panel_of_its_own_subject():
+def test_every_option_is_in_the_panel_of_its_subject():
     options = list(options_of(get_command(app)))
     assert {option.rich_help_panel for option in options} == set(ORDER)
     alone = {option.opts[0] for option in options if option.rich_help_panel == THIS_COMMAND}
     assert alone == {"--help", "--install"}
 
 
-def test_a_field_makes_its_option_and_an_option_its_field():
+def test_options_and_fields_of_a_request_correspond():
     values = {name: one.default for name, one in inspect.signature(rank).parameters.items() if name != "data"}
     assert build(RankRequest, values) == RankRequest()
     values |= {"budget": 2.0, "model": ["a", "b"], "window": 7.0, "cache_size": 1.0}

@@ -42,7 +42,7 @@ def parted(word):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_commands_options_scores_and_choices(ask, shell):
+def test_commands_options_scores_and_choices_are_completed(ask, shell):
     def found(line):
         return {name for text in ask(line, shell) for name in text.replace('"', " ").replace("\t", " ").split()}
 
@@ -60,7 +60,7 @@ def test_commands_options_scores_and_choices(ask, shell):
     assert "logmel" in found("voxrank models log")
 
 
-def test_bash_gets_what_it_replaces_behind_a_colon(ask):
+def test_bash_receives_only_the_part_after_a_colon(ask):
     assert set(ask("voxrank rank a.csv -m pack:wh")) == {"whisper-tiny.en", "whisper-base"}
     assert set(ask("voxrank rank a.csv -m pack:")) == set(PACK_NAMES)
     assert set(ask("voxrank models pack:cr")) == {"crepe", "crepe-full"}
@@ -68,12 +68,12 @@ def test_bash_gets_what_it_replaces_behind_a_colon(ask):
     assert "pack:crepe" in ask("voxrank rank a.csv -m pack", "bash")
 
 
-def test_zsh_and_fish_get_the_whole(ask):
+def test_zsh_and_fish_receive_the_whole_word(ask):
     assert "pack:whisper-base" in ask("voxrank rank a.csv -m pack:wh", "fish")
     assert r"pack\\:whisper-base" in "".join(ask("voxrank rank a.csv -m pack:wh", "zsh"))
 
 
-def test_models_in_folders_and_in_the_hubs_cache(ask, tmp_path, monkeypatch):
+def test_models_in_folders_and_in_the_hub_cache_are_completed(ask, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "my-hubert").mkdir(parents=True)
     (tmp_path / "models" / "my-hubert" / "config.json").touch()
@@ -84,7 +84,7 @@ def test_models_in_folders_and_in_the_hubs_cache(ask, tmp_path, monkeypatch):
     assert ask("voxrank rank a.csv --trust-remote-code our") == ["our/wav2vec2"]
 
 
-def test_columns_of_the_manifest_that_was_named(ask, tones):
+def test_columns_of_the_named_manifest_are_completed(ask, tones):
     assert ask(f"voxrank rank {tones} --target ") == ["path", "label", "speaker"]
     assert ask(f"voxrank inspect {tones} --target sp") == ["speaker"]
     assert columns_of(tones.with_name("nowhere.csv")) == ()
@@ -97,7 +97,7 @@ def test_columns_of_the_manifest_that_was_named(ask, tones):
     assert columns_of(tabs) == ("path", "label")
 
 
-def test_plugins_are_completed_by_name_alone(ask, tmp_path, monkeypatch):
+def test_plugins_are_completed_without_loading_them(ask, tmp_path, monkeypatch):
     entries = {"voxrank.encoders": {"mine": "no_such:load"}, "voxrank.scores": {"myscore": "no_such:SCORE"}}
     announce(tmp_path / "site", "plugged", "1", entries)
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -105,7 +105,7 @@ def test_plugins_are_completed_by_name_alone(ask, tmp_path, monkeypatch):
     assert "mine:" in ask("voxrank rank a.csv -m mi")
 
 
-def test_other_labels():
+def test_names_of_other_labels_are_completed():
     assert complete_labels("ji") == ["jitter"]
     assert "uniform" in complete_labels("")
 
@@ -121,11 +121,11 @@ def test_other_labels():
         (["v"], 1, ["v"], 1, ""),
     ],
 )
-def test_words_around_colons(words, place, joined, at, before):
+def test_words_split_at_colons_are_joined(words, place, joined, at, before):
     assert join_colons(words, place) == (joined, at, before)
 
 
-def test_completing_imports_nothing_heavy(tmp_path):
+def test_completion_imports_no_large_packages(tmp_path):
     code = (
         "import sys\nfrom voxrank.cli.main import exit_code\nexit_code([])\n"
         "heavy = {'torch', 'transformers', 'scipy', 'pandas', 'numba', 'matplotlib', 'altair'}\n"
@@ -152,7 +152,7 @@ complete -p voxrank
 """
 
 
-def test_bash_itself_completes(tmp_path, monkeypatch, capsys):
+def test_bash_completes_with_the_printed_script(tmp_path, monkeypatch, capsys):
     """Bash runs the script that `--show-completion` prints."""
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     place = tmp_path / "bin"

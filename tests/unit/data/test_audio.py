@@ -41,13 +41,13 @@ def test_resampling_keeps_the_signal_and_the_promised_length(tmp_path, rate):
 @pytest.mark.parametrize(
     ("name", "subtype"), [("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.flac", None), ("a.aiff", None)]
 )
-def test_lossless_formats(tmp_path, name, subtype):
+def test_lossless_formats_are_decoded_exactly(tmp_path, name, subtype):
     soundfile.write(tmp_path / name, sine(16_000), 16_000, subtype=subtype)
     np.testing.assert_allclose(decode(utterance(tmp_path / name), 16_000), sine(16_000), atol=1 / 32_767)
 
 
 @pytest.mark.parametrize("name", ["a.ogg", "a.mp3"])
-def test_lossy_formats(tmp_path, name):
+def test_lossy_formats_are_decoded_nearly_as_recorded(tmp_path, name):
     soundfile.write(tmp_path / name, sine(16_000), 16_000)
     samples = decode(utterance(tmp_path / name), 16_000)
     assert np.corrcoef(samples[2000:14_000], sine(16_000)[2000:14_000])[0, 1] > 0.99
@@ -60,7 +60,7 @@ def test_channels_are_averaged(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
-def test_offsets_equal_a_cut_of_the_whole(tmp_path, suffix):
+def test_audio_between_offsets_equals_that_part_of_the_file(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     soundfile.write(path, sine(16_000, seconds=2) * np.linspace(0, 1, 32_000), 16_000)
     whole = decode(utterance(path), 16_000)
@@ -71,7 +71,7 @@ def test_offsets_equal_a_cut_of_the_whole(tmp_path, suffix):
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 @pytest.mark.parametrize("start", [0.5, 2.5, 5.0])
-def test_a_stretch_of_an_mp3_is_what_the_whole_file_holds_there(tmp_path, rate, start):
+def test_a_stretch_of_an_mp3_equals_that_part_of_the_decoded_file(tmp_path, rate, start):
     path = tmp_path / "a.mp3"
     t = np.arange(8 * rate) / rate
     chirp = 0.4 * np.sin(2 * np.pi * (200 + 30 * t) * t)  # few bits a frame: frames borrow from those before
@@ -81,7 +81,7 @@ def test_a_stretch_of_an_mp3_is_what_the_whole_file_holds_there(tmp_path, rate, 
     np.testing.assert_allclose(part, whole[round(start * rate) :][:rate], atol=1e-4)
 
 
-def test_names_need_not_be_utf8(tmp_path):
+def test_a_file_whose_name_is_not_utf8_is_read(tmp_path):
     path = tmp_path / os.fsdecode(b"\xff.wav")
     try:
         path.touch()
@@ -94,17 +94,17 @@ def test_names_need_not_be_utf8(tmp_path):
 
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(400, 20_000), rate=st.integers(8_000, 192_000), new=st.sampled_from([8_000, 16_000, 22_050]))
-def test_what_soxr_makes_is_padded_by_a_sample_at_most(n, rate, new):
+def test_lengths_from_soxr_differ_by_one_sample_at_most(n, rate, new):
     made = soxr.resample(np.zeros(n, dtype=np.float32), rate, new)
     assert abs(len(made) - resampled_length(n, rate, new)) <= 1
 
 
-def test_an_end_that_was_rounded_up_is_the_end(tmp_path):
+def test_an_end_slightly_past_the_file_is_its_end(tmp_path):
     soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
     assert len(decode(utterance(tmp_path / "a.wav", end=1.04), 16_000)) == 16_000
 
 
-def test_silence_is_found_when_it_is_decoded_and_not_by_its_header(tmp_path):
+def test_silence_is_found_by_decoding_and_not_from_the_header(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
     assert probe(utterance(tmp_path / "a.wav")).seconds == 1
     with pytest.raises(UtteranceError, match="got a silent recording"):
@@ -112,11 +112,11 @@ def test_silence_is_found_when_it_is_decoded_and_not_by_its_header(tmp_path):
 
 
 @given(n=st.integers(1, 10**7), rate=st.integers(8_000, 192_000), new=st.integers(8_000, 48_000))
-def test_length_is_rounded_to_the_nearest(n, rate, new):
+def test_a_resampled_length_is_rounded_to_the_nearest_sample(n, rate, new):
     assert abs(resampled_length(n, rate, new) - n * new / rate) <= 0.5
 
 
-def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, never):
+def test_an_utterance_on_a_disk_that_does_not_answer_is_skipped(tones, monkeypatch, never):
     """The decoder of one clip does not return; the run continues, and the process can end."""
     slow = voxrank.read_dataset(tones).utterances[0].path
     monkeypatch.setattr(audio, "TIMEOUT_S", 0.3)
@@ -136,7 +136,7 @@ def test_a_disk_that_does_not_answer_costs_one_utterance(tones, monkeypatch, nev
     assert found.data.used == 35
 
 
-def test_a_header_that_does_not_come_costs_one_utterance(tones, monkeypatch, never):
+def test_an_utterance_whose_header_is_not_read_in_time_is_skipped(tones, monkeypatch, never):
     slow = voxrank.read_dataset(tones).utterances[3].path
     probe = audio.probe
     monkeypatch.setattr(audio, "TIMEOUT_S", 0.3)
@@ -146,13 +146,13 @@ def test_a_header_that_does_not_come_costs_one_utterance(tones, monkeypatch, nev
     ]
 
 
-def test_errors_and_results_pass_through_the_wait():
+def test_within_returns_results_and_raises_errors_of_its_function():
     assert within(600, lambda: 3) == 3
     with pytest.raises(KeyError, match="gone"):
         within(600, lambda: {}["gone"])
 
 
-def test_a_wait_ends_with_its_limit():
+def test_within_raises_a_timeout_error_at_its_limit():
     over = threading.Event()
     with pytest.raises(TimeoutError, match=r"no answer in 0\.05 s"):
         within(0.05, over.wait)

@@ -73,48 +73,48 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize(("text", "options", "message"), REQUESTS.values(), ids=REQUESTS)
-def test_requests_that_cannot_be_met(tmp_path, text, options, message):
+def test_a_manifest_or_option_that_cannot_be_used_is_refused(tmp_path, text, options, message):
     path = manifest(tmp_path, text)
     with pytest.raises(DataError, match=message):
         read_dataset(path, **options)
 
 
-def test_missing_manifest_names_a_near_one(tmp_path):
+def test_a_missing_manifest_is_refused_with_a_similar_name(tmp_path):
     manifest(tmp_path, "path,label\n", "train.csv")
     with pytest.raises(DataError, match=r"no such data set: .*trian\.csv; did you mean train\.csv\?$"):
         read_dataset(tmp_path / "trian.csv")
 
 
-def test_missing_manifest_in_a_missing_folder(tmp_path):
+def test_a_manifest_in_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"no such data set: .*nowhere.*; check the path$"):
         read_dataset(tmp_path / "nowhere" / "m.csv")
 
 
-def test_empty_manifest(tmp_path):
+def test_an_empty_manifest_is_refused(tmp_path):
     path = manifest(tmp_path, "")
     with pytest.raises(DataError, match=r"expected a manifest, got an empty file"):
         read_dataset(path)
 
 
-def test_name_that_no_file_can_have(tmp_path):
+def test_a_name_too_long_for_a_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"cannot read x+\.csv: File name too long"):
         read_dataset("x" * 5000 + ".csv")
 
 
-def test_unknown_format(tmp_path):
+def test_an_unknown_format_is_refused(tmp_path):
     path = manifest(tmp_path, "x", "m.xlsx")
     with pytest.raises(DataError, match=r"expected a folder of class folders or a file ending in \.csv.*got '\.xlsx'"):
         read_dataset(path)
 
 
-def test_folder_without_audio(tmp_path):
+def test_a_folder_without_audio_is_refused(tmp_path):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "notes.txt").write_text("x")
     with pytest.raises(DataError, match="expected folders named after classes with audio files in them, found none"):
         read_dataset(tmp_path)
 
 
-def test_json_without_objects(tmp_path):
+def test_json_lines_without_objects_are_refused(tmp_path):
     path = manifest(tmp_path, "[1]\nnot json\n", "m.jsonl")
     with pytest.raises(
         DataError, match=r"expected one JSON object a line, found none; m\.jsonl, line 1: expected a JSON"
@@ -174,7 +174,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("row", "reason"), ROWS.values(), ids=ROWS)
-def test_rows_that_are_left_out(tmp_path, row, reason):
+def test_a_row_that_cannot_be_used_is_skipped(tmp_path, row, reason):
     rows = [{"path": "good.wav", "label": "x"}, row]
     path = manifest(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
     dataset = read_dataset(path)
@@ -182,7 +182,7 @@ def test_rows_that_are_left_out(tmp_path, row, reason):
     assert [(s.utterance, s.reason) for s in dataset.skipped] == [("m.jsonl, line 2", reason)]
 
 
-def test_json_lines_and_table_rows_that_are_no_rows(tmp_path):
+def test_lines_that_are_not_rows_are_skipped(tmp_path):
     lines = manifest(tmp_path, '{"path": "a.wav", "label": "x"}\n{broken\n["a"]\n', "m.jsonl")
     assert [s.reason for s in read_dataset(lines).skipped] == [
         "expected a JSON object, got text that is not JSON",
@@ -198,7 +198,7 @@ def test_json_lines_and_table_rows_that_are_no_rows(tmp_path):
     ("row", "reason"),
     [('"b.wav"c,x', "',' expected after '\"'"), (f"{200_000 * 'b'},x", "field larger than field limit")],
 )
-def test_a_row_with_a_broken_cell_costs_that_row_only(tmp_path, row, reason):
+def test_only_the_row_with_a_broken_cell_is_skipped(tmp_path, row, reason):
     dataset = read_dataset(manifest(tmp_path, f"path,label\na.wav,x\n{row}\nc.wav,y\n"))
     assert [u.id for u in dataset.utterances] == ["a.wav", "c.wav"]
     (skipped,) = dataset.skipped
@@ -207,7 +207,7 @@ def test_a_row_with_a_broken_cell_costs_that_row_only(tmp_path, row, reason):
     assert reason in skipped.reason
 
 
-def test_a_quote_that_is_never_closed_costs_its_own_row_only(tmp_path):
+def test_only_the_row_with_an_unclosed_quote_is_skipped(tmp_path):
     rows = 'a.wav,x\n"b.wav,x\n' + "".join(f"c{number}.wav,y\n" for number in range(20_000))
     dataset = read_dataset(manifest(tmp_path, f"path,label\n{rows}"))
     assert len(dataset) == 20_001
@@ -217,7 +217,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_row_only(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
-def test_a_line_too_long_to_be_read_costs_that_row_only(tmp_path, monkeypatch, name):
+def test_only_the_line_that_is_too_long_is_skipped(tmp_path, monkeypatch, name):
     monkeypatch.setattr(voxrank.data.tables, "MAX_LINE", 40)
     rows = [{"path": "a.wav", "label": "x"}, {"path": 500 * "b", "label": "x"}, {"path": "c.wav", "label": "y"}]
     lines = map(json.dumps, rows) if name == "m.jsonl" else ["path,label", *(f"{r['path']},{r['label']}" for r in rows)]
@@ -228,19 +228,19 @@ def test_a_line_too_long_to_be_read_costs_that_row_only(tmp_path, monkeypatch, n
     assert skipped.reason.startswith("expected a line of at most ")
 
 
-def test_a_manifest_that_is_a_pipe_is_not_waited_for(tmp_path):
+def test_a_manifest_that_is_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "m.csv")
     with pytest.raises(DataError, match=r"m\.csv: expected a manifest, got a device; give a file"):
         read_dataset(tmp_path / "m.csv")
 
 
-def test_names_of_many_columns_are_not_all_told(tmp_path):
+def test_an_error_about_many_columns_lists_only_the_first_names(tmp_path):
     path = manifest(tmp_path, ",".join(f"column{n}" for n in range(5000)) + "\nx\n")
     with pytest.raises(DataError, match=r"column0, column1, .*column39 and 4960 more; rename one$"):
         read_dataset(path)
 
 
-def test_a_file_outside_is_read_where_its_name_is_absolute_or_a_link_within_names_it(tmp_path):
+def test_an_outside_file_is_read_by_its_absolute_path_or_through_a_link(tmp_path):
     audio(tmp_path, noise(RATE), name="outside.wav")
     (tmp_path / "data" / "clips").mkdir(parents=True)
     (tmp_path / "data" / "link.wav").symlink_to(tmp_path / "outside.wav")
@@ -250,7 +250,7 @@ def test_a_file_outside_is_read_where_its_name_is_absolute_or_a_link_within_name
     assert len(probe_all(dataset, threads=1)[0]) == 2
 
 
-def test_a_name_cannot_climb_over_a_link(tmp_path):
+def test_a_path_through_a_link_and_its_parent_stays_in_the_folder(tmp_path):
     (tmp_path / "elsewhere" / "inner").mkdir(parents=True)
     audio(tmp_path / "elsewhere", noise(RATE), name="a.wav")
     (tmp_path / "data").mkdir()
@@ -268,7 +268,7 @@ def test_a_file_of_segments_outside_the_folder_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("labels", ["xx", "xxy"], ids=["one class", "a class with one example"])
-def test_few_classes_and_examples_are_read_as_they_are(tmp_path, labels):
+def test_data_with_one_class_or_a_class_with_one_example_is_read(tmp_path, labels):
     """The check for two classes follows once it is known which audio can be read."""
     rows = "".join(f"{n}.wav,{label}\n" for n, label in enumerate(labels))
     dataset = read_dataset(manifest(tmp_path, f"path,label\n{rows}"))
@@ -414,7 +414,7 @@ AUDIO = {
 
 
 @pytest.mark.parametrize(("make", "offsets", "message"), AUDIO.values(), ids=AUDIO)
-def test_audio_that_cannot_be_used(tmp_path, make, offsets, message):
+def test_audio_that_cannot_be_used_is_refused(tmp_path, make, offsets, message):
     make(tmp_path)
     path = manifest(tmp_path, json.dumps({"path": "a.wav", "label": "x", **offsets}), "m.jsonl")
     (utterance,) = read_dataset(path).utterances
@@ -422,7 +422,7 @@ def test_audio_that_cannot_be_used(tmp_path, make, offsets, message):
         decode(utterance, RATE)
 
 
-def test_no_permission(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_refused(tmp_path, monkeypatch):
     audio(tmp_path, noise(RATE))
     (utterance,) = read_dataset(manifest(tmp_path, "path,label\na.wav,x\n")).utterances
 
@@ -434,7 +434,7 @@ def test_no_permission(tmp_path, monkeypatch):
         probe(utterance)
 
 
-def test_bad_files_are_told_apart_from_good_ones_by_their_headers(tmp_path):
+def test_bad_files_are_found_by_their_headers(tmp_path):
     audio(tmp_path, noise(RATE), name="good.wav")
     empty_file(tmp_path)
     dataset = read_dataset(manifest(tmp_path, "path,label\na.wav,x\ngood.wav,y\n"))
@@ -444,20 +444,20 @@ def test_bad_files_are_told_apart_from_good_ones_by_their_headers(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000], ids=["ffmpeg", "sox"])
-def test_a_wav_written_to_a_pipe_has_no_length_in_its_header_and_is_good_input(tmp_path, size):
+def test_a_wav_without_a_length_in_its_header_is_read_to_its_end(tmp_path, size):
     wav_with(size=size)(tmp_path)
     (utterance,) = read_dataset(manifest(tmp_path, "path,label\na.wav,x\n")).utterances
     assert len(decode(utterance, RATE)) == RATE
 
 
-def test_what_is_there_of_a_file_that_was_cut_short_can_be_named_with_offsets(tmp_path):
+def test_offsets_select_the_remaining_part_of_a_truncated_file(tmp_path):
     format_cut_short("WAV")(tmp_path)
     row = {"path": "a.wav", "label": "x", "start": 0, "end": 0.5}
     (utterance,) = read_dataset(manifest(tmp_path, json.dumps(row), "m.jsonl")).utterances
     assert len(decode(utterance, RATE)) == RATE // 2
 
 
-def test_ninety_six_kilohertz_in_eight_channels_is_good_input(tmp_path):
+def test_audio_at_96_khz_with_eight_channels_is_read(tmp_path):
     audio(tmp_path, noise(96_000, channels=8), rate=96_000)
     (utterance,) = read_dataset(manifest(tmp_path, "path,label\na.wav,x\n")).utterances
     info = probe(utterance).info
@@ -465,7 +465,7 @@ def test_ninety_six_kilohertz_in_eight_channels_is_good_input(tmp_path):
     assert decode(utterance, RATE).shape == (RATE,)
 
 
-def test_a_file_called_raw_is_judged_by_its_content(tmp_path):
+def test_a_raw_file_without_a_header_is_skipped(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.raw").write_bytes(b"\1" * 1000)
     audio(tmp_path / "x", noise(RATE), name="b.wav")
@@ -474,14 +474,14 @@ def test_a_file_called_raw_is_judged_by_its_content(tmp_path):
     assert "not audio that libsndfile can read" in skipped[0].reason
 
 
-def test_a_flac_without_a_length_still_gives_a_stretch(tmp_path):
+def test_a_stretch_of_a_flac_without_a_length_is_read(tmp_path):
     flac_that_claims(0)(tmp_path)
     row = {"path": "a.wav", "label": "x", "start": 0.25, "end": 0.75}
     (utterance,) = read_dataset(manifest(tmp_path, json.dumps(row), "m.jsonl")).utterances
     np.testing.assert_allclose(decode(utterance, RATE), noise(RATE)[RATE // 4 : 3 * RATE // 4], atol=1 / 32_767)
 
 
-def test_a_stretch_of_three_hours_is_read_without_the_rest(tmp_path, monkeypatch):
+def test_a_stretch_three_hours_into_a_file_is_read_without_the_rest(tmp_path, monkeypatch):
     rate = 8_000
     with soundfile.SoundFile(tmp_path / "a.flac", "w", rate, 1) as file:
         for _ in range(180):

@@ -73,7 +73,7 @@ def test_a_cut_set_is_ranked_as_the_manifest(cuts, ranked_as_tones):
     ranked_as_tones(cuts)
 
 
-def test_padded_cuts_are_what_lhotse_makes_and_travel(tmp_path, cuts, clips):
+def test_padded_cuts_equal_those_of_lhotse_after_pickling(tmp_path, cuts, clips):
     path = tmp_path / "padded.jsonl"
     cuts.pad(duration=0.5).to_file(path)
     data = voxrank.read_dataset(path)
@@ -116,7 +116,7 @@ def test_alignments_are_segments_in_seconds_of_the_file(tmp_path, long):
 
 
 @pytest.mark.parametrize("padded", [False, True], ids=["stretch of a file", "mixed"])
-def test_bad_items_of_an_alignment_cost_themselves_only(tmp_path, long, padded):
+def test_only_bad_items_of_an_alignment_are_left_out(tmp_path, long, padded):
     cut, _ = long
     only = cut.trim_to_supervisions(keep_overlapping=False)[0]
     items = only.supervisions[0].alignment["phone"]
@@ -139,7 +139,7 @@ def test_alignments_of_mixed_cuts_are_in_seconds_of_the_cut(tmp_path, long):
     np.testing.assert_allclose(decode(utterance, RATE)[12_000:], samples[24_000:40_000], atol=1e-4)
 
 
-def test_augmented_cuts_are_what_lhotse_makes(tmp_path, long):
+def test_augmented_cuts_equal_those_of_lhotse(tmp_path, long):
     cut, _ = long
     faster = cut.perturb_speed(1.1)
     data = voxrank.read_dataset(saved(tmp_path, faster), split="all")
@@ -148,7 +148,7 @@ def test_augmented_cuts_are_what_lhotse_makes(tmp_path, long):
 
 
 @pytest.mark.parametrize("channel", [0, 1])
-def test_one_channel_of_several_is_that_channel(tmp_path, channel):
+def test_a_cut_of_one_channel_gives_that_channel(tmp_path, channel):
     samples = np.random.default_rng(1).uniform(-0.5, 0.5, (RATE, 2)).astype(np.float32)
     soundfile.write(tmp_path / "two.wav", samples, RATE, subtype="FLOAT")
     cut = MonoCut(
@@ -164,7 +164,7 @@ def test_one_channel_of_several_is_that_channel(tmp_path, channel):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # lhotse leaves the file open
-def test_audio_in_memory_travels_with_the_utterance(long):
+def test_audio_in_memory_is_pickled_with_the_utterance(long):
     cut, samples = long
     data = voxrank.read_dataset(CutSet.from_cuts([cut.move_to_memory()]))
     for utterance in (data.utterances[0], pickle.loads(pickle.dumps(data.utterances[0]))):
@@ -190,7 +190,7 @@ def test_commands_and_addresses_are_never_opened(tmp_path, long, kind):
     assert not ran.exists()
 
 
-def test_addresses_in_the_place_of_files_are_not_opened(tmp_path, long):
+def test_addresses_given_as_files_are_refused(tmp_path, long):
     line = long[0].to_dict()
     line["recording"]["sources"][0]["source"] = "https://example.org/a.wav"
     (tmp_path / "m.jsonl").write_text(json.dumps(line) + "\n")
@@ -198,7 +198,7 @@ def test_addresses_in_the_place_of_files_are_not_opened(tmp_path, long):
         voxrank.read_dataset(tmp_path / "m.jsonl")
 
 
-def test_damaged_lines_cost_themselves(tmp_path, cuts):
+def test_only_damaged_lines_are_skipped(tmp_path, cuts):
     path = tmp_path / "cuts.jsonl"
     cuts.to_file(path)
     lines = path.read_text().splitlines()
@@ -216,7 +216,7 @@ def test_damaged_lines_cost_themselves(tmp_path, cuts):
     ]
 
 
-def test_relative_recordings_start_at_the_file_of_cuts(tmp_path, cuts, clips, monkeypatch):
+def test_relative_paths_of_recordings_start_at_the_file_of_cuts(tmp_path, cuts, clips, monkeypatch):
     path = tmp_path / "cuts.jsonl"
     cuts.to_file(path)
     path.write_text(path.read_text().replace(f"{tmp_path}/", ""))
@@ -252,12 +252,12 @@ def test_cuts_are_read_one_after_another(tmp_path, cuts, monkeypatch):
     assert most[0] <= 3
 
 
-def test_a_set_that_never_ends_is_refused(cuts):
+def test_a_cut_set_that_repeats_for_ever_is_refused(cuts):
     with pytest.raises(DataError, match=r"expected a CutSet that ends, got one that repeats for ever"):
         voxrank.read_dataset(cuts.repeat())
 
 
-def test_a_cut_of_days_is_refused_before_it_is_made(tmp_path, long):
+def test_a_cut_of_a_day_is_refused_before_its_audio_is_computed(tmp_path, long):
     path = saved(tmp_path, long[0].pad(duration=86_400.0))
     [first, _] = voxrank.read_dataset(path).utterances
     assert probe(first).seconds == pytest.approx(1.0)  # trimmed to the supervision
@@ -268,7 +268,7 @@ def test_a_cut_of_days_is_refused_before_it_is_made(tmp_path, long):
         probe(utterance)
 
 
-def test_without_lhotse_the_extra_is_named(tmp_path, cuts, monkeypatch):
+def test_an_error_names_the_extra_when_lhotse_is_missing(tmp_path, cuts, monkeypatch):
     cuts.to_file(tmp_path / "cuts.jsonl")
     monkeypatch.setattr(voxrank._support.packages, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"needs the extra lhotse; run: pip install 'voxrank\[lhotse\]'"):

@@ -43,7 +43,7 @@ SPLITS = {
 
 
 @pytest.mark.parametrize(("splits", "used"), SPLITS.values(), ids=SPLITS)
-def test_folders_of_splits_around_class_folders_are_no_classes(folder, splits, used):
+def test_split_folders_around_class_folders_are_not_classes(folder, splits, used):
     dataset = read_dataset(folder(*in_each(*splits)))
     assert counted(dataset) == {(next(s for s in splits if s.lower() == used), label): 1 for label in ("zero", "one")}
     assert (dataset.split, dataset.unused) == (used, 2 * len(splits) - 2)
@@ -51,7 +51,7 @@ def test_folders_of_splits_around_class_folders_are_no_classes(folder, splits, u
     assert len(read_dataset(folder(), split="all")) == 2 * len(splits)
 
 
-def test_folders_of_splits_inside_each_class_folder_are_no_part_of_it(folder):
+def test_split_folders_inside_class_folders_are_not_part_of_the_class(folder):
     dataset = read_dataset(folder(*in_each("zero", "one", classes=("train", "test"))))
     assert counted(dataset) == {("train", "zero"): 1, ("train", "one"): 1}
     assert dataset.notes == ("the folders inside the class folders are splits: 'test' (2 files), 'train' (2 files)",)
@@ -81,12 +81,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("names", "message"), REFUSED.values(), ids=REFUSED)
-def test_folders_that_may_be_one_or_the_other_are_refused(folder, names, message):
+def test_folders_that_may_be_splits_or_classes_are_refused(folder, names, message):
     with pytest.raises(DataError, match=message):
         read_dataset(folder(*names))
 
 
-def test_a_class_may_be_called_like_a_split(folder):
+def test_a_class_may_have_the_name_of_a_split(folder):
     dataset = read_dataset(folder("train/a.wav", "bus/b.wav", "tram/c.wav"))
     assert dataset.classes == ("bus", "train", "tram")
     assert dataset.notes == ("the folder 'train' is read as a class and not as a split",)
@@ -100,12 +100,12 @@ def test_folders_that_begin_with_an_underscore_are_no_classes(folder, splits):
     assert "folders that begin with an underscore are no classes: '_background_noise_' (2 files)" in dataset.notes
 
 
-def test_classes_of_speech_commands_begin_with_an_underscore(folder):
+def test_speech_commands_classes_that_begin_with_an_underscore_are_kept(folder):
     dataset = read_dataset(folder("_silence_/a.wav", "_unknown_/b.wav", "yes/c.wav"))
     assert dataset.classes == ("_silence_", "_unknown_", "yes")
 
 
-def test_linked_folders_and_files_are_followed_and_circles_end(folder, tmp_path):
+def test_links_are_followed_and_circular_links_end(folder, tmp_path):
     data = folder("yes/a.wav", "no/b.wav")
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "deep").mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_linked_folders_and_files_are_followed_and_circles_end(folder, tmp_path)
     assert not dataset.skipped
 
 
-def test_links_that_meet_again_and_again_are_followed_once(folder):
+def test_a_folder_with_many_links_to_it_is_entered_once(folder):
     data = folder("yes/a.wav", "no/b.wav")
     for depth in range(40):
         outer, inner = data / "yes" / f"level{depth}", data / "yes" / f"level{depth + 1}"
@@ -139,12 +139,12 @@ def test_links_that_meet_again_and_again_are_followed_once(folder):
 
 
 @pytest.mark.parametrize("ending", [".webm", ".mp4", ".mkv", ".mov", ".m4a", ".3gp", ".WEBA"])
-def test_files_with_audio_that_may_not_be_read_are_utterances(folder, ending):
+def test_files_with_audio_that_may_be_unreadable_are_utterances(folder, ending):
     dataset = read_dataset(folder("yes/a.wav", "no/b.wav", f"no/c{ending}"))
     assert [one.path.name for one in dataset.utterances] == ["b.wav", f"c{ending}", "a.wav"]
 
 
-def test_files_of_unknown_endings_are_skipped_and_those_of_known_ones_noted(folder):
+def test_files_with_unknown_endings_are_skipped_and_text_files_are_noted(folder):
     others = ["no/c.xyz", "no/c.txt", "no/d.TXT", "no/e.json", "no/README", "top.wav", "list.csv"]
     dataset = read_dataset(folder("yes/a.wav", "no/b.wav", *others))
     assert {(one.utterance, one.reason) for one in dataset.skipped} == {
@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_read_is_skipped(folder, monkeypatch):
     ]
 
 
-def test_folders_of_splits_without_labels_are_splits_too(folder):
+def test_split_folders_without_class_folders_are_splits(folder):
     data = folder("train/a.wav", "test/b.wav")
     (data.parent / "times.json").write_text('{"a": [[0, 1, "x"]], "b": [[0, 1, "y"]]}')
     dataset = read_dataset(data, segments=data.parent / "times.json")

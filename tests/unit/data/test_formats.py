@@ -30,7 +30,7 @@ def test_a_reader_can_be_added(own_formats, tmp_path):
         register_reader("ours", lambda source: True, read)
 
 
-def test_what_is_registered_last_is_asked_first(own_formats, tmp_path):
+def test_the_reader_registered_last_is_tried_first(own_formats, tmp_path):
     register_reader("takes all", lambda source: True, lambda source, request: "taken")  # type: ignore[return-value]
     assert read_dataset(tmp_path) == "taken"
 
@@ -54,7 +54,7 @@ def test_what_is_registered_last_is_asked_first(own_formats, tmp_path):
         ({"d.csv/yes/a.wav": ""}, "d.csv", "folder of class folders"),
     ],
 )
-def test_what_is_there_says_the_format(tmp_path, monkeypatch, files, name, form):
+def test_the_format_is_recognised_by_the_files(tmp_path, monkeypatch, files, name, form):
     monkeypatch.chdir(tmp_path)
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def test_what_is_there_says_the_format(tmp_path, monkeypatch, files, name, form)
     assert formats.format_of(name).name == form
 
 
-def test_ids_of_the_hub_are_what_is_no_path(tmp_path, monkeypatch):
+def test_hub_ids_are_distinguished_from_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     hub = "Hugging Face data set (hub)"
@@ -112,11 +112,11 @@ def test_compressed_text_that_is_not_utf8_is_refused(tmp_path):
         (["audio", "emotion", "speaker_id"], "speaker_id", {"speaker": "speaker_id"}),
     ],
 )
-def test_usual_names_stand_for_those_of_a_manifest(columns, target, taken):
+def test_usual_column_names_stand_for_those_of_a_manifest(columns, target, taken):
     assert naming(columns, target).taken == taken
 
 
-def test_a_note_says_what_was_taken():
+def test_a_note_names_the_columns_that_are_used():
     [note] = naming(["audio", "emotion", "genre", "sentence"], None).notes
     assert note == (
         "label is the column 'emotion', text is the column 'sentence' (also there: genre, text; --target names another)"
@@ -124,7 +124,7 @@ def test_a_note_says_what_was_taken():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_examples_of_the_page_run_one_after_another(own_formats, tmp_path, monkeypatch, capsys):
+def test_the_examples_of_the_data_page_run_in_order(own_formats, tmp_path, monkeypatch, capsys):
     text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)

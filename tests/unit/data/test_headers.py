@@ -87,13 +87,13 @@ def test_an_mp3_without_its_info_frame_has_its_whole_length(read, rate, constant
     assert np.abs(samples[-rate // 2 :]).max() > 0.01
 
 
-def test_an_mp3_that_begins_softly_is_not_judged_by_its_first_frames(read):
+def test_the_length_of_an_mp3_is_not_estimated_from_its_first_frames(read):
     samples = np.concatenate([1e-4 * speech(4), speech(2)])
     assert 6 <= read(mp3(samples, info=False))[0] < 6.15
 
 
 @pytest.mark.parametrize("info", [False, True])
-def test_mp3_files_that_were_appended_are_read_to_the_end(read, info):
+def test_concatenated_mp3_files_are_read_to_the_end(read, info):
     first, second = mp3(speech(2), info=info), mp3(speech(1.5, seed=1), info=info)
     seconds, samples = read(first + second)
     assert 3.5 <= seconds < 3.8
@@ -134,14 +134,14 @@ def test_a_large_unknown_file_is_not_searched_for_mpeg_audio():
 
 
 @pytest.mark.parametrize("start", [0.0, 0.4, 1.3])
-def test_a_stretch_of_an_mp3_without_info_frame_is_what_the_whole_file_holds_there(read, start):
+def test_a_stretch_of_an_mp3_without_info_frame_equals_that_part(read, start):
     content = mp3(speech(2), info=False) + mp3(speech(2, seed=1))
     whole = read(content)[1]
     part = read(content, start=start, end=start + 1.5)[1]
     np.testing.assert_allclose(part, whole[round(start * RATE) :][: len(part)], atol=1e-4)
 
 
-def test_an_mp3_that_was_cut_is_said_to_be_cut_by_its_header_alone(read, tmp_path):
+def test_a_truncated_mp3_is_refused_by_its_header_alone(read, tmp_path):
     content = mp3(speech(3))
     (tmp_path / "cut").write_bytes(content[: len(content) // 2])
     with pytest.raises(UtteranceError, match=r"expected 3\.\d+ s of audio as the header says, got [12]\.\d+ s"):
@@ -154,7 +154,7 @@ def test_an_mp3_that_lacks_its_last_frame_is_used(read):
 
 
 @pytest.mark.parametrize("other", [mp3(speech(1, 44_100), 44_100), mp3(np.stack([speech(1)] * 2, axis=1))])
-def test_mp3_parts_of_other_rates_or_channels_are_refused(tmp_path, other):
+def test_concatenated_mp3_files_of_other_rates_or_channels_are_refused(tmp_path, other):
     (tmp_path / "a.mp3").write_bytes(mp3(speech(1)) + other)
     with pytest.raises(UtteranceError, match=r"got an MP3 that changes from 16,000 Hz and 1 channel\(s\) to"):
         probe(Utterance("a", tmp_path / "a.mp3"))
@@ -174,7 +174,7 @@ def mpeg_frames(word, size, count):
         (b"".join(mpeg_frames(w, s, 1) for w, s in [("fffb9064", 417), ("fffb9264", 418)] * 50), 100 * 1152 / 44_100),
     ],
 )
-def test_other_layers_and_free_format_are_counted_by_frames(tmp_path, content, seconds):
+def test_the_length_of_layer_2_and_free_format_is_counted_by_frames(tmp_path, content, seconds):
     (tmp_path / "a").write_bytes(content)
     utterance = Utterance("a", tmp_path / "a")
     assert probe(utterance).seconds == pytest.approx(seconds)
@@ -215,11 +215,11 @@ WAVS = {
 
 
 @pytest.mark.parametrize(("content", "seconds"), WAVS.values(), ids=WAVS)
-def test_a_wav_with_an_open_size_of_data_holds_what_the_file_holds(read, content, seconds):
+def test_the_length_of_a_wav_with_an_open_size_follows_from_the_file(read, content, seconds):
     assert read(content)[0] == pytest.approx(seconds, abs=1e-9)
 
 
-def test_a_wav_with_an_open_size_has_the_samples_of_a_whole_one(read):
+def test_a_wav_with_an_open_size_has_the_samples_of_a_normal_wav(read):
     np.testing.assert_array_equal(read(wav(PCM, 0))[1], read(wav(PCM, len(PCM)))[1])
 
 
@@ -260,7 +260,7 @@ PIPED = {
 
 
 @pytest.mark.parametrize(("kind", "content"), [(kind, one) for kind, every in PIPED.items() for one in every])
-def test_files_that_were_written_to_a_pipe_hold_what_they_hold(read, kind, content):
+def test_files_written_to_a_pipe_are_read_to_their_end(read, kind, content):
     seconds, samples = read(content)
     assert 1 <= seconds < 1.07, kind
     assert np.corrcoef(samples[:RATE], speech(1))[0, 1] > 0.9
@@ -283,7 +283,7 @@ def test_mp3_inside_a_wav_is_counted_by_frames(read, tag, size):
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_ogg_streams_that_were_appended_are_read_to_the_end(read, subtype):
+def test_concatenated_ogg_streams_are_read_to_the_end(read, subtype):
     first, second = (encoded(speech(s, seed=n), format="OGG", subtype=subtype) for n, s in enumerate((1.0, 1.5)))
     seconds, samples = read(first + second)
     assert seconds == 2.5
@@ -294,7 +294,7 @@ def test_ogg_streams_that_were_appended_are_read_to_the_end(read, subtype):
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("tail", [b"", TEXT])
-def test_wav_files_that_were_appended_are_read_to_the_end(read, bits, tail):
+def test_concatenated_wav_files_are_read_to_the_end(read, bits, tail):
     def part(data):
         return wav(data, len(data), riff=36 + len(data) + len(tail), bits=bits, tail=tail)
 
@@ -305,25 +305,25 @@ def test_wav_files_that_were_appended_are_read_to_the_end(read, bits, tail):
     np.testing.assert_array_equal(samples, np.concatenate(expected))
 
 
-def test_bytes_behind_a_wav_that_are_no_wav_are_left_alone(read):
+def test_bytes_after_a_wav_that_are_not_a_wav_are_ignored(read):
     assert read(wav(PCM, len(PCM), riff=36 + len(PCM)) + bytes(500))[0] == 1
 
 
-def test_wav_files_of_other_rates_are_refused(tmp_path):
+def test_concatenated_wav_files_of_different_rates_are_refused(tmp_path):
     parts = [encoded(speech(1, rate), rate, format="WAV") for rate in (16_000, 8_000)]
     (tmp_path / "a.wav").write_bytes(b"".join(parts))
     with pytest.raises(UtteranceError, match="got WAV files of 8,000 Hz with 1 channel"):
         probe(Utterance("a", tmp_path / "a.wav"))
 
 
-def test_ogg_streams_of_other_rates_are_refused(tmp_path):
+def test_concatenated_ogg_streams_of_different_rates_are_refused(tmp_path):
     parts = [encoded(speech(1, rate), rate, format="OGG", subtype="VORBIS") for rate in (16_000, 8_000)]
     (tmp_path / "a.ogg").write_bytes(b"".join(parts))
     with pytest.raises(UtteranceError, match="got Ogg streams of 8,000 Hz with 1 channel"):
         probe(Utterance("a", tmp_path / "a.ogg"))
 
 
-def test_a_sphere_file_that_was_cut_is_said_to_be_cut(tmp_path):
+def test_a_truncated_sphere_file_is_refused(tmp_path):
     content = encoded(speech(1), format="NIST", subtype="PCM_16")
     (tmp_path / "a.sph").write_bytes(content[: len(content) // 2])
     with pytest.raises(UtteranceError, match=r"expected 1\.000 s of audio as the header says, got 0\.4\d+ s"):
@@ -345,7 +345,7 @@ def codings():
 
 
 @pytest.mark.parametrize(("kind", "subtype", "rate"), sorted(codings()))
-def test_a_stretch_in_any_coding_is_a_cut_of_the_whole(read, kind, subtype, rate):
+def test_a_stretch_in_any_coding_equals_that_part_of_the_file(read, kind, subtype, rate):
     content = encoded(speech(1.6, rate), rate, format=kind, subtype=subtype)
     rate = soundfile.info(io.BytesIO(content)).samplerate  # some formats have fixed rates
     if kind == "XI":
@@ -357,7 +357,7 @@ def test_a_stretch_in_any_coding_is_a_cut_of_the_whole(read, kind, subtype, rate
         np.testing.assert_allclose(part, whole[place : place + len(part)], atol=2e-5)
 
 
-def test_headers_that_can_be_trusted_are_all_that_is_read(tmp_path, monkeypatch):
+def test_only_the_header_is_read_where_it_can_be_trusted(tmp_path, monkeypatch):
     """No file is searched or decoded to be probed, unless its header is in doubt."""
     names = {"a.wav": {}, "b.flac": {}, "c.aiff": {}, "d.w64": {}, "e.au": {}}
     for name, options in names.items():
@@ -382,5 +382,5 @@ def test_the_frames_of_an_mp3_are_counted_once(tmp_path, monkeypatch):
     assert probe(Utterance("a", tmp_path / "a.mp3")).seconds > 3
 
 
-def test_open_sizes_are_larger_than_what_a_real_header_says():
+def test_open_sizes_are_larger_than_six_hours_of_audio():
     assert OPEN_ENDED_BYTES > 6 * 3600 * 48_000 * 2

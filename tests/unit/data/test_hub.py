@@ -72,7 +72,7 @@ def test_columns_are_found_by_type_and_name(saved):
     assert voxrank.read_dataset(saved, target="speaker_id").classes == ("0", "1", "2", "3")
 
 
-def test_rows_travel_by_their_place(saved, clips, run_python):
+def test_rows_of_a_folder_are_pickled_by_their_location(saved, clips, run_python):
     utterance = voxrank.read_dataset(saved).utterances[5]
     assert isinstance(utterance.audio, ArrowRow)
     sent = pickle.dumps(utterance.audio)
@@ -85,7 +85,7 @@ def test_rows_travel_by_their_place(saved, clips, run_python):
     assert found.stdout.strip() == digest_of_audio(clips[5].path)
 
 
-def test_rows_in_memory_travel_with_their_own_bytes(tones_set, clips):
+def test_rows_in_memory_are_pickled_with_their_own_bytes(tones_set, clips):
     utterance = voxrank.read_dataset(tones_set).utterances[5]
     assert isinstance(utterance.audio, HeldAudio)
     sent = pickle.dumps(utterance)
@@ -93,7 +93,7 @@ def test_rows_in_memory_travel_with_their_own_bytes(tones_set, clips):
     np.testing.assert_array_equal(decode(pickle.loads(sent), RATE), clips[5].samples)
 
 
-def test_splits(tmp_path, tones_set):
+def test_training_rows_are_read_unless_another_split_is_given(tmp_path, tones_set):
     both = DatasetDict({"test": tones_set.select(range(24, 36)), "train": tones_set.select(range(24))})
     both.save_to_disk(tmp_path / "both")
     for source in (tmp_path / "both", both):
@@ -104,7 +104,7 @@ def test_splits(tmp_path, tones_set):
         assert len(voxrank.read_dataset(source, split="all")) == 36
 
 
-def test_splits_as_librispeech_calls_them(tones_set):
+def test_all_training_splits_of_librispeech_are_read(tones_set):
     names = {"train.100": range(12), "train.360": range(12, 24), "validation": [24], "test": range(25, 36)}
     data = voxrank.read_dataset(DatasetDict({name: tones_set.select(rows) for name, rows in names.items()}))
     assert (len(data), data.split, data.unused) == (24, "train.100+train.360", 12)
@@ -130,7 +130,7 @@ def test_a_folder_that_is_saved_again_is_read_again(tmp_path, tones_set, clips, 
             assert content(utterance) == clips[place].path.read_bytes()
 
 
-def test_rows_of_a_folder_that_changed_are_those_of_the_file_that_is_there(tmp_path, tones_set, clips):
+def test_rows_of_a_changed_folder_are_read_from_the_present_file(tmp_path, tones_set, clips):
     """This includes a split from which nothing was read when the folder was opened."""
     source = tmp_path / "both"
     DatasetDict({"train": tones_set.select([0, 1]), "test": tones_set.select([2, 3])}).save_to_disk(source)
@@ -158,7 +158,7 @@ def test_a_folder_of_many_splits_is_opened_once(tmp_path, tones_set, monkeypatch
     assert len(calls) == 1
 
 
-def test_no_more_data_sets_are_kept_open_than_a_few(tmp_path, tones_set, monkeypatch):
+def test_only_a_few_data_sets_are_kept_open(tmp_path, tones_set, monkeypatch):
     utterances = []
     for number in range(hub.PLACES + 1):
         tones_set.select([number]).save_to_disk(tmp_path / str(number))
@@ -185,12 +185,12 @@ def silent_hub(saved, monkeypatch):
             time.sleep(0.3)  # the other thread finishes before
         return datasets.load_from_disk(saved)
 
-    def asked(*_, **__):
+    def time_out(*_, **__):
         raise TimeoutError
 
     for switch in (datasets.config, huggingface_hub.constants):
         monkeypatch.setattr(switch, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub, "dataset_info", asked)
+    monkeypatch.setattr(huggingface_hub, "dataset_info", time_out)
     monkeypatch.setattr(datasets, "load_dataset", load)
     return calls
 
@@ -199,7 +199,7 @@ def switches():
     return datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
 
 
-def test_threads_that_miss_a_data_set_together_open_it_once(silent_hub, clips):
+def test_two_threads_that_need_the_same_data_set_open_it_once(silent_hub, clips):
     utterances = voxrank.read_dataset("hf://owner/missed").utterances
     silent_hub.clear()
     with ThreadPoolExecutor(2) as threads:
@@ -208,7 +208,7 @@ def test_threads_that_miss_a_data_set_together_open_it_once(silent_hub, clips):
     assert switches() == (False, False)
 
 
-def test_threads_that_read_two_data_sets_together_leave_the_network_as_it_was(silent_hub):
+def test_two_threads_that_read_data_sets_restore_the_network_settings(silent_hub):
     with ThreadPoolExecutor(2) as threads:
         read = list(threads.map(voxrank.read_dataset, ["hf://owner/one", "hf://owner/two"]))
     assert [len(data) for data in read] == [36, 36]
@@ -216,7 +216,7 @@ def test_threads_that_read_two_data_sets_together_leave_the_network_as_it_was(si
     assert switches() == (False, False)
 
 
-def test_what_was_selected_and_sorted_is_what_is_read(tones_set, clips):
+def test_selected_rows_are_read_in_their_order(tones_set, clips):
     chosen = tones_set.select([30, 2, 17])
     data = voxrank.read_dataset(chosen)
     for utterance, place in zip(data.utterances, (30, 2, 17), strict=True):
@@ -224,7 +224,7 @@ def test_what_was_selected_and_sorted_is_what_is_read(tones_set, clips):
         np.testing.assert_array_equal(decode(utterance, RATE), clips[place].samples)
 
 
-def test_rows_that_name_files_are_those_files(clips):
+def test_rows_that_name_files_are_read_from_the_files(clips):
     named = datasets.Dataset.from_dict({"audio": [str(c.path) for c in clips], "label": [c.label for c in clips]})
     data = voxrank.read_dataset(named.cast_column("audio", Audio()))
     assert [u.path for u in data.utterances] == [c.path for c in clips]
@@ -244,7 +244,7 @@ def test_rows_of_samples_are_read_as_they_are(clips):
         np.testing.assert_array_equal(decode(utterance, RATE), clip.samples)
 
 
-def made(clips, **columns):
+def data_set_with(clips, **columns):
     features = {name: feature for name, (feature, _) in columns.items()}
     rows = {name: cells for name, (_, cells) in columns.items()}
     table = {"audio": [{"bytes": c.path.read_bytes(), "path": None} for c in clips[: len(next(iter(rows.values())))]]}
@@ -253,30 +253,30 @@ def made(clips, **columns):
 
 
 def test_labels_of_one_class_each_are_classes(clips):
-    data = voxrank.read_dataset(made(clips, labels=(ClassLabel(names=["a", "b"]), [1, 0])))
+    data = voxrank.read_dataset(data_set_with(clips, labels=(ClassLabel(names=["a", "b"]), [1, 0])))
     assert (data.task, [u.label for u in data.utterances]) == ("classification", ["b", "a"])
 
 
 def test_lists_of_classes_are_multilabel(clips):
-    data = voxrank.read_dataset(made(clips, labels=(List(ClassLabel(names=["a", "b"])), [[1, 0], []])))
+    data = voxrank.read_dataset(data_set_with(clips, labels=(List(ClassLabel(names=["a", "b"])), [[1, 0], []])))
     assert (data.task, [u.labels for u in data.utterances]) == ("multilabel", [("a", "b"), ()])
 
 
 @pytest.mark.parametrize("target", [None, "label", "value"])
 def test_a_label_of_floats_is_a_number(clips, target):
-    data = voxrank.read_dataset(made(clips, label=(Value("float32"), [0.5, 2.0])), target=target)
+    data = voxrank.read_dataset(data_set_with(clips, label=(Value("float32"), [0.5, 2.0])), target=target)
     assert (data.task, [u.value for u in data.utterances]) == ("regression", [0.5, 2.0])
 
 
 @pytest.mark.parametrize("target", [None, "sentence", "text"])
 def test_sentences_are_transcripts(clips, target):
     columns = {"sentence": (Value("string"), ["so", "be it"]), "gender": (Value("string"), ["f", "m"])}
-    data = voxrank.read_dataset(made(clips, **columns), target=target)
+    data = voxrank.read_dataset(data_set_with(clips, **columns), target=target)
     assert (data.task, [u.text for u in data.utterances]) == ("transcription", ["so", "be it"])
 
 
-def test_classes_that_are_unknown_and_audio_that_is_not_there_are_skipped(clips):
-    found = made(clips, label=(ClassLabel(names=["a", "b"]), [1, -1, 0]))
+def test_rows_with_an_unknown_class_or_without_audio_are_skipped(clips):
+    found = data_set_with(clips, label=(ClassLabel(names=["a", "b"]), [1, -1, 0]))
     table = found.with_format("arrow")[:]
     audio = pa.array([None, None, table["audio"][2].as_py()], type=table.schema.field("audio").type)
     data = voxrank.read_dataset(datasets.Dataset(table.set_column(table.column_names.index("audio"), "audio", audio)))
@@ -285,23 +285,23 @@ def test_classes_that_are_unknown_and_audio_that_is_not_there_are_skipped(clips)
     assert voxrank.read_dataset(found).skipped[0].reason == "the column 'label' is empty"
 
 
-def test_a_second_column_of_audio_is_told(clips):
-    found = made(clips, label=(Value("string"), ["a"])).add_column("noise", [clips[0].path.read_bytes()])
+def test_a_second_column_of_audio_is_noted(clips):
+    found = data_set_with(clips, label=(Value("string"), ["a"])).add_column("noise", [clips[0].path.read_bytes()])
     found = found.cast_column("noise", Audio())
     assert voxrank.read_dataset(found).notes == ("audio is the column 'audio' (also there: audio, noise)",)
 
 
-def test_without_audio_the_columns_are_named():
+def test_an_error_names_the_columns_when_none_holds_audio():
     with pytest.raises(DataError, match="expected a column of audio, found: label; cast one to Audio"):
         voxrank.read_dataset(datasets.Dataset.from_dict({"label": ["a"]}))
 
 
-def test_streams_are_refused(tones_set):
+def test_a_streaming_data_set_is_refused(tones_set):
     with pytest.raises(DataError, match="expected a data set with numbered rows, got a streaming one"):
         voxrank.read_dataset(tones_set.to_iterable_dataset())
 
 
-def test_the_library_decodes_nothing(saved, monkeypatch):
+def test_audio_is_not_decoded_by_the_library(saved, monkeypatch):
     monkeypatch.setattr(Audio, "decode_example", lambda *_: pytest.fail("decoded"))
     for utterance in voxrank.read_dataset(saved).utterances[:2]:
         decode(utterance, RATE)
@@ -333,13 +333,13 @@ def test_a_folder_that_is_damaged_is_refused(saved):
         voxrank.read_dataset(saved)
 
 
-def test_without_the_library_the_extra_is_named(saved, monkeypatch):
+def test_an_error_names_the_extra_when_datasets_is_missing(saved, monkeypatch):
     monkeypatch.setattr(voxrank._support.packages, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"needs the extra hub; run: pip install 'voxrank\[hub\]'"):
         voxrank.read_dataset(saved)
 
 
-def test_ids_of_the_hub_without_a_network(tmp_path, tones_set):
+def test_downloaded_data_sets_are_read_without_a_network(tmp_path, tones_set):
     """Downloaded data are read; other ids are refused in one line."""
     source = tmp_path / "name"
     source.mkdir()

@@ -41,11 +41,11 @@ def exported(tmp_path, clips):
     return folder
 
 
-def test_what_lhotse_exports_is_ranked_as_the_manifest(exported, ranked_as_tones):
+def test_a_folder_exported_by_lhotse_is_ranked_as_the_manifest(exported, ranked_as_tones):
     ranked_as_tones(exported)
 
 
-def test_columns(exported, clips):
+def test_files_of_the_folder_give_the_columns(exported, clips):
     write(exported, spk2gender="s0 f\ns1 m\n", utt2lang=f"{clips[0].name}-u de\n")
     data = voxrank.read_dataset(exported, target="gender")
     assert data.format == "Kaldi data folder"
@@ -125,7 +125,7 @@ def test_segments_are_stretches_of_recordings(tmp_path):
 
 
 @pytest.mark.parametrize("train", ["train", "train_clean_100", "train_nodev"])
-def test_folders_in_a_folder_are_splits(tmp_path, clips, train):
+def test_data_folders_inside_a_folder_are_splits(tmp_path, clips, train):
     for split, part in ((train, clips[:24]), ("test", clips[24:])):
         write(
             tmp_path / "data" / split,
@@ -158,7 +158,7 @@ def test_lines_without_an_utterance_are_noted_and_duplicates_skipped(tmp_path, c
     )
 
 
-def test_relative_names_start_at_the_folder_else_where_one_is(tmp_path, clips, monkeypatch):
+def test_relative_paths_start_at_the_folder_or_the_working_folder(tmp_path, clips, monkeypatch):
     monkeypatch.chdir(tmp_path)
     beside = tmp_path / "kaldi" / "beside.wav"
     beside.parent.mkdir()
@@ -171,7 +171,7 @@ def test_relative_names_start_at_the_folder_else_where_one_is(tmp_path, clips, m
     assert [u.path for u in voxrank.read_dataset(folder).utterances] == [beside, clips[0].path]
 
 
-def test_lines_are_bounded_and_damage_costs_a_line(tmp_path, clips):
+def test_only_lines_that_are_damaged_or_too_long_are_skipped(tmp_path, clips):
     folder = write(
         tmp_path / "k",
         wav_scp=f"a {clips[0].path}\nb {'x' * (1 << 21)}\nc {clips[1].path}\nd\n\n",
@@ -183,28 +183,28 @@ def test_lines_are_bounded_and_damage_costs_a_line(tmp_path, clips):
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("location", "reason"),
     [
         ("gone.ark:5", "no such archive"),
         ("wav.ark:6", "expected a WAV at 6 in wav.ark, got b' RIF'"),
         ("wav.ark:99999999", "expected a WAV at 99,999,999 in wav.ark, got b''"),
     ],
 )
-def test_archives_that_hold_no_wav_there(tmp_path, said, reason):
+def test_an_archive_without_a_wav_at_the_offset_is_refused(tmp_path, location, reason):
     shutil.copy(ARK / "wav.ark", tmp_path)
-    folder = write(tmp_path, wav_scp=f"a {said}\n", utt2label="a x\n")
+    folder = write(tmp_path, wav_scp=f"a {location}\n", utt2label="a x\n")
     with pytest.raises(DataError, match=reason):
         voxrank.read_dataset(folder)
 
 
-@pytest.mark.parametrize("counted", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
-def test_a_wav_written_to_a_pipe_ends_with_the_archive(tmp_path, counted):
+@pytest.mark.parametrize("size_in_header", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
+def test_a_wav_written_to_a_pipe_ends_with_the_archive(tmp_path, size_in_header):
     path = tmp_path / "a.ark"
-    path.write_bytes(b"u1 RIFF" + counted.to_bytes(4, "little") + b"WAVE" + bytes(100))
+    path.write_bytes(b"u1 RIFF" + size_in_header.to_bytes(4, "little") + b"WAVE" + bytes(100))
     assert wav_in(path, 3) == FileRegion(path, 3, 112)
 
 
-def test_an_archive_that_was_cut_short(tmp_path, clips):
+def test_only_the_truncated_wav_of_an_archive_is_refused(tmp_path, clips):
     content = clips[6].path.read_bytes()
     (tmp_path / "wav.ark").write_bytes(b"a " + content + b"b " + content[:-3000])
     folder = write(tmp_path, wav_scp=f"a wav.ark:2\nb wav.ark:{4 + len(content)}\n", utt2label="a x\nb y\n")

@@ -36,7 +36,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize(("text", "items"), WRITTEN.values(), ids=WRITTEN)
-def test_lists_are_read_as_they_are_written(text, items):
+def test_lists_of_labels_are_read_in_every_notation(text, items):
     assert written_list(text) == items
 
 
@@ -58,20 +58,20 @@ def read(folder, column, *cells):
     return read_dataset(path)
 
 
-def test_written_lists_in_cells_are_several_labels(tmp_path):
+def test_lists_written_in_cells_give_several_labels(tmp_path):
     dataset = read(tmp_path, "labels", "['b', 'a']", "['a']", "[]", "['a")
     assert [one.labels for one in dataset.utterances] == [("a", "b"), ("a",), ()]
     assert [one.reason for one in dataset.skipped] == ['expected a list of labels such as ["a", "b"], got [\'a']
     assert dataset.notes == ("the column 'labels' holds lists: an utterance may have several labels",)
 
 
-def test_lists_in_the_column_of_one_label_make_it_several_labels(tmp_path):
+def test_lists_in_the_label_column_give_several_labels(tmp_path):
     dataset = read(tmp_path, "label", "['b', 'a']", "['a']")
     assert (dataset.task, [one.labels for one in dataset.utterances]) == ("multilabel", [("a", "b"), ("a",)])
     assert dataset.notes == ("the column 'label' holds lists: an utterance may have several labels",)
 
 
-def test_lists_of_one_label_each_are_that_label(tmp_path):
+def test_lists_of_one_label_each_give_one_label(tmp_path):
     dataset = read(tmp_path, "label", "['b']", "['a']")
     assert (dataset.task, dataset.classes) == ("classification", ("a", "b"))
     assert dataset.notes == ("the lists in the column 'label' hold one label each",)
@@ -83,13 +83,13 @@ def test_a_list_among_plain_labels_is_skipped(tmp_path):
     assert [one.reason for one in dataset.skipped] == ["expected one label in the column 'label', got a list of 2"]
 
 
-def test_labels_parted_by_bars_are_noted(tmp_path):
+def test_labels_separated_by_bars_are_noted(tmp_path):
     dataset = read(tmp_path, "labels", "dog|cat", "bird")
     assert dataset.classes == ("bird", "cat", "dog")
     assert dataset.notes == ("labels in the column 'labels' are separated by '|'",)
 
 
-def test_vectors_of_zero_and_one_are_the_places_of_the_ones(tmp_path):
+def test_vectors_of_zero_and_one_are_read_as_indices_of_labels(tmp_path):
     path = tmp_path / "m.jsonl"
     rows = [{"path": "a", "labels": [0, 1, 1]}, {"path": "b", "labels": [1, 0, 0]}, {"path": "c", "labels": [0, 0, 0]}]
     path.write_text("\n".join(map(json.dumps, rows)))

@@ -29,15 +29,15 @@ def speech(seconds=1.0, seed=0, frequency_hz=300):
 
 
 @pytest.fixture
-def heard(tmp_path):
+def decoded(tmp_path):
     """Return a function that decodes samples after they were written to a file."""
 
-    def heard(samples, name="a.wav", rate=RATE, start=0.0, end=None, **options):
+    def decoded(samples, name="a.wav", rate=RATE, start=0.0, end=None, **options):
         soundfile.write(tmp_path / name, samples, rate, **options)
         levels._TREATMENTS._values.clear()
         return decode(Utterance(name, tmp_path / name, start, end), rate)
 
-    return heard
+    return decoded
 
 
 SILENT = {
@@ -61,16 +61,16 @@ SILENT = {
 
 
 @pytest.mark.parametrize(("samples", "options"), SILENT.values(), ids=SILENT)
-def test_a_silent_recording_is_refused(heard, samples, options):
+def test_a_silent_recording_is_refused(decoded, samples, options):
     with pytest.raises(UtteranceError, match=r"expected speech, got a silent recording \(peak .*\); check the record"):
-        heard(samples, **options)
+        decoded(samples, **options)
 
 
-def test_the_reason_of_silence_tells_its_level(heard):
+def test_the_reason_for_silence_includes_its_level(decoded):
     with pytest.raises(UtteranceError, match=r"\(peak 0, digital silence\)"):
-        heard(np.zeros(RATE))
+        decoded(np.zeros(RATE))
     with pytest.raises(UtteranceError, match=r"\(peak 1e-08, -160 dB of full scale\)|peak 2\.\de-09, -17\d dB"):
-        heard(1e-8 * speech(), subtype="FLOAT")
+        decoded(1e-8 * speech(), subtype="FLOAT")
 
 
 QUIET = {
@@ -83,15 +83,15 @@ QUIET = {
 
 
 @pytest.mark.parametrize(("samples", "options"), QUIET.values(), ids=QUIET)
-def test_a_quiet_recording_is_used(heard, samples, options):
-    assert heard(samples, **options).any()
+def test_a_quiet_recording_is_used(decoded, samples, options):
+    assert decoded(samples, **options).any()
 
 
-def test_a_silent_stretch_of_a_recording_is_refused_and_the_rest_is_not(heard):
+def test_only_the_silent_stretch_of_a_recording_is_refused(decoded):
     samples = np.concatenate([speech(), np.zeros(RATE), speech()])
-    assert len(heard(samples, start=0, end=1.5)) == 1.5 * RATE
+    assert len(decoded(samples, start=0, end=1.5)) == 1.5 * RATE
     with pytest.raises(UtteranceError, match="got a silent recording"):
-        heard(samples, start=1.1, end=1.9)
+        decoded(samples, start=1.1, end=1.9)
 
 
 X, Y, NOISE = speech(), speech(seed=1, frequency_hz=470), np.random.default_rng(5).normal(size=(RATE, 2))
@@ -107,8 +107,8 @@ CANCELLING = {
 
 @pytest.mark.parametrize("options", [{"subtype": "FLOAT"}, {"subtype": "PCM_16"}, {"format": "FLAC"}])
 @pytest.mark.parametrize(("channels", "expected"), CANCELLING.values(), ids=CANCELLING)
-def test_the_first_channel_stands_for_channels_that_cancel(heard, channels, expected, options):
-    np.testing.assert_allclose(heard(np.stack(channels, axis=1), **options), channels[expected], atol=1e-4)
+def test_the_first_channel_is_used_where_channels_cancel(decoded, channels, expected, options):
+    np.testing.assert_allclose(decoded(np.stack(channels, axis=1), **options), channels[expected], atol=1e-4)
 
 
 AVERAGED = {
@@ -123,58 +123,60 @@ AVERAGED = {
 
 
 @pytest.mark.parametrize("channels", AVERAGED.values(), ids=AVERAGED)
-def test_other_channels_are_averaged(heard, channels):
-    np.testing.assert_allclose(heard(np.stack(channels, axis=1), subtype="FLOAT"), np.mean(channels, axis=0), atol=1e-6)
+def test_other_channels_are_averaged(decoded, channels):
+    np.testing.assert_allclose(
+        decoded(np.stack(channels, axis=1), subtype="FLOAT"), np.mean(channels, axis=0), atol=1e-6
+    )
 
 
-def test_the_channel_is_chosen_for_a_file_and_not_for_a_stretch_of_it(heard):
+def test_the_channel_is_chosen_for_the_whole_file(decoded):
     """The channels do not cancel in stretches without speech."""
     quiet = 1e-3 * NOISE
     samples = np.concatenate([np.stack([X, -X], axis=1), quiet])
-    np.testing.assert_allclose(heard(samples, start=1, end=2, subtype="FLOAT"), quiet[:, 0], atol=1e-7)
+    np.testing.assert_allclose(decoded(samples, start=1, end=2, subtype="FLOAT"), quiet[:, 0], atol=1e-7)
 
 
 @pytest.mark.parametrize("bits", [16, 24, 32])
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
-def test_integers_as_floats_are_scaled(heard, bits, subtype):
-    samples = heard(X * 2.0 ** (bits - 1), subtype=subtype)
+def test_integers_as_floats_are_scaled(decoded, bits, subtype):
+    samples = decoded(X * 2.0 ** (bits - 1), subtype=subtype)
     np.testing.assert_allclose(samples, X, atol=1e-6)
 
 
-def test_a_quiet_recording_of_integers_as_floats_is_scaled_too(heard):
+def test_a_quiet_recording_of_integers_as_floats_is_scaled_too(decoded):
     integers = np.random.default_rng(0).integers(-6, 7, RATE)
-    np.testing.assert_allclose(heard(integers.astype(float), subtype="FLOAT"), integers / 32_768, atol=1e-9)
+    np.testing.assert_allclose(decoded(integers.astype(float), subtype="FLOAT"), integers / 32_768, atol=1e-9)
 
 
-def test_a_quiet_stretch_of_integers_as_floats_is_scaled_as_the_file(heard):
+def test_a_quiet_stretch_of_integers_as_floats_is_scaled_as_the_file(decoded):
     quiet = 1.7e-5 * speech(seed=3) / 0.2
     samples = np.concatenate([X, quiet * 3]) * 32_768
-    np.testing.assert_allclose(heard(samples, start=1, end=2, subtype="FLOAT"), quiet * 3, atol=1e-8)
+    np.testing.assert_allclose(decoded(samples, start=1, end=2, subtype="FLOAT"), quiet * 3, atol=1e-8)
 
 
 @pytest.mark.parametrize("peak", [0.01, 0.999, 1.0, 1.3, 4.0])
-def test_floats_near_full_scale_are_taken_as_they_are(heard, peak):
+def test_floats_near_full_scale_are_not_scaled(decoded, peak):
     samples = X / np.abs(X).max() * peak
-    np.testing.assert_allclose(heard(samples, subtype="FLOAT"), samples, rtol=1e-6)
+    np.testing.assert_allclose(decoded(samples, subtype="FLOAT"), samples, rtol=1e-6)
 
 
-def test_floats_that_are_minus_one_and_one_are_taken_as_they_are(heard):
+def test_floats_of_minus_one_and_one_are_not_scaled(decoded):
     samples = np.where(np.arange(RATE) // 20 % 2, 1.0, -1.0)
-    np.testing.assert_array_equal(heard(samples, subtype="FLOAT"), samples)
+    np.testing.assert_array_equal(decoded(samples, subtype="FLOAT"), samples)
 
 
-def test_floats_beyond_all_integers_are_refused(heard):
+def test_floats_larger_than_32_bit_integers_are_refused(decoded):
     with pytest.raises(
         UtteranceError, match=r"expected float samples from −1 to 1, or integers .* got a peak of 1e\+12"
     ):
-        heard(X / np.abs(X).max() * 1e12, subtype="DOUBLE")
+        decoded(X / np.abs(X).max() * 1e12, subtype="DOUBLE")
 
 
-def test_a_value_that_is_not_finite_outside_of_a_stretch_does_not_matter(heard):
+def test_values_outside_of_a_stretch_need_not_be_finite(decoded):
     samples = np.concatenate([X, X]) * 32_768
     samples[100] = np.nan
     samples[200] = np.inf
-    np.testing.assert_allclose(heard(samples, start=1, end=2, subtype="FLOAT"), X, atol=1e-6)
+    np.testing.assert_allclose(decoded(samples, start=1, end=2, subtype="FLOAT"), X, atol=1e-6)
 
 
 def test_measures_do_not_depend_on_the_size_of_blocks(monkeypatch):
@@ -187,15 +189,15 @@ def test_measures_do_not_depend_on_the_size_of_blocks(monkeypatch):
     assert (parts.peak, parts.integers) == (whole.peak, whole.integers)
 
 
-def test_a_long_file_is_measured_by_stretches_of_it(heard, monkeypatch):
+def test_a_long_file_is_measured_by_some_of_its_stretches(decoded, monkeypatch):
     monkeypatch.setattr(levels, "WHOLE_S", 2.0)
     monkeypatch.setattr(levels, "STRETCHES", 4)
     monkeypatch.setattr(levels, "STRETCH_S", 0.2)
     samples = np.tile(np.stack([X, -X], axis=1), (4, 1)) * 32_768
-    np.testing.assert_allclose(heard(samples, start=1, end=2, subtype="FLOAT"), X, atol=1e-6)
+    np.testing.assert_allclose(decoded(samples, start=1, end=2, subtype="FLOAT"), X, atol=1e-6)
 
 
-def test_what_becomes_of_samples_follows_from_their_levels():
+def test_the_treatment_of_samples_follows_from_their_levels():
     assert decide(measure([np.full((9, 1), 2.5, dtype=np.float32)]), "FLOAT") == Treatment()
     assert decide(measure([np.full((9, 1), 3000.0, dtype=np.float32)]), "FLOAT") == Treatment(16)
     assert decide(measure([]), "FLOAT") == Treatment()
@@ -213,7 +215,7 @@ def test_clipped_samples_are_counted(tmp_path, subtype, gain):
     assert share(0.9 * loud) == share(X) == 0
 
 
-def test_one_clipped_channel_is_enough():
+def test_samples_are_clipped_if_one_channel_is_clipped():
     samples = np.stack([np.clip(8 * X, -1, 1), X], axis=1).astype(np.float32)
     assert clipped_share(samples, Treatment(), "FLOAT") > 0.3
     assert clipped_share(samples * 32_768, Treatment(16), "FLOAT") > 0.3
@@ -269,12 +271,12 @@ def test_each_remark_counts_utterances_and_names_the_first(corpus):
     )
 
 
-def test_nothing_is_said_of_sound_data(corpus):
+def test_data_without_faults_gives_no_notes(corpus):
     checked = check_audio(corpus(), 1)
     assert (len(checked.usable), checked.skipped, checked.notes, checked.listened) == (10, (), (), 10)
 
 
-def test_of_much_audio_a_sample_is_listened_to_and_it_is_said(corpus, monkeypatch):
+def test_only_a_sample_of_much_audio_is_checked_and_this_is_noted(corpus, monkeypatch):
     monkeypatch.setattr(listening, "LISTENED_S", 1.0)
     checked = check_audio(corpus(), 1)
     assert checked.listened == 3
@@ -286,7 +288,7 @@ def test_of_much_audio_a_sample_is_listened_to_and_it_is_said(corpus, monkeypatc
     )
 
 
-def test_a_sample_is_spread_and_does_not_depend_on_the_order(corpus):
+def test_a_sample_is_spread_evenly_and_independent_of_the_order(corpus):
     probed = [probe(one) for one in corpus().utterances]
     many = [replace(probed[0], utterance=replace(probed[0].utterance, id=str(n))) for n in range(1000)]
     chosen = [int(one.utterance.id) for one in spread_sample(many, 30)]
@@ -300,7 +302,7 @@ def test_a_sample_is_spread_and_does_not_depend_on_the_order(corpus):
     assert isinstance(many[0], Probed)
 
 
-def test_every_way_into_a_run_tells_the_same(corpus):
+def test_every_kind_of_run_gives_the_same_notes(corpus):
     data = corpus(silent, opposite)
     ready = prepare(data, ExtractionOptions(), SequenceOptions())
     assert len(ready.items) == 9
@@ -312,7 +314,7 @@ def test_every_way_into_a_run_tells_the_same(corpus):
     assert prepare_source(data, ExtractionOptions()).notes == [f"source data: {note}"]
 
 
-def test_data_of_silence_alone_are_refused(corpus):
+def test_data_with_only_silence_is_refused(corpus):
     with pytest.raises(
         DataError, match=r"none of the 10 utterances of data can be used; the first: 0\.wav: expected sp"
     ):
@@ -323,14 +325,14 @@ def scores(ranking):
     return {(one.layer, name): s.value for one in ranking.layers for name, s in one.scores.items()}
 
 
-def test_a_ranking_of_integers_as_floats_is_that_of_the_audio(corpus):
+def test_integers_as_floats_do_not_change_the_ranking(corpus):
     plain = voxrank.rank(corpus(), ["logmel"])
     found = voxrank.rank(corpus(*[lambda x: x * 32_768] * 10, subtype="FLOAT"), ["logmel"])
     assert scores(found) == pytest.approx(scores(plain), abs=0.02)
     assert found.data.used == 10
 
 
-def test_silence_beyond_the_sample_is_skipped_by_every_model_when_it_is_decoded(corpus, monkeypatch, kept):
+def test_silence_outside_the_sample_is_skipped_when_it_is_decoded(corpus, monkeypatch, kept):
     monkeypatch.setattr(listening, "LISTENED_S", 0.3)
     data = corpus(*[silent] * 4)
     alone = voxrank.rank(replace(data, utterances=data.utterances[4:]), ["logmel", "mfcc"])
@@ -369,7 +371,7 @@ def test_silent_samples_of_an_object_are_skipped():
     ]
 
 
-def test_stretches_of_an_object_are_scaled_as_all_of_it():
+def test_stretches_of_an_object_are_scaled_as_the_whole():
     samples = np.concatenate([X, 1e-3 * X]) * 32_768
     table = pd.DataFrame(
         {"audio": [samples] * 2, "sampling_rate": RATE, "label": "x", "start": [0.0, 1.0], "end": [1.0, 2.0]}

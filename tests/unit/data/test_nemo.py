@@ -14,14 +14,14 @@ WRITTEN = Path(__file__).parents[2] / "data" / "nemo" / "tones_manifest.json"
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.jsonl"])
-def test_what_nemo_writes_is_ranked_as_the_manifest(tones, ranked_as_tones, name):
+def test_a_file_written_by_nemo_is_ranked_as_the_manifest(tones, ranked_as_tones, name):
     shutil.copy(WRITTEN, tones.parent / name)
     ranked_as_tones(tones.parent / name)
     data = voxrank.read_dataset(tones.parent / name)
     assert (data.format, data.task) == ("NeMo manifest", "classification")
 
 
-def test_transcripts_and_offsets(tones):
+def test_transcripts_and_offsets_are_read(tones):
     rows = [
         {"audio_filepath": "clips/low-0.wav", "offset": 0.05, "duration": 0.1, "text": "a"},
         {"audio_filepath": "clips/low-0.wav", "duration": 0.2, "text": "b"},
@@ -44,7 +44,7 @@ CLIPS = ("clips/low-0.wav", "clips/high-0.wav")
 
 
 @pytest.mark.parametrize("name", ["m.json", "m.jsonl"])
-def test_usual_names_stand_for_those_of_a_manifest(tmp_path, name):
+def test_usual_column_names_stand_for_those_of_a_manifest(tmp_path, name):
     path = written(tmp_path / name, audio_filepath=CLIPS, duration=(1, 1), command=("yes", "no"), speaker_id=(3, 4))
     data = voxrank.read_dataset(path)
     assert (data.format, data.task, data.target) == ("NeMo manifest", "classification", "label")
@@ -52,7 +52,7 @@ def test_usual_names_stand_for_those_of_a_manifest(tmp_path, name):
     assert data.notes == ("label is the column 'command', speaker is the column 'speaker_id'",)
 
 
-def test_a_transcript_under_a_usual_name(tmp_path):
+def test_a_transcript_is_found_under_a_usual_column_name(tmp_path):
     path = written(tmp_path / "m.json", audio_filepath=CLIPS, transcript=("so", "be it"), lang=("en", "en"))
     data = voxrank.read_dataset(path)
     assert data.task == "transcription"
@@ -69,7 +69,7 @@ def test_a_transcript_under_a_usual_name(tmp_path):
         {"value": (0.5, 2), "speaker": ("s", "t"), "event": ("a", "b")},
     ],
 )
-def test_columns_of_its_own_are_read_as_in_any_manifest(tmp_path, columns):
+def test_label_text_and_value_columns_are_read_as_in_any_manifest(tmp_path, columns):
     """The key, and so the cached result, stays the same."""
     data = voxrank.read_dataset(written(tmp_path / "nemo.jsonl", audio_filepath=CLIPS, **columns))
     plain = voxrank.read_dataset(written(tmp_path / "plain.jsonl", path=CLIPS, **columns))

@@ -21,13 +21,13 @@ class Items(Dataset):
     """A map-style data set of a function's results for each clip."""
 
     def __init__(self, clips, make):
-        self.clips, self.make, self.asked = clips, make, 0
+        self.clips, self.make, self.n_reads = clips, make, 0
 
     def __len__(self):
         return len(self.clips)
 
     def __getitem__(self, index):
-        self.asked += 1
+        self.n_reads += 1
         return self.make(self.clips[index])
 
 
@@ -72,7 +72,7 @@ def test_tables_are_ranked_as_the_manifest(clips, ranked_as_tones, make):
     ranked_as_tones(table)
 
 
-def test_a_table_is_what_its_manifest_is(tones, clips):
+def test_a_table_gives_the_utterances_of_its_manifest(tones, clips):
     table = pd.read_csv(tones)
     table["path"] = [str(c.path) for c in clips]
     data, manifest = voxrank.read_dataset(table), voxrank.read_dataset(tones)
@@ -81,7 +81,7 @@ def test_a_table_is_what_its_manifest_is(tones, clips):
         assert (ours.path, ours.label, ours.speaker) == (theirs.path, theirs.label, theirs.speaker)
 
 
-def test_cells_of_pandas_own_types(clips):
+def test_cells_of_pandas_types_are_read(clips):
     table = table_of_paths(clips[:4]).assign(
         value=pd.array([1, 2, None, 4], dtype="Int64"),
         start=np.array([0.0, 0.05, 0.0, np.nan], dtype=np.float32),
@@ -97,16 +97,16 @@ def test_cells_of_pandas_own_types(clips):
     assert [s.reason for s in data.skipped] == ["the column 'value' is empty"]
 
 
-def test_relative_paths_start_where_one_is(clips, monkeypatch):
+def test_relative_paths_start_at_the_working_folder(clips, monkeypatch):
     monkeypatch.chdir(clips[0].path.parent)
     table = pd.DataFrame({"path": [clips[0].path.name], "label": ["x"]})
     assert len(decode(voxrank.read_dataset(table).utterances[0], RATE)) == len(clips[0].samples)
 
 
-def test_items_are_not_kept_and_travel_with_their_own_audio(clips):
+def test_items_are_not_kept_and_are_pickled_with_their_own_audio(clips):
     items = Items(clips, as_speech_commands)
     data = voxrank.read_dataset(items)
-    assert items.asked == 36
+    assert items.n_reads == 36
     utterance = data.utterances[7]
     assert isinstance(utterance.audio, HeldAudio)
     sent = pickle.dumps(utterance)
@@ -114,7 +114,7 @@ def test_items_are_not_kept_and_travel_with_their_own_audio(clips):
     np.testing.assert_array_equal(decode(pickle.loads(sent), RATE), clips[7].samples)
 
 
-def test_parts_of_a_tuple_by_their_place(clips):
+def test_parts_of_a_tuple_can_be_named_by_their_position(clips):
     items = Items(clips, lambda c: (torch.from_numpy(c.samples), c.rate, c.label, c.speaker, "noisy", 4))
     assert voxrank.read_dataset(items).task == "classification"
     assert voxrank.read_dataset(items, target="speaker").classes == ("s0", "s1", "s2", "s3")
@@ -164,7 +164,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("make", "expected", "note"), LAYOUTS.values(), ids=LAYOUTS)
-def test_parts_of_tuples_are_told_apart_by_their_values(make, expected, note):
+def test_parts_of_tuples_are_recognised_by_their_values(make, expected, note):
     data = voxrank.read_dataset(tuples(make))
     found = {getattr(one, data.target) for one in data.utterances}
     assert (data.task, data.target, found, {one.speaker for one in data.utterances}) == expected
@@ -189,7 +189,7 @@ def test_tuples_whose_label_cannot_be_known_are_refused():
     assert voxrank.read_dataset(spoken, target="item5").classes == ("a", "b")
 
 
-def test_a_rate_for_all_items(clips):
+def test_the_sample_rate_of_a_data_set_is_used_for_all_items(clips):
     waveforms = torch.stack([torch.from_numpy(c.samples[:3000]) for c in clips])
     items: Any = TensorDataset(waveforms, torch.tensor([n % 3 for n in range(36)]))
     items.sample_rate = RATE
@@ -198,7 +198,7 @@ def test_a_rate_for_all_items(clips):
     np.testing.assert_array_equal(decode(data.utterances[4], RATE), clips[4].samples[:3000])
 
 
-def test_named_tuples_and_lists(clips):
+def test_named_tuples_and_lists_are_read(clips):
     class Heard(NamedTuple):
         samples: np.ndarray
         sr: int
@@ -210,7 +210,7 @@ def test_named_tuples_and_lists(clips):
     assert [u.path for u in data.utterances] == [c.path for c in clips]
 
 
-def test_an_item_that_fails_costs_itself(clips):
+def test_only_an_item_that_fails_is_skipped(clips):
     def make(clip):
         if clip is clips[3]:
             raise KeyError("no such clip")
@@ -238,7 +238,7 @@ def test_an_item_that_fails_costs_itself(clips):
         (7, "expected a dict, or a tuple of audio, rate and label, got int"),
     ],
 )
-def test_items_without_audio(item, reason):
+def test_items_without_usable_audio_are_refused(item, reason):
     with pytest.raises(DataError) as caught:
         voxrank.read_dataset([item])
     assert reason in str(caught.value)
@@ -256,12 +256,12 @@ class Endless(IterableDataset):
 @pytest.mark.parametrize(
     "data", [Endless(), iter([1]), {"a": 1}, {1, 2}, b"x", 7, None], ids=lambda x: type(x).__name__
 )
-def test_what_has_no_numbered_items_is_refused(data):
+def test_data_without_numbered_items_is_refused(data):
     with pytest.raises(DataError, match="expected a path, a table, or a data set with a length and numbered items"):
         voxrank.read_dataset(data)
 
 
-def test_an_empty_one_is_refused():
+def test_an_empty_list_is_refused():
     with pytest.raises(DataError, match="list: expected at least one usable row, found none"):
         voxrank.read_dataset([])
 

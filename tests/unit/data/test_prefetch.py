@@ -10,7 +10,7 @@ WAIT_S = 200
 """Maximum wait for threads in seconds, sufficient on a busy machine."""
 
 
-def test_order_is_kept_whatever_the_speed():
+def test_results_come_in_order_at_any_speed():
     others = threading.Event()
 
     def slow_first(n):
@@ -23,7 +23,7 @@ def test_order_is_kept_whatever_the_speed():
     assert list(prefetch(range(20), slow_first, threads=4, ahead=5)) == [(n, n * n) for n in range(20)]
 
 
-def test_never_more_than_ahead(wait_until):
+def test_at_most_the_given_number_of_items_is_begun_ahead(wait_until):
     begun, most = [], 0
     for taken, _ in enumerate(prefetch(range(30), begun.append, threads=4, ahead=3), start=1):
         wait_until(lambda: len(begun) >= min(30, taken + 3))  # noqa: B023
@@ -32,12 +32,12 @@ def test_never_more_than_ahead(wait_until):
     assert len(begun) == 30
 
 
-def test_threads_work_side_by_side():
+def test_threads_work_at_the_same_time():
     both = threading.Barrier(2, timeout=WAIT_S)
     assert len(list(prefetch(range(4), lambda _: both.wait(), threads=2, ahead=2))) == 4
 
 
-def test_an_error_is_raised_in_its_turn():
+def test_an_error_is_raised_at_its_item_and_threads_end():
     def fail_at_two(n):
         if n == 2:
             raise ValueError("two")
@@ -50,7 +50,7 @@ def test_an_error_is_raised_in_its_turn():
     assert not [t for t in threading.enumerate() if t.name.startswith("voxrank-prefetch")]
 
 
-def test_closing_drops_what_was_not_begun():
+def test_closing_cancels_items_that_were_not_begun():
     begun = []
     items = prefetch(range(1000), begun.append, threads=1, ahead=2)
     next(items)
@@ -59,5 +59,5 @@ def test_closing_drops_what_was_not_begun():
     assert not [t for t in threading.enumerate() if t.name.startswith("voxrank-prefetch")]
 
 
-def test_no_items():
+def test_no_items_give_no_results():
     assert list(prefetch([], str, threads=1, ahead=1)) == []

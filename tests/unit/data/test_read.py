@@ -27,28 +27,28 @@ rows = st.lists(
 in_one_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def told(dataset):
+def rows_of(dataset):
     return [{"path": u.id, "label": u.label, "speaker": u.speaker} for u in dataset.utterances]
 
 
 @given(content=rows, delimiter=st.sampled_from([",", "\t"]))
 @in_one_folder
-def test_tables_read_back(tmp_path, content, delimiter):
+def test_tables_are_read_as_written(tmp_path, content, delimiter):
     table = io.StringIO()
     writer = csv.DictWriter(table, ["path", "label", "speaker"], delimiter=delimiter)
     writer.writeheader()
     writer.writerows(content)
     path = tmp_path / ("m.csv" if delimiter == "," else "m.tsv")
     path.write_text(table.getvalue(), encoding="utf-8-sig", newline="")
-    assert told(read_dataset(path)) == content
+    assert rows_of(read_dataset(path)) == content
 
 
 @given(content=rows)
 @in_one_folder
-def test_json_lines_read_back(tmp_path, content):
+def test_json_lines_are_read_as_written(tmp_path, content):
     path = tmp_path / "m.jsonl"
     path.write_text("\n\n".join(json.dumps(row) for row in content), encoding="utf-8")
-    assert told(read_dataset(path)) == content
+    assert rows_of(read_dataset(path)) == content
 
 
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
@@ -67,7 +67,7 @@ def write(folder, text, name="m.csv"):
     return folder / name
 
 
-def test_paths_start_from_the_manifest(tmp_path):
+def test_relative_paths_start_at_the_folder_of_the_manifest(tmp_path):
     (utterance,) = read_dataset(write(tmp_path, "path,label\nclips/a.wav,x\n")).utterances
     assert utterance.path == tmp_path / "clips" / "a.wav"
     (absolute,) = read_dataset(write(tmp_path, "path,label\n/data/a.wav,x\n")).utterances
@@ -92,7 +92,7 @@ def test_any_column_can_be_the_target(tmp_path):
     assert read_dataset(path, target="speaker").target == "speaker"
 
 
-def test_training_rows_are_taken_unless_others_are_asked_for(tmp_path):
+def test_training_rows_are_used_unless_another_split_is_given(tmp_path):
     path = write(tmp_path, "path,label,split\na,x,train\nb,y,test\nc,y,train\n")
     assert [u.id for u in read_dataset(path).utterances] == ["a", "c"]
     assert read_dataset(path).split == "train"
@@ -103,7 +103,7 @@ def test_training_rows_are_taken_unless_others_are_asked_for(tmp_path):
     assert read_dataset(without).split == "all"
 
 
-def test_nemo_manifest(tmp_path):
+def test_offset_and_duration_of_a_nemo_manifest_are_read(tmp_path):
     row = {"audio_filepath": "a.wav", "label": "x", "offset": 1.5, "duration": 2.0}
     (utterance,) = read_dataset(write(tmp_path, json.dumps(row), "m.json" + "l")).utterances
     assert (utterance.start, utterance.end) == (1.5, 3.5)
@@ -113,13 +113,13 @@ def test_nemo_manifest(tmp_path):
     assert utterance.end is None
 
 
-def test_stretches_of_one_file_are_utterances_of_their_own(tmp_path):
+def test_stretches_of_one_file_are_separate_utterances(tmp_path):
     dataset = read_dataset(write(tmp_path, "path,label,start,end\na,x,0,1\na,y,1,2\na,x,0,1\n"))
     assert [u.id for u in dataset.utterances] == ["a [0-1]", "a [1-2]"]
     assert len(dataset.skipped) == 1
 
 
-def test_stretches_hours_into_a_file_are_told_apart(tmp_path):
+def test_stretches_hours_into_a_file_have_different_ids(tmp_path):
     dataset = read_dataset(write(tmp_path, "path,label,start,end\na,x,10800.01,10800.51\na,y,10800.03,10800.53\n"))
     assert [u.id for u in dataset.utterances] == ["a [10800.01-10800.51]", "a [10800.03-10800.53]"]
 
@@ -130,7 +130,7 @@ def test_duration_after_a_start_gives_the_end(tmp_path, start):
     assert (utterance.start, utterance.end) == (0.1, 0.3)
 
 
-def test_backslashes_part_folders_unless_a_file_has_them(tmp_path):
+def test_backslashes_separate_folders_unless_a_file_name_has_them(tmp_path):
     path = write(tmp_path, "path,label\nclips\\a.wav,x\n")
     assert read_dataset(path).utterances[0].path == tmp_path / "clips" / "a.wav"
     odd = tmp_path / "clips\\a.wav"
@@ -140,7 +140,7 @@ def test_backslashes_part_folders_unless_a_file_has_them(tmp_path):
 
 
 @pytest.mark.parametrize("train", ["Train", "TRAIN", " train "])
-def test_training_rows_in_any_spelling_keep_test_rows_out(tmp_path, train):
+def test_training_rows_are_found_in_any_spelling_of_the_split(tmp_path, train):
     path = write(tmp_path, f"path,label,split\na,x,{train}\nb,y,test\nc,y,{train}\n")
     assert [u.id for u in read_dataset(path).utterances] == ["a", "c"]
     assert len(read_dataset(path, split="ALL")) == 3
@@ -152,7 +152,7 @@ def test_splits_may_be_numbers(tmp_path):
     assert [u.id for u in read_dataset(path, split="2").utterances] == ["b"]
 
 
-def test_class_folders(tmp_path):
+def test_names_of_folders_are_the_classes(tmp_path):
     for name in ("yes/a.wav", "yes/deep/b.flac", "no/c.ogg", "no/.hidden.wav", "no/readme.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith("txt"):
@@ -169,14 +169,14 @@ def test_class_folders(tmp_path):
     assert all(u.path.is_file() for u in dataset.utterances)
 
 
-def test_audio_that_cannot_be_read_is_not_passed_over(tmp_path):
+def test_files_of_formats_that_cannot_be_decoded_are_utterances(tmp_path):
     for name in ("yes/a.m4a", "no/b.wav"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
     assert [u.path.name for u in read_dataset(tmp_path).utterances] == ["b.wav", "a.m4a"]
 
 
-def test_fingerprint_is_of_the_question(tmp_path):
+def test_the_fingerprint_depends_on_rows_and_target_only(tmp_path):
     path = write(tmp_path, "path,label,speaker\na,x,s\nb,y,t\n")
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -202,19 +202,19 @@ def test_values_must_be_finite_numbers(tmp_path, value):
         ("m.tsv", "path\tlabels\na.wav\tcat,dog\nb.wav\tbird\nc.wav\t\n"),
     ],
 )
-def test_cells_of_several_labels(tmp_path, name, text):
+def test_cells_may_hold_several_labels(tmp_path, name, text):
     dataset = read_dataset(write(tmp_path, text, name))
     assert (dataset.task, dataset.target, dataset.classes) == ("multilabel", "labels", ("bird", "cat", "dog"))
     assert [u.labels for u in dataset.utterances] == [("cat", "dog"), ("bird",)]
     assert [s.reason for s in dataset.skipped] == ["the column 'labels' is empty"]
 
 
-def test_labels_with_commas_are_parted_by_semicolons(tmp_path):
+def test_labels_with_commas_are_separated_by_semicolons(tmp_path):
     text = 'path,labels\na.wav,"speech, babble;dog"\nb.wav,"speech, babble"\n'
     assert read_dataset(write(tmp_path, text)).classes == ("dog", "speech, babble")
 
 
-def test_lists_of_labels(tmp_path):
+def test_lists_of_labels_are_read(tmp_path):
     rows = [{"path": "a", "labels": ["dog", "cat"]}, {"path": "b", "labels": []}, {"path": "c", "labels": [["x"]]}]
     dataset = read_dataset(write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl"))
     assert [u.labels for u in dataset.utterances] == [("cat", "dog"), ()]
@@ -223,7 +223,7 @@ def test_lists_of_labels(tmp_path):
     assert dataset.fingerprint() != other.fingerprint()
 
 
-def test_other_columns_are_kept_where_they_are_asked_for(tmp_path):
+def test_other_columns_are_kept_on_request(tmp_path):
     path = write(tmp_path, "path,label,speaker,gender,age\na,x,s, f ,30\nb,y,t,,\n")
     plain, dataset = read_dataset(path), read_dataset(path, besides=["gender", "age", "speaker"])
     assert [u.others for u in plain.utterances] == [None, None]
@@ -242,7 +242,7 @@ def test_other_columns_are_kept_where_they_are_asked_for(tmp_path):
         plain.cells("gender")
 
 
-def test_a_cell_that_is_no_text_costs_no_utterance(tmp_path):
+def test_a_cell_that_is_not_text_is_read_as_empty(tmp_path):
     rows = [{"path": "a", "label": "x", "noise": [1]}, {"path": "b", "label": "y", "noise": 3}]
     path = write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
     dataset = read_dataset(path, besides=["noise"])

@@ -54,7 +54,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-def test_files_of_one_name_are_told_apart_by_their_folders(spelling):
+def test_files_of_the_same_name_are_distinguished_by_their_folders(spelling):
     names = [spelling.format(speaker) for speaker in ("spk1", "spk2")]
     assert found(names, SPEAKERS) == dict(zip(SPEAKERS, names, strict=True))
     upper = ["SPK1/0.WAV", "SPK2/0.WAV"]
@@ -75,14 +75,14 @@ PLACES = {
 
 
 @pytest.mark.parametrize("paths", PLACES.values(), ids=PLACES)
-def test_a_name_that_two_recordings_have_stands_for_neither(paths):
+def test_a_name_of_two_recordings_is_refused_for_both(paths):
     assert found(["0"], paths) == dict.fromkeys(paths, "refused")
     assert found(["spk1/0"], paths) == {paths[0]: "spk1/0", paths[1]: "refused"}
     assert found(["spk1-0", "spk2-0"], paths) == {paths[0]: "spk1-0", paths[1]: "spk2-0"}
 
 
 @pytest.mark.parametrize("place", ["spk1.ctm", "times/spk1", "SPK1.json"])
-def test_a_file_or_folder_may_have_the_name_of_the_folder_of_its_recordings(place):
+def test_a_segment_file_may_have_the_name_of_the_recordings_folder(place):
     assert found(["0"], SPEAKERS, place) == {SPEAKERS[0]: "0", SPEAKERS[1]: "refused"}
 
 
@@ -125,7 +125,7 @@ UNIQUE = {
 
 
 @pytest.mark.parametrize(("names", "paths", "expected"), UNIQUE.values(), ids=UNIQUE)
-def test_names(names, paths, expected):
+def test_a_recording_is_found_by_its_unique_name(names, paths, expected):
     assert list(found(names, paths).values()) == expected
 
 
@@ -155,7 +155,7 @@ IDS = {
 
 
 @pytest.mark.parametrize(("first", "second"), IDS.values(), ids=IDS)
-def test_recordings_are_known_by_the_ids_of_their_rows(tmp_path, first, second):
+def test_recordings_are_found_by_the_ids_of_their_rows(tmp_path, first, second):
     rows = [{"path": "spk1/0.wav"} | first, {"path": "spk2/0.wav"} | second]
     path = write_ctm(tmp_path / "all.ctm", {"A": "x", "B": "y"})
     dataset = read_dataset(write_rows(tmp_path, rows), segments=path)
@@ -170,7 +170,7 @@ def test_recordings_are_known_by_the_ids_of_their_rows(tmp_path, first, second):
     ],
     ids=["ids", "files"],
 )
-def test_an_id_that_is_the_name_of_another_file_stands_for_neither(tmp_path, names, expected):
+def test_an_id_that_is_the_name_of_another_file_is_ambiguous(tmp_path, names, expected):
     rows = [{"path": "1.wav", "utt_id": "b"}, {"path": "b.wav", "utt_id": "c"}, {"path": "d.wav", "utt_id": "e"}]
     path = write_ctm(tmp_path / "all.ctm", names)
     dataset = read_dataset(write_rows(tmp_path, rows), segments=path)
@@ -187,7 +187,7 @@ def test_a_row_whose_file_and_id_name_different_segments_is_skipped(tmp_path):
     assert skipped.reason == "its file names the segments 'a' in all.ctm, and its id names 'u1'; rename one"
 
 
-def test_numbers_of_rows_are_no_names(tmp_path):
+def test_ids_that_are_row_numbers_are_not_names(tmp_path):
     rows = [{"path": "1.wav", "id": "0"}, {"path": "0.wav", "id": "1"}]
     path = write_ctm(tmp_path / "all.ctm", {"0": "x", "1": "y"})
     assert labels(read_dataset(write_rows(tmp_path, rows), segments=path)) == {"1.wav": "y", "0.wav": "x"}
@@ -201,7 +201,7 @@ def test_parts_of_a_file_share_its_segments(tmp_path):
     assert dataset.notes == ()
 
 
-def test_times_under_the_name_of_a_part_are_counted_from_its_start(tmp_path):
+def test_times_under_the_id_of_a_part_are_relative_to_its_start(tmp_path):
     rows = [
         {"path": "long.wav", "start": 4, "end": 4.4, "utt_id": "u1"},
         {"path": "long.wav", "start": 8, "utt_id": "u2"},
@@ -224,7 +224,7 @@ def test_rows_of_other_splits_make_a_name_ambiguous_too(tmp_path):
         read_dataset(write_rows(tmp_path, rows), segments=path)
 
 
-def test_files_that_cells_name_are_apart(tmp_path):
+def test_names_are_compared_only_within_one_file_of_segments(tmp_path):
     write_ctm(tmp_path / "a.ctm", {"0": "x"})
     write_ctm(tmp_path / "b.ctm", {"0": "y"})
     rows = [{"path": f"{speaker}/0.wav", "segments": f"{name}.ctm"} for speaker, name in (("spk1", "a"), ("spk2", "b"))]
@@ -253,7 +253,7 @@ def write_grids(folder, names):
 
 
 @pytest.mark.parametrize("names", LAYOUTS.values(), ids=LAYOUTS)
-def test_folders_of_segments_are_looked_through(tmp_path, names):
+def test_segments_are_found_in_subfolders(tmp_path, names):
     rows = [{"path": path} for path in SPEAKERS]
     folder = write_grids(tmp_path / "grids", names)
     (folder / "._0.TextGrid").write_bytes(b"\0\5\x16\7")
@@ -262,7 +262,7 @@ def test_folders_of_segments_are_looked_through(tmp_path, names):
     assert labels(read_dataset(write_rows(tmp_path, rows), segments=folder)) == {SPEAKERS[0]: "x", SPEAKERS[1]: "y"}
 
 
-def test_folders_of_segments_name_what_they_lack(tmp_path):
+def test_recordings_without_one_file_in_the_folder_are_skipped(tmp_path):
     rows = [{"path": path} for path in (*SPEAKERS, "b.wav", "c.wav", "d.wav")]
     folder = write_grids(tmp_path / "grids", ["spk1/0.TextGrid", "b.TextGrid", "c.TextGrid"])
     write_ctm(folder / "c.ctm", {"c": "y"})
@@ -284,7 +284,7 @@ def test_linked_folders_of_segments_are_entered_once(tmp_path):
     assert labels(read_dataset(write_rows(tmp_path, rows), segments=folder)) == {"spk1/0.wav": "x"}
 
 
-def test_a_file_of_one_recording_is_not_that_of_all(tmp_path):
+def test_a_file_of_one_recording_is_not_used_for_the_others(tmp_path):
     rows = [{"path": path} for path in (*SPEAKERS, "b.wav")]
     folder = write_grids(tmp_path / "grids", ["spk2/0.TextGrid"])
     dataset = read_dataset(write_rows(tmp_path, rows), segments=folder / "spk2" / "0.TextGrid")
@@ -296,7 +296,7 @@ def test_a_file_of_one_recording_is_not_that_of_all(tmp_path):
     assert labels(only) == {"b.wav": "x"}
 
 
-def test_a_file_of_several_recordings_in_a_folder_is_read_for_its_recording(tmp_path):
+def test_a_ctm_file_in_a_folder_is_read_for_its_recording(tmp_path):
     write_ctm(tmp_path / "times" / "spk1" / "0.ctm", {"spk1-0": "x"})
     write_ctm(tmp_path / "times" / "spk2" / "0.ctm", {"0": "y"})
     rows = [{"path": path} for path in SPEAKERS]
@@ -331,19 +331,19 @@ def test_a_folder_is_scanned_once_and_each_name_looked_up_a_few_times(tmp_path, 
 
 
 @pytest.mark.parametrize("folders", [1, 4])
-def test_the_keys_of_a_recording_do_not_grow_with_the_data(folders):
+def test_the_number_of_lookups_per_recording_does_not_grow_with_the_data(folders):
     inner = "/".join("abcd"[:folders])
     few, many = ([f"{inner}/{n}.wav" for n in range(count)] for count in (10, 1000))
 
     def looked_up(paths):
         """Return the mean number of keys that are looked up for a recording."""
-        asked = []
+        looked_up_keys = []
         recordings = [RecordingNames(path) for path in paths]
         with pytest.MonkeyPatch.context() as patch:
             names = RecordingIndex._names
-            patch.setattr(RecordingIndex, "_names", lambda self, key: asked.append(key) or names(self, key))
+            patch.setattr(RecordingIndex, "_names", lambda self, key: looked_up_keys.append(key) or names(self, key))
             index = RecordingIndex([path.removesuffix(".wav") for path in paths], recordings, HERE, Path("x"))
             assert all(index.find(recording).name for recording in recordings)
-        return len(asked) / len(paths)
+        return len(looked_up_keys) / len(paths)
 
     assert looked_up(many) == looked_up(few) < 40

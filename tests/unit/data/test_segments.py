@@ -75,7 +75,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_format(tmp_path, name):
+def test_files_of_every_format_are_read(tmp_path, name):
     content, expected = FILES[name]
     found = segments_of(write(tmp_path, name, content))
     assert [s.label for s in found] == [s.label for s in expected]
@@ -84,7 +84,7 @@ def test_every_format(tmp_path, name):
 
 
 @pytest.mark.parametrize("form", ["long_textgrid", "short_textgrid"])
-def test_textgrids(tmp_path, form):
+def test_long_and_short_textgrids_are_read(tmp_path, form):
     path = save_grid(tmp_path, {"phones": HELLO}, form)
     assert segments_of(path) == HELLO
     both = write(tmp_path, "wide.textgrid", path.read_text(encoding="utf-8"), "utf-16")
@@ -101,7 +101,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize(("tiers", "tier", "expected"), CHOICES.values(), ids=CHOICES)
-def test_the_tier(tmp_path, tiers, tier, expected):
+def test_the_phone_tier_is_read_unless_another_is_named(tmp_path, tiers, tier, expected):
     assert segments_of(save_grid(tmp_path, tiers), tier=tier) == expected
 
 
@@ -117,7 +117,7 @@ TIER_ERRORS = {
 
 
 @pytest.mark.parametrize(("tiers", "tier", "message"), TIER_ERRORS.values(), ids=TIER_ERRORS)
-def test_tiers_that_cannot_be_chosen(tmp_path, tiers, tier, message):
+def test_a_tier_that_cannot_be_chosen_is_refused(tmp_path, tiers, tier, message):
     with pytest.raises(UtteranceError, match=message):
         segments_of(save_grid(tmp_path, tiers), tier=tier)
 
@@ -131,9 +131,9 @@ segments = st.lists(
 )  # fmt: skip
 
 
-def in_order(made):
+def in_order(written):
     """Return segments in order of time, without duplicates."""
-    return list(dict.fromkeys(sorted(made, key=lambda s: (s.start, s.end))))
+    return list(dict.fromkeys(sorted(written, key=lambda s: (s.start, s.end))))
 
 
 WRITERS = {
@@ -144,20 +144,20 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-@given(made=segments)
-def test_what_was_written_is_read(tmp_path_factory, suffix, made):
-    path = write(tmp_path_factory.mktemp("made"), f"a{suffix}", WRITERS[suffix](made))
+@given(written=segments)
+def test_segments_are_read_as_written(tmp_path_factory, suffix, written):
+    path = write(tmp_path_factory.mktemp("made"), f"a{suffix}", WRITERS[suffix](written))
     found = segments_of(path)
-    expected = in_order(made)
+    expected = in_order(written)
     assert [s.start for s in found] == [s.start for s in expected]
     assert [s.label for s in found] == [s.label for s in expected]
     assert [s.end for s in found] == pytest.approx([s.end for s in expected])
 
 
-@given(made=segments)
-def test_inline(made):
-    triples = [[s.start, s.end, s.label] for s in made]
-    expected = tuple(in_order(made))
+@given(written=segments)
+def test_segments_in_a_cell_are_read_as_written(written):
+    triples = [[s.start, s.end, s.label] for s in written]
+    expected = tuple(in_order(written))
     assert inline_track(triples).segments == inline_track(json.dumps(triples)).segments == expected
 
 
@@ -184,14 +184,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "content", "message"), BAD.values(), ids=BAD)
-def test_files_that_cannot_be_read(tmp_path, name, content, message):
+def test_files_of_segments_that_cannot_be_read_are_refused(tmp_path, name, content, message):
     source = source_of(write(tmp_path, name, content))
     for _ in range(2):
         with pytest.raises(UtteranceError, match=message):
             source.of(*row_of())
 
 
-def test_a_damaged_textgrid(tmp_path):
+def test_a_truncated_textgrid_is_refused(tmp_path):
     path = save_grid(tmp_path, {"phones": HELLO})
     text = path.read_text(encoding="utf-8")
     for place in (len(text) // 3, len(text) // 2):
@@ -201,7 +201,7 @@ def test_a_damaged_textgrid(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_bytes_that_are_no_utf8(tmp_path, suffix):
+def test_bytes_that_are_not_utf8_are_refused(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"SPEAKER a 1 0 1 <NA> <NA> caf\xe9\n" if suffix == ".rttm" else b"a 1 0 1 caf\xe9\n")
     with pytest.raises(UtteranceError, match=r"expected UTF-8 text in a\."):
@@ -211,7 +211,7 @@ def test_bytes_that_are_no_utf8(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("cell", "message"), [("f.ctm", r"got the folder f\.ctm"), ("none.ctm", "there is no file of segments")]
 )
-def test_cells_that_name_no_file(tmp_path, cell, message):
+def test_cells_that_name_no_file_are_refused(tmp_path, cell, message):
     (tmp_path / "f.ctm").mkdir()
     row = TimedRow("a.wav", {}, None, cell)
     with pytest.raises(UtteranceError, match=message):
@@ -236,7 +236,7 @@ def test_a_shared_file_is_read_once(tmp_path):
     ("cell", "message"),
     [("[1", "expected a JSON list of segments, got"), ("{}", "got dict"), ("[5]", "segment 1: expected an object")],
 )
-def test_cells_that_cannot_be_read(cell, message):
+def test_cells_without_a_list_of_segments_are_refused(cell, message):
     with pytest.raises(UtteranceError, match=message):
         inline_track(cell).checked()
 
@@ -261,7 +261,7 @@ BAD_ITEMS = {
 
 
 @pytest.mark.parametrize(("line", "count", "kind"), BAD_ITEMS.values(), ids=BAD_ITEMS)
-def test_a_bad_item_costs_itself_only_and_is_counted(tmp_path, line, count, kind):
+def test_only_a_bad_item_is_left_out_and_counted(tmp_path, line, count, kind):
     path = tmp_path / "all.ctm"
     lines = ["b 1 0.1 0.2 yes", "a 1 0.10 0.20 yes", line, "a 1 0.60 0.20 no", "b 1 0.4 0.2 no", ""]
     path.write_text("\n".join(lines), encoding="utf-8", errors="surrogateescape")
@@ -276,13 +276,13 @@ def test_a_bad_item_costs_itself_only_and_is_counted(tmp_path, line, count, kind
 
 
 @pytest.mark.parametrize("start", [-0.01, -0.05, -1e-9])
-def test_a_segment_that_begins_a_little_before_the_audio_begins_with_it(tmp_path, start):
+def test_a_start_slightly_before_the_audio_is_set_to_zero(tmp_path, start):
     path = write(tmp_path, "a.json", json.dumps([[start, 0.2, "x"]]))
     assert segments_of(path) == (Segment("x", 0.0, 0.2),)
 
 
 @pytest.mark.parametrize("start", ["5e-05", "5E-5", ".5e-4", "+5e-05", "0.00005"])
-def test_times_in_any_notation_of_a_number(tmp_path, start):
+def test_times_are_read_in_any_notation_of_a_number(tmp_path, start):
     assert segments_of(write(tmp_path, "a.ctm", f"a 1 {start} .5 x\n"))[0].start == pytest.approx(5e-5)
 
 
@@ -314,7 +314,7 @@ TRANSCRIPTS = {
 
 
 @pytest.mark.parametrize("content", TRANSCRIPTS.values(), ids=TRANSCRIPTS)
-def test_words_of_transcripts_are_read_and_those_without_times_are_counted(tmp_path, content):
+def test_words_are_read_and_words_without_times_are_counted(tmp_path, content):
     source = source_of(write(tmp_path, "a.json", json.dumps(content)))
     assert source.of(*row_of()) == WORDS
     notes = " | ".join(source.notes)
@@ -323,7 +323,7 @@ def test_words_of_transcripts_are_read_and_those_without_times_are_counted(tmp_p
     assert ("--tier segments" in notes) == ("segments" in content or "a" in content)
 
 
-def test_sentences_of_transcripts_are_read_where_they_are_asked_for_or_there_is_nothing_else(tmp_path):
+def test_sentences_of_transcripts_are_read_when_the_tier_is_named(tmp_path):
     path = write(tmp_path, "a.json", json.dumps(WHISPER))
     assert segments_of(path, tier="segments") == (Segment("yes no", 0.1, 0.8),)
     plain = {"segments": [{"start": 0, "end": 0.5, "text": "yes"}, {"start": 0.5, "end": 0.9, "text": "no"}]}
@@ -332,7 +332,7 @@ def test_sentences_of_transcripts_are_read_where_they_are_asked_for_or_there_is_
     assert source.notes == ()
 
 
-def test_a_recording_without_segments_costs_no_other(tmp_path):
+def test_a_recording_without_segments_does_not_affect_others(tmp_path):
     content = {"a": [[0, 0.5, "x"]], "b": "none", "c": [[0, 0, "y"]], "d": {"tiers": {}}}
     source = source_of(write(tmp_path, "all.json", json.dumps(content)))
     assert source.of(*row_of()) == (Segment("x", 0.0, 0.5),)
@@ -362,7 +362,7 @@ SPEAKER a 1 0.60 0.20 {NA} no {NA}
 
 
 @pytest.mark.parametrize(("name", "content"), LINES.items(), ids=LINES)
-def test_bad_lines_of_every_format_cost_themselves_only(tmp_path, name, content):
+def test_only_bad_lines_are_left_out_in_every_format(tmp_path, name, content):
     source = source_of(write(tmp_path, name, content))
     found = source.of(*row_of())
     assert [(s.label, round(s.start, 9), round(s.end, 9)) for s in found] == [("yes", 0.1, 0.3), ("no", 0.6, 0.8)]
@@ -371,11 +371,11 @@ def test_bad_lines_of_every_format_cost_themselves_only(tmp_path, name, content)
     assert unusable.startswith("2 segments without usable times or label are left out")
 
 
-def test_lines_are_read_in_utf_16_where_the_file_begins_with_its_mark(tmp_path):
+def test_a_file_that_begins_with_the_utf_16_mark_is_read(tmp_path):
     assert len(segments_of(write(tmp_path, "a.ctm", CTM, "utf-16"))) == 3
 
 
-def test_fields_are_parted_by_spaces_and_tabs_only(tmp_path):
+def test_fields_are_separated_by_spaces_and_tabs_only(tmp_path):
     path = write(tmp_path, "a.ctm", "a\t1\t0 \t0.5\tl\xa0o\u3000\n")
     assert segments_of(path) == (Segment("l\xa0o", 0.0, 0.5),)
 

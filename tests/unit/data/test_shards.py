@@ -34,7 +34,7 @@ def test_every_item_is_in_one_shard_and_speakers_in_one_block(content, blocks, s
 
 @given(content=rows, order=st.randoms(use_true_random=False))
 @settings(max_examples=30, deadline=None)
-def test_order_of_rows_does_not_matter(content, order):
+def test_shards_do_not_depend_on_the_order_of_rows(content, order):
     items = items_of(content)
     shuffled = items.copy()
     order.shuffle(shuffled)
@@ -47,12 +47,12 @@ def test_speakers_that_are_the_target_do_not_form_groups():
     assert [sorted(item.utterance.speaker for item in shard.items) for shard in shards] == [["a", "b"]] * 4
 
 
-def test_utterances_of_unknown_speakers_are_groups_of_their_own():
+def test_utterances_of_unknown_speakers_are_separate_groups():
     items = items_of([(None, 1.0)] * 6 + [("a", 1.0), ("b", 1.0)])
     assert len(plan_shards(items, "label", blocks=8, shard_s=100)) == 8
 
 
-def test_longest_first_and_shards_cut_at_their_length():
+def test_the_longest_items_come_first_and_shards_end_at_their_length():
     items = items_of([("a", s) for s in (1.0, 5.0, 3.0, 4.0, 2.0)])
     shards = plan_shards(items, "label", blocks=1, shard_s=8.0)
     assert [[item.seconds for item in shard.items] for shard in shards] == [[5.0, 4.0], [3.0, 2.0, 1.0]]

@@ -52,7 +52,7 @@ def region_in(folder, content, before=b"", after=b""):
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize(("form", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")])
-def test_a_region_is_heard_as_the_file_in_it(tmp_path, form, subtype, before, after, n, start):
+def test_a_region_is_decoded_as_the_file_in_it(tmp_path, form, subtype, before, after, n, start):
     content = encoded(noise(n), form=form, subtype=subtype)
     alone = tmp_path / "alone"
     alone.write_bytes(content)
@@ -64,7 +64,7 @@ def test_a_region_is_heard_as_the_file_in_it(tmp_path, form, subtype, before, af
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_samples_in_memory_are_heard_as_they_are(dtype):
+def test_samples_in_memory_are_used_unchanged(dtype):
     samples = noise(2000).astype(dtype)
     np.testing.assert_array_equal(decode(utterance(held((samples, RATE))), RATE), samples.astype(np.float32))
 
@@ -76,20 +76,20 @@ def test_integers_are_scaled_as_in_a_file(dtype, full):
 
 
 @pytest.mark.parametrize("shape", [(2, 1000), (1000, 2)])
-def test_the_shorter_side_is_the_channels(shape):
+def test_the_shorter_axis_holds_the_channels(shape):
     samples = noise(2000).reshape(1000, 2)
     given = samples if shape == (1000, 2) else samples.T
     np.testing.assert_allclose(decode(utterance(held((given, RATE))), RATE), samples.mean(axis=1), atol=1e-7)
 
 
-def test_the_digest_of_samples_holds_no_time_of_day():
+def test_the_digest_of_samples_does_not_depend_on_the_time():
     source = held((noise(1000), RATE))
     first = digest_of_audio(source)
     time.sleep(1.1)  # a WAV of floats would contain the second in which it was written
     assert digest_of_audio(source) == first != digest_of_audio(held((noise(1000), 8_000)))
 
 
-def test_what_is_held_travels_with_its_own_audio_and_nothing_else():
+def test_an_item_in_memory_is_pickled_with_its_own_audio_only():
     every = [noise(1000, seed) for seed in range(50)]
     source = HeldAudio("h", 7, lambda index: (every[index], RATE))
     sent = pickle.dumps(utterance(source))
@@ -101,7 +101,7 @@ def test_what_is_held_travels_with_its_own_audio_and_nothing_else():
     assert pickle.loads(pickle.dumps(arrived)) == arrived
 
 
-def test_what_cannot_be_had_travels_as_its_reason():
+def test_an_item_that_cannot_be_read_is_pickled_with_the_reason():
     def fetch(index):
         raise KeyError("gone")
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_had_travels_as_its_reason():
         probe(utterance(arrived))
 
 
-def test_a_region_travels_by_its_place(tmp_path):
+def test_a_region_is_pickled_by_its_location(tmp_path):
     region = region_in(tmp_path, encoded(noise(1000)), b"xyz")
     assert len(pickle.dumps(region)) < 400
     np.testing.assert_array_equal(decode(utterance(pickle.loads(pickle.dumps(region))), RATE), noise(1000))
@@ -132,7 +132,7 @@ def test_a_region_travels_by_its_place(tmp_path):
         (Path("/no/such/file.wav"), "no such file: /no/such/file.wav"),
     ],
 )
-def test_every_limit_of_files_holds(content, reason):
+def test_the_limits_of_files_hold_for_audio_in_memory(content, reason):
     with pytest.raises(UtteranceError, match=reason):
         decode(utterance(held(content)), RATE)
 
@@ -142,7 +142,7 @@ def test_offsets_are_checked_against_the_samples():
         probe(utterance(held((noise(1000), RATE)), start=1.0))
 
 
-def test_a_region_that_was_cut_short_is_said_to_be(tmp_path):
+def test_a_truncated_region_is_refused(tmp_path):
     content = encoded(noise(4000), subtype="PCM_16")
     region = region_in(tmp_path, content, b"before")
     region.file.write_bytes(region.file.read_bytes()[:-3000])
@@ -152,7 +152,7 @@ def test_a_region_that_was_cut_short_is_said_to_be(tmp_path):
         probe(utterance(FileRegion(region.file, region.offset, region.size - 3000)))
 
 
-def test_a_disk_that_fails_is_said_to():
+def test_an_error_of_the_disk_is_the_reason():
     class Failing(io.BytesIO):
         def read(self, size=-1):
             if self.tell() > 20_000:
@@ -169,7 +169,7 @@ def test_a_disk_that_fails_is_said_to():
         decode(utterance(Source()), RATE)
 
 
-def test_a_source_that_does_not_answer_costs_one_utterance(monkeypatch, never):
+def test_an_utterance_whose_source_does_not_answer_is_skipped(monkeypatch, never):
     monkeypatch.setattr(audio, "TIMEOUT_S", 0.2)
     slow = utterance(HeldAudio("h", 0, never))
     data = Dataset("d", "classification", "label", (slow,))
@@ -177,7 +177,7 @@ def test_a_source_that_does_not_answer_costs_one_utterance(monkeypatch, never):
     assert skipped.reason == "expected audio, got no answer in 0.2 s; check the disk or the file"
 
 
-def test_the_cache_knows_audio_by_its_content(tmp_path):
+def test_the_cache_identifies_audio_by_its_content(tmp_path):
     content = encoded(noise(1000))
     (tmp_path / "alone.wav").write_bytes(content)
     places = [
@@ -196,16 +196,16 @@ def test_the_cache_knows_audio_by_its_content(tmp_path):
     assert [cache.unchanged(item.utterance) for item in items] == [True, False, True]
 
 
-def test_stamps_are_those_of_the_file(tmp_path):
+def test_the_stamp_of_a_region_is_that_of_its_file(tmp_path):
     region = region_in(tmp_path, encoded(noise(1000)))
     assert region.stamp() == stamp_of(region.file)
 
 
-def test_where_audio_is_changes_no_fingerprint():
-    def told(**place):
+def test_the_location_of_audio_does_not_change_the_fingerprint():
+    def fingerprint_with(**place):
         return Dataset("d", "classification", "label", (Utterance("u", label="a", **place),)).fingerprint()
 
-    assert told(path=Path("a.wav")) == told(path=Path("b"), audio=held(b"x"))
+    assert fingerprint_with(path=Path("a.wav")) == fingerprint_with(path=Path("b"), audio=held(b"x"))
 
 
 def test_only_the_stretch_is_read(tmp_path):
@@ -228,7 +228,7 @@ def test_only_the_stretch_is_read(tmp_path):
     assert sum(taken) < 3 * 2 * RATE
 
 
-def test_a_file_that_is_held_by_its_path(tmp_path):
+def test_a_path_is_opened_as_a_file(tmp_path):
     (tmp_path / "a.wav").write_bytes(encoded(noise(1000)))
     with as_file(tmp_path / "a.wav") as file:
         assert file.read(4) == b"RIFF"

@@ -22,7 +22,7 @@ from voxrank.errors import DataError
         (None, ["", None, "fold1", "0", "trainspotting", "latest", "contest", "devil", "a", "validated", "other"]),
     ],
 )
-def test_names_of_splits_mean_a_part(part, names):
+def test_names_of_splits_give_their_part(part, names):
     assert [(name, part_of(name)) for name in names] == [(name, part) for name in names]
 
 
@@ -64,7 +64,7 @@ def test_training_rows_are_used_by_default_and_the_choice_is_noted(tmp_path, spl
     assert again.utterances == dataset.utterances
 
 
-def test_a_part_can_be_asked_for_by_its_usual_name(tmp_path):
+def test_a_part_can_be_requested_by_its_usual_name(tmp_path):
     path = rows_of(tmp_path, "train-clean-100", "train-other-500", "test-clean", "test-other")
     dataset = read_dataset(path, split="test")
     assert [one.id for one in dataset.utterances] == ["2.wav", "3.wav"]
@@ -82,7 +82,7 @@ def test_a_column_whose_cells_name_parts_is_the_split(tmp_path, column):
     assert dataset.notes == (f"split is the column {column!r}",)
 
 
-def test_files_in_folders_of_splits_are_noted_where_no_column_says(tmp_path):
+def test_files_in_split_folders_are_noted_without_a_split_column(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("path,label\nx/train/a.wav,a\nx/train/b.wav,b\nx\\test\\c.wav,a\nd.wav,b\n")
     dataset = read_dataset(path)
@@ -92,6 +92,6 @@ def test_files_in_folders_of_splits_are_noted_where_no_column_says(tmp_path):
     assert read_dataset(path).notes == ()
 
 
-def test_a_column_whose_cells_name_no_parts_is_no_split(tmp_path):
+def test_a_column_whose_cells_name_no_parts_is_not_the_split(tmp_path):
     dataset = read_dataset(rows_of(tmp_path, "train", "drawing", "test", column="set"))
     assert (len(dataset), dataset.split, dataset.notes) == (3, "all", ())

@@ -36,7 +36,7 @@ STRAY = {
 
 
 @pytest.mark.parametrize("texts", STRAY.values(), ids=STRAY)
-def test_quotation_marks_in_a_tsv_are_characters_unless_all_of_them_quote(tmp_path, texts):
+def test_quotation_marks_in_a_tsv_are_text_unless_all_enclose_cells(tmp_path, texts):
     dataset = read(tmp_path, sentences(*texts), "m.tsv")
     assert spoken(dataset) == [(f"c{n}.flac", text) for n, text in enumerate(texts)]
     assert (dataset.skipped, dataset.notes) == ((), ())
@@ -45,7 +45,7 @@ def test_quotation_marks_in_a_tsv_are_characters_unless_all_of_them_quote(tmp_pa
 @pytest.mark.parametrize("texts", [["a\tb"], ["one\ntwo"], ['"Hi," he said'], ["plain", ""]], ids=repr)
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-def test_what_a_writer_of_tables_quotes_reads_back(tmp_path, texts, delimiter, quoting):
+def test_cells_quoted_by_a_csv_writer_are_read_as_written(tmp_path, texts, delimiter, quoting):
     table = io.StringIO()
     writer = csv.writer(table, delimiter=delimiter, quoting=quoting, lineterminator="\n")
     writer.writerows([("text", "path"), *((text, f"{n}.wav") for n, text in enumerate([*texts, "last"]))])
@@ -63,7 +63,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("lines", BROKEN.values(), ids=BROKEN)
-def test_a_quotation_mark_that_is_not_closed_costs_its_own_line_of_a_csv(tmp_path, lines):
+def test_only_the_csv_line_with_an_unclosed_quote_is_skipped(tmp_path, lines):
     dataset = read(tmp_path, "\n".join(["path,text,speaker", *lines]))
     broken = [f"m.csv, line {n}" for n, line in enumerate(lines, start=2) if "Opens" in line or line[0] == '"']
     assert [(one.utterance, one.reason) for one in dataset.skipped] == [(line, OPEN) for line in broken]
@@ -95,19 +95,19 @@ def test_rows_without_content_and_with_too_few_cells_are_noted(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
-def test_lines_may_end_as_on_any_system(tmp_path, end):
+def test_line_ends_of_every_system_are_accepted(tmp_path, end):
     dataset = read(tmp_path, end.join(["\ufeffpath,label", "a.wav,x", "b.wav,y"]))
     assert [(one.id, one.label) for one in dataset.utterances] == [("a.wav", "x"), ("b.wav", "y")]
 
 
-def test_a_header_that_nothing_closes_is_refused(tmp_path):
+def test_a_header_with_an_unclosed_quote_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected a header line with column names, got: unexpected end of data"):
         read(tmp_path, 'path,"label\na.wav,x\n')
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("line", ['"a\n', 'x,"a\nwords\n', '"a.wav,x\n', 'a.wav,"x""\n', '"\n""\n'])
-def test_the_time_grows_with_the_number_of_lines(tmp_path, line):
+def test_the_time_grows_linearly_with_the_number_of_lines(tmp_path, line):
     """Each line is read a few times, whatever the number of open quotation marks before it."""
     import voxrank.data.tables as tables
 
@@ -128,7 +128,7 @@ def test_the_time_grows_with_the_number_of_lines(tmp_path, line):
 
 
 @pytest.mark.parametrize(("name", "sign"), [("m.csv", ";"), ("m.csv", "\t"), ("m.tsv", ","), ("m.csv", "|")])
-def test_another_delimiter_is_known_by_the_header_and_noted(tmp_path, name, sign):
+def test_another_delimiter_is_recognised_from_the_header_and_noted(tmp_path, name, sign):
     rows = [["path", "text"], ["a.wav", '"one, two"'], ["b.wav", "three"]]
     text = "\n".join(sign.join(row) for row in rows)
     dataset = read(tmp_path, text, name)

@@ -69,7 +69,7 @@ def test_shards_are_ranked_as_the_manifest(shards, ranked_as_tones):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves shards open
-def test_what_is_read_is_what_webdataset_reads(shards):
+def test_samples_equal_those_read_by_webdataset(shards):
     data = voxrank.read_dataset(shards / "train-000.tar")
     assert (data.format, data.split) == ("tar shards (WebDataset)", "train")
     theirs = list(WebDataset(str(shards / "train-000.tar"), shardshuffle=False).decode())
@@ -87,7 +87,7 @@ def test_fields_of_the_json_are_columns(shards):
 
 
 @pytest.mark.parametrize("form", ["FLAC", "OGG", "MP3", "AIFF"])
-def test_kinds_of_audio(tmp_path, form):
+def test_audio_of_several_formats_is_read(tmp_path, form):
     content = encoded(np.random.default_rng(0).uniform(-0.5, 0.5, 8000), form)
     path = write(tmp_path / "a.tar", {form.lower(): content, "txt": "so be it"}, {"wav": AUDIO, "txt": "or not"})
     first = voxrank.read_dataset(path).utterances[0]
@@ -97,7 +97,7 @@ def test_kinds_of_audio(tmp_path, form):
 
 
 @pytest.mark.parametrize("where", ["train-0.tar", "train/0.tar", "corpus-train-0.tar", "clean_train/0.tar"])
-def test_names_of_shards_tell_the_split(tmp_path, where):
+def test_the_split_follows_from_the_names_of_shards(tmp_path, where):
     write(tmp_path / where, {"wav": AUDIO, "cls": 1})
     write(tmp_path / where.replace("train", "test"), {"wav": AUDIO, "cls": 2})
     write(tmp_path / "trainspotting.tar", {"wav": AUDIO, "cls": 3})
@@ -121,7 +121,7 @@ def test_a_key_that_comes_twice_in_a_shard_is_a_duplicate(tmp_path):
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 9 * 17_920), flipped=st.integers(0, 9 * 17_920))
-def test_damage_costs_the_rows_behind_it_and_is_told(tmp_path, cut, flipped):
+def test_only_rows_after_the_damage_are_lost_and_this_is_reported(tmp_path, cut, flipped):
     """A shard of nine is cut or has a changed byte anywhere; the remaining rows equal those of the whole, in order."""
     path = write(tmp_path / "whole.tar", *({"wav": AUDIO, "cls": n} for n in range(9)))
     content = path.read_bytes()
@@ -141,7 +141,7 @@ def test_damage_costs_the_rows_behind_it_and_is_told(tmp_path, cut, flipped):
                 probe(utterance)
 
 
-def test_a_damaged_shard_is_told(tmp_path):
+def test_a_damaged_shard_is_reported(tmp_path):
     path = write(tmp_path / "d" / "a.tar", *({"wav": AUDIO, "cls": n} for n in range(3)))
     path.write_bytes(path.read_bytes()[:20_000])
     write(tmp_path / "d" / "b.tar", {"wav": AUDIO, "cls": 9})
@@ -152,7 +152,7 @@ def test_a_damaged_shard_is_told(tmp_path):
     assert data.skipped[0].reason.endswith("; what lies before the damage is used")
 
 
-def test_names_of_members_are_only_names(tmp_path):
+def test_names_of_members_are_not_used_as_paths(tmp_path):
     outside = tmp_path / "outside.wav"
     names = ["../outside", "/etc/x", "a/../../b", "w\\c", "sp ace\u2028x"]
     path = tmp_path / "in" / "a.tar"
@@ -205,7 +205,7 @@ def test_a_sample_that_cannot_be_used_is_skipped(tmp_path, members, reason):
         raise AssertionError(skipped.reason)
 
 
-def test_a_header_that_asks_for_much_is_refused(tmp_path):
+def test_a_header_that_requests_too_much_memory_is_refused(tmp_path):
     path = tmp_path / "a.tar"
     raw(path, ("k.wav", AUDIO), ("k.cls", b"x"))
     end = path.read_bytes().rindex(b"k.cls")
@@ -230,16 +230,16 @@ def test_a_header_that_asks_for_much_is_refused(tmp_path):
         ("a-{1..0}.tar", []),
     ],
 )
-def test_patterns(pattern, names):
+def test_patterns_are_expanded_in_order(pattern, names):
     assert expanded(pattern) == names
 
 
-def test_a_pattern_of_too_many_is_refused_before_it_is_expanded():
+def test_a_pattern_of_too_many_shards_is_refused_before_expansion():
     with pytest.raises(DataError, match="expected at most 100,000 shards, got 1,000,000,000,000; name fewer"):
         expanded("{0..999999}{0..999999}.tar")
 
 
-def test_a_shard_that_is_not_there_is_named(shards):
+def test_a_missing_shard_is_named(shards):
     with pytest.raises(DataError, match=r"no such shard: .*train-003\.tar; check the path or the pattern"):
         shard_paths(str(shards / "train-{000..003}.tar"))
 
@@ -251,7 +251,7 @@ def test_compressed_tars_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["yes/a.wav", "yes/speaker/a.wav", "yes/speaker/session/take/a.WAV"])
-def test_a_tar_that_strayed_into_class_folders_makes_no_shards_of_them(tmp_path, where):
+def test_a_tar_beside_class_folders_does_not_change_the_format(tmp_path, where):
     for name in ("no/other/a.wav", where):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(AUDIO)
@@ -260,21 +260,21 @@ def test_a_tar_that_strayed_into_class_folders_makes_no_shards_of_them(tmp_path,
     assert (data.format, data.classes) == ("folder of class folders", ("no", "yes"))
 
 
-def test_folders_without_audio_beside_shards_are_passed_over(tmp_path):
+def test_folders_without_audio_beside_shards_are_ignored(tmp_path):
     write(tmp_path / "a.tar", {"wav": AUDIO, "cls": "x"})
     (tmp_path / "about" / "more").mkdir(parents=True)
     (tmp_path / "about" / "more" / "README.txt").touch()
     assert voxrank.read_dataset(tmp_path).format == "tar shards (WebDataset)"
 
 
-def test_lhotse_shar_is_told_apart(tmp_path):
+def test_lhotse_shar_is_refused(tmp_path):
     (tmp_path / "cuts.000000.jsonl.gz").touch()
     (tmp_path / "recording.000000.tar").touch()
     with pytest.raises(DataError, match="Lhotse Shar is not read"):
         voxrank.read_dataset(tmp_path)
 
 
-def test_json_of_a_row_may_name_its_label(tmp_path):
+def test_json_of_a_sample_may_hold_its_label(tmp_path):
     path = write(tmp_path / "a.tar", {"wav": AUDIO, "json": {"emotion": "sad", "speaker_id": 3, "x": float("nan")}})
     data = voxrank.read_dataset(path)
     assert (data.utterances[0].label, data.utterances[0].speaker) == ("sad", "3")
@@ -292,7 +292,7 @@ def outcome(path):
     return [u.id for u in data.utterances], {one.utterance: one.reason for one in data.skipped}
 
 
-def test_members_of_a_sample_that_lie_apart_are_said_so(tmp_path):
+def test_samples_whose_members_lie_apart_are_skipped(tmp_path):
     """All audio comes first and all labels last, except for one sample, as if `tar` had packed separate folders."""
     names = [
         ("k0.wav", AUDIO),
@@ -310,27 +310,27 @@ def test_members_of_a_sample_that_lie_apart_are_said_so(tmp_path):
     )
 
 
-def test_a_part_that_lies_apart_costs_its_sample_only(tmp_path):
+def test_only_the_sample_with_a_distant_member_is_skipped(tmp_path):
     names = [("a.wav", AUDIO), ("a.cls", b"x"), ("b.wav", AUDIO), ("b.cls", b"y"), ("a.json", b"{}")]
     found, reasons = outcome(raw(tmp_path / "a.tar", *names))
     assert found == ["a/b"]
     assert reasons["a/a"].startswith(f"{APART}a.wav, a.cls, and then a.json;")
 
 
-def test_a_shard_whose_members_all_lie_apart_is_refused_in_those_words(tmp_path):
+def test_a_shard_is_refused_if_members_of_all_samples_lie_apart(tmp_path):
     names = [*((f"{n}.wav", AUDIO) for n in range(3)), *((f"{n}.cls", b"x") for n in range(3))]
     with pytest.raises(DataError, match="found none; the first: a/0: the members of this sample lie apart in the tar"):
         voxrank.read_dataset(raw(tmp_path / "a.tar", *names))
 
 
-def test_keys_of_several_samples_that_stand_apart_are_duplicates(tmp_path):
+def test_a_complete_sample_with_a_repeated_key_is_a_duplicate(tmp_path):
     pair = [("k.wav", AUDIO), ("k.cls", b"x")]
     found, reasons = outcome(raw(tmp_path / "a.tar", *pair, ("l.wav", AUDIO), ("l.cls", b"y"), *pair))
     assert found == ["a/k", "a/l"]
     assert list(reasons.values()) == ["a duplicate of an earlier row"]
 
 
-def test_keys_with_dots_are_said_so(tmp_path):
+def test_samples_with_dots_in_their_keys_are_skipped(tmp_path):
     names = [
         *(("s.1.wav", AUDIO), ("s.1.txt", b"one"), ("s.2.wav", AUDIO), ("s.2.txt", b"two")),
         *(("t.wav", AUDIO), ("t.txt", b"three"), ("t.5s.wav", AUDIO), ("t.5s.txt", b"four")),
@@ -344,21 +344,21 @@ def test_keys_with_dots_are_said_so(tmp_path):
     )
 
 
-def test_audio_alone_with_dots_in_its_keys_is_not_lost(tmp_path):
+def test_audio_alone_with_dots_in_its_key_is_listed_as_skipped(tmp_path):
     raw(tmp_path / "a.tar", ("s.1.wav", AUDIO), ("s.2.wav", AUDIO), ("t.wav", AUDIO))
     data = read_unlabelled(tmp_path / "a.tar")
     assert [u.id for u in data.utterances] == ["a/t"]
     assert [one.utterance for one in data.skipped] == ["a/s.1", "a/s.2"]
 
 
-def test_several_members_with_audio_are_told(tmp_path):
+def test_several_members_with_audio_are_noted(tmp_path):
     names = [("k.left.wav", AUDIO), ("k.right.wav", AUDIO), ("k.cls", b"x"), ("l.wav", AUDIO), ("l.cls", b"y")]
     data = voxrank.read_dataset(raw(tmp_path / "a.tar", *names))
     assert [u.id for u in data.utterances] == ["a/k", "a/l"]
     assert data.notes == ("of several members with audio, the first is taken: 'left.wav, right.wav' (1)",)
 
 
-def test_links_in_a_tar_are_told(tmp_path):
+def test_links_in_a_tar_are_listed_as_skipped(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, content in (("k.wav", AUDIO), ("k.cls", b"x")):
             info = tarfile.TarInfo(name)

@@ -96,7 +96,7 @@ LABELS = {
 
 @pytest.mark.parametrize("form", [LONG, SHORT], ids=["long", "short"])
 @pytest.mark.parametrize(("written", "label"), LABELS.items())
-def test_labels_are_those_that_were_written(form, written, label):
+def test_labels_are_read_as_written(form, written, label):
     assert first_of(form.format(start=0, label=written)) == (0.0, 0.5, label)
 
 
@@ -110,7 +110,7 @@ def test_quotation_marks_that_are_not_doubled_are_read_in_the_long_format(writte
     label=st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=8),
     form=st.sampled_from(["long_textgrid", "short_textgrid"]),
 )
-def test_what_praatio_writes_is_read(tmp_path_factory, bounds, label, form):
+def test_textgrids_written_by_praatio_are_read(tmp_path_factory, bounds, label, form):
     entries = [(start, end, label.strip()) for start, end in pairwise(bounds) if end - start > 1e-6]
     grid = textgrid.Textgrid(bounds[0], bounds[-1])
     grid.addTier(PointTier("points", [(bounds[0], "x")], bounds[0], bounds[-1]))
@@ -121,9 +121,9 @@ def test_what_praatio_writes_is_read(tmp_path_factory, bounds, label, form):
     assert tier.entries == tuple(entries)
 
 
-def test_tiers_of_one_name_are_numbered():
-    one = LONG.format(start=0, label='"a"').replace("size = 1\n", "size = 2\n")
-    twice = one + one[one.index("    item [1]:") :]
+def test_tiers_of_the_same_name_are_numbered():
+    single = LONG.format(start=0, label='"a"').replace("size = 1\n", "size = 2\n")
+    twice = single + single[single.index("    item [1]:") :]
     assert [tier.name for tier in parse_textgrid(twice)] == ["phones", "phones_2"]
 
 
@@ -157,7 +157,7 @@ def test_a_textgrid_that_was_cut_short_is_refused(form):
             parse_textgrid(whole[:length])
 
 
-def test_a_grid_without_tiers_has_none():
+def test_a_textgrid_without_tiers_gives_no_tiers():
     assert parse_textgrid(SHORT.split("<exists>", maxsplit=1)[0].format(start=0) + "<exists>\n0\n") == []
 
 

@@ -48,7 +48,7 @@ STRETCHES = {
 
 
 @pytest.mark.parametrize(("header", "cells", "stretch", "note"), STRETCHES.values(), ids=STRETCHES)
-def test_columns_with_times_are_known_by_their_names_and_noted(tmp_path, header, cells, stretch, note):
+def test_columns_with_times_are_recognised_by_their_names_and_noted(tmp_path, header, cells, stretch, note):
     dataset = read(tmp_path, f"path,label,{header}", f"a.wav,x,{cells}", f"b.wav,y,{cells}")
     assert [(one.start, one.end) for one in dataset.utterances] == [stretch, stretch]
     assert bool(dataset.notes) == bool(note)
@@ -62,12 +62,12 @@ def test_times_in_unknown_units_are_refused(tmp_path, header):
 
 
 @pytest.mark.parametrize("header", ["start,end", "start_time,end_time", "Begin,End"])
-def test_times_of_the_clock_are_refused(tmp_path, header):
+def test_clock_times_are_refused(tmp_path, header):
     with pytest.raises(DataError, match="expected times in seconds, got the columns"):
         read(tmp_path, f"path,label,{header}", "a.wav,x,00:00:01.5,00:00:02.5", "b.wav,y,0:03,0:04")
 
 
-def test_a_bad_time_is_told_with_its_own_column(tmp_path):
+def test_the_reason_for_a_bad_time_names_its_column(tmp_path):
     dataset = read(tmp_path, "path,label,onset,offset", "a.wav,x,0,1", "b.wav,x,soon,1", "c.wav,y,2,1", "d.wav,y,1,2")
     assert [one.reason for one in dataset.skipped] == [
         "expected a number in the column 'onset', got 'soon'",
@@ -76,5 +76,5 @@ def test_a_bad_time_is_told_with_its_own_column(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gender", "trend", "append", "label", "date", "num_frames"])
-def test_other_names_say_nothing_of_times(name):
+def test_other_names_are_not_columns_with_times(name):
     assert time_column(name) is None

@@ -23,7 +23,7 @@ def nfd(text):
     return unicodedata.normalize("NFD", text)
 
 
-def half(texts):
+def half_in_nfd(texts):
     """Return the texts with every second one in NFD."""
     return [nfd(text) if place % 2 else nfc(text) for place, text in enumerate(texts)]
 
@@ -46,8 +46,12 @@ def audio(tmp_path, write_wav):
 
 def test_cells_are_compared_in_nfc(tmp_path, audio):
     files = audio(*(f"{n}.wav" for n in range(4)))
-    speakers, labels, accents = half(["Zoé"] * 4), half(["für", "für", "né", "né"]), half(["Köln"] * 4)
-    rows = [*zip(files, labels, speakers, half(["Übung"] * 4), accents, strict=True)]
+    speakers, labels, accents = (
+        half_in_nfd(["Zoé"] * 4),
+        half_in_nfd(["für", "für", "né", "né"]),
+        half_in_nfd(["Köln"] * 4),
+    )
+    rows = [*zip(files, labels, speakers, half_in_nfd(["Übung"] * 4), accents, strict=True)]
     path = write(tmp_path / "m.csv", ["path", "label", "speaker", "split", nfd("région")], rows)
     data = voxrank.read_dataset(path, split=nfd("übung"), besides=[nfc("région")])
     assert data.classes == ("für", "né")
@@ -76,7 +80,7 @@ def test_keys_of_json_are_compared_in_nfc(tmp_path, audio):
     assert voxrank.read_dataset(tmp_path / "m.jsonl", target="thème").classes == ("x", "y")
 
 
-def test_white_space_and_invisible_characters_around_cells_are_no_part_of_them(tmp_path, audio):
+def test_white_space_and_invisible_characters_around_cells_are_removed(tmp_path, audio):
     files = audio("a.wav", "b.wav", "c.wav", "d.wav")
     cells = ["yes", "yes\u00a0", "\ufeffyes", " yes\u200b "]
     data = voxrank.read_dataset(write(tmp_path / "m.csv", ["path", "label"], zip(files, cells, strict=True)))
@@ -97,7 +101,7 @@ def test_folders_of_classes_are_compared_in_nfc(tmp_path, audio):
 
 @pytest.mark.parametrize("on_the_disk", [nfc, nfd])
 @pytest.mark.parametrize("in_the_manifest", [nfc, nfd])
-def test_files_are_found_whatever_the_normal_form_of_their_names(tmp_path, audio, on_the_disk, in_the_manifest):
+def test_files_are_found_in_any_normal_form_of_their_names(tmp_path, audio, on_the_disk, in_the_manifest):
     audio(on_the_disk("Zürich/né à.wav"), on_the_disk("Zürich/x.wav"))
     cells = [in_the_manifest("Zürich/né à.wav"), in_the_manifest(f"{tmp_path}/Zürich/x.wav")]
     path = write(tmp_path / "m.csv", ["path", "label"], zip(cells, "ab", strict=True))
@@ -134,7 +138,7 @@ def test_the_manifest_and_its_folder_are_found_in_any_normal_form(tmp_path, audi
         voxrank.read_dataset(tmp_path / nfc("donnée") / nfc("autre é.csv"))
 
 
-def test_a_folder_is_listed_once_and_plain_names_list_none(tmp_path, audio, monkeypatch):
+def test_folders_are_listed_once_and_only_for_names_with_accents(tmp_path, audio, monkeypatch):
     folder = tmp_path / "clips"
     audio(*(f"clips/{nfd('é')}{n}.wav" for n in range(20)), *(f"plain/{n}.wav" for n in range(20)))
     listed = []
@@ -144,7 +148,7 @@ def test_a_folder_is_listed_once_and_plain_names_list_none(tmp_path, audio, monk
     assert listed == [str(folder)]
 
 
-def test_a_file_that_comes_later_is_found(tmp_path):
+def test_a_file_created_later_is_found(tmp_path):
     assert on_disk(tmp_path / "é.wav") == tmp_path / "é.wav"
     (tmp_path / nfd("é.wav")).touch()
     assert on_disk(tmp_path / "é.wav") == tmp_path / nfd("é.wav")
@@ -152,7 +156,7 @@ def test_a_file_that_comes_later_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a.wav", True), ("语音", True), ("é", False), (nfd("é"), False)])
-def test_names_with_one_normal_form(text, expected):
+def test_names_with_only_one_normal_form_are_recognised(text, expected):
     assert has_one_form(text) is expected
 
 
@@ -199,7 +203,7 @@ def test_members_of_tars_are_compared_in_nfc(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "pair"),
     [
         (["g", "\u0261", "a"], "'g' and '\u0261' (U+0261)"),
         (["aː", "a:"], "'a:' and 'aː' (U+02D0)"),
@@ -208,12 +212,12 @@ def test_members_of_tars_are_compared_in_nfc(tmp_path):
         (["\u0430", "a"], "'a' and '\u0430' (U+0430)"),
     ],
 )
-def test_labels_that_look_alike_are_said(labels, said):
+def test_labels_that_look_alike_are_noted(labels, pair):
     [line] = describe_look_alikes(labels)
-    assert line == (f"labels that look alike are different classes: {said}; give them one spelling if they are one")
+    assert line == (f"labels that look alike are different classes: {pair}; give them one spelling if they are one")
 
 
-def test_labels_that_look_different_are_not_remarked_on(tmp_path, audio):
+def test_labels_that_look_different_are_not_noted(tmp_path, audio):
     assert describe_look_alikes(["a", "A", "ʰ", "h", "né", "ne", "s", "ʃ"]) == []
     files = audio("a.wav", "b.wav", "c.wav", "d.wav")
     path = write(tmp_path / "m.csv", ["path", "label"], zip(files, ["g", "g", "ɡ", "ɡ"], strict=True))

@@ -26,7 +26,7 @@ def ridge_refitted(x, y, groups, t):
 
 @pytest.mark.parametrize(("m", "dim"), [(90, 10), (40, 70)])
 @pytest.mark.parametrize("t", [0.3, 40.0])
-def test_held_out_is_what_refitting_says(m, dim, t):
+def test_held_out_predictions_equal_refitting(m, dim, t):
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(m, dim)) * rng.uniform(0.1, 5, dim) + 9).astype(np.float32)
     y, groups = np.eye(3)[rng.integers(0, 3, m)], rng.integers(0, 7, m) ** 2
@@ -66,7 +66,7 @@ def groups_of(rows, column="gender"):
     return column.cells[places].tolist(), column.groups[places].tolist()
 
 
-def test_speakers_are_left_out_whole():
+def test_all_utterances_of_a_speaker_are_left_out_together():
     cells, groups = groups_of([("s", "f"), ("t", "f"), ("s", "f"), ("r", "m"), (None, "m"), (None, None)])
     assert cells == [1, 1, 1, 2, 2, -1]
     assert groups[0] == groups[2]
@@ -74,23 +74,23 @@ def test_speakers_are_left_out_whole():
 
 
 @pytest.mark.parametrize("column", ["speaker", "gender"])
-def test_a_column_that_names_speakers_is_told_from_other_utterances(column):
+def test_a_column_that_names_speakers_is_grouped_by_utterance(column):
     cells, groups = groups_of([("s", "Anna"), ("t", "Otto"), ("s", "Anna"), ("t", "Otto")], column)
     assert cells == [cells[0], cells[1], cells[0], cells[1]]
     assert sorted(groups) == [0, 1, 2, 3]
 
 
-def test_no_such_column():
+def test_an_unknown_column_is_refused():
     with pytest.raises(DataError, match=r"made up: no utterance has a cell in a column 'gendr'; did you mean gender\?"):
         Column.of(dataset([("s", "f")]), "gendr")
 
 
-def test_cells_of_one_group_are_not_judged():
+def test_cells_that_occur_in_one_group_are_not_scored():
     cells, groups = np.array([0, 0, 1, 1, -1, -1, 2]), np.array([0, 1, 2, 2, 3, 4, 5])
     assert in_several_groups(cells, groups).tolist() == [True, True, *[False] * 5]
 
 
-def test_a_voice_does_not_pass_for_a_gender():
+def test_gender_is_not_predicted_from_the_speaker():
     """Features identify speakers perfectly, and contain nothing about their gender, which is random."""
     rng = np.random.default_rng(1)
     voices, genders = rng.normal(size=(20, 40)), np.arange(20) % 2
@@ -112,7 +112,7 @@ def test_a_voice_does_not_pass_for_a_gender():
     assert gender.chance == 0.5
 
 
-def test_a_gender_that_is_heard_is_known():
+def test_gender_is_predicted_where_features_contain_it():
     rng = np.random.default_rng(2)
     rows = [(f"s{n % 20}", "fm"[n % 2] if n % 5 else None) for n in range(200)]
     x = np.eye(2, 30)[np.arange(200) % 2] * 4 + rng.normal(size=(200, 30)) + 100
@@ -133,7 +133,7 @@ def test_frames_of_one_utterance_do_not_predict_each_other():
     assert (Heads.of(x.astype(np.float32)).predict(truth, np.arange(480)) == truth).all()  # they do without groups
 
 
-def test_order_does_not_matter_and_features_may_say_nothing():
+def test_results_do_not_depend_on_order_and_features_may_be_constant():
     rng = np.random.default_rng(4)
     rows = [(f"s{n % 6}", "fm"[n % 2]) for n in range(60)]
     x, order = rng.normal(size=(60, 5)), rng.permutation(60)
@@ -146,16 +146,16 @@ def test_order_does_not_matter_and_features_may_say_nothing():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2), (0.4, 0.3, 0.3)])
-def test_a_layer_that_knows_nothing_guesses(shares):
+def test_a_layer_without_information_is_at_chance(shares):
     """Speakers are left out whole; the cells of the others alone would favour the wrong class."""
-    told = []
+    accuracies = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
         speakers = np.repeat(np.arange(40), 15)
         cells = np.repeat(rng.permutation(np.repeat(np.arange(len(shares)), [round(40 * s) for s in shares])), 15)
         voices = rng.normal(size=(40, 12))[speakers] * (seed % 2)
-        told.append(
+        accuracies.append(
             Heads.of((voices + rng.normal(size=(600, 12))).astype(np.float32)).predict(cells, speakers) == cells
         )
-        told[-1] = np.mean([told[-1][cells == cell].mean() for cell in np.unique(cells)])
-    assert np.mean(told) == pytest.approx(1 / len(shares), abs=0.06)
+        accuracies[-1] = np.mean([accuracies[-1][cells == cell].mean() for cell in np.unique(cells)])
+    assert np.mean(accuracies) == pytest.approx(1 / len(shares), abs=0.06)

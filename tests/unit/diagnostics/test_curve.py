@@ -15,7 +15,7 @@ def logme(spectrum):
     return read_logme(spectrum).value
 
 
-def test_steps_grow_from_different_beginnings():
+def test_each_step_contains_the_blocks_of_the_step_before():
     assert draws(range(10)) == [
         [[0], [3], [6]],
         [[0, 1], [3, 4], [6, 7]],
@@ -27,7 +27,7 @@ def test_steps_grow_from_different_beginnings():
 
 
 @pytest.mark.parametrize("values", [False, True])
-def test_values_are_scores_of_those_blocks(values):
+def test_values_are_the_scores_of_the_blocks_of_a_step(values):
     rng = np.random.default_rng(0)
     x, at = (rng.normal(size=(300, 6)) + 3).astype(np.float32), np.arange(300) % 10
     y = x[:, :2] + rng.normal(size=(300, 2)) if values else rng.integers(0, 3, 300)
@@ -63,7 +63,7 @@ GROWN = [
 SECONDS = dict.fromkeys(range(10), 10.0)
 
 
-def test_from_when_on_the_ranking_held():
+def test_the_time_from_which_the_ranking_is_stable_is_found():
     curve = learning_curve("logme", GROWN, SECONDS, higher_is_better=True)
     assert curve.seconds == (10, 20, 50, 100)
     assert [(one.model, one.layer, one.values) for one in curve.models] == [
@@ -78,7 +78,7 @@ def test_from_when_on_the_ranking_held():
     assert turned.held_from_s == 20
 
 
-def test_two_models_and_missing_steps():
+def test_two_models_have_no_spearman_and_missing_steps_are_left_out():
     curve = learning_curve("logme", GROWN[:2], SECONDS, higher_is_better=True)
     assert curve.spearman == (None,) * 4
     missing = [ModelGrowth("a", 1, (None, 0.5, 0.6), 0.7), GROWN[1]]

@@ -8,7 +8,7 @@ from voxrank.diagnostics.picture import pictures, principal
 
 
 @pytest.mark.parametrize(("m", "dim"), [(60, 8), (8, 60), (5, 1)])
-def test_principal_components_are_those_of_the_singular_values(m, dim):
+def test_principal_components_equal_a_singular_value_decomposition(m, dim):
     x = (np.random.default_rng(0).normal(size=(m, dim)) + 7).astype(np.float32)
     centred = x.astype(float) - x.astype(float).mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
@@ -21,7 +21,7 @@ def test_principal_components_are_those_of_the_singular_values(m, dim):
     assert (coordinates.max(axis=0) == np.abs(coordinates).max(axis=0)).all()
 
 
-def test_pictures_of_a_layer():
+def test_pictures_of_a_layer_separate_its_classes():
     rng = np.random.default_rng(1)
     ids = np.arange(600) % 3
     x = (10 * np.eye(3, 20)[ids] + rng.normal(size=(600, 20))).astype(np.float32)
@@ -43,7 +43,7 @@ def test_pictures_of_a_layer():
     assert pictures("m", 4, "best", x, ids, ("a", "b", "c"), near=False) == (plain,)
 
 
-def test_few_or_equal_samples_and_no_scikit_learn(monkeypatch):
+def test_pictures_need_neither_many_samples_nor_scikit_learn(monkeypatch):
     rng = np.random.default_rng(2)
     four = rng.normal(size=(4, 3)).astype(np.float32)
     assert [one.method for one in pictures("m", 0, "worst", four, np.ones(4) / 3, (), near=True)] == ["pca", "t-sne"]

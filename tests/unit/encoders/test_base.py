@@ -12,7 +12,7 @@ from voxrank.testing.encoders import FakeEncoder
 
 
 @given(n=st.integers(1, 500), window=st.integers(1, 100))
-def test_windows_are_few_even_and_whole(n, window):
+def test_windows_are_equally_long_and_as_few_as_possible(n, window):
     waveform = np.arange(n, dtype=np.float32)
     parts = cut(waveform, window)
     np.testing.assert_array_equal(np.concatenate(parts), waveform)
@@ -58,7 +58,7 @@ def test_budget_counts_padded_samples():
     assert encoder.passes == [[160, 160], [480, 480], [1600]]
 
 
-def test_long_audio_is_cut_and_its_frames_add_up():
+def test_long_audio_is_cut_into_windows_and_all_frames_are_kept():
     encoder = Recording(pads=True)
     encoder.window_samples, encoder.budget_samples = 480, 960
     pieces = [p for p in encoder.encode(waveforms(1600, 320)) if p.layer == 0]
@@ -72,7 +72,7 @@ def test_short_audio_is_padded_with_zeros():
     assert encoder.passes == [[160]]
 
 
-def test_specs():
+def test_a_spec_is_split_into_scheme_and_name():
     assert split_spec("logmel") == ("logmel", "")
     assert split_spec("ct2:some/dir") == ("ct2", "some/dir")
     assert split_spec("./local:odd/dir") == ("hf", "./local:odd/dir")
@@ -86,12 +86,12 @@ def test_specs():
         ("onx:model.onnx", r"unknown model scheme 'onx' in 'onx:model\.onnx'; did you mean onnx\?"),
     ],
 )
-def test_bad_specs(spec, message):
+def test_an_unknown_or_empty_spec_is_refused(spec, message):
     with pytest.raises(ModelError, match=message):
         load_encoder(spec)
 
 
-def test_schemes_are_registered_once():
+def test_a_scheme_cannot_be_registered_twice():
     with pytest.raises(ValueError, match="the scheme 'logmel' is registered already"):
         register_scheme("logmel", lambda rest, options: FakeEncoder())
     assert "ct2" in schemes()
@@ -103,6 +103,6 @@ def test_auto_device_is_what_torch_reports():
 
 
 @pytest.mark.parametrize("name", ["warp", "cuda:99", "meta:x"])
-def test_a_device_that_is_not_there(name):
+def test_a_missing_device_is_refused(name):
     with pytest.raises(OptionError, match=f"the device '{name}' cannot be used here; take auto, cpu"):
         pick_device(name)

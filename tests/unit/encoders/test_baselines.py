@@ -35,7 +35,7 @@ def test_logmel_equals_its_definition():
     np.testing.assert_allclose(frames(load_encoder("logmel"), samples).frames, plain_logmel(samples), atol=1e-4)
 
 
-def test_mfcc_is_the_cosine_transform_with_slopes():
+def test_mfcc_begins_with_the_cosine_transform_of_log_mel():
     samples = noise(4000)
     logmel = plain_logmel(samples)
     k, m = np.arange(13)[:, None], np.arange(80)[None]
@@ -46,7 +46,7 @@ def test_mfcc_is_the_cosine_transform_with_slopes():
     np.testing.assert_allclose(got[:, :13], logmel @ basis.T, atol=1e-3)
 
 
-def test_slope_of_a_line_is_its_slope():
+def test_delta_of_a_line_is_its_slope():
     line = torch.arange(20.0)[:, None] * torch.tensor([[1.0, -0.5]])
     np.testing.assert_allclose(delta(line)[2:-2], np.tile([1.0, -0.5], (16, 1)), atol=1e-6)
 
@@ -77,7 +77,7 @@ def test_short_audio_is_padded_to_one_window():
     assert frames(load_encoder("logmel"), noise(100)).lengths == (1,)
 
 
-def test_facts():
+def test_mfcc_has_no_parameters_and_one_layer():
     encoder = load_encoder("mfcc")
     assert encoder.parameters == 0
     (layer,) = encoder.layers
@@ -85,6 +85,6 @@ def test_facts():
 
 
 @pytest.mark.parametrize("spec", ["logmel:80", "mfcc:x"])
-def test_arguments_are_refused(spec):
+def test_a_spec_with_arguments_is_refused(spec):
     with pytest.raises(ModelError, match=rf"expected the spec '{spec[:4]}.*' alone, got {spec}"):
         load_encoder(spec)

@@ -44,7 +44,7 @@ def frames(encoder):
 
 @pytest.mark.parametrize("window", ["full", "fit"])
 @pytest.mark.parametrize("version", [4, 5, 6])
-def test_a_file_gives_what_the_model_gives(tmp_path, model, entries, version, window):
+def test_features_of_a_file_equal_those_of_the_model(tmp_path, model, entries, version, window):
     (tmp_path / "model.bin").write_bytes(file_of(entries, version=version))
     options = EncoderOptions(whisper_window=window)
     encoder = load_encoder(f"ct2:{tmp_path}", options)
@@ -54,7 +54,7 @@ def test_a_file_gives_what_the_model_gives(tmp_path, model, entries, version, wi
     assert all(torch.equal(a, b) for a, b in zip(frames(encoder), frames(expected), strict=True))
 
 
-def test_the_whole_model_comes_back(model, entries):
+def test_the_whole_model_is_restored_exactly(model, entries):
     read = model_from_variables(read_variables(file_of(entries)))
     assert read.state_dict().keys() == model.state_dict().keys()
     for name, weight in model.state_dict().items():
@@ -64,7 +64,7 @@ def test_the_whole_model_comes_back(model, entries):
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "int8", "int16"])
-def test_other_storage_types_come_back_to_within_their_rounding(model, kind):
+def test_other_storage_types_are_restored_up_to_rounding(model, kind):
     read = model_from_variables(read_variables(file_of(entries_of(model, kind)))).state_dict()
     for name, weight in model.state_dict().items():
         if kind.endswith("float16"):
@@ -76,7 +76,7 @@ def test_other_storage_types_come_back_to_within_their_rounding(model, kind):
             assert torch.equal(read[name], weight), name
 
 
-def test_one_scale_may_serve_a_whole_tensor(entries):
+def test_a_single_scale_may_apply_to_a_whole_tensor(entries):
     name = "encoder/layer_0/ffn/linear_0/weight"
     values = entries[name][1]
     scale = np.float32(1000.0)
@@ -93,7 +93,7 @@ def encoder_only(**config):
     return {name: (0, values) for name, values in variables_of(encoder=WhisperEncoder(sizes)).items()}
 
 
-def test_heads_follow_from_the_width_where_the_file_does_not_say():
+def test_the_number_of_heads_follows_from_the_width_by_default():
     variables = read_variables(file_of(encoder_only(d_model=128), aliases=()))
     assert encoder_from_variables(variables).config.encoder_attention_heads == 2
     narrow = read_variables(file_of(encoder_only(d_model=32), aliases=()))
@@ -101,7 +101,7 @@ def test_heads_follow_from_the_width_where_the_file_does_not_say():
         encoder_from_variables(narrow)
 
 
-def test_the_encoder_reads_nothing_of_the_decoder(entries):
+def test_loading_the_encoder_reads_no_variables_of_the_decoder(entries):
     read = set()
 
     class Spy(dict):
@@ -124,7 +124,7 @@ def test_variables_are_views_of_the_file(entries):
 
 @settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(share=st.floats(0, 1, exclude_max=True))
-def test_a_file_cut_anywhere_is_refused(entries, share):
+def test_a_truncated_file_is_refused(entries, share):
     whole = file_of(entries)
     with pytest.raises(ModelError, match="ends early"):
         read_variables(whole[: int(share * len(whole))])
@@ -181,7 +181,7 @@ ONE = {"encoder/conv1/bias": (0, np.zeros(3, np.float32))}
         ),
     ],
 )  # fmt: skip
-def test_hostile_bytes_are_refused(data, message):
+def test_invalid_bytes_are_refused(data, message):
     with pytest.raises(ModelError, match=message):
         read_variables(data)
 
@@ -217,7 +217,7 @@ def test_variables_that_do_not_fit_together_are_refused(entries, change, message
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 not a model"])
-def test_a_bad_file_is_named(tmp_path, content):
+def test_an_error_names_the_bad_file(tmp_path, content):
     if content is not None:
         (tmp_path / "model.bin").write_bytes(content)
     with pytest.raises(ModelError, match=f"^ct2:{tmp_path}: ") as raised:

@@ -200,7 +200,7 @@ def test_features_are_the_hidden_states_of_the_class_itself(saved, load, family)
         torch.testing.assert_close(mine, theirs[0, : len(mine)], atol=1e-4, rtol=1e-4)
 
 
-def test_the_blocks_of_a_codec_are_read_where_it_gives_no_hidden_states(saved, load):
+def test_the_blocks_of_a_codec_without_hidden_states_are_read(saved, load):
     _, model, extractor = saved("mimi")
     states = []
     blocks = model.encoder.encoder_transformer.layers
@@ -236,7 +236,7 @@ def test_frames_follow_the_length_of_the_audio(load, family):
 
 
 @pytest.mark.parametrize("family", ["qwen2_audio", "qwen2_audio_encoder"])
-def test_audio_is_cut_into_windows_of_the_length_that_a_model_was_trained_on(load, family):
+def test_audio_is_cut_into_windows_of_the_length_used_in_training(load, family):
     encoder = load(family)
     assert encoder.window_samples == encoder.cost_samples(100) == 32_000
     assert counts_of(encoder, 16_000) == [50, 50, 25]
@@ -258,7 +258,7 @@ def test_an_utterance_has_the_same_frames_alone_and_in_a_batch(load, family):
             torch.testing.assert_close(mine, piece.frames, atol=1e-4, rtol=0)
 
 
-def test_a_window_may_be_cut_to_the_audio_where_the_model_takes_that(saved):
+def test_a_window_is_cut_to_the_audio_if_the_model_supports_it(saved):
     encoder = load_encoder(saved("glmasr_encoder")[0], EncoderOptions(whisper_window="fit"))
     assert encoder.cost_samples(16_000) == 16_000
     assert counts_of(encoder, 16_000) == [50] * 3
@@ -323,13 +323,13 @@ def test_a_missing_package_of_an_extractor_is_named(tmp_path, monkeypatch):
         (tf.SpeechT5Model, "SpeechT5EncoderWithoutPrenet"),
     ],
 )
-def test_an_encoder_of_something_else_is_refused_by_name(tmp_path, kind, encoder):
+def test_an_encoder_of_other_input_than_audio_is_refused_by_name(tmp_path, kind, encoder):
     place = models.save(tmp_path, *build(lambda: speecht5(kind)))
     with pytest.raises(ModelError, match=rf"{encoder} does not encode a second of noise .*name an encoder"):
         load_encoder(place)
 
 
-def test_an_image_of_the_spectrogram_is_refused_by_name(tmp_path):
+def test_a_model_that_takes_spectrogram_images_is_refused_by_name(tmp_path):
     config = tf.ClapAudioConfig(
         depths=[1, 1], num_attention_heads=[2, 2], patch_embeds_hidden_size=8, hidden_size=16, spec_size=64,
         num_mel_bins=64,

@@ -48,16 +48,16 @@ class Extractor:
         return made
 
 
-def second(seconds=1.0):
+def audio(seconds=1.0):
     return np.ones(round(seconds * RATE), np.float32)
 
 
 @pytest.mark.parametrize(("axes", "time"), [("tb", 0), ("bt", 1), ("1tb", 1), ("1bt", 2), ("t1b", 0)])
-def test_the_axis_that_grows_is_time(axes, time):
+def test_the_axis_that_grows_with_the_audio_is_time(axes, time):
     reader = FeatureReader(Extractor(axes), "input_features")
     assert (reader.time, reader.padded, reader.window_steps) == (time, False, None)
     for seconds in (0.5, 1, 1.28, 2.56, 12):
-        values, steps = reader(second(seconds))
+        values, steps = reader(audio(seconds))
         assert len(values) == steps == round(seconds * 100)
         assert values.numel() == steps * BANDS
 
@@ -67,13 +67,13 @@ def test_steps_of_a_fixed_window_are_counted_for_the_audio_alone(axes):
     reader = FeatureReader(Extractor(axes, window=3_000), "input_features")
     assert (reader.padded, reader.window_steps, reader.window_samples) == (True, 3_000, 480_000)
     for seconds in (0.01, 1, 3, 12, 30):
-        values, steps = reader(second(seconds))
+        values, steps = reader(audio(seconds))
         assert len(values) == 3_000
         assert steps == round(seconds * 100)
         assert values[:steps].all()
         assert not values[steps:].any()
     reader.padded = False
-    assert [len(reader(second(seconds))[0]) for seconds in (1, 3)] == [100, 300]
+    assert [len(reader(audio(seconds))[0]) for seconds in (1, 3)] == [100, 300]
 
 
 def test_a_window_of_a_second_is_measured():
@@ -81,23 +81,23 @@ def test_a_window_of_a_second_is_measured():
     assert (reader.window_steps, reader.window_samples) == (100, RATE)
 
 
-def test_a_mask_counts_steps_where_it_has_as_many():
-    def half(steps):
+def test_a_mask_counts_steps_if_it_has_a_value_for_each_step():
+    def every_step(steps):
         return steps
 
-    assert FeatureReader(Extractor(mask=("attention_mask", half)), "input_features")(second())[1] == 100
+    assert FeatureReader(Extractor(mask=("attention_mask", every_step)), "input_features")(audio())[1] == 100
     short = Extractor(mask=("input_features_mask", lambda steps: steps // 5))
-    assert FeatureReader(short, "input_features")(second())[1] == 100
+    assert FeatureReader(short, "input_features")(audio())[1] == 100
 
 
 @pytest.mark.parametrize(("limits", "longest"), [({"most": 3_000}, 30), ({"chunk": 2_000}, 20), ({}, 60)])
-def test_audio_is_no_longer_than_what_the_extractor_takes_as_a_whole(limits, longest):
+def test_the_longest_audio_follows_from_the_limits_of_the_extractor(limits, longest):
     reader = FeatureReader(Extractor(**limits), "input_features")
     assert reader.longest(60 * RATE) == longest * RATE
     assert reader.longest(10 * RATE) == 10 * RATE
 
 
-def test_long_audio_is_read_once_for_each_configuration_of_an_extractor(monkeypatch):
+def test_the_longest_audio_is_measured_once_per_configuration(monkeypatch):
     read = []
     measure = FeatureReader._measure_longest
     monkeypatch.setattr(FeatureReader, "_measure_longest", lambda *args: read.append(args) or measure(*args))
@@ -113,12 +113,12 @@ def test_long_audio_is_read_once_for_each_configuration_of_an_extractor(monkeypa
 def test_steps_beyond_a_multiple_are_cut_off():
     reader = FeatureReader(Extractor(), "input_features")
     reader.multiple = 8
-    values, steps = reader(second())
+    values, steps = reader(audio())
     assert len(values) == steps == 96
 
 
-def test_an_input_of_another_name_is_taken_where_the_model_has_its_own_word():
-    assert FeatureReader(Extractor(name="audio_input_features"), "hidden_states")(second())[1] == 100
+def test_a_model_input_with_a_nonstandard_name_takes_any_input():
+    assert FeatureReader(Extractor(name="audio_input_features"), "hidden_states")(audio())[1] == 100
     with pytest.raises(ModelError, match="the feature extractor makes audio_input_features, the model takes input_val"):
         FeatureReader(Extractor(name="audio_input_features"), "input_values")
 

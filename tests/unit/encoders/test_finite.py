@@ -21,7 +21,7 @@ REFUSED = "its weights are NaN or infinite in "
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64])
-def test_a_value_that_is_no_number_is_seen_in_any_precision(dtype, value):
+def test_values_that_are_not_finite_are_found_in_any_precision(dtype, value):
     weights = torch.zeros(3, 5).to(dtype)
     assert is_finite(weights)
     weights[2, 4] = value
@@ -30,7 +30,7 @@ def test_a_value_that_is_no_number_is_seen_in_any_precision(dtype, value):
         assert is_finite(weights, masks=True) is (value == -torch.inf)
 
 
-def test_a_mask_of_nothing_but_minus_infinity_is_finite_as_a_buffer():
+def test_a_mask_of_minus_infinity_counts_as_finite():
     assert is_finite(torch.full((3, 3), -torch.inf), masks=True)
     assert not is_finite(torch.tensor([-torch.inf, torch.nan]), masks=True)
 
@@ -39,18 +39,18 @@ def test_a_mask_of_nothing_but_minus_infinity_is_finite_as_a_buffer():
     "tensor",
     [torch.zeros(0), torch.arange(4), torch.tensor([True]), torch.zeros(2, device="meta"), torch.tensor([250]).byte()],
 )
-def test_what_holds_no_numbers_of_floating_point_is_finite(tensor):
+def test_tensors_without_floating_point_values_are_finite(tensor):
     assert is_finite(tensor)
 
 
-def test_numbers_of_eight_bits_are_looked_at():
+def test_values_of_float8_are_checked():
     weights = torch.ones(4).to(torch.float8_e4m3fn)
     assert is_finite(weights)
     weights.view(torch.uint8)[1] = 0x7F
     assert not is_finite(weights)
 
 
-def test_parameters_and_buffers_are_told_apart():
+def test_buffers_may_hold_minus_infinity_and_parameters_may_not():
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     module.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
     module.register_buffer("table", torch.arange(3))
@@ -79,7 +79,7 @@ def in_block_1(name):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("family", ["hubert-group", "whisper", "ast", "parakeet-ctc", "wav2vec2-bert", "moonshine"])
-def test_one_number_in_the_last_row_of_a_checkpoint_is_enough(tmp_path, family, value):
+def test_a_checkpoint_with_a_single_nan_or_infinite_weight_is_refused(tmp_path, family, value):
     place = Path(models.save(tmp_path, *models.build(family)))
 
     def spoil(weights):
@@ -91,14 +91,14 @@ def test_one_number_in_the_last_row_of_a_checkpoint_is_enough(tmp_path, family, 
         load_encoder(str(place))
 
 
-def test_a_row_of_a_position_table_that_only_long_audio_reads_is_found(tmp_path):
+def test_nan_in_a_position_used_only_by_long_audio_is_refused(tmp_path):
     place = Path(models.save(tmp_path, *models.build("whisper")))
     change(place, lambda weights: weights["model.encoder.embed_positions.weight"][-1].fill_(torch.nan))
     with pytest.raises(ModelError, match=rf"{REFUSED}embed_positions\.weight"):
         load_encoder(str(place))
 
 
-def test_weights_of_the_decoder_do_not_matter(tmp_path):
+def test_weights_of_the_decoder_need_not_be_finite(tmp_path):
     place = Path(models.save(tmp_path, *models.build("whisper")))
     change(place, lambda weights: weights["model.decoder.embed_positions.weight"].fill_(torch.nan))
     assert len(load_encoder(str(place)).layers) == models.BLOCKS + 1
@@ -118,7 +118,7 @@ def test_finite_weights_that_overflow_are_refused(tmp_path, family):
         load_encoder(str(place))
 
 
-def test_ctranslate2_weights_are_looked_at(tmp_path):
+def test_ctranslate2_weights_are_checked(tmp_path):
     model = models.whisper_config(max_source_positions=100)
     import transformers as tf
 
@@ -152,7 +152,7 @@ def graph(tmp_path, weight, mask):
     return f"onnx:{tmp_path / 'm.onnx'}"
 
 
-def test_weights_of_a_graph_are_looked_at_and_its_masks_and_limits_are_not(tmp_path):
+def test_weights_of_a_graph_must_be_finite_but_masks_may_be_infinite(tmp_path):
     weight, mask = np.random.default_rng(0).normal(size=(4, 1, 320)), np.full((4, 1), -np.inf)
     assert len(load_encoder(graph(tmp_path, weight, mask)).layers) == 1
     for value in (np.nan, np.inf, -np.inf):
@@ -192,7 +192,7 @@ def spoilt():
 """
 
 
-def test_a_users_module_is_looked_at(tmp_path, monkeypatch):
+def test_a_users_module_is_checked(tmp_path, monkeypatch):
     (tmp_path / "spoilt_module.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError, match=rf"^py:spoilt_module:spoilt: {REFUSED}layers\.1\.bias"):
@@ -201,7 +201,7 @@ def test_a_users_module_is_looked_at(tmp_path, monkeypatch):
         load_encoder("py:spoilt_module:late")
 
 
-def test_quantised_weights_of_integers_are_left_alone(tmp_path):
+def test_integer_weights_are_not_checked(tmp_path):
     place = Path(models.save(tmp_path, *models.build("hubert-group")))
     change(place, lambda weights: weights.update({"scales": torch.tensor([255], dtype=torch.uint8)}))
     assert len(load_encoder(str(place)).layers) == 4

@@ -130,7 +130,7 @@ def own_hidden_states(family, waveform):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_layers_are_what_the_model_itself_computes(load, family):
+def test_layers_equal_the_hidden_states_of_the_model(load, family):
     encoder, facts = load(family), FACTS[family]
     waveform = models.speech_like(9_999)
     expected, module = own_hidden_states(family, waveform)
@@ -147,7 +147,7 @@ def test_layers_are_what_the_model_itself_computes(load, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_frames_follow_the_closed_form_from_the_shortest_input_on(load, family):
+def test_the_number_of_frames_follows_the_formula_of_the_family(load, family):
     encoder, facts = load(family), FACTS[family]
     assert encoder.min_samples == facts["shortest"]
     assert encoder.pads is facts["pads"]
@@ -171,7 +171,7 @@ def test_an_utterance_has_the_same_frames_alone_and_in_any_batch(load, family, l
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-layer", "data2vec"])
-def test_a_front_end_is_exact_in_a_batch(load, family):
+def test_a_front_end_gives_the_same_output_alone_and_in_a_batch(load, family):
     encoder = load(family)
     waveforms = [models.speech_like(n, seed=n) for n in (4_000, 11_111)]
     front = encoder._model.feature_extractor
@@ -184,7 +184,7 @@ def test_a_front_end_is_exact_in_a_batch(load, family):
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-group", "data2vec", "conformer-relative"])
-def test_the_proof_finds_a_leak_and_the_frames_stay_right(monkeypatch, directory, family):
+def test_padding_is_not_used_if_it_changes_the_frames(monkeypatch, directory, family):
     monkeypatch.setattr(hidden_states, "keep_padding_out", lambda model, lengths: None)
     encoder = load_encoder(directory(family))
     assert not encoder.pads
@@ -199,7 +199,7 @@ def pieces(frames, lengths):
     return [LayerFrames(0, frames, lengths)]
 
 
-def test_leaks_sees_a_change_that_large_features_would_hide():
+def test_leaks_finds_a_small_change_beside_large_features():
     rng = torch.Generator().manual_seed(0)
     frames = torch.randn(7, 16, generator=rng)
     frames[:, 3] = 1e4
@@ -214,7 +214,7 @@ def test_leaks_sees_a_change_that_large_features_would_hide():
     assert leaks(alone, pieces(frames * torch.nan, (4, 3)))
 
 
-def test_normalisation_takes_each_utterance_over_its_own_length(load):
+def test_each_utterance_is_normalised_over_its_own_length(load):
     encoder = load("wav2vec2-layer")
     quiet, loud = models.speech_like(6_000), models.speech_like(15_000, seed=1)
     (plain, _), (changed, _) = encode(encoder, [quiet, loud]), encode(encoder, [7 * quiet + 0.5, loud])
@@ -223,7 +223,7 @@ def test_normalisation_takes_each_utterance_over_its_own_length(load):
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "parakeet-tdt", "whisper"])
-def test_loading_and_encoding_say_nothing_and_encoding_is_not_random(directory, capfd, family):
+def test_loading_and_encoding_print_nothing_and_are_deterministic(directory, capfd, family):
     folder = directory(family)
     capfd.readouterr()  # transformers draws a progress bar while the checkpoint is written
     encoder: Any = load_encoder(folder)
@@ -242,7 +242,7 @@ def test_no_decoder_is_kept(load, family):
 
 
 @pytest.mark.parametrize("family", ["hubert-layer", "whisper", "ast"])
-def test_a_layer_is_forgotten_once_it_is_yielded(load, family):
+def test_the_memory_of_a_layer_is_freed_after_it_is_yielded(load, family):
     encoder = load(family)
     stream = encoder.encode([models.speech_like(5_000), models.speech_like(9_000)])
     before = None
@@ -252,7 +252,7 @@ def test_a_layer_is_forgotten_once_it_is_yielded(load, family):
         del piece
 
 
-def test_hidden_states_inside_the_model_are_forgotten_too(load):
+def test_hidden_states_inside_the_model_are_freed_after_use(load):
     encoder, states = load("hubert-layer"), []
     hooks = [
         block.register_forward_hook(lambda _, __, out: states.append(weakref.ref(out)))
@@ -265,7 +265,7 @@ def test_hidden_states_inside_the_model_are_forgotten_too(load):
         hook.remove()
 
 
-def test_long_audio_is_cut_into_windows_that_stand_alone(directory):
+def test_windows_of_long_audio_are_encoded_independently(directory):
     encoder = load_encoder(directory("wav2vec2-group"), EncoderOptions(window_s=0.5))
     assert encoder.window_samples == 8_000
     waveform = models.speech_like(20_000)
@@ -277,7 +277,7 @@ def test_long_audio_is_cut_into_windows_that_stand_alone(directory):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("family", ["wav2vec2-real-groups", "parakeet-ctc", "whisper", "ast"])
-def test_half_precision_comes_out_as_float32_close_to_it(directory, load, family, dtype):
+def test_features_in_half_precision_are_close_to_those_in_float32(directory, load, family, dtype):
     half: Any = load_encoder(directory(family), EncoderOptions(dtype=dtype))
     waveforms = [models.speech_like(7_000), models.speech_like(4_000, seed=1)]
     assert half.notes or next(half._model.parameters()).dtype == getattr(torch, dtype)
@@ -321,7 +321,7 @@ def save_as(form, model, place):
 
 
 @pytest.mark.parametrize("form", ["torch", "old names", "shards", "head"])
-def test_other_forms_of_weights_load_the_same(tmp_path, load, form):
+def test_weights_in_other_formats_give_the_same_features(tmp_path, load, form):
     model, extractor = models.build("hubert-group")
     extractor.save_pretrained(tmp_path)
     save_as(form, model, tmp_path)
@@ -332,13 +332,13 @@ def test_other_forms_of_weights_load_the_same(tmp_path, load, form):
         assert torch.equal(layer, expected)
 
 
-def test_safetensors_come_before_torch_files(tmp_path, load):
+def test_safetensors_are_preferred_to_torch_files(tmp_path, load):
     directory = models.save(tmp_path, *models.build("hubert-group"))
     (tmp_path / "pytorch_model.bin").write_bytes(b"not a torch file")
     assert load_encoder(directory).parameters == load("hubert-group").parameters
 
 
-def test_a_models_own_code_runs_only_when_it_is_named(tmp_path, monkeypatch):
+def test_code_of_a_model_runs_only_when_the_model_is_trusted(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(tmp_path / "modules")
     model, extractor = models.build("wav2vec2-group")

@@ -61,7 +61,7 @@ def not_found():
     return error
 
 
-def test_no_network_is_said_at_once_with_what_was_tried(hub, monkeypatch, tmp_path):
+def test_an_unreachable_hub_is_reported_with_the_missing_directory(hub, monkeypatch, tmp_path):
     hub(ConnectionError("name or service not known\nRetrying"))
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: None)
     with pytest.raises(ModelError, match=r"^some/model: there is no such directory, and the hub cannot be reached "):
@@ -77,13 +77,13 @@ def test_a_cached_model_loads_without_network(hub, monkeypatch, hubert):
         lambda name, file: str(directory / file) if name == "hubert" else None,
     )
     monkeypatch.chdir(directory.parent.parent)
-    asked = []
+    loads = []
 
     def from_cache(kind):
         original = kind.from_pretrained.__func__
 
         def from_pretrained(cls, place, *args, **options):
-            asked.append((place, options["local_files_only"]))
+            loads.append((place, options["local_files_only"]))
             return original(cls, str(directory), *args, **options)
 
         return classmethod(from_pretrained)
@@ -99,10 +99,10 @@ def test_a_cached_model_loads_without_network(hub, monkeypatch, hubert):
     ):
         monkeypatch.setattr(kind, name, files_from_cache(getattr(kind, name).__func__))
     assert load_encoder("hubert").parameters == sum(p.numel() for p in model.parameters())
-    assert asked == [("hubert", True)] * 3
+    assert loads == [("hubert", True)] * 3
 
 
-def test_a_name_the_hub_does_not_know(hub):
+def test_a_name_unknown_to_the_hub_is_refused(hub):
     hub(not_found())
     with pytest.raises(ModelError, match=r"^some/model: the hub has no such model, or it is private .*check the name"):
         load_encoder("some/model")
@@ -116,17 +116,17 @@ def test_a_name_the_hub_does_not_know(hub):
         ("not a name!", "is neither a directory nor a hub id"),
     ],
 )
-def test_a_name_that_can_be_no_model(spec, message):
+def test_a_name_that_is_neither_path_nor_hub_id_is_refused(spec, message):
     with pytest.raises(ModelError, match=message):
         load_encoder(spec)
 
 
-def test_a_directory_without_a_model(tmp_path):
+def test_a_directory_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"has no config\.json; give the directory of a model saved by transformers"):
         load_encoder(str(tmp_path))
 
 
-def test_a_file_instead_of_a_directory(hubert):
+def test_a_file_instead_of_a_directory_is_refused(hubert):
     with pytest.raises(ModelError, match="is a file; give the directory"):
         load_encoder(str(hubert[0] / "model.safetensors"))
 
@@ -136,14 +136,14 @@ def test_a_file_instead_of_a_directory(hubert):
     [lambda data: b"", lambda data: data[:50], lambda data: data[: len(data) // 2], lambda data: b"\xff" * len(data)],
     ids=["empty", "header", "half", "noise"],
 )
-def test_damaged_safetensors(hubert, damage):
+def test_damaged_safetensors_are_refused(hubert, damage):
     weights = hubert[0] / "model.safetensors"
     weights.write_bytes(damage(weights.read_bytes()))
     with pytest.raises(ModelError, match=r"cannot read its weights .*get the model again"):
         load_encoder(str(hubert[0]))
 
 
-def test_no_weights(hubert):
+def test_a_directory_without_weights_is_refused(hubert):
     (hubert[0] / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"cannot read its weights .*no file named model\.safetensors"):
         load_encoder(str(hubert[0]))
@@ -161,20 +161,20 @@ class _Trap:
 def test_torch_files_are_never_unpickled(hubert, tmp_path, form):
     directory, model = hubert
     (directory / "model.safetensors").unlink()
-    weights, sprung = directory / "pytorch_model.bin", tmp_path / "sprung"
+    weights, executed = directory / "pytorch_model.bin", tmp_path / "executed"
     if form == "truncated":
         torch.save(model.state_dict(), weights)
         weights.write_bytes(weights.read_bytes()[:1000])
     elif form == "pickle":
-        weights.write_bytes(pickle.dumps({"weight": _Trap(sprung)}))
+        weights.write_bytes(pickle.dumps({"weight": _Trap(executed)}))
     else:
-        torch.save({"weight": _Trap(sprung)}, weights)
+        torch.save({"weight": _Trap(executed)}, weights)
     with pytest.raises(ModelError, match="cannot read its weights"):
         load_encoder(str(directory))
-    assert not sprung.exists()
+    assert not executed.exists()
 
 
-def test_weights_that_lack_part_of_the_encoder(hubert):
+def test_weights_without_part_of_the_encoder_are_refused(hubert):
     directory, model = hubert
     kept = {name: w.contiguous() for name, w in model.state_dict().items() if ".layers.1." not in name}
     save_file(kept, directory / "model.safetensors", {"format": "pt"})
@@ -182,7 +182,7 @@ def test_weights_that_lack_part_of_the_encoder(hubert):
         load_encoder(str(directory))
 
 
-def test_weights_of_another_shape(hubert):
+def test_weights_of_another_shape_are_refused(hubert):
     directory, model = hubert
     state = {name: weight.contiguous() for name, weight in model.state_dict().items()}
     state["feature_projection.projection.bias"] = torch.zeros(7)
@@ -198,30 +198,30 @@ def test_a_checkpoint_without_its_decoder_or_head_is_complete(tmp_path):
     assert load_encoder(str(tmp_path)).parameters == sum(p.numel() for p in model.model.encoder.parameters())
 
 
-def test_no_feature_extractor(hubert):
+def test_a_model_without_a_feature_extractor_is_refused(hubert):
     (hubert[0] / "preprocessor_config.json").unlink()
     with pytest.raises(ModelError, match=r"has no preprocessor_config\.json.*copy it from the model"):
         load_encoder(str(hubert[0]))
 
 
 @pytest.mark.parametrize(
-    ("file", "what"), [("config.json", "config.json"), ("preprocessor_config.json", "feature ext")]
+    ("file", "part"), [("config.json", "config.json"), ("preprocessor_config.json", "feature ext")]
 )
-def test_json_that_is_none(hubert, file, what, monkeypatch):
+def test_a_configuration_that_is_not_json_is_refused(hubert, file, part, monkeypatch):
     (hubert[0] / file).write_text("{oops")
     monkeypatch.chdir(hubert[0].parent)  # transformers repeats the path, and long messages are cut
-    with pytest.raises(ModelError, match=rf"cannot read its {what}.*not a valid JSON"):
+    with pytest.raises(ModelError, match=rf"cannot read its {part}.*not a valid JSON"):
         load_encoder("./hubert")
 
 
-def test_a_family_that_transformers_does_not_know(hubert):
+def test_a_family_unknown_to_transformers_is_refused(hubert):
     (hubert[0] / "config.json").write_text('{"model_type": "nonsense"}')
     unknown = rf"names the architecture 'nonsense', .* the installed transformers {re.escape(tf.__version__)}; install"
     with pytest.raises(ModelError, match=unknown):
         load_encoder(str(hubert[0]))
 
 
-def test_a_misspelt_family_is_told_the_nearest(hubert):
+def test_an_error_suggests_the_name_of_a_misspelt_family(hubert):
     change_config(hubert[0], model_type="hubertt")
     with pytest.raises(ModelError, match=r"architecture 'hubertt'.*did you mean hubert\?"):
         load_encoder(str(hubert[0]))
@@ -234,7 +234,7 @@ def change_config(place, **settings):
 
 @pytest.mark.parametrize("settings", [{"return_dict": False}, {"torchscript": True}])
 @pytest.mark.parametrize("family", ["hubert-group", "whisper"])
-def test_outputs_are_named_whatever_the_configuration_says(tmp_path, family, settings):
+def test_the_output_format_in_the_configuration_is_ignored(tmp_path, family, settings):
     place = Path(models.save(tmp_path, *models.build(family)))
     expected = [piece.frames for piece in load_encoder(str(place)).encode([models.speech_like(9_000)])]
     change_config(place, **settings)
@@ -243,7 +243,7 @@ def test_outputs_are_named_whatever_the_configuration_says(tmp_path, family, set
 
 
 @pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq"])
-def test_quantised_weights_name_the_package_that_they_need(hubert, monkeypatch, method):
+def test_an_error_names_the_package_that_quantised_weights_need(hubert, monkeypatch, method):
     monkeypatch.setattr(checkpoints, "find_spec", lambda name: None)
     change_config(hubert[0], quantization_config={"quant_method": method})
     package = checkpoints.QUANTISERS[method]
@@ -252,7 +252,7 @@ def test_quantised_weights_name_the_package_that_they_need(hubert, monkeypatch, 
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_folder_of_adapters_is_told_apart_from_a_model(hubert, whole):
+def test_a_folder_of_adapters_is_refused(hubert, whole):
     place, _ = hubert
     (place / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "some/model"}')
     if not whole:
@@ -262,14 +262,14 @@ def test_a_folder_of_adapters_is_told_apart_from_a_model(hubert, whole):
 
 
 @pytest.mark.parametrize("content", ["{oops", "[]", '{"peft_type": 3}', "[" * 100_000])
-def test_adapters_of_an_unreadable_configuration_are_still_named(hubert, content):
+def test_adapters_with_an_unreadable_configuration_are_refused(hubert, content):
     (hubert[0] / "adapter_config.json").write_text(content)
     with pytest.raises(ModelError, match=r"holds adapters \(PEFT\) of another model, not a model"):
         load_encoder(str(hubert[0]))
 
 
 @pytest.mark.parametrize("named", [["HubertForNothing"], ["BertModel"], ["WhisperForConditionalGeneration"], [], None])
-def test_a_class_that_does_not_fit_the_configuration_is_passed_over(hubert, named):
+def test_a_class_that_does_not_fit_the_configuration_is_ignored(hubert, named):
     change_config(hubert[0], architectures=named)
     assert len(load_encoder(str(hubert[0])).layers) == 4
 
@@ -286,7 +286,7 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("error", ADVICE, ids=str)
-def test_the_file_is_blamed_only_where_it_could_not_be_read(error):
+def test_an_error_advises_a_new_download_only_for_unreadable_files(error):
     checkpoint = checkpoints.Checkpoint("name", "place", offline=True, trusted=False)
     with (
         pytest.raises(ModelError, match=f"^name: cannot (read|use) its architecture .*; .*{ADVICE[error]}") as raised,
@@ -297,7 +297,7 @@ def test_the_file_is_blamed_only_where_it_could_not_be_read(error):
     assert ("get the model again" in str(raised.value)) is blamed
 
 
-def test_a_model_of_text(tmp_path):
+def test_a_text_model_is_refused(tmp_path):
     config = tf.BertConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=30
     )
@@ -306,7 +306,7 @@ def test_a_model_of_text(tmp_path):
         load_encoder(str(tmp_path))
 
 
-def test_an_audio_model_without_hidden_states(tmp_path):
+def test_an_audio_model_without_hidden_states_is_refused(tmp_path):
     config = tf.EncodecConfig(hidden_size=16, num_filters=4, codebook_size=16, codebook_dim=16)
     tf.EncodecModel(config).save_pretrained(tmp_path)
     tf.EncodecFeatureExtractor().save_pretrained(tmp_path)
@@ -314,14 +314,14 @@ def test_an_audio_model_without_hidden_states(tmp_path):
         load_encoder(str(tmp_path))
 
 
-def test_a_feature_extractor_of_another_family(hubert):
+def test_a_feature_extractor_of_another_family_is_refused(hubert):
     tf.SeamlessM4TFeatureExtractor().save_pretrained(hubert[0])
     with pytest.raises(ModelError, match="makes input_features and attention_mask, the model takes"):
         load_encoder(str(hubert[0]))
 
 
 @pytest.mark.parametrize("family", ["whisper", "ast"])
-def test_a_feature_extractor_of_another_model_of_the_family(tmp_path, family):
+def test_a_feature_extractor_of_another_model_is_refused(tmp_path, family):
     model, _ = models.build(family)
     other = {"whisper": tf.WhisperFeatureExtractor(128), "ast": tf.ASTFeatureExtractor(max_length=100, num_mel_bins=64)}
     directory = models.save(tmp_path, model, other[family])
@@ -329,13 +329,13 @@ def test_a_feature_extractor_of_another_model_of_the_family(tmp_path, family):
         load_encoder(directory)
 
 
-def test_a_processor_of_something_else_than_audio(hubert):
+def test_a_processor_that_is_not_for_audio_is_refused(hubert):
     (hubert[0] / "preprocessor_config.json").write_text('{"feature_extractor_type": "FeatureExtractionMixin"}')
     with pytest.raises(ModelError, match="a FeatureExtractionMixin prepares no audio"):
         load_encoder(str(hubert[0]))
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
-def test_a_device_that_cannot_be_used(hubert, device):
+def test_a_device_that_cannot_be_used_is_refused(hubert, device):
     with pytest.raises(OptionError, match=device):
         load_encoder(str(hubert[0]), EncoderOptions(device=device))

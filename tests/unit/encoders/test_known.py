@@ -11,18 +11,18 @@ from voxrank.errors import ModelError
 from voxrank_pack import _MODULES
 
 
-def test_names_of_the_pack_are_those_of_the_pack():
+def test_known_pack_names_equal_the_modules_of_the_pack():
     assert set(PACK_NAMES) == set(_MODULES)
 
 
-def test_names_can_be_known_without_torch():
+def test_names_are_listed_without_importing_torch():
     code = "import sys, voxrank.encoders.known as k; k.model_names(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "nearest"),
     [
         ("logmell", "logmel"),
         ("mfc", "mfcc"),
@@ -36,13 +36,13 @@ def test_names_can_be_known_without_torch():
         ("openai/whisper-tiny", None),
     ],
 )
-def test_what_was_meant(typed, meant, tmp_path, monkeypatch):
+def test_the_nearest_name_of_a_misspelt_model_is_found(typed, nearest, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert nearest_model(typed) == meant
+    assert nearest_model(typed) == nearest
 
 
-def test_folders_and_the_hubs_cache_are_looked_through(tmp_path, monkeypatch):
+def test_local_folders_and_the_hub_cache_are_searched(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "hub" / "models--our--emformer-large").mkdir(parents=True)
     (tmp_path / "my-finetuned-hubert").mkdir()
@@ -54,7 +54,7 @@ def test_folders_and_the_hubs_cache_are_looked_through(tmp_path, monkeypatch):
         load_encoder("./my-finetuned-huber")
 
 
-def test_names_are_given_once():
+def test_names_are_listed_once():
     names = model_names()
     assert len(set(names)) == len(names)
     assert {*UNTRAINED, *POPULAR} <= set(names)

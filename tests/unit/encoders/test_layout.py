@@ -15,7 +15,7 @@ AXES = ("batch", "time", "a", "b")
 
 
 @given(order=st.permutations(AXES), a=st.integers(1, 4), b=st.integers(1, 4), more=st.integers(1, 9))
-def test_batch_and_time_are_found_wherever_they_lie(order, a, b, more):
+def test_batch_and_time_axes_are_found_in_any_order(order, a, b, more):
     def shape(rows, steps):
         sizes = {"batch": rows, "time": steps, "a": a, "b": b}
         return tuple(sizes[axis] for axis in order)
@@ -66,20 +66,20 @@ def test_a_model_of_one_utterance_may_have_no_batch_axis(base, longer, layout):
         ((), (), (), r"attn: expected one axis that follows the number of utterances"),
     ],
 )
-def test_shapes_without_a_clear_layout(base, longer, wider, message):
+def test_shapes_without_a_clear_layout_are_refused(base, longer, wider, message):
     with pytest.raises(ModelError, match=message):
         find_layout("attn", base, longer, wider)
 
 
 @given(hop=st.integers(1, 4000), phase=st.integers(-3000, 3000), shortest=st.integers(1, 5000))
-def test_the_clock_is_exact(hop, phase, shortest):
+def test_hop_and_phase_are_found_exactly(hop, phase, shortest):
     shortest = max(shortest, hop - phase)  # at least one frame
     true = Clock(hop, phase)
     assert find_clock(true.count, shortest) == true
 
 
 @given(strides=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 6)), min_size=1, max_size=5))
-def test_a_stack_of_convolutions_has_a_clock(strides):
+def test_the_hop_of_a_stack_of_convolutions_is_found(strides):
     def count(samples):
         for kernel, stride in strides:
             samples = (samples - kernel) // stride + 1
@@ -101,5 +101,5 @@ def test_a_stack_of_convolutions_has_a_clock(strides):
         lambda samples: samples // 320 if samples < SPAN_SAMPLES else samples // 640,
     ],
 )
-def test_counts_that_no_constant_hop_explains(count):
+def test_frame_counts_without_a_constant_hop_give_no_clock(count):
     assert find_clock(count, 400) is None

@@ -29,6 +29,6 @@ def test_power_and_logarithm_equal_the_reference(n_mels, fft_samples):
     np.testing.assert_allclose(bank.log(frames), np.log(expected), atol=1e-4)
 
 
-def test_silence_is_at_the_floor():
+def test_silence_gives_the_logarithm_of_the_floor():
     bank = MelBank(20, 200, 256, 8000, torch.device("cpu"))
     assert torch.equal(bank.log(torch.zeros(3, 200)), torch.full((3, 20), LOG_FLOOR).log())

@@ -160,7 +160,7 @@ def speechnet(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_the_longest_list_gives_the_layers(speechnet, by_utterance, check_encoder):
+def test_the_longest_module_list_gives_the_layers(speechnet, by_utterance, check_encoder):
     encoder = load_encoder("py:speechnet:build")
     names = ["input of blocks.0", *(f"blocks.{i}" for i in range(4))]
     assert [(x.index, x.name, x.dim, x.frame_rate) for x in encoder.layers] == [
@@ -179,7 +179,7 @@ def test_the_longest_list_gives_the_layers(speechnet, by_utterance, check_encode
     check_encoder(encoder, [noise(n, n) for n in (150, 900, 1600, 1600, 4000)])
 
 
-def test_a_pattern_picks_in_order_of_running_and_reads_any_layout(speechnet, by_utterance):
+def test_a_pattern_selects_layers_in_the_order_in_which_they_run(speechnet, by_utterance):
     encoder = load_encoder("py:speechnet:build#head, front, shared")
     assert [(x.name, x.dim) for x in encoder.layers] == [("front", 6), ("shared", 6), ("shared run 2", 6), ("head", 5)]
     net, waveforms = speechnet().Net().eval(), [noise(1600, 1), noise(1600, 2)]
@@ -191,7 +191,7 @@ def test_a_pattern_picks_in_order_of_running_and_reads_any_layout(speechnet, by_
             assert layers[3][row].shape == (18, 5)
 
 
-def test_nothing_stays_on_the_module(speechnet):
+def test_no_hooks_remain_on_the_module(speechnet):
     encoder = load_encoder("py:speechnet:build")
     list(encoder.encode([noise(900)]))
     (net,) = speechnet().BUILT
@@ -200,7 +200,7 @@ def test_nothing_stays_on_the_module(speechnet):
     assert not any(p.requires_grad for p in net.parameters())
 
 
-def test_padding_that_is_claimed_and_clean(by_utterance, check_encoder):
+def test_padding_is_used_if_the_module_supports_it(by_utterance, check_encoder):
     encoder = load_encoder("py:speechnet:padded#blocks.*, head")
     assert encoder.pads
     waveforms = [noise(n, n) for n in (200, 907, 1600, 4001)]
@@ -209,12 +209,12 @@ def test_padding_that_is_claimed_and_clean(by_utterance, check_encoder):
     check_encoder(encoder, waveforms)
 
 
-def test_padding_that_leaks_against_the_claim():
+def test_a_module_that_wrongly_claims_to_support_padding_is_refused():
     with pytest.raises(ModelError, match="`pads` is set, yet frames change when zeros follow the audio"):
         load_encoder("py:speechnet:liar")
 
 
-def test_a_plain_stack_and_its_input(by_utterance):
+def test_the_layers_of_a_sequential_module_include_its_input(by_utterance):
     encoder = load_encoder("py:speechnet:stack")
     assert [(x.name, x.dim, x.frame_rate) for x in encoder.layers] == [
         ("input of 0", 1, 16_000.0),
@@ -235,11 +235,11 @@ def test_a_vector_for_the_utterance_is_one_frame(by_utterance):
     np.testing.assert_allclose(by_utterance(encoder, [waveform])[1][0], [[np.mean(waveform**2)]], rtol=1e-5)
 
 
-def test_without_a_list_the_module_itself_is_the_layer():
+def test_the_output_is_the_only_layer_without_a_module_list():
     assert [x.name for x in load_encoder("py:speechnet:plain").layers] == ["output"]
 
 
-def test_tensors_are_found_inside_what_a_block_gives_and_takes(by_utterance):
+def test_tensors_are_found_in_nested_inputs_and_outputs_of_a_block(by_utterance):
     encoder = load_encoder("py:speechnet:deep")
     waveform = noise(1600)
     layers = by_utterance(encoder, [waveform])
@@ -277,6 +277,6 @@ def test_half_precision_gives_float32_frames(by_utterance):
         ("speechnet:failing", r"the model fails on 1 × 16000 samples of noise \(RuntimeError: "),
     ],
 )
-def test_modules_that_cannot_be_used(rest, message):
+def test_modules_that_cannot_be_used_are_refused(rest, message):
     with pytest.raises(ModelError, match=message):
         load_encoder(f"py:{rest}")

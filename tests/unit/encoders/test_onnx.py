@@ -72,7 +72,7 @@ def conv_by_hand(samples):
     return rectified, rectified @ MIX[:, :, 0].T
 
 
-def test_a_waveform_with_a_channel_axis(saved, by_utterance, check_encoder):
+def test_a_graph_that_takes_a_channel_axis_is_read(saved, by_utterance, check_encoder):
     encoder = load_encoder(saved(conv(["batch", 1, "samples"])) + "#rectified,out")
     assert [(x.index, x.name, x.dim, x.frame_rate) for x in encoder.layers] == [
         (0, "rectified", 5, 100.0),
@@ -97,7 +97,7 @@ def test_a_waveform_with_a_channel_axis(saved, by_utterance, check_encoder):
         (["batch", "samples", 1], ["batch", 5, None]),
     ],
 )
-def test_a_waveform_of_any_rank(saved, by_utterance, shape, out):
+def test_graphs_that_take_waveforms_of_any_rank_are_read(saved, by_utterance, shape, out):
     to, back = [1 if shape == ["samples"] else 0, 1, -1], [5, -1] if len(out) == 2 else [0, 5, -1]
     if len(shape) == 3:
         to = [0, 0, -1]
@@ -126,7 +126,7 @@ def test_a_waveform_of_any_rank(saved, by_utterance, shape, out):
     ("shape", "bands"),
     [(["batch", 40, "time"], 40), (["batch", "time", 64], 64), ([1, 130, "time"], 130)],
 )
-def test_features_are_our_log_mel(saved, by_utterance, check_encoder, shape, bands):
+def test_graphs_that_take_features_receive_log_mel(saved, by_utterance, check_encoder, shape, bands):
     model = make([("Mul", "mel two", "out", {})], {"mel": shape}, {"out": shape}, {"two": np.float32(2)})
     encoder = load_encoder(saved(model))
     assert [(x.name, x.dim, x.frame_rate) for x in encoder.layers] == [("out", bands, 100.0)]
@@ -159,7 +159,7 @@ def test_lengths_and_masks_are_filled_in(saved, by_utterance):
         np.testing.assert_allclose(got, [[waveform.mean()]], atol=1e-7)
 
 
-def test_a_batch_of_one_goes_one_at_a_time(saved, by_utterance, check_encoder):
+def test_a_graph_with_batch_size_one_receives_utterances_one_by_one(saved, by_utterance, check_encoder):
     encoder = load_encoder(saved(conv([1, 1, "samples"])))
     waveforms = [noise(1600, seed) for seed in range(3)]
     check_encoder(encoder, waveforms)
@@ -167,7 +167,7 @@ def test_a_batch_of_one_goes_one_at_a_time(saved, by_utterance, check_encoder):
 
 
 @pytest.mark.parametrize("batch", [1, "batch"])
-def test_a_fixed_length_is_padded_to_and_cut_back(saved, by_utterance, check_encoder, batch):
+def test_audio_is_padded_to_a_fixed_length_and_its_frames_are_cut(saved, by_utterance, check_encoder, batch):
     """A fixed input of 4,000 samples gives 23 frames; 1,000 samples keep one frame for every 173.9 samples begun."""
     encoder = load_encoder(saved(conv([batch, 1, 4000])))
     assert (encoder.window_samples, encoder.min_samples, encoder.pads) == (4000, 400, True)
@@ -181,7 +181,7 @@ def test_a_fixed_length_is_padded_to_and_cut_back(saved, by_utterance, check_enc
     check_encoder(encoder, waveforms)
 
 
-def test_fixed_features_are_padded_to(saved):
+def test_features_of_a_fixed_length_set_the_window(saved):
     model = make([("Relu", "mel", "out", {})], {"mel": ["batch", 20, 50]}, {"out": ["batch", 20, 50]}, {})
     encoder = load_encoder(saved(model))
     assert encoder.window_samples == 49 * 160 + 400
@@ -200,7 +200,7 @@ def test_a_fixed_graph_gives_an_embedding(saved):
     assert [(x.dim, x.frame_rate) for x in encoder.layers] == [(4000, 0.0)]
 
 
-def test_a_fixed_graph_whose_time_axis_cannot_be_measured(saved):
+def test_a_fixed_graph_without_a_measurable_time_axis_is_refused(saved):
     with pytest.raises(ModelError, match=r"the time axis of out \(1, 25, 160\) cannot be measured.*free length"):
         load_encoder(saved(fixed([25, 160])))
 
@@ -228,19 +228,19 @@ def transformer(blocks=2):
     return make(nodes, {"audio": ["batch", 1, "samples"]}, outputs, initializers)
 
 
-def test_the_residual_stream_gives_the_layers(saved, check_encoder):
+def test_residual_sums_are_the_layers(saved, check_encoder):
     assert residual_stream(transformer(3).graph) == ["x0b", "sum0", "sum1", "sum2"]
     encoder = load_encoder(saved(transformer()))
     assert [(x.name, x.dim) for x in encoder.layers] == [("x0b", 5), ("sum0", 5), ("sum1", 5), ("logits", 3)]
     check_encoder(encoder, [noise(n, n) for n in (400, 3200, 3200)])
 
 
-def test_with_one_residual_sum_the_outputs_are_the_layers(saved):
+def test_outputs_are_the_layers_of_a_graph_with_one_residual_sum(saved):
     assert layer_names(transformer(1), "") == ["logits", "size"]
     assert [x.name for x in load_encoder(saved(transformer(1))).layers] == ["logits"]
 
 
-def test_a_residual_around_the_whole_graph_leaves_the_input_out():
+def test_the_input_of_a_graph_is_not_a_layer():
     nodes = [
         ("MatMul", "audio w", "a", {}),
         ("Add", "audio a", "b", {}),
@@ -252,7 +252,7 @@ def test_a_residual_around_the_whole_graph_leaves_the_input_out():
     assert layer_names(model, "") == ["b", "d"]
 
 
-def test_weights_are_counted_wherever_they_are_stored():
+def test_weights_in_initializers_and_constants_are_counted():
     model = conv(["batch", 1, "samples"])
     constant = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(weights(3, 4)))
     model.graph.node.append(constant)
@@ -273,13 +273,13 @@ def test_weights_are_counted_wherever_they_are_stored():
         ((1, 998, 128), 1, 128),
     ],
 )
-def test_the_form_of_an_input(dims, time, bands):
+def test_time_and_bands_of_an_input_follow_from_its_shape(dims, time, bands):
     form = read_form("x", dims)
     assert (form.time, form.bands) == (time, bands)
 
 
 @pytest.mark.parametrize("dims", [(), (None, None, None), (None, 3, None), (None, None, 768), (None, 1, 80, None)])
-def test_inputs_that_are_no_audio(dims):
+def test_inputs_that_are_not_audio_are_refused(dims):
     with pytest.raises(ModelError, match=r"expected an input of samples \(batch, samples\) or log-mel .*, got x \["):
         read_form("x", dims)
 
@@ -322,12 +322,12 @@ RELU = [("Relu", "x", "out", {})]
         ),
     ],
 )
-def test_graphs_that_cannot_be_used(saved, model, pattern, message):
+def test_graphs_that_cannot_be_used_are_refused(saved, model, pattern, message):
     with pytest.raises(ModelError, match=message):
         load_encoder(saved(model) + pattern)
 
 
-def test_files_that_cannot_be_read(tmp_path, saved):
+def test_files_that_cannot_be_read_are_refused(tmp_path, saved):
     for name in ("nothing.onnx", ""):
         with pytest.raises(ModelError, match=r"cannot read .* \((No such file|Is a directory).*; give the path of an"):
             load_encoder(f"onnx:{name and tmp_path / name}")
@@ -338,7 +338,7 @@ def test_files_that_cannot_be_read(tmp_path, saved):
         load_encoder(f"onnx:{path}")
 
 
-def outside(model, location):
+def with_external_weights(model, location):
     """Move the weights of a graph to a file beside it, or elsewhere."""
     for tensor in model.graph.initializer:
         tensor.external_data.add(key="location", value=location)
@@ -352,7 +352,7 @@ def test_weights_beside_the_graph_are_read(saved, tmp_path, by_utterance):
     nodes = [("Conv", "audio kernel", "out", {"strides": [160]})]
     model = make(nodes, {"audio": ["b", 1, "s"]}, {"out": ["b", 5, None]}, {"kernel": KERNEL})
     (tmp_path / "weights.bin").write_bytes(KERNEL.tobytes())
-    encoder = load_encoder(saved(outside(model, "weights.bin")))
+    encoder = load_encoder(saved(with_external_weights(model, "weights.bin")))
     frames = np.lib.stride_tricks.sliding_window_view(noise(1600), 400)[::160]
     np.testing.assert_allclose(by_utterance(encoder, [noise(1600)])[0][0], frames @ KERNEL[:, 0].T, atol=1e-5)
 
@@ -362,13 +362,13 @@ def test_weights_outside_the_folder_are_refused(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     for location in ("../secret.bin", str(tmp_path / "secret.bin")):
-        (folder / "model.onnx").write_bytes(outside(conv(["b", 1, "s"]), location).SerializeToString())
+        (folder / "model.onnx").write_bytes(with_external_weights(conv(["b", 1, "s"]), location).SerializeToString())
         with pytest.raises(ModelError, match="not an ONNX graph that can be read"):
             load_encoder(f"onnx:{folder / 'model.onnx'}")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
-def test_without_the_extra(saved, monkeypatch, package):
+def test_an_error_names_the_extra_when_a_package_is_missing(saved, monkeypatch, package):
     spec = saved(conv(["b", 1, "s"]))
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModelError, match=r"run: pip install 'voxrank\[onnx\]'"):

@@ -65,7 +65,7 @@ FACTS = {
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS])
-def test_facts_and_frames_that_do_not_depend_on_the_batch(name, check_encoder):
+def test_layers_are_as_expected_and_frames_do_not_depend_on_the_batch(name, check_encoder):
     encoder = load_encoder(f"pack:{name}", EncoderOptions(whisper_window="fit"))
     count, dim, rate, parameters = FACTS[name]
     assert [layer.index for layer in encoder.layers] == list(range(count))
@@ -78,7 +78,7 @@ def test_facts_and_frames_that_do_not_depend_on_the_batch(name, check_encoder):
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS if "whisper" in name])
 @pytest.mark.parametrize("window", ["full", "fit"])
-def test_what_batches_change_in_whisper_is_rounding_alone(name, window, check_encoder):
+def test_batches_change_whisper_features_by_rounding_only(name, window, check_encoder):
     encoder: Any = load_encoder(f"pack:{name}", EncoderOptions(whisper_window=window, batch_s=60))
     encoder._model.double()
     encoder._dtype = torch.float64
@@ -92,7 +92,7 @@ def test_what_batches_change_in_whisper_is_rounding_alone(name, window, check_en
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS if "whisper" not in name])
-def test_silence_is_finite_and_lengths_mix(name, check_encoder):
+def test_silence_gives_finite_features_in_a_batch_of_mixed_lengths(name, check_encoder):
     encoder = load_encoder(f"pack:{name}")
     assert encoder.pads
     silence = np.zeros(RATE, dtype=np.float32)
@@ -101,7 +101,7 @@ def test_silence_is_finite_and_lengths_mix(name, check_encoder):
     assert all(piece.frames.isfinite().all() for piece in pieces)
 
 
-def test_no_code_of_a_package_runs():
+def test_no_code_of_a_package_is_imported():
     for name in pack.installed():
         load_encoder(f"pack:{name}")
     packages = {file.path.partition("/")[0] for files in wheels.WEIGHTS.values() for file in files}
@@ -183,7 +183,7 @@ class TestSilero:
         np.testing.assert_allclose(logits.sigmoid()[:, 0], expected, atol=1e-5)
         assert expected.max() > 0.5 > 0.1 > expected.min()  # it distinguishes speech from silence
 
-    def test_its_own_weights_tell_speech_from_silence(self, by_utterance):
+    def test_the_weights_distinguish_speech_from_silence(self, by_utterance):
         speaker = speech.Synthesiser()
         spoken = soxr.resample(speaker.speak("open the door"), speaker.sample_rate, RATE)
         hidden = torch.from_numpy(
@@ -223,7 +223,7 @@ class TestCrepe:
             np.testing.assert_allclose(layers[number - 1][0], expected, atol=1e-5 * expected.abs().max())
 
     @pytest.mark.parametrize("pitch_hz", [110, 440])
-    def test_the_classifier_would_hear_the_pitch(self, by_utterance, pitch_hz):
+    def test_the_classifier_finds_the_pitch_from_the_last_layer(self, by_utterance, pitch_hz):
         """Put back on the last layer, the classifier finds a tone's pitch among its bins of 20 cents."""
         state = tensors("crepe")
         tone = np.sin(2 * np.pi * pitch_hz * np.arange(RATE) / RATE).astype(np.float32)
@@ -252,7 +252,7 @@ class TestOpenWakeWord:
         np.testing.assert_allclose(layers[0][1], windows.mean(1), atol=1e-5)
         assert [layers[i][1].shape for i in range(6)] == [(7, dim) for dim in (32, 24, 48, 72, 96, 96)]
 
-    def test_samples_are_those_of_a_16_bit_file(self):
+    def test_samples_are_converted_to_16_bit_integers(self):
         from voxrank_pack.openwakeword import as_int16
 
         stored = np.array([-32768, -1, 0, 1, 32767], dtype=np.int16)
@@ -276,7 +276,7 @@ def test_every_model_has_a_module_and_pinned_files():
     assert all(file.wheel.licence in {"MIT", "Apache-2.0"} for file in files)
 
 
-def test_unknown_name():
+def test_an_unknown_name_is_refused():
     with pytest.raises(ModelError, match=r"there is no pack:whisper-bas; did you mean whisper-base\?"):
         load_encoder("pack:whisper-bas")
 
@@ -289,14 +289,14 @@ PRESENT = wheels.Wheel("pytest", metadata.version("pytest"), "MIT", "https://pyt
     ("wheel", "path"),
     [(ABSENT, "x"), (replace(PRESENT, version="0.0.1"), "pytest/__init__.py"), (PRESENT, "pytest/weights.bin")],
 )
-def test_a_wheel_or_version_or_file_that_is_not_there(monkeypatch, wheel, path):
+def test_an_error_names_a_missing_wheel_or_version_or_file(monkeypatch, wheel, path):
     monkeypatch.setitem(wheels.WEIGHTS, "ge2e", (wheels.WeightFile(wheel, path, "0" * 64),))
     assert "ge2e" not in pack.installed()
     with pytest.raises(ModelError, match=rf"pack:ge2e needs {path} of the wheel {wheel.pin}, .*`voxrank demo --inst"):
         load_encoder("pack:ge2e")
 
 
-def test_a_file_that_is_not_the_pinned_one(monkeypatch):
+def test_a_file_with_another_checksum_is_refused(monkeypatch):
     monkeypatch.setitem(wheels.WEIGHTS, "ge2e", (wheels.WeightFile(PRESENT, "pytest/__init__.py", "0" * 64),))
     assert "ge2e" in pack.installed()
     with pytest.raises(ModelError, match=r"__init__\.py is not the file that was pinned .* --force-reinstall"):
@@ -324,7 +324,7 @@ class TestInstall:
 
         return commands, run
 
-    def test_what_is_not_there_is_fetched_one_by_one(self):
+    def test_missing_wheels_are_installed_one_by_one(self):
         commands, run = self.pip(ABSENT.pin)
         assert wheels.install(runner=run) == [
             wheels.Result(
@@ -336,12 +336,12 @@ class TestInstall:
         assert [command[:4] for command in commands] == [[sys.executable, "-m", "pip", "install"]] * 2
         assert all({"--no-deps", "--quiet", "--only-binary=:all:"} < set(command) for command in commands)
 
-    def test_only_what_is_named(self):
+    def test_only_named_models_are_installed(self):
         commands, run = self.pip()
         assert [result.name for result in wheels.install(["c"], run)] == ["another-absent-wheel==1.0"]
         assert len(commands) == 1
 
-    def test_pip_that_says_nothing_or_is_not_there(self):
+    def test_a_silent_or_missing_pip_is_a_failure_with_a_reason(self):
         def absent(command, **options):
             raise FileNotFoundError(2, "No such file or directory", "python")
 
@@ -349,11 +349,11 @@ class TestInstall:
         assert wheels.install(["a"], silent)[0].reason == "pip ended with 1"
         assert "No such file or directory" in wheels.install(["a"], absent)[0].reason
 
-    def test_unknown_name(self):
+    def test_an_unknown_name_is_refused(self):
         with pytest.raises(ModelError, match="there is no pack:z; known: a, b, c"):
             wheels.install(["z"])
 
-    def test_the_command_names_what_is_left_out(self, monkeypatch, capsys):
+    def test_the_command_prints_the_wheels_that_are_left_out(self, monkeypatch, capsys):
         results = [wheels.Result("w==1", ok=True), wheels.Result("v==2", ok=False, reason="no network")]
         monkeypatch.setattr(wheels, "install", lambda: results)
         monkeypatch.delitem(sys.modules, "voxrank_pack.__main__", raising=False)

@@ -75,9 +75,7 @@ DAMAGE = {"wrong": lambda made: made.roll(1, dims=1) * 2, "not finite": lambda m
 
 
 @pytest.mark.parametrize(("family", "dtype", "how"), TRIED)
-def test_convolutions_stay_in_float32_where_they_are_wrong_in_half_precision(
-    directory, monkeypatch, family, dtype, how
-):
+def test_convolutions_use_float32_if_half_precision_is_wrong(directory, monkeypatch, family, dtype, how):
     exact = features(load_encoder(directory(family)))
     for name in ("conv1d", "conv2d"):
         damage(monkeypatch, name, DAMAGE[how])
@@ -92,7 +90,7 @@ def test_convolutions_stay_in_float32_where_they_are_wrong_in_half_precision(
 
 
 @pytest.mark.parametrize(("family", "dtype", "how"), TRIED)
-def test_everything_is_computed_in_float32_where_other_operations_are_wrong(directory, monkeypatch, family, dtype, how):
+def test_the_model_uses_float32_if_other_operations_are_wrong(directory, monkeypatch, family, dtype, how):
     exact = features(load_encoder(directory(family)))
     damage(monkeypatch, "linear", DAMAGE[how])
     encoder = load_encoder(directory(family), EncoderOptions(dtype=dtype))
@@ -113,7 +111,7 @@ def test_weights_beyond_float16_are_computed_in_float32(tmp_path):
     assert all(map(torch.equal, features(encoder), features(load_encoder(place))))
 
 
-def test_a_family_whose_code_does_not_run_in_half_precision_is_computed_in_float32(tmp_path):
+def test_a_family_that_fails_in_half_precision_uses_float32(tmp_path):
     place = models.save(tmp_path, *models.build("conformer-rotary"))
     (note,) = load_encoder(place, EncoderOptions(dtype="bfloat16")).notes
     assert note.startswith("the model does not run in bfloat16 (RuntimeError: ")
@@ -121,7 +119,7 @@ def test_a_family_whose_code_does_not_run_in_half_precision_is_computed_in_float
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_a_healthy_model_runs_in_half_precision_without_a_word(directory, monkeypatch, dtype):
+def test_a_correct_model_runs_in_half_precision_without_notes(directory, monkeypatch, dtype):
     for name in ("conv1d", "linear"):  # rounded from float32, to be independent of this machine's kernels
         emulate(monkeypatch, name)
     encoder = load_encoder(directory("whisper"), EncoderOptions(dtype=dtype))
@@ -144,7 +142,7 @@ class Frames(torch.nn.Module):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_a_users_module_is_autocast_only_where_that_is_right(tmp_path, monkeypatch, dtype):
+def test_a_users_module_is_autocast_only_if_features_stay_correct(tmp_path, monkeypatch, dtype):
     (tmp_path / "half_module.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     exact = load_encoder("py:half_module:front")
@@ -164,7 +162,7 @@ def test_a_users_module_is_autocast_only_where_that_is_right(tmp_path, monkeypat
     assert all(map(torch.equal, features(encoder), features(exact)))
 
 
-def test_what_rounding_explains_grows_with_depth_and_stays_below_a_half():
+def test_the_rounding_bound_grows_with_depth_up_to_one_half():
     for dtype in (torch.float16, torch.bfloat16):
         bounds = [rounding_bound(dtype, layer) for layer in range(48)]
         assert bounds == sorted(bounds)

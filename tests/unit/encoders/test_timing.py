@@ -30,25 +30,25 @@ class Pooled(Encoder):
 
 
 @pytest.mark.parametrize(("hop", "reach", "first"), [(320, 400, 0), (320, 400, -200), (160, 400, 0), (1280, 12_480, 0)])
-def test_the_centre_of_what_a_frame_hears(hop, reach, first):
+def test_the_centre_of_the_receptive_field_is_measured(hop, reach, first):
     measured = measure_offsets(Pooled(hop, reach, first))
     centre = (first + reach / 2) / 16_000
     assert measured[0] == pytest.approx(centre, abs=hop / 16_000 / 16)
     assert measured[1] == pytest.approx(centre + hop / 2 / 16_000, abs=hop / 16_000 / 7)
 
 
-def test_windows_do_not_move_the_centre():
+def test_the_window_length_does_not_change_the_centre():
     for window_s in (0.3, 1.0, 60.0):
         assert load_encoder("logmel", EncoderOptions(window_s=window_s)).offsets() == {0: pytest.approx(0.0125)}
 
 
-def test_a_layer_that_hears_nothing_cuts_its_audio_in_equal_parts():
-    deaf = FakeEncoder()
-    deaf._front = torch.zeros_like(deaf._front)
-    assert measure_offsets(deaf) == {0: 0.005, 1: 0.005, 2: 0.005}
+def test_centres_are_evenly_spaced_if_a_layer_ignores_the_audio():
+    constant = FakeEncoder()
+    constant._front = torch.zeros_like(constant._front)
+    assert measure_offsets(constant) == {0: 0.005, 1: 0.005, 2: 0.005}
 
 
-def test_the_fake_encoder_says_what_is_measured():
+def test_the_offsets_of_the_fake_encoder_equal_the_measured_offsets():
     assert measure_offsets(FakeEncoder()) == FakeEncoder().offsets()
 
 
@@ -61,7 +61,7 @@ BY_CONSTRUCTION_MS = {
 
 
 @pytest.mark.parametrize("family", BY_CONSTRUCTION_MS)
-def test_families_by_construction(family, tmp_path):
+def test_the_offsets_of_a_family_follow_from_its_front_end(family, tmp_path):
     encoder = load_encoder(hf.save(tmp_path, *hf.build(family)), EncoderOptions(whisper_window="fit"))
     expected = BY_CONSTRUCTION_MS[family] / 1000
     for offsets in (encoder.offsets(), measure_offsets(encoder)):
@@ -70,5 +70,5 @@ def test_families_by_construction(family, tmp_path):
 
 
 @pytest.mark.parametrize("spec", ["logmel", "mfcc"])
-def test_baselines_hear_25_ms_from_the_first_sample_on(spec):
+def test_the_frames_of_baselines_cover_25_ms_from_the_first_sample(spec):
     assert load_encoder(spec).offsets() == {0: pytest.approx(0.0125)}

@@ -54,14 +54,14 @@ def test_constants_are_those_of_the_extractor():
 @example(samples=320, level=1.0)
 @example(samples=FULL_SAMPLES - 401, level=1.0)
 @example(samples=FULL_SAMPLES, level=1.0)
-def test_log_mel_is_the_extractors_on_the_padded_window(samples, level):
+def test_log_mel_equals_the_extractor_on_the_padded_window(samples, level):
     extractor = tf.WhisperFeatureExtractor()
     window = level * models.speech_like(samples, seed=samples)
     expected = extractor(window, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
     torch.testing.assert_close(log_mel(extractor, window, 3000), expected, atol=1e-5, rtol=0)
 
 
-def test_full_window_is_the_model_on_30_s_and_keeps_the_frames_that_cover_the_audio(tiny, full):
+def test_the_full_window_gives_the_frames_of_the_model_on_30_s(tiny, full):
     assert (full.pads, full.window_samples, full.min_samples) == (True, FULL_SAMPLES, 320)
     assert {full.cost_samples(n) for n in (1, 16_000, FULL_SAMPLES)} == {FULL_SAMPLES}
     lengths = [1, 320, 321, 50_000]
@@ -84,7 +84,7 @@ def _whole_batch(encoder, waveforms):
 
 
 @pytest.mark.parametrize("samples", [320, 16_000, 16_001, 40_000])
-def test_fit_is_a_model_built_for_that_window(tiny, fit, samples):
+def test_fit_equals_a_model_built_for_the_shorter_window(tiny, fit, samples):
     """The reference has a shorter position table and takes a spectrogram cut to the same length."""
     positions = -(-samples // 320)
     reference = type(tiny[1])(models.whisper_config(max_source_positions=positions)).eval()
@@ -109,7 +109,7 @@ def test_fit_shares_a_pass_among_equal_lengths_only(fit):
     assert [piece.lengths for piece in fit.encode(mixed)] == [(25, 0)] * 4 + [(0, 13)] * 4
 
 
-def test_fit_on_a_full_window_is_full(full, fit):
+def test_fit_equals_full_on_a_full_window(full, fit):
     window = models.speech_like(FULL_SAMPLES)
     for cut, whole in zip(fit.encode([window]), full.encode([window]), strict=True):
         torch.testing.assert_close(cut.frames, whole.frames, atol=1e-5, rtol=1e-5)
@@ -130,7 +130,7 @@ def test_cut_positions_shares_the_table_and_restores_it_after_an_error(tiny):
     assert encoder.config.max_source_positions == 1500
 
 
-def test_an_error_in_a_forward_pass_leaves_the_model_whole(fit):
+def test_an_error_in_a_forward_pass_leaves_the_model_unchanged(fit):
     def fail(*_):
         raise RuntimeError("stop")
 
@@ -142,19 +142,19 @@ def test_an_error_in_a_forward_pass_leaves_the_model_whole(fit):
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(FULL_SAMPLES + 1, 751 + 750), (2 * FULL_SAMPLES, 2 * 1500)])
-def test_audio_beyond_the_window_is_cut(fit, samples, frames):
+def test_audio_longer_than_the_window_is_cut(fit, samples, frames):
     counts = [0] * len(fit.layers)
     for piece in fit.encode([models.speech_like(samples)]):
         counts[piece.layer] += sum(piece.lengths)
     assert counts == [frames] * 4
 
 
-def test_a_shorter_window_may_be_asked_for(tiny):
+def test_a_shorter_window_may_be_set(tiny):
     encoder = load_encoder(tiny[0], EncoderOptions(window_s=2.0))
     assert (encoder.window_samples, encoder.cost_samples(100)) == (32_000, FULL_SAMPLES)
 
 
-def test_without_its_own_extractor_the_one_for_its_mel_bins_is_used(tmp_path):
+def test_a_missing_extractor_is_replaced_by_one_with_the_same_mel_bins(tmp_path):
     torch.manual_seed(0)
     config = models.whisper_config(max_source_positions=50, num_mel_bins=128)
     encoder: Any = load_encoder(models.save(tmp_path, tf.WhisperModel(config), None))

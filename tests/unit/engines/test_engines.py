@@ -61,10 +61,10 @@ def sketch(load):
 
     def sketch(engine, prepared, spec="fake", cache=None, sample="utterance", layers=None):
         runner = engine.runner(spec, lambda: load(spec, CPU))
-        told = []
+        reported = []
         layers = layers or load("fake", CPU).layers
-        made = runner.sketch(prepared.shards, prepared.targets, layers, options_for(sample), told.append, cache)
-        return made, sum(told)
+        made = runner.sketch(prepared.shards, prepared.targets, layers, options_for(sample), reported.append, cache)
+        return made, sum(reported)
 
     return sketch
 
@@ -106,10 +106,10 @@ def expected_of(load, prepared, spec="fake", sample="utterance", layers=None):
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_the_sketch_is_that_of_one_process(engine, load, prepared, sketch, sample):
-    found, told = sketch(engine, prepared, sample=sample)
+def test_the_sketch_equals_that_of_one_process(engine, load, prepared, sketch, sample):
+    found, reported = sketch(engine, prepared, sample=sample)
     assert_same(found, expected_of(load, prepared, sample=sample))
-    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+    assert reported == pytest.approx(sum(item.seconds for item in prepared.items))
     assert found.encode_s > 0
     assert found.speed == found.used_s / found.encode_s
     owners = {utterance_key(item.utterance.id) for item in prepared.items}
@@ -117,7 +117,7 @@ def test_the_sketch_is_that_of_one_process(engine, load, prepared, sketch, sampl
         assert owners.issuperset(kept.utterances.tolist())
 
 
-def test_labels_of_frames_too(engine, load, spelled, sketch):
+def test_the_sketch_with_labels_of_frames_equals_that_of_one_process(engine, load, spelled, sketch):
     prepared = prepare(read_dataset(spelled, target="segments"), options_for("frame"), SequenceOptions())
     found, _ = sketch(engine, prepared, sample="frame")
     assert_same(found, expected_of(load, prepared, sample="frame"))
@@ -139,36 +139,36 @@ def test_layers_under_alternative_labels_are_sketched_beside_the_others(engine, 
     assert found.encode_s == 0
 
 
-def test_what_a_model_cannot_use_is_listed(engine, load, prepared, sketch):
-    found, told = sketch(engine, prepared, "choosy")
+def test_utterances_that_a_model_cannot_use_are_listed(engine, load, prepared, sketch):
+    found, reported = sketch(engine, prepared, "choosy")
     assert found.skipped
     assert_same(found, expected_of(load, prepared, "choosy"))
-    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+    assert reported == pytest.approx(sum(item.seconds for item in prepared.items))
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
-def test_what_any_engine_kept_no_engine_encodes_again(engine, local, load, tones, tmp_path, sketch, sample):
+def test_sketches_cached_by_one_engine_are_reused_by_every_engine(engine, local, load, tones, tmp_path, sketch, sample):
     prepared, cache = prepared_of(tones, sample), CacheOptions(str(tmp_path / "kept"))
     first, _ = sketch(engine, prepared, cache=Cache(cache), sample=sample)
     assert first.cached_s == 0
     for again_by in (engine, local):
-        again, told = sketch(again_by, prepared, cache=Cache(cache), sample=sample)
+        again, reported = sketch(again_by, prepared, cache=Cache(cache), sample=sample)
         assert again.encode_s == 0
         assert again.speed == pytest.approx(first.speed)  # the time of the first run
         assert again.cached_s == pytest.approx(sum(item.seconds for item in prepared.items))
-        assert told == pytest.approx(again.cached_s)  # summed in another order
+        assert reported == pytest.approx(again.cached_s)  # summed in another order
         assert_same(again, expected_of(load, prepared, sample=sample))
 
 
-def test_what_is_not_kept_yet_is_encoded(engine, local, load, prepared, tmp_path, sketch):
+def test_shards_that_are_not_in_the_cache_are_encoded(engine, local, load, prepared, tmp_path, sketch):
     cache = CacheOptions(str(tmp_path / "kept"))
     every = prepared.shards
     half = type(prepared)(prepared.items, (), prepared.targets, every[::2])
     sketch(local, half, cache=Cache(cache))
-    found, told = sketch(engine, prepared, cache=Cache(cache))
+    found, reported = sketch(engine, prepared, cache=Cache(cache))
     assert_same(found, expected_of(load, prepared))
     assert found.cached_s == pytest.approx(sum(shard.seconds for shard in every[::2]))
-    assert told == pytest.approx(sum(shard.seconds for shard in every))
+    assert reported == pytest.approx(sum(shard.seconds for shard in every))
 
 
 def test_an_error_is_the_same_wherever_the_model_is_loaded(engine, prepared, sketch):
@@ -176,38 +176,38 @@ def test_an_error_is_the_same_wherever_the_model_is_loaded(engine, prepared, ske
         sketch(engine, prepared, "missing")
 
 
-def test_no_shards_are_an_empty_sketch(engine, prepared, sketch):
-    found, told = sketch(engine, type(prepared)([], (), prepared.targets, []))
-    assert found.used_s == told == 0
+def test_no_shards_give_an_empty_sketch(engine, prepared, sketch):
+    found, reported = sketch(engine, type(prepared)([], (), prepared.targets, []))
+    assert found.used_s == reported == 0
 
 
-def test_a_surprise_on_a_worker_is_a_failed_run(ray, prepared, sketch):
+def test_an_unexpected_error_on_a_worker_is_a_run_error(ray, prepared, sketch):
     with pytest.raises(RunError, match=r"the work failed on a worker \(KeyError: 'no such tensor'\)"):
         sketch(ray, prepared, "broken")
 
 
 @pytest.mark.parametrize("after", [0, 5])
-def test_a_worker_that_is_killed_in_the_middle_of_a_shard_changes_nothing(
+def test_a_worker_killed_during_a_shard_does_not_change_the_sketch(
     ray, load, prepared, sketch, tmp_path, notes, capfd, after
 ):
     spec = f"kills:{after}:{tmp_path / 'killed'}"
     notes.clear()
-    found, told = sketch(ray, prepared, spec)
+    found, reported = sketch(ray, prepared, spec)
     assert (tmp_path / "killed").exists()
     assert_same(found, expected_of(load, prepared))
-    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+    assert reported == pytest.approx(sum(item.seconds for item in prepared.items))
     assert notes == [f"{spec}: a worker was lost; another worker repeats its unfinished work"]
     assert capfd.readouterr().out == ""
 
 
-def test_audio_that_costs_one_worker_after_another_ends_the_run(ray, prepared, sketch, monkeypatch):
+def test_audio_that_ends_several_workers_ends_the_run(ray, prepared, sketch, monkeypatch):
     monkeypatch.setattr(scheduler, "ATTEMPTS", 2)
     with pytest.raises(RunError, match="deadly: 2 workers were lost on the same audio, which begins with"):
         sketch(ray, prepared, "deadly")
 
 
 @pytest.mark.filterwarnings("ignore:`free` is a deprecated API")
-def test_a_sketch_that_is_lost_with_its_machine_is_made_again(ray, load, prepared, sketch, monkeypatch):
+def test_a_sketch_lost_with_its_machine_is_computed_again(ray, load, prepared, sketch, monkeypatch):
     from ray._private.internal_api import free
 
     finish, lost = scheduler.Scheduler._finish, []
@@ -219,13 +219,13 @@ def test_a_sketch_that_is_lost_with_its_machine_is_made_again(ray, load, prepare
         finish(self, job, lines)
 
     monkeypatch.setattr(scheduler.Scheduler, "_finish", losing)
-    found, told = sketch(ray, prepared)
+    found, reported = sketch(ray, prepared)
     assert lost
     assert_same(found, expected_of(load, prepared))
-    assert told == pytest.approx(sum(item.seconds for item in prepared.items))
+    assert reported == pytest.approx(sum(item.seconds for item in prepared.items))
 
 
-def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, load, prepared, sketch, monkeypatch):
+def test_sketches_are_merged_in_a_tree(ray, load, prepared, sketch, monkeypatch):
     parts, chunks = [], []
     finish = scheduler.Scheduler._finish
 
@@ -248,12 +248,12 @@ def test_sketches_merge_in_a_tree_of_which_the_driver_sees_the_root(ray, load, p
     assert max(sizes) > min(sizes) == 1  # large chunks first, single shards at the end
 
 
-def test_a_worker_computes_on_the_cores_that_it_was_given(ray, prepared, sketch, tmp_path):
+def test_a_worker_uses_the_cores_assigned_to_it(ray, prepared, sketch, tmp_path):
     sketch(ray, prepared, f"told:{tmp_path / 'told'}")
     assert (tmp_path / "told").read_text() == "1 cpu"
 
 
-def test_audio_that_workers_do_not_see_ends_the_run(ray, prepared, sketch, monkeypatch):
+def test_audio_that_workers_cannot_find_ends_the_run(ray, prepared, sketch, monkeypatch):
     hidden = prepared.items[0].utterance.path.parent
     monkeypatch.setattr(type(hidden), "exists", lambda self: True)
     moved = hidden.rename(hidden.with_name("elsewhere"))
@@ -262,7 +262,7 @@ def test_audio_that_workers_do_not_see_ends_the_run(ray, prepared, sketch, monke
     moved.rename(hidden)
 
 
-def test_a_cluster_without_room_is_a_wrong_request(ray, load):
+def test_a_worker_too_large_for_the_cluster_is_refused(ray, load):
     big = EngineOptions("ray", cpus_per_worker=64)
     with pytest.raises(OptionError, match="expected room for a worker of 64 CPUs and 0 GPUs in a cluster of 2 and 0"):
         RayEngine(big, EncoderOptions(), print, load).__enter__()
@@ -281,19 +281,19 @@ def test_workers_share_gpus(monkeypatch, load, gpus, share, cpus, workers):
     )
 
 
-def test_somebody_waits_in_vain_is_told(ray, monkeypatch):
-    told = []
+def test_a_note_is_shown_when_no_worker_starts(ray, monkeypatch):
+    reported = []
     options = EngineOptions("ray", workers=1, cpus_per_worker=64)
-    waiting = worker_pool.WorkerPool(options, EncoderOptions(), print, told.append, own=False)
+    waiting = worker_pool.WorkerPool(options, EncoderOptions(), print, reported.append, own=False)
     monkeypatch.setattr(worker_pool, "START_NOTICE_S", 0.0)
     waiting.start_workers(1)
     assert waiting.ready_results([], 0.01) == []
     waiting.stop_all()
-    assert len(told) == 1
-    assert told[0].startswith("no worker has started yet; the cluster has ")
+    assert len(reported) == 1
+    assert reported[0].startswith("no worker has started yet; the cluster has ")
 
 
-def test_requests_that_ray_cannot_serve():
+def test_addresses_and_devices_that_ray_cannot_use_are_refused():
     with pytest.raises(
         OptionError, match=r"this machine is part of, got 'ray://head:10001'; run voxrank on one of its"
     ):
@@ -312,7 +312,7 @@ def test_options_of_workers_need_ray():
         EngineOptions("ray", gpus_per_worker=2)
 
 
-def test_without_the_extra_one_line_says_which(monkeypatch):
+def test_an_error_names_the_extra_when_ray_is_missing(monkeypatch):
     monkeypatch.setattr(voxrank.engines.base, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"--engine ray needs the extra ray; run: pip install 'voxrank\[ray\]'"):
         engine_of(EngineOptions("ray"), EncoderOptions(), print)

@@ -47,13 +47,13 @@ def test_only_models_of_the_hub_are_named_as_base(make, tmp_path, monkeypatch):
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(min_size=1))
-def test_front_matter_is_yaml_whatever_the_name(name):
+def test_front_matter_is_valid_yaml_for_any_name(name):
     front, _ = parts(make_ranking((name, f"{name}2", "c")).model_card(name))
     assert front["base_model"] == one_line(name)
 
 
 @pytest.mark.parametrize("name", ["x\n---\nlicense: mit", "a: b", "\x85", "\u2028", "😀", '"', "\\", "null"])
-def test_hostile_names(name):
+def test_names_with_special_characters_stay_in_their_field(name):
     front, section = parts(make_ranking((name, "b", "c")).model_card(name))
     assert front["base_model"] == one_line(name)
     assert set(front) == {"base_model", "pipeline_tag", "tags"}

@@ -36,7 +36,7 @@ def test_plot_draws_scores_and_marks_the_best(ranking):
     assert ranking.plot("cka").get_ylabel() == "cka (lower is better)"
 
 
-def test_plot_takes_axes_and_says_which_scores_there_are(ranking):
+def test_plot_draws_on_given_axes_and_refuses_unknown_scores(ranking):
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
@@ -54,7 +54,7 @@ def test_names_are_drawn_as_text(make, name):
     assert shown[0].get_text().replace(r"\$", "$").strip() == name.replace("\n", "\\n")
 
 
-def test_plot_needs_no_display_and_leaves_pyplot_alone(ranking, tmp_path, run_python):
+def test_plot_needs_no_display_and_does_not_import_pyplot(ranking, tmp_path, run_python):
     ranking.save(tmp_path)
     code = (
         "import sys; from voxrank import Ranking; import matplotlib\n"
@@ -72,13 +72,13 @@ def _no_display():
     return {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
 
 
-def test_plot_says_which_extra_is_missing(ranking, monkeypatch):
+def test_plot_names_the_missing_extra(ranking, monkeypatch):
     monkeypatch.setattr(voxrank.exports.curves, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra plot; run: pip install 'voxrank\[plot\]'"):
         ranking.plot()
 
 
-def test_small_pictures_of_one_layer_and_of_equal_ones(make):
+def test_a_sparkline_of_one_layer_is_valid(make):
     ranking = make(("a", "b", "c"))
     found = curves(ranking.to_pandas().query("layer == 0"), "logme", ["a"], higher_is_better=True)
     assert "nan" not in sparkline(found[0])

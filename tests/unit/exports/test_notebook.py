@@ -76,13 +76,13 @@ def test_notebooks_show_the_table_the_verdict_and_the_curves(ranking):
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(min_size=1), st.text())
-def test_names_are_nothing_but_text(name, layer_name):
+def test_names_are_shown_as_plain_text(name, layer_name):
     ranking = make_ranking((name, f"{name}2", "c"), layer_name=layer_name)
     found = read(ranking)
     assert found.cells[10] == one_line(name)
     assert found.paragraphs[0] == one_line(ranking.verdict)
 
 
-def test_scripts_stay_text():
+def test_scripts_in_names_are_shown_as_text():
     found = read(make_ranking(("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</td>")))
     assert found.cells[10] == "<script>alert(1)</script>"

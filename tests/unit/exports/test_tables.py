@@ -60,7 +60,7 @@ def cells(text):
     return rows
 
 
-def test_frames_have_a_row_for_each_layer_and_model(ranking):
+def test_pandas_tables_have_a_row_for_each_layer_or_model(ranking):
     layers, models = ranking.to_pandas(), ranking.to_pandas("models")
     assert len(layers) == len(ranking.layers)
     assert list(models["model"]) == [m.model for m in ranking.models]
@@ -71,21 +71,21 @@ def test_frames_have_a_row_for_each_layer_and_model(ranking):
         ranking.to_pandas("rows")
 
 
-def test_csv_is_read_back(ranking):
+def test_csv_is_read_by_pandas(ranking):
     read = pd.read_csv(io.StringIO(ranking.to_csv("models")))
     assert np.allclose(read["logme"], [m.scores["logme"].value for m in ranking.models])
     assert list(read["layer"]) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_csv_has_one_line_a_row_and_no_formula(make, name):
+def test_csv_has_one_line_per_row_and_no_formulas(make, name):
     text = make((name, "b", "c"), joint=False).to_csv("models")
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == len(text.splitlines()) == 4
     assert rows[1][3] == ("'" if name[0] in "=-" else "") + one_line(name)
 
 
-def test_tables_for_people(ranking):
+def test_markdown_tables_have_readable_headings_and_values(ranking):
     assert cells(ranking.to_markdown()) == [
         ["Rank", "Model", "Layer", "logme", "95 % interval", "cka", "Best in", "Parameters"],
         ["1–2", "facebook/hubert-base", "1", "−1.0000", "−1.0100 to −0.9800", "0.1000", "33 %", "100,000,000"],
@@ -97,20 +97,20 @@ def test_tables_for_people(ranking):
     assert [row[1] for row in rows[-3:]] == ["mean"] * 3
 
 
-def test_without_intervals_and_resamples(make):
+def test_tables_without_intervals_show_dashes_and_single_ranks(make):
     ranking = make(intervals=False, beats=None)
     assert [row[4] for row in cells(ranking.to_markdown())[1:]] == ["–"] * 3
     assert [row[0] for row in cells(ranking.to_markdown())[1:]] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_markdown_takes_names_for_text(make, name):
+def test_markdown_shows_names_as_text(make, name):
     assert cells(make((name, "b", "c"), layer_name=name).to_markdown("layers"))[1][:3:2] == [one_line(name)] * 2
 
 
 @ANYTHING
 @given(st.text(min_size=1).filter(lambda t: one_line(t).strip()))
-def test_markdown_takes_anything_for_text(name):
+def test_markdown_shows_any_string_as_text(name):
     table = f"| a | b |\n| --- | --- |\n| {markdown_escaped(name)} | x |\n"
     assert cells(table)[1] == [one_line(name).strip(), "x"]
     tokens = MARKDOWN.parse(f"Said: {markdown_escaped(name)}")
@@ -136,7 +136,7 @@ def printed(text):
 
 @ANYTHING
 @given(st.one_of(st.sampled_from(HOSTILE), st.text(), st.text("\\{}$&#%_^~-,'\"`<>|[]* ab")))
-def test_latex_prints_what_the_name_says(name):
+def test_latex_prints_names_as_text(name):
     escaped = latex_escaped(name)
     assert printed(escaped) == one_line(name)
     assert "--" not in escaped
@@ -144,7 +144,7 @@ def test_latex_prints_what_the_name_says(name):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_latex_tables_are_whole(make, name):
+def test_latex_tables_are_complete(make, name):
     ranking = make((name, "b", "c"))
     lines = ranking.to_latex().splitlines()
     assert lines[1] == r"\begin{tabular}{rlrrrrrr}"
@@ -155,7 +155,7 @@ def test_latex_tables_are_whole(make, name):
     assert shown == [[one_line(cell) for cell in row] for row in readable(ranking.to_pandas("models"))]
 
 
-def test_a_row_of_latex_begins_with_no_argument(make):
+def test_a_row_of_latex_does_not_begin_with_an_argument(make):
     for name in ("[2ex]", "*"):
         rows = make((name, "b", "c")).to_latex("layers").splitlines()[5:-2]
         assert rows[0].startswith(f"{{{name[0]}}}")
@@ -187,7 +187,7 @@ def test_parquet_holds_types_and_origin(make, tmp_path):
     assert models["layer"].to_pylist() == [1, 1, 1]
 
 
-def test_parquet_says_what_is_missing(ranking, tmp_path, monkeypatch):
+def test_parquet_errors_name_the_missing_folder_or_extra(ranking, tmp_path, monkeypatch):
     with pytest.raises(OptionError, match="got: No such file or directory; choose another"):
         ranking.to_parquet(tmp_path / "no" / "x.parquet")
     monkeypatch.setattr(voxrank.exports.tables, "find_spec", lambda name: None)

@@ -22,7 +22,7 @@ def piece_of(*windows):
     return LayerFrames(3, torch.arange(float(total))[:, None].repeat(1, 2), lengths, made)
 
 
-def test_labelled_frames_in_stretches():
+def test_labelled_frames_are_grouped_into_stretches():
     timelines = [Timeline.of([0.0, 0.04, 0.08], [0.04, 0.08, 0.12], [5, 5, 7]), Timeline.of([0.03], [0.05], [2])]
     found = label_frames(piece_of((0, 0.0, 7), (1, 0.0, 3)), timelines, 0.01, RATE)
     np.testing.assert_array_equal(found.lengths, [2, 2, 2, 1])
@@ -32,7 +32,7 @@ def test_labelled_frames_in_stretches():
     assert found.layer == 3
 
 
-def test_silence_is_a_class_where_it_is_asked_for():
+def test_silence_is_a_class_on_request():
     timelines = [Timeline.of([0.04, 0.08], [0.06, 0.1], [0, UNLABELLED])]
     found = label_frames(piece_of((0, 0.0, 6)), timelines, 0.01, RATE, rest=9)
     np.testing.assert_array_equal(found.classes, [9, 0, 9, 9])
@@ -57,7 +57,7 @@ def test_an_offset_moves_labels():
         assert not first or found.lengths[0] == first
 
 
-def test_nothing_has_a_label():
+def test_audio_without_labels_gives_no_frames():
     found = label_frames(piece_of((0, 0.0, 4)), [Timeline.of([], [], [])], 0.0, RATE)
     assert found.frames.shape == (0, 2)
     assert stretch_means(found, 3) is found
@@ -65,7 +65,7 @@ def test_nothing_has_a_label():
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 5))
-def test_means_of_stretches(lengths, longest):
+def test_stretches_are_averaged_in_parts_of_limited_length(lengths, longest):
     ends = np.cumsum(lengths) / RATE
     timeline = Timeline.of(np.append(0, ends[:-1]), ends, np.arange(len(lengths)))
     found = label_frames(piece_of((0, 0.0, sum(lengths))), [timeline], 0.01, RATE)
@@ -80,7 +80,7 @@ def test_means_of_stretches(lengths, longest):
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.0125])
-def test_layers_of_other_rates_share_a_timeline(offset):
+def test_layers_with_different_frame_rates_share_a_timeline(offset):
     timeline = Timeline.of([0.0, 0.2, 0.5], [0.2, 0.5, 1.0], [0, 1, 2])
     shares = []
     for rate in (25.0, 50.0, 100.0):

@@ -31,11 +31,11 @@ def shard(tones):
 
 def sketch(encoder, shard, sample="frame", layers=(0, 1, 2)):
     work, targets = shard
-    heard = []
+    seconds = []
     kept = [encoder.layers[index] for index in layers]
-    made = sketch_shards(encoder, [work], targets, kept, ExtractionOptions(sample=sample), heard.append)
+    made = sketch_shards(encoder, [work], targets, kept, ExtractionOptions(sample=sample), seconds.append)
     [(_, result)] = made
-    assert sum(heard) == pytest.approx(work.seconds)
+    assert sum(seconds) == pytest.approx(work.seconds)
     return result
 
 
@@ -124,7 +124,7 @@ def test_sketch_of_timed_classes_equals_its_definition(shard, sample, rest, budg
     np.testing.assert_array_equal(classes[distances.argmin(axis=0)], sampled.rows)
 
 
-def test_a_share_of_the_silence(shard):
+def test_the_given_share_of_silence_is_kept(shard):
     work, _ = shard
     counts = [
         sketch(FakeEncoder(), (work, timed_targets(work, 3, share)), "frame").layers[SketchKey(0)].square[3]
@@ -170,11 +170,11 @@ def test_long_audio_is_cut_into_windows_whose_frames_are_joined(shard):
     np.testing.assert_allclose(left.gram, right.gram, rtol=1e-5, atol=1e-5)
 
 
-def test_only_the_layers_asked_for_are_kept(shard):
+def test_only_requested_layers_are_kept(shard):
     assert set(sketch(FakeEncoder(), shard, layers=(1,)).layers) == {SketchKey(1)}
 
 
-class BadForOne(FakeEncoder):
+class NanForOneLength(FakeEncoder):
     """An encoder that gives NaN in one layer for waveforms of a given length."""
 
     def __init__(self, bad_length):
@@ -192,11 +192,11 @@ class BadForOne(FakeEncoder):
             yield LayerFrames(piece.layer, frames, piece.lengths)
 
 
-def test_utterances_with_features_that_are_not_finite_leave_no_trace(shard):
+def test_utterances_with_nan_features_are_left_out_of_the_sketch(shard):
     work, targets = shard
     lengths = [len(decode(item.utterance, 16_000)) for item in work.items]
     bad = lengths[0]
-    result = sketch(BadForOne(bad), shard)
+    result = sketch(NanForOneLength(bad), shard)
     assert len(result.skipped) == lengths.count(bad)
     assert result.skipped[0].reason == "layer 1 (block 1) gave NaN or infinite features for this audio"
     assert result.skipped[0].model == "fake"
@@ -208,7 +208,7 @@ def test_utterances_with_features_that_are_not_finite_leave_no_trace(shard):
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-4)
 
 
-class Hungry(FakeEncoder):
+class LimitedMemory(FakeEncoder):
     """An encoder that runs out of memory above a number of windows, after the first layer."""
 
     def __init__(self, most, error):
@@ -233,10 +233,10 @@ class Hungry(FakeEncoder):
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
 )
-def test_out_of_memory_halves_the_budget_and_goes_on(shard, error):
-    hungry = Hungry(3, error)
-    result, expected = sketch(hungry, shard), sketch(FakeEncoder(), shard)
-    assert hungry.budget_samples < FakeEncoder().budget_samples
+def test_the_budget_is_halved_when_memory_runs_out(shard, error):
+    limited = LimitedMemory(3, error)
+    result, expected = sketch(limited, shard), sketch(FakeEncoder(), shard)
+    assert limited.budget_samples < FakeEncoder().budget_samples
     assert not result.skipped
     for layer in (0, 1, 2):
         assert result.layers[SketchKey(layer)].n == expected.layers[SketchKey(layer)].n
@@ -246,15 +246,15 @@ def test_out_of_memory_halves_the_budget_and_goes_on(shard, error):
 
 def test_out_of_memory_on_a_single_window_ends_the_run(shard):
     with pytest.raises(RunError, match="fake: memory ran out on a single window; use a shorter --window"):
-        sketch(Hungry(0, MemoryError()), shard)
+        sketch(LimitedMemory(0, MemoryError()), shard)
 
 
-def test_other_errors_of_an_encoder_are_not_swallowed(shard):
+def test_other_errors_of_an_encoder_are_raised(shard):
     with pytest.raises(RuntimeError, match="a bug"):
-        sketch(Hungry(0, RuntimeError("a bug")), shard)
+        sketch(LimitedMemory(0, RuntimeError("a bug")), shard)
 
 
-def test_a_file_that_vanishes_is_skipped_with_its_reason(shard):
+def test_a_file_that_disappears_is_skipped(shard):
     work, _ = shard
     gone = work.items[3].utterance
     Path(gone.path).unlink()
@@ -270,7 +270,7 @@ def test_batches_stay_within_the_budget(shard):
     assert [len(batch) for batch in batches] == [3] * 12
 
 
-def test_windows_without_a_label_are_passed_over(shard):
+def test_windows_without_a_label_are_left_out(shard):
     """The windows are a tenth of a second, and the first two of each utterance have no label."""
     work, _ = shard
     late = tuple(Timeline.of([0.21], [0.3], [item.row % 2]) for item in work.items)
