@@ -51,7 +51,7 @@ def run_one(view, made, names, upto):
             recorder.ranked(partial(made.make_ranking, names[:place], details=False))
 
 
-def test_the_page_grows_with_the_run_and_outlives_it(visit_live, made):
+def test_the_page_grows_with_the_run_and_stays_after_its_end(visit_live, made):
     with LiveView() as view:
         seen = visit_live(view.url)
         page = seen.page
@@ -84,7 +84,7 @@ def test_the_page_grows_with_the_run_and_outlives_it(visit_live, made):
     assert page.locator("#run[data-state=done]").count() == 1
 
 
-def test_what_the_reader_did_stays(live, visit_live, made):
+def test_sorting_scrolling_and_focus_stay_when_the_page_is_updated(live, visit_live, made):
     run_one(live, made, made.NAMES, 2)
     page = visit_live(live.url, viewport={"width": 900, "height": 500}).page
     page.wait_for_selector("html[data-drawn]")
@@ -106,7 +106,7 @@ def test_what_the_reader_did_stays(live, visit_live, made):
     assert abs(page.evaluate("document.getElementById('ranking').getBoundingClientRect().top") - before) < 2
 
 
-def test_a_run_that_fails_says_so(visit_live, made):
+def test_the_page_reports_that_a_run_failed(visit_live, made):
     with LiveView() as view:
         page = visit_live(view.url).page
         run_one(view, made, made.NAMES, 1)
@@ -117,7 +117,7 @@ def test_a_run_that_fails_says_so(visit_live, made):
     assert page.locator("#ranking tbody tr").count() == 1
 
 
-def test_a_run_that_is_gone_is_missed(visit_live, monkeypatch):
+def test_the_page_reports_that_a_run_does_not_answer(visit_live, monkeypatch):
     monkeypatch.setattr(voxrank.report.live, "FAILED_WAIT_S", 0.0)
     with LiveView() as view:
         page = visit_live(view.url).page
@@ -126,7 +126,7 @@ def test_a_run_that_is_gone_is_missed(visit_live, monkeypatch):
     page.wait_for_selector("#run[data-state=gone], #run[data-state=failed]")
 
 
-def test_no_page_is_waited_for_that_is_not_open(made, monkeypatch):
+def test_the_end_of_a_run_does_not_wait_without_an_open_page(made, monkeypatch):
     waited = []
     with LiveView() as view:
         monkeypatch.setattr(view._received, "wait", waited.append)
@@ -134,7 +134,7 @@ def test_no_page_is_waited_for_that_is_not_open(made, monkeypatch):
     assert waited == []
 
 
-def test_a_page_that_is_open_is_waited_for_until_it_has_heard_the_end(made, monkeypatch):
+def test_the_end_of_a_run_waits_until_an_open_page_has_received_it(made, monkeypatch):
     monkeypatch.setattr(voxrank.report.live, "OPEN_PAGE_S", 600.0)
     waited = []
     with LiveView() as view:
@@ -171,7 +171,7 @@ def test_this_host_is_answered(live, host):
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "/../../etc/passwd", "/ranking.json", "/%2e%2e/", "/state/", "/favicon.ico"]
 )
-def test_nothing_else_is_served(live, path):
+def test_other_paths_are_not_served(live, path):
     assert get(live, path, host="127.0.0.1:{port}")[0] == 404
 
 
@@ -185,11 +185,11 @@ def test_only_get_is_answered(live, method):
 @pytest.mark.parametrize(
     "query", ["have=x", "have=-1", "have=99999999999999999999", "have=%C2%B2", "id=" + "x" * 5000, "%"]
 )
-def test_strange_questions_are_answered(live, query):
+def test_malformed_requests_are_answered(live, query):
     assert get(live, f"/state?{query}", host="127.0.0.1:{port}")[0] == 200
 
 
-def test_it_listens_on_the_loopback_address_alone(live):
+def test_the_server_listens_on_the_loopback_address_alone(live):
     assert live._server.server_address[0] == "127.0.0.1"
     port = live._server.server_address[1]
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
@@ -199,7 +199,7 @@ def test_it_listens_on_the_loopback_address_alone(live):
             assert other.connect_ex((address, port)) != 0
 
 
-def test_a_port_that_is_taken(live):
+def test_a_port_in_use_is_refused(live):
     port = live._server.server_address[1]
     with pytest.raises(OptionError, match=rf"expected a free port of 127.0.0.1, got {port} .*; name another with"):
         LiveView(port).__enter__()
@@ -238,7 +238,7 @@ sys.exit(main.exit_code(sys.argv[2:]))
 """
 
 
-def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live, start_python):
+def test_the_command_line_serves_the_page_while_it_ranks(tones, tmp_path, visit_live, start_python):
     command = ("rank", tones, "-m", "logmel", "-m", "mfcc", "--watch", "--json", "--out", tmp_path / "o")
     run = start_python("-c", HELD, tmp_path / "go", *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     url = re.search(r"http://127\.0\.0\.1:\d+/", run.stderr.readline()).group()
@@ -255,7 +255,7 @@ def test_the_command_line_serves_while_it_ranks(tones, tmp_path, visit_live, sta
     assert (tmp_path / "o" / "report.html").exists()
 
 
-def test_interrupted_it_goes_away(start_python):
+def test_the_server_ends_when_the_run_is_interrupted(start_python):
     code = "import sys, time\nfrom voxrank.cli import rank\n"
     code += "from voxrank.cli.outputs import Outputs\n"
     code += "def wait(progress):\n    print('waiting', file=sys.stderr, flush=True)\n    time.sleep(600)\n"

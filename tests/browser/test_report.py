@@ -32,7 +32,7 @@ def sort_by_rank(page):
     assert column(page, 1) == ["1", "2", "3", "4"]
 
 
-def test_every_section_and_every_chart_is_there(drawn):
+def test_every_section_and_every_chart_is_shown(drawn):
     page = drawn
     assert page.eval_on_selector_all("main section", "all => all.map(one => one.id)") == SECTIONS
     assert page.inner_text("h1") == "Fine-tune openai/whisper-base from layer 2"
@@ -47,7 +47,7 @@ def test_every_section_and_every_chart_is_there(drawn):
     assert "p " in page.inner_text("#truth figcaption")
 
 
-def test_headings_are_in_order_and_links_lead_somewhere(drawn):
+def test_headings_are_in_order_and_every_link_has_a_target(drawn):
     page = drawn
     levels = [int(tag[1]) for tag, _ in headings(page)]
     assert levels[0] == 1
@@ -60,7 +60,7 @@ def test_headings_are_in_order_and_links_lead_somewhere(drawn):
     assert len(ids) == len(set(ids))
 
 
-def test_a_click_sorts_and_another_turns_round(drawn):
+def test_a_click_sorts_and_a_second_click_reverses_the_order(drawn):
     page = drawn
     button = page.get_by_role("button", name="parameters").first
     assert page.locator("#ranking th[aria-sort]").inner_text().startswith("rank")
@@ -77,7 +77,7 @@ def test_a_click_sorts_and_another_turns_round(drawn):
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
-def test_a_key_sorts_and_focus_stays(drawn, key):
+def test_a_key_sorts_and_keeps_the_focus(drawn, key):
     page = drawn
     page.locator("#ranking th button", has_text="model").focus()
     page.keyboard.press(key)
@@ -89,7 +89,7 @@ def test_a_key_sorts_and_focus_stays(drawn, key):
     sort_by_rank(page)
 
 
-def test_the_first_tab_skips_and_focus_is_seen(visit, whole):
+def test_the_first_tab_is_a_skip_link_and_focus_is_visible(visit, whole):
     page = visit(whole).page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -99,7 +99,7 @@ def test_the_first_tab_skips_and_focus_is_seen(visit, whole):
     assert page.evaluate("document.activeElement.id") == "main"
 
 
-def test_points_tell_what_they_are(visit, whole):
+def test_points_have_a_tooltip_with_the_name_of_the_model(visit, whole):
     page = visit(whole).page
     point = page.locator("#chart-by-parameters .mark-symbol path").last
     point.scroll_into_view_if_needed()
@@ -111,7 +111,7 @@ def test_points_tell_what_they_are(visit, whole):
     assert tip.evaluate("one => getComputedStyle(one).position") == "fixed"
 
 
-def test_names_stay_text_wherever_they_are_shown(visit, report, made):
+def test_names_are_text_everywhere_in_the_page(visit, report, made):
     ranking = made.make_ranking(EVIL, classes=EVIL, columns=EVIL[:2])
     seen = visit(report(ranking, made.make_validation(EVIL)))
     page = seen.page
@@ -130,7 +130,7 @@ def test_names_stay_text_wherever_they_are_shown(visit, report, made):
     assert page.locator(".vg-tooltip *").evaluate_all("all => all.map(one => one.tagName)").count("SCRIPT") == 0
 
 
-def test_the_policy_lets_nothing_else_run(visit, whole):
+def test_the_content_policy_blocks_added_scripts_and_images(visit, whole):
     seen = visit(whole)
     seen.page.evaluate(
         """() => {
@@ -142,13 +142,13 @@ def test_the_policy_lets_nothing_else_run(visit, whole):
     seen.page.wait_for_timeout(200)
     assert seen.page.evaluate("window.ran") is None
     assert len(seen.complaints) == 2
-    assert all("Content Security Policy" in said for said in seen.complaints)
+    assert all("Content Security Policy" in complaint for complaint in seen.complaints)
     seen.complaints.clear()
     assert seen.refused == {"https://example.org/x.png": "csp"}  # blocked before the network
     seen.requests.remove("https://example.org/x.png")
 
 
-def test_dark_and_light_without_drawing_again(visit, whole):
+def test_charts_change_to_dark_and_light_without_drawing_again(visit, whole):
     page = visit(whole, color_scheme="dark").page
     colours = """() => [
       getComputedStyle(document.body).backgroundColor,
@@ -164,7 +164,7 @@ def test_dark_and_light_without_drawing_again(visit, whole):
     assert page.evaluate(colours) == light
 
 
-def test_a_telephone_scrolls_only_downwards(visit, report, made):
+def test_a_narrow_screen_scrolls_only_vertically(visit, report, made):
     wide = made.make_ranking(("facebook/" + "w" * 120, *made.NAMES[1:]))
     page = visit(report(wide, made.make_validation()), viewport={"width": 390, "height": 800}).page
     assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -172,7 +172,7 @@ def test_a_telephone_scrolls_only_downwards(visit, report, made):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_print_opens_what_is_folded_and_shows_no_buttons(drawn):
+def test_printing_opens_folded_parts_and_hides_buttons(drawn):
     page = drawn
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -219,7 +219,7 @@ def test_controls_and_pictures_have_names(drawn):
         {"lead": 0.6, "task": "multilabel"},
     ],
 )
-def test_less_than_all_of_it(visit, report, made, changes):
+def test_rankings_without_some_parts_are_drawn_without_errors(visit, report, made, changes):
     page = visit(report(made.make_ranking(**changes))).page
     assert page.locator(".failed").count() == 0
     assert page.locator("#layers svg").count() >= 1
@@ -228,7 +228,7 @@ def test_less_than_all_of_it(visit, report, made, changes):
     assert "NaN" not in page.inner_text("main")
 
 
-def test_a_large_one_is_small_enough(visit, report, made):
+def test_the_page_of_a_large_ranking_is_small_enough(visit, report, made):
     names = tuple(f"organisation-{i}/a-speech-model-of-{i}-million-parameters" for i in range(30))
     scores = dict.fromkeys(("combined", "logme", "knn", "hscore", "ridge"), True)
     classes = tuple(f"word number {i}" for i in range(60))
@@ -238,7 +238,7 @@ def test_a_large_one_is_small_enough(visit, report, made):
     assert page.locator("#layers svg").count() == 30
 
 
-def test_without_scripts_the_tables_are_there(chromium, whole):
+def test_tables_are_shown_without_javascript(chromium, whole):
     context = chromium.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto(whole.as_uri())

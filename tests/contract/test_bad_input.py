@@ -143,14 +143,14 @@ def test_a_score_of_classes_refuses_values(name):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_one_sample_is_refused(name):
+def test_a_single_sample_is_refused(name):
     refused(lambda: scored(name, FEATURES[:1], LABELS[:1]), "expected at least two classes")
     if name in FOR_VALUES:
         refused(lambda: scored(name, FEATURES[:1], VALUES[:1], regression=True), "expected values that differ")
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_what_is_refused_leaves_the_score_as_it_was(name):
+def test_refused_input_does_not_change_the_score(name):
     made: Any = ESTIMATORS[name]().fit(FEATURES, LABELS)
     expected = scored(name, FEATURES, LABELS)
     refused(lambda: made.partial_fit(FEATURES[:, :2], LABELS + 7), r"expected \(dimensions, targets\) \(4, 3\) as")
@@ -176,7 +176,7 @@ def test_bad_groups_are_refused(name, groups, message):
     refused(lambda: made.fit(FEATURES, LABELS, groups), message)
 
 
-def test_no_samples_to_keep_is_refused():
+def test_a_limit_of_zero_samples_is_refused():
     kind: Any = ESTIMATORS["knn"]
     refused(lambda: kind(max_samples=0), "expected max_samples of at least 1, got 0")
 
@@ -201,7 +201,7 @@ GOOD_FEATURES = {
 
 
 @pytest.mark.parametrize("case", GOOD_FEATURES)
-def test_whatever_holds_numbers_is_taken(case):
+def test_all_containers_of_numbers_are_accepted(case):
     for name in ESTIMATORS:
         found = scored(name, GOOD_FEATURES[case](), LABELS)
         assert found == pytest.approx(scored(name, HALF, LABELS), rel=1e-12), name
@@ -211,7 +211,7 @@ def test_whatever_holds_numbers_is_taken(case):
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.int64])
-def test_whole_numbers_and_booleans_are_taken(dtype):
+def test_integers_and_booleans_are_accepted(dtype):
     whole = RNG.integers(0, 3, size=(N, DIM)).astype(dtype)
     assert scored("logme", whole, LABELS) == scored("logme", whole.astype(float), LABELS)
     assert scored("logme", torch.tensor(whole.astype(np.int64)), LABELS) == scored("logme", whole.astype(int), LABELS)
@@ -232,17 +232,17 @@ GOOD_LABELS = {
 
 
 @pytest.mark.parametrize("case", GOOD_LABELS)
-def test_labels_of_any_kind_are_taken(case):
+def test_labels_of_any_kind_are_accepted(case):
     assert LogME().fit(FEATURES, GOOD_LABELS[case]).score_ == pytest.approx(LogME().fit(FEATURES, LABELS).score_)
 
 
-def test_values_of_any_kind_are_taken():
+def test_values_of_any_kind_are_accepted():
     expected = scored("ridge", FEATURES, VALUES, regression=True)
     for values in (VALUES[:, 0], VALUES.tolist(), VALUES.astype(object), torch.tensor(VALUES, requires_grad=True)):
         assert scored("ridge", FEATURES, values, regression=True) == expected
 
 
-def test_frames_of_pandas_are_taken():
+def test_pandas_data_frames_are_accepted():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(FEATURES)
     assert scored("logme", frame, pandas.Series(NAMES)) == scored("logme", FEATURES, NAMES)
@@ -255,7 +255,7 @@ def test_frames_of_pandas_are_taken():
     refused(lambda: scored("logme", frame, whole), r"the targets hold (missing|NaN or infinite) values")
 
 
-def test_one_constant_column_of_values_among_others_adds_nothing():
+def test_a_constant_column_among_values_does_not_change_the_score():
     both = np.column_stack([VALUES, np.full(N, 1e6)])
     for name in ("hscore", "ridge", "cca", "pwcca", "vci", "cka", "knn", "loo"):
         found, expected = (scored(name, FEATURES, values, regression=True) for values in (both, VALUES))

@@ -12,15 +12,15 @@ from voxrank.testing.encoders import HOP_SAMPLES, FakeEncoder, check_encoder
 
 
 @pytest.mark.parametrize("spec", ["logmel", "mfcc"])
-def test_battery_with_baselines(spec):
+def test_the_baselines_pass_the_battery(spec):
     check_encoder(lambda: load_encoder(spec, EncoderOptions(device="cpu")))
 
 
-def test_battery_with_the_fake():
+def test_the_fake_encoder_passes_the_battery():
     check_encoder(FakeEncoder)
 
 
-def test_battery_where_lengths_may_not_be_mixed():
+def test_an_encoder_without_mixed_lengths_passes_the_battery():
     def make():
         encoder = FakeEncoder()
         encoder.pads = False
@@ -199,12 +199,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_the_battery_finds(broken):
+def test_the_battery_finds_each_kind_of_broken_encoder(broken):
     with pytest.raises(AssertionError, match=BROKEN[broken]):
         check_encoder(broken)
 
 
-def test_what_encoding_fails_with_is_told():
+def test_the_battery_reports_the_error_of_an_encoder():
     class Failing(FakeEncoder):
         def _forward(self, windows):
             raise ZeroDivisionError("by nothing")

@@ -18,17 +18,17 @@ def test_every_score_of_one_set_of_features_has_a_class():
 
 
 @pytest.mark.parametrize("score", CLASSES)
-def test_battery_with_classes(score):
+def test_every_score_for_classes_passes_the_battery(score):
     check_score(score)
 
 
 @pytest.mark.parametrize("score", BOTH)
-def test_battery_with_values(score):
+def test_every_score_for_values_passes_the_battery(score):
     check_score(partial(score, regression=True), values=True)
 
 
 @pytest.mark.parametrize("score", CLASSES)
-def test_direction(score):
+def test_separated_classes_score_better_than_noise(score):
     """Well separated classes score better than noise, for every score that reads labels."""
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 3

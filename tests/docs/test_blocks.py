@@ -187,7 +187,7 @@ def check_line(block, number, words):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_blocks_of_a_page_run(page, request):
+def test_the_code_blocks_of_a_page_run(page, request):
     blocks = page_blocks(page)
     if not blocks:
         return
@@ -219,20 +219,20 @@ def check_shown(block):
         pytest.fail(f"{block.place}: no {block.language}: {error}")
 
 
-def test_blocks_that_are_not_run_are_those_that_are_known():
+def test_only_the_listed_blocks_are_not_run():
     left = [block for page in PAGES for block in page_blocks(page) if block.not_run]
     found = {(block.page, block.lines[0].partition("#")[0].strip()) for block in left}
     assert found == NOT_RUN
 
 
-def test_commands_are_told_from_comments_and_output():
+def test_commands_are_separated_from_comments_and_output():
     text = "```\nvoxrank a \\\n  b  # why\n\n# no\n```\n\n```console\n$ voxrank c\nprinted\n$ voxrank d\n```\n"
     first, second = blocks_of("p.md", text)
     assert list(command_lines(first)) == [(2, ["voxrank", "a", "b"])]
     assert list(command_lines(second)) == [(9, ["voxrank", "c"]), (11, ["voxrank", "d"])]
 
 
-def test_blocks_are_told_by_language_caption_and_reason():
+def test_blocks_are_parsed_with_language_caption_and_reason():
     text = (
         "````{note}\n```text\nshown\n```\n````\n\n```{code-block} text\n:caption: a.csv\n\npath\n```\n\n"
         "<!-- not run: it takes an hour -->\n```sh\nmake bench\n```\n"
@@ -256,13 +256,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
-def test_a_failure_says_which_page_and_line(text, message, capsys, monkeypatch):
+def test_a_failure_names_the_page_and_the_line(text, message, capsys, monkeypatch):
     [block] = blocks_of("p.md", text)
     with pytest.raises((AssertionError, pytest.fail.Exception), match=message):
         run_python(block, {}) if block.language == "python" else run_commands(block, capsys, monkeypatch)
 
 
-def test_options_of_what_is_not_run_must_be_there():
+def test_options_of_commands_that_are_not_run_must_exist():
     [block] = blocks_of("p.md", "<!-- not run: no cluster -->\n```\nvoxrank rank a.csv -m logmel --engin ray\n```\n")
     with pytest.raises(AssertionError, match=r"p\.md:3: there is no option --engin"):
         check_options(block)

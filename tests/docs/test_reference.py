@@ -61,7 +61,7 @@ def test_every_option_of_the_help_is_in_the_reference(words, capsys, monkeypatch
     assert named == set(re.findall(r"`(--[\w-]+)[^`]*`(?=[^|]*\|[^|]*\|[^|]*\|$)", section, re.MULTILINE))
 
 
-def test_defaults_and_repeats_are_told():
+def test_defaults_and_repeated_options_are_documented():
     text = page("commands")
     assert "| `--blocks N` | Number of resampling blocks; 1: no intervals. | `10` |" in text
     assert "| `--no-cache` | Neither read nor write the cache. |  |" in text
@@ -133,7 +133,7 @@ CLASSES = {name: found for name, found in PUBLIC.items() if inspect.isclass(foun
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_public_functions_say_what_they_take_give_and_raise(name):
+def test_public_functions_document_arguments_results_and_errors(name):
     doc, signature = inspect.getdoc(FUNCTIONS[name]), inspect.signature(FUNCTIONS[name])
     args = doc.partition("Args:")[2]
     if len(signature.parameters) > 1:
@@ -146,26 +146,26 @@ def test_public_functions_say_what_they_take_give_and_raise(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_public_classes_say_what_they_hold(name):
+def test_public_classes_document_their_attributes(name):
     found = CLASSES[name]
     assert found.__doc__
     for own, member in vars(found).items():
         if not own.startswith("_") and (inspect.isfunction(member) or isinstance(member, (property, classmethod))):
             assert inspect.getdoc(getattr(found, own)), f"{name}.{own} has no docstring"
     if is_dataclass(found):
-        told = {field for one in found.__mro__ for field in reference.attributes(one.__doc__ or "")}
-        missing = {field.name for field in fields(found)} - told
+        documented = {field for one in found.__mro__ for field in reference.attributes(one.__doc__ or "")}
+        missing = {field.name for field in fields(found)} - documented
         assert not missing, f"{name}: {missing} under Attributes"
 
 
-def test_variables_of_the_environment_that_are_read_are_told():
+def test_environment_variables_that_are_read_are_documented():
     read = set()
     for path in (ROOT / "src").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get|\.setdefault)?[\[(]\"(\w+)\"", path.read_text(encoding="utf-8")))
     read -= {"COMP_WORDS", "COMP_CWORD", "PYTHONPATH"}  # from shells that complete, and from the test run
-    told = set(re.findall(r"`([A-Z_]{4,})`", page("configuration")))
+    documented = set(re.findall(r"`([A-Z_]{4,})`", page("configuration")))
     assert "VOXRANK_CACHE" in read
-    assert read <= told
+    assert read <= documented
 
 
 def test_every_page_is_in_the_navigation_once():
@@ -174,7 +174,7 @@ def test_every_page_is_in_the_navigation_once():
     assert sorted(names) == sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
 
 
-def test_files_that_the_readme_links_to_are_there():
+def test_files_that_the_readme_links_to_exist():
     links = re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(links) > 5
     assert [link for link in links if not (ROOT / link).exists()] == []

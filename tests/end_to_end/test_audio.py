@@ -45,7 +45,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("make", "options", "note"), CASES.values(), ids=CASES)
-def test_inspect_and_rank_say_the_same_of_the_samples(run, corpus, make, options, note):
+def test_inspect_and_rank_give_the_same_remark_on_the_samples(run, corpus, make, options, note):
     manifest = corpus(make, **options)
     code, out, _ = run("inspect", manifest, "--json")
     facts = json.loads(out)
@@ -59,7 +59,7 @@ def test_inspect_and_rank_say_the_same_of_the_samples(run, corpus, make, options
     assert "12 of 12 utterances" in out
 
 
-def test_inspect_says_nothing_of_sound_recordings(run, corpus):
+def test_inspect_has_no_remark_on_good_recordings(run, corpus):
     assert json.loads(run("inspect", corpus(plain), "--json")[1])["problems"] == []
 
 
@@ -74,7 +74,7 @@ def test_silent_recordings_are_skipped_and_listed_by_both(run, corpus):
     assert "3 × expected speech, got a silent recording" in " ".join(run("inspect", manifest)[1].split())
 
 
-def test_data_that_are_silent_are_refused_before_anything_is_encoded(run, corpus):
+def test_silent_data_are_refused_before_any_audio_is_encoded(run, corpus):
     code, _, err = run("rank", corpus(lambda x, n: 0 * x), "--model", "logmel")
     assert code == 2
     assert "none of the 12 utterances" in err

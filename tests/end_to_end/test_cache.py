@@ -28,14 +28,14 @@ def test_a_second_run_of_the_command_encodes_nothing(run, tones, own_cache):
     assert any(own_cache.iterdir())
 
 
-def test_the_table_says_what_came_from_the_cache(run, tones):
+def test_the_table_shows_the_share_that_came_from_the_cache(run, tones):
     run("rank", tones, "-m", "logmel")
     out = run("rank", tones, "-m", "logmel")[1]
     assert "from the cache" in out
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
-def test_what_is_kept_is_listed_and_deleted(run, tones, own_cache):
+def test_cached_data_are_listed_and_deleted(run, tones, own_cache):
     assert f"0.0 MB in {own_cache}" in run("cache", "ls")[1].replace("\n", "")
     run("rank", tones, "-m", "logmel", "-m", "mfcc")
     code, out, _ = run("cache", "ls")
@@ -61,13 +61,13 @@ def test_what_is_kept_is_listed_and_deleted(run, tones, own_cache):
         (("cache", "prune", "--size", "-1"), "expected cache-size to be a finite number of at least 0, got -1"),
     ],
 )
-def test_wrong_requests(run, arguments, message):
+def test_wrong_requests_are_refused(run, arguments, message):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert message in err
 
 
-def test_names_in_the_list_cannot_speak_to_the_terminal(run, tones, own_cache):
+def test_names_in_the_list_cannot_control_the_terminal(run, tones, own_cache):
     run("rank", tones, "-m", "logmel")
     [about] = own_cache.glob(f"v{SCHEMA}/*/about.json")
     about.write_text(json.dumps({"model": "\x1b[2Jevil", "layers": 3, "sample": ["\x07"]}))
@@ -123,7 +123,7 @@ def entries(folder):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, own_cache, started, how, wait_until):
+def test_a_killed_run_resumes_from_the_cache(tmp_path, own_cache, started, how, wait_until):
     """The code of the model is part of its key, so that a separate file says whether it continues."""
     hold = tmp_path / "hold"
     hold.touch()
@@ -148,7 +148,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, own_cache, started,
 
 
 @pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="names of files are text there")
-def test_names_that_are_no_text_and_links_in_circles_cost_their_own_files(run, tmp_path, write_wav):
+def test_file_names_that_are_not_text_and_circular_links_are_skipped(run, tmp_path, write_wav):
     rng = np.random.default_rng(0)
     root = tmp_path / "classes"
     for label, level in (("quiet", 0.05), ("loud", 0.2)):

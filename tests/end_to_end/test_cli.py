@@ -41,15 +41,15 @@ def test_rank_prints_a_table_and_writes_its_files(run, tones, tmp_path):
     assert "36 of 36 utterances" in log
 
 
-def test_what_layers_know_besides_is_printed_and_kept(run, tones, tmp_path):
-    asked = ("rank", tones, "-m", "logmel", "-m", "mfcc", "--besides", "speaker")
-    code, out, _ = run(*asked, "--details", "quick", "--out", tmp_path / "o")
+def test_other_columns_that_layers_predict_are_printed_and_saved(run, tones, tmp_path):
+    command = ("rank", tones, "-m", "logmel", "-m", "mfcc", "--besides", "speaker")
+    code, out, _ = run(*command, "--details", "quick", "--out", tmp_path / "o")
     assert code == 0
     assert max(len(line) for line in out.splitlines() if not line.startswith("Saved in")) <= 80
     (row,) = (line for line in out.splitlines() if line.startswith("speaker "))
     ranking = Ranking.load(tmp_path / "o")
-    (told,) = (one for one in ranking.details.knowledge if one.model == ranking.best.model)
-    assert row.split()[1:5] == [f"{100 * told.accuracy:.0f}", "%", f"{100 * told.chance:.0f}", "%"]
+    (knowledge,) = (one for one in ranking.details.knowledge if one.model == ranking.best.model)
+    assert row.split()[1:5] == [f"{100 * knowledge.accuracy:.0f}", "%", f"{100 * knowledge.chance:.0f}", "%"]
     assert ("Hardest: " in out) == any(view.recall < 1 for view in ranking.details.classes[0].classes)
     assert "came first" in out
     assert run("rank", tones, "-m", "logmel", "--details", "none", "--out", tmp_path / "n")[0] == 0
@@ -67,7 +67,7 @@ def test_json_is_the_only_thing_on_standard_output(run, tones):
     assert json.loads(out)["schema"] == 1
 
 
-def test_json_for_pipes_and_into_a_file(run, tones, tmp_path):
+def test_json_is_written_to_standard_output_or_into_a_file(run, tones, tmp_path):
     command = ("rank", tones, "-m", "logmel")
     assert json.loads(run(*command, "--json", "-")[1])["schema"] == 1
     assert json.loads(run("rank", "--json", tones, "-m", "logmel")[1])["schema"] == 1  # DATA is not the value of --json
@@ -81,18 +81,18 @@ def test_json_for_pipes_and_into_a_file(run, tones, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["inspect {tones}", "models", "models logmel", "cache ls", "cache prune --all"])
-def test_every_command_can_say_json(run, tones, tmp_path, command):
+def test_every_command_writes_the_same_json_to_a_pipe_and_a_file(run, tones, tmp_path, command):
     arguments = command.format(tones=tones).split()
     code, out, err = run(*arguments, "--json", "-")
     assert (code, err) == (0, "")
-    told = json.loads(out)
-    code, out, _ = run(*arguments, "--json", tmp_path / "told.json")
+    content = json.loads(out)
+    code, out, _ = run(*arguments, "--json", tmp_path / "content.json")
     assert out != ""
     if "cache" not in command:
-        assert json.loads((tmp_path / "told.json").read_text(encoding="utf-8")) == told
+        assert json.loads((tmp_path / "content.json").read_text(encoding="utf-8")) == content
 
 
-def test_every_command_has_json():
+def test_every_command_has_the_option_json():
     from typer.main import get_command
 
     from voxrank.cli.main import app
@@ -134,7 +134,7 @@ def test_no_example_is_broken_at_eighty_columns():
         assert max(map(len, examples)) <= 77
 
 
-def test_a_call_without_a_command_shows_help(run):
+def test_a_call_without_a_command_prints_the_help(run):
     code, out, err = run()
     assert (code, err) == (2, "")
     assert "Examples:" in out
@@ -144,7 +144,7 @@ CSI = "\x1b["
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
-def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, coloured, start_python):
+def test_a_terminal_gets_colours_unless_they_are_switched_off(tones, variables, coloured, start_python):
     """The command runs in a separate terminal, whose output is checked."""
     import pty
 
@@ -169,7 +169,7 @@ def test_colours_in_a_terminal_unless_they_are_not_wanted(tones, variables, colo
     assert any(re.search(r"[\[;]3[0-9]", colour) for colour in colours) == coloured
 
 
-def test_no_escapes_where_there_is_no_terminal(tones, run_python):
+def test_output_has_no_escape_codes_without_a_terminal(tones, run_python):
     done = run_python("-m", "voxrank", "rank", tones, "-m", "logmel", check=True)
     assert CSI not in done.stdout + done.stderr
 
@@ -299,7 +299,7 @@ def test_same_data_in_any_order_gives_the_same_scores(run, tones):
         assert scores[0][0]["logme"][key] == pytest.approx(scores[1][0]["logme"][key], rel=1e-6)
 
 
-def test_inspect(run, tones):
+def test_inspect_counts_utterances_speakers_and_classes(run, tones):
     code, out, _ = run("inspect", tones, "--json")
     facts = json.loads(out)
     assert code == 0
@@ -309,7 +309,7 @@ def test_inspect(run, tones):
     assert "3 classes" in out
 
 
-def test_inspect_says_what_rank_would_refuse(run, tones):
+def test_inspect_reports_what_rank_would_refuse(run, tones):
     one = tones.with_name("one.csv")
     one.write_text(
         "\n".join(line for line in tones.read_text().splitlines() if ",middle," not in line and ",high," not in line)
@@ -324,13 +324,13 @@ def test_inspect_says_what_rank_would_refuse(run, tones):
     assert "one utterance only in 'high'" in err
 
 
-def test_the_same_fault_is_counted_not_repeated(run, tones):
+def test_equal_errors_are_counted_and_not_repeated(run, tones):
     with tones.open("a") as file:
         file.write("".join(f"clips/gone-{number}.wav,low,s1\n" for number in range(8)))
     assert "8 × no such file" in run("inspect", tones)[1]
 
 
-def test_models(run):
+def test_models_lists_models_and_their_layers(run):
     code, out, _ = run("models")
     assert code == 0
     assert "pack:whisper-base" in out
@@ -361,7 +361,7 @@ def build(): return Slow()
 """
 
 
-def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, start_python):
+def test_an_interrupt_leaves_one_line_and_no_partial_file(tones, tmp_path, start_python):
     (tmp_path / "slow_speech_net.py").write_text(SLOW_MODEL)
     command = ["-m", "voxrank", "rank", tones]
     command += ["-m", "py:slow_speech_net:build", "--out", "o", "--batch", "1"]
@@ -385,7 +385,7 @@ def test_interrupt_leaves_one_line_and_no_half_file(tones, tmp_path, start_pytho
     assert not (tmp_path / "o").exists()
 
 
-def test_interrupt_while_packages_are_imported_is_one_line(tmp_path, hear_interrupts):
+def test_an_interrupt_during_imports_is_reported_in_one_line(tmp_path, hear_interrupts):
     command = "import sys, signal, voxrank.__main__ as m\n"
     command += "class Finder:\n  def find_spec(self, *a): signal.raise_signal(signal.SIGINT)\n"
     command += "sys.meta_path.insert(0, Finder())\nm.run()"
@@ -396,7 +396,7 @@ def test_interrupt_while_packages_are_imported_is_one_line(tmp_path, hear_interr
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_terminals_that_are_not_utf8_get_the_result(tones, encoding, run_python):
+def test_terminals_that_are_not_utf8_show_the_result(tones, encoding, run_python):
     content = tones.read_text().replace("low", "низкий").splitlines()
     tones.write_text("\n".join(line.replace("clips/низкий", "clips/low") for line in content), encoding="utf-8")
     rank = ("-m", "voxrank", "rank", tones, "-m", "logmel")
@@ -408,7 +408,7 @@ def test_terminals_that_are_not_utf8_get_the_result(tones, encoding, run_python)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
-def test_a_full_disk_is_one_line(tones, run_python):
+def test_a_full_disk_is_reported_in_one_line(tones, run_python):
     with FULL.open("w") as full:
         done = run_python("-m", "voxrank", "inspect", tones, stdout=full)
     assert done.returncode == 1
@@ -416,7 +416,7 @@ def test_a_full_disk_is_one_line(tones, run_python):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_refused_request_leaves_earlier_results_alone(run, tones, tmp_path):
+def test_a_refused_request_does_not_change_earlier_results(run, tones, tmp_path):
     assert run("rank", tones, "-m", "logmel", "--out", tmp_path / "o")[0] == 0
     before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()}
     assert run("rank", tones, "-m", "no-such-org/none", "--out", tmp_path / "o")[0] == 2
@@ -425,7 +425,7 @@ def test_a_refused_request_leaves_earlier_results_alone(run, tones, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_failed_run_says_why_in_its_log(run, tones, tmp_path, monkeypatch):
+def test_a_failed_run_gives_the_reason_in_its_log(run, tones, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RunError("memory ran out")
 
@@ -442,7 +442,7 @@ def test_the_command_line_knows_every_score():
 
 
 @pytest.mark.parametrize("sample", ["utterance", "segment", "effective", "frame"])
-def test_every_score_in_one_run(run, tones, sample):
+def test_all_scores_can_be_computed_in_the_same_run(run, tones, sample):
     names = [name for name in PLAIN if name != "tsne" or sample == "utterance"]  # embedding frames takes long
     every = [word for name in names for word in ("--score", name)]
     options = ["--sample", sample, "--source", tones, "--json"]
@@ -470,7 +470,7 @@ def check_left_out(run, data, score, other, line):
     return err
 
 
-def test_scores_that_need_source_data_are_left_out_by_name(run, tones):
+def test_scores_that_need_source_data_are_left_out_and_named(run, tones):
     check_left_out(run, tones, "swd", "logme", "swd needs source data (--source) and is left out")
 
 
@@ -502,7 +502,7 @@ def test_several_scores_are_shown_side_by_side(run, tones):
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
-def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
+def test_scores_that_do_not_fit_the_task_are_left_out_and_named(run, tones):
     lines = tones.read_text().splitlines()
     tones.write_text(
         "\n".join([lines[0].replace("label", "value"), *(f"{x.split(',')[0]},{i},s" for i, x in enumerate(lines[1:]))])
@@ -511,7 +511,7 @@ def test_scores_that_do_not_serve_the_task_are_left_out_by_name(run, tones):
     assert "expected a score for regression; ncm is not for regression and is left out: name another one" in err
 
 
-def test_help_shows_defaults(run):
+def test_the_help_shows_defaults(run):
     text = " ".join(run("rank", "--help")[1].split())
     for default in (
         "the first known column",
@@ -522,7 +522,7 @@ def test_help_shows_defaults(run):
         assert default in text
 
 
-def test_a_demo_without_any_of_the_pack(run, monkeypatch):
+def test_the_demo_is_refused_without_any_model_of_the_pack(run, monkeypatch):
     monkeypatch.setattr(voxrank_pack, "installed", lambda: ())
     code, _, err = run("demo")
     assert code == 2
@@ -530,7 +530,7 @@ def test_a_demo_without_any_of_the_pack(run, monkeypatch):
 
 
 @pytest.mark.pack
-def test_demo_goes_on_without_what_is_missing(run, monkeypatch, tmp_path):
+def test_the_demo_leaves_out_models_that_are_not_installed(run, monkeypatch, tmp_path):
     from voxrank.testing import speech
 
     monkeypatch.setattr(voxrank_pack, "installed", lambda: ("silero-vad",))
@@ -545,7 +545,7 @@ def test_demo_goes_on_without_what_is_missing(run, monkeypatch, tmp_path):
     assert len(list((tmp_path / "o" / "speech" / "clips").iterdir())) == 30
 
 
-def test_transcripts_from_alignment_to_ranking(run, spelled, tmp_path):
+def test_transcripts_are_aligned_and_ranked_by_their_alignment(run, spelled, tmp_path):
     """`align` writes files that Praat, other tools and `rank` read: the ranking is the one by transcripts."""
     out_dir = tmp_path / "aligned"
     code, out, err = run("align", spelled, "--model", "logmel", "--out", out_dir)
@@ -574,7 +574,7 @@ def test_transcripts_from_alignment_to_ranking(run, spelled, tmp_path):
     assert list(ranked.values()) == pytest.approx([ranked["text"]] * 4, abs=2e-3)
 
 
-def test_rank_says_what_it_made_of_transcripts(run, spelled):
+def test_rank_reports_the_units_and_the_aligner_of_transcripts(run, spelled):
     code, out, err = run(
         "rank", spelled, "-m", "logmel", "--unit", "char", "--against", "uniform", "--against", "jitter"
     )
@@ -619,14 +619,14 @@ def test_wrong_requests_for_sequences_are_one_line(run, spelled, tmp_path, argum
     assert not (tmp_path / "o").exists()
 
 
-def test_align_without_a_model_says_what_to_name(run, spelled, tmp_path):
+def test_align_without_a_model_is_refused_with_advice(run, spelled, tmp_path):
     code, _, err = run("align", spelled, "--out", tmp_path / "o")
     assert code == 2
     assert "needs the features of a model; name one with --model" in err
     assert not (tmp_path / "o").exists()
 
 
-def test_a_manifest_that_is_no_utf8(run, spelled):
+def test_a_manifest_that_is_not_utf8_is_refused(run, spelled):
     spelled.write_bytes(spelled.read_bytes().replace(b"text", b"t\xe9xt"))
     code, _, err = run("rank", spelled, "-m", "logmel", "--unit", "char")
     assert code == 2
@@ -649,7 +649,7 @@ class Boundless(nn.Module):
 
 @pytest.mark.parametrize("scale", ["1e18", "1e25", "1e37"])
 @pytest.mark.parametrize("score", ["logme", "combined"])
-def test_features_beyond_measure_are_one_line(run, tones, tmp_path, monkeypatch, scale, score):
+def test_features_that_overflow_are_reported_in_one_line(run, tones, tmp_path, monkeypatch, scale, score):
     (tmp_path / f"boundless_{scale}.py").write_text(BOUNDLESS.format(scale=scale))
     monkeypatch.syspath_prepend(str(tmp_path))
     code, out, err = run("rank", tones, "-m", f"py:boundless_{scale}:Boundless", "--score", score, "--json")
@@ -673,15 +673,15 @@ def test_most_of_the_data_skipped_is_refused_unless_it_is_allowed(run, tones):
     assert out.startswith("Warning: 40 of 76 utterances (53 %) are skipped")
 
 
-def test_what_is_guessed_is_said_by_inspect_and_rank(run, tones):
+def test_inspect_and_rank_report_the_guessed_use_of_splits(run, tones):
     header, *rows = tones.read_text().splitlines()
     named = [f"{row},{'train.100' if number < 24 else 'test'}" for number, row in enumerate(rows)]
     tones.write_text("\n".join([f"{header},split", *named]))
-    said = "rows of 'train.100' (24) are used, and 'test' (12) not"
+    note = "rows of 'train.100' (24) are used, and 'test' (12) not"
     out = run("inspect", tones)[1]
-    assert said in " ".join(out.split())
+    assert note in " ".join(out.split())
     assert "12 rows that are not used" in out
     code, out, err = run("rank", tones, "-m", "logmel", "--no-cache", "--json")
     assert code == 0
-    assert said in err
+    assert note in err
     assert json.loads(out)["options"]["notes"][0].endswith("--split all takes every row")

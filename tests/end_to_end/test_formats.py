@@ -80,7 +80,7 @@ def cluster():
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files to the garbage collector
-def test_a_cluster_that_runs_already_is_joined_and_left_running(tones, run, cluster, assert_same):
+def test_a_running_cluster_is_joined_and_left_running(tones, run, cluster, assert_same):
     process, address = cluster
     command = ["rank", tones, "-m", "logmel", "--no-cache", "--json"]
     code, out, err = run(*command, "--engine", "ray", "--ray-address", address, "--workers", "1")
@@ -119,7 +119,7 @@ def test_every_kind_of_audio_reaches_the_workers_of_a_cluster(tones, tmp_path, k
         assert found.best.scores["logme"].value == pytest.approx(here.best.scores["logme"].value, rel=1e-9)
 
 
-def test_inspect_says_what_was_read(run, tones, tmp_path):
+def test_inspect_names_the_format_of_the_data(run, tones, tmp_path):
     path = tar_of(tones, tmp_path / "test-0.tar", rows_of(tones))
     code, out, _ = run("inspect", path)
     assert code == 0
@@ -132,7 +132,7 @@ def test_inspect_says_what_was_read(run, tones, tmp_path):
     assert json.loads(out)["format"] == "CSV"
 
 
-def test_rank_tells_which_columns_it_took(run, tmp_path, tones):
+def test_rank_names_the_columns_that_it_uses(run, tmp_path, tones):
     rows = [(audio, {"emotion": row["label"], "speaker_id": row["speaker"]}) for audio, row in rows_of(tones)]
     with TarWriter(str(tmp_path / "a.tar")) as writer:
         for audio, about in rows:
@@ -142,7 +142,7 @@ def test_rank_tells_which_columns_it_took(run, tmp_path, tones):
     assert "label is the column 'emotion', speaker is the column 'speaker_id'" in " ".join(err.split())
 
 
-def test_what_is_aligned_in_shards_is_ranked_by_its_textgrids(run, spelled, tmp_path):
+def test_utterances_aligned_from_shards_are_ranked_by_their_textgrids(run, spelled, tmp_path):
     path = tar_of(spelled, tmp_path / "a.tar", rows_of(spelled))
     aligned = tmp_path / "aligned"
     code, out, _ = run("align", path, "-m", "logmel", "--out", aligned)

@@ -31,7 +31,7 @@ def fishers(content):
     return {(x["model"], x["layer"]): x["scores"]["fisher"] for x in content["layers"]}
 
 
-def test_rank_with_its_encoder_and_its_score(example, in_a_process, tones):
+def test_the_encoder_and_the_score_of_the_plugin_can_be_ranked(example, in_a_process, tones):
     content = in_a_process("rank", tones, "--model", "example:bank", "-m", "logmel", "--score", "fisher")
     assert {m["model"] for m in content["models"]} == {"example:bank", "logmel"}
     assert content["options"]["scores"] == ["fisher"]
@@ -40,7 +40,7 @@ def test_rank_with_its_encoder_and_its_score(example, in_a_process, tones):
     assert all(v["low"] < v["value"] < v["high"] for v in values)
 
 
-def test_a_second_run_encodes_nothing_and_bands_are_told_apart(example, run, tones):
+def test_a_second_run_encodes_nothing_unless_the_settings_differ(example, run, tones):
     command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--json")
     first, again = (json.loads(run(*command)[1]) for _ in range(2))
     assert (first["cost"]["cached_s"], again["cost"]["cached_s"]) == (0, pytest.approx(first["data"]["seconds"]))
@@ -51,7 +51,7 @@ def test_a_second_run_encodes_nothing_and_bands_are_told_apart(example, run, ton
     assert other["cost"]["cached_s"] == 0
 
 
-def test_models_lists_it_without_importing_it(example, run):
+def test_models_lists_the_plugin_without_importing_it(example, run):
     code, out, _ = run("models")
     assert code == 0
     assert "example:" in out
@@ -62,7 +62,7 @@ def test_models_lists_it_without_importing_it(example, run):
     assert {"name": "fisher", "package": "voxrank-example", "version": "0.1.0"} in listed["scores"]
 
 
-def test_its_reader_by_ending_and_by_name(example, run, tones):
+def test_the_reader_of_the_plugin_is_chosen_by_suffix_or_by_name(example, run, tones):
     """The data are the same as in the manifest, and so is the ranking."""
     lines, speaker = [], None
     for row in tones.read_text().splitlines()[1:]:
@@ -85,20 +85,20 @@ def test_its_reader_by_ending_and_by_name(example, run, tones):
     assert "expected a folder of class folders" in err
 
 
-def test_its_layers_are_listed(example, run):
+def test_the_layers_of_the_plugin_are_listed(example, run):
     code, out, _ = run("models", "example:bank", "--json")
     assert code == 0
     assert [layer["name"] for layer in json.loads(out)["layers"]] == ["log powers", "average", "change"]
 
 
-def test_without_it_the_names_are_unknown(run, tones):
+def test_names_of_the_plugin_are_unknown_without_it(run, tones):
     code, _, err = run("rank", tones, "-m", "example:bank")
     assert (code, "unknown model scheme 'example'" in err) == (2, True)
     code, _, err = run("rank", tones, "-m", "logmel", "--score", "fisher")
     assert (code, "unknown score 'fisher'" in err) == (2, True)
 
 
-def test_a_broken_plugin_is_one_line_for_those_who_ask_and_nothing_for_others(run, tones, tmp_path, monkeypatch):
+def test_a_broken_plugin_is_reported_in_one_line_only_where_it_is_used(run, tones, tmp_path, monkeypatch):
     from voxrank.testing.plugins import announce
 
     announce(tmp_path / "site", "broken", "0", {"voxrank.encoders": {"broken": "no_such_module:load"}})
@@ -110,7 +110,7 @@ def test_a_broken_plugin_is_one_line_for_those_who_ask_and_nothing_for_others(ru
     assert run("models")[0] == 0
 
 
-def test_validate_trains_on_it_and_judges_its_score(example, run, tones, tmp_path):
+def test_validate_uses_the_encoder_and_the_score_of_the_plugin(example, run, tones, tmp_path):
     code, out, err = run(
         *("validate", tones, "-m", "example:bank", "-m", "logmel", "--score", "fisher", "--seeds", "1"),
         *("--epochs", "3", "--out", tmp_path / "o", "--json"),
@@ -130,7 +130,7 @@ def processes_with(mark):
     return [line for line in found if mark.encode() in line]
 
 
-def test_workers_of_ray_load_it_too(example, start_python, run, tones, wait_until):
+def test_workers_of_ray_load_the_plugin(example, start_python, run, tones, wait_until):
     """A run on Ray does not mention Ray, and leaves no process behind."""
     command = ("rank", tones, "-m", "example:bank", "--score", "fisher", "--no-cache", "--json")
     started = start_python(
@@ -140,10 +140,10 @@ def test_workers_of_ray_load_it_too(example, start_python, run, tones, wait_unti
     )
     cluster = f"voxrank-ray-{started.pid}-"
     wait_until(lambda: processes_with(cluster))
-    printed, told = started.communicate()
-    assert started.returncode == 0, told
-    assert "done in" in told
-    assert "ray" not in told.lower()
+    printed, err = started.communicate()
+    assert started.returncode == 0, err
+    assert "done in" in err
+    assert "ray" not in err.lower()
     wait_until(lambda: not processes_with(cluster))
     there = fishers(json.loads(printed))
     here = fishers(json.loads(run(*command)[1]))

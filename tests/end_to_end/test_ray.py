@@ -85,7 +85,7 @@ def utterances_kept(folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(
+def test_a_killed_driver_ends_its_workers_and_loses_only_current_shards(
     begin, folder, monkeypatch, wait_until, assert_same
 ):
     started = begin(KEPT_AT_MOST="9")
@@ -104,32 +104,32 @@ def test_a_killed_driver_takes_its_workers_along_and_loses_the_shards_in_hand(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_interrupt_is_one_line_and_leaves_nothing(begin, folder, wait_until):
+def test_an_interrupt_is_reported_in_one_line_and_leaves_no_process(begin, folder, wait_until):
     started = begin(KEPT_AT_MOST="1")
     wait_until(lambda: utterances_kept(folder) >= 1)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
-    _, told = started.communicate(timeout=120)
+    _, err = started.communicate(timeout=120)
     assert started.returncode == 130
-    assert told.splitlines()[-1] == "voxrank: stopped; no ranking was written"
-    assert "Traceback" not in told
+    assert err.splitlines()[-1] == "voxrank: stopped; no ranking was written"
+    assert "Traceback" not in err
     wait_until(lambda: not processes_of(folder))
     assert not list(Path("/tmp").glob(f"voxrank-ray-{started.pid}-*"))
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "localhost:port"])
-def test_an_address_without_a_cluster_is_one_line(tones, capsys, address):
+def test_an_address_without_a_cluster_is_refused_in_one_line(tones, capsys, address):
     arguments = ["rank", str(tones), "-m", "logmel", "--engine", "ray", "--ray-address", address]
     assert exit_code(arguments) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert f"expected a Ray cluster at '{address}' with a node on this machine" in told
+    err = " ".join(capsys.readouterr().err.split())
+    assert f"expected a Ray cluster at '{address}' with a node on this machine" in err
 
 
-def test_options_of_workers_without_their_engine_are_one_line(tones, capsys):
+def test_options_of_workers_without_ray_are_refused_in_one_line(tones, capsys):
     assert exit_code(["rank", str(tones), "-m", "logmel", "--workers", "2"]) == 2
     assert "are for --engine ray; add it" in " ".join(capsys.readouterr().err.split())
 
 
-def test_without_the_extra_one_line_says_which(tones, capsys, monkeypatch):
+def test_ray_without_its_extra_is_refused_in_one_line(tones, capsys, monkeypatch):
     monkeypatch.setattr(voxrank.engines.base, "find_spec", lambda name: None)
     assert exit_code(["rank", str(tones), "-m", "logmel", "--engine", "ray"]) == 2
     assert "--engine ray needs the extra ray; run: pip install 'voxrank[ray]'" in capsys.readouterr().err.replace(

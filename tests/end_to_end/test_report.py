@@ -5,7 +5,7 @@ import pytest
 from voxrank.groundtruth.verdict import Validation
 
 
-def test_a_page_is_made_anew(run, made, tmp_path):
+def test_the_page_of_a_saved_ranking_is_written(run, made, tmp_path):
     made.make_ranking().save(tmp_path)
     code, out, _ = run("report", tmp_path)
     assert code == 0
@@ -16,7 +16,7 @@ def test_a_page_is_made_anew(run, made, tmp_path):
 
 
 @pytest.mark.parametrize("beside", [True, False])
-def test_with_what_fine_tuning_gave(run, made, tmp_path, beside):
+def test_the_page_shows_the_results_of_fine_tuning(run, made, tmp_path, beside):
     made.make_ranking().save(tmp_path / "ranked")
     home = tmp_path / ("ranked" if beside else "validated")
     made.make_validation().save(home)
@@ -26,7 +26,7 @@ def test_with_what_fine_tuning_gave(run, made, tmp_path, beside):
     assert 'id="truth"' in (tmp_path / "ranked" / "report.html").read_text(encoding="utf-8")
 
 
-def test_what_is_no_ranking_is_refused(run, made, tmp_path):
+def test_a_folder_without_a_ranking_is_refused(run, made, tmp_path):
     code, out, err = run("report", tmp_path)
     assert (code, out) == (2, "")
     assert "cannot read a ranking at" in err

@@ -73,7 +73,7 @@ def hostile(tones):
     return manifest
 
 
-def test_hostile_names_reach_neither_the_terminal_nor_the_log_as_more_than_text(hostile, tmp_path, capsys):
+def test_hostile_names_are_plain_text_in_the_terminal_and_in_the_log(hostile, tmp_path, capsys):
     model = tensor_graph(tmp_path / "m.onnx", f"={EVIL}")
     command = [
         "rank",
@@ -87,11 +87,11 @@ def test_hostile_names_reach_neither_the_terminal_nor_the_log_as_more_than_text(
         str(tmp_path / "out"),
     ]
     assert exit_code(command) == 0
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     log = (tmp_path / "out" / "run.log").read_text()
-    assert "gone" in said.out
+    assert "gone" in printed.out
     assert "gone" in log
-    assert all(is_plain(text) for text in (said.out, said.err, log))
+    assert all(is_plain(text) for text in (printed.out, printed.err, log))
     assert "[bold red]" in log
     table = (tmp_path / "out" / "layers.csv").read_text()
     assert is_plain(table)
@@ -103,10 +103,10 @@ def test_hostile_names_reach_neither_the_terminal_nor_the_log_as_more_than_text(
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_hostile_names_are_plain_in_an_inspection(hostile, capsys, options):
     assert exit_code(["inspect", str(hostile), *options]) == 0
-    said = capsys.readouterr().out
-    assert is_plain(said)
+    printed = capsys.readouterr().out
+    assert is_plain(printed)
     if options:
-        assert f"low{EVIL}" in json.loads(said)["classes"]
+        assert f"low{EVIL}" in json.loads(printed)["classes"]
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_hostile_names_are_plain_in_progress(capsys, kind):
         progress.advance(2.0)
         progress.finish()
         progress.align(EVIL, 1.0)
-    said = capsys.readouterr().out
-    assert is_plain(said)
-    assert "[bold red]" in said
+    printed = capsys.readouterr().out
+    assert is_plain(printed)
+    assert "[bold red]" in printed
 
 
-def test_a_message_in_the_log_is_one_line_and_a_traceback_keeps_its_own(tmp_path):
+def test_messages_in_the_log_are_one_line_and_tracebacks_keep_theirs(tmp_path):
     with suppress(ZeroDivisionError), log_to(tmp_path):
         logging.getLogger("voxrank").warning("skipped %s", "a\n2026-01-01 00:00:00 INFO rank 1: forged\x1b[2J")
         raise ZeroDivisionError(EVIL)
@@ -215,7 +215,7 @@ def test_pickles_in_a_ct2_folder_are_refused_unopened(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_no_source_file_unpickles_what_it_reads():
+def test_no_source_file_unpickles_data():
     readers = {"load", "loads", "read_pickle", "Unpickler", "safe_load", "unsafe_load"}
     found = []
     for path in sorted(Path(voxrank.__file__).parent.rglob("*.py")):
@@ -253,7 +253,7 @@ def own_code(hubert, tmp_path, monkeypatch):
     return hubert, marker
 
 
-def test_code_of_a_model_runs_only_where_the_command_names_it(own_code, tmp_path, capsys):
+def test_code_of_a_model_runs_only_if_the_command_names_the_model(own_code, tmp_path, capsys):
     folder, marker = own_code
     other = shutil.copytree(folder, tmp_path / "other")
     assert exit_code(["models", str(folder)]) == 2
@@ -264,7 +264,7 @@ def test_code_of_a_model_runs_only_where_the_command_names_it(own_code, tmp_path
     assert marker.exists()
 
 
-def test_code_that_a_known_kind_of_model_brings_along_is_left_alone(own_code):
+def test_code_beside_a_known_kind_of_model_is_not_run(own_code):
     folder, marker = own_code
     for name, key in (("config.json", "model_type"), ("preprocessor_config.json", "feature_extractor_type")):
         content = json.loads((folder / name).read_text())

@@ -117,7 +117,7 @@ STRATEGIES = {
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_from_audio_to_a_verdict(run, tones, tmp_path, saved, strategy, monkeypatch):
+def test_validate_gives_a_verdict_with_every_strategy(run, tones, tmp_path, saved, strategy, monkeypatch):
     monkeypatch.setattr(voxrank.report.plots, "save_plots", save_plots)
     options, expected = STRATEGIES[strategy]
     names = {"logmel": "logmel", "hubert": saved("hubert-layer"), "whisper": saved("whisper")}
@@ -182,7 +182,7 @@ def check_table(rows, content):
             assert float(row[judged["name"]]) == pytest.approx(judged["values"][place], rel=1e-12)
 
 
-def test_the_same_command_goes_on_where_it_stopped(run, tones, tmp_path, saved, monkeypatch):
+def test_the_same_command_resumes_and_repeats_no_trial(run, tones, tmp_path, saved, monkeypatch):
     ran = count_trials(monkeypatch)
     command = [tones, "-m", "logmel", "-m", saved("hubert-layer"), "--layers", "0,-1", *QUICK, "--out", tmp_path / "o"]
     assert run(*command)[0] == 0
@@ -200,7 +200,7 @@ def test_the_same_command_goes_on_where_it_stopped(run, tones, tmp_path, saved, 
     assert again["cost"]["tune_s"] == first["cost"]["tune_s"]
 
 
-def test_one_more_seed_is_all_that_is_trained(run, tones, tmp_path, monkeypatch):
+def test_only_the_new_seed_is_trained_where_seeds_are_added(run, tones, tmp_path, monkeypatch):
     ran = count_trials(monkeypatch)
     command = [tones, "-m", "logmel", "-m", "mfcc", *QUICK, "--out", tmp_path / "o", "--json"]
     values = [one["values"] for one in json.loads(run(*command)[1])["truth"]]
@@ -213,7 +213,7 @@ def test_one_more_seed_is_all_that_is_trained(run, tones, tmp_path, monkeypatch)
     assert len(ran) == 2 * 2 + 2  # other options make other trials
 
 
-def test_json_is_all_that_is_printed_and_nothing_is_kept_unasked(run, tones, tmp_path, monkeypatch):
+def test_only_json_is_printed_and_no_file_is_written_without_out(run, tones, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     code, out, _ = run(tones, "-m", "logmel", "--seeds", "1", "--epochs", "1", "--json")
@@ -222,7 +222,7 @@ def test_json_is_all_that_is_printed_and_nothing_is_kept_unasked(run, tones, tmp
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_trial_that_fails_is_told_and_counts_for_nothing(run, tones, tmp_path, saved, monkeypatch):
+def test_a_failed_trial_is_reported_and_not_counted(run, tones, tmp_path, saved, monkeypatch):
     hubert = saved("hubert-layer")
 
     def fails(layer, dim, seed):
@@ -279,7 +279,7 @@ def test_trials_that_learn_nothing_name_no_best_candidate(run, tones, tmp_path):
     assert all(one["untrained"] == one["values"] for one in content["truth"])
 
 
-def test_trials_that_learn_are_held_against_their_untrained_head(run, tones):
+def test_trials_that_learn_are_compared_with_their_untrained_head(run, tones):
     content = json.loads(run(tones, "-m", "logmel", "--seeds", "1", "--json")[1])
     (one,) = content["truth"]
     assert one["beat_untrained"] == [True]
@@ -287,7 +287,7 @@ def test_trials_that_learn_are_held_against_their_untrained_head(run, tones):
     assert content["verdict"]["beat_untrained"] == 1
 
 
-def test_when_every_trial_fails_it_is_said_in_a_line(run, tones, tmp_path, monkeypatch):
+def test_the_reason_is_reported_where_every_trial_fails(run, tones, tmp_path, monkeypatch):
     count_trials(monkeypatch, fails=lambda *_: True)
     code, out, err = run(tones, "-m", "logmel", "-m", "mfcc", *QUICK, "--out", tmp_path / "o")
     assert code in (0, 1)
@@ -295,7 +295,7 @@ def test_when_every_trial_fails_it_is_said_in_a_line(run, tones, tmp_path, monke
 
 
 @pytest.mark.parametrize("strategy", ["probe", "layer"])
-def test_transcripts(run, spelled, tmp_path, saved, strategy):
+def test_models_are_fine_tuned_on_transcripts(run, spelled, tmp_path, saved, strategy):
     options = ["--unit", "char", "--strategy", strategy, "--layers", "-1" if strategy == "layer" else "0,-1"]
     models_ = ["-m", "logmel", "-m", saved("whisper"), "--whisper-window", "fit"]
     fit = ["--seeds", "1", "--epochs", "4", "--batch-size", "2", "--head-learning-rate", "0.1"]
@@ -311,14 +311,14 @@ def test_transcripts(run, spelled, tmp_path, saved, strategy):
     assert content["options"]["sequence"]["aligner"]["aligner"] == "flat"
 
 
-def test_words_may_be_what_counts(run, spelled):
+def test_transcripts_may_be_compared_by_word_error_rate(run, spelled):
     options = ["--unit", "char", "--metric", "wer", "--seeds", "1", "--epochs", "1", "--json"]
     content = json.loads(run(spelled, "-m", "logmel", *options)[1])
     assert content["metric"] == "wer"
     assert [one["name"] for one in content["judged"] if one["kind"] == "rival"] == [RIVAL]
 
 
-def test_a_models_own_transducer(run, spelled, tmp_path, saved, monkeypatch):
+def test_the_transducer_of_a_model_is_fine_tuned(run, spelled, tmp_path, saved, monkeypatch):
     ran = count_trials(monkeypatch)
     spelled.write_text("".join(spelled.read_text().splitlines(keepends=True)[:17]))
     options = ["--unit", "char", "--strategy", "layer", "--head", "transducer", "--head-at", "top", "--layers", "2"]
@@ -333,7 +333,7 @@ def test_a_models_own_transducer(run, spelled, tmp_path, saved, monkeypatch):
 
 
 @pytest.mark.parametrize("strategy", ["layer", "full"])
-def test_adapters(run, tones, saved, strategy):
+def test_adapters_are_fine_tuned(run, tones, saved, strategy):
     options = ["--strategy", strategy, "--lora", "2", "--layers", "-1", "--seeds", "2", "--epochs", "1", "--json"]
     code, out, err = run(tones, "-m", saved("hubert-layer"), *options)
     assert code == 0, err
@@ -342,7 +342,7 @@ def test_adapters(run, tones, saved, strategy):
     assert None not in one["values"]
 
 
-def test_a_model_that_has_no_transducer_is_a_wrong_request(run, spelled, saved):
+def test_a_model_without_a_transducer_is_refused(run, spelled, saved):
     options = ["--unit", "char", "--head", "transducer", "--seeds", "1", "--epochs", "1", "--layers", "-1"]
     code, out, err = run(spelled, "-m", saved("wav2vec2-group"), *options)
     assert (code, out) == (2, "")
@@ -386,7 +386,7 @@ def test_a_refused_request_writes_nothing(run, tones, tmp_path, wrong):
     assert not (tmp_path / "o").exists()
 
 
-def test_no_model_at_all(run, tones):
+def test_a_request_without_a_model_is_refused(run, tones):
     code, _, err = run(tones)
     assert code == 2
     assert "expected at least one model, got none; name one with --model" in err
@@ -404,7 +404,7 @@ def test_bad_utterances_are_skipped_and_listed(run, tones):
     assert set(long.values()) == {"expected at most 0.25 s, the model's window, to train on, got 0.3 s"}
 
 
-def test_an_interrupted_run_goes_on(run, tones, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(run, tones, tmp_path, monkeypatch):
     command = [tones, "-m", "logmel", "-m", "mfcc", *QUICK, "--out", tmp_path / "o"]
     real = vars(strategies)["train"]
 
@@ -497,7 +497,7 @@ def constructed(names, values, *, metric="accuracy"):
     )  # fmt: skip
 
 
-def said_in(path):
+def texts_of(path):
     """Return the text that a picture shows, from its comments."""
     parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
     comments = [node.text for node in ET.parse(path, parser).iter() if node.tag is ET.Comment]
@@ -511,7 +511,7 @@ NAMES = ("a$b$<i>&c</i>", "tab\there\x1b[31m", "-->")
 def test_pictures_show_names_as_they_are(tmp_path, metric):
     written = save_plots(constructed(NAMES, [(0.1, 0.2), (0.3, None), (0.5, 0.4)], metric=metric), tmp_path)
     assert [path.name for path in written] == ["scatter.svg", "ranks.svg"]
-    scatter, ranks = map(said_in, written)
+    scatter, ranks = map(texts_of, written)
     assert "a$b$<i>&c</i>" in scatter
     assert "a$b$<i>&c</i> · 2" in ranks
     assert any("log$me<: ρ" in text for text in scatter)
@@ -526,18 +526,18 @@ def test_pictures_are_the_same_every_time(tmp_path):
     assert files_in(tmp_path) == ["ranks.svg", "scatter.svg"]
 
 
-def test_pictures_of_nothing_but_failures(tmp_path):
+def test_pictures_are_drawn_where_every_trial_failed(tmp_path):
     save_plots(constructed(NAMES, [(None, None)] * 3), tmp_path)
     assert files_in(tmp_path) == ["ranks.svg", "scatter.svg"]
 
 
-def test_pictures_of_many_models_in_other_letters(tmp_path):
+def test_pictures_are_drawn_for_many_models_with_non_latin_names(tmp_path):
     names = [f"модель-{number}/語" for number in range(25)]
     save_plots(constructed(names, [(number / 25,) for number in range(25)]), tmp_path)
     assert files_in(tmp_path) == ["ranks.svg", "scatter.svg"]
 
 
-def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path, run_python):
+def test_validate_without_its_extra_is_refused_with_advice(tones, tmp_path, run_python):
     code = (
         "import importlib.util as u, sys; find = u.find_spec; "
         "[sys.modules.pop(name) for name in list(sys.modules) if name.split('.')[0] == 'voxrank']; "
@@ -552,7 +552,7 @@ def test_without_the_extra_the_command_says_what_to_install(tones, tmp_path, run
     assert not (tmp_path / "o").exists()
 
 
-def test_blocks_are_ranked_for_being_tuned(capsys, tones, saved):
+def test_blocks_are_ranked_for_fine_tuning(capsys, tones, saved):
     def run(*arguments):
         code = exit_code([str(argument) for argument in arguments])
         printed = capsys.readouterr()

@@ -83,12 +83,12 @@ def written(make):
     return lambda path, samples: path.write_bytes(make(path, samples))
 
 
-def as_it_is(path, samples):
+def undamaged(path, samples):
     path.write_bytes(wav(samples))
 
 
 def forbidden(path, samples):
-    as_it_is(path, samples)
+    undamaged(path, samples)
     path.chmod(0)
 
 
@@ -125,18 +125,18 @@ DAMAGE = {
     "one sample a second": (written(lambda p, s: wav(s, rate=1)), {}, "expected a sample rate of 1,000 to"),
     "rate beyond all reason": (written(lambda p, s: wav(s, rate=2**31 - 1)), {}, "expected a sample rate of|not audio"),
     "noise": (written(lambda p, s: np.random.default_rng(0).bytes(4000)), {}, "not audio that libsndfile"),
-    "start behind the end": (as_it_is, {"start": "5"}, "past the end of the file"),
-    "end behind the end": (as_it_is, {"start": "0", "end": "9"}, "past the end of the file"),
-    "end before the start": (as_it_is, {"start": "0.2", "end": "0.1"}, "expected an end after the start"),
-    "offset that is not finite": (as_it_is, {"start": "nan"}, "expected a finite number"),
-    "negative start": (as_it_is, {"start": "-1"}, "expected a start of at least 0 s"),
-    "stretch too short": (as_it_is, {"start": "0", "end": "0.01"}, "too short"),
-    "name that leaves the folder": (as_it_is, {"path": "../../outside-{}.wav"}, "which leaves it"),
-    "name too long": (as_it_is, {"path": "x" * 300 + "{}.wav"}, "cannot read the file"),
-    "no label": (as_it_is, {"label": " "}, "the column 'label' is empty"),
+    "start behind the end": (undamaged, {"start": "5"}, "past the end of the file"),
+    "end behind the end": (undamaged, {"start": "0", "end": "9"}, "past the end of the file"),
+    "end before the start": (undamaged, {"start": "0.2", "end": "0.1"}, "expected an end after the start"),
+    "offset that is not finite": (undamaged, {"start": "nan"}, "expected a finite number"),
+    "negative start": (undamaged, {"start": "-1"}, "expected a start of at least 0 s"),
+    "stretch too short": (undamaged, {"start": "0", "end": "0.01"}, "too short"),
+    "name that leaves the folder": (undamaged, {"path": "../../outside-{}.wav"}, "which leaves it"),
+    "name too long": (undamaged, {"path": "x" * 300 + "{}.wav"}, "cannot read the file"),
+    "no label": (undamaged, {"label": " "}, "the column 'label' is empty"),
 }
 UNLESS_ROOT = {
-    "no permission": (lambda path, samples: (as_it_is(path, samples), path.chmod(0)), {}, "Permission denied")
+    "no permission": (lambda path, samples: (undamaged(path, samples), path.chmod(0)), {}, "Permission denied")
 }
 
 
@@ -150,12 +150,12 @@ def volume(tmp_path_factory):
         name = f"{number:04d}.wav"
         row = {"path": name, "label": list(LABELS_HZ)[number % 4], "speaker": f"s{number % N_SPEAKERS}"}
         if number % (N_CLIPS // N_DAMAGED) == 7:
-            damage, said, reason = kinds[len(reasons) % len(kinds)]
+            damage, cells, reason = kinds[len(reasons) % len(kinds)]
             damage(root / name, clip(number))
-            row |= {column: cell.format(number) for column, cell in said.items()}
+            row |= {column: cell.format(number) for column, cell in cells.items()}
             reasons[name] = reason
         else:
-            as_it_is(root / name, clip(number))
+            undamaged(root / name, clip(number))
         rows.append((name, row))
     for file, kept in (("all.csv", rows), ("clean.csv", [(name, row) for name, row in rows if name not in reasons])):
         with (root / file).open("w", newline="") as table:
@@ -170,7 +170,7 @@ def run(manifest):
     return rank(manifest, ["logmel"], extraction=ExtractionOptions(threads=1, blocks=1))
 
 
-def test_a_run_names_the_damaged_hundred_of_a_thousand_clips_and_scores_the_rest_as_if_alone(
+def test_damaged_clips_are_named_and_do_not_change_the_scores_of_the_rest(
     volume,
 ):
     root, reasons, names = volume

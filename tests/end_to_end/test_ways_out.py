@@ -89,10 +89,10 @@ def test_parquet_goes_to_a_file(run, ranked, tmp_path):
     assert len(pd.read_parquet(tmp_path / "m.parquet")) == 2
 
 
-def test_wrong_requests_are_one_line(run, ranked, tmp_path):
+def test_wrong_requests_are_refused_in_one_line(run, ranked, tmp_path):
     taken = tmp_path / "taken.py"
     taken.write_text("mine")
-    for arguments, said in [
+    for arguments, message in [
         (
             ("--to", "word"),
             "expected --to to be one of markdown, latex, csv, parquet, json, card, finetune, got 'word'",
@@ -108,7 +108,7 @@ def test_wrong_requests_are_one_line(run, ranked, tmp_path):
         (("--to", "finetune"), "came first, and transformers cannot tune a model of its kind"),
     ]:
         code, _, err = run("export", ranked, *arguments)
-        assert (code, said in err) == (2, True), err
+        assert (code, message in err) == (2, True), err
     assert taken.read_text() == "mine"
     code, _, err = run("export", tmp_path / "nothing")
     assert code == 2
@@ -144,14 +144,14 @@ def test_models_none_of_which_can_be_tuned_are_refused_before_the_run(run, tones
     assert "there is no folder" in err
 
 
-def test_a_winner_that_cannot_be_tuned_is_ranked_all_the_same(run, tones, hubert, tmp_path):
+def test_a_model_that_cannot_be_tuned_may_still_win(run, tones, hubert, tmp_path):
     arguments = ("-m", "logmel", "-m", hubert, "--score", "logme", "--device", "cpu", "--no-cache")
     code, out, err = run("rank", tones, *arguments, "--out", tmp_path / "o", "--then", tmp_path / "f.py")
     best = Ranking.load(tmp_path / "o").best.model
     assert best == "logmel"  # the spectrum distinguishes tones best
     assert code == 1
-    said = "logmel came first, and transformers cannot tune a model of its kind"
-    assert f"the ranking was saved in {tmp_path / 'o'}; {tmp_path / 'f.py'} was not written: {said}; " in err
+    message = "logmel came first, and transformers cannot tune a model of its kind"
+    assert f"the ranking was saved in {tmp_path / 'o'}; {tmp_path / 'f.py'} was not written: {message}; " in err
     assert f"the best model that it can tune is {hubert}: rank without logmel for its script" in err
     assert "best of 2 models" in " ".join(out.split())
     assert not (tmp_path / "f.py").exists()
@@ -182,7 +182,7 @@ def test_a_port_without_a_page_is_refused(run, tones):
 
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="the extra mlflow")
 @pytest.mark.filterwarnings("ignore")
-def test_what_cannot_be_logged_costs_no_script(run, tones, hubert, tmp_path, monkeypatch):
+def test_the_script_is_written_even_if_logging_fails(run, tones, hubert, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
 
     def gone(*_):

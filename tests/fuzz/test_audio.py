@@ -60,7 +60,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", CHANGED)
-def test_changed_bytes_are_audio_of_a_tenth_of_a_second_at_least(tmp_path, whole, kind):
+def test_the_files_to_change_hold_a_tenth_of_a_second_of_audio(tmp_path, whole, kind):
     (tmp_path / "a").write_bytes(whole[kind])
     assert probe(Utterance("a", tmp_path / "a")).seconds >= 0.1
 
@@ -84,7 +84,7 @@ def hear(path, start, end):
 @pytest.mark.parametrize("kind", FORMATS)
 @FUZZ
 @given(data=st.data())
-def test_audio_that_is_nearly_right(tmp_path, mutated, whole, kind, data):
+def test_audio_that_is_nearly_right_is_decoded_or_refused(tmp_path, mutated, whole, kind, data):
     path = tmp_path / "a"
     path.write_bytes(data.draw(mutated(whole[kind])))
     start = data.draw(st.sampled_from([0.0, 0.0, 0.02, 1e-9, 5.0, 1e300]))
@@ -92,7 +92,7 @@ def test_audio_that_is_nearly_right(tmp_path, mutated, whole, kind, data):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_headers_with_every_byte_wrong_in_turn(tmp_path, whole, kind):
+def test_headers_with_any_wrong_byte_are_decoded_or_refused(tmp_path, whole, kind):
     path = tmp_path / "a"
     for place in range(min(64, len(whole[kind]))):
         for value in (0, 0xFF):
@@ -107,7 +107,7 @@ def test_headers_with_every_byte_wrong_in_turn(tmp_path, whole, kind):
     magic=st.sampled_from([b"", b"RIFF", b"RIFX", b"FORM", b"fLaC", b"OggS", b".snd", b"caff", b"ID3"]),
     rest=st.binary(max_size=80),
 )
-def test_audio_that_is_none(tmp_path, magic, rest):
+def test_bytes_after_a_magic_number_are_decoded_or_refused(tmp_path, magic, rest):
     path = tmp_path / "a"
     path.write_bytes(magic + rest)
     hear(path, 0.0, None)

@@ -64,7 +64,7 @@ def copied(hubert, tmp_path):
 
 @FUZZ
 @given(data=st.data())
-def test_safetensors_that_are_nearly_right(copied, hubert, mutated, data):
+def test_safetensors_that_are_nearly_right_are_loaded_or_refused(copied, hubert, mutated, data):
     whole = (hubert / "model.safetensors").read_bytes()
     length = 8 + struct.unpack("<Q", whole[:8])[0]
     header = data.draw(mutated(whole[:length], alphabet=[b'"F32"', b'"shape":[', b"99999999999", b"-1", b"{", b"]"]))
@@ -77,7 +77,7 @@ SETTINGS = st.sampled_from([0, -1, 1, 2.5, 10**9, 10**12, 10**400, "x", "", None
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
 @FUZZ
 @given(data=st.data())
-def test_settings_of_any_value(copied, hubert, name, data):
+def test_settings_of_any_value_are_loaded_or_refused(copied, hubert, name, data):
     whole = json.loads((hubert / name).read_text())
     more = [
         "is_encoder_decoder",
@@ -98,7 +98,7 @@ def test_settings_of_any_value(copied, hubert, name, data):
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
 @FUZZ
 @given(data=st.data())
-def test_settings_that_are_nearly_json(copied, hubert, mutated, name, data):
+def test_settings_that_are_nearly_json_are_loaded_or_refused(copied, hubert, mutated, name, data):
     load(copied(name, data.draw(mutated((hubert / name).read_bytes(), alphabet=[b"{", b"[", b'"', b"1e999", b"\xff"]))))
 
 
@@ -110,7 +110,7 @@ def model_bin():
 
 @settings(FUZZ, max_examples=80)
 @given(data=st.data())
-def test_ct2_files_that_are_nearly_right(tmp_path, model_bin, mutated, data):
+def test_ct2_files_that_are_nearly_right_are_loaded_or_refused(tmp_path, model_bin, mutated, data):
     path = tmp_path / "model.bin"
     names = [b"encoder/num_heads", b"encoder/conv1/weight", b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f"]
     path.write_bytes(data.draw(mutated(model_bin, most=3, alphabet=names)))
@@ -146,7 +146,7 @@ def graph():
 
 @settings(FUZZ, max_examples=80)
 @given(data=st.data())
-def test_onnx_files_that_are_nearly_right(tmp_path, graph, mutated, data):
+def test_onnx_files_that_are_nearly_right_are_loaded_or_refused(tmp_path, graph, mutated, data):
     path = tmp_path / "m.onnx"
     path.write_bytes(data.draw(mutated(graph, most=3, alphabet=[b"Loop", b"Add", b"sample_rate", b"16000"])))
     load(f"onnx:{path}{data.draw(st.sampled_from(['', '#*', '#out']))}")
@@ -170,7 +170,7 @@ def test_onnx_files_that_are_nearly_right(tmp_path, graph, mutated, data):
         lambda m: m.opset_import[0].__setattr__("version", 10**6),
     ],
 )
-def test_onnx_graphs_that_contradict_themselves(tmp_path, graph, change):
+def test_onnx_graphs_that_contradict_themselves_are_loaded_or_refused(tmp_path, graph, change):
     model = onnx.load_model_from_string(graph)
     change(model)
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
@@ -179,7 +179,7 @@ def test_onnx_graphs_that_contradict_themselves(tmp_path, graph, change):
 
 @settings(FUZZ, max_examples=100)
 @given(data=st.data())
-def test_sketches_that_are_nearly_right(tmp_path, mutated, data):
+def test_sketches_that_are_nearly_right_are_loaded_or_refused(tmp_path, mutated, data):
     path = tmp_path / "s.safetensors"
     sketches = {0: Moments.zeros(3, 2), 4: Moments.zeros(3, 2)}
     save_sketches(path, sketches, dict[int, Moments])

@@ -362,7 +362,7 @@ def results(tmp_path_factory, run_python):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux tells them")
 @pytest.mark.parametrize("name", CASES)
-def test_what_asks_for_much_is_refused_in_little_memory_and_time(results, name):
+def test_files_that_claim_huge_sizes_are_refused_in_little_memory_and_time(results, name):
     found = results[name]
     assert found["outcome"].startswith("refused: "), found
     assert found["mb"] < MOST_MB, found

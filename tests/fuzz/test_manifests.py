@@ -62,8 +62,8 @@ def read(path, reader=read_dataset, **options):
     for skipped in (*dataset.skipped, *unreadable):
         check_line(skipped.reason)
         assert len(skipped.reason) < LONGEST_REASON
-    told = [dataset.fingerprint(), *dataset.classes, *(u.id for u in dataset.utterances)]
-    json.dumps(told, ensure_ascii=False).encode()
+    texts = [dataset.fingerprint(), *dataset.classes, *(u.id for u in dataset.utterances)]
+    json.dumps(texts, ensure_ascii=False).encode()
 
 
 MANIFESTS = {"m.csv": TABLE, "m.tsv": TABLE.replace(b",", b"\t"), "m.jsonl": LINES}
@@ -72,7 +72,7 @@ MANIFESTS = {"m.csv": TABLE, "m.tsv": TABLE.replace(b",", b"\t"), "m.jsonl": LIN
 @pytest.mark.parametrize(("name", "whole"), MANIFESTS.items(), ids=MANIFESTS)
 @FUZZ
 @given(data=st.data())
-def test_manifests_that_are_nearly_right(tmp_path, mutated, name, whole, data):
+def test_manifests_that_are_nearly_right_are_read_or_refused(tmp_path, mutated, name, whole, data):
     path = tmp_path / name
     path.write_bytes(data.draw(mutated(whole, alphabet=WORDS)))
     target = data.draw(st.sampled_from([None, "label", "labels", "value", "text", "speaker", "segments"]))
@@ -169,7 +169,7 @@ def test_every_utterance_of_a_kaldi_folder_is_read_or_skipped(tmp_path, mutated,
 @pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])
 @FUZZ
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
-def test_manifests_that_are_none(tmp_path, name, content):
+def test_bytes_that_are_not_a_manifest_are_read_or_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     read(tmp_path / name)
 
@@ -178,7 +178,7 @@ def test_manifests_that_are_none(tmp_path, name, content):
 @given(rows=ROWS)
 @example(rows=[{"path": "a.wav", "segments": [[10**400, 1, "a"]]}])
 @example(rows=[{"path": "a.wav", "segments": [[0, 1, "\ud800"]]}])
-def test_rows_of_any_json(tmp_path, rows):
+def test_rows_of_any_json_are_read_or_refused(tmp_path, rows):
     path = tmp_path / "m.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     for target in (None, "label", "labels", "value", "text", "segments"):
@@ -191,7 +191,7 @@ NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not {0, 47} & set
 @FUZZ
 @given(names=st.lists(st.tuples(NAMES, NAMES), max_size=4))
 @example(names=[(b"\xff", b"a"), (b"\n", b"\x1b[31m")])
-def test_folders_of_any_names(tmp_path, names):
+def test_folders_of_any_names_are_read_or_refused(tmp_path, names):
     root = tmp_path / "classes"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
@@ -259,7 +259,7 @@ def check_track(track):
 @pytest.mark.parametrize("suffix", SEGMENTS)
 @FUZZ
 @given(data=st.data())
-def test_segments_that_are_nearly_right(tmp_path, mutated, suffix, data):
+def test_segments_that_are_nearly_right_are_read_or_refused(tmp_path, mutated, suffix, data):
     path = tmp_path / f"s{suffix}"
     path.write_bytes(data.draw(mutated(SEGMENTS[suffix], alphabet=[*WORDS, b"xmax = ", b"SPEAKER", b'"tiers"'])))
     segments_of(path, data.draw(st.sampled_from([None, "phones", "other"])))
@@ -268,7 +268,7 @@ def test_segments_that_are_nearly_right(tmp_path, mutated, suffix, data):
 @pytest.mark.parametrize("suffix", SEGMENTS)
 @FUZZ
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
-def test_segments_that_are_none(tmp_path, suffix, content):
+def test_bytes_that_are_not_segments_are_read_or_refused(tmp_path, suffix, content):
     path = tmp_path / f"s{suffix}"
     path.write_bytes(content)
     segments_of(path)
@@ -277,7 +277,7 @@ def test_segments_that_are_none(tmp_path, suffix, content):
 @FUZZ
 @given(value=VALUES)
 @example(value={"a": [[0, 1, 10**4000]]})
-def test_segments_of_any_json(tmp_path, value):
+def test_segments_of_any_json_are_read_or_refused(tmp_path, value):
     path = tmp_path / "s.json"
     for content in (value, {"segments": value}, {"a": value}, {"tiers": {"phones": {"entries": value}}}):
         path.write_text(json.dumps(content))
@@ -291,7 +291,7 @@ def test_segments_of_any_json(tmp_path, value):
 
 @pytest.mark.parametrize("depth", [600, 900, 990, 1100, 100_000])
 @pytest.mark.parametrize("shape", ["[", '{"a":'])
-def test_json_nested_beyond_any_use(tmp_path, depth, shape):
+def test_deeply_nested_json_is_read_or_refused(tmp_path, depth, shape):
     nested = shape * depth + "1" + {"[": "]", '{"a":': "}"}[shape] * depth
     rows = ['{"path": "a.wav", "label": "x"}', f'{{"path": "b.wav", "label": {nested}}}', nested]
     (tmp_path / "m.jsonl").write_text("\n".join(rows))

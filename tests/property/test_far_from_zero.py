@@ -110,7 +110,7 @@ def test_the_unit_of_singles_of_many_dimensions_does_not_matter(name, unit):
 @pytest.mark.parametrize(
     ("dtype", "offset", "remarked"), [(np.float32, 1e2, 0), (np.float32, 1e6, 1), (float, 1e8, 0), (float, 1e14, 1)]
 )
-def test_features_whose_own_rounding_hides_their_spread_are_remarked_on_once(dtype, offset, remarked, caplog):
+def test_features_with_a_spread_below_their_rounding_are_remarked_on_once(dtype, offset, remarked, caplog):
     made = LogME().fit((features() + offset).astype(dtype), LABELS)
     assert made.score_ == made.score_
     assert caplog.text.count("times their spread, so that their own rounding hides more than 0.001 of it") == remarked
@@ -125,7 +125,7 @@ def far_apart():
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_neither_order_nor_division_matters_where_the_first_samples_lie_apart(name):
+def test_order_and_division_do_not_matter_where_the_first_samples_are_far(name):
     x, labels = far_apart()
     whole = score(name, x, labels)
     parts = np.split(np.arange(N), [1, 30, 31, 90])
@@ -238,7 +238,7 @@ def test_a_distance_is_proportional_to_the_unit(distance, power, unit):
 
 
 @pytest.mark.parametrize(("offset", "unit"), [(1e8, 1.0), (0.0, 1e-30), (0.0, 1e30)])
-def test_what_is_embedded_or_projected_keeps_its_digits(offset, unit):
+def test_embedded_and_projected_samples_keep_their_precision(offset, unit):
     source, target = unit * SOURCE + offset, unit * TARGET + offset
     (pair,) = paired_steps(source, target)
     found = (pair.source.astype(float)[:, None] - pair.target[None, :5]) * pair.unit

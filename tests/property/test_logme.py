@@ -22,14 +22,14 @@ def score(features, labels):
 
 @given(seed=seeds, scale=st.floats(1e-6, 1e6))
 @settings(max_examples=30, deadline=None)
-def test_unit_of_the_features(seed, scale):
+def test_the_unit_of_the_features_does_not_matter(seed, scale):
     _, features, labels = data(seed)
     assert score(features * scale, labels) == pytest.approx(score(features, labels), abs=1e-9)
 
 
 @given(seed=seeds)
 @settings(max_examples=30, deadline=None)
-def test_rotation(seed):
+def test_a_rotation_of_the_features_does_not_matter(seed):
     rng, features, labels = data(seed)
     rotation = np.linalg.qr(rng.normal(size=(7, 7)))[0]
     assert score(features @ rotation, labels) == pytest.approx(score(features, labels), abs=1e-9)
@@ -37,7 +37,7 @@ def test_rotation(seed):
 
 @given(seed=seeds)
 @settings(max_examples=30, deadline=None)
-def test_order_of_samples_and_names_of_classes(seed):
+def test_the_order_of_samples_and_the_names_of_classes_do_not_matter(seed):
     rng, features, labels = data(seed)
     order = rng.permutation(len(labels))
     names = rng.permutation([3, 17, 100, 41])

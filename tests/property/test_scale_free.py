@@ -36,34 +36,34 @@ def close(value):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_unit(name):
+def test_the_unit_of_the_features_does_not_matter(name):
     assert score(name, 7 * features()) == close(score(name, features()))
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "pwcca"])
-def test_basis(name):
+def test_a_rotation_of_the_features_does_not_matter(name):
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(DIM, DIM)))[0]
     assert score(name, features() @ rotation) == close(score(name, features()))
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "logme"])
-def test_origin(name):
+def test_the_origin_of_the_features_does_not_matter(name):
     assert score(name, features() + 5) == close(score(name, features()))
 
 
 @pytest.mark.parametrize("name", ["cca", "vci"])
-def test_canonical_correlations_are_blind_to_any_change_of_basis(name):
+def test_canonical_correlations_do_not_depend_on_the_basis(name):
     mixing = np.random.default_rng(1).normal(size=(DIM, DIM))
     assert score(name, features() @ mixing) == close(score(name, features()))
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in {"hscore", "gbc", "transrate"}])
-def test_every_dimension_twice(name):
+def test_repeating_every_dimension_does_not_matter(name):
     assert score(name, np.hstack([features(), features()])) == close(score(name, features()))
 
 
 @pytest.mark.parametrize("name", ["logme", "hscore", "ridge", "knn", "ncm", "loo"])
-def test_noise_dimensions_never_help(name):
+def test_noise_dimensions_lower_the_score(name):
     def with_noise(seed, dims):
         noise = 2 * np.random.default_rng(100 + seed).normal(size=(N, dims))
         return score(name, np.hstack([features(seed), noise]))
@@ -73,7 +73,7 @@ def test_noise_dimensions_never_help(name):
 
 
 @pytest.mark.parametrize("name", ["cca", "pwcca", "vci", "rankme", "transrate"])
-def test_noise_dimensions_help_where_they_should_not(name):
+def test_noise_dimensions_improve_some_scores(name):
     noisy = np.hstack([features(), np.random.default_rng(100).normal(size=(N, 200))])
     gain = score(name, noisy) - score(name, features())
     assert (gain if get_score(name).higher_is_better else -gain) > 0.05
@@ -99,12 +99,12 @@ def read(name, moments, *, effective):
 
 
 @pytest.mark.parametrize("name", OF_MOMENTS)
-def test_frames_for_what_they_are_worth_are_blind_to_the_frame_rate(name):
+def test_effective_frames_do_not_depend_on_the_frame_rate(name):
     assert read(name, walks(2), effective=True) == close(read(name, walks(), effective=True))
 
 
 @pytest.mark.parametrize("name", ["logme", "hscore", "ridge"])
-def test_plain_frames_gain_by_a_doubled_frame_rate(name):
+def test_plain_frames_score_higher_at_a_doubled_frame_rate(name):
     assert read(name, walks(2), effective=False) > read(name, walks(), effective=False) + 1e-4
 
 
@@ -133,14 +133,14 @@ def test_a_thinned_spectrum_has_the_evidence_of_a_tempered_likelihood():
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_features_that_may_not_be_written_to(name):
+def test_read_only_features_are_accepted(name):
     fixed = features()
     fixed.flags.writeable = False
     assert score(name, fixed) == score(name, features())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_one_value_that_is_not_finite_is_refused_and_huge_ones_are_not(value):
+def test_a_value_that_is_not_finite_is_refused_and_huge_values_are_not(value):
     huge = np.full((6, 3), 3e38, dtype=np.float32)
     assert checked_features(huge) is huge
     huge[4, 1] = value

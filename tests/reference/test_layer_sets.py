@@ -43,7 +43,7 @@ def logme_of(samples: np.ndarray, targets: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("n", "dims"), [(60, (5, 7)), (24, (40, 30, 8))], ids=["n above D", "n below D"])
-def test_layers_end_to_end_have_the_sum_of_the_grams(n: int, dims: tuple[int, ...]) -> None:
+def test_concatenated_layers_have_the_sum_of_the_grams(n: int, dims: tuple[int, ...]) -> None:
     labels, parts = layers(n, dims, (True,) * len(dims))
     weights = np.linspace(0.5, 2, len(dims))
     gram = sum(w**2 * part @ part.T for w, part in zip(weights, parts, strict=True))
@@ -75,14 +75,14 @@ def test_evidence_is_the_greatest_of_a_gaussian_found_by_brute_force() -> None:
     assert gram_evidence(gram, targets) == pytest.approx(np.mean(best), abs=1e-9)
 
 
-def test_more_dimensions_need_not_raise_the_evidence() -> None:
+def test_more_dimensions_may_lower_the_evidence() -> None:
     labels, (good, noise) = layers(80, (6, 60), (True, False))
     targets = one_hot(labels)
     assert gram_evidence(good @ good.T + noise @ noise.T, targets) < gram_evidence(good @ good.T, targets)
     assert gram_evidence(2 * good @ good.T, targets) == pytest.approx(gram_evidence(good @ good.T, targets), abs=1e-12)
 
 
-def test_samples_that_say_nothing_have_the_evidence_of_the_mean() -> None:
+def test_samples_without_information_have_the_evidence_of_the_mean() -> None:
     labels, (samples,) = layers(20, (3,), (True,))
     targets = one_hot(labels)
     expected = -(np.log(2 * np.pi * targets.var(axis=0)) + 1).mean() / 2
@@ -93,7 +93,7 @@ def test_samples_that_say_nothing_have_the_evidence_of_the_mean() -> None:
     assert held_out_accuracy(np.zeros((20, 20)), labels, np.arange(20) // 5) == 1 / CLASSES
 
 
-def test_gradient_is_that_of_differences() -> None:
+def test_the_gradient_is_that_of_finite_differences() -> None:
     labels, (samples,) = layers(10, (3,), (True,))
     covariance = np.eye(10) + samples @ samples.T / 3
     direction = np.random.default_rng(1).standard_normal((10, 10))
@@ -109,7 +109,7 @@ def profiled(gram: np.ndarray, targets: np.ndarray) -> float:
     return max(covariance_evidence(np.eye(len(targets)) + size * gram, targets)[0] for size in sizes)
 
 
-def test_weights_of_layers_end_to_end_are_the_best_of_a_grid() -> None:
+def test_weights_of_concatenated_layers_are_the_best_of_a_grid() -> None:
     labels, parts = layers(60, (6, 9), (True, True))
     targets, grams = one_hot(labels), [part @ part.T for part in parts]
     shares = concat_shares(grams, targets)
@@ -153,15 +153,15 @@ def test_held_out_accuracy_is_that_of_ridge_regression_without_each_block() -> N
             mean, offset = targets[~held].mean(axis=0), samples[~held].mean(axis=0)
             rows = samples[~held] - offset
             weights = np.linalg.solve(rows.T @ rows + t * np.eye(5), rows.T @ (targets[~held] - mean))
-            told = (samples[held] - offset) @ weights + mean
-            wrong += ((targets[held] - told) ** 2).sum()
-            right += int(((told - targets.mean(axis=0)).argmax(axis=1) == labels[held]).sum())
+            predicted = (samples[held] - offset) @ weights + mean
+            wrong += ((targets[held] - predicted) ** 2).sum()
+            right += int(((predicted - targets.mean(axis=0)).argmax(axis=1) == labels[held]).sum())
         best = min(best, (wrong, -right / 60))
     assert 0.3 < -best[1] < 1
     assert held_out_accuracy(samples @ samples.T, labels, blocks) == pytest.approx(-best[1], abs=1e-9)
 
 
-def test_dimensions_that_do_not_vary_are_left_at_nothing() -> None:
+def test_constant_dimensions_stay_at_zero() -> None:
     rows = np.stack([np.arange(5.0), np.full(5, 3.0)], axis=1)
     found = standardised(rows)
     assert found[:, 1].tolist() == [0.0] * 5

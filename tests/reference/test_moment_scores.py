@@ -79,7 +79,7 @@ def test_ridge_is_generalised_cross_validation(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cca_and_vci_are_of_the_canonical_correlations(shape):
+def test_cca_and_vci_are_computed_from_canonical_correlations(shape):
     x, labels = data(*shape)
     rho, _ = canonical(x, one_hot(labels))
     assert CCA().fit(x, labels).score_ == pytest.approx(rho.mean(), rel=1e-8)
@@ -90,7 +90,7 @@ def test_cca_and_vci_are_of_the_canonical_correlations(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pwcca_by_its_definition(shape):
+def test_pwcca_equals_its_definition(shape):
     x, labels = data(*shape)
     rho, variates = canonical(x, one_hot(labels))
     weights = np.abs(variates.T @ centred(x)).sum(axis=1)[: len(rho)]
@@ -107,7 +107,7 @@ def test_values_that_repeat_each_other_count_once():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cka_by_its_definition(shape):
+def test_cka_equals_its_definition(shape):
     x, labels = data(*shape)
     xc, yc = centred(x), centred(one_hot(labels))
     expected = np.sum((xc.T @ yc) ** 2) / np.linalg.norm(xc.T @ xc) / np.linalg.norm(yc.T @ yc)
@@ -115,7 +115,7 @@ def test_cka_by_its_definition(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_rankme_by_its_definition(shape):
+def test_rankme_equals_its_definition(shape):
     x, labels = data(*shape)
     sigma = np.linalg.svd(centred(x), compute_uv=False)
     share = sigma / sigma.sum()
@@ -137,7 +137,7 @@ def test_neither_the_mean_nor_the_unit_matters(score):
 
 @pytest.mark.parametrize("score", [LogME, HScore, RidgeR2, CCA, VCI, CKA, RankMe])
 @pytest.mark.parametrize("offset", [0.0, 30.0])
-def test_single_precision_products_of_many_dimensions_move_a_score_by_a_millionth(score, offset):
+def test_single_precision_changes_a_score_by_a_few_millionths_at_most(score, offset):
     x, labels = data(3000, 320, 10)
     single = (x + offset).astype(np.float32)
     expected = score().fit(single.astype(np.float64), labels).score_

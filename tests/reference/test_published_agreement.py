@@ -24,7 +24,7 @@ def goodness(name):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_are_whole(name):
+def test_tables_are_complete(name):
     table = TABLES[name]
     n = len(table["candidates"])
     assert table["source"]
@@ -43,7 +43,7 @@ def test_tables_are_whole(name):
         ("hubert-layers", "LogME", 0.944, 3.9e-6),
     ],
 )
-def test_published_correlations(name, score, rho, p):
+def test_published_correlations_are_reproduced(name, score, rho, p):
     found = spearman(-np.array(TABLES[name]["score_ranks"][score]), goodness(name)[1])
     assert found.value == pytest.approx(rho, abs=5e-4)
     assert found.p == pytest.approx(p, rel=0.02)
@@ -59,7 +59,7 @@ def test_models_have_an_exact_p(score, rho, p):
     assert (found.value, found.p, found.exact) == (pytest.approx(rho), pytest.approx(p), True)
 
 
-def test_the_depth_rule_is_above_every_score_on_one_table_and_far_below_on_the_other():
+def test_the_depth_rule_beats_every_score_on_one_of_two_tables_only():
     metric, ranks = goodness("conformer-layers")
     depth = TABLES["conformer-layers"]["depth"]
     assert spearman(depth, metric).value == pytest.approx(0.944, abs=5e-4)
@@ -71,14 +71,14 @@ def test_the_depth_rule_is_above_every_score_on_one_table_and_far_below_on_the_o
     )
 
 
-def test_printed_ranks_of_fine_tuning_are_those_of_the_metric_but_for_one_exchange():
+def test_printed_ranks_follow_the_metric_except_for_a_swapped_pair():
     """Blocks 4 and 6 of the Conformer are printed in the reverse order of their word error rates."""
     for name, changed in {"conformer-layers": [4, 6], "models": []}.items():
         metric, ranks = goodness(name)
         assert (np.flatnonzero(stats.rankdata(-metric) != -ranks) + 1).tolist() == changed
 
 
-def test_regret_and_recall_of_published_scores():
+def test_regret_and_recall_of_published_scores_are_reproduced():
     table = TABLES["conformer-layers"]
     error = np.array(table["truth"]) / 100
     by = {name: -np.array(ranks) for name, ranks in table["score_ranks"].items()}
@@ -100,7 +100,7 @@ def random_pair(n, seed, *, ties):
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("n", [3, 5, 7])
 @pytest.mark.parametrize("seed", range(3))
-def test_exact_p_is_brute_force(n, seed, ties):
+def test_the_exact_p_equals_brute_force(n, seed, ties):
     a, b = random_pair(n, seed + 10, ties=ties)
     found = spearman(a, b)
     ranks = stats.rankdata(a)
@@ -110,7 +110,7 @@ def test_exact_p_is_brute_force(n, seed, ties):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_exact_p_is_scipys_permutation_test(ties):
+def test_the_exact_p_equals_the_permutation_test_of_scipy(ties):
     a, b = random_pair(8, 1, ties=ties)
     ranks = stats.rankdata(a)
 
@@ -126,7 +126,7 @@ def test_exact_p_is_scipys_permutation_test(ties):
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("n", [4, 12, 40])
-def test_correlations_are_scipys(n, ties):
+def test_correlations_equal_those_of_scipy(n, ties):
     a, b = random_pair(n, n, ties=ties)
     assert spearman(a, b).value == pytest.approx(stats.spearmanr(a, b).statistic)
     expected, found = stats.kendalltau(a, b), kendall(a, b)
@@ -135,15 +135,15 @@ def test_correlations_are_scipys(n, ties):
     assert weighted_kendall(a, b).value == pytest.approx(stats.weightedtau(a, b).statistic)
 
 
-def test_weighted_kendall_is_its_formula():
+def test_weighted_kendall_equals_its_formula():
     """The formula weights signs of agreement by 1/(r+1) + 1/(s+1), and averages over ranks by either side."""
     a, b = random_pair(9, 5, ties=False)
 
-    def one(ranked):
+    def weighted_agreement(ranked):
         ranks = stats.rankdata(-ranked) - 1
         pairs = [(i, j) for i in range(9) for j in range(i)]
         weights = [1 / (ranks[i] + 1) + 1 / (ranks[j] + 1) for i, j in pairs]
         signs = [np.sign(a[i] - a[j]) * np.sign(b[i] - b[j]) for i, j in pairs]
         return np.average(signs, weights=weights)
 
-    assert weighted_kendall(a, b).value == pytest.approx((one(a) + one(b)) / 2)
+    assert weighted_kendall(a, b).value == pytest.approx((weighted_agreement(a) + weighted_agreement(b)) / 2)

@@ -36,7 +36,7 @@ def published(features, targets):
 
 
 @pytest.mark.parametrize(("n", "dim"), [(300, 12), (2000, 64), (60, 200)])
-def test_the_published_iteration(n, dim):
+def test_the_published_iteration_is_reproduced(n, dim):
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 4
     features = rng.normal(size=(n, dim)) + rng.normal(size=(4, dim))[labels]
@@ -57,7 +57,7 @@ DEPENDENT = {
 
 
 @pytest.mark.parametrize("case", DEPENDENT)
-def test_the_published_iteration_where_columns_depend_on_each_other(case):
+def test_the_published_iteration_is_reproduced_with_dependent_columns(case):
     features = DEPENDENT[case]
     labels = np.arange(len(features)) % 3
     expected = published(features, np.eye(3)[labels])
@@ -66,14 +66,14 @@ def test_the_published_iteration_where_columns_depend_on_each_other(case):
     assert halves[0].merge(halves[1]).score_ == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_published_score_of_digits():
+def test_the_published_score_of_digits_is_reproduced():
     """Three of the 64 pixels are always 0; the value is that of the published code at its commit 56551ca."""
     digits = load_digits()
     score = LogME(compat="published").fit(digits.data, digits.target).score_
     assert score == pytest.approx(0.270277455465355, rel=1e-9)
 
 
-def test_its_faults_are_there():
+def test_the_errors_of_the_published_code_are_reproduced():
     rng = np.random.default_rng(3)
     noise, labels = rng.normal(size=(200, 768)), rng.integers(0, 4, 200)
     old, new = LogME(compat="published"), LogME()
@@ -88,13 +88,13 @@ def test_its_faults_are_there():
     assert new.fit(x, 2 * y).score_ == new.fit(x, y).score_
 
 
-def test_values():
+def test_the_published_score_of_values_is_reproduced():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(200, 6))
     y = x[:, :2] + rng.normal(size=(200, 2))
     assert LogME(regression=True, compat="published").fit(x, y).score_ == pytest.approx(published(x, y), rel=1e-9)
 
 
-def test_other_words_are_refused():
+def test_other_values_of_compat_are_refused():
     with pytest.raises(OptionError, match="expected compat to be 'published' or None, got 'old'"):
         LogME(compat="old")

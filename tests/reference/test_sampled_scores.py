@@ -26,7 +26,7 @@ def data(n=240, dim=8, classes=4, separation=0.7, seed=0):
     return features.astype(np.float32).astype(np.float64), labels, rng.integers(0, 5, n)
 
 
-def test_nearest_class_mean_is_scikit_learns_with_groups_held_out():
+def test_nearest_class_mean_equals_scikit_learn_with_groups_held_out():
     x, labels, groups = data()
     predicted = cross_val_predict(NearestCentroid(), x, labels, groups=groups, cv=GroupKFold(5))
     got = NearestClassMean().fit(x, labels, groups).score_
@@ -41,7 +41,7 @@ def by_parts(score, x, labels, groups):
     return first.merge(score().fit(x[parts[2]], labels[parts[2]], groups[parts[2]]))
 
 
-def test_nearest_class_mean_with_single_utterances_held_out():
+def test_nearest_class_mean_equals_scikit_learn_with_utterances_held_out():
     x, labels, _ = data(dim=300)
     groups = np.array([f"utterance {i // 2}" for i in range(len(x))])
     predicted = cross_val_predict(NearestCentroid(), x, labels, groups=groups, cv=LeaveOneGroupOut())
@@ -52,7 +52,7 @@ def test_nearest_class_mean_with_single_utterances_held_out():
     assert by_parts(NearestClassMean, x, names, groups).score_ == expected
 
 
-def test_nearest_class_mean_holds_out_blocks_of_groups_where_there_are_too_many():
+def test_nearest_class_mean_holds_out_blocks_where_groups_are_too_many():
     x, labels, _ = data(n=LIMIT + 100, dim=2)
     names = [f"u{i}" for i in range(len(x))]
     blocks = np.array([utterance_key(name) for name in names]).view(np.int64) % BLOCKS
@@ -63,7 +63,7 @@ def test_nearest_class_mean_holds_out_blocks_of_groups_where_there_are_too_many(
 
 
 @pytest.mark.parametrize("score", [KNN, NearestClassMean, LeaveOneOutScore, GBC, TransRate])
-def test_thousands_of_groups_take_no_more_memory_than_one(score):
+def test_thousands_of_groups_take_little_memory(score):
     """A (D, D) matrix for each of these groups would be 2.6 GB."""
     n, dim = 5000, 256
     x = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)
@@ -82,7 +82,7 @@ def test_parts_that_share_groups_and_classes_merge(score):
     assert by_parts(score, x, labels, groups).score_ == pytest.approx(score().fit(x, labels, groups).score_, rel=1e-9)
 
 
-def test_a_group_for_each_sample():
+def test_groups_of_another_number_than_samples_are_refused():
     x, labels, groups = data()
     for wrong in (groups[:-1], groups[:, None]):
         with pytest.raises(OptionError, match=r"expected 240 groups, one for each sample, got an array of shape"):
@@ -90,7 +90,7 @@ def test_a_group_for_each_sample():
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_neighbours_by_brute_force(held_out):
+def test_neighbours_equal_brute_force(held_out):
     x, labels, groups = data()
     z = x - x.mean(axis=0)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
@@ -105,7 +105,7 @@ def test_neighbours_by_brute_force(held_out):
     assert got == pytest.approx(right / len(x), abs=1 / len(x) + 1e-12)
 
 
-def test_neighbours_of_values_are_scikit_learns():
+def test_neighbours_of_values_equal_scikit_learn():
     x, _, _ = data(separation=0)
     y = x[:, :1] + 0.1 * x[:, 1:2]
     z = x - x.mean(axis=0)
@@ -116,7 +116,7 @@ def test_neighbours_of_values_are_scikit_learns():
 
 
 @pytest.mark.parametrize("values", [False, True])
-def test_leave_one_out_by_leaving_one_out(values):
+def test_the_leave_one_out_score_equals_fits_without_each_sample(values):
     import torch
 
     x, labels, _ = data(n=60)
@@ -141,7 +141,7 @@ def test_leave_one_out_by_leaving_one_out(values):
         assert LeaveOneOutScore().fit(x, labels).score_ == pytest.approx(expected, abs=1e-12)
 
 
-def test_transrate_by_its_definition():
+def test_transrate_equals_its_definition():
     x, labels, _ = data()
     z = x - x.mean(axis=0)
 
@@ -154,7 +154,7 @@ def test_transrate_by_its_definition():
     assert TransRate().fit(x, labels).score_ == pytest.approx(transrate(x / unit, labels, scaled=False), rel=1e-6)
 
 
-def test_gbc_by_its_definition():
+def test_gbc_equals_its_definition():
     x, labels, _ = data()
     total = 0.0
     for i in range(4):
@@ -170,7 +170,7 @@ def test_gbc_by_its_definition():
     assert np.isfinite(GBC().fit(x, labels).score_)
 
 
-def test_few_samples_stand_for_many():
+def test_a_sample_of_the_data_scores_nearly_as_all_data():
     x, labels, groups = data(n=6000, separation=0.6)
     whole, some = (KNN(max_samples=k).fit(x, labels, groups).score_ for k in (6000, 1500))
     assert some == pytest.approx(whole, abs=0.06)

@@ -18,7 +18,7 @@ def two_sets(n=60, m=45, dim=5, seed=0):
 
 
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 45), (7, 100)])
-def test_one_wasserstein_is_scipys(n, m):
+def test_the_1_wasserstein_distance_equals_that_of_scipy(n, m):
     source, target = two_sets(n, m)
     directions = draw_directions(5, 9, seed=3)
     expected = np.mean([stats.wasserstein_distance(source @ d, target @ d) for d in directions])
@@ -27,7 +27,7 @@ def test_one_wasserstein_is_scipys(n, m):
 
 
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 45), (6, 8)])
-def test_two_wasserstein_by_repeating_samples_to_a_common_number(n, m):
+def test_the_2_wasserstein_distance_equals_that_of_repeated_samples(n, m):
     source, target = two_sets(n, m)
     directions = draw_directions(5, 9, seed=3)
     common = np.lcm(n, m)
@@ -38,7 +38,7 @@ def test_two_wasserstein_by_repeating_samples_to_a_common_number(n, m):
 
 
 @pytest.mark.parametrize("p", [1, 2])
-def test_pots_distance(p):
+def test_the_distance_equals_that_of_pot(p):
     source, target = two_sets()
     directions = draw_directions(5, 30, seed=2).astype(float)
     expected = ot.sliced_wasserstein_distance(source, target, p=p, projections=directions.T)
@@ -57,7 +57,7 @@ def test_a_shift_has_a_closed_form():
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100))
 @settings(max_examples=25, deadline=None)
-def test_properties_of_a_distance(seed, scale):
+def test_the_distance_is_symmetric_and_proportional_to_the_scale(seed, scale):
     source, target = two_sets(seed=seed)
     swd = SlicedWasserstein(n_projections=10)
     value = swd.fit(source, target).score_
@@ -84,13 +84,13 @@ def test_parts_merge_into_the_whole():
     assert left.rank_error_ == 0
 
 
-def test_seeds_and_directions():
+def test_the_seed_decides_the_directions():
     source, target = two_sets()
     assert SlicedWasserstein(seed=1).fit(source, target).score_ == SlicedWasserstein(seed=1).fit(source, target).score_
     assert SlicedWasserstein(seed=1).fit(source, target).score_ != SlicedWasserstein(seed=2).fit(source, target).score_
 
 
-def test_frechet_of_normal_sets():
+def test_the_frechet_distance_equals_its_formula():
     source, target = two_sets(500, 400)
     mean = source.mean(0) - target.mean(0)
     a, b = np.cov(source.T, bias=True), np.cov(target.T, bias=True)
@@ -101,7 +101,7 @@ def test_frechet_of_normal_sets():
     assert FrechetDistance().fit(source, source).score_ == pytest.approx(0, abs=1e-9)
 
 
-def test_tsne_tells_far_from_near():
+def test_the_tsne_distance_is_larger_for_sets_that_are_far():
     rng = np.random.default_rng(0)
     source, near = rng.normal(size=(2, 80, 4))
     far, close = (TSNEDistance(seed=1).fit(source, near + shift).score_ for shift in (20, 0))
@@ -109,7 +109,7 @@ def test_tsne_tells_far_from_near():
     assert TSNEDistance(seed=1).fit(source, near).score_ == close
 
 
-def test_tsne_of_features_with_one_dimension_or_none_that_varies():
+def test_tsne_works_with_a_single_dimension_and_with_constant_features():
     rng = np.random.default_rng(0)
     source, near = rng.normal(size=(2, 60, 1))
     far, close = (TSNEDistance().fit(source, near + shift).score_ for shift in (20, 0))
@@ -145,6 +145,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG.values(), ids=WRONG)
-def test_wrong_requests(call, message):
+def test_wrong_requests_are_refused(call, message):
     with pytest.raises(OptionError, match=message):
         call()

@@ -69,7 +69,7 @@ def segments_of(tones):
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_a_second_run_encodes_nothing_and_says_the_same(fakes, tones, passes, kept, sample):
+def test_a_second_run_encodes_nothing_and_gives_the_same_ranking(fakes, tones, passes, kept, sample):
     options = ExtractionOptions(sample=sample, shard_s=1.0)
     plain = voxrank.rank(tones, ["fake-a", "fake-b"], extraction=options)
     passes.clear()
@@ -85,7 +85,7 @@ def test_a_second_run_encodes_nothing_and_says_the_same(fakes, tones, passes, ke
     assert_same(again, plain)
 
 
-def test_labels_of_frames_come_back_too(fakes, tones, passes, kept):
+def test_rankings_by_labels_of_frames_are_cached_too(fakes, tones, passes, kept):
     manifest = segments_of(tones)
     first = voxrank.rank(manifest, ["fake-a"], cache=kept)
     passes.clear()
@@ -98,7 +98,7 @@ def test_labels_of_frames_come_back_too(fakes, tones, passes, kept):
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
-def test_a_new_score_on_old_data_encodes_nothing(fakes, tones, passes, kept, sample):
+def test_a_new_score_on_cached_data_encodes_nothing(fakes, tones, passes, kept, sample):
     options = ExtractionOptions(sample=sample)
     voxrank.rank(tones, ["fake-a"], extraction=options, scores=["logme"], cache=kept)
     passes.clear()
@@ -109,7 +109,7 @@ def test_a_new_score_on_old_data_encodes_nothing(fakes, tones, passes, kept, sam
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
-def test_another_column_on_old_data_encodes_nothing(fakes, tones, passes, kept, sample):
+def test_another_column_on_cached_data_encodes_nothing(fakes, tones, passes, kept, sample):
     options = ExtractionOptions(sample=sample, blocks=1)
     voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept)
     passes.clear()
@@ -120,7 +120,7 @@ def test_another_column_on_old_data_encodes_nothing(fakes, tones, passes, kept, 
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_more_data_encodes_what_is_new(fakes, tones, passes, kept, sample):
+def test_only_new_data_are_encoded_where_data_are_added(fakes, tones, passes, kept, sample):
     options = ExtractionOptions(sample=sample, shard_s=1.0)
     fewer = some_rows(tones, "fewer.csv", range(32))
     voxrank.rank(fewer, ["fake-a"], extraction=options, cache=kept)
@@ -133,7 +133,7 @@ def test_more_data_encodes_what_is_new(fakes, tones, passes, kept, sample):
     assert not passes
 
 
-def test_a_part_of_the_data_encodes_nothing(fakes, tones, passes, kept):
+def test_a_part_of_the_cached_data_encodes_nothing(fakes, tones, passes, kept):
     voxrank.rank(tones, ["fake-a"], cache=kept)
     passes.clear()
     part = some_rows(tones, "part.csv", range(3, 30))
@@ -160,7 +160,7 @@ def test_other_audio_of_the_same_name_is_encoded(fakes, tones, passes, kept, wri
     [{"segment_s": 0.1}, {"sample": "frame"}],
     ids=["segments", "sample"],
 )
-def test_other_options_are_other_sketches(fakes, tones, passes, kept, other):
+def test_other_options_have_other_sketches(fakes, tones, passes, kept, other):
     options = ExtractionOptions(sample="segment")
     voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept)
     passes.clear()
@@ -168,7 +168,7 @@ def test_other_options_are_other_sketches(fakes, tones, passes, kept, other):
     assert len(passes) == 36
 
 
-def test_the_key_of_a_model_is_its_content():
+def test_the_key_of_a_model_depends_on_its_content():
     one, same, other = FakeEncoder(seed=1), FakeEncoder(seed=1), FakeEncoder(seed=2)
     same.spec = "moved/elsewhere"
     options = EncoderOptions()
@@ -178,16 +178,16 @@ def test_the_key_of_a_model_is_its_content():
     assert model_key(one, options) != model_key(same, options)
 
 
-def test_a_model_that_does_not_tell_its_weights_is_never_looked_up(tones, passes, kept, monkeypatch):
+def test_a_model_that_does_not_give_its_weights_is_never_cached(tones, passes, kept, monkeypatch):
     monkeypatch.setattr(FakeEncoder, "weights", lambda self: {})
     monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: FakeEncoder())
-    told = []
+    notes = []
     watcher = Progress()
-    watcher.note = told.append
+    watcher.note = notes.append
     for _ in range(2):
         voxrank.rank(tones, ["fake"], cache=kept, progress=watcher)
     assert len(passes) == 72
-    assert told.count("fake does not give its weights, so it is not cached and is encoded in every run") == 2
+    assert notes.count("fake does not give its weights, so it is not cached and is encoded in every run") == 2
     assert not list(Cache(kept).holdings())
 
 
@@ -197,7 +197,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
 @pytest.mark.parametrize("after", [1, 4, 7])
-def test_a_run_that_was_stopped_loses_the_shard_in_hand(fakes, tones, passes, kept, monkeypatch, after, sample):
+def test_a_stopped_run_loses_only_the_current_shard(fakes, tones, passes, kept, monkeypatch, after, sample):
     options = ExtractionOptions(sample=sample, shard_s=1.0)
     plain = voxrank.rank(tones, ["fake-a"], extraction=options)
     add, seen = cache_module.ModelCache.add, []
@@ -224,7 +224,7 @@ def entry_paths(kept):
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "header"])
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
-def test_a_damaged_entry_is_told_and_made_again(fakes, tones, passes, kept, damage, sample):
+def test_a_damaged_entry_is_reported_and_computed_again(fakes, tones, passes, kept, damage, sample):
     options = ExtractionOptions(sample=sample)
     plain = voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept)
     path = entry_paths(kept)[0]
@@ -234,34 +234,34 @@ def test_a_damaged_entry_is_told_and_made_again(fakes, tones, passes, kept, dama
     elif damage == "header":
         content[3] ^= 0xFF
     path.write_bytes({"cut": content[:-7], "empty": b""}.get(damage, content))
-    told, watcher = [], Progress()
-    watcher.note = told.append
+    notes, watcher = [], Progress()
+    watcher.note = notes.append
     passes.clear()
     again = voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept, progress=watcher)
     assert 0 < len(passes) < 36
     assert_same(again, plain)
-    assert damage != "flip" or any("the cache held a damaged file, which is computed again" in line for line in told)
+    assert damage != "flip" or any("the cache held a damaged file, which is computed again" in line for line in notes)
     passes.clear()
     voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept)
     assert not passes
 
 
-def test_a_full_disk_is_told_once_and_costs_nothing_else(fakes, tones, kept, monkeypatch):
+def test_a_full_disk_is_reported_once_and_the_run_goes_on(fakes, tones, kept, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(voxrank.cache.files, "save_sketches", full)
-    told, watcher = [], Progress()
-    watcher.note = told.append
+    notes, watcher = [], Progress()
+    watcher.note = notes.append
     options = ExtractionOptions(shard_s=1.0)
     found = voxrank.rank(tones, ["fake-a"], extraction=options, cache=kept, progress=watcher)
     assert_same(found, voxrank.rank(tones, ["fake-a"], extraction=options))
-    lines = [line for line in told if "the cache cannot be written; the run goes on without it" in line]
+    lines = [line for line in notes if "the cache cannot be written; the run goes on without it" in line]
     assert len(lines) == 1
     assert "No space left on device" in lines[0]
 
 
-def test_a_cache_that_cannot_be_written_is_read(fakes, tones, passes, kept, monkeypatch):
+def test_a_cache_that_cannot_be_written_can_be_read(fakes, tones, passes, kept, monkeypatch):
     fewer = some_rows(tones, "fewer.csv", range(20))
     voxrank.rank(fewer, ["fake-a"], cache=kept)
 
@@ -317,7 +317,7 @@ def test_audio_that_could_not_be_read_is_tried_again(fakes, tones, passes, kept,
     assert_same(found, voxrank.rank(tones, ["fake-a"]))
 
 
-def test_what_a_model_could_not_use_is_remembered(tones, kept, monkeypatch):
+def test_utterances_that_a_model_could_not_use_are_cached(tones, kept, monkeypatch):
     class Choosy(FakeEncoder):
         def _forward(self, windows):
             for piece in super()._forward(windows):
@@ -333,7 +333,7 @@ def test_what_a_model_could_not_use_is_remembered(tones, kept, monkeypatch):
     assert_same(again, first)
 
 
-def test_two_runs_may_use_one_folder_at_once(fakes, tones, passes, kept, monkeypatch):
+def test_two_runs_may_use_the_same_folder_at_the_same_time(fakes, tones, passes, kept, monkeypatch):
     """The second run starts in the middle of the first, which then finds the second's files with its own."""
     options = ExtractionOptions(shard_s=1.0, sample="frame")
     plain = voxrank.rank(tones, ["fake-a"], extraction=options)
@@ -365,7 +365,7 @@ def test_the_size_is_kept_and_the_longest_unused_goes_first(fakes, tones, kept):
     assert sum(one.utterances for one in after if one.about["model"] == "fake-b") == 36
 
 
-def test_left_overs_of_killed_runs_are_swept(fakes, tones, kept):
+def test_files_left_by_killed_runs_are_deleted(fakes, tones, kept):
     voxrank.rank(tones, ["fake-a"], cache=kept)
     [one] = Cache(kept).holdings()
     old, new = one.folder / ".half", one.folder / ".writing"
@@ -395,7 +395,7 @@ def test_source_data_are_kept_too(fakes, tones, passes, kept):
     assert_same(found[1], found[0], rel=1e-7)  # a distance near 0 is the difference of large sums
 
 
-def test_transcripts_in_shards_of_any_length(fakes, spelled, passes, kept):
+def test_transcripts_are_cached(fakes, spelled, passes, kept):
     sequence = SequenceOptions(unit="char", aligner="uniform")
     first = voxrank.rank(spelled, ["fake-a"], sequence=sequence, cache=kept)
     passes.clear()
@@ -404,7 +404,7 @@ def test_transcripts_in_shards_of_any_length(fakes, spelled, passes, kept):
 
 
 @pytest.mark.parametrize("now", [0.0, 4e9], ids=["back to 1970", "on to 2096"])
-def test_a_clock_that_was_changed_changes_nothing(fakes, tones, passes, kept, monkeypatch, now):
+def test_a_clock_that_was_changed_does_not_change_the_ranking(fakes, tones, passes, kept, monkeypatch, now):
     first = voxrank.rank(tones, ["fake-a"], cache=kept)
     for path in entry_paths(kept):
         os.utime(path, (now + 100, now + 100))

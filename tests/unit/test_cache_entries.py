@@ -52,7 +52,7 @@ def test_entries_of_frames_far_from_zero_join_to_their_sums(timed):
     assert joined.products.quartic == pytest.approx(expected.products.quartic, rel=1e-9)
 
 
-def test_means_are_kept_as_they_are():
+def test_means_are_stored_unchanged():
     means = np.random.default_rng(1).normal(size=(2, 5, 3)) + 1e6
     parts = [Stored(list("abcde"), {"4": StoredLayer(own, np.ones(5, dtype=np.int64))}) for own in means]
     np.testing.assert_array_equal(together(parts, timed=False).layers["4"].sums, np.concatenate(means))

@@ -23,7 +23,7 @@ def test_generated_tables_are_those_of_the_results(name):
 
 
 @pytest.mark.parametrize("name", sorted({source for source, _ in tables.TABLES.values()}))
-def test_results_say_what_made_them(name):
+def test_results_state_the_date_the_commit_and_the_machine(name):
     content = result(name)
     if name == "study":
         content = {"rankings": {cell["cell"]: cell for cell in content}}
@@ -40,7 +40,7 @@ def test_readme_shows_the_recorded_ranking():
     assert text == tables.readme(text, result("rankings"), result("study"))
 
 
-def test_every_fault_of_the_table_is_injected_by_a_test_that_there_is():
+def test_every_fault_of_the_table_names_an_existing_test():
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")))
     there = {
         name

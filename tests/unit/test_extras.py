@@ -40,7 +40,7 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("one", release.NEEDS, ids=[f"{one.extra}: {one.shown}" for one in release.NEEDS])
-def test_an_extra_that_is_missing_is_named(one, data, without_extras):
+def test_a_missing_extra_is_named(one, data, without_extras):
     done = without_extras(one.code(data))
     assert done.returncode == 2, done.stderr
     assert len([line for line in done.stdout.splitlines() if one.says in line]) == 1

@@ -25,7 +25,7 @@ def test_folder_and_environment_are_those_that_are_given(run_python, tmp_path):
     assert found.stdout.split() == [str(tmp_path), "yes", "False"]
 
 
-def test_signals_and_streams_reach_it(start_python):
+def test_signals_and_streams_reach_the_process(start_python):
     code = "import sys, time; print(sys.stdin.readline(), end='', flush=True); time.sleep(600)"
     process = start_python("-c", code, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdin.write("heard\n")
@@ -39,12 +39,12 @@ def test_signals_and_streams_reach_it(start_python):
     assert killed.wait() == -signal.SIGKILL
 
 
-def test_an_error_is_printed_and_ends_it_with_one(run_python):
+def test_an_error_is_printed_and_the_exit_code_is_1(run_python):
     found = run_python("-c", "1 / 0")
     assert found.returncode == 1
     assert found.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
-def test_bytes_pass_as_they_are(run_python):
+def test_bytes_are_passed_unchanged(run_python):
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     assert run_python("-c", "print('é')", env=environment, text=False).stdout == b"\xe9\n"

@@ -11,7 +11,7 @@ from voxrank.errors import OptionError, RequestError, did_you_mean
 from voxrank.scores import Score, get_score, register_score, score_names
 
 
-def test_public_names():
+def test_the_public_names_are_those_listed():
     assert sorted(voxrank.__all__) == [
         *("AlignedData", "CacheOptions", "DataError", "Dataset", "EncoderOptions", "EngineOptions"),
         *("ExtractionOptions", "ModelError", "OptionError", "Ranking", "RequestError", "RunError"),
@@ -40,7 +40,7 @@ def test_help_does_not_wait_for_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_unknown_public_name():
+def test_an_unknown_public_name_is_refused():
     with pytest.raises(AttributeError, match="module 'voxrank' has no attribute 'rnak'"):
         _ = voxrank.rnak
     assert dir(voxrank) == sorted(voxrank.__all__)
@@ -60,5 +60,5 @@ def test_scores_are_registered_once_and_found_by_name():
         register_score(again)
 
 
-def test_nearest_name_or_all_of_them():
+def test_all_names_are_given_where_none_is_near():
     assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"

@@ -66,7 +66,7 @@ def timelines_of(manifest, models=MODELS, **options):
     ("aligner", "least"),
     [("flat", 0.9), ("flat:logmel", 0.9), ("flat:mfcc@0", 0.9), ("head:logmel@0", 0.75), ("uniform", 0.2)],
 )
-def test_alignments_against_exact_times(spelled, aligner, least):
+def test_alignments_are_near_the_exact_times(spelled, aligner, least):
     share = share_right(timelines_of(spelled, aligner=aligner), exact(spelled))
     assert share > least
     assert aligner != "uniform" or share < 0.85
@@ -92,21 +92,21 @@ def test_a_ranking_by_segments_is_that_of_the_frames_they_cover(spelled):
 def test_a_ranking_by_transcripts_is_near_that_by_exact_times(spelled, sample, within):
     extraction = ExtractionOptions(sample=sample)
     options = {"extraction": extraction, "sequence": SequenceOptions(silence=0.0)}
-    said = voxrank.rank(spelled, MODELS, target="text", **options)
+    aligned = voxrank.rank(spelled, MODELS, target="text", **options)
     timed = voxrank.rank(spelled, MODELS, target="segments", **options)
-    assert (said.task, timed.task) == ("transcription", "segmentation")
+    assert (aligned.task, timed.task) == ("transcription", "segmentation")
     others = {(layer.model, layer.layer): layer for layer in timed.layers}
-    for one in said.layers:
+    for one in aligned.layers:
         other = others[one.model, one.layer]
         assert list(one.scores) == ["logme"]
         assert one.scores["logme"].value == pytest.approx(other.scores["logme"].value, abs=within)
         assert one.scores["logme"].low < one.scores["logme"].value < one.scores["logme"].high
-    assert said.cost.align_s > 0
+    assert aligned.cost.align_s > 0
     assert timed.options["aligner"]["aligner"] == "segments"
-    assert said.options["aligner"]["model"] in MODELS
+    assert aligned.options["aligner"]["model"] in MODELS
 
 
-def test_the_columns_say_the_task(spelled):
+def test_the_task_is_inferred_from_the_columns(spelled):
     assert read_dataset(spelled).task == "segmentation"
     assert read_dataset(spelled, target="text").task == "transcription"
     assert voxrank.rank(spelled, ["mfcc"], sequence=SequenceOptions(unit="char")).task == "transcription"
@@ -119,10 +119,10 @@ def test_words_are_aligned_by_their_characters(spelled, tmp_path):
     assert isinstance(ready, Unaligned)
     assert ready.names == ("a", "b", "c", "d", "e")
     alignment = voxrank.align(spelled, models=["logmel"], sequence=SequenceOptions(unit="word"))
-    assert alignment.units == tuple(sorted({word for said in words for word in said}))
-    for one, row, said in zip(alignment.utterances, rows, words, strict=True):
+    assert alignment.units == tuple(sorted({word for row in words for word in row}))
+    for one, row, spoken in zip(alignment.utterances, rows, words, strict=True):
         found = one.tiers["words"]
-        assert [segment.label for segment in found] == said
+        assert [segment.label for segment in found] == spoken
         true, place = json.loads(row["segments"]), 0
         for segment in found:
             start, end = true[place][0], true[place + len(segment.label) - 1][1]
@@ -130,7 +130,7 @@ def test_words_are_aligned_by_their_characters(spelled, tmp_path):
             assert (segment.start, segment.end) == pytest.approx((start, end), abs=0.08)
 
 
-def test_silence_is_a_class_where_it_is_asked_for(spelled):
+def test_silence_is_a_class_where_it_is_requested(spelled):
     def prepared(silence):
         return prepare(read_dataset(spelled), ExtractionOptions(), SequenceOptions(silence=silence))
 
@@ -142,7 +142,7 @@ def test_silence_is_a_class_where_it_is_asked_for(spelled):
     assert with_silence.layers[0].scores != without.layers[0].scores
 
 
-def test_against_other_labels(spelled):
+def test_other_labels_are_compared_without_changing_the_ranking(spelled):
     options = SequenceOptions(unit="char", against=("jitter", "uniform", "flat:mfcc"))
     ranking = voxrank.rank(spelled, MODELS, scores=["logme"], sequence=options)
     alone = voxrank.rank(spelled, MODELS, scores=["logme"], sequence=replace(options, against=()))
@@ -153,7 +153,7 @@ def test_against_other_labels(spelled):
     assert json.loads(ranking.to_json())["sensitivity"][0]["labels"] == "jitter"
 
 
-def test_rank_correlation_with_other_labels(fakes, spelled):
+def test_other_labels_are_compared_by_rank_correlation(fakes, spelled):
     ranking = voxrank.rank(
         spelled,
         ["fake-a", "fake-b"],
@@ -203,12 +203,12 @@ BAD_OPTIONS = {
 
 
 @pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
-def test_requests_that_are_refused(spelled, options, message):
+def test_wrong_requests_for_sequences_are_refused(spelled, options, message):
     with pytest.raises((OptionError, DataError), match=message):
         voxrank.rank(spelled, ["logmel"], **options)
 
 
-def test_what_segments_cannot_be(spelled):
+def test_utterances_with_impossible_segments_are_skipped(spelled):
     """Each bad utterance is skipped with its reason, and none ends a run."""
     rows = read_rows(spelled)
     for row, cell in zip(
@@ -241,7 +241,7 @@ def test_what_segments_cannot_be(spelled):
         assert part in reasons
 
 
-def test_what_transcripts_cannot_be(spelled):
+def test_utterances_with_impossible_transcripts_are_skipped(spelled):
     rows = read_rows(spelled)
     rows[0]["text"], rows[1]["text"], rows[2]["text"] = "", "?!", "abcde " * 200
     write_rows(spelled, rows)
@@ -256,13 +256,13 @@ def test_what_transcripts_cannot_be(spelled):
         assert part in reasons
 
 
-def test_one_unit_is_nothing_to_tell_apart(spelled):
+def test_transcripts_with_a_single_unit_are_refused(spelled):
     spelled.write_text("path,text\nclips/u0.wav,a\nclips/u1.wav,aa\n")
     with pytest.raises(DataError, match="expected at least two units to tell apart, found 'a'"):
         voxrank.rank(spelled, ["logmel"], sequence=SequenceOptions(aligner="uniform"))
 
 
-def test_labels_of_no_unit_are_said_and_not_scored(spelled):
+def test_labels_of_unknown_units_are_listed_and_not_scored(spelled):
     rows = read_rows(spelled)
     parts = json.loads(rows[0]["segments"])
     parts[0][2] = "spn"
@@ -330,15 +330,15 @@ def test_a_noise_with_a_tag_takes_its_time_and_is_not_scored(tmp_path, write_wav
 
 
 @pytest.mark.parametrize("unit", ["char", "word"])
-def test_tags_are_said_and_take_part_in_no_class(spelled, unit):
+def test_tags_are_listed_and_belong_to_no_class(spelled, unit):
     rows = read_rows(spelled)
     rows[0]["text"] = f"[noise] {rows[0]['text']} <unk>"
     rows[1]["text"] = "(laughs) [noise]"
     write_rows(spelled, rows)
     sequence = SequenceOptions(unit=unit, aligner="uniform")
     ranking = voxrank.rank(spelled, ["logmel"], sequence=sequence, progress=(progress := Notes()))
-    told = "tags in transcripts are not spoken and not scored: '[noise]' (2), '<unk>' (1), '(laughs)' (1)"
-    assert told in progress.lines
+    note = "tags in transcripts are not spoken and not scored: '[noise]' (2), '<unk>' (1), '(laughs)' (1)"
+    assert note in progress.lines
     assert [one.reason for one in ranking.skipped] == [
         "expected a transcript with words, got nothing but the tags '(laughs)', '[noise]'"
     ]
@@ -357,7 +357,7 @@ class Notes(Progress):
         self.lines.append(text)
 
 
-def test_a_language_that_is_unknown_costs_its_utterance_at_most(spelled):
+def test_an_unknown_language_skips_only_its_utterance(spelled):
     rows = read_rows(spelled)
     for place, language in enumerate(["xx", "", "de-DE", *["German"] * 37]):
         rows[place]["language"] = language
@@ -375,7 +375,7 @@ def test_a_language_that_is_unknown_costs_its_utterance_at_most(spelled):
     assert "languages that eSpeak NG lacks are read as de: 'xx' (1)" in given.notes
 
 
-def test_align_tells_each_note_once(spelled):
+def test_align_reports_each_note_once(spelled):
     rows = read_rows(spelled)
     rows[0]["text"] += " [noise]"
     write_rows(spelled, rows)

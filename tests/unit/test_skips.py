@@ -20,7 +20,7 @@ def test_reasons_are_counted_and_expected_failures_are_not():
     assert found == {NO_BROWSER: 2, BY_ROOT: 1}
 
 
-def test_the_last_lines_say_what_was_skipped_and_how_to_get_it():
+def test_the_summary_counts_the_skipped_tests_by_reason():
     lines = skips.summary(Counter({NO_BROWSER: 2, BY_ROOT: 1}), whole=False)
     assert lines == ["3 tests were skipped:", f"  2 × {NO_BROWSER}", f"  1 × {BY_ROOT}"]
     assert skips.summary(Counter({BY_ROOT: 1}), whole=False)[0] == "1 test was skipped:"
@@ -28,7 +28,7 @@ def test_the_last_lines_say_what_was_skipped_and_how_to_get_it():
 
 
 @pytest.mark.parametrize(("reason", "fails"), [(NO_BROWSER, True), (BY_ROOT, False)])
-def test_a_run_that_must_be_whole_fails_for_what_can_be_installed(reason, fails):
+def test_a_run_that_must_be_whole_fails_where_a_package_is_missing(reason, fails):
     found = Counter({reason: 1})
     assert skips.missing(found, whole=True) == fails
     assert not skips.missing(found, whole=False)

@@ -38,7 +38,7 @@ def frames_of(dataset, layer, sample):
     return np.concatenate(found)
 
 
-class Told(Progress):
+class NoteRecorder(Progress):
     """A progress that keeps the notes."""
 
     def __init__(self):
@@ -65,7 +65,7 @@ def test_distances_are_those_of_the_features(fakes, tones, noises, sample, shard
     assert ranking.options["source"] == str(noises)
 
 
-def test_data_are_at_no_distance_from_themselves_and_nearer_than_others(fakes, tones, noises):
+def test_data_have_no_distance_from_themselves_and_some_from_others(fakes, tones, noises):
     same, other = (voxrank.rank(tones, ["fake-a"], source=x, scores=["swd", "frechet"]) for x in (tones, noises))
     for layer in same.layers:
         far = next(x for x in other.layers if x.layer == layer.layer)
@@ -83,7 +83,7 @@ def test_a_score_without_resamples_may_order_the_ranking(fakes, tones, noises):
     assert ranking.best.scores["logme"].low is not None
 
 
-def test_quantiles_stand_in_beyond_the_limit(fakes, tones, noises, monkeypatch):
+def test_quantiles_are_used_beyond_the_limit(fakes, tones, noises, monkeypatch):
     options = ExtractionOptions(sample="frame", blocks=2)
     exact = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"], extraction=options)
     for module in ("extraction.shard", "engines.local"):
@@ -96,22 +96,22 @@ def test_quantiles_stand_in_beyond_the_limit(fakes, tones, noises, monkeypatch):
 
 
 def test_without_source_data_such_scores_are_left_out_by_name(fakes, tones):
-    told = Told()
-    ranking = voxrank.rank(tones, ["fake-a"], scores=["swd", "logme"], progress=told)
+    recorder = NoteRecorder()
+    ranking = voxrank.rank(tones, ["fake-a"], scores=["swd", "logme"], progress=recorder)
     assert list(ranking.best.scores) == ["logme"]
-    assert "swd needs source data (--source) and is left out" in told.notes
+    assert "swd needs source data (--source) and is left out" in recorder.notes
     with pytest.raises(OptionError, match=r"swd needs source data \(--source\) and is left out: name another one"):
         voxrank.rank(tones, ["fake-a"], scores=["swd"])
 
 
 def test_source_data_that_no_score_reads_are_not_encoded(fakes, tones, noises):
-    told = Told()
-    ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["logme"], progress=told)
-    assert "the source data are not encoded, because no score reads them (swd, frechet and tsne do)" in told.notes
+    recorder = NoteRecorder()
+    ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["logme"], progress=recorder)
+    assert "the source data are not encoded, because no score reads them (swd, frechet and tsne do)" in recorder.notes
     assert ranking.options["source"] is None
 
 
-def test_bad_source_utterances_are_skipped_and_said_to_be_of_the_source(fakes, tones, noises):
+def test_bad_source_utterances_are_skipped_and_marked_as_source_data(fakes, tones, noises):
     (noises / "bad.flac").write_bytes(b"no audio")
     ranking = voxrank.rank(tones, ["fake-a"], source=noises, scores=["swd"])
     assert [s.utterance for s in ranking.skipped] == ["noises/bad.flac"]
@@ -128,7 +128,7 @@ def test_source_manifests_need_no_labels(noises):
         voxrank.read_dataset(manifest)
 
 
-def test_hidden_folders_are_no_part_of_a_source(noises):
+def test_hidden_folders_do_not_belong_to_a_source(noises):
     (noises / ".trash").mkdir()
     (noises / ".trash" / "old.flac").write_bytes((noises / "0.flac").read_bytes())
     (noises / "more").mkdir()
@@ -138,7 +138,7 @@ def test_hidden_folders_are_no_part_of_a_source(noises):
     assert "noises/more/9.flac" in names
 
 
-def test_a_model_that_can_use_one_block_alone_still_has_distances(tones, noises, monkeypatch):
+def test_a_model_that_can_use_only_one_block_still_has_distances(tones, noises, monkeypatch):
     """A speaker has all clips of 0.2 s, another all longer clips, for which the model gives NaN."""
 
     class Short(FakeEncoder):

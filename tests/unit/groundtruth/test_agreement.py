@@ -28,7 +28,7 @@ def noisy(truths, seeds, spread, seed=0):
 # Correlations
 
 
-def test_spearman_by_hand():
+def test_spearman_equals_a_value_computed_by_hand():
     assert spearman([1, 2, 3, 4], [10, 30, 20, 40]).value == pytest.approx(1 - 6 * 2 / (4 * 15))
     found = spearman([1, 2, 3], [1, 2, 3])
     assert found == Correlation(1.0, 2 / 6, 3, exact=True)
@@ -39,14 +39,14 @@ def test_tied_values_take_the_mean_of_their_ranks():
     assert spearman([1, 1, 2], [1, 2, 3]).p == pytest.approx(4 / 6)
 
 
-def test_p_of_perfect_order_is_never_nought():
+def test_p_of_a_perfect_order_is_never_zero():
     """The approximation by Student's t gives 0."""
     assert stats.spearmanr(range(12), range(12)).pvalue == 0
     assert spearman(range(12), range(12)).p == pytest.approx(2 / factorial(12))
     assert spearman(range(12), range(12)[::-1]).value == -1
 
 
-def test_exact_p_of_nine_takes_well_below_a_second():
+def test_the_exact_p_of_nine_values_takes_well_below_a_second():
     a, b = np.random.default_rng(0).normal(size=(2, 9))
     started = time.process_time()
     assert spearman(a, b).exact
@@ -56,14 +56,14 @@ def test_exact_p_of_nine_takes_well_below_a_second():
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 @pytest.mark.parametrize(("a", "b"), [([], []), ([1], [2]), ([1, 2], [2, 1]), ([1, 1, 1], [1, 2, 3])])
-def test_undefined_correlations(correlation, a, b):
+def test_correlations_of_too_few_or_constant_values_are_undefined(correlation, a, b):
     assert correlation(a, b) == correlation(b, a) == Correlation(None, None, len(a), exact=False)
 
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 @given(BOTH)
 @settings(max_examples=60, deadline=None)
-def test_properties_of_correlations(correlation, both):
+def test_correlations_are_symmetric_bounded_and_depend_on_ranks_alone(correlation, both):
     a, b = both
     found = correlation(a, b)
     assume(found.value is not None)
@@ -76,7 +76,7 @@ def test_properties_of_correlations(correlation, both):
 @pytest.mark.parametrize("correlation", [spearman, kendall])
 @given(BOTH)
 @settings(max_examples=60, deadline=None)
-def test_turning_one_side_round_turns_the_sign(correlation, both):
+def test_reversing_the_order_of_one_side_reverses_the_sign(correlation, both):
     a, b = both
     found, turned = correlation(a, b), correlation(a, [-x for x in b])
     assume(found.value is not None)
@@ -84,7 +84,7 @@ def test_turning_one_side_round_turns_the_sign(correlation, both):
     assert turned.p == pytest.approx(found.p)
 
 
-def test_weighted_kendall_minds_the_top_more_than_the_bottom():
+def test_weighted_kendall_weights_the_top_more_than_the_bottom():
     truth = np.arange(8)[::-1]
     top, bottom = truth.copy(), truth.copy()
     top[:2], bottom[-2:] = top[1::-1], bottom[:-3:-1]
@@ -99,7 +99,7 @@ def test_infinite_scores_have_a_rank():
 # Regret, recall, chance
 
 
-def test_regret_of_an_accuracy():
+def test_regret_of_an_accuracy_is_the_best_less_the_chosen_one():
     found = regret([1, 3, 2], [0.9, 0.6, 0.75])
     assert found == Regret(pytest.approx(0.3), pytest.approx(0.3 / 0.9), pytest.approx(0.3 / 0.15))
     assert regret([3, 1, 2], [0.9, 0.6, 0.75]) == Regret(0.0, 0.0, 0.0)
@@ -113,11 +113,11 @@ def test_an_error_rate_and_its_accuracy_have_the_same_regret():
     assert list(asdict(found).values()) == pytest.approx(list(asdict(other).values()))
 
 
-def test_regret_of_scores_tied_at_the_top_is_what_they_lose_on_average():
+def test_regret_of_scores_tied_at_the_top_is_their_mean_regret():
     assert regret([2, 2, 1], [0.9, 0.7, 0.8]).absolute == pytest.approx(0.1)
 
 
-def test_regret_without_a_share():
+def test_shares_of_regret_are_undefined_without_a_positive_divisor():
     assert regret([1, 2], [0.0, -1.0]).relative is None
     assert regret([1, 2], [1.2, 1.5], truth_higher_is_better=False).relative is None
     assert regret([1, 2], [0.5, 0.5]) == Regret(0.0, 0.0, None)
@@ -126,7 +126,7 @@ def test_regret_without_a_share():
 
 @given(BOTH)
 @settings(max_examples=60, deadline=None)
-def test_properties_of_regret(both):
+def test_regret_is_within_the_range_of_the_truth_and_ignores_its_sign(both):
     scores, truth = both
     found = regret(scores, truth)
     assert 0 <= found.absolute <= max(truth) - min(truth)
@@ -134,7 +134,7 @@ def test_properties_of_regret(both):
     assert found.absolute == regret(scores, [-x for x in truth], truth_higher_is_better=False).absolute
 
 
-def test_recall_by_hand():
+def test_recall_equals_values_computed_by_hand():
     assert recall_at([6, 5, 4, 3, 2, 1], [6, 1, 5, 4, 3, 2]) == pytest.approx(2 / 3)
     assert recall_at([1, 2, 3, 4], [4, 3, 2, 1], k=2) == 0
     assert recall_at([1, 2, 3, 4], [4, 3, 2, 1], k=2, truth_higher_is_better=False) == 1
@@ -153,7 +153,7 @@ def test_recall_with_ties_is_the_mean_over_random_tie_breaking():
     assert recall_at(scores, truth) == pytest.approx((1 / 2 + 3 * (2 / 3) * (1 / 2)) / 3)
 
 
-def test_chance_is_what_random_orders_give_on_average():
+def test_chance_is_the_mean_over_random_orders():
     truth = np.array([0.9, 0.85, 0.7, 0.4, 0.3])
     expected = chance(truth)
     assert (expected.spearman, expected.recall) == (0, pytest.approx(3 / 5))
@@ -165,14 +165,14 @@ def test_chance_is_what_random_orders_give_on_average():
     assert np.mean([recall_at(o, truth) for o in orders]) == pytest.approx(expected.recall, abs=0.02)
 
 
-def test_chance_of_an_error_rate():
+def test_chance_regret_of_an_error_rate_is_its_mean_less_the_lowest():
     assert chance([0.1, 0.3], k=1, truth_higher_is_better=False).regret.absolute == pytest.approx(0.1)
 
 
 # Ties within the noise of seeds, and reliability
 
 
-def test_tied_truth_by_hand():
+def test_tied_truth_equals_groups_computed_by_hand():
     """Each candidate's spread is 0.02: s = 0.02·√2, 4 degrees of freedom; t = 2.776, so the limit is 2.776·0.02·√2."""
     centres = np.array([0.90, 0.83, 0.80, 0.70])
     values = centres[:, None] + np.array([-0.02, 0.02])
@@ -183,7 +183,7 @@ def test_tied_truth_by_hand():
     assert tied_truth(values, higher_is_better=False) == pytest.approx([0.90, 0.815, 0.815, 0.70])
 
 
-def test_seeds_that_agree_tie_only_what_is_equal():
+def test_only_equal_candidates_are_tied_where_all_seeds_agree():
     values = [[0.5, 0.5], [0.5, 0.5], [0.6, 0.6]]
     assert tied_truth(values).tolist() == [0.5, 0.5, 0.6]
 
@@ -209,7 +209,7 @@ def test_equal_candidates_are_mostly_tied_and_distant_ones_are_not():
     assert all(len(set(tied_truth(noisy([0.2, 0.5, 0.8], 5, 0.02, seed)))) == 3 for seed in range(50))
 
 
-def test_reliability_by_hand():
+def test_reliability_equals_values_computed_by_hand():
     values = np.array([[1.0, 1], [2, 3], [3, 2], [4, 4]])
     found = reliability(values)
     assert found.one_seed == pytest.approx(0.8)
@@ -217,17 +217,17 @@ def test_reliability_by_hand():
     assert (found.ceiling, found.seeds) == (pytest.approx(sqrt(2 * 0.8 / 1.8)), 2)
 
 
-def test_reliability_of_seeds_that_contradict_each_other_is_nought():
+def test_reliability_of_seeds_that_contradict_each_other_is_zero():
     found = reliability([[1, 4], [2, 3], [3, 2], [4, 1]])
     assert (found.one_seed, found.all_seeds, found.ceiling) == (-1, 0, 0)
 
 
 @pytest.mark.parametrize("values", [[[1], [2], [3]], [[1, 1], [2, 2]], [[1, 5], [1, 6], [1, 7]], np.zeros((0, 2))])
-def test_reliability_that_cannot_be_told(values):
+def test_reliability_is_none_where_it_cannot_be_estimated(values):
     assert reliability(values) is None
 
 
-def test_a_score_that_knows_the_noiseless_truth_reaches_the_ceiling_and_not_more():
+def test_a_score_equal_to_the_noiseless_truth_reaches_just_the_ceiling():
     rng = np.random.default_rng(3)
     truth = rng.normal(size=300)
     found = reliability(noisy(truth, 4, 1.0, seed=4))
@@ -237,7 +237,7 @@ def test_a_score_that_knows_the_noiseless_truth_reaches_the_ceiling_and_not_more
     assert spearman(*halves).value == pytest.approx(found.all_seeds, abs=0.06)
 
 
-def test_reliability_with_missing_seeds_uses_what_two_seeds_share():
+def test_reliability_uses_candidates_that_two_seeds_share():
     values = np.array([[1.0, 1, nan], [2, 3, nan], [3, 2, nan], [4, 4, 7], [nan, 9, nan], [nan, nan, nan]])
     found = reliability(values)
     assert found.one_seed == pytest.approx(0.8)
@@ -247,7 +247,7 @@ def test_reliability_with_missing_seeds_uses_what_two_seeds_share():
 # All at once
 
 
-def test_agreement_of_an_error_rate_with_a_distance():
+def test_an_error_rate_agrees_positively_with_a_distance():
     """Lower is better for both, so that agreement is positive."""
     error = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
     found = agreement(
@@ -287,7 +287,7 @@ def test_intervals_hold_the_value_and_grow_with_the_noise():
     assert widths[1] > 0.1
 
 
-def test_intervals_are_those_of_their_seed():
+def test_the_same_seed_gives_the_same_intervals():
     values = noisy(np.arange(6) / 10, 3, 0.1)
     first, again, other = (
         agreement(range(6), values, truth_higher_is_better=True, seed=seed, n_resamples=300) for seed in (1, 1, 2)
@@ -296,7 +296,7 @@ def test_intervals_are_those_of_their_seed():
     assert first.spearman_over_candidates != other.spearman_over_candidates
 
 
-def test_interval_over_seeds_covers_what_other_seeds_give():
+def test_the_interval_over_seeds_covers_the_correlations_of_other_seeds():
     """The interval contains at least 90 % of the correlations with means over other seeds of the same number."""
     truth, scores = np.arange(12) / 12, np.random.default_rng(0).permutation(12)
     scores = np.where(np.arange(12) % 3 == 0, scores, np.arange(12))
@@ -308,7 +308,7 @@ def test_interval_over_seeds_covers_what_other_seeds_give():
     assert np.mean(inside) >= 0.9
 
 
-def test_one_seed_has_no_noise():
+def test_noise_and_reliability_are_unknown_with_a_single_seed():
     found = agreement([1, 2, 3, 4], [[0.1], [0.3], [0.2], [0.4]], truth_higher_is_better=True)
     assert (found.spearman_over_seeds, found.reliability, found.groups) == (None, None, None)
     assert found.spearman_tied == found.spearman
@@ -333,7 +333,7 @@ def test_a_seed_that_is_missing_is_not_filled_in():
 
 
 @pytest.mark.parametrize("values", [np.full((4, 2), nan), np.zeros((4, 0)), np.zeros((0, 3))])
-def test_no_truth_at_all(values):
+def test_agreement_is_undefined_where_every_trial_failed(values):
     found = agreement(np.arange(len(values)), values, truth_higher_is_better=True)
     assert (found.n, found.without_truth) == (0, len(values))
     assert found.spearman.value is None
@@ -347,7 +347,7 @@ def test_too_few_candidates_for_a_correlation_still_have_a_regret(n):
     assert found.regret.absolute == pytest.approx(0.8 * (n - 1), abs=0.05)
 
 
-def test_equal_truths():
+def test_agreement_with_equal_truths_has_no_correlation():
     found = agreement([1, 2, 3, 4], np.full((4, 3), 0.7), truth_higher_is_better=True)
     assert (found.spearman.value, found.kendall.value, found.groups) == (None, None, 1)
     assert found.regret == Regret(0.0, 0.0, None)
@@ -381,6 +381,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG.values(), ids=WRONG)
-def test_wrong_requests(call, message):
+def test_wrong_requests_are_refused(call, message):
     with pytest.raises(OptionError, match=message):
         call()

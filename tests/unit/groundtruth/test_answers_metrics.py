@@ -42,7 +42,7 @@ def test_classes_are_numbered_in_alphabetical_order():
     assert (found.metric, found.higher_is_better, found.sequences, found.skipped) == ("accuracy", True, False, ())
 
 
-def test_characters_have_a_space_between_words_and_none_at_the_ends():
+def test_characters_have_a_space_between_words_only():
     found = transcripts("Ab,  ba!", "c a'b")
     assert found.names == (SPACE, "a", "b", "c")
     assert rows_of(found) == {"u0": [2, 3, 1, 3, 2], "u1": [4, 1, 2, 3]}  # counted from 1: 0 is the blank
@@ -52,7 +52,7 @@ def test_characters_have_a_space_between_words_and_none_at_the_ends():
     assert (found.metric, found.higher_is_better, found.sequences) == ("cer", False, True)
 
 
-def test_no_unit_is_characters():
+def test_the_default_unit_is_the_character():
     assert rows_of(transcripts("ab c")) == rows_of(transcripts("ab c", unit="char"))
 
 
@@ -130,7 +130,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("ask", "error", "message"), WRONG.values(), ids=WRONG)
-def test_what_nothing_can_be_trained_for(ask, error, message):
+def test_data_without_usable_answers_are_refused(ask, error, message):
     with pytest.raises(error, match=message):
         ask()
 
@@ -144,13 +144,13 @@ def number(text):
     return [LETTERS.names.index(letter) + 1 for letter in text]
 
 
-def test_accuracy_is_the_share_of_right_ones():
+def test_accuracy_is_the_share_of_right_answers():
     assert measure([[0], [1], [2], [2]], [[0], [1], [2], [0]], CLASSES) == {"accuracy": 0.75}
     assert measure(np.array([[0]]), [[1]], CLASSES) == {"accuracy": 0.0}
 
 
 @pytest.mark.parametrize(
-    ("said", "meant", "edits"),
+    ("predicted", "expected", "edits"),
     [
         ("abc", "abc", 0),
         ("aabc", "abc", 1),  # an insertion
@@ -162,20 +162,20 @@ def test_accuracy_is_the_share_of_right_ones():
         ("ab", "a b", 1),  # the space is a unit
     ],
 )
-def test_an_error_rate_is_the_fewest_edits_over_the_units(said, meant, edits):
-    found = measure([number(said)], [number(meant)], LETTERS)
-    assert found["cer"] == pytest.approx(edits / len(meant), abs=1e-12)
+def test_an_error_rate_is_the_fewest_edits_over_the_units(predicted, expected, edits):
+    found = measure([number(predicted)], [number(expected)], LETTERS)
+    assert found["cer"] == pytest.approx(edits / len(expected), abs=1e-12)
 
 
 def test_error_rates_are_of_all_utterances_together():
-    said, meant = ["ab", "abcabcab"], ["ac", "abcabcab"]
-    found = measure([number(x) for x in said], [number(x) for x in meant], LETTERS)
+    predicted, expected = ["ab", "abcabcab"], ["ac", "abcabcab"]
+    found = measure([number(x) for x in predicted], [number(x) for x in expected], LETTERS)
     assert found["cer"] == pytest.approx(1 / 10)  # not the mean of 1/2 and 0
     assert found["wer"] == pytest.approx(1 / 2)
 
 
 @pytest.mark.parametrize(
-    ("said", "meant", "rate"),
+    ("predicted", "expected", "rate"),
     [
         ("ab c", "ab c", 0),
         ("ab b", "ab c", 1 / 2),
@@ -185,10 +185,10 @@ def test_error_rates_are_of_all_utterances_together():
         ("a b c", "abc", 3),
     ],
 )
-def test_words_are_characters_between_spaces(said, meant, rate):
+def test_words_are_characters_between_spaces(predicted, expected, rate):
     for metric in ("cer", "wer"):
         answers = Answers(LETTERS.names, {}, sequences=True, metric=metric)
-        found = measure([number(said)], [number(meant)], answers)
+        found = measure([number(predicted)], [number(expected)], answers)
         assert set(found) == {"cer", "wer"}
         assert found["wer"] == pytest.approx(rate, abs=1e-12)
 

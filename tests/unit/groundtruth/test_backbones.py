@@ -123,7 +123,7 @@ def prepared_by(backbone, batch):
         return backbone.prepare(batch)
 
 
-def made_by(backbone, batch):
+def frames_from(backbone, batch):
     with torch.no_grad():
         prepared = backbone.prepare(batch)
     return backbone(prepared)
@@ -136,7 +136,7 @@ def tunable(backbone):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_block_by_itself_makes_what_it_makes_in_the_model(load, family):
+def test_a_single_block_gives_the_frames_that_it_gives_in_the_model(load, family):
     encoder = load(family)
     batch = batch_of(encoder)
     expected = own_layers(encoder, batch)
@@ -145,11 +145,11 @@ def test_a_block_by_itself_makes_what_it_makes_in_the_model(load, family):
     for layer in range(1, last + 1):
         backbone = StackedBlocks(encoder, layer, top=False).eval()
         assert (backbone.layer, backbone.dim) == (layer, models.HIDDEN)
-        check_same(made_by(backbone, batch), expected[layer])
+        check_same(frames_from(backbone, batch), expected[layer])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_with_the_blocks_above_it_makes_the_output_of_the_last_one(load, family):
+def test_a_block_with_the_blocks_above_gives_the_output_of_the_last(load, family):
     encoder = load(family)
     batch = batch_of(encoder)
     caught = []
@@ -160,11 +160,11 @@ def test_with_the_blocks_above_it_makes_the_output_of_the_last_one(load, family)
     rows = rows if isinstance(rows, torch.Tensor) else rows[0]
     expected = [row[:count].clone() for row, count in zip(rows, counts, strict=True)]  # before a norm behind it
     for layer in (1, 2, 3):
-        check_same(made_by(StackedBlocks(encoder, layer, top=True).eval(), batch), expected)
+        check_same(frames_from(StackedBlocks(encoder, layer, top=True).eval(), batch), expected)
 
 
 @pytest.mark.parametrize("family", ["wavlm-layer", "wav2vec2-bert", "conformer-relative", "parakeet-rnnt"])
-def test_prepared_batches_serve_many_steps_in_any_order(load, family):
+def test_prepared_batches_can_be_used_often_and_in_any_order(load, family):
     encoder = load(family)
     batches = [batch_of(encoder), batch_of(encoder, (5_000, 3_600, 4_000))]
     expected = [own_layers(encoder, batch)[2] for batch in batches]
@@ -197,8 +197,8 @@ def test_batch_norms_keep_their_statistics(load):
     encoder = load("parakeet-rnnt")
     (norm,) = [m for m in encoder.stack()[1].modules() if isinstance(m, nn.BatchNorm1d)]
     before = norm.running_mean.clone(), norm.running_var.clone(), norm.num_batches_tracked.clone()
-    made_by(tunable(StackedBlocks(encoder, 1, top=False)), batch_of(encoder))
-    made_by(tunable(WholeModel(encoder, 3, only_block=False)), batch_of(encoder))
+    frames_from(tunable(StackedBlocks(encoder, 1, top=False)), batch_of(encoder))
+    frames_from(tunable(WholeModel(encoder, 3, only_block=False)), batch_of(encoder))
     assert all(map(torch.equal, before, (norm.running_mean, norm.running_var, norm.num_batches_tracked)))
 
 
@@ -212,19 +212,19 @@ def names_in(network, block):
 
 
 @pytest.mark.parametrize("family", ["wavlm-group", "wavlm-layer"])
-def test_blocks_run_without_a_word(load, family):
+def test_blocks_run_without_a_warning(load, family):
     encoder = load(family)
     with warnings.catch_warnings(action="error"):
-        made_by(StackedBlocks(encoder, 2, top=True).eval(), batch_of(encoder))
+        frames_from(StackedBlocks(encoder, 2, top=True).eval(), batch_of(encoder))
 
 
 @pytest.mark.parametrize("top", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_gradients_reach_the_tuned_block_and_nothing_else(load, family, top):
+def test_gradients_reach_only_the_tuned_block(load, family, top):
     encoder = load(family)
     without_dropout(encoder.network())
     backbone = tunable(StackedBlocks(encoder, 1, top=top))
-    hidden, lengths = made_by(backbone, batch_of(encoder))
+    hidden, lengths = frames_from(backbone, batch_of(encoder))
     masked_mean(hidden, lengths).square().sum().backward()
     network, block = encoder.network(), encoder.stack()[1]
     assert {name for name, p in network.named_parameters() if p.grad is not None} <= names_in(network, block)
@@ -234,7 +234,7 @@ def test_gradients_reach_the_tuned_block_and_nothing_else(load, family, top):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_whole_model_learns_down_to_its_front_end(load, family):
+def test_gradients_of_a_whole_model_reach_its_front_end(load, family):
     encoder = load(family)
     batch = batch_of(encoder)
     expected = own_layers(encoder, batch)
@@ -255,7 +255,7 @@ def test_a_whole_model_learns_down_to_its_front_end(load, family):
 
 
 @pytest.mark.parametrize("family", ["hubert-layer", "conformer-relative", "whisper fit", "ast"])
-def test_one_block_of_a_model_that_runs_whole(load, family):
+def test_only_the_chosen_block_learns_in_a_model_that_runs_whole(load, family):
     encoder = load(family)
     batch = batch_of(encoder)
     expected = own_layers(encoder, batch)
@@ -266,14 +266,14 @@ def test_one_block_of_a_model_that_runs_whole(load, family):
     assert training(encoder.network()) == {
         name for name, module in encoder.network().named_modules() if module in set(block.modules())
     } - {name for name, m in encoder.network().named_modules() if isinstance(m, nn.BatchNorm1d)}
-    hidden, lengths = made_by(backbone, batch)
+    hidden, lengths = frames_from(backbone, batch)
     check_same((hidden, lengths), expected[2])
     masked_mean(hidden, lengths).square().sum().backward()
     touched = {name for name, p in encoder.network().named_parameters() if p.grad is not None}
     assert touched == names_in(encoder.network(), block)
 
 
-def test_what_is_left_out_at_random_in_long_training_is_not_here(load):
+def test_no_block_is_dropped_and_no_frame_is_masked_in_training(load):
     """The test is the same as above, but observes which blocks run."""
     encoder = load("wav2vec2-group")
     backbone = tunable(WholeModel(encoder, 3, only_block=False))
@@ -283,7 +283,7 @@ def test_what_is_left_out_at_random_in_long_training_is_not_here(load):
     torch.manual_seed(0)
     batch = batch_of(encoder)
     for _ in range(5):
-        made_by(backbone, batch)
+        frames_from(backbone, batch)
     assert ran == [1, 2, 3] * 5
     assert not encoder.network().config.apply_spec_augment
 
@@ -297,19 +297,19 @@ def test_seven_blocks_are_not_taken_for_seven_convolutions(tmp_path):
 
 
 @pytest.mark.parametrize("family", ["hubert-layer", "whisper fit", "ast"])
-def test_a_frozen_layer_is_the_encoders(load, family):
+def test_frames_of_a_frozen_layer_are_those_of_the_encoder(load, family):
     encoder = load(family)
     batch = batch_of(encoder)
     expected = own_layers(encoder, batch)
     for layer in range(4):
-        check_same(made_by(FrozenLayer(encoder, layer, pooled=False), batch), expected[layer], tolerance=0)
-        hidden, lengths = made_by(FrozenLayer(encoder, layer, pooled=True), batch)
+        check_same(frames_from(FrozenLayer(encoder, layer, pooled=False), batch), expected[layer], tolerance=0)
+        hidden, lengths = frames_from(FrozenLayer(encoder, layer, pooled=True), batch)
         assert lengths.tolist() == [1, 1, 1]
         means = torch.stack([row.mean(0) for row in expected[layer]])
         torch.testing.assert_close(hidden, means[:, None], rtol=1e-5, atol=1e-5)
 
 
-def test_padding_may_hold_anything_in_a_mean():
+def test_padding_does_not_change_a_mean():
     hidden = torch.tensor([[[1.0], [3.0], [torch.nan]], [[2.0], [4.0], [9.0]]])
     assert masked_mean(hidden, torch.tensor([2, 3])).tolist() == [[2.0], [5.0]]
 
@@ -317,11 +317,11 @@ def test_padding_may_hold_anything_in_a_mean():
 @pytest.mark.parametrize(
     ("made", "samples", "window", "own"), [(10, 100, 100, 10), (10, 95, 100, 10), (10, 90, 100, 9), (3, 1, 100, 1)]
 )
-def test_frames_of_an_utterance_among_those_of_its_window(made, samples, window, own):
+def test_the_frames_of_an_utterance_exclude_those_of_padding(made, samples, window, own):
     assert unpadded_frames(made, samples, window) == own
 
 
-def test_a_layer_that_there_is_not():
+def test_a_layer_that_does_not_exist_is_refused():
     encoder = FakeEncoder()
     batch = AudioBatch(("u",), (np.zeros(1600, dtype=np.float32),), (1600,))
     with pytest.raises(OptionError, match=r"^fake has no layer 9$"):
@@ -386,7 +386,7 @@ def test_a_users_own_module_is_tuned_as_a_whole_or_by_block(net):
     assert [len(row) for row in expected[2]] == [21, 12, 6]
     for layer, only in ((1, True), (2, True), (3, False)):
         backbone = tunable(WholeModel(net, layer, only_block=only))
-        hidden, lengths = made_by(backbone, batch)
+        hidden, lengths = frames_from(backbone, batch)
         check_same((hidden, lengths), expected[layer])
         masked_mean(hidden, lengths).square().sum().backward()
         part = net.blocks()[layer] if only else net.network()
@@ -412,20 +412,20 @@ BACKBONES = {
 
 @pytest.mark.parametrize("kind", BACKBONES)
 @pytest.mark.parametrize("family", ["hubert-layer", "whisper", "parakeet-rnnt"])
-def test_adapters_begin_as_nothing_learn_alone_and_leave_no_trace(load, family, kind):
+def test_adapters_start_at_zero_learn_alone_and_are_removed_completely(load, family, kind):
     encoder = load(family)
     without_dropout(encoder.network())
     network = encoder.network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     backbone, batch = BACKBONES[kind](encoder), batch_of(encoder)
-    plain, _ = made_by(backbone, batch)
+    plain, _ = frames_from(backbone, batch)
     random = torch.random.get_rng_state()
     with adapted(backbone, 2, 0, prepared_by(backbone, batch)):
         assert torch.equal(torch.random.get_rng_state(), random)
         assert trained(backbone)
         assert all("lora_" in name for name in trained(backbone))
         backbone.train(mode=True)
-        hidden, lengths = made_by(backbone, batch)
+        hidden, lengths = frames_from(backbone, batch)
         torch.testing.assert_close(hidden.detach(), plain.detach(), rtol=1e-5, atol=1e-5)
         masked_mean(hidden, lengths).pow(3).sum().backward()
         learning = {name for name, p in backbone.named_parameters() if p.grad is not None}
@@ -438,10 +438,10 @@ def test_adapters_begin_as_nothing_learn_alone_and_leave_no_trace(load, family, 
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert all(p.grad is None for p in network.parameters())
     backbone.train(mode=False)
-    torch.testing.assert_close(made_by(backbone, batch)[0], plain, rtol=0, atol=0)
+    torch.testing.assert_close(frames_from(backbone, batch)[0], plain, rtol=0, atol=0)
 
 
-def test_a_whole_model_is_adapted_without_a_word(load):
+def test_a_whole_model_is_adapted_without_a_warning(load):
     encoder = load("hubert-layer")
     backbone = WholeModel(encoder, 3, only_block=False)
     prepared = prepared_by(backbone, batch_of(encoder))
@@ -449,18 +449,18 @@ def test_a_whole_model_is_adapted_without_a_word(load):
         assert trained(backbone)
 
 
-def test_adapters_change_what_a_model_makes_while_they_are_there(load):
+def test_adapters_change_the_frames_of_a_model_while_they_are_attached(load):
     encoder = load("hubert-layer")
     backbone, batch = StackedBlocks(encoder, 2, top=False).eval(), batch_of(encoder)
-    plain, _ = made_by(backbone, batch)
+    plain, _ = frames_from(backbone, batch)
     with adapted(backbone, 2, 0, prepared_by(backbone, batch)), torch.no_grad():
         for name, parameter in backbone.named_parameters():
             if "lora_B" in name:
                 parameter.fill_(0.5)
-        assert not torch.allclose(made_by(backbone, batch)[0], plain)
+        assert not torch.allclose(frames_from(backbone, batch)[0], plain)
 
 
-def test_adapters_are_random_by_seed(load):
+def test_the_seed_decides_the_values_of_adapters(load):
     encoder = load("hubert-layer")
     backbone = StackedBlocks(encoder, 2, top=False)
     prepared = prepared_by(backbone, batch_of(encoder))
@@ -473,13 +473,13 @@ def test_adapters_are_random_by_seed(load):
     assert not torch.equal(drawn(1), drawn(2))
 
 
-def test_adapters_of_wavlm_are_where_they_learn(load):
+def test_adapters_of_wavlm_are_on_maps_that_learn(load):
     """The attention of WavLM reads the weights of its linear maps without calls: adapters there would be idle."""
     encoder = load("wavlm-layer")
     without_dropout(encoder.network())
     backbone, batch = StackedBlocks(encoder, 2, top=False), batch_of(encoder)
     with adapted(backbone, 2, 0, prepared_by(backbone, batch)):
-        hidden, lengths = made_by(backbone.train(mode=True), batch)
+        hidden, lengths = frames_from(backbone.train(mode=True), batch)
         masked_mean(hidden, lengths).pow(3).sum().backward()
         adapters = {n: p.grad for n, p in backbone.named_parameters() if "lora_B" in n}
     assert adapters
@@ -495,7 +495,7 @@ def test_without_a_rank_nothing_is_adapted(load):
         assert not trained(backbone)
 
 
-def test_adapters_need_a_linear_map(load):
+def test_adapters_are_refused_where_no_linear_map_runs(load):
     encoder = load("hubert-layer")
     backbone = StackedBlocks(encoder, 2, top=False)
     prepared = prepared_by(backbone, batch_of(encoder))

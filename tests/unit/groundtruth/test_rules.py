@@ -34,7 +34,7 @@ MIXED = [
         "hours": [680_000, 680_000, 960, 960, 0],
     }.items(),
 )
-def test_rules_by_hand(name, expected):
+def test_rules_give_the_values_computed_by_hand(name, expected):
     assert rule_values(name, MIXED).tolist() == expected
 
 
@@ -86,12 +86,12 @@ HOURS = {
 
 
 @pytest.mark.parametrize(("model", "hours"), HOURS.items(), ids=HOURS)
-def test_hours_of_pretraining(model, hours):
+def test_hours_of_pretraining_are_known_by_the_name_of_the_model(model, hours):
     assert rules.pretraining_hours(candidate(model)) == hours
 
 
 @pytest.mark.parametrize("known", rules.HOURS, ids=lambda known: known.pattern)
-def test_every_pattern_is_of_use_and_has_a_source(known):
+def test_every_pattern_matches_a_model_and_has_a_source(known):
     assert known.source
     names = [model_name(model) for model in [*HOURS, "pack:crepe"]]
     found = [next((k for k in rules.HOURS if re.search(k.pattern, name)), None) for name in names]
@@ -111,7 +111,7 @@ ORDER = (
 )
 
 
-def test_static_order_of_families():
+def test_the_static_rule_orders_families_as_listed():
     values = rule_values("static", [candidate(model) for model in ORDER])
     assert values.tolist() == list(range(len(ORDER)))[::-1]
     assert len(ORDER) == len(rules.FAMILIES)
@@ -129,11 +129,11 @@ def test_static_order_of_families():
         ("mfcc", "logmel"),
     ],
 )
-def test_families_that_are_tied(one, other):
+def test_some_families_are_tied_in_the_static_rule(one, other):
     assert rules.family_rank(candidate(one)) == rules.family_rank(candidate(other))
 
 
-def test_what_a_rule_does_not_know_stands_in_the_middle_of_the_models_it_knows():
+def test_a_model_that_a_rule_does_not_know_takes_the_median_of_known_ones():
     layers = [candidate("facebook/wavlm-large", layer) for layer in range(5)]
     values = rule_values("hours", [*layers, candidate("logmel"), candidate("microsoft/wavlm-base"), candidate("own")])
     assert values.tolist() == [94_000] * 5 + [0, 960, 960]
@@ -150,11 +150,11 @@ def test_what_a_rule_does_not_know_stands_in_the_middle_of_the_models_it_knows()
         ("depth", []),
     ],
 )
-def test_rules_that_cannot_say(name, candidates):
+def test_a_rule_gives_none_where_it_cannot_order_the_candidates(name, candidates):
     assert rule_values(name, candidates) is None
 
 
-def test_names_of_specs():
+def test_names_of_models_are_taken_from_their_specs():
     assert [
         model_name(s) for s in ("C:\\models\\WavLM\\", "a/b/", "py:module:factory", "mfcc", "onnx:a.onnx#*conv/1*")
     ] == [
@@ -166,7 +166,7 @@ def test_names_of_specs():
     ]
 
 
-def test_rules_may_be_added_and_names_are_taken_once(monkeypatch):
+def test_rules_may_be_added_under_names_that_are_free(monkeypatch):
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
     register_rule(Rule("shallow", "shallower", lambda c: -float(c.layer)))
     assert np.all(rule_values("shallow", MIXED[:3]) == [0, -4, -3])
@@ -174,6 +174,6 @@ def test_rules_may_be_added_and_names_are_taken_once(monkeypatch):
         register_rule(get_rule("depth"))
 
 
-def test_unknown_rule():
+def test_an_unknown_rule_is_refused_with_the_nearest_name():
     with pytest.raises(OptionError, match=r"unknown rule 'dept'; did you mean depth\?"):
         rule_values("dept", MIXED)

@@ -63,7 +63,7 @@ def check_whole(found, items):
         ("train", "valid", "eval"),
     ],
 )
-def test_the_manifests_own_parts_are_taken_as_they_are(train, validation, test):
+def test_the_parts_of_the_manifest_are_used_unchanged(train, validation, test):
     names = [validation, train, test, train]  # unordered, and with one speaker in all of them
     items = [item(n, LABELS[n // 4 % 3], "alone", split=names[n % 4]) for n in range(24)]
     found = split(items)
@@ -103,7 +103,7 @@ def test_no_speaker_is_in_two_parts(seed):
         assert len(set(counts(part).values())) == 1  # classes as even as in the whole
 
 
-def test_utterances_without_a_speaker_stand_alone_beside_speakers():
+def test_utterances_without_a_speaker_are_divided_one_by_one():
     items = [item(n, LABELS[n % 3], f"s{n // 6}" if n < 24 else None) for n in range(48)]
     found = split(items)
     check_whole(found, items)
@@ -112,7 +112,7 @@ def test_utterances_without_a_speaker_stand_alone_beside_speakers():
     assert sum(map(len, parts)) == len(set.union(*parts)) == 4
 
 
-def test_without_speakers_utterances_are_dealt_evenly_over_classes():
+def test_utterances_without_speakers_are_divided_evenly_over_classes():
     items = [item(n, LABELS[n % 3]) for n in range(60)]
     found = split(items, test=0.25, validation=0.2)
     check_whole(found, items)
@@ -122,7 +122,7 @@ def test_without_speakers_utterances_are_dealt_evenly_over_classes():
     assert counts(found.train) == dict.fromkeys(LABELS, 12)
 
 
-def test_speakers_that_are_what_is_predicted_are_in_every_part():
+def test_every_speaker_is_in_every_part_where_speakers_are_predicted():
     items = [item(n, f"s{n % 4}", f"s{n % 4}") for n in range(48)]
     found = split(items, target="speaker")
     check_whole(found, items)
@@ -140,7 +140,7 @@ def test_transcripts_are_divided_too():
     assert sum(map(len, parts)) == len(set.union(*parts))
 
 
-def test_the_same_seed_draws_the_same_and_another_one_something_else():
+def test_the_same_seed_draws_the_same_parts_and_other_seeds_differ():
     items = by_speakers()
     assert split(items, split_seed=1) == split(items, split_seed=1)
     drawn = {tuple(ids(split(items, split_seed=seed).test)) for seed in range(6)}
@@ -156,7 +156,7 @@ def test_classes_that_nothing_is_trained_for_are_left_out_and_listed():
     check_whole(found, items)
 
 
-def test_a_part_of_strangers_only_is_refused():
+def test_a_test_part_with_unknown_classes_only_is_refused():
     rows = [("yes", "train"), ("no", "train"), ("yes", "dev"), ("stop", "test")]
     items = [item(n, label, split=part) for n, (label, part) in enumerate(rows)]
     with pytest.raises(
@@ -165,7 +165,7 @@ def test_a_part_of_strangers_only_is_refused():
         split(items)
 
 
-def test_a_manifest_that_only_tests_is_refused():
+def test_a_manifest_with_a_test_part_only_is_refused():
     items = [item(n, split="test") for n in range(4)]
     with pytest.raises(DataError, match=r"^expected utterances to train on, got none; name them train in the column"):
         split(items)
@@ -178,7 +178,7 @@ def test_a_single_speaker_is_divided_by_utterance():
     check_whole(found, items)
 
 
-def test_speakers_that_are_too_few_are_refused():
+def test_too_few_speakers_are_refused():
     items = [item(n, LABELS[n % 3], f"s{n % 2}") for n in range(12)]  # one speaker to test on, and one left
     with pytest.raises(
         DataError,
@@ -187,19 +187,19 @@ def test_speakers_that_are_too_few_are_refused():
         split(items)
 
 
-def test_a_part_of_another_name_is_not_lost_without_a_word():
+def test_a_part_with_an_unknown_name_is_refused():
     items = [item(n, LABELS[n % 3], split=("train", "dev", "test", "other")[n // 3]) for n in range(12)]
     with pytest.raises(DataError, match=r"^expected train, validation or test in the column.*'other' \(3\)"):
         split(items)
 
 
-def test_parts_are_known_by_a_word_of_their_name():
+def test_parts_are_recognised_by_a_word_of_their_name():
     names = ("train.100", "dev-clean", "test-other", "train.360")
     found = split([item(n, LABELS[n % 3], split=names[n // 3]) for n in range(12)])
     assert {name: len(part) for name, part in found.parts().items()} == {"train": 6, "validation": 3, "test": 3}
 
 
-def test_classes_smaller_than_the_folds_are_no_reason_to_fail():
+def test_classes_with_fewer_utterances_than_folds_are_divided():
     items = [item(n, "rare" if n < 2 else "often", f"s{n}") for n in range(12)]
     found = split(items)
     check_whole(found, items)
@@ -213,7 +213,7 @@ def test_single_utterances_of_every_class_can_be_held_out():
     assert set(counts(found.test)) <= set(counts(found.train))
 
 
-def test_examples_are_so_many_of_each_class_spread_over_speakers():
+def test_examples_are_drawn_per_class_and_spread_over_speakers():
     items = [item(n, LABELS[n % 3], f"s{n // 12}") for n in range(48)]  # four of each class by each of four speakers
     chosen = draw_examples(items, 4, seed=0)
     assert counts(chosen) == dict.fromkeys(LABELS, 4)
@@ -233,20 +233,20 @@ def test_a_smaller_draw_is_within_a_larger_one(seed):
         assert smaller < larger
 
 
-def test_draws_differ_by_seed_and_none_takes_all():
+def test_draws_differ_by_seed_and_without_a_limit_all_are_taken():
     items = [item(n, LABELS[n % 3], f"s{n % 5}") for n in range(60)]
     assert draw_examples(items, None, seed=0) == items
     assert draw_examples(items, 100, seed=0) == items
     assert len({tuple(ids(draw_examples(items, 3, seed))) for seed in range(4)}) == 4
 
 
-def test_of_transcripts_so_many_in_all():
+def test_examples_of_transcripts_are_counted_in_all():
     items = [item(n, None, f"s{n % 5}", text="words") for n in range(30)]
     chosen = draw_examples(items, 10, seed=3)
     assert Counter(one.utterance.speaker for one in chosen) == dict.fromkeys([f"s{k}" for k in range(5)], 2)
 
 
-def test_examples_bound_the_training_part_alone():
+def test_the_limit_of_examples_holds_for_the_training_part_alone():
     items = by_speakers(speakers=10)
     whole, few = split(items), split(items, examples=2)
     assert counts(few.train) == dict.fromkeys(LABELS, 2)

@@ -43,7 +43,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize(("goodness", "validation", "training", "epochs", "chosen"), RUNS.values(), ids=RUNS)
-def test_when_training_stops_and_what_is_kept(goodness, validation, training, epochs, chosen):
+def test_training_stops_and_keeps_the_expected_epoch(goodness, validation, training, epochs, chosen):
     perfect = 0.0 if goodness[0] < 0 else 1.0
     assert epochs_of(goodness, validation, training, perfect=perfect) == (epochs, chosen)
 
@@ -53,6 +53,6 @@ def test_a_trained_epoch_is_kept_when_it_is_as_good_as_the_untrained_model():
     assert epochs_of([0.25, 0.24], [1.0, 0.5], [1.0])[1] == 0
 
 
-def test_more_patience_runs_longer():
+def test_training_runs_longer_with_more_patience():
     for patience in (1, 2, 3, 5):
         assert epochs_of([0.5] * 9, [1.0] * 9, [1.0] * 8, patience=patience)[0] == patience

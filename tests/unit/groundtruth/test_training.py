@@ -111,13 +111,13 @@ def run(found, head, how, backbone=None):
     return train(backbone or Frames(), head, made, answers, how, "cpu")
 
 
-def told(outcome):
+def without_time(outcome):
     """Return an outcome without its time."""
     return dataclasses.replace(outcome, seconds=0)
 
 
 @pytest.mark.parametrize("hidden_layer", [False, True])
-def test_classes_that_are_apart_are_learnt(hidden_layer):
+def test_separated_classes_are_learnt(hidden_layer):
     outcome = run(classes(), utterance_head(hidden_layer=hidden_layer), fit())
     assert outcome.metrics == {"accuracy": 1.0}
     assert outcome.validation[0]["accuracy"] == pytest.approx(1 / 3)  # untrained, it predicts one class for all
@@ -140,22 +140,22 @@ def test_the_first_loss_of_an_untrained_head_is_that_of_chance():
     assert outcome.validation[1] == outcome.validation[0]
 
 
-def test_the_same_seed_says_the_same_and_another_one_something_else():
+def test_the_same_seed_gives_the_same_outcome_and_another_one_differs():
     found = classes(noise=1.0)
     first, again, other = (run(found, utterance_head(hidden_layer=True), fit(seed=seed)) for seed in (1, 1, 2))
-    assert told(first) == told(again)
+    assert without_time(first) == without_time(again)
     assert first.losses != other.losses
 
 
-def test_what_came_before_does_not_matter():
+def test_earlier_random_numbers_do_not_change_an_outcome():
     found = classes(noise=1.0)
     torch.manual_seed(5)
     first = run(found, utterance_head(hidden_layer=True), fit())
     torch.rand(100)
-    assert told(first) == told(run(found, utterance_head(hidden_layer=True), fit()))
+    assert without_time(first) == without_time(run(found, utterance_head(hidden_layer=True), fit()))
 
 
-def test_training_stops_when_it_gets_no_better():
+def test_training_stops_when_validation_does_not_improve():
     outcome = run(classes(noise=0.01), utterance_head(), fit(epochs=30, patience=3))
     best = [one["accuracy"] for one in outcome.validation].index(1.0)
     assert best >= 1
@@ -177,7 +177,7 @@ def hopeless():
     return answers, made
 
 
-def test_a_loss_that_still_falls_keeps_a_run_going_that_has_not_beaten_its_untrained_head():
+def test_a_run_below_its_untrained_head_continues_while_its_loss_falls():
     outcome = run(hopeless(), utterance_head(), fit(epochs=12, patience=2, head_learning_rate=3e-3))
     assert max(one["accuracy"] for one in outcome.validation[1:]) <= outcome.validation[0]["accuracy"]
     assert outcome.epochs == 12
@@ -192,7 +192,7 @@ def test_the_untrained_head_is_tested_too():
     assert learnt.metrics == {"accuracy": 1.0}
 
 
-def test_of_equal_epochs_a_trained_one_is_tested():
+def test_a_trained_epoch_is_tested_where_all_epochs_are_equal():
     outcome = run(hopeless(), utterance_head(), fit(epochs=3, patience=3, head_learning_rate=0.0))
     assert len({one["accuracy"] for one in outcome.validation}) == 1
     assert outcome.chosen > 0
@@ -216,7 +216,7 @@ def test_too_few_frames_for_the_units_fail_the_trial():
         run((answers, made), ctc_head, fit(metric="cer"))
 
 
-def test_a_few_utterances_with_too_few_frames_cost_nothing():
+def test_a_few_utterances_with_too_few_frames_do_not_fail_the_trial():
     answers, made = spelled()
     made["train"]._inputs[0]["lengths"][:4] = 1
     outcome = run((answers, made), ctc_head, fit(epochs=1, metric="cer"))
@@ -233,7 +233,7 @@ def tuned_backbone():
     ("metric", "rate", "backbone"),
     [("accuracy", 5.0, Frames), ("accuracy", 1.0, tuned_backbone), ("cer", 30.0, Frames), ("wer", 30.0, Frames)],
 )
-def test_the_weights_that_validated_best_are_those_tested(metric, rate, backbone):
+def test_the_weights_with_the_best_validation_are_tested(metric, rate, backbone):
     """The data are so noisy that training goes up and down; the test part is the validation part here."""
     answers, made = classes(noise=1.5, wrong=0.4) if metric == "accuracy" else spelled(noise=1.0)
     answers = dataclasses.replace(answers, metric=metric)
@@ -252,7 +252,7 @@ def test_the_weights_that_validated_best_are_those_tested(metric, rate, backbone
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_backbone_is_afterwards_what_it_was(fails):
+def test_the_backbone_is_restored_after_training(fails):
     backbone, (answers, made) = tuned_backbone(), classes()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     if fails:
@@ -268,11 +268,11 @@ def test_the_backbone_is_afterwards_what_it_was(fails):
     assert not any(module.training for module in backbone.modules())
 
 
-def test_trials_of_one_backbone_do_not_know_of_each_other():
+def test_trials_of_the_same_backbone_are_independent():
     backbone, found = tuned_backbone(), classes(noise=1.0)
     first = run(found, utterance_head(), fit(epochs=2, seed=0), backbone)
     run(found, utterance_head(), fit(epochs=2, seed=1), backbone)
-    assert told(run(found, utterance_head(), fit(epochs=2, seed=0), backbone)) == told(first)
+    assert without_time(run(found, utterance_head(), fit(epochs=2, seed=0), backbone)) == without_time(first)
 
 
 GENERATORS = {
@@ -283,21 +283,21 @@ GENERATORS = {
 
 
 @pytest.mark.parametrize(("seed", "state"), GENERATORS.values(), ids=GENERATORS)
-def test_the_random_numbers_of_others_stay_as_they_are(seed, state):
+def test_training_leaves_the_global_random_state_unchanged(seed, state):
     seed(11)
     before = state()
     run(classes(), utterance_head(), fit(epochs=1))
     assert state() == before
 
 
-def test_training_says_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
+def test_training_prints_nothing_and_writes_nothing(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(classes(), utterance_head(), fit(epochs=1))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inputs_may_be_made_anew_each_time():
+def test_inputs_are_prepared_again_each_time_they_are_read():
     answers, _ = classes()
     seen = []
 
@@ -315,21 +315,21 @@ def test_inputs_may_be_made_anew_each_time():
     assert [batch["counts"].tolist() for batch in iter(part)] == [[1, 1]]
 
 
-def test_standardised_frames_have_no_mean_and_one_spread():
+def test_standardised_frames_have_mean_zero_and_unit_variance():
     scale = Standardised(3)
     frames = torch.tensor([[1.0, 10.0, 7.0], [3.0, 30.0, 7.0]])
     scale.fit_scale(frames)
     assert scale(frames).tolist() == [[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]]  # constant dimensions keep their unit
 
 
-def test_ctc_begins_with_silence():
+def test_an_untrained_ctc_head_predicts_only_blanks():
     head = ctc_head()
     hidden, lengths = torch.randn(2, 5, DIM, generator=torch.Generator().manual_seed(0)), torch.tensor([5, 3])
     assert head.logits(hidden)[..., 0].tolist() == [[BLANK_BIAS] * 5] * 2
     assert head.predict(hidden, lengths) == [[], []]
 
 
-def test_the_best_path_loses_repeats_and_blanks_within_an_utterance():
+def test_repeats_and_blanks_are_removed_from_the_best_path():
     head = ctc_head()
     with torch.no_grad():
         head.last.bias.zero_()

@@ -71,7 +71,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1, ma
 
 @given(sizes=SIZES, seed=st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
-def test_sums_over_all_paths_and_takes_the_gradient_of_autograd(sizes, seed):
+def test_the_loss_sums_all_paths_and_its_gradient_is_that_of_autograd(sizes, seed):
     case = random_case(sizes, seed=seed)
     logits = case[0].requires_grad_()
     loss = transducer_loss(*case, blank=BLANK)
@@ -86,7 +86,7 @@ def test_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x: transducer_loss(x, *rest, blank=BLANK), logits.requires_grad_())
 
 
-def test_known_answer():
+def test_the_loss_of_equal_probabilities_is_known_exactly():
     # Two frames, one label, and equal probability of all V = 5 symbols: two paths of three steps.
     logits = torch.zeros(1, 2, 2, 5)
     loss = transducer_loss(logits, torch.tensor([[0]]), torch.tensor([2]), torch.tensor([1]), BLANK)
@@ -100,7 +100,7 @@ def test_an_empty_target_is_blank_in_every_frame():
     torch.testing.assert_close(transducer_loss(logits, targets, frames, lengths, BLANK), expected)
 
 
-def test_what_lies_beyond_an_utterance_does_not_matter():
+def test_padding_does_not_change_the_loss_or_the_gradient():
     logits, targets, frames, lengths = random_case([(5, 3), (2, 1), (3, 0)], seed=3)
     wild, other = logits.clone(), targets.clone()
     for row, (n, m) in enumerate(zip(frames.tolist(), lengths.tolist(), strict=True)):
@@ -129,14 +129,14 @@ def test_the_blank_may_be_any_symbol():
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
-def test_less_precise_logits_give_about_the_same(dtype, tolerance):
+def test_less_precise_logits_give_about_the_same_loss(dtype, tolerance):
     case = random_case([(40, 20), (33, 7)], seed=6)
     loss = transducer_loss(case[0].to(dtype), *case[1:], blank=BLANK)
     assert loss.dtype == dtype
     torch.testing.assert_close(loss.double(), transducer_loss(*case, blank=BLANK), rtol=tolerance, atol=0)
 
 
-def test_labels_that_cannot_be_cost_infinity_and_teach_nothing():
+def test_impossible_labels_have_infinite_loss_and_no_gradient():
     logits, targets, frames, lengths = random_case([(3, 2), (3, 2)], seed=7)
     logits[0, :, :, targets[0, 0]] = -torch.inf
     loss = transducer_loss(logits.requires_grad_(), targets, frames, lengths, BLANK)
@@ -166,7 +166,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_refuses(message):
+def test_wrong_arguments_of_the_loss_are_refused(message):
     logits, targets, frames, lengths = random_case([(3, 2), (2, 1)])
     given = {"logits": logits, "targets": targets, "frames": frames, "lengths": lengths, "blank": BLANK} | BAD[message]
     with pytest.raises(ValueError, match=message):
@@ -209,7 +209,7 @@ def without_blanks(row):
     return [symbol for symbol in row if symbol != 5]
 
 
-def test_greedy_decodes_as_transformers_does(model):
+def test_greedy_decoding_equals_that_of_transformers(model):
     mels = torch.randn(6, 60, 16, generator=torch.Generator().manual_seed(1))
     real = torch.arange(60) < torch.tensor([60, 48, 33, 20, 9, 60])[:, None]
     expected = [
@@ -228,16 +228,16 @@ def test_greedy_decodes_as_transformers_does(model):
     assert len({tuple(row) for row in written}) > 3
 
 
-def test_greedy_writes_no_more_symbols_in_a_frame_than_it_may(model):
-    def talkative(said, heard):
-        return torch.nn.functional.one_hot(torch.full((len(said),), 2), 6).float()
+def test_greedy_decoding_limits_the_symbols_of_a_frame(model):
+    def talkative(symbols, frames):
+        return torch.nn.functional.one_hot(torch.full((len(symbols),), 2), 6).float()
 
     encoded = torch.zeros(3, 4, 12)
     written = greedy(talkative, model.decoder, encoded, torch.tensor([4, 1, 0]), blank=5, max_symbols=2)
     assert written == [[2] * 8, [2] * 2, []]
 
 
-def test_greedy_refuses(model):
+def test_wrong_arguments_of_greedy_decoding_are_refused(model):
     encoded = torch.zeros(2, 4, 12)
     with pytest.raises(ValueError, match=r"expected frames as 2 whole numbers from 0 to 4, got \[5, 1\]"):
         greedy(model.joint, model.decoder, encoded, torch.tensor([5, 1]), blank=5)

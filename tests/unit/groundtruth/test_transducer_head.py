@@ -58,7 +58,7 @@ def batch(seed=0):
     return hidden, torch.tensor([9, 6, 4]), targets, torch.tensor([4, 2, 1])
 
 
-def test_rows_of_known_units_are_kept_and_unknown_ones_begin_with_the_mean(make, whole):
+def test_rows_of_known_units_are_kept_and_other_rows_start_at_the_mean(make, whole):
     head = make(SPACE, "b", "ä", "a")
     tables = [
         (head.decoder.embedding.weight, whole.decoder.embedding.weight),
@@ -73,7 +73,7 @@ def test_rows_of_known_units_are_kept_and_unknown_ones_begin_with_the_mean(make,
 
 
 @pytest.mark.parametrize("mark", ["▁", "Ġ", "|", " "])
-def test_the_space_is_known_however_it_is_written(tmp_path, mark):
+def test_every_spelling_of_the_space_is_known(tmp_path, mark):
     save_tokenizer(tmp_path, (mark, *PIECES[1:]))
     place = models.save(tmp_path, *models.build("parakeet-rnnt"))
     head = transducer_heads(load_encoder(place), models.HIDDEN, answers("a", SPACE))()
@@ -81,7 +81,7 @@ def test_the_space_is_known_however_it_is_written(tmp_path, mark):
     assert torch.equal(head.joint.head.weight, own[[OWN_BLANK, 1, 0]])
 
 
-def test_all_other_weights_are_the_checkpoints(make, whole):
+def test_all_other_weights_are_those_of_the_checkpoint(make, whole):
     head = make("a")
     parts = {"projector": whole.encoder_projector, "decoder": whole.decoder, "joint": whole.joint}
     for name, part in parts.items():
@@ -113,7 +113,7 @@ def test_the_loss_is_that_of_the_checkpoints_own_logits(make, whole):
     torch.testing.assert_close(turned.loss(hidden, lengths, padded, counts), expected, rtol=1e-5, atol=0)
 
 
-def test_what_is_said_is_what_the_checkpoint_says(make, whole):
+def test_predictions_are_those_of_the_checkpoint(make, whole):
     hidden, lengths, _, _ = batch()
     expected = greedy(whole.joint, whole.decoder, whole.encoder_projector(hidden), lengths, blank=OWN_BLANK)
     assert len({tuple(row) for row in expected}) > 1
@@ -131,7 +131,7 @@ def test_frames_behind_an_utterance_do_not_matter(make):
     assert torch.equal(head.loss(spoilt, lengths, targets, counts), head.loss(hidden, lengths, targets, counts))
 
 
-def test_it_learns_two_utterances_by_heart_and_the_checkpoint_stays_as_it_is(make, whole):
+def test_the_head_overfits_two_utterances_and_the_checkpoint_is_unchanged(make, whole):
     before = {name: value.clone() for name, value in whole.state_dict().items()}
     rng = torch.Generator().manual_seed(1)
     hidden, lengths = torch.randn(2, 8, models.HIDDEN, generator=rng), torch.tensor([8, 6])
@@ -152,7 +152,7 @@ def test_it_learns_two_utterances_by_heart_and_the_checkpoint_stays_as_it_is(mak
     assert fresh.loss(hidden, lengths, targets, counts).item() == losses[0]  # every trial starts from the checkpoint
 
 
-def test_models_without_a_transducer(tmp_path, directory, make, whole):
+def test_models_without_a_transducer_are_refused(tmp_path, directory, make, whole):
     other = models.save(tmp_path / "w2v", *models.build("wav2vec2-group"))
     with pytest.raises(
         ModelError,
@@ -165,14 +165,14 @@ def test_models_without_a_transducer(tmp_path, directory, make, whole):
         TransducerHead(whole, {"a": 1}, ("a",), 31)
 
 
-def test_a_checkpoint_without_a_tokenizer(tmp_path):
+def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path):
     place = models.save(tmp_path, *models.build("parakeet-rnnt"))
     encoder = load_encoder(place)
     with pytest.raises(ModelError, match=f"^{place}: cannot read its tokenizer"):
         transducer_heads(encoder, models.HIDDEN, answers("a"))
 
 
-def test_pieces_beyond_the_checkpoints_table(tmp_path):
+def test_pieces_beyond_the_table_of_the_checkpoint_are_ignored(tmp_path):
     """Tokenizers may have more pieces than the trained model, such as special ones that were added."""
     save_tokenizer(tmp_path, (*PIECES, "<blank>", "<added>"))
     place = models.save(tmp_path, *models.build("parakeet-rnnt"))

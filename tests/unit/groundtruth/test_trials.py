@@ -61,7 +61,7 @@ def test_a_key_is_the_same_in_every_process():
     assert other == Trial("m", 1, 2, "main", {"a": "ä", "b": 1.5}).key
 
 
-def test_what_is_put_is_got_to_the_last_digit(tmp_path):
+def test_a_stored_row_is_read_back_exactly(tmp_path):
     path = tmp_path / "new" / "folder" / "trials.sqlite"
     store = TrialStore(path)
     assert (len(store), store.get(TRIAL)) == (0, None)
@@ -75,7 +75,7 @@ def test_what_is_put_is_got_to_the_last_digit(tmp_path):
         assert reader.get(changed(seed=2)) is None
 
 
-def test_a_row_takes_the_place_of_an_earlier_one(tmp_path):
+def test_a_row_replaces_an_earlier_row_of_the_same_trial(tmp_path):
     store = TrialStore(tmp_path / "trials.sqlite")
     store.put(Row(TRIAL, "failed", None, {}, {}, 0.5, "why"))
     store.put(ROW)
@@ -131,15 +131,15 @@ def test_a_process_that_is_killed_loses_no_row(tmp_path):
     for _ in range(5):
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    said = 5 + len(process.stdout.read().split())  # not `communicate`, which misses lines that are buffered already
+    printed = 5 + len(process.stdout.read().split())  # not `communicate`, which misses lines that are buffered already
     process.stdin.close()
     process.stdout.close()
     process.wait(60)
     assert process.returncode == -signal.SIGKILL
     store = TrialStore(path)
-    assert len(store) in (said, said + 1)  # one may be stored and not yet printed
-    rows = [store.get(Trial("m", number, 0, "main", {"filler": "x" * 5000})) for number in range(said)]
-    assert [row.metric for row in rows] == [number / 7 for number in range(said)]
+    assert len(store) in (printed, printed + 1)  # one may be stored and not yet printed
+    rows = [store.get(Trial("m", number, 0, "main", {"filler": "x" * 5000})) for number in range(printed)]
+    assert [row.metric for row in rows] == [number / 7 for number in range(printed)]
     store.put(ROW)
     assert store.get(TRIAL) == ROW
     with sqlite3.connect(path) as connection:
@@ -147,7 +147,7 @@ def test_a_process_that_is_killed_loses_no_row(tmp_path):
     connection.close()
 
 
-def test_a_file_that_another_process_is_just_making_is_waited_for(tmp_path):
+def test_the_store_waits_while_another_process_creates_the_file(tmp_path):
     path = tmp_path / "trials.sqlite"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
@@ -160,14 +160,14 @@ def test_a_file_that_another_process_is_just_making_is_waited_for(tmp_path):
     assert TrialStore(path).get(TRIAL) == ROW
 
 
-def test_several_processes_write_at_once(tmp_path):
+def test_several_processes_can_write_at_the_same_time(tmp_path):
     path = tmp_path / "trials.sqlite"
     TrialStore(path)
     processes = [writer(path, name, 12) for name in "abc"]
     begin(*processes)
-    said = [process.communicate(timeout=120)[0].split() for process in processes]
+    printed = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert said == [[str(number) for number in range(12)]] * 3
+    assert printed == [[str(number) for number in range(12)]] * 3
     assert len(TrialStore(path)) == 36
 
 
@@ -194,7 +194,7 @@ def not_to_be_written(folder):
 
 
 @pytest.mark.parametrize("place", [junk, below_a_file, a_folder, not_to_be_written])
-def test_where_no_trials_can_be_kept(tmp_path, place):
+def test_places_where_no_trials_can_be_kept_are_refused(tmp_path, place):
     path = place(tmp_path)
     with pytest.raises(
         OptionError, match=r"expected a file of trials that can be written at .*; choose another folder$"
@@ -204,7 +204,7 @@ def test_where_no_trials_can_be_kept(tmp_path, place):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_file_that_is_refused_stays_as_it_was(tmp_path):
+def test_a_file_that_is_refused_is_not_changed(tmp_path):
     path = junk(tmp_path)
     before = path.read_bytes()
     with pytest.raises(OptionError, match="file is not a database"):

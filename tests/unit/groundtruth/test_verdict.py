@@ -43,7 +43,7 @@ def test_failed_candidates_are_not_among_the_best(validation):
     assert (found.verdict.candidates, found.verdict.all_equal) == (3, False)
 
 
-def test_without_a_result_there_is_no_best(validation):
+def test_no_candidate_is_best_where_every_trial_failed(validation):
     found = with_truth(validation, [(None,)] * 3)
     assert (found.best, found.verdict.best, found.verdict.candidates) == (None, (), 0)
     assert not found.verdict.all_equal
@@ -55,7 +55,7 @@ def test_a_single_candidate_is_not_tied(validation):
 
 
 @pytest.mark.parametrize(
-    ("beaten", "trials", "count", "said"),
+    ("beaten", "trials", "count", "remark"),
     [
         ((), 0, 0, ""),
         ((True, True), 2, 2, ""),
@@ -63,17 +63,17 @@ def test_a_single_candidate_is_not_tied(validation):
         ((False, None), 1, 0, "No trial beat its untrained head"),
     ],
 )
-def test_trials_that_did_not_beat_their_untrained_head_are_counted(validation, beaten, trials, count, said):
+def test_trials_that_did_not_beat_their_untrained_head_are_counted(validation, beaten, trials, count, remark):
     found = with_truth(validation, [(0.5, 0.5)])
     found = replace(found, truth=(replace(found.truth[0], beat_untrained=beaten),))
     verdict = found.verdict
     assert (verdict.trials, verdict.beat_untrained) == (trials, count)
     assert verdict.none_learnt == (trials > 0 and not count)
-    assert verdict.remark.startswith(said)
-    assert bool(verdict.remark) == bool(said)
+    assert verdict.remark.startswith(remark)
+    assert bool(verdict.remark) == bool(remark)
 
 
-def test_the_verdict_is_in_the_file_and_not_read_from_it(validation, tmp_path):
+def test_the_verdict_is_saved_and_computed_again_when_it_is_loaded(validation, tmp_path):
     found = with_truth(validation, [(0.5, 0.5), (0.5, 0.5), (0.1, 0.1)])
     found.save(tmp_path)
     content = json.loads((tmp_path / "validation.json").read_text())
@@ -103,7 +103,7 @@ def test_a_file_of_a_version_without_the_verdict_is_read(validation, tmp_path):
     assert Validation.load(tmp_path) == found
 
 
-def test_the_table_has_what_the_untrained_head_reached(validation):
+def test_the_table_has_the_accuracy_of_the_untrained_head(validation):
     found = with_truth(validation, [(0.5, 0.7), (0.5, None)])
     truth = (replace(found.truth[0], untrained=(0.2, 0.4)), replace(found.truth[1], untrained=(0.3, None)))
     table = replace(found, truth=truth, judged=()).to_pandas()

@@ -52,7 +52,7 @@ def test_a_run_holds_parameters_metrics_and_files(tracker, tmp_path):
     assert Ranking.load(copy) == ranking
 
 
-def test_a_run_that_is_there_is_added_to_and_left_open(tracker):
+def test_an_existing_run_is_extended_and_left_open(tracker):
     client = tracker.client()
     run = client.create_run(tracker.find_experiment(client)).info.run_id
     assert log_to_mlflow(make_ranking(), tracker, run_id=run) == run
@@ -63,7 +63,7 @@ def test_a_run_that_is_there_is_added_to_and_left_open(tracker):
 HOSTILE = ["a", "a/b", "../../x", "/etc/passwd", "a//b", "a:b", "a?b", "é", "x" * 400, "x" * 401, "a\nb", ".", " "]
 
 
-def test_any_names_are_logged_apart_from_each_other(tracker):
+def test_different_names_never_share_a_key(tracker):
     ranking = make_ranking(HOSTILE, joint=False)
     run = tracker.client().get_run(log_to_mlflow(ranking, tracker))
     curves = [name for name in run.data.metrics if name.startswith("logme/")]
@@ -83,7 +83,7 @@ def test_names_are_valid(text):
     _validate_param_name(name)
 
 
-def test_more_than_one_request_holds(tracker):
+def test_more_metrics_than_a_request_can_hold_are_all_logged(tracker):
     ranking = make_ranking([f"m{i}" for i in range(200)])
     assert len(metrics_of(ranking)) > 1000
     options = ranking.options | {f"o{i}": i for i in range(150)}
@@ -93,7 +93,7 @@ def test_more_than_one_request_holds(tracker):
     assert run.data.params["options/o149"] == "149"
 
 
-def test_where_runs_go():
+def test_runs_go_to_the_store_that_is_named():
     assert Tracker.of("my experiment") == Tracker("my experiment")
     assert Tracker.of("http://localhost:5000") == Tracker("voxrank", "http://localhost:5000")
     assert Tracker.of("databricks").uri == "databricks"
@@ -101,7 +101,7 @@ def test_where_runs_go():
         Tracker.of(" ")
 
 
-def test_what_cannot_be_used_is_said_before_the_run(tmp_path, monkeypatch):
+def test_a_store_that_cannot_be_used_is_refused_before_the_run(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     with pytest.raises(OptionError, match=r"MLflow cannot be used .*MLFLOW_ALLOW_FILE_STORE=true"):
         Tracker("x", (tmp_path / "runs").as_uri()).check()
@@ -112,14 +112,14 @@ def test_what_cannot_be_used_is_said_before_the_run(tmp_path, monkeypatch):
         Tracker("x").check()
 
 
-def test_looking_whether_runs_can_be_logged_makes_no_experiment(tracker):
+def test_checking_the_store_creates_no_experiment(tracker):
     tracker.check()
     assert tracker.client().get_experiment_by_name("speech") is None
     log_to_mlflow(make_ranking(), tracker)
     assert tracker.client().get_experiment_by_name("speech") is not None
 
 
-def test_a_server_that_is_gone_is_said_as_what_failed(tracker, monkeypatch):
+def test_a_failed_write_to_the_server_is_reported_with_its_cause(tracker, monkeypatch):
     from mlflow.tracking import MlflowClient
 
     def gone(*_, **__):

@@ -213,7 +213,7 @@ def test_blocks_of_a_hubert_are_scored_the_same_with_alternatives(letters, tmp_p
 
 
 @pytest.mark.parametrize("options", [{}, {"layers": "1,mean"}, {"use": ON_TOP, "layers": "2"}])
-def test_one_cache_serves_rankings_with_and_without_alternatives(deep, letters, kept, options):
+def test_rankings_with_and_without_alternatives_share_a_cache(deep, letters, kept, options):
     plain, compared = ranked(letters, **options), ranked(letters, "jitter", **options)
     for against in (("jitter",), (), ("jitter",)):
         found = ranked(letters, *against, cache=kept, **options)
@@ -245,7 +245,7 @@ def test_pruning_reaches_entries_of_earlier_versions(deep, letters, kept):
     assert not list(cache.folder.glob("v*/*/*"))
 
 
-def test_an_alternative_that_cannot_align_an_utterance_does_not_cost_the_ranking_that_utterance(letters, monkeypatch):
+def test_an_utterance_that_only_an_alternative_cannot_align_is_still_ranked(letters, monkeypatch):
     """The uniform alignment of one utterance fails; the labels of the ranking still score it."""
     plain = ranked(letters, target="text", models=["logmel", "mfcc"])
     notes = Notes()
@@ -343,7 +343,7 @@ def test_keys_are_read_back_from_their_text():
 
 
 @pytest.mark.parametrize("text", ["4", "4/", "/0", "-1/0", "4/0/1", "sum/0", "4/x", "", " 4/0", "²/0"])
-def test_what_is_no_key_is_refused(text):
+def test_text_that_is_not_a_key_is_refused(text):
     with pytest.raises(ValueError, match="expected a layer and a version of its labels, such as 4/0"):
         SketchKey.parse(text)
 
@@ -358,7 +358,7 @@ class Broken(FakeEncoder):
             yield piece
 
 
-def test_frames_that_are_not_finite_under_an_alternative_alone_leave_the_ranking_as_it_is(letters):
+def test_frames_not_finite_under_an_alternative_do_not_change_the_ranking(letters):
     """The labels of the ranking begin after the broken frames; those of the alternative for one utterance do not."""
     prepared = prepared_of(letters)
     whole = prepared.targets.timed.timelines

@@ -86,7 +86,7 @@ def test_details_are_of_the_layers_that_the_ranking_names(fakes, graded):
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame", "segment", "effective"])
-def test_a_second_run_from_the_cache_and_other_shards_tell_the_same(fakes, graded, kept, sample):
+def test_neither_the_cache_nor_the_size_of_shards_changes_details(fakes, graded, kept, sample):
     options = ExtractionOptions(sample=sample)
     first = ranked(graded, extraction=options, cache=kept).details
     assert_same(ranked(graded, extraction=options, cache=kept).details, first)
@@ -94,7 +94,7 @@ def test_a_second_run_from_the_cache_and_other_shards_tell_the_same(fakes, grade
 
 
 @pytest.mark.parametrize("target", ["segments", "text"])
-def test_labels_of_frames(fakes, spelled, kept, target):
+def test_details_of_frame_labels_are_sampled_and_repeatable(fakes, spelled, kept, target):
     options = {"target": target, "scores": ["logme"], "besides": ["speaker"]}
     if target == "text":
         options["sequence"] = voxrank.SequenceOptions(aligner="uniform")
@@ -148,12 +148,12 @@ def test_models_that_were_dropped_are_in_no_curve(fakes, graded, monkeypatch):
     assert ranking.details.pictures[-1].model == "fake-b"
 
 
-def test_source_data_change_nothing(fakes, graded):
+def test_source_data_do_not_change_details(fakes, graded):
     plain = ranked(graded, scores=["logme"]).details
     assert_same(ranked(graded, scores=["logme", "frechet"], source=graded).details, plain)
 
 
-def test_one_block_and_no_samples(fakes, graded):
+def test_details_that_need_blocks_or_samples_are_left_out_without_them(fakes, graded):
     details = ranked(graded, extraction=ExtractionOptions(blocks=1)).details
     assert (details.classes, details.curve) == ((), None)
     assert len(details.pictures) == 2
@@ -162,13 +162,13 @@ def test_one_block_and_no_samples(fakes, graded):
     assert bare.curve is not None
 
 
-def test_none_are_made_where_none_are_wanted(fakes, graded):
+def test_no_details_are_computed_where_none_are_requested(fakes, graded):
     ranking = ranked(graded, details="none", besides=[])
     assert ranking.details == Details()
     assert ranking.cost.detail_s == 0
 
 
-def test_pictures_by_neighbours_where_all_is_wanted(fakes, graded):
+def test_full_details_have_a_tsne_picture(fakes, graded):
     assert [one.method for one in ranked(graded, ["fake-c"], details="full").details.pictures] == ["pca", "t-sne"]
 
 
@@ -176,7 +176,7 @@ def test_a_column_that_no_cell_confirms_is_left_out(fakes, graded):
     assert ranked(graded, besides=["note"]).details.knowledge == ()
 
 
-def test_requests_that_are_wrong(fakes, graded):
+def test_wrong_requests_are_refused(fakes, graded):
     with pytest.raises(
         DataError, match=r"graded.csv: there is no column 'gendre' to probe layers for; did you mean gender\?"
     ):
@@ -194,7 +194,7 @@ def test_requests_that_are_wrong(fakes, graded):
         ranked(graded, details="some")
 
 
-def test_a_data_set_that_was_read_with_columns(fakes, graded):
+def test_columns_of_a_data_set_that_was_read_before_are_used(fakes, graded):
     given = voxrank.read_dataset(graded, besides=["room"])
     assert isinstance(given, Dataset)
     assert_same(ranked(given, besides=["room"]).details, ranked(graded, besides=["room"]).details)

@@ -54,7 +54,7 @@ def test_every_round_has_its_share_of_each_speaker_and_label():
         assert len(taken) == pytest.approx(one.share * 2400, abs=4)
 
 
-def test_little_data_are_a_single_round():
+def test_few_data_are_used_in_a_single_round():
     assert [one.share for one in plan_rounds(plan_shards(items_of(40), "label", blocks=4, shard_s=60), shard_s=60)] == [
         1
     ]
@@ -79,7 +79,7 @@ def dropped(before, now, **options):
     return beaten(now, before, **{"confidence": 0.95, "models": len(now.scores), "rounds": 5} | options)
 
 
-def test_one_far_behind_is_dropped_and_one_nearby_is_not():
+def test_a_model_far_behind_is_dropped_and_a_close_one_is_kept():
     before, now = standing(0.125, [1.0, 0.98, 0.5]), standing(0.25, [1.0, 0.98, 0.5])
     assert dropped(before, now) == {"m2"}
     assert dropped(None, now) == set()
@@ -87,7 +87,7 @@ def test_one_far_behind_is_dropped_and_one_nearby_is_not():
     assert dropped(before, standing(0.25, [1.0, 0.98, 0.5], blocks=1)) == set()
 
 
-def test_one_that_catches_up_is_kept():
+def test_a_model_that_catches_up_is_kept():
     """Half of the data is left, and half of the gain of the last round is still expected."""
     now = standing(0.5, [1.0, 0.8], spread=1e-6)
     assert dropped(standing(0.25, [1.0, 0.39], spread=1e-6), now) == set()
@@ -95,7 +95,7 @@ def test_one_that_catches_up_is_kept():
     assert dropped(standing(0.25, [1.0, 0.95], spread=1e-6), now) == {"m1"}
 
 
-def test_more_confidence_drops_less():
+def test_fewer_models_are_dropped_at_a_higher_confidence():
     before, now = standing(0.125, [1.0, 0.9], 0.02), standing(0.25, [1.0, 0.9], 0.02)
     kept = [bool(dropped(before, now, confidence=c)) for c in (0.6, 0.99, 0.9999)]
     assert kept == sorted(kept, reverse=True)
@@ -207,9 +207,9 @@ def rank_all(many, models):
     return rank
 
 
-def test_a_run_stops_when_one_is_left(many, models, rank_all):
-    told, watcher = [], Progress()
-    watcher.note = told.append
+def test_a_run_stops_when_a_single_model_is_left(many, models, rank_all):
+    notes, watcher = [], Progress()
+    watcher.note = notes.append
     found = voxrank.rank(many, models, stopping=StoppingOptions(), progress=watcher)
     plain = rank_all(*models)
     assert found.best.model == plain.best.model == "good-2"
@@ -220,8 +220,8 @@ def test_a_run_stops_when_one_is_left(many, models, rank_all):
     assert found.data.used == pytest.approx(480 * found.best.share, abs=6)
     assert found.best.probability_best == 1
     assert found.beats[0][1:] == (1.0, 1.0, 1.0)
-    assert any("deaf-1 cannot be best any more, and is dropped after" in line for line in told)
-    assert any("of the audio was encoded; all data for all models would be 100 %" in line for line in told)
+    assert any("deaf-1 cannot be best any more, and is dropped after" in line for line in notes)
+    assert any("of the audio was encoded; all data for all models would be 100 %" in line for line in notes)
     assert found.options["confidence"] == 0.95
 
 
@@ -234,11 +234,11 @@ def test_nothing_is_dropped_where_models_are_alike(many, rank_all):
 
 
 def test_a_budget_ends_the_run_after_a_round(many, models):
-    told, watcher = [], Progress()
-    watcher.note = told.append
+    notes, watcher = [], Progress()
+    watcher.note = notes.append
     found = voxrank.rank(many, ["good-2", "good-5"], stopping=StoppingOptions(budget_s=0), progress=watcher)
     assert {m.share for m in found.models} == {1 / 8}
-    assert any(line == "the budget is spent after 12 % of the data, with 2 models left" for line in told)
+    assert any(line == "the budget is spent after 12 % of the data, with 2 models left" for line in notes)
 
 
 def test_blocks_to_tune_can_be_raced(many, models):
@@ -252,7 +252,7 @@ def test_a_single_model_sees_all_data(many, models):
 
 
 @pytest.mark.parametrize("sample", ["utterance", "frame"])
-def test_what_a_race_encoded_serves_the_full_run(many, models, rank_all, kept, sample):
+def test_the_full_run_reuses_the_data_encoded_in_a_race(many, models, rank_all, kept, sample):
     options = {"cache": kept, "extraction": ExtractionOptions(sample=sample), "details": "none"}
     race = voxrank.rank(many, models, stopping=StoppingOptions(), **options)
     again = voxrank.rank(many, models, stopping=StoppingOptions(), **options)

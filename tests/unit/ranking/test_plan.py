@@ -57,7 +57,7 @@ def plan_of(options, data):
         ("transcription", 80, {}, "logme"),
     ],
 )
-def test_the_default_score(task, n, options, expected):
+def test_the_default_score_depends_on_the_task_and_the_use(task, n, options, expected):
     assert plan(task, n, **options).names == (expected,)
 
 
@@ -80,14 +80,14 @@ def test_the_default_sample_follows_the_task(task, expected):
     assert plan(task).extraction.sample == expected
 
 
-def test_a_sample_that_was_asked_for_is_kept():
+def test_a_sample_that_is_named_is_kept():
     resolved = plan(extraction=ExtractionOptions(sample="effective"))
     assert resolved.extraction.sample == "effective"
     assert resolved.effective
     assert not plan().effective
 
 
-def test_samples_and_projections_are_kept_only_for_who_reads_them():
+def test_samples_and_projections_are_kept_only_for_scores_that_read_them():
     bare = {"scores": ["logme"], "details": DetailOptions("none")}
     usual = ExtractionOptions().kept_samples
     kept = {
@@ -185,7 +185,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
-def test_requests_that_are_refused(options, message):
+def test_requests_that_cannot_be_met_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         plan_of({"models": ["logmel"]} | options, dataset())
 

@@ -78,7 +78,7 @@ def test_models_and_layers_come_best_first(fakes, tones):
 
 
 @pytest.mark.parametrize(("each", "name"), [(19, "logme"), (20, "combined")])
-def test_neighbours_have_no_say_where_classes_have_few_examples(each, name):
+def test_neighbours_are_not_a_default_score_where_classes_are_small(each, name):
     utterances = tuple(Utterance(f"u{n}", Path(f"u{n}.wav"), label="ab"[n % 2]) for n in range(2 * each))
     dataset = Dataset("made up", "classification", "label", utterances)
     assert default_score(dataset, UseOptions()) == name
@@ -99,7 +99,7 @@ def test_shards_do_not_change_scores(fakes, tones):
         assert left.scores["logme"].low == pytest.approx(right.scores["logme"].low, rel=1e-4)
 
 
-def test_regression(fakes, tones):
+def test_values_are_ranked_better_than_without_features(fakes, tones):
     lines = tones.read_text().splitlines()
     pitch = {"low": 200, "middle": 500, "high": 1400}
     rows = [",".join([line.split(",")[0], str(pitch[line.split(",")[1]])]) for line in lines[1:]]
@@ -111,22 +111,22 @@ def test_regression(fakes, tones):
     assert ranking.best.scores["logme"].value > no_signal
 
 
-def test_progress_is_told_of_every_model_and_second(fakes, tones):
-    told = []
+def test_progress_hears_of_every_model_and_every_second_of_audio(fakes, tones):
+    events = []
 
     class Watcher(Progress):
         def start(self, model, position, models, seconds):
-            told.append([model, seconds])
+            events.append([model, seconds])
 
         def advance(self, seconds):
-            told[-1][1] -= seconds
+            events[-1][1] -= seconds
 
     voxrank.rank(tones, ["fake-a", "fake-b"], progress=Watcher())
-    assert [model for model, _ in told] == ["fake-a", "fake-b"]
-    assert [left for _, left in told] == pytest.approx([0, 0], abs=1e-9)
+    assert [model for model, _ in events] == ["fake-a", "fake-b"]
+    assert [left for _, left in events] == pytest.approx([0, 0], abs=1e-9)
 
 
-def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
+def test_a_model_that_can_use_no_utterance_ends_the_run(tones, monkeypatch):
     class Useless(FakeEncoder):
         def _forward(self, windows):
             for piece in super()._forward(windows):
@@ -143,7 +143,7 @@ def test_a_model_that_can_use_nothing_ends_the_run(tones, monkeypatch):
 @pytest.mark.parametrize(
     ("wanted", "expected"), [("all", [0, 1, 2, 3, 4]), ("0,3", [0, 3]), ("-1", [4]), ("3, 3,-5", [0, 3])]
 )
-def test_layer_lists(wanted, expected):
+def test_lists_of_layers_are_read(wanted, expected):
     assert [layer.index for layer in parse_layers(wanted, LAYERS, "m")] == expected
 
 
@@ -158,21 +158,21 @@ def test_layer_lists(wanted, expected):
         ),
     ],
 )
-def test_layers_together(wanted, expected):
+def test_joint_layers_are_read_with_their_dimensions(wanted, expected):
     found = parse_layers(wanted, LAYERS, "m")
     assert [(layer.name, layer.dim) for layer in found] == expected
     assert len({sketch_key(layer) for layer in found}) == len(found)
 
 
 @pytest.mark.parametrize("wanted", ["", ",", "all,3", "mean,x", "first"])
-def test_lists_that_are_none(wanted):
+def test_text_that_is_not_a_list_of_layers_is_refused(wanted):
     with pytest.raises(
         OptionError, match="expected layers as 'all' or indices such as 0,3,6, with mean or concat, got"
     ):
         parse_layers(wanted, LAYERS, "m")
 
 
-def test_layers_that_cannot_be_put_together():
+def test_layers_that_cannot_be_combined_are_refused():
     wider, faster = Layer(1, "wide", 6, 50.0), Layer(1, "fast", 4, 100.0)
     with pytest.raises(
         OptionError,
@@ -219,7 +219,7 @@ def test_joint_layers_score_as_the_mean_and_the_concatenation_of_frames(fakes, t
 
 
 @pytest.mark.parametrize("wanted", ["5", "-6", "0,9"])
-def test_layers_that_are_not_there(wanted):
+def test_layers_that_a_model_does_not_have_are_refused(wanted):
     with pytest.raises(OptionError, match=r"m has layers 0 to 4, not -?\d; see `voxrank models m`"):
         parse_layers(wanted, LAYERS, "m")
 
@@ -235,12 +235,12 @@ def test_a_dataset_object_takes_no_reading_options(tones):
         voxrank.rank(dataset, ["logmel"], target="speaker")
 
 
-def test_large_models_are_loaded_again_when_their_turn_comes(fakes, tones, monkeypatch):
+def test_large_models_are_loaded_again_before_they_are_encoded(fakes, tones, monkeypatch):
     monkeypatch.setattr(voxrank.encoders.pool, "KEPT_PARAMETERS", 0)
     assert len(voxrank.rank(tones, ["fake-a", "fake-b"], encoder=EncoderOptions()).models) == 2
 
 
-def test_a_users_own_score_ranks(fakes, tones, monkeypatch):
+def test_a_score_that_the_user_registers_can_rank(fakes, tones, monkeypatch):
     monkeypatch.setattr(voxrank.scores.registry, "_SCORES", dict(registry._SCORES))
 
     def read(s):
@@ -272,8 +272,8 @@ def test_several_labels_are_scored_as_columns(fakes, tones, tmp_path):
         target="labels",
         utterances=tuple(replace(u, label=None, labels=(u.label,)) for u in plain.utterances),
     )
-    asked = ("logme", "hscore", "cka", "ncm")
-    of_sets, of_classes = (voxrank.rank(data, ["fake-a"], scores=asked) for data in (several, plain))
+    names = ("logme", "hscore", "cka", "ncm")
+    of_sets, of_classes = (voxrank.rank(data, ["fake-a"], scores=names) for data in (several, plain))
     assert of_sets.task == "multilabel"
     for one, other in zip(of_sets.layers, of_classes.layers, strict=True):
         assert list(one.scores) == ["logme", "hscore", "cka"]  # the class means need classes
@@ -282,24 +282,24 @@ def test_several_labels_are_scored_as_columns(fakes, tones, tmp_path):
 
 
 @pytest.mark.parametrize("scores", [["combined"], ["knn", "logme"]])
-def test_a_ranking_of_the_models_so_far_is_told_after_each(fakes, tones, scores):
-    told = []
+def test_progress_hears_the_ranking_so_far_after_each_model(fakes, tones, scores):
+    rankings = []
 
     class Watcher(Progress):
         def ranked(self, so_far):
-            told.append(so_far())
+            rankings.append(so_far())
 
     names = ["fake-a", "fake-b", "fake-c"]
     whole = voxrank.rank(tones, names, scores=scores, progress=Watcher())
-    assert [{model.model for model in ranking.models} for ranking in told] == [set(names[:n]) for n in (1, 2, 3)]
-    assert [layer.model for layer in told[-1].layers] == [layer.model for layer in whole.layers]
-    assert told[-1].options == whole.options
-    assert told[-1].data == whole.data
-    for model, same in zip(told[-1].models, whole.models, strict=True):
+    assert [{model.model for model in ranking.models} for ranking in rankings] == [set(names[:n]) for n in (1, 2, 3)]
+    assert [layer.model for layer in rankings[-1].layers] == [layer.model for layer in whole.layers]
+    assert rankings[-1].options == whole.options
+    assert rankings[-1].data == whole.data
+    for model, same in zip(rankings[-1].models, whole.models, strict=True):
         assert model.scores[scores[0]].value == same.scores[scores[0]].value
         assert model.probability_best == pytest.approx(same.probability_best, abs=0.05)
     alone = voxrank.rank(tones, names[:1], scores=scores)
-    for model, same in zip(told[0].models, alone.models, strict=True):
+    for model, same in zip(rankings[0].models, alone.models, strict=True):
         assert {n: s.value for n, s in model.scores.items()} == {n: s.value for n, s in same.scores.items()}
 
 

@@ -17,24 +17,24 @@ def values(found):
     return [value.value for value in found.values]
 
 
-def test_order_follows_the_direction_and_keeps_equal_ones_as_given():
+def test_order_follows_the_direction_and_keeps_the_order_of_equal_values():
     assert column([1, 3, 3, 2]).order() == [1, 2, 3, 0]
     assert column([1, 3, 3, 2], higher=False).order() == [0, 3, 1, 2]
 
 
-def test_combined_is_the_mean_share_of_the_others_that_lie_below():
+def test_combined_is_the_mean_share_of_candidates_that_score_lower():
     up, down = column([0.1, 5, 3, 3]), column([9, 1, 2, 4], higher=False)
     # Numbers of the 3 others that lie below: 0, 3, 1.5, 1.5 by the first score, and 0, 3, 2, 1 by the second, where
     # lower is better.
     assert values(Column.combined([up, down])) == pytest.approx([0, 1, 3.5 / 6, 2.5 / 6])
 
 
-def test_combined_of_one_score_keeps_its_order():
+def test_combined_keeps_the_order_of_a_single_score():
     scores = np.random.default_rng(0).normal(size=9)
     assert Column.combined([column(scores)]).order() == column(scores).order()
 
 
-def test_combined_of_a_single_candidate():
+def test_combined_of_a_single_candidate_is_1():
     assert values(Column.combined([column([3.0]), column([1.0])])) == [1]
 
 
@@ -65,7 +65,7 @@ def test_interval_of_a_combination_holds_its_value_and_most_resamples():
         assert inside.mean() >= 0.95
 
 
-def test_no_interval_where_one_score_has_none():
+def test_combined_has_no_interval_where_a_score_has_none():
     both = Column.combined([column([1, 2], np.ones((2, 4))), column([1, 2])])
     assert both.resampled is None
     assert both.values[0].low is None
@@ -81,5 +81,5 @@ def test_shares_of_resamples_add_up_and_ties_are_shared():
     assert beats(clear, ["a", "b", "b"], ["a", "b"]) == ((0, 1), (0, 0))
 
 
-def test_each_model_stands_where_its_best_layer_stands():
+def test_each_model_takes_the_place_of_its_best_layer():
     assert best_of_each([3, 2, 0, 1], ["a", "b", "a", "a"]) == [3, 1]

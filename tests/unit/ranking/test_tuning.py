@@ -27,18 +27,18 @@ def scored(values, influences=None):
     return {place: Estimate(float(v), u) for place, (v, u) in enumerate(zip(values, influences, strict=True))}
 
 
-def test_a_head_on_the_block_is_told_by_the_layer_below():
+def test_a_block_with_the_head_on_it_scores_as_the_layer_below():
     scores = scored([1, 5, 2, 9])
     assert [expected(scores, block, 3, ON_BLOCK).value for block in (1, 2, 3)] == [1, 5, 2]
 
 
-def test_with_the_head_on_the_top_the_block_that_adds_least_comes_first():
+def test_the_block_that_adds_least_comes_first_with_the_head_on_the_top():
     scores = scored([0, 4, 6, 5])
     assert [expected(scores, block, 3, ON_TOP).value for block in (1, 2, 3)] == [1, 3, 6]
 
 
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=12), st.data())
-def test_of_the_last_block_the_place_of_the_head_makes_no_difference(values, data):
+def test_the_place_of_the_head_does_not_change_the_score_of_the_last_block(values, data):
     last = len(values) - 1
     assert expected(scored(values), last, last, ON_TOP).value == pytest.approx(
         expected(scored(values), last, last, ON_BLOCK).value
@@ -46,7 +46,7 @@ def test_of_the_last_block_the_place_of_the_head_makes_no_difference(values, dat
 
 
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=12))
-def test_where_layers_gain_less_and_less_the_deeper_block_is_better_in_place(gains):
+def test_the_deeper_block_is_better_where_gains_of_layers_decrease(gains):
     """The published rule of thumb for recognisers is a special case."""
     gains = sorted(gains, reverse=True)
     scores = scored(np.concatenate([[0], np.cumsum(gains)]))
@@ -72,19 +72,19 @@ def test_intervals_are_those_of_the_sum():
         ((0,), ON_TOP, [], []),
     ],
 )
-def test_only_what_is_needed_is_read(chosen, use, ranked, read):
+def test_only_the_layers_that_are_needed_are_read(chosen, use, ranked, read):
     selection = LayerSelection.for_tuning([LAYERS[place] for place in chosen], LAYERS, use)
     assert ([x.index for x in selection.ranked], [x.index for x in selection.read]) == (ranked, read)
 
 
-def test_no_block_makes_several_layers_together():
+def test_joint_layers_are_refused_where_a_block_is_tuned():
     joint = JointLayer.of("mean", LAYERS[1:3], "m")
     with pytest.raises(OptionError, match="no single block makes the mean of layers 1 to 2; leave mean or --strategy"):
         LayerSelection.for_tuning([joint], LAYERS, ON_BLOCK)
 
 
 @pytest.mark.parametrize("head_at", ["layer", "top"])
-def test_a_ranking_of_blocks(fakes, tones, head_at):
+def test_blocks_are_ranked_by_the_scores_of_layers_around_them(fakes, tones, head_at):
     plain = voxrank.rank(tones, ["fake-a", "fake-b"], scores=list(PARTS))
     found = voxrank.rank(tones, ["fake-a", "fake-b"], use=UseOptions("layer", head_at))
     assert (found.options["strategy"], found.options["head_at"]) == ("layer", head_at)
@@ -100,7 +100,7 @@ def test_a_ranking_of_blocks(fakes, tones, head_at):
         assert x.scores["tuned"].low <= x.scores["tuned"].value <= x.scores["tuned"].high
 
 
-def test_of_values_the_parts_that_serve_them_are_averaged(fakes, tones):
+def test_the_score_for_values_averages_only_the_parts_for_values(fakes, tones):
     pitch = {"low": "200", "middle": "500", "high": "1400"}
     rows = [line.split(",") for line in tones.read_text().splitlines()[1:]]
     manifest = tones.with_name("pitch.csv")
@@ -110,7 +110,7 @@ def test_of_values_the_parts_that_serve_them_are_averaged(fakes, tones):
     assert list(found.best.scores) == ["tuned", "loo", "knn"]
 
 
-def test_frames_are_kept_four_times_as_many(fakes, tones, monkeypatch):
+def test_four_times_as_many_frames_are_kept(fakes, tones, monkeypatch):
     seen = []
     sketch = LocalRunner.sketch
     monkeypatch.setattr(LocalRunner, "sketch", lambda self, *a, **k: seen.append(a[3]) or sketch(self, *a, **k))
@@ -121,7 +121,7 @@ def test_frames_are_kept_four_times_as_many(fakes, tones, monkeypatch):
     assert [options.kept_samples for options in seen] == [40, 1024, 10]
 
 
-def test_chosen_layers_give_what_all_of_them_give(fakes, tones):
+def test_a_chosen_layer_scores_the_same_as_among_all_layers(fakes, tones):
     use = UseOptions("layer", "top")
     everything = voxrank.rank(tones, ["fake-a"], use=use)
     one = voxrank.rank(tones, ["fake-a"], use=use, layers="1")
@@ -138,17 +138,17 @@ def test_the_verdict_names_the_block(fakes, tones):
 
 
 def test_models_without_a_block_are_left_out(fakes, tones):
-    told = []
+    notes = []
     watcher = Progress()
-    watcher.note = told.append
+    watcher.note = notes.append
     found = voxrank.rank(tones, ["fake-c", "fake-a"], use=UseOptions("layer"), progress=watcher)
     assert {x.model for x in found.layers} == {"fake-a"}
-    assert told[-1] == "fake-c has no block to tune and is left out"
+    assert notes[-1] == "fake-c has no block to tune and is left out"
     with pytest.raises(OptionError, match="none of the layers '0' is made by a block that can be tuned"):
         voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"), layers="0")
 
 
-def test_the_score_needs_to_know_what_is_tuned(fakes, tones):
+def test_the_score_is_refused_without_a_strategy_that_tunes_blocks(fakes, tones):
     with pytest.raises(OptionError, match="tuned is for blocks that will be tuned; add --strategy layer"):
         voxrank.rank(tones, ["fake-a"], scores=["tuned"])
     with pytest.raises(OptionError, match="expected strategy to be one of probe, layer, full, got 'some'"):

@@ -16,7 +16,7 @@ class Clock:
         return self.now
 
 
-def test_speed_and_time_left():
+def test_speed_and_time_left_are_recorded():
     clock = Clock()
     recorder = Recorder(clock)
     recorder.start("a\x1b", 1, 2, 100.0)
@@ -38,13 +38,13 @@ def test_speed_and_time_left():
     assert (bar["ended"], bar["done_s"], bar["took_s"], bar["speed"]) == (True, 100.0, 2.0, 50.0)
 
 
-def test_before_anything_was_heard_no_time_is_foretold():
+def test_no_time_left_is_given_before_the_first_audio():
     recorder = Recorder(Clock())
     recorder.start("a", 1, 1, 10.0)
     assert recorder.snapshot()["models"][0]["left_s"] is None
 
 
-def test_steps_are_said(made):
+def test_the_current_step_is_recorded(made):
     recorder = Recorder()
     assert recorder.snapshot()["step"] == "The run begins."
     recorder.load("m", 2, 3)
@@ -61,7 +61,7 @@ def test_steps_are_said(made):
     assert (recorder.snapshot()["state"], recorder.snapshot()["step"]) == ("done", DONE)
 
 
-def test_rounds_of_one_model_share_a_bar():
+def test_rounds_of_the_same_model_share_a_bar():
     recorder = Recorder()
     for _ in range(2):
         recorder.start("a", 1, 1, 10.0)
@@ -86,7 +86,7 @@ def test_a_page_is_made_once_for_each_ranking(made):
     assert not shown.page()[1].about.startswith("So far")
 
 
-def test_content_is_given_to_those_who_lack_it(made):
+def test_content_is_sent_only_to_pages_with_an_older_version(made):
     view = LiveView()
     assert view.state(0)["page"] is None
     view.recorder.ranked(partial(made.make_ranking, ("a", "b"), details=False))
@@ -94,7 +94,7 @@ def test_content_is_given_to_those_who_lack_it(made):
     assert view.state(1)["page"] is None
 
 
-def test_together_tells_all_of_everything(made):
+def test_together_passes_every_event_to_all(made):
     ears = Recorder(), Recorder()
     both = Together(*ears)
     both.note("n")
@@ -114,7 +114,7 @@ def test_together_tells_all_of_everything(made):
     assert all(ear.ranking[0] == 1 for ear in ears)
 
 
-def test_together_lacks_no_method():
+def test_together_has_every_method_of_progress():
     from voxrank._support.progress import Progress
 
     public = {name for name in vars(Progress) if not name.startswith("_")}
@@ -123,6 +123,6 @@ def test_together_lacks_no_method():
 
 
 @pytest.mark.parametrize("port", [-1, 65_536, 1.5])
-def test_ports_that_there_are_not(port):
+def test_ports_out_of_range_are_refused(port):
     with pytest.raises(ValueError, match="expected watch-port to be a whole number from 0 to 65535"):
         LiveView(port)

@@ -88,7 +88,7 @@ def test_tables_fit_eighty_columns_and_keep_their_rows_on_one_line(value, layer,
     assert max(map(cell_len, text.splitlines())) <= 80
 
 
-def test_names_are_cut_in_their_middle_since_owners_are_alike():
+def test_long_names_are_shortened_in_the_middle():
     cut = [short_name(f"facebook/wav2vec2-large-{end}", 20).plain for end in ("robust", "xlsr-53")]
     assert len(set(cut)) == 2
     assert max(map(cell_len, cut)) <= 20
@@ -103,7 +103,7 @@ def test_a_curve_of_many_layers_keeps_its_shape():
     assert len(_curve(layers, "m", "logme", 100)) == 48
 
 
-def test_models_that_cannot_be_told_apart_share_a_place():
+def test_models_that_cannot_be_distinguished_share_a_place():
     made = ranking(["a", "b", "c"])
     lines = printed(lambda c: c.print(models_table(made, "logme"))).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["1-3", "1-3", "1-3"]
@@ -123,7 +123,7 @@ def test_equal_scores_share_a_rank():
     assert [line.split()[:2] for line in lines[1:]] == [["a", "1"], ["b", "3"], ["c", "1"]]
 
 
-def test_the_best_layer_by_other_labels_is_not_the_only_one():
+def test_ties_for_the_best_layer_by_other_labels_are_counted():
     alone = Sensitivity("uniform", 0.5, 0.1, "m", 3)
     assert sensitivity(alone).plain == "By uniform labels: Spearman 0.500, best is m, layer 3."
     tied = replace(alone, spearman=None, equal=2)
@@ -141,7 +141,7 @@ def test_names_are_neither_markup_nor_control_codes():
     assert plain(evil).plain.count("\n") == 0
 
 
-def test_without_intervals():
+def test_a_missing_interval_is_shown_as_a_dash():
     text = printed(lambda c: c.print(layers_table(ranking(["m"], low=None).layers, "logme")))
     assert text.splitlines()[1].split()[-1] == "-"
 
@@ -154,7 +154,7 @@ def test_skipped_reasons_are_counted_with_an_example():
     assert "and 2 other reasons" in text
 
 
-def test_what_one_model_skipped_is_no_secret():
+def test_utterances_that_only_some_models_skipped_are_remarked_on():
     every, one = [Skipped("u", "too short")], [Skipped("u", "no frames", "m")]
     assert "the models were not all scored on the same data" not in printed(
         lambda c: show_ranking(c, ranking(["m"], skipped=every))
@@ -163,7 +163,7 @@ def test_what_one_model_skipped_is_no_secret():
     assert "the models were not all scored on the same data" in " ".join(text.split())
 
 
-def test_a_model_alone_is_the_best_of_nothing():
+def test_a_single_model_is_not_called_the_best():
     text = printed(lambda c: show_ranking(c, ranking(["m"])))
     assert "100 %" not in text
 
@@ -184,7 +184,7 @@ def test_bars_fit_eighty_columns(monkeypatch):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_progress_suits_its_console(terminal):
+def test_progress_is_bars_in_a_terminal_and_lines_elsewhere(terminal):
     file = io.StringIO()
     with watch(Console(file=file, force_terminal=terminal, width=100)) as progress:
         assert isinstance(progress, BarProgress if terminal else LineProgress)
@@ -199,7 +199,7 @@ def test_progress_suits_its_console(terminal):
     assert "1/2" in text
 
 
-def test_lines_tell_how_far_it_is(monkeypatch):
+def test_lines_show_how_far_a_model_is(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     text = io.StringIO()
@@ -250,7 +250,7 @@ def test_details_are_a_few_short_lines():
     ]
 
 
-def test_a_ranking_that_did_not_hold_and_classes_that_are_all_told():
+def test_a_first_place_that_did_not_hold_is_remarked_on():
     curve = replace(detailed().details.curve, held_from_s=1200.0)
     easy = LayerClasses("m", 1, (ClassView("a", 40, 1.0, ()), ClassView("b", 3, 0.5, (("a", 0.5),))))
     text = printed(lambda c: show_ranking(c, detailed(classes=(easy,), curve=curve, knowledge=())))

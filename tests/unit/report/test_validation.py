@@ -89,14 +89,14 @@ def test_candidates_are_listed_best_first(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_of_an_error_rate_the_lowest_comes_first():
+def test_the_lowest_error_rate_comes_first():
     lines = table(validation(GOOD, metric="cer"))
     assert [line.split()[0] for line in lines[1:]] == ["model-3", "model-2", "model-1", "model-0"]
     assert lines[0].split()[2] == "cer"
     assert words(validation(GOOD, metric="cer")).startswith("Fine-tuned best: model-3 layer 3, cer 0.2500. ")
 
 
-def test_failed_trials_are_said_and_come_last():
+def test_failed_trials_are_counted_and_come_last():
     made = validation([(None, None), (0.5, None), (0.4, 0.6), (0.2, 0.1)])
     lines = table(made)
     assert [line.split()[0] for line in lines[1:]] == ["model-1", "model-2", "model-3", "model-0"]
@@ -109,13 +109,13 @@ def test_failed_trials_are_said_and_come_last():
     assert "failed" not in shown(validation(GOOD))
 
 
-def test_when_nothing_came_of_any_trial_that_is_all_that_is_said():
+def test_only_the_failures_are_reported_where_every_trial_failed():
     text = " ".join(shown(validation([(None, None)] * 3)).split())
     assert "Failed trials, which are not counted: 6; the first: it went wrong" in text
     assert "Fine-tuned best" not in text
 
 
-def test_a_perfect_score_and_a_useless_rule():
+def test_a_perfect_score_is_shown_beside_a_useless_rule():
     made = validation(GOOD, scores=[4.0, 3.0, 2.0, 1.0], rules=[("depth", [1.0, 2.0, 3.0, 4.0])])
     cells = agreed(made)
     assert cells["logme"][:2] == ["1.000", "0.083"]  # 2 of the 24 orders are as extreme
@@ -131,12 +131,12 @@ def test_a_perfect_score_and_a_useless_rule():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "sentence"),
     [([4.0, 3.0, 1.0, 2.0], "does worse: 0.800"), ([4.0, 3.0, 2.0, 1.0], "does as well: 1.000")],
 )
-def test_the_best_rule_stands_beside_the_score(values, said):
+def test_the_best_rule_is_compared_with_the_score(values, sentence):
     rules = [("depth", [1.0, 2.0, 3.0, 4.0]), ("dim", values)]
-    assert f"The best rule that looks at no data, dim, {said}." in words(
+    assert f"The best rule that looks at no data, dim, {sentence}." in words(
         validation(GOOD, [4.0, 3.0, 2.0, 1.0], rules=rules)
     )
 
@@ -146,7 +146,7 @@ def test_a_rule_that_does_better_is_named():
     assert "The best rule that looks at no data, dim, does better: 1.000." in words(made)
 
 
-def test_what_is_undefined_is_a_dash():
+def test_undefined_values_are_shown_as_dashes():
     tied = validation(GOOD, scores=[1.0] * 4, rules=[("depth", [1.0, 2.0, 3.0, 4.0])])
     assert agreed(tied)["logme"][:4] == ["-"] * 4
     assert "logme: it scores all 4 candidates the same, so that no rank correlation is defined." in words(tied)
@@ -180,7 +180,7 @@ def test_candidates_that_are_all_equal_have_no_best():
     assert "Spearman" not in text
 
 
-def test_candidates_that_a_score_knows_may_be_equal():
+def test_scored_candidates_that_are_all_equal_are_remarked_on():
     made = validation([(0.5,), (0.5,), (0.5,), (0.2,)], scores=[3.0, 2.0, 1.0, None])
     assert "logme: the 3 candidates that it scores are equal after fine-tuning, so that no rank" in words(made)
 
@@ -199,7 +199,7 @@ def untrained(made, *beaten, value=0.25):
     return replace(made, truth=truth)
 
 
-def test_that_no_trial_beat_its_untrained_head_is_said_first():
+def test_the_report_begins_with_the_failure_to_beat_untrained_heads():
     made = untrained(validation([(0.25, 0.2), (0.3, 0.25), (0.2, 0.2)]), *[False] * 6)
     text = words(made)
     assert text == (
@@ -220,19 +220,19 @@ def test_some_trials_that_did_not_beat_their_untrained_head_are_counted():
     assert "did not beat" not in shown(validation(GOOD))  # a result of a version that did not measure it
 
 
-def test_a_score_that_says_nothing_of_a_candidate_is_a_dash_there():
+def test_a_missing_score_of_a_candidate_is_shown_as_a_dash():
     made = validation(GOOD, scores=[None, 3.0, 2.0, 1.0])
     assert table(made)[1].split()[-2:] == ["-", "2"]
     assert "over 3 candidates" in words(made)
 
 
-def test_one_seed_cannot_tell_the_noise():
+def test_the_noise_is_unknown_with_a_single_seed():
     made = validation([row[:1] for row in GOOD])
     assert "the noise of the truth is unknown: it has one seed" in words(made)
     assert agreed(made)["logme"][2] == "-"
 
 
-def test_seeds_that_tell_nothing_apart_are_not_called_one_seed():
+def test_seeds_with_equal_results_are_not_called_one_seed():
     tied = [(1.0, 1.0), (1.0, 1.0), (0.9, 1.0)]
     made = validation(tied)
     assert made.judged[0].agreement.reliability is None
@@ -263,7 +263,7 @@ def test_many_seeds_are_cut_short():
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4, 7])
-def test_it_fits_eighty_columns(seeds):
+def test_the_report_fits_eighty_columns(seeds):
     made = validation(
         [(0.1234,) * seeds, (None,) * seeds, *[(0.2,) * seeds] * 20],
         scores=[-1234.5678] * 22,
@@ -305,7 +305,7 @@ def test_reasons_of_failures_are_plain_text():
     assert "\x1b" not in text
 
 
-def test_notes_and_skipped_utterances_are_told():
+def test_notes_and_skipped_utterances_are_listed():
     made = validation(GOOD, notes=["m is left out"], skipped=[Skipped("u1", "too short"), Skipped("u2", "too short")])
     text = shown(made)
     assert "m is left out" in text
@@ -313,6 +313,6 @@ def test_notes_and_skipped_utterances_are_told():
     assert "2 × too short (u1)" in text
 
 
-def test_seconds_below_one_are_not_nothing():
+def test_times_below_a_second_are_not_rounded_to_zero():
     cells = agreed(validation(GOOD, rules=[("depth", [1.0, 2.0, 3.0, 4.0])], seconds=0.3))
     assert [cells[name][-1] for name in ("logme", "probe on 10 %", "depth")] == ["<1", "<1", "0"]

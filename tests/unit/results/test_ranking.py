@@ -90,7 +90,7 @@ def test_json_holds_the_schema():
     assert content["cost"] == times | {"peak_rss_mb": 200.0}
 
 
-def test_save_writes_both_files_and_nothing_else(tmp_path):
+def test_save_writes_just_the_table_and_the_json(tmp_path):
     RANKING.save(tmp_path / "a" / "b")
     assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["layers.csv", "ranking.json"]
     lines = (tmp_path / "a" / "b" / "layers.csv").read_text().splitlines()
@@ -101,7 +101,7 @@ def test_save_writes_both_files_and_nothing_else(tmp_path):
     ]
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_no_partial_file(tmp_path, monkeypatch):
     RANKING.save(tmp_path)
     before = (tmp_path / "ranking.json").read_text()
 
@@ -115,7 +115,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["layers.csv", "ranking.json"]
 
 
-def test_a_file_where_the_folder_should_be(tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(
         OptionError, match=r"expected a folder that can be written at .*taken, got: Not a directory; choose"
@@ -123,7 +123,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
         check_folder(tmp_path / "taken")
 
 
-def test_no_permission(tmp_path, monkeypatch):
+def test_a_folder_without_permission_to_write_is_refused(tmp_path, monkeypatch):
     def refuse(**options):
         raise PermissionError(13, "Permission denied")
 
@@ -132,7 +132,7 @@ def test_no_permission(tmp_path, monkeypatch):
         check_folder(tmp_path)
 
 
-def test_pandas_table():
+def test_the_pandas_table_has_a_row_for_each_layer():
     table = RANKING.to_pandas()
     assert list(table.columns) == ["model", "layer", "name", "dim", "logme", "logme_low", "logme_high"]
     assert RANKING.best.model == "m, with comma"
@@ -147,7 +147,7 @@ DETAILS = Details(
 
 
 @pytest.mark.parametrize("details", [Details(), DETAILS], ids=["plain", "details"])
-def test_what_is_saved_is_loaded(tmp_path, details):
+def test_a_saved_ranking_is_loaded_unchanged(tmp_path, details):
     saved = replace(RANKING, beats=((0.5,),), sensitivity=(Sensitivity("jitter", None, 0.1, "m", "mean"),))
     saved = replace(saved, details=details)
     saved.save(tmp_path)
@@ -161,13 +161,13 @@ def test_what_is_saved_is_loaded(tmp_path, details):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_details_of_an_older_ranking_go(tmp_path):
+def test_details_of_an_older_ranking_are_deleted(tmp_path):
     replace(RANKING, details=DETAILS).save(tmp_path)
     RANKING.save(tmp_path)
     assert Ranking.load(tmp_path).details == Details()
 
 
-def test_no_ranking_there(tmp_path):
+def test_a_place_without_a_ranking_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"cannot read a ranking at .*ranking.json: No such file"):
         Ranking.load(tmp_path)
     with pytest.raises(DataError, match=r"cannot read a ranking at .*elsewhere: No such file"):
@@ -245,7 +245,7 @@ def test_details_that_do_not_fit_together_are_refused_in_a_line(tmp_path, change
 
 
 @pytest.mark.parametrize("options", [{"trust_remote_code": None}, {"strategy": "odd"}, {"data": 3}])
-def test_options_that_cannot_be_are_refused_in_a_line(tmp_path, options):
+def test_impossible_options_are_refused_in_one_line(tmp_path, options):
     RANKING.save(tmp_path)
     file = tmp_path / "ranking.json"
     content = json.loads(file.read_text())

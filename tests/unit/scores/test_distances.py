@@ -82,7 +82,7 @@ def test_influence_is_that_of_fitting_again_without_each_block(name, n, dim):
 
 @pytest.mark.parametrize("name", DISTANCES)
 @pytest.mark.parametrize("filled", [1, 2])
-def test_a_block_of_which_a_model_can_use_nothing(name, filled):
+def test_a_block_without_usable_utterances_is_left_out(name, filled):
     """An empty block has no influence; with a single other block, there is nothing to leave out."""
     estimate, fitted = DISTANCES[name]
     rng = np.random.default_rng(2)
@@ -115,7 +115,7 @@ def simulated(spread):
 
 @pytest.mark.parametrize("spread", [0.0, 0.7])
 @pytest.mark.parametrize("name", DISTANCES)
-def test_intervals_cover_what_data_of_this_size_score(name, spread):
+def test_intervals_cover_the_mean_score_of_data_of_the_same_size(name, spread):
     """The nominal coverage is 95 %, for a given source; two standard errors of the simulation are 4 %."""
     estimate, _ = DISTANCES[name]
     found = [estimate(one) for one in simulated(spread)]

@@ -51,7 +51,7 @@ def score_of(moments):
     return maximise_evidence(Spectrum.of(moments)).score
 
 
-def test_influence_with_fewer_samples_than_dimensions():
+def test_influence_is_finite_with_fewer_samples_than_dimensions():
     parts = blocks_of(1, n_blocks=4, size=5, dim=40)
     assert np.isfinite(LayerView(blocked(parts)).estimate(read_logme).influence).all()
 
@@ -76,7 +76,7 @@ READS = [read_logme, read_hscore, read_ridge, read_cca, read_pwcca, read_vci, re
 
 @pytest.mark.parametrize("spread", [0.0, 0.7])
 @pytest.mark.parametrize("read", READS)
-def test_intervals_cover_what_data_of_this_size_score(read, spread):
+def test_intervals_cover_the_mean_score_of_data_of_the_same_size(read, spread):
     """The nominal coverage is 95 %, also when the samples of a block are dependent."""
     estimates = [view.estimate(read) for view in simulated(spread)]
     truth = np.mean([estimate.value for estimate in estimates])
@@ -84,7 +84,7 @@ def test_intervals_cover_what_data_of_this_size_score(read, spread):
     assert 0.90 <= np.mean(covered) <= 0.99
 
 
-def test_one_block_has_no_interval():
+def test_a_single_block_has_no_interval():
     estimate = LayerView(blocked(blocks_of(3, n_blocks=1))).estimate(read_logme)
     assert estimate.interval() is None
     assert resample([estimate], n_resamples=10, seed=0) is None
@@ -99,7 +99,7 @@ def test_resamples_are_paired_and_seeded():
     assert (values != resample(pair, n_resamples=500, seed=2)).any()
 
 
-def test_resamples_spread_as_the_standard_error_says():
+def test_the_spread_of_resamples_is_the_standard_error():
     estimate = Estimate(3.0, np.random.default_rng(4).normal(size=10))
     values = resample([estimate], n_resamples=40_000, seed=0)[:, 0]
     assert values.mean() == pytest.approx(3.0, abs=0.05)

@@ -95,7 +95,7 @@ def test_the_remainder_scores_as_the_data_without_the_block(read, values, mean, 
 
 @pytest.mark.parametrize("values", [False, True], ids=["classes", "values"])
 @pytest.mark.parametrize("read", [read_hscore, read_ridge, read_cka])
-def test_the_remainder_of_fewer_samples_than_dimensions(read, values):
+def test_the_remainder_is_right_with_fewer_samples_than_dimensions(read, values):
     made = parts(values=values, size=5, dim=40)
     sketch = blocked(made)
     spectrum = Spectrum.of(sketch.total)
@@ -131,14 +131,14 @@ def test_the_standard_error_is_that_of_refitting_without_each_block(read, change
 
 
 @pytest.mark.parametrize("values", [False, True], ids=["classes", "values"])
-def test_the_ridge_that_is_held_hardly_moves_the_standard_error(values):
+def test_a_fixed_ridge_changes_the_standard_error_by_a_few_percent(values):
     made = parts(values=values)
     left = [read_ridge(without(made, number)).value for number in range(len(made))]
     assert LayerView(blocked(made)).estimate(read_ridge).standard_error == pytest.approx(jackknife(left), rel=0.03)
 
 
 @pytest.mark.parametrize("read", LEFT_OUT)
-def test_a_class_of_one_block_goes_with_it(read):
+def test_a_class_in_a_single_block_is_left_out_with_it(read):
     made = parts(values=False)
     labels = np.arange(60) % 4
     only = Moments.zeros(7, 4)
@@ -163,14 +163,14 @@ def test_blocks_that_the_rank_needs_are_left_out_by_half(read):
 
 
 @pytest.mark.parametrize("read", [read_cca, read_pwcca, read_vci])
-def test_a_score_at_its_limit_stays_there(read):
+def test_a_score_at_its_limit_has_no_standard_error(read):
     estimate = LayerView(blocked(parts(values=False, size=5, dim=40))).estimate(read)
     assert estimate.value == pytest.approx(round(estimate.value), abs=1e-9)
     assert estimate.standard_error < 1e-6
 
 
 @pytest.mark.parametrize("read", LEFT_OUT)
-def test_a_block_that_holds_nearly_all(read):
+def test_influence_is_right_for_a_block_with_nearly_all_samples(read):
     """The rest, two samples of one class, explains nothing."""
     made = parts(values=False, n_blocks=2)
     few = Moments.zeros(7, 3)
@@ -180,13 +180,13 @@ def test_a_block_that_holds_nearly_all(read):
 
 
 @pytest.mark.parametrize("read", LEFT_OUT)
-def test_features_that_say_nothing(read):
+def test_features_without_information_have_zero_influence(read):
     estimate = LayerView(blocked(parts(values=False, change=np.zeros_like))).estimate(read)
     np.testing.assert_array_equal(estimate.influence, 0)
 
 
 @pytest.mark.parametrize("read", REFITTED)
-def test_scatter_that_is_singular_to_single_precision(read):
+def test_influence_is_right_where_scatter_is_singular_in_single_precision(read):
     """A feature repeats another up to a difference below the precision of the blocks."""
 
     def nearly_repeated(x):
@@ -206,7 +206,7 @@ def test_without_a_gradient_or_a_remainder_the_score_is_read_again():
 
 
 @pytest.mark.parametrize("read", [*SMOOTH, *REFITTED])
-def test_influence_of_samples_that_count_for_a_part_of_one(read):
+def test_influence_of_weighted_samples_is_that_of_thinned_samples(read):
     moments, weight = parts(values=False), 0.4
     view = LayerView(blocked(moments), weight=weight)
     thin = LayerView(blocked([m.thinned(weight) for m in moments]))

@@ -25,7 +25,7 @@ def test_every_listed_module_defines_its_scores_in_the_order_listed():
     assert (*COMBINATIONS, *MODULES) == NAMES
 
 
-def test_every_score_says_what_it_measures_and_has_a_class_of_its_direction():
+def test_every_score_has_a_title_a_summary_and_the_direction_of_its_class():
     for name in MODULES:
         score = get_score(name)
         assert score.title

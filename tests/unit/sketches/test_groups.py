@@ -51,7 +51,7 @@ def test_order_division_and_merging_do_not_matter(seed, cuts, limit):
 
 
 @pytest.mark.parametrize("limit", [1, 500])
-def test_a_group_is_found_with_what_is_left_out_with_it(limit):
+def test_a_group_is_found_with_the_samples_left_out_with_it(limit):
     samples, classes, groups = data(0)
     sums = GroupSums.empty(3, limit)
     sums.add(samples, classes, groups)

@@ -44,14 +44,14 @@ def assert_equal(left, right, **tolerance):
         np.testing.assert_allclose(left.target_gram, right.target_gram, **tolerance)
 
 
-def test_class_moments_by_definition():
+def test_class_moments_equal_their_definition():
     features, labels = samples(0)
     f, y = features.numpy(), np.eye(3)[labels]
     expected = Moments(products_of(f), y.T @ f, y.sum(0), (y**2).sum(0))
     assert_equal(moments_of(features, labels), expected, atol=1e-12)
 
 
-def test_value_moments_by_definition():
+def test_value_moments_equal_their_definition():
     features, _ = samples(1)
     f, y = features.numpy(), np.random.default_rng(2).normal(size=(30, 2))
     expected = Moments(products_of(f), y.T @ f, y.sum(0), (y**2).sum(0), y.T @ y)
@@ -104,7 +104,7 @@ def about_mean(moments):
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]])
 @pytest.mark.parametrize("values", [False, True])
-def test_sums_far_from_zero_merge_in_any_order_to_those_by_definition(order, values):
+def test_sums_far_from_zero_merge_in_any_order_to_their_definition(order, values):
     """The first samples are far from the others, so that the centre has to move."""
     rng = np.random.default_rng(20)
     f = rng.normal(size=(90, 4)) + 1e6
@@ -124,7 +124,7 @@ def test_sums_far_from_zero_merge_in_any_order_to_those_by_definition(order, val
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
 
 
-def test_the_centre_follows_the_data_and_else_stays():
+def test_the_centre_moves_only_where_it_is_far_from_the_data():
     near, far = (moments_of(*samples(seed)) for seed in (1, 2))
     centre = near.centre.copy()
     near.merge(far)
@@ -135,7 +135,7 @@ def test_the_centre_follows_the_data_and_else_stays():
 
 
 @pytest.mark.parametrize("unit", [2.0**-90, 1.0, 2.0**50])
-def test_products_in_single_precision_leave_its_range_neither_way(unit):
+def test_products_in_single_precision_neither_overflow_nor_underflow(unit):
     f = np.random.default_rng(21).normal(size=(60, DOUBLE_DIM + 1)).astype(np.float32)
     found, expected = (
         self_products(torch.from_numpy(np.float32(unit) * f)).about_mean(),
@@ -157,7 +157,7 @@ def test_samples_that_are_not_finite_show_in_the_sums_without_a_warning(dim, bad
     assert not np.isfinite(products.mean[1])
 
 
-def test_zeros_are_neutral():
+def test_merging_into_empty_moments_changes_nothing():
     features, labels = samples(3)
     merged = Moments.zeros(4, 3)
     merged.merge(moments_of(features, labels))
@@ -177,7 +177,7 @@ def test_single_precision_keeps_small_directions_beside_a_large_mean():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dim", [5, DOUBLE_DIM + 1])
 @pytest.mark.parametrize("values", [False, True])
-def test_what_an_accelerator_multiplies_is_what_the_host_multiplies(dtype, dim, values):
+def test_the_accelerator_computes_the_products_of_the_host(dtype, dim, values):
     rng = np.random.default_rng(9)
     f = torch.from_numpy(3 + rng.normal(size=(3000, dim))).to(dtype)
     y = rng.normal(size=(3000, 2)) if values else rng.integers(0, 2, 3000)
@@ -209,7 +209,7 @@ def test_a_run_sums_the_same_in_any_batch():
     np.testing.assert_array_equal(sum_runs(features, (20, 13, 17))[1], alone[0])
 
 
-def test_packed_moments_come_back_to_single_precision():
+def test_packed_moments_are_unpacked_to_single_precision():
     features, labels = samples(6)
     moments = moments_of(features, labels)
     assert_equal(PackedMoments.pack(moments).unpack(), moments, rtol=1e-6, atol=1e-6)
@@ -269,7 +269,7 @@ def test_inflation_is_the_summed_autocorrelation():
     assert runs_of(runs).inflation() == pytest.approx(pairs / sum(((run - mean) ** 2).sum() for run in runs), rel=1e-9)
 
 
-def test_inflation_of_alike_independent_and_repeated_samples():
+def test_inflation_is_right_for_alike_independent_and_repeated_samples():
     rng = np.random.default_rng(11)
     alike = [np.repeat(rng.normal(size=(1, 3)), 8, axis=0) for _ in range(20)]
     independent = [rng.normal(size=(8, 3)) for _ in range(2000)]

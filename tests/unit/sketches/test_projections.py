@@ -19,7 +19,7 @@ def test_directions_are_unit_vectors_spread_evenly(orthogonal):
         np.testing.assert_allclose(drawn[:6] @ drawn[:6].T, np.eye(6), atol=1e-6)
 
 
-def test_all_is_kept_while_it_fits():
+def test_all_values_are_kept_while_they_fit():
     values = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
     kept = Quantiles(64)
     kept.add(values[:, :20])
@@ -53,7 +53,7 @@ def test_ranks_stay_within_the_bound(shape):
 
 @given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=7), seed=st.integers(0, 999), data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_parts_merge_in_any_order_while_all_is_kept(sizes, seed, data):
+def test_parts_merge_in_any_order_while_all_values_are_kept(sizes, seed, data):
     values = np.random.default_rng(seed).normal(size=(2, sum(sizes) + 1)).astype(np.float32)
     parts = []
     for part in np.split(values, np.cumsum(sizes), axis=1):

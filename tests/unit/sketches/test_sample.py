@@ -40,7 +40,7 @@ def test_order_division_and_merging_do_not_matter(seed, cuts, size):
     np.testing.assert_array_equal(whole.utterances, whole.rows + 7)
 
 
-def test_keys_of_frames_do_not_depend_on_how_an_utterance_is_cut():
+def test_keys_of_frames_do_not_depend_on_the_cuts_of_an_utterance():
     keys = np.array([utterance_key("a"), utterance_key("b")])
     whole = frame_keys(keys, [5, 3])
     first = frame_keys(keys, [2, 0])
@@ -50,7 +50,7 @@ def test_keys_of_frames_do_not_depend_on_how_an_utterance_is_cut():
     assert len(set(whole.tolist())) == 8
 
 
-def test_the_draw_is_fair():
+def test_every_sample_is_equally_likely_to_be_drawn():
     """The sample keeps 5 % of 20,000 frames, from each half and from each place in the utterance."""
     keys, rows = named(400, 50)
     sample = Sample.empty(1000, 1)
@@ -60,7 +60,7 @@ def test_the_draw_is_fair():
     assert abs(np.mean(places) - 24.5) < 2
 
 
-def test_contents_name_samples_without_names():
+def test_samples_without_names_are_identified_by_their_content():
     features = np.random.default_rng(0).normal(size=(2000, 5)).astype(np.float32)
     keys = content_keys(features)
     assert len(np.unique(keys)) == 2000
@@ -68,7 +68,7 @@ def test_contents_name_samples_without_names():
     assert abs(np.mean(keys < np.uint64(2**63)) - 0.5) < 0.05
 
 
-def test_contents_of_doubles_name_samples_that_singles_cannot_tell_apart():
+def test_doubles_that_are_equal_as_singles_have_keys_of_their_own():
     features = np.random.default_rng(0).normal(size=(500, 3))
     assert len(np.unique(content_keys(features + 1e9))) == 500
     single = features.astype(np.float32)

@@ -153,7 +153,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
-def test_any_sketch_comes_back_bit_for_bit(folder, kind, data):
+def test_any_sketch_is_read_back_exactly(folder, kind, data):
     strategy, expected = KINDS[kind]
     sketch = data.draw(strategy)
     save_sketches(folder / kind, sketch, expected)
@@ -164,7 +164,7 @@ def test_any_sketch_comes_back_bit_for_bit(folder, kind, data):
     ("make", "kind"),
     [(some_moments, Moments), (some_sample, Sample), (some_groups, GroupSums), (some_quantiles, Quantiles)],
 )
-def test_merging_after_a_file_is_merging_before_it(tmp_path, make, kind):
+def test_merging_loaded_sketches_equals_merging_before_they_are_saved(tmp_path, make, kind):
     for seed in (0, 100):
         save_sketches(tmp_path / str(seed), make(seed), kind)
     loaded, other = (load_sketches(tmp_path / str(seed), kind) for seed in (0, 100))
@@ -174,7 +174,7 @@ def test_merging_after_a_file_is_merging_before_it(tmp_path, make, kind):
     assert bits(loaded) == bits(expected)
 
 
-def test_blocks_close_alike_after_a_file(tmp_path):
+def test_blocks_close_in_the_same_way_after_they_are_loaded(tmp_path):
     save_sketches(tmp_path / "b", {0: some_blocks()}, dict[int, BlockedMoments])
     loaded, expected = load_sketches(tmp_path / "b", dict[int, BlockedMoments])[0], some_blocks()
     for sketch in (loaded, expected):
@@ -182,7 +182,7 @@ def test_blocks_close_alike_after_a_file(tmp_path):
     assert bits(loaded) == bits(expected)
 
 
-def test_arrays_are_stored_as_they_read_not_as_they_lie(tmp_path):
+def test_arrays_are_stored_independently_of_their_memory_layout(tmp_path):
     sketch = some_moments()
     sketch.cross = np.asfortranarray(sketch.cross)
     levels = some_quantiles()
@@ -193,7 +193,7 @@ def test_arrays_are_stored_as_they_read_not_as_they_lie(tmp_path):
     np.testing.assert_array_equal(load_sketches(tmp_path / "q", Quantiles).levels[0], levels.levels[0])
 
 
-def test_numbers_of_numpy_are_numbers(tmp_path):
+def test_numbers_of_numpy_are_stored_as_numbers(tmp_path):
     sketch = some_moments()
     sketch.products.n, sketch.products.quartic = np.int64(30), np.float64(0.1)
     save_sketches(tmp_path / "m", sketch, Moments)
@@ -216,7 +216,7 @@ class Pair:
     seconds: float = 0.0
 
 
-def test_a_registered_kind_is_carried_with_all_of_its_fields(tmp_path, monkeypatch):
+def test_a_registered_kind_is_stored_with_all_of_its_fields(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_AXES", dict(store._AXES))
     with pytest.raises(TypeError, match=r"expected a registered kind of sketch, got .*Pair"):
         save_sketches(tmp_path / "p", Pair({}, {}), Pair)
@@ -228,7 +228,7 @@ def test_a_registered_kind_is_carried_with_all_of_its_fields(tmp_path, monkeypat
         register_kind(Pair)
 
 
-def test_one_file_holds_a_shard_or_a_model(tmp_path):
+def test_a_file_holds_a_shard_or_a_model(tmp_path):
     key, joint, other = SketchKey(4), SketchKey("mean"), SketchKey(4, version=1)
     layers = {key: some_moments(), joint: some_moments(dim=7), other: some_moments()}
     samples, skipped = {key: some_sample(), other: some_sample()}, [Skipped("u", "short")]
@@ -243,7 +243,7 @@ def test_one_file_holds_a_shard_or_a_model(tmp_path):
         load_sketches(tmp_path / "s", ShardSketch)
 
 
-def test_any_reader_of_safetensors_reads_it(tmp_path):
+def test_any_reader_of_safetensors_can_read_sketches(tmp_path):
     from safetensors import safe_open
 
     save_sketches(tmp_path / "m", {4: some_moments()}, dict[int, Moments])
@@ -289,7 +289,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("message", DAMAGE)
-def test_a_file_that_does_not_hold_together_is_refused_in_a_line(tmp_path, message):
+def test_an_inconsistent_file_is_refused_in_one_line(tmp_path, message):
     save_sketches(tmp_path / "m", some_moments(), Moments)
     rewritten(tmp_path / "m", DAMAGE[message])
     with pytest.raises(SketchError, match=f"m does not hold a Moments .*{message}.*; make the file again") as caught:
@@ -353,7 +353,7 @@ def test_a_pickle_is_never_opened(tmp_path, monkeypatch):
         load_sketches(pickle_path, Moments)
 
 
-def test_what_could_not_be_read_back_is_not_written(tmp_path):
+def test_a_sketch_that_could_not_be_read_back_is_not_written(tmp_path):
     wrong_dtype, wrong_size = some_moments(), some_moments()
     wrong_dtype.cross = wrong_dtype.cross.astype(np.float32)
     wrong_size.square = wrong_size.square[:2]
@@ -374,7 +374,7 @@ def full(*_, **__):
 
 
 @pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace", "voxrank.sketches.store.save_file"])
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, failing):
+def test_a_failed_write_leaves_the_old_file_and_no_partial_file(tmp_path, monkeypatch, failing):
     save_sketches(tmp_path / "m", some_moments(0), Moments)
     before = (tmp_path / "m").read_bytes()
     monkeypatch.setattr(failing, full)
@@ -384,7 +384,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, f
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_an_interrupt_leaves_no_rest_either(tmp_path, monkeypatch):
+def test_an_interrupt_leaves_no_partial_file(tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt("stop")
 
@@ -394,7 +394,7 @@ def test_an_interrupt_leaves_no_rest_either(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_is_really_full(tmp_path):
+def test_a_really_full_disk_is_refused_in_one_line(tmp_path):
     """The writer is not Python: a limit on the size of files stops it while it writes one."""
     import resource
     import signal
@@ -414,12 +414,12 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(SketchError, match=r"cannot write .*; check the folder"):
         save_sketches(tmp_path / "no" / "m", some_moments(), Moments)
 
 
-def test_a_file_is_as_readable_as_others(tmp_path):
+def test_a_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "other").write_text("")
     save_sketches(tmp_path / "m", some_moments(), Moments)
     assert (tmp_path / "m").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -28,7 +28,7 @@ class Outer:
 WHOLE = {"name": "x", "inner": [{"kind": "b", "pair": [1.5, 2]}], "layer": "mean", "low": 3, "by_name": {"y": 1.0}}
 
 
-def test_a_dataclass_comes_back():
+def test_a_dataclass_is_read_back_unchanged():
     assert built(WHOLE, Outer) == Outer("x", (Inner("b", (1.5, 2)),), "mean", 3, {"y": 1.0})
     assert built({"name": "x"}, Outer) == Outer("x")
 
@@ -53,18 +53,18 @@ def test_a_dataclass_comes_back():
         ({"later": 1}, "the content: this version of voxrank does not know 'later'"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_json_that_does_not_fit_the_dataclass_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         built(WHOLE | change, Outer)
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "-1e999", "[" * 100_000, "", "{'a': 1}", "9" * 5000])
-def test_text_that_holds_no_finite_json(text):
+def test_text_that_is_not_finite_json_is_refused(text):
     with pytest.raises(ValueError, match=r"finite|nested|Expecting|digits"):
         parsed(text)
 
 
-def test_files(tmp_path):
+def test_files_with_another_schema_or_bad_content_are_refused(tmp_path):
     file = tmp_path / "outer.json"
     file.write_text(json.dumps({"schema": 2} | WHOLE))
     assert read_object(file, 2, Outer, "an outer").layer == "mean"

@@ -23,7 +23,7 @@ print(peak_rss_mb() - before, held[-1])
 """Code for a separate process: this one may have used much memory already."""
 
 
-def test_peak_grows_with_what_is_held():
+def test_the_peak_grows_with_the_memory_that_is_held():
     done = subprocess.run([sys.executable, "-c", PRINT_GROWTH], capture_output=True, text=True, check=True)
     grown, last = map(float, done.stdout.split())
     assert grown >= 90
@@ -31,7 +31,7 @@ def test_peak_grows_with_what_is_held():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system counts what the parent held too")
-def test_a_large_parent_is_not_counted():
+def test_the_memory_of_the_parent_process_is_not_counted():
     held = np.ones(50_000_000)
     child = subprocess.run([sys.executable, "-c", PRINT_PEAK], capture_output=True, text=True, check=True)
     assert 1 < float(child.stdout) < held.nbytes / 1e6
@@ -45,7 +45,7 @@ def test_a_large_parent_is_not_counted():
         ModelError("m: cannot read its weights (CUDA out of memory. Tried to allocate 2.00 GiB); get it again"),
     ],
 )
-def test_running_out_of_memory_while_loading_says_so(monkeypatch, error):
+def test_a_model_too_large_for_the_memory_ends_the_run_with_that_reason(monkeypatch, error):
     def load(rest, options):
         raise error
 

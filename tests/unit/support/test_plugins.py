@@ -44,13 +44,13 @@ def plugin(tmp_path, monkeypatch):
     return add
 
 
-def test_without_plugins_there_are_none(monkeypatch, tmp_path):
+def test_no_plugin_is_found_where_none_is_installed(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert all(plugins(kind) == () for kind in KINDS)
     assert find_plugin("encoders", "mine") is None
 
 
-def test_an_encoder_is_imported_when_it_is_asked_for(plugin):
+def test_an_encoder_is_imported_only_when_it_is_loaded(plugin):
     module = plugin("encoders", "mine", ENCODER, "load")
     assert "mine" in schemes()
     assert split_spec("mine:5") == ("mine", "5")
@@ -62,7 +62,7 @@ def test_an_encoder_is_imported_when_it_is_asked_for(plugin):
     assert load_encoder("logmel").origin == ""
 
 
-def test_a_score_is_imported_when_it_is_asked_for(plugin):
+def test_a_score_is_imported_only_when_it_is_used(plugin):
     module = plugin("scores", "mine", SCORE.format(name="mine"), "SCORE")
     assert "mine" in known_scores()
     assert "mine" not in score_names()
@@ -79,7 +79,7 @@ def test_misspelt_names_are_compared_with_those_of_plugins(plugin):
         get_score("fihsy")
 
 
-def test_one_that_fails_to_import_is_named_and_breaks_nothing_else(plugin):
+def test_a_plugin_that_fails_to_import_is_named_and_others_still_work(plugin):
     plugin("encoders", "broken", "import no_such_package", "load")
     plugin("scores", "fault", "1 / 0", "SCORE", package="other-plugin")
     with pytest.raises(
@@ -97,7 +97,7 @@ def test_one_that_fails_to_import_is_named_and_breaks_nothing_else(plugin):
         get_score("knnn")
 
 
-def test_an_object_that_is_not_there_is_named(plugin):
+def test_a_missing_object_of_a_plugin_is_refused(plugin):
     plugin("encoders", "mine", ENCODER, "laod")
     with pytest.raises(PluginError, match=r"cannot be imported .*AttributeError"):
         load_encoder("mine")
@@ -112,19 +112,19 @@ def test_an_object_that_is_not_there_is_named(plugin):
         ("scores", SCORE.format(name="yours"), "SCORE", "is a score named 'yours'; give both one name"),
     ],
 )
-def test_what_is_not_of_its_kind_is_refused(plugin, kind, code, what, message):
+def test_an_object_of_the_wrong_kind_is_refused(plugin, kind, code, what, message):
     plugin(kind, "mine", code, what)
     with pytest.raises(PluginError, match=message):
         (load_encoder if kind == "encoders" else get_score)("mine")
 
 
-def test_what_a_loader_raises_is_one_line(plugin):
+def test_an_error_of_a_loader_is_reported_in_one_line(plugin):
     plugin("encoders", "mine", "def load(rest, options):\n    raise KeyError(rest)", "load")
     with pytest.raises(ModelError, match=r"some-plugin 1\.2 cannot load mine:big \(KeyError: 'big'\)"):
         load_encoder("mine:big")
 
 
-def test_memory_that_runs_out_in_a_loader_is_told_as_such(plugin):
+def test_a_loader_that_runs_out_of_memory_ends_the_run_with_that_reason(plugin):
     plugin("encoders", "mine", "def load(rest, options):\n    raise MemoryError", "load")
     with pytest.raises(RunError, match="mine: memory ran out while the model was loaded"):
         load_encoder("mine")
@@ -149,7 +149,7 @@ def test_voxrank_keeps_its_own_names(plugin):
     assert not {module, other} & set(sys.modules)
 
 
-def test_a_project_is_announced_for_a_while(tmp_path):
+def test_a_project_is_announced_only_within_its_block(tmp_path):
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "for-a-while"\nversion = "3"\n[project.entry-points."voxrank.scores"]\nMixed = "a.b:C"\n'
     )
@@ -170,7 +170,7 @@ FORMAT = Format("mine", lambda source: {matches}, read)
 """
 
 
-def test_a_broken_reader_is_named_to_those_whose_data_no_reader_knows(plugin, tones, tmp_path):
+def test_a_broken_reader_is_named_where_no_reader_knows_the_data(plugin, tones, tmp_path):
     plugin("readers", "broken", "import no_such_package", "FORMAT")
     plugin("readers", "hasty", READER.format(body="return 3", matches="1 / 0"), "FORMAT", package="other-plugin")
     assert read_dataset(tones).task == "classification"
@@ -193,7 +193,7 @@ def test_a_broken_reader_is_named_to_those_whose_data_no_reader_knows(plugin, to
         ("open('/no/such/file')", DataError, "cannot read mine:.*No such file"),
     ],
 )
-def test_what_a_reader_does_wrong_is_one_line(plugin, tmp_path, body, kind, message):
+def test_an_error_of_a_reader_is_reported_in_one_line(plugin, tmp_path, body, kind, message):
     plugin("readers", "mine", READER.format(body=body, matches="True"), "FORMAT")
     with pytest.raises(kind, match=message):
         read_dataset(f"mine:{tmp_path / 'data.xyz'}")
@@ -207,7 +207,7 @@ def test_a_reader_named_as_the_scheme_of_the_hub_does_not_take_its_ids(plugin):
     assert (form.name, rest) == ("mine", "x")
 
 
-def test_what_is_no_format_is_refused(plugin):
+def test_a_reader_that_is_not_a_format_is_refused(plugin):
     plugin("readers", "mine", "FORMAT = print", "FORMAT")
     with pytest.raises(PluginError, match=r"to be a voxrank\.data\.formats\.Format, got builtin_function_or_method"):
         read_dataset("mine:x")
@@ -221,30 +221,30 @@ class Mute(FakeEncoder):
 
     parameters = 0
 
-    def __init__(self, *, told=None, **options):
+    def __init__(self, *, setting=None, **options):
         super().__init__(**options)
-        self.parameters, self._told = 0, told
+        self.parameters, self._setting = 0, setting
 
     def weights(self):
         return {}
 
     def settings(self):
-        return {} if self._told is None else {"told": self._told}
+        return {} if self._setting is None else {"setting": self._setting}
 
 
-def test_an_encoder_that_tells_nothing_is_never_looked_up_in_the_cache():
+def test_an_encoder_without_weights_or_settings_has_no_key_in_the_cache():
     assert model_key(Mute(seed=1), OPTIONS) is None
     assert model_key(load_encoder("logmel", OPTIONS), OPTIONS) is not None  # an encoder of voxrank
 
 
-def test_an_encoder_is_known_by_what_it_tells_its_version_and_its_code(monkeypatch):
-    def key(*, origin="a 1", told="x"):
-        encoder = Mute(told=told)
+def test_the_key_of_an_encoder_depends_on_its_settings_version_and_code(monkeypatch):
+    def key(*, origin="a 1", setting="x"):
+        encoder = Mute(setting=setting)
         encoder.origin = origin
         return model_key(encoder, OPTIONS)
 
     assert key() == key() is not None
-    assert len({key(), key(origin="a 2"), key(told="y")}) == 3
+    assert len({key(), key(origin="a 2"), key(setting="y")}) == 3
     before = key()
     monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: b"changed")
     assert key() != before

@@ -35,7 +35,7 @@ small = st.tuples(
 
 @settings(max_examples=150, deadline=None)
 @given(small)
-def test_the_best_of_all_paths(case):
+def test_the_alignment_is_the_best_of_all_paths(case):
     frames, labels, seed, stretch = case
     log_probs = random_log_probs(frames, 3, seed)
     possible = list(all_paths(log_probs, labels))
@@ -55,7 +55,7 @@ def test_the_best_of_all_paths(case):
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 40), st.data())
-def test_one_path_is_part_of_the_likelihood_and_no_path_is_better_than_all(frames, data):
+def test_the_probability_of_the_best_path_bounds_the_likelihood(frames, data):
     """The bounds are: log of the best path ≤ −ctc_loss ≤ log of the best path + log of the number of paths."""
     labels = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=frames // 2))
     log_probs = random_log_probs(frames, 5, data.draw(st.integers(0, 1000)))
@@ -79,7 +79,7 @@ def test_a_sharp_posterior_is_followed_frame_by_frame():
     assert found.log_probability == pytest.approx(10 * np.log(0.98))
 
 
-def test_equal_labels_may_touch_where_it_is_said():
+def test_equal_labels_may_touch_only_where_repeats_need_no_blank():
     log_probs = np.log([[0.1, 0.9]] * 4)
     assert BLANK in align(log_probs, [1, 1]).tokens
     np.testing.assert_array_equal(align(log_probs, [1, 1], repeats_need_blank=False).spans[0, 1], 1)
@@ -89,7 +89,7 @@ def test_equal_labels_may_touch_where_it_is_said():
 
 
 @pytest.mark.parametrize("stretch", [1, 2, 3, 7, 1000])
-def test_equal_paths_are_decided_the_same_way_whatever_is_kept(monkeypatch, stretch):
+def test_ties_of_paths_do_not_depend_on_the_checkpoints(monkeypatch, stretch):
     """All symbols are equally probable, so that all paths are best. Every label begins as early as it may."""
     whole = align(np.zeros((9, 4)), [1, 2, 2, 3])
     np.testing.assert_array_equal(whole.tokens, [0, 1, BLANK, 2, 3, 3, 3, 3, 3])
@@ -99,7 +99,7 @@ def test_equal_paths_are_decided_the_same_way_whatever_is_kept(monkeypatch, stre
 
 
 @pytest.mark.parametrize("stretch", [1, 13, 64, 500])
-def test_checkpoints_change_nothing(monkeypatch, stretch):
+def test_checkpoints_do_not_change_the_alignment(monkeypatch, stretch):
     log_probs = random_log_probs(400, 12).astype(np.float32)
     labels = np.random.default_rng(1).integers(1, 12, 130)
     whole = align(log_probs, labels)
@@ -110,21 +110,21 @@ def test_checkpoints_change_nothing(monkeypatch, stretch):
     assert again.log_probability == whole.log_probability
 
 
-def test_any_symbol_may_be_the_blank():
+def test_the_blank_may_be_any_symbol():
     log_probs = random_log_probs(30, 4)
     labels = np.array([1, 2, 2, 3, 1])
     turned = align(np.roll(log_probs, -1, axis=1), labels - 1, blank=3)
     np.testing.assert_array_equal(turned.tokens, align(log_probs, labels).tokens)
 
 
-def test_no_labels_are_all_blank():
+def test_an_utterance_without_labels_is_all_blank():
     found = align(np.log([[0.3, 0.7]] * 3), [])
     np.testing.assert_array_equal(found.tokens, [BLANK] * 3)
     assert found.spans.shape == (0, 2)
     assert found.log_probability == pytest.approx(3 * np.log(0.3))
 
 
-def test_symbols_that_cannot_be():
+def test_labels_of_probability_zero_are_refused():
     log_probs = np.log([[0.5, 0.5], [0.5, 0.5]])
     log_probs[:, 1] = -np.inf
     with pytest.raises(UtteranceError, match="no path through its frames has a probability above 0"):
@@ -147,7 +147,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("log_probs", "labels", "blank", "message"), BAD.values(), ids=BAD)
-def test_what_cannot_be_aligned(log_probs, labels, blank, message):
+def test_input_that_cannot_be_aligned_is_refused(log_probs, labels, blank, message):
     pauses = [True] if "pauses" in message else None
     with pytest.raises(OptionError, match=message):
         align(log_probs, labels, blank=blank, pauses=pauses)
@@ -155,7 +155,7 @@ def test_what_cannot_be_aligned(log_probs, labels, blank, message):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(3, 7), st.lists(st.booleans(), min_size=4, max_size=4), st.integers(0, 10**6), st.integers(1, 9))
-def test_pauses_are_where_they_may_be(frames, pauses, seed, stretch):
+def test_pauses_are_only_where_they_are_allowed(frames, pauses, seed, stretch):
     log_probs, labels = random_log_probs(frames, 4, seed), [1, 2, 3]
     allowed = [
         float(log_probs[np.arange(frames), path].sum())
@@ -174,7 +174,7 @@ def places_of_blanks(path):
 
 
 @given(st.integers(1, 50), st.integers(1, 50))
-def test_uniform_gives_every_label_its_share(frames, labels):
+def test_uniform_alignment_gives_every_label_an_equal_share(frames, labels):
     if frames < labels:
         with pytest.raises(UtteranceError):
             uniform(frames, labels)
@@ -183,7 +183,7 @@ def test_uniform_gives_every_label_its_share(frames, labels):
         assert sizes.max() - sizes.min() <= 1
 
 
-def test_without_a_folder_for_compiled_code(monkeypatch):
+def test_code_is_compiled_even_without_a_folder_for_it(monkeypatch):
     def refused(**options):
         if options.get("cache"):
             raise RuntimeError("cannot cache function")

@@ -10,7 +10,7 @@ from voxrank.targets.flatstart import SILENCE, FrameModel, Spoken, flat_start, q
 DIM = 12
 
 
-def spoken(rng, means, *, length=8, scale=1.0, shift=0.0):
+def make_sequence(rng, means, *, length=8, scale=1.0, shift=0.0):
     """Return a sequence of symbols of 2 to 9 frames each, between silences, and the symbol of every frame."""
     labels = rng.integers(1, len(means), length)
     runs = [SILENCE, *labels, SILENCE]
@@ -21,70 +21,70 @@ def spoken(rng, means, *, length=8, scale=1.0, shift=0.0):
     return Spoken((scale * features + shift).astype(np.float32), labels, pauses), truth
 
 
-def made(count=60, seed=0, **options):
+def make_sequences(count=60, seed=0, **options):
     rng = np.random.default_rng(seed)
     means = 3 * rng.normal(size=(6, DIM))
-    return zip(*[spoken(rng, means, **options) for _ in range(count)], strict=True)
+    return zip(*[make_sequence(rng, means, **options) for _ in range(count)], strict=True)
 
 
-def right(found, utterances, truths):
+def share_right(found, utterances, truths):
     symbols = [a.symbols(s.labels, SILENCE) for a, s in zip(found, utterances, strict=True)]
     return np.mean(np.concatenate(symbols) == np.concatenate(truths))
 
 
-def test_made_sequences_are_found_again():
-    utterances, truths = made()
+def test_synthetic_sequences_are_recovered():
+    utterances, truths = make_sequences()
     found = flat_start(utterances, 6, stages=(4, None))
     even = [s.labels[uniform(len(t), len(s.labels))] for s, t in zip(utterances, truths, strict=True)]
     assert np.mean(np.concatenate(even) == np.concatenate(truths)) < 0.6
-    assert right(found.alignments, utterances, truths) > 0.97
+    assert share_right(found.alignments, utterances, truths) > 0.97
     assert found.changed[0] > found.changed[-1]
     assert found.changed[-1] < 0.002
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1000.0, 0.0), (1.0, 500.0)])
-def test_neither_unit_nor_origin_matters(scale, shift):
-    plain, truths = made(30)
-    other, _ = made(30, scale=scale, shift=shift)
+def test_the_scale_and_origin_of_features_do_not_matter(scale, shift):
+    plain, truths = make_sequences(30)
+    other, _ = make_sequences(30, scale=scale, shift=shift)
     found, again = (flat_start(utterances, 6).alignments for utterances in (plain, other))
     same = [np.mean(a.tokens == b.tokens) for a, b in zip(found, again, strict=True)]
     assert np.mean(same) > 0.995
-    assert right(found, plain, truths) > 0.9
+    assert share_right(found, plain, truths) > 0.9
 
 
 def test_the_model_aligns_other_utterances():
-    utterances, truths = made(80)
+    utterances, truths = make_sequences(80)
     model = flat_start(utterances[:60], 6, stages=(4, None)).model
-    assert right([model.align(s) for s in utterances[60:]], utterances[60:], truths[60:]) > 0.95
+    assert share_right([model.align(s) for s in utterances[60:]], utterances[60:], truths[60:]) > 0.95
 
 
-def test_a_model_of_known_frames_is_the_discriminant():
+def test_a_model_of_known_frames_equals_the_linear_discriminant():
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    utterances, truths = made(60)
+    utterances, truths = make_sequences(60)
     features, symbols = np.concatenate([s.features for s in utterances]), np.concatenate(truths)
     ours = FrameModel.fit([s.features for s in utterances], truths, 6).scores(features).argmax(axis=1)
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.01).fit(features, symbols).predict(features)
     assert np.mean(ours == theirs) > 0.998
 
 
-def test_dimensions_that_say_nothing_or_repeat_others():
-    utterances, truths = made(40)
+def test_constant_and_repeated_dimensions_do_not_change_the_alignment():
+    utterances, truths = make_sequences(40)
     wide = [Spoken(np.hstack([s.features, s.features, 0 * s.features]), s.labels, s.pauses) for s in utterances]
-    assert right(flat_start(wide, 6).alignments, wide, truths) == pytest.approx(
-        right(flat_start(utterances, 6).alignments, utterances, truths), abs=0.02
+    assert share_right(flat_start(wide, 6).alignments, wide, truths) == pytest.approx(
+        share_right(flat_start(utterances, 6).alignments, utterances, truths), abs=0.02
     )
 
 
-def test_silence_is_where_pauses_are():
-    utterances, _ = made(20)
+def test_no_silence_is_aligned_where_no_pause_is_allowed():
+    utterances, _ = make_sequences(20)
     closed = [Spoken(s.features, s.labels, np.zeros(len(s.labels) + 1, dtype=bool)) for s in utterances]
     for alignment, one in zip(flat_start(closed, 6).alignments, closed, strict=True):
         assert SILENCE not in alignment.symbols(one.labels, SILENCE)
 
 
-def test_an_utterance_with_more_labels_than_frames_is_told_and_ends_nothing():
-    utterances, _ = made(20)
+def test_an_utterance_with_more_labels_than_frames_fails_alone():
+    utterances, _ = make_sequences(20)
     short = Spoken(utterances[0].features[:3], utterances[0].labels, utterances[0].pauses)
     *found, last = flat_start([*utterances, short], 6).alignments
     assert isinstance(last, UtteranceError)
@@ -95,13 +95,13 @@ def test_an_utterance_with_more_labels_than_frames_is_told_and_ends_nothing():
         flat_start([short], 6)
 
 
-def test_symbols_that_are_not_there():
-    utterances, _ = made(2)
+def test_labels_out_of_range_are_refused():
+    utterances, _ = make_sequences(2)
     with pytest.raises(OptionError, match="labels from 1 to 2, got "):
         flat_start(utterances, 3)
 
 
-def test_quiet_stretches():
+def test_quiet_frames_are_found():
     rng = np.random.default_rng(0)
     loud = np.repeat([0, 1, 0, 1, 0, 1, 0], [4, 20, 3, 20, 8, 20, 2]).astype(bool)
     samples = np.repeat(np.where(loud, 0.3, 0.002), 320) * rng.normal(size=320 * len(loud))
@@ -117,8 +117,8 @@ def test_silence_begins_where_it_is_quiet():
     means = 3 * rng.normal(size=(6, DIM))
     utterances, truths = [], []
     for _ in range(40):
-        first, begin = spoken(rng, means, length=4)
-        second, end = spoken(rng, means, length=4)
+        first, begin = make_sequence(rng, means, length=4)
+        second, end = make_sequence(rng, means, length=4)
         middle = means[[SILENCE] * 40] + rng.normal(size=(40, DIM))
         pauses = np.array([True, False, False, False, True, False, False, False, True])
         truth = np.concatenate([begin, [SILENCE] * 40, end])
@@ -126,4 +126,4 @@ def test_silence_begins_where_it_is_quiet():
         quiet = truth == SILENCE
         utterances.append(Spoken(features, np.concatenate([first.labels, second.labels]), pauses, quiet))
         truths.append(truth)
-    assert right(flat_start(utterances, 6, stages=(4, None)).alignments, utterances, truths) > 0.95
+    assert share_right(flat_start(utterances, 6, stages=(4, None)).alignments, utterances, truths) > 0.95

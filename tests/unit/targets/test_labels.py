@@ -32,17 +32,17 @@ def test_values_are_standardised():
     assert targets.rows.std() == pytest.approx(1)
 
 
-def test_one_class_is_refused():
+def test_a_single_class_is_refused():
     with pytest.raises(DataError, match="expected at least two classes to tell apart, found 'yes'"):
         utterance_targets(labelled(["yes", "yes"]), "classification")
 
 
-def test_one_value_is_refused():
+def test_a_single_value_is_refused():
     with pytest.raises(DataError, match="found a single value; nothing to predict"):
         utterance_targets(valued([2.0, 2.0]), "regression")
 
 
-def test_transcripts_are_refused_with_what_to_do():
+def test_transcripts_are_refused_with_advice():
     with pytest.raises(DataError, match="add a label or value column, or name one with --target"):
         utterance_targets(labelled(["a"]), "transcription")
 

@@ -32,20 +32,20 @@ def voices():
         ("cy", "cy-GB wel Welsh"),
     ],
 )
-def test_ways_to_name_a_language(voices, code, names):
+def test_a_language_is_found_by_its_code_or_name(voices, code, names):
     assert {name: find_language(name, voices) for name in names.split()} == dict.fromkeys(names.split(), code)
 
 
 @pytest.mark.parametrize(("name", "code"), [("English (America)", "en-us"), ("Brazilian  Portuguese", "pt-br")])
-def test_names_of_several_words(voices, name, code):
+def test_a_language_is_found_by_a_name_of_several_words(voices, name, code):
     assert find_language(name, voices) == code
 
 
 @pytest.mark.parametrize("name", ["", "xx", "und", "unknown", "C", "en-xyz", "de-", "-de", "en-us+f2", "fil_ph", "n/a"])
-def test_what_is_no_language(voices, name):
+def test_text_that_is_not_a_language_is_not_found(voices, name):
     assert find_language(name, voices) is None
 
 
-def test_tables_name_codes_of_espeak(voices):
+def test_every_code_in_the_tables_is_a_voice_of_espeak(voices):
     for table in (languages._CODES, languages._NAMES, languages._REGIONS):
         assert set(table.values()) <= set(voices)

@@ -50,7 +50,7 @@ def flat(words):
     return [phone for word in words for phone in word]
 
 
-def said(words):
+def joined(words):
     return " ".join("".join(word) for word in words)
 
 
@@ -85,8 +85,8 @@ def spoken(synthesiser, text, voice):
         ("ja", "ちゃ", "tɕä"),
     ],
 )
-def test_phones_of_words(language, text, expected):
-    assert said(Phonemiser(language).words(text)) == expected
+def test_words_are_converted_to_phones(language, text, expected):
+    assert joined(Phonemiser(language).words(text)) == expected
 
 
 def test_a_phone_is_one_name():
@@ -101,11 +101,11 @@ def test_lengthened_phones_are_written_once():
 
 
 def test_other_languages_within_are_read_without_their_marks():
-    assert said(Phonemiser("de").words("T-Shirt, bitte")) == "teːʃɜːt bɪtə"
-    assert said(Phonemiser("ru").words("не Windows, а")) == "nʲɪ wɪndəʊz ɑ"
+    assert joined(Phonemiser("de").words("T-Shirt, bitte")) == "teːʃɜːt bɪtə"
+    assert joined(Phonemiser("ru").words("не Windows, а")) == "nʲɪ wɪndəʊz ɑ"
 
 
-def test_words_without_anything_between_them_are_parted():
+def test_words_that_espeak_does_not_separate_are_split():
     assert Phonemiser("ko").words("먹이 발매") == [["m", "ʌ", "q", "i"], ["p", "ɐ", "ɫ", "m", "ɛ"]]
 
 
@@ -125,12 +125,12 @@ def test_words_without_anything_between_them_are_parted():
         ("go \ud800no", "ɡoʊ noʊ"),
     ],
 )
-def test_what_is_read_of_marks_digits_and_signs(text, expected):
-    assert said(Phonemiser("en-us").words(text)) == expected
+def test_marks_digits_and_signs_are_read_as_expected(text, expected):
+    assert joined(Phonemiser("en-us").words(text)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "  ", "...", "?!", "😀", "❤️ 👩‍👩‍👧", "«»", "\n"])
-def test_nothing_is_said(text):
+def test_texts_without_words_have_no_phones(text):
     assert Phonemiser("en-us").words(text) == []
 
 
@@ -155,23 +155,23 @@ def test_all_clauses_are_read():
         ("th", "สวัสดี", "w"),
     ],
 )
-def test_long_texts_lose_nothing(language, word, phone):
+def test_long_texts_keep_all_their_phones(language, word, phone):
     """The library limits the bytes, words and phones of a clause, and the letters of a word."""
     for times in (10, 100, 1000):
         found = flat(Phonemiser(language).words(word * times))
         assert sum(name.startswith(phone) for name in found) == pytest.approx(times, rel=0.02)
 
 
-def test_ways_to_write_the_same_are_the_same():
+def test_equivalent_spellings_have_the_same_phones():
     for text, language in (("çà et là", "fr"), ("Äpfel", "de"), ("안녕", "ko")):
         decomposed = unicodedata.normalize("NFD", text)
         assert decomposed != text
         assert Phonemiser(language).words(decomposed) == Phonemiser(language).words(text)
 
 
-def test_languages_are_named_in_several_ways():
+def test_a_language_may_be_named_in_several_ways():
     for same in (("en-us", "EN_US", " en-US"), ("fr", "fr-fr"), ("cmn", "zh"), ("nb", "no"), ("en", "en-gb")):
-        assert len({said(Phonemiser(language).words("tomato bath 3")) for language in same}) == 1
+        assert len({joined(Phonemiser(language).words("tomato bath 3")) for language in same}) == 1
     assert Phonemiser("en-gb").words("bath") != Phonemiser("en-us").words("bath")
 
 
@@ -188,14 +188,14 @@ def test_languages_are_named_in_several_ways():
         ("xex", ""),  # its dictionary is not in the package
     ],
 )
-def test_unknown_languages(language, advice):
+def test_unknown_languages_are_refused(language, advice):
     expected = f"expected a language of eSpeak NG such as en-us, de or cmn, got {language!r}{advice}"
     with pytest.raises(OptionError, match=re.escape(expected) + ("$" if not advice else "")) as caught:
         Phonemiser(language)
     assert len(str(caught.value)) < 140
 
 
-def test_without_the_extra(monkeypatch):
+def test_phones_without_the_extra_are_refused(monkeypatch):
     for kept in (phones._espeak, phones._languages):
         kept.cache_clear()
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
@@ -203,7 +203,7 @@ def test_without_the_extra(monkeypatch):
         Phonemiser("en-us")
 
 
-def test_what_was_read_before_does_not_matter():
+def test_earlier_texts_do_not_change_phones():
     """Without a reset, two points at the end of a text would be read out at the start of the next one."""
     alone = {
         (language, text): Phonemiser(language).words(text) for language in SENTENCES for text in SENTENCES[language]
@@ -242,7 +242,7 @@ def test_any_text_can_be_read(text, language):
     assert all(flat(words))
 
 
-def test_phones_are_those_of_speech():
+def test_phones_of_text_are_those_of_synthesised_speech():
     """There are 29 sentences: 24 are equal, 28 up to length, as events lack length marks, tones, and an 8th byte."""
     synthesiser = Synthesiser(timed=True)
     same, alike = [], []

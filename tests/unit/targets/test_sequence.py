@@ -39,7 +39,7 @@ def test_a_larger_overlap_is_refused_by_both_segments(overlap):
         without_overlaps(segments((0, 0.4 + overlap, "a"), (0.4, 0.8, "b")))
 
 
-def test_a_short_segment_within_a_long_one_is_no_rounding():
+def test_a_short_segment_within_a_long_one_is_refused():
     with pytest.raises(UtteranceError, match=r"'long' at 0-1 s and 'short' at 0\.5-0\.51 s, which overlap by 0\.5 s"):
         without_overlaps(segments((0, 1, "long"), (0.5, 0.51, "short")))
 
@@ -67,7 +67,7 @@ def test_no_segment_vanishes_in_overlaps(chain):
     decimals=st.integers(2, 5),
     first=st.floats(0, 0.5),
 )
-def test_times_of_a_ctm_of_any_decimals_are_used(lengths, decimals, first):
+def test_times_of_a_ctm_may_have_any_number_of_decimals(lengths, decimals, first):
     """Starts and durations are rounded separately, so that neighbours overlap or leave a small gap."""
     ends = first + np.cumsum(lengths)
     starts = np.round(ends - lengths, decimals)
@@ -117,7 +117,7 @@ def rounded_corpus(folder, write_wav, count, overlap=0.0):
     return read_dataset(folder / "m.csv", segments=folder / "phones.ctm")
 
 
-def test_rounding_costs_no_utterance_of_a_corpus(tmp_path, write_wav):
+def test_no_utterance_is_lost_to_rounded_times(tmp_path, write_wav):
     dataset = rounded_corpus(tmp_path, write_wav, 30)
     prepared = prepare(dataset, ExtractionOptions(), SequenceOptions())
     assert (len(prepared.items), prepared.skipped, dataset.skipped) == (30, (), ())
@@ -126,7 +126,7 @@ def test_rounding_costs_no_utterance_of_a_corpus(tmp_path, write_wav):
     assert note.startswith("30 segments of zero length are left out; the first: phones.ctm, line 7: ")
 
 
-def test_a_large_overlap_costs_its_utterance_only(tmp_path, write_wav):
+def test_only_the_utterance_with_a_large_overlap_is_lost(tmp_path, write_wav):
     prepared = prepare(rounded_corpus(tmp_path, write_wav, 4, overlap=0.03), ExtractionOptions(), SequenceOptions())
     assert [item.utterance.id for item in prepared.items] == [f"wavs/u{number}.wav" for number in range(3)]
     [skipped] = prepared.skipped
@@ -155,7 +155,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
-def test_bad_items_of_a_cell_cost_themselves_only(tmp_path, cell):
+def test_only_the_bad_items_of_a_cell_are_left_out(tmp_path, cell):
     (tmp_path / "m.tsv").write_text(f"path\tsegments\nu.wav\t{cell}\nv.wav\t[[0, 1, 5]]\n")
     dataset = read_dataset(tmp_path / "m.tsv")
     assert [utterance.id for utterance in dataset.utterances] == ["u.wav", "v.wav"]
@@ -163,14 +163,14 @@ def test_bad_items_of_a_cell_cost_themselves_only(tmp_path, cell):
     assert len(dataset.utterances[0].segments) + len(dataset.notes) == 2
 
 
-def test_a_row_that_starts_a_little_before_its_file_starts_with_it(tmp_path):
+def test_a_row_that_starts_a_little_before_its_file_starts_at_zero(tmp_path):
     (tmp_path / "m.csv").write_text("path,label,start,end\na.wav,x,-0.01,1\nb.wav,x,-0.5,1\n")
     dataset = read_dataset(tmp_path / "m.csv")
     assert [(utterance.id, utterance.start) for utterance in dataset.utterances] == [("a.wav [0-1]", 0.0)]
     assert dataset.skipped[0].reason == "expected a start of at least 0 s, got -0.5"
 
 
-def test_where_no_segment_can_be_used_the_first_fault_is_the_reason(tmp_path):
+def test_the_first_error_is_the_reason_where_no_segment_can_be_used(tmp_path):
     (tmp_path / "m.jsonl").write_text('{"path": "u.wav", "segments": [[0.4, 0.4, "b"], [2, 1, "c"]]}\n')
     with pytest.raises(
         DataError, match="segments, segment 2: expected a segment from 0 s on that ends after its start"

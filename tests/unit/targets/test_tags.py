@@ -54,7 +54,7 @@ def test_sounds_and_unknown_words_are_unscored_stretches(text, words):
         ("[LAUGHTER-yes] no", "yes no"),
     ],
 )
-def test_silence_and_markup_take_no_time(text, words):
+def test_silence_and_markup_are_removed(text, words):
     assert words_of(text) == words.split()
 
 
@@ -71,7 +71,7 @@ def test_silence_and_markup_take_no_time(text, words):
         ("rock &amp; roll, don&#39;t", "rock roll don't"),
     ],
 )
-def test_other_words_are_spoken(text, words):
+def test_other_words_in_brackets_are_spoken(text, words):
     assert words_of(text) == words.split()
 
 
@@ -97,30 +97,30 @@ def test_the_unscored_unit_is_the_last_of_an_inventory():
     assert inventory.numbers(spell("[noise] ab", "char")).tolist() == [3, 1, 2]
 
 
-def test_a_transcript_of_tags_only_has_nothing_to_say():
+def test_a_transcript_of_tags_only_is_refused():
     with pytest.raises(UtteranceError, match=r"a transcript with words, got nothing but the tags '\[noise\]', '<unk>'"):
         spell("[noise] <unk>.", "char")
 
 
 @pytest.mark.parametrize("label", ["spn", "<UNK>", "[noise]", "(laughs)", "{breath}", "[Vocalized-Noise]", "<nib>"])
-def test_labels_of_segments_that_are_unscored(label):
+def test_labels_of_noise_and_unknown_words_are_not_scored(label):
     assert is_unscored_label(label)
     assert not is_silent_label(label)
 
 
 @pytest.mark.parametrize("label", ["", "SIL", "[sil]", "(pause)", "<s>", "{SILENCE}"])
-def test_labels_of_segments_that_are_silence(label):
+def test_labels_of_silence_are_silence(label):
     assert is_silent_label(label)
     assert not is_unscored_label(label)
 
 
 @pytest.mark.parametrize("label", ["a", "{", "[a]", "(yes)", "music", "laughs", "<a>"])
-def test_labels_of_segments_that_are_classes(label):
+def test_other_labels_of_segments_are_classes(label):
     assert not is_silent_label(label)
     assert not is_unscored_label(label)
 
 
-def test_a_line_for_each_kind_of_tag():
+def test_each_kind_of_tag_is_described_in_a_line():
     lines = describe_tags(["[noise] a &amp; b (and c)", "[noise] <unk> <s> [laughter-yes]", "plain"], shown=2)
     assert lines == [
         "tags in transcripts are not spoken and not scored: '[noise]' (2), '<unk>' (1) and 1 more",
@@ -130,12 +130,12 @@ def test_a_line_for_each_kind_of_tag():
     assert describe_tags(["plain (… )"], shown=2) == []
 
 
-def test_numbers_of_what_is_counted_are_readable():
+def test_large_counts_have_separators():
     assert counted(Counter(a=1200), 3) == "'a' (1,200)"
 
 
 @given(st.text(alphabet="ab <>[](){}*+&=%/-é\u0301", max_size=40))
-def test_parts_alternate_and_hold_what_is_spoken(text):
+def test_parts_alternate_and_hold_the_spoken_text(text):
     parts = take_out_tags(text).parts
     assert all((one is None) != (other is None) for one, other in pairwise(parts))
     assert all(part is None or part.strip() for part in parts)

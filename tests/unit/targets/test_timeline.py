@@ -34,7 +34,7 @@ def test_each_symbol_gets_its_share_of_frames(lengths, rate):
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.01, 0.0125, 0.39])
-def test_an_alignment_comes_back_at_its_own_frames(offset):
+def test_an_alignment_is_read_back_at_its_own_frames(offset):
     log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(5), 80))
     labels = np.array([1, 2, 2, 4, 3])
     found = align(log_probs, labels)
@@ -50,7 +50,7 @@ def test_an_alignment_reaches_from_the_first_sample_to_the_last():
 
 
 @given(st.floats(0, 1), st.floats(0.01, 1))
-def test_a_part_of_a_timeline_says_the_same(start, length):
+def test_a_part_of_a_timeline_has_the_same_symbols(start, length):
     timeline = Timeline.of([0.1, 0.4, 0.9], [0.4, 0.7, 1.2], [3, 1, 2])
     times = np.linspace(0, length, 50, endpoint=False)
     part = timeline.cut(start, start + length)
@@ -58,12 +58,12 @@ def test_a_part_of_a_timeline_says_the_same(start, length):
     np.testing.assert_array_equal(part.at(times)[apart], timeline.at(times + start)[apart])
 
 
-def test_stretches_that_touch_but_for_rounding():
+def test_segments_that_touch_except_for_rounding_are_joined():
     timeline = Timeline.of([0.0, 0.3 - 1e-9], [0.1 + 0.2, 0.5], [1, 2])
     assert timeline.ends[0] == timeline.starts[1]
 
 
-def test_no_stretches():
+def test_a_timeline_without_segments_is_unlabelled():
     np.testing.assert_array_equal(Timeline.of([], [], []).at(centres(3, 50)), [UNLABELLED] * 3)
 
 
@@ -77,6 +77,6 @@ BAD = {
 
 
 @pytest.mark.parametrize(("starts", "ends", "message"), BAD.values(), ids=BAD)
-def test_segments_that_cannot_be(starts, ends, message):
+def test_impossible_segments_are_refused(starts, ends, message):
     with pytest.raises(UtteranceError, match=message):
         Timeline.of(starts, ends, np.zeros(len(starts)))

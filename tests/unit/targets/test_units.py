@@ -84,14 +84,14 @@ def tokenizers(tmp_path_factory):
         ("你好 世界", ["你好", "世界"]),
     ],
 )
-def test_words(text, words):
+def test_words_are_units_with_pauses_between_them(text, words):
     units = spell(text, "word")
     assert list(units.names) == words
     assert units.pauses.all()
     assert len(units.pauses) == len(words) + 1
 
 
-def test_characters_and_the_places_of_pauses():
+def test_characters_are_units_with_pauses_between_words():
     units = spell("It's ok", "char")
     assert units.names == ("i", "t", "s", "o", "k")
     np.testing.assert_array_equal(units.pauses, [True, False, False, True, False, True])
@@ -102,7 +102,7 @@ def test_marks_stay_with_their_letters():
 
 
 @given(st.text(max_size=30), st.sampled_from(["char", "word"]))
-def test_ways_to_write_the_same_are_the_same(text, unit):
+def test_equivalent_spellings_have_the_same_units(text, unit):
     try:
         expected = spell(text, unit)
     except UtteranceError:
@@ -116,7 +116,7 @@ def test_ways_to_write_the_same_are_the_same(text, unit):
     assert expected.pauses[-1]
 
 
-def test_numbers_are_those_of_the_names_in_order():
+def test_units_are_numbered_in_order_of_name():
     spelled = [spell("beta", "char"), spell("cab", "char")]
     inventory = Inventory.of(spelled)
     assert inventory.names == ("a", "b", "c", "e", "t")
@@ -125,7 +125,7 @@ def test_numbers_are_those_of_the_names_in_order():
         inventory.numbers(spell("xxza", "char"))
 
 
-def test_transcripts_without_words():
+def test_transcripts_without_words_are_refused():
     for text in ("", "  ", "...", "'"):
         with pytest.raises(UtteranceError, match="expected a transcript with words, got "):
             spell(text, "char")
@@ -141,11 +141,11 @@ def test_a_speller_spells_characters_and_words(unit):
     np.testing.assert_array_equal(units.pauses, expected.pauses)
 
 
-def test_phones_and_the_places_of_pauses():
+def test_phones_are_units_with_pauses_between_words():
     assert laid_out(Speller("phone", "en-us").spell("The church, -- go! 😀")) == "ð.ə tʃ.ɜː.tʃ ɡ.oʊ"
 
 
-def test_the_language_of_an_utterance_goes_before_that_of_all():
+def test_the_language_of_an_utterance_has_priority_over_the_default():
     speller = Speller("phone", "en-us")
     assert laid_out(speller.spell("die", "de")) == "d.iː"
     for other in (None, ""):
@@ -168,7 +168,7 @@ def test_a_language_is_loaded_once(monkeypatch):
     assert made == ["de", "fr"]
 
 
-def test_phones_need_a_language():
+def test_phones_without_a_language_are_refused():
     with pytest.raises(
         OptionError, match=r"expected a language for phones \(--language en-us, or a column 'language'\), got none"
     ):
@@ -182,7 +182,7 @@ def test_unknown_languages_are_refused_at_once_and_skipped_later():
         Speller("phone").spell("yes", "en-xyz")
 
 
-def test_an_unknown_language_of_an_utterance_does_not_defeat_that_of_all():
+def test_an_unknown_language_of_an_utterance_does_not_affect_the_default():
     speller = Speller("phone", "German")
     for language in ("xx", "xx", None, "und", "sv_SE", "de"):
         speller.spell("die", language)
@@ -194,7 +194,7 @@ def test_an_unknown_language_of_an_utterance_does_not_defeat_that_of_all():
     assert Speller("char", "xx").describe_languages(3) == []
 
 
-def test_there_is_a_language_for_phones():
+def test_a_language_for_phones_is_checked_before_the_run():
     speller = Speller("phone")
     speller.check_languages([None, "de"])
     Speller("char").check_languages([None])
@@ -222,13 +222,13 @@ def test_phones_without_the_extra_are_refused_at_once(monkeypatch):
         ("letters", "THE CATS, 'CAT'S' — CHEST.", "T.H.E C.A.T.S C.A.T.S C.H.E.S.T"),
     ],
 )
-def test_pieces_of_a_tokenizer(tokenizers, kind, text, expected):
+def test_pieces_of_a_tokenizer_have_pauses_between_words_only(tokenizers, kind, text, expected):
     """Neither marks nor special tokens are pieces; pieces of a word have no pause between them."""
     assert laid_out(Speller(f"tokens:{tokenizers / kind}").spell(text)) == expected
 
 
 @pytest.mark.parametrize(("kind", "text"), [("wordpiece", "the xyz"), ("letters", "THE xyz"), ("unigram", "the xyz")])
-def test_what_a_tokenizer_does_not_know(tokenizers, kind, text):
+def test_text_that_a_tokenizer_does_not_know_is_refused(tokenizers, kind, text):
     with pytest.raises(
         UtteranceError, match=r"expected a transcript that the tokenizer has pieces for \(mind capitals\), got '.*xyz'"
     ):
@@ -237,13 +237,13 @@ def test_what_a_tokenizer_does_not_know(tokenizers, kind, text):
 
 @pytest.mark.parametrize("unit", ["char", "word", "phone", "wordpiece", "bpe", "letters"])
 @pytest.mark.parametrize("text", ["", " ", "... ?!", "😀", "«»"])
-def test_nothing_to_spell(tokenizers, unit, text):
+def test_a_transcript_with_nothing_to_spell_is_refused(tokenizers, unit, text):
     speller = Speller(unit if unit in {"char", "word", "phone"} else f"tokens:{tokenizers / unit}", "en-us")
     with pytest.raises(UtteranceError, match="expected a transcript with words, got "):
         speller.spell(text)
 
 
-def test_a_tokenizer_that_is_not_there(tmp_path):
+def test_a_missing_tokenizer_is_refused(tmp_path):
     with pytest.raises(
         ModelError, match=r"cannot load its tokenizer \(.*\); give a hub id, or the directory of a tokenizer"
     ) as caught:
@@ -261,6 +261,6 @@ def test_a_tokenizer_that_brings_code_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["phones", "tokens:", "tokens", ""])
-def test_unknown_units(unit):
+def test_unknown_units_are_refused(unit):
     with pytest.raises(OptionError, match=r"expected a unit of transcripts, got .*: char, phone, tokens:SPEC, word"):
         Speller(unit)

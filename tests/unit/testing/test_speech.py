@@ -13,7 +13,7 @@ from voxrank.errors import OptionError
 from voxrank.testing import speech
 
 
-def test_words_voices_and_pitch_make_a_difference():
+def test_words_voices_pitch_and_rate_change_the_speech():
     def fresh(*args, **options):
         return speech.Synthesiser().speak(*args, **options)
 
@@ -27,20 +27,20 @@ def test_words_voices_and_pitch_make_a_difference():
 
 
 @pytest.mark.parametrize("voice", ["xx-nonsense", "en+nonsense"])
-def test_unknown_voice(voice):
+def test_an_unknown_voice_is_refused(voice):
     synthesiser = speech.Synthesiser()
     with pytest.raises(OptionError, match=rf"expected a voice of eSpeak NG such as en-us or en\+f2, got '{voice[:2]}"):
         synthesiser.speak("yes", voice)
 
 
-def test_every_demo_voice_speaks_in_its_own_way():
+def test_every_demo_voice_sounds_different():
     synthesiser = speech.Synthesiser()
     spoken = {voice: synthesiser.speak("left", voice) for voice in speech.DEMO_VOICES}
     assert all(len(samples) > 0.15 * synthesiser.sample_rate for samples in spoken.values())
     assert len({samples.tobytes() for samples in spoken.values()}) == len(speech.DEMO_VOICES)
 
 
-def test_without_the_extra(monkeypatch):
+def test_synthesis_without_the_extra_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(
         OptionError, match=r"speech synthesis needs espeakng-loader; run: pip install 'voxrank\[demo\]'"
@@ -60,7 +60,7 @@ def test_voices_that_are_missing_do_not_end_the_process(tmp_path):
     assert done.stdout == "eSpeak NG cannot start: its voices are missing; reinstall espeakng-loader\n"
 
 
-def test_a_corpus_that_is_stopped_leaves_no_half_file(tmp_path, monkeypatch):
+def test_a_corpus_that_is_stopped_leaves_no_partial_file(tmp_path, monkeypatch):
     def fail(self, target):
         raise OSError("disk full")
 
@@ -71,12 +71,12 @@ def test_a_corpus_that_is_stopped_leaves_no_half_file(tmp_path, monkeypatch):
     assert not (tmp_path / "manifest.csv").exists()
 
 
-def test_demo_has_what_it_promises():
+def test_the_demo_has_twenty_words_and_twelve_voices():
     assert len(set(speech.DEMO_VOICES)) >= 12
     assert len(set(speech.DEMO_WORDS)) == 20
 
 
-def test_corpus_says_what_its_labels_say(tmp_path, monkeypatch):
+def test_the_clips_of_a_corpus_are_spoken_as_labelled(tmp_path, monkeypatch):
     spoken = []
     speak = speech.Synthesiser.speak
 
@@ -103,7 +103,7 @@ def test_breath_does_not_depend_on_the_time_of_day():
     np.testing.assert_array_equal(speech.Synthesiser().speak("yes", "en-us+f2"), spoken)
 
 
-def test_same_seed_same_bytes(tmp_path):
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
     def corpus(name, seed):
         manifest = speech.make_words(tmp_path / name, words=("go",), voices=("en-us",), takes=2, seed=seed)
         return [p.read_bytes() for p in sorted((manifest.parent / "clips").iterdir())]
@@ -114,7 +114,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert first[0] != first[1]
 
 
-def test_phones_are_told_as_they_are_made():
+def test_timed_speech_gives_its_phones_and_their_times():
     spoken, phones = speech.Synthesiser(timed=True).speak_timed("The cat sat. Go!", "en-us")
     assert [p.name for p in phones if p.name] == ["ð", "ə", "k", "æ", "t", "s", "æ", "t", "ɡ", "oʊ"]
     assert [p.name for p in phones if p.new_word and p.name] == ["ð", "k", "s", "ɡ"]
@@ -125,7 +125,7 @@ def test_phones_are_told_as_they_are_made():
     assert times[-1][1] == pytest.approx(len(spoken) / 22_050)
 
 
-def test_timed_speech_sounds_the_same():
+def test_timed_speech_equals_plain_speech():
     timed, plain = speech.Synthesiser(timed=True), speech.Synthesiser()
     np.testing.assert_array_equal(timed.speak("Nine hundred.", "de"), plain.speak("Nine hundred.", "de"))
     assert not plain.speak_timed("Nine.", "de")[1]

@@ -66,7 +66,7 @@ def inspected_once(monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("inspected_once")
 @pytest.mark.parametrize("family", FAMILIES)
-def test_frames_are_those_that_were_ranked(checkpoint, loaded, tones, family):
+def test_the_script_computes_the_frames_that_were_ranked(checkpoint, loaded, tones, family):
     place = checkpoint(family)
     encoder = load_encoder(place, EncoderOptions(device="cpu"))
     utterances = read_dataset(tones).utterances[:5]
@@ -84,25 +84,25 @@ def test_frames_are_those_that_were_ranked(checkpoint, loaded, tones, family):
             assert torch.allclose(row[:length], alone[layer], atol=2e-5, rtol=1e-4)
 
 
-def test_a_block_is_tuned_and_nothing_else(checkpoint, loaded, executed, tones, tmp_path):
+def test_only_the_chosen_block_and_the_head_are_tuned(checkpoint, loaded, executed, tones, tmp_path):
     module = loaded(checkpoint("hubert-group"), tones, strategy="layer", edit=quicker)
-    said = executed(module.path, tmp_path)
-    assert "train: 27 utterances, validation: 9 utterances, test: 0 utterances" in said
+    output = executed(module.path, tmp_path)
+    assert "train: 27 utterances, validation: 9 utterances, test: 0 utterances" in output
     block = sum(p.numel() for p in module.TunedModel(3).encoder.encoder.layers[1].parameters())
-    assert f"block 2 and the head learn; {block + 32 * 3 + 3:,} parameters are trained" in said
+    assert f"block 2 and the head learn; {block + 32 * 3 + 3:,} parameters are trained" in output
     names, matrices = changed(module, tmp_path / "finetuned")
     tuned = {name for name in names if name.startswith("encoder.encoder.layers.1.")}
     assert names - tuned == {"mean", "spread", "head.linear.weight", "head.linear.bias"}
     assert {name for name in matrices if name.startswith("encoder.encoder.layers.1.")} <= tuned
-    assert "validation: accuracy " in said
+    assert "validation: accuracy " in output
 
 
 def test_transcripts_are_learnt_by_ctc_with_all_of_the_model(checkpoint, loaded, executed, spelled, tmp_path):
     place = checkpoint("wav2vec2-layer")
     module = loaded(place, spelled, task="transcription", target="text", strategy="full", edit=quicker)
-    said = executed(module.path, tmp_path)
-    assert "the whole model and the head learn" in said
-    assert "validation: error_rate " in said
+    output = executed(module.path, tmp_path)
+    assert "the whole model and the head learn" in output
+    assert "validation: error_rate " in output
     names, matrices = changed(module, tmp_path / "finetuned")
     assert matrices <= names
     assert "encoder.feature_extractor.conv_layers.0.conv.weight" in names
@@ -123,7 +123,7 @@ def test_a_probe_of_whisper_tunes_its_head_alone_and_reads_back(checkpoint, load
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_block_with_the_head_on_top(checkpoint, loaded, tones):
+def test_a_block_is_tuned_with_the_head_on_the_top(checkpoint, loaded, tones):
     module = loaded(checkpoint("hubert-group"), tones, strategy="layer", head_at="top", edit=quicker)
     module.main()
     names, _ = changed(module, module.OUT)
@@ -135,7 +135,7 @@ def test_a_block_with_the_head_on_top(checkpoint, loaded, tones):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("task", "target"), [("regression", "value"), ("multilabel", "labels")])
-def test_values_and_several_labels(checkpoint, loaded, tones, task, target, capsys):
+def test_scripts_learn_values_and_several_labels(checkpoint, loaded, tones, task, target, capsys):
     rows = [line.split(",") for line in tones.read_text().splitlines()]
     cells = {"value": lambda i: 100 + 5 * (i % 3), "labels": lambda i: "a;b" if i % 3 == 1 else "b" if i % 3 else "a"}
     lines = [f"path,{target},speaker"]
@@ -144,16 +144,16 @@ def test_values_and_several_labels(checkpoint, loaded, tones, task, target, caps
     faster = lambda text: text.replace("EPOCHS = 30", "EPOCHS = 40").replace("E = 3e-3", "E = 3e-2")  # noqa: E731
     module = loaded(checkpoint("hubert-layer"), tones, task=task, target=target, edit=faster)
     module.main()
-    said = capsys.readouterr().out
-    assert float(said.partition(f"validation: {module.METRIC} ")[2].split()[0]) > 0.5
+    output = capsys.readouterr().out
+    assert float(output.partition(f"validation: {module.METRIC} ")[2].split()[0]) > 0.5
     model, extractor, legend = module.load(module.OUT)
     utterance = module.read_utterances()[0]
     made = model(**module.prepare([module.load_audio(utterance, 16_000)], extractor))
-    told = module.tell(made["predictions"][0].detach(), legend)
-    assert set(told) <= {"a", "b"} if task == "multilabel" else 90 < told < 120
+    prediction = module.tell(made["predictions"][0].detach(), legend)
+    assert set(prediction) <= {"a", "b"} if task == "multilabel" else 90 < prediction < 120
 
 
-def test_parts_are_those_of_the_manifest_or_of_whole_speakers(checkpoint, loaded, tones):
+def test_parts_follow_the_manifest_or_hold_whole_speakers(checkpoint, loaded, tones):
     module = loaded(checkpoint("hubert-group"), tones)
     parts = module.divide(module.read_utterances())
     speakers = {part: {u.speaker for u in own} for part, own in parts.items()}
@@ -166,7 +166,7 @@ def test_parts_are_those_of_the_manifest_or_of_whole_speakers(checkpoint, loaded
     assert {part: len(own) for part, own in parts.items()} == {"train": 9, "validation": 9, "test": 9}
 
 
-def test_stretches_are_read_as_voxrank_reads_them(checkpoint, loaded, tmp_path):
+def test_parts_of_a_file_are_read_as_voxrank_reads_them(checkpoint, loaded, tmp_path):
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "long.wav", 0.1 * rng.normal(size=(22_050, 2)), 11_025)
     rows = [
@@ -212,7 +212,7 @@ TEXTS = [
 ]
 
 
-def test_characters_are_those_of_voxrank(checkpoint, loaded, tmp_path):
+def test_transcripts_are_spelled_as_voxrank_spells_them(checkpoint, loaded, tmp_path):
     module = loaded(checkpoint("hubert-group"), task="transcription", target="text")
     manifest = tmp_path / "texts.csv"
     with manifest.open("w", newline="") as file:
@@ -225,7 +225,7 @@ def test_characters_are_those_of_voxrank(checkpoint, loaded, tmp_path):
         assert module.spell(utterance.text) == units
 
 
-def test_edits_and_paths(checkpoint, loaded):
+def test_edits_are_counted_and_ctc_paths_are_collapsed(checkpoint, loaded):
     module = loaded(checkpoint("hubert-group"), task="transcription", target="text")
     assert module.edits("kitten", "sitting") == 3
     assert module.edits([], [1, 2]) == module.edits([1, 2], []) == 2
@@ -241,7 +241,7 @@ def test_phones_are_spelled_by_voxrank(checkpoint, loaded):
 
 @pytest.mark.parametrize("strategy", ["probe", "layer", "full"])
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression", "transcription"])
-def test_scripts_read_as_written_by_hand(checkpoint, ranking, tmp_path, strategy, task):
+def test_scripts_pass_the_linter_and_the_formatter(checkpoint, ranking, tmp_path, strategy, task):
     for number, (family, data) in enumerate((("hubert-group", "d.csv"), ("whisper", "d.tsv"), ("moonshine", "d"))):
         path = tmp_path / f"s{number}.py"
         path.write_text(script(ranking(checkpoint(family), data, task, "x", strategy=strategy)))
@@ -256,16 +256,16 @@ HOSTILE = ['"""\nimport os', "'''", "a\\", "$model ${data}", "x'y\"z", "\u202e\x
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_only_strings(ranking, monkeypatch, name):
+def test_names_appear_in_scripts_as_strings_only(ranking, monkeypatch, name):
     import ast
 
     monkeypatch.setattr(
         voxrank.integrations.finetune.winner, "_inspect", lambda spec, layer, trusted: _winner(spec, layer)
     )
-    told = {"task": "transcription", "target": name, "unit": f"tokens:{name}", "language": name}
-    tree = ast.parse(script(ranking(name, f"{name}.csv", **told), name))
+    options = {"task": "transcription", "target": name, "unit": f"tokens:{name}", "language": name}
+    tree = ast.parse(script(ranking(name, f"{name}.csv", **options), name))
     plain = ast.parse(
-        script(ranking("m", "m.csv", **told | {"target": "t", "unit": "tokens:t", "language": "en"}), "m")
+        script(ranking("m", "m.csv", **options | {"target": "t", "unit": "tokens:t", "language": "en"}), "m")
     )
     strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert {name, f"{name}.csv", f"tokens:{name}"} <= set(strings)
@@ -278,7 +278,7 @@ def _winner(spec, layer):
     return Winner(spec, spec, layer, "masked", {}, "encoder.layers", "input_values", None, decoder=False)
 
 
-def test_what_is_trained_and_how_is_what_validate_does(checkpoint, loaded):
+def test_scripts_train_with_the_settings_of_validate(checkpoint, loaded):
     module = loaded(checkpoint("hubert-group"), task="transcription", target="text")
     options = TuningOptions()
     assert (options.epochs, options.patience, options.batch) == (module.EPOCHS, module.PATIENCE, module.BATCH)
@@ -304,7 +304,7 @@ class OwnModel(HubertModel):
 """
 
 
-def test_whom_a_saved_ranking_trusts_does_not_count(checkpoint, ranking, tmp_path, monkeypatch, capsys):
+def test_trust_in_remote_code_is_not_read_from_a_saved_ranking(checkpoint, ranking, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(tmp_path / "modules")
     place, marker = Path(shutil.copytree(checkpoint("hubert-group"), tmp_path / "own")), tmp_path / "was-run"
@@ -326,7 +326,7 @@ def test_whom_a_saved_ranking_trusts_does_not_count(checkpoint, ranking, tmp_pat
     assert "trust_remote_code=True" in capsys.readouterr().out
 
 
-def test_whispers_of_other_formats_have_a_counterpart():
+def test_whispers_of_other_formats_have_a_checkpoint_on_the_hub():
     assert counterpart("pack:whisper-tiny.en") == "openai/whisper-tiny.en"
     assert counterpart("ct2:hub/models--Systran--faster-whisper-large-v3/snapshots/0a") == "openai/whisper-large-v3"
     assert counterpart("facebook/hubert-base-ls960") == "facebook/hubert-base-ls960"
@@ -374,7 +374,7 @@ def test_models_that_cannot_be_tuned_are_refused_in_one_line(checkpoint, ranking
     "kind",
     ["Qwen2AudioEncoder", "GlmAsrEncoder", "VoxtralRealtimeEncoder", "SpeechT5Model", "MimiModel", "UnivNetModel"],
 )
-def test_kinds_for_which_no_script_was_tried_are_refused_in_one_line(ranking, tmp_path, kind):
+def test_kinds_of_model_without_a_tested_script_are_refused_in_one_line(ranking, tmp_path, kind):
     """They take other input or no mask, so that a script for them would end in a traceback."""
     model_type = getattr(transformers, kind).config_class.model_type
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "architectures": [kind]}))
@@ -398,7 +398,7 @@ OTHERS: dict[str, Any] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", OTHERS)
-def test_frames_of_other_kinds_are_those_that_were_ranked(loaded, tmp_path, kind):
+def test_scripts_for_other_kinds_compute_the_frames_that_were_ranked(loaded, tmp_path, kind):
     extractor, settings = OTHERS[kind]
     config = getattr(transformers, f"{kind}Config")()
     config.update({name: value for name, value in settings.items() if hasattr(config, name)})
@@ -419,7 +419,7 @@ def test_frames_of_other_kinds_are_those_that_were_ranked(loaded, tmp_path, kind
 
 
 @pytest.mark.parametrize("family", ["hubert-group", "whisper"])
-def test_outputs_have_names_whatever_the_checkpoint_says(checkpoint, ranking, tmp_path, family):
+def test_outputs_have_names_even_if_the_checkpoint_returns_tuples(checkpoint, ranking, tmp_path, family):
     place = Path(shutil.copytree(checkpoint(family), tmp_path / "model"))
     config = json.loads((place / "config.json").read_text()) | {"return_dict": False}
     (place / "config.json").write_text(json.dumps(config))
@@ -427,7 +427,7 @@ def test_outputs_have_names_whatever_the_checkpoint_says(checkpoint, ranking, tm
     assert "return_dict" not in script(ranking(checkpoint(family)))
 
 
-def test_a_ranking_of_several_layers_together_only_has_no_script(checkpoint, ranking):
+def test_a_ranking_of_joint_layers_alone_has_no_script(checkpoint, ranking):
     made = ranking(checkpoint("hubert-group"))
     joint = replace(made.layers[0], layer="mean")
     alone = replace(made, layers=(joint,), models=(replace(made.models[0], layer="mean"),))

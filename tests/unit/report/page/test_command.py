@@ -9,12 +9,12 @@ from voxrank.cli import rank as cli
 from voxrank.report.page.run import FLAGS, command
 
 
-def said(made, **options):
+def command_line(made, **options):
     ranking = made.make_ranking(("a",), scores={"logme": True}, details=False)
     return command(replace(ranking, options=ranking.options | options))
 
 
-def test_what_is_the_default_is_left_out(made):
+def test_options_with_default_values_are_left_out(made):
     defaults = {"device": "auto", "dtype": "float32", "whisper_window": "full", "window_s": 60.0, "sample": "utterance"}
     defaults |= {
         "kept_samples": 1024,
@@ -23,7 +23,7 @@ def test_what_is_the_default_is_left_out(made):
         "head_at": "layer",
         "trust_remote_code": [],
     }
-    assert said(made, **defaults) == "voxrank rank train.csv --model a --score logme --split all"
+    assert command_line(made, **defaults) == "voxrank rank train.csv --model a --score logme --split all"
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_what_is_the_default_is_left_out(made):
 )
 def test_options_are_written(made, options, words):
     words = words if "split" in options else f"--split all {words}"
-    assert said(made, **options) == f"voxrank rank train.csv --model a --score logme {words}"
+    assert command_line(made, **options) == f"voxrank rank train.csv --model a --score logme {words}"
 
 
-def test_other_columns_are_asked_for_again(made):
+def test_other_columns_are_written_as_options(made):
     line = command(made.make_ranking(("a",), columns=("speaker", "room 1")))
     assert line.endswith("--besides speaker --besides 'room 1'")
 
@@ -64,7 +64,7 @@ def test_names_are_quoted(made):
     assert "a; rm -rf ~" in words
 
 
-def test_every_flag_is_one_of_the_command():
+def test_every_flag_is_an_option_of_the_command():
     import typer
 
     app = typer.Typer()

@@ -57,7 +57,7 @@ def payload(html):
     )
 
 
-def test_it_is_well_formed_and_needs_nothing_else(made):
+def test_the_page_is_well_formed_and_loads_no_other_file(made):
     html = page_html(made.make_ranking(), made.make_validation())
     tree = Tree(html)
     assert html.lstrip().startswith("<!DOCTYPE html>")
@@ -98,7 +98,7 @@ def test_every_chart_is_valid_vega_lite(made):
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))
-def test_any_name_is_text(made, names):
+def test_names_of_any_text_are_shown_as_text(made, names):
     names = tuple(name + EVIL[0] for name in names)
     ranking = made.make_ranking(names, n_layers=2, scores={"logme": True}, classes=names, columns=names[:1])
     tree = Tree(page_html(ranking))
@@ -107,7 +107,7 @@ def test_any_name_is_text(made, names):
 
 
 @pytest.mark.parametrize("name", EVIL)
-def test_a_name_is_escaped_wherever_it_stands(made, name):
+def test_names_are_escaped_everywhere_in_the_page(made, name):
     ranking = made.make_ranking((name, "b"), classes=(name, "y"), columns=(name,), n_layers=2)
     options = ranking.options | {"data": name, "target": name, "voxrank": name}
     ranking = replace(ranking, options=options, skipped=(replace(ranking.skipped[0], utterance=name, reason=name),))
@@ -124,7 +124,7 @@ def test_a_name_is_escaped_wherever_it_stands(made, name):
         st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_json_comes_back_and_ends_no_element(content):
+def test_json_is_read_back_and_cannot_close_its_element(content):
     text = json_in_html(content)
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text) == content
@@ -142,7 +142,7 @@ def test_json_comes_back_and_ends_no_element(content):
     ],
 )
 @pytest.mark.parametrize("details", [True, False])
-def test_less_than_all_of_it(made, changes, details):
+def test_parts_without_content_are_left_out(made, changes, details):
     page = page_of(made.make_ranking(**changes, details=details, sensitivity=()))
     Tree(html_of(page))
     parts = {part.id for part in page.parts}
@@ -152,12 +152,12 @@ def test_less_than_all_of_it(made, changes, details):
     assert "truth" not in parts
 
 
-def test_one_model_has_no_trade_off_and_one_score_no_agreement(made):
+def test_a_single_model_has_no_trade_off_and_a_single_score_no_agreement(made):
     parts = {part.id for part in page_of(made.make_ranking(("a",), scores={"logme": True})).parts}
     assert not parts & {"trade-off", "agreement"}
 
 
-def test_details_of_values(made):
+def test_pictures_of_values_are_coloured_in_steps(made):
     values = tuple((float(i), -float(i), float(i) / 7) for i in range(50))
     same = tuple((1.0, 2.0, 3.0) for _ in range(5))
     pictures = (Picture("a", 0, "pca", "best", (), values, 0.5), Picture("a", 0, "pca", "worst", (), same))
@@ -169,7 +169,7 @@ def test_details_of_values(made):
     assert [row[0].text for row in part.charts[1].table.rows] == ["3.000"]
 
 
-def test_classes_of_the_best_model_and_of_all(made):
+def test_classes_of_the_best_model_and_of_all_models_are_shown(made):
     page = page_of(made.make_ranking(("a", "b", "c"), classes=("x", "y", "z")))
     (part,) = [part for part in page.parts if part.id == "classes"]
     assert part.charts[0].title == "a, layer 2"
@@ -188,7 +188,7 @@ def test_classes_of_the_best_model_and_of_all(made):
     assert not alone.folded
 
 
-def test_when_the_first_place_held(made):
+def test_the_caption_states_from_how_much_data_the_first_place_held(made):
     def caption(held, models=("a", "b")):
         curves = tuple(ModelCurve(name, 0, (0.1, 0.2)) for name in models)
         curve = LearningCurve("logme", False, (60.0, 600.0), curves, (None, 1.0), held)
@@ -201,7 +201,7 @@ def test_when_the_first_place_held(made):
     assert "came first" not in caption(60.0, ("a",))
 
 
-def test_the_front_is_told_in_words_and_in_the_table(made):
+def test_the_front_is_described_in_the_caption_and_in_the_table(made):
     part = trade_off_part(made.make_ranking())
     by_size, by_speed = part.charts
     assert by_size.id == "by-parameters"
@@ -215,7 +215,7 @@ def test_the_front_is_told_in_words_and_in_the_table(made):
     assert [row[-1].text for row in by_speed.table.rows] == ["yes", "no", "yes", "yes"]
 
 
-def test_speeds_that_the_cache_hid(made):
+def test_speeds_of_cached_models_are_left_out_with_a_remark(made):
     ranking = made.make_ranking()
     hidden = replace(ranking, models=tuple(replace(model, speed=None) for model in ranking.models))
     part = trade_off_part(hidden)
@@ -236,13 +236,13 @@ def test_scores_agree_in_their_own_directions(made):
     assert correlations(replace(ranking, layers=layers), ["logme", "frechet"])[0][1] is None
 
 
-def test_models_that_cannot_be_told_apart_share_a_rank(made):
+def test_models_that_cannot_be_distinguished_share_a_rank(made):
     table = models_table(made.make_ranking(lead=0.6))
     assert [row[0].text for row in table.rows] == ["1–4"] * 4
     assert table.marked == (0, 1, 2, 3)
 
 
-def test_truth_that_failed_has_no_part(made):
+def test_truth_of_failed_trials_has_no_part(made):
     page = page_of(made.make_ranking(), made.make_validation(failed=True))
     assert "truth" not in {part.id for part in page.parts}
 
@@ -270,7 +270,7 @@ def test_fine_tuning_names_no_single_best_among_equal_candidates(made):
     assert "Best" not in equal
 
 
-def test_that_no_trial_beat_its_untrained_head_is_on_the_page(made):
+def test_the_page_states_that_no_trial_beat_its_untrained_head(made):
     text = truth_of(made, [(0.5, 0.5), (0.3, 0.3), (0.1, 0.1)], (False, False))
     assert "No trial beat its untrained head on held-out data (6 trials)" in text
     assert "Best" not in text
@@ -279,14 +279,14 @@ def test_that_no_trial_beat_its_untrained_head_is_on_the_page(made):
     assert "3 of 6 trials did not beat their untrained head" in some
 
 
-def test_truth_gives_spearman_and_p(made):
+def test_truth_is_shown_with_spearman_and_p(made):
     page = page_of(made.make_ranking(), made.make_validation())
     (part,) = [part for part in page.parts if part.id == "truth"]
     assert re.search(r"of 8 candidates: Spearman 0\.9\d\d, p < 0\.001\.", part.charts[0].caption)
     assert [row[0].text for row in part.tables[0].rows] == ["combined", "deepest"]
 
 
-def test_many_skipped_are_counted_and_some_listed(made):
+def test_many_skipped_utterances_are_counted_and_some_are_listed(made):
     page = page_of(made.make_ranking(skipped=1500, details=False))
     (part,) = [part for part in page.parts if part.id == "skipped"]
     assert part.tables[0].rows[0][1].text == "1,500"
@@ -294,7 +294,7 @@ def test_many_skipped_are_counted_and_some_listed(made):
     assert "all 1,500 are in ranking.json" in part.folded[0].table.caption
 
 
-def test_the_pieces_are_those_of_the_page(made):
+def test_the_fragments_are_parts_of_the_page(made):
     page = page_of(made.make_ranking())
     whole = html_of(page)
     pieces = fragments(page)
@@ -304,7 +304,7 @@ def test_the_pieces_are_those_of_the_page(made):
         assert piece.strip() in whole
 
 
-def test_many_models_stay_small(made):
+def test_the_page_of_many_models_is_small(made):
     names = tuple(f"organisation-{i}/a-speech-model-of-{i}-million-parameters" for i in range(60))
     scores = dict.fromkeys(("combined", "logme", "knn", "hscore", "ridge"), True)
     ranking = made.make_ranking(names, n_layers=33, scores=scores, classes=names, columns=("speaker", "room", "day"))
@@ -316,7 +316,7 @@ def test_many_models_stay_small(made):
     assert len(html_of(page).encode()) <= 3_000_000
 
 
-def test_it_is_written_whole_or_not_at_all(made, tmp_path):
+def test_the_page_is_written_whole_or_not_at_all(made, tmp_path):
     ranking = made.make_ranking(details=False)
     write_page(tmp_path / "new" / "r.html", ranking)
     assert (tmp_path / "new" / "r.html").read_text(encoding="utf-8") == page_html(ranking)

@@ -24,12 +24,12 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_measure_is_that_of_wcag():
+def test_the_contrast_is_measured_as_in_wcag():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
 
 
-def test_both_themes_name_the_same_colours():
+def test_both_themes_define_the_same_colours():
     assert THEMES["light"].keys() == THEMES["dark"].keys()
     assert len(THEMES["light"]) == 23
 
@@ -42,18 +42,18 @@ def test_both_themes_name_the_same_colours():
         *(("accent", "paper"), ("accent", "panel"), ("warm", "warm-panel"), ("warm", "paper")),
     ],
 )
-def test_text_can_be_read(theme, text, paper):
+def test_the_contrast_of_text_is_sufficient(theme, text, paper):
     assert contrast(theme[text], theme[paper]) >= 4.5
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_marks_can_be_seen(theme):
+def test_the_contrast_of_marks_is_sufficient(theme):
     for name, colour in theme.items():
         if name.startswith(("series", "step")):
             assert contrast(colour, theme["paper"]) >= 3, name
 
 
-def test_every_colour_that_is_used_is_there():
+def test_every_colour_that_is_used_is_defined():
     from voxrank.report.page import charts, drawing
 
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", STYLE))
