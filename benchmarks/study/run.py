@@ -25,7 +25,7 @@ from common import DATA, RESULTS, provenance, save
 from study.cells import CELLS, MADE, Cell
 from voxrank.groundtruth.validation import validate
 from voxrank.groundtruth.verdict import Validation
-from voxrank.ranking.plan import default_score
+from voxrank.ranking.plan import default_scores
 from voxrank.report.progress import watch
 
 SCORES = ("combined", "logme", "knn", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
@@ -61,7 +61,7 @@ def run(cell: Cell, seeds: int, draw: int) -> Validation:
     data = cell.data(draw) if draw else cell.data()
     trained = replace(data, utterances=tuple(one for one in data.utterances if one.split == "train"))
     scores = list(TIMED_SCORES if cell.sequence else SCORES)
-    default = default_score(trained, cell.tuning.use)
+    default = default_scores(trained.task, cell.tuning.use)[0]
     scores = [default, *(name for name in scores if name != default)]
     if cell.source is not None:
         scores += OF_SOURCE

@@ -40,7 +40,16 @@ def test_the_unit_of_the_features_does_not_matter(name):
     assert score(name, 7 * features()) == close(score(name, features()))
 
 
-@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "pwcca"])
+HELD_OUT = {"accuracy", "balanced", "likelihood", "r2", "map"}
+"""Scores of heads on standardised features: the unit of each feature does not matter, but their axes do."""
+
+
+@pytest.mark.parametrize("name", sorted(HELD_OUT))
+def test_the_unit_of_each_feature_does_not_matter_to_held_out_heads(name):
+    assert score(name, features() * np.logspace(-3, 3, DIM)) == close(score(name, features()))
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in {"pwcca", *HELD_OUT}])
 def test_a_rotation_of_the_features_does_not_matter(name):
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(DIM, DIM)))[0]
     assert score(name, features() @ rotation) == close(score(name, features()))

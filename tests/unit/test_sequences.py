@@ -91,7 +91,7 @@ def test_a_ranking_by_segments_is_that_of_the_frames_they_cover(spelled):
 @pytest.mark.parametrize(("sample", "within"), [("frame", 0.15), ("segment", 1.0), ("effective", 0.15)])
 def test_a_ranking_by_transcripts_is_near_that_by_exact_times(spelled, sample, within):
     extraction = ExtractionOptions(sample=sample)
-    options = {"extraction": extraction, "sequence": SequenceOptions(silence=0.0)}
+    options = {"extraction": extraction, "sequence": SequenceOptions(silence=0.0), "scores": ["logme"]}
     aligned = voxrank.rank(spelled, MODELS, target="text", **options)
     timed = voxrank.rank(spelled, MODELS, target="segments", **options)
     assert (aligned.task, timed.task) == ("transcription", "segmentation")

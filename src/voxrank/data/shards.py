@@ -60,7 +60,7 @@ def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Sec
         blocks: maximum number of blocks (fewer when there are fewer groups).
         shard_s: approximate amount of audio in one shard, in seconds.
     """
-    by_speaker = target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
+    by_speaker = holds_out_speakers(items, target)
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in sorted(items, key=lambda item: item.utterance.id):
         groups[(by_speaker and item.utterance.speaker) or f"\0{item.utterance.id}"].append(item)
@@ -69,6 +69,11 @@ def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Sec
     for block, members in enumerate(_by_hash(groups, blocks) if many else _deal(list(groups.values()), blocks)):
         shards += [Shard(block, part) for part in cut(members, shard_s)]
     return shards
+
+
+def holds_out_speakers(items: Sequence[Item], target: str) -> bool:
+    """Return whether a group is a speaker; otherwise it is an utterance."""
+    return target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
 
 
 def _by_hash(groups: Mapping[str, list[Item]], blocks: int) -> list[list[Item]]:

@@ -14,7 +14,7 @@ import numpy as np
 from voxrank._support.memory import peak_rss_mb
 from voxrank._support.packages import version
 from voxrank.config import Seconds
-from voxrank.data.shards import Item
+from voxrank.data.shards import Item, holds_out_speakers
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.joint import layer_label
 from voxrank.ranking.collector import Collector
@@ -25,6 +25,7 @@ from voxrank.ranking.resampling import N_RESAMPLES, Candidate, Column, beats, be
 from voxrank.ranking.tuning import higher_is_better
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores.names import COMBINATIONS
+from voxrank.targets.labels import class_sizes
 
 Columns = dict[str, Column]
 """Score name → the score of every candidate; the first score orders the ranking."""
@@ -71,7 +72,8 @@ class RankingBuilder:
         models = [c.model for c in candidates]
         dropped = np.array([shares[model] < seen for model in models])
         first = columns[self.plan.names[0]].put_last(dropped)
-        order = sorted(first.order(), key=lambda candidate: -shares[models[candidate]])
+        others = [columns[name] for name in self.plan.names[1:]]
+        order = sorted(first.order(*others), key=lambda candidate: -shares[models[candidate]])
         best = best_of_each(order, models)
         probability = probability_best(first, models)
         unusable = (*self.data.dataset.skipped, *self.data.prepared.skipped, *collector.skipped)
@@ -79,7 +81,10 @@ class RankingBuilder:
             task=self.data.dataset.task,
             data=self._summary(seen, unusable),
             models=tuple(
-                _model_score(candidates[i], position, _values(columns, i), probability, shares, collector.speeds)
+                replace(
+                    _model_score(candidates[i], position, _values(columns, i), probability, shares, collector.speeds),
+                    behind=self._behind(candidates[best[0]], candidates[i]) if position > 1 else None,
+                )
                 for position, i in enumerate(best, start=1)
             ),
             beats=beats(first, models, [models[i] for i in best]),
@@ -89,6 +94,14 @@ class RankingBuilder:
             options=self._options(columns),
             sensitivity=tuple(sensitivity),
         )
+
+    def _behind(self, best: Candidate, other: Candidate) -> ScoreValue | None:
+        """Return how much better the best layer is, with a paired interval; None for a combined score."""
+        name = self.plan.names[0]
+        if name not in best.estimates:
+            return None
+        difference = best.estimates[name].less(other.estimates[name])
+        return ScoreValue(difference.value, *(difference.interval() or (None, None)))
 
     def _audio(self, collector: Collector) -> dict[int, Seconds]:
         """Return the audio of each block, in seconds, that the models with the largest share of the data saw."""
@@ -125,7 +138,19 @@ class RankingBuilder:
     def _summary(self, seen: float, unusable: Sequence[Skipped]) -> DataSummary:
         used = self._items(seen, unusable)
         total = len(self.data.dataset) + len(self.data.dataset.skipped)
-        return DataSummary(total, len(used), sum(item.seconds for item in used), self._fingerprint)
+        targets, blocks = self.data.prepared.targets, {shard.block for shard in self.data.prepared.shards}
+        by_speaker = len(blocks) > 1 and holds_out_speakers(self.data.prepared.items, self.data.dataset.target)
+        sizes = class_sizes(targets)
+        return DataSummary(
+            total,
+            len(used),
+            sum(item.seconds for item in used),
+            self._fingerprint,
+            held_out="speakers" if by_speaker else "utterances",
+            classes=None if sizes is None else int((sizes > 0).sum()),
+            majority=None if sizes is None else float(sizes.max() / sizes.sum()),
+            deviation=targets.deviation,
+        )
 
     def _items(self, seen: float, unusable: Sequence[Skipped]) -> list[Item]:
         """Return the utterances of this share of the data that every model could use."""
@@ -178,7 +203,7 @@ def _model_score(
     """Return the scores of a model at its best layer."""
     name = c.model
     label = layer_label(c.layer)
-    return ModelScore(name, label, rank, probability.get(name), c.parameters, values, shares[name], speeds[name])
+    return ModelScore(name, label, rank, probability.get(name), c.parameters, values, shares[name], speed=speeds[name])
 
 
 def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:

@@ -22,10 +22,7 @@ from voxrank.encoders.registry import split_spec
 from voxrank.errors import OptionError
 from voxrank.ranking.tuning import FRAMES_FOR_TUNED, TUNED, check_strategy, is_order
 from voxrank.scores import Score, get_score
-from voxrank.scores.names import COMBINATIONS
-
-LEAST_EXAMPLES = 20
-"""Minimum mean number of examples per class for kNN to take part in the default ranking."""
+from voxrank.scores.names import COMBINATIONS, DEFAULT_SCORES
 
 N_DIRECTIONS = 50
 """Default number of directions of the sliced Wasserstein distance."""
@@ -104,7 +101,7 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     check_sequence(request.sequence, request.extraction, task)
     sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
     extraction = replace(request.extraction, sample=sample)
-    parts = {name: _parts(name) for name in request.scores or (default_score(dataset, request.use, request.stopping),)}
+    parts = {name: _parts(name) for name in request.scores or default_scores(dataset.task, request.use)}
     check_strategy(parts, request.use)
     if TUNED in parts:
         parts[TUNED] = [score for score in parts[TUNED] if task in score.tasks]
@@ -135,22 +132,17 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     )
 
 
-def default_score(dataset: Dataset, use: UseOptions, stopping: StoppingOptions | None = None) -> str:
-    """Return the name of the score that orders a ranking when the user names none.
+def default_scores(task: Task, use: UseOptions) -> tuple[str, ...]:
+    """Return the scores of a ranking when the user names none; the first one orders it, the next one decides ties.
 
-    The default is "tuned" where a block will be tuned. Otherwise it is "combined", except in three cases, where it is
-    "logme": labels of frames; classes with few examples, whose nearest neighbours say little (docs/study); and early
-    stopping, since the combined order is an order of all models.
+    Where a block will be tuned, the score is "tuned". Otherwise the order is by held-out prediction in the measure of
+    the task: accuracy of classes, R² of values, mean average precision of several labels.
 
     Args:
-        dataset: the labelled speech.
+        task: the task.
         use: whether a block will be tuned.
-        stopping: early stopping.
     """
-    if use.strategy == "layer":
-        return TUNED
-    few = dataset.task == "classification" and len(dataset) < LEAST_EXAMPLES * len(dataset.classes)
-    return "logme" if dataset.task in TIMED or few or stopping else "combined"
+    return (TUNED,) if use.strategy == "layer" else DEFAULT_SCORES[task]
 
 
 def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:

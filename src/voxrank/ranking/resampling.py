@@ -98,9 +98,10 @@ class Column:
         worst = -np.inf if self.higher_is_better else np.inf
         return replace(self, resampled=np.where(candidates, worst, self.resampled))
 
-    def order(self) -> list[int]:
-        """Return the candidates, best first; equal candidates keep their order."""
-        return [int(i) for i in np.argsort(-self.goodness, kind="stable")]
+    def order(self, *others: Column) -> list[int]:
+        """Return the candidates, best first. Other columns, in turn, decide ties; equal candidates keep their order."""
+        keys = [-column.goodness for column in (self, *others)]
+        return [int(i) for i in np.lexsort(keys[::-1])]
 
     def _signed(self, values: Array) -> Array:
         return values if self.higher_is_better else -values

@@ -20,6 +20,7 @@ from voxrank.data.utterance import Skipped
 from voxrank.errors import DataError, OptionError, did_you_mean
 from voxrank.exports.tables import csv_text, latex, markdown, write_parquet
 from voxrank.results.details import Details, fault_of
+from voxrank.results.expectation import expectation, reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +94,8 @@ class ModelScore:
         parameters: number of weights of the encoder.
         scores: scores of the best layer.
         share: share of the data that the model saw; below 1 where it was dropped early, or the run was stopped.
+        behind: score of the best model less that of this model, with its 95 % interval, which is paired; None for the
+            best model and for combined scores.
         speed: seconds of audio per wall second of forward passes and of the sums over them, per worker. Cached shards
             count with the time from the run that encoded them. None where nothing was timed.
     """
@@ -104,6 +107,7 @@ class ModelScore:
     parameters: int
     scores: dict[str, ScoreValue]
     share: float = 1.0
+    behind: ScoreValue | None = None
     speed: float | None = field(default=None, compare=False)  # a measured time, which differs between equal runs
 
 
@@ -116,12 +120,20 @@ class DataSummary:
         used: number of utterances that every model used.
         seconds: amount of audio that was used, in seconds.
         fingerprint: hex digest of task, ids, offsets and labels, in order; it does not depend on the audio.
+        held_out: what is held out together, "speakers" or "utterances"; empty in rankings of earlier versions.
+        classes: number of classes; None where the targets are not classes.
+        majority: share of the most frequent class among utterances, or among segments where frames have labels.
+        deviation: standard deviation of the values, in their unit; None where the targets are not values.
     """
 
     utterances: int
     used: int
     seconds: Seconds
     fingerprint: str
+    held_out: Literal["speakers", "utterances", ""] = ""
+    classes: int | None = None
+    majority: float | None = None
+    deviation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -256,7 +268,7 @@ class Ranking:
 
     @property
     def verdict(self) -> str:
-        """The model and layer to fine-tune, its share of resamples, and layers with equal scores.
+        """The model and layer to fine-tune, the result to expect, its share of resamples, and layers with equal scores.
 
         Names are not escaped.
         """
@@ -266,13 +278,14 @@ class Ranking:
             advice = f"Fine-tune layer {best.layer} ({name}) of {best.model}"
         else:
             advice = f"Fine-tune {best.model} from layer {best.layer} ({name})"
-        equal = _equal_layers_sentence(self.equal_layers)
-        if best.probability_best is None or len(self.models) < 2:
-            return f"{advice}.{equal}"
-        close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
-        contenders = f"; {close} other(s) cannot be ruled out" if close else ""
-        share = f"{percent(best.probability_best)} of resamples"
-        return f"{advice}: best of {len(self.models)} models in {share}{contenders}.{equal}"
+        parts = [expectation(self)]
+        if best.probability_best is not None and len(self.models) > 1:
+            parts.append(f"best of {len(self.models)} models in {percent(best.probability_best)} of resamples")
+            close = sum((m.probability_best or 0.0) >= NOT_RULED_OUT for m in self.models[1:])
+            parts.append(f"{close} other(s) cannot be ruled out" if close else "")
+        reasons = "; ".join(filter(None, parts))
+        sentences = (f"{advice}: {reasons}." if reasons else f"{advice}.", reference(self))
+        return " ".join(filter(None, sentences)) + _equal_layers_sentence(self.equal_layers)
 
     def to_pandas(self, table: TableName = "layers") -> pd.DataFrame:
         """Return a table with one row for each layer, or for each model at its best layer, best first.

@@ -45,6 +45,10 @@ class Estimate:
         blocks = len(left_out)
         return cls(value, -(blocks - 1) / blocks * (left_out - left_out.mean()))
 
+    def less(self, other: Estimate) -> Estimate:
+        """Return the difference from a score of the same blocks."""
+        return Estimate(self.value - other.value, self.influence - other.influence)
+
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
         """Return the ends of the two-sided interval (Student's t, B − 1 degrees); None below two blocks."""
         blocks = len(self.influence)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voxrank.data.utterance import Task
+
 COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("loo", "ncm", "knn")}
 """Combinations: name → its scores, of which those that support the task are used. "combined" averages the order by each
 score (`voxrank.ranking.resampling.Column.combined`); "tuned" averages the scores themselves, for the layers of one
 model (`voxrank.ranking.tuning`)."""
 MODULES: dict[str, str] = {
+    "accuracy": "accuracy",
+    "balanced": "accuracy",
+    "likelihood": "accuracy",
+    "r2": "accuracy",
+    "map": "accuracy",
     "logme": "logme",
     "hscore": "hscore",
     "ridge": "ridge",
@@ -26,4 +36,13 @@ MODULES: dict[str, str] = {
 }
 """Built-in scores, in the order shown: name → module of `voxrank.scores` that defines it, as `SCORE` or in `SCORES`."""
 NAMES = (*COMBINATIONS, *MODULES)
-"""Names of combinations and built-in scores; the first is the default."""
+"""Names of combinations and built-in scores."""
+_OF_CLASSES = ("accuracy", "likelihood", "balanced", "logme")
+DEFAULT_SCORES: dict[Task, tuple[str, ...]] = {
+    "classification": _OF_CLASSES,
+    "segmentation": _OF_CLASSES,
+    "transcription": _OF_CLASSES,
+    "multilabel": ("map", "r2", "logme"),
+    "regression": ("r2", "logme"),
+}
+"""Task → the scores of a ranking when the user names none. The first one orders it, and the next one decides ties."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.gradient import LeftOut, Reading, influence
+from voxrank.scores.head import HeldOutClasses, deal_folds, predict_classes, predict_values
 from voxrank.scores.remainder import FLOORS, Remainder, Whole
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
@@ -38,12 +39,14 @@ class SampledFrames:
         targets: (m, T): one-hot over all classes, or values.
         blocks: (m,) the block of each sample.
         classes: whether the targets are classes.
+        folds: (m,) the fold with which each sample is held out: its block, or without blocks its utterance.
     """
 
     features: Array
     targets: Array
     blocks: NDArray[np.int64]
     classes: bool
+    folds: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,28 @@ class LayerView:
         rows = self.targets[self.sample.rows]
         classes = rows.ndim == 1
         targets = np.eye(len(self.moments.total.square))[rows] if classes else np.asarray(rows, dtype=np.float64)
-        return SampledFrames(self.sample.features.astype(np.float64), targets, self.sample.blocks, classes)
+        blocks, utterances = self.sample.blocks, np.unique(self.sample.utterances, return_inverse=True)[1]
+        folds = deal_folds(blocks, utterances)
+        return SampledFrames(self.sample.features.astype(np.float64), targets, blocks, classes, folds)
+
+    @cached_property
+    def held_out_classes(self) -> HeldOutClasses | None:
+        """Predictions for the sample by linear heads that were not fitted to its folds; None where targets are values.
+
+        The errors are those of `sampled`.
+        """
+        frames = self.sampled
+        if not frames.classes:
+            return None
+        return predict_classes(frames.features, frames.targets.argmax(axis=1), frames.folds, frames.targets.shape[1])
+
+    @cached_property
+    def held_out_values(self) -> Array:
+        """Predictions (m, T) for the sample by ridge regression that was not fitted to its folds.
+
+        The errors are those of `sampled`.
+        """
+        return predict_values(self.sampled.features, self.sampled.targets, self.sampled.folds)
 
     @cached_property
     def spectrum(self) -> Spectrum:

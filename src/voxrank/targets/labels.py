@@ -55,12 +55,14 @@ class Targets:
         rows: (U,) class ids or (U, T) values, one row per utterance; for label sets, the values are 0 and 1.
         left_out: names of the labels that every utterance has, which carry no information.
         timed: class intervals, if the frames have separate classes; `rows` then holds every class once.
+        deviation: standard deviation of the values in their unit, before they were standardised; None for classes.
     """
 
     names: tuple[str, ...]
     rows: NDArray[Any]
     left_out: tuple[str, ...] = ()
     timed: Timed | None = None
+    deviation: float | None = None
 
     @property
     def count(self) -> int:
@@ -91,6 +93,14 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
         "the manifest has transcripts (text) and voxrank scores labels and values so far; "
         "add a label or value column, or name one with --target"
     )
+
+
+def class_sizes(targets: Targets) -> NDArray[np.int64] | None:
+    """Return how many utterances (segments, where frames have labels) each class has (T,); None for other targets."""
+    if targets.timed is not None:
+        symbols = np.concatenate([timeline.symbols for timeline in targets.timed.timelines])
+        return np.bincount(symbols[symbols != UNLABELLED], minlength=targets.count)
+    return None if targets.values else np.bincount(targets.rows, minlength=targets.count)
 
 
 def remarks(targets: Targets) -> list[str]:
@@ -131,7 +141,7 @@ def _values(values: list[float | None]) -> Targets:
     spread = rows.std(axis=0)
     if len(rows) < 2 or not spread.all():
         raise DataError("expected values that differ between utterances, found a single value; nothing to predict")
-    return Targets(("value",), (rows - rows.mean(axis=0)) / spread)
+    return Targets(("value",), (rows - rows.mean(axis=0)) / spread, deviation=float(spread[0]))
 
 
 def _label_sets(sets: list[tuple[str, ...]]) -> Targets:

@@ -47,18 +47,18 @@ def plan_of(options, data):
 @pytest.mark.parametrize(
     ("task", "n", "options", "expected"),
     [
-        ("classification", 80, {}, "combined"),
-        ("classification", 38, {}, "logme"),
-        ("classification", 80, {"stopping": StoppingOptions()}, "logme"),
-        ("classification", 80, {"use": UseOptions("layer")}, "tuned"),
-        ("multilabel", 38, {}, "combined"),
-        ("regression", 80, {}, "combined"),
-        ("segmentation", 80, {}, "logme"),
-        ("transcription", 80, {}, "logme"),
+        ("classification", 80, {}, ("accuracy", "likelihood", "balanced", "logme")),
+        ("classification", 12, {}, ("accuracy", "likelihood", "balanced", "logme")),
+        ("classification", 80, {"stopping": StoppingOptions()}, ("accuracy", "likelihood", "balanced", "logme")),
+        ("classification", 80, {"use": UseOptions("layer")}, ("tuned",)),
+        ("multilabel", 38, {}, ("map", "r2", "logme")),
+        ("regression", 80, {}, ("r2", "logme")),
+        ("segmentation", 80, {}, ("accuracy", "likelihood", "balanced", "logme")),
+        ("transcription", 80, {}, ("accuracy", "likelihood", "balanced", "logme")),
     ],
 )
 def test_the_default_score_depends_on_the_task_and_the_use(task, n, options, expected):
-    assert plan(task, n, **options).names == (expected,)
+    assert plan(task, n, **options).names == expected
 
 
 def test_the_parts_of_a_combination_are_computed_once():

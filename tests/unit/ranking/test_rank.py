@@ -1,7 +1,6 @@
 """A ranking orders models and layers by score, with intervals and shares that add up."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +11,12 @@ import voxrank.encoders.pool
 import voxrank.ranking.rank
 import voxrank.scores.registry
 from voxrank._support.progress import Progress
-from voxrank.config import EncoderOptions, ExtractionOptions, UseOptions
-from voxrank.data.utterance import Dataset, Utterance
+from voxrank.config import EncoderOptions, ExtractionOptions
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.encoders.joint import sketch_key
 from voxrank.encoders.pool import parse_layers
 from voxrank.engines.local import LocalEngine
 from voxrank.errors import OptionError, RunError
-from voxrank.ranking.plan import default_score
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
@@ -75,14 +72,6 @@ def test_models_and_layers_come_best_first(fakes, tones):
         assert layer.scores["logme"].low < layer.scores["logme"].high
     assert ranking.cost.total_s > 0
     assert list(ranking.to_pandas()["model"]) == [layer.model for layer in ranking.layers]
-
-
-@pytest.mark.parametrize(("each", "name"), [(19, "logme"), (20, "combined")])
-def test_neighbours_are_not_a_default_score_where_classes_are_small(each, name):
-    utterances = tuple(Utterance(f"u{n}", Path(f"u{n}.wav"), label="ab"[n % 2]) for n in range(2 * each))
-    dataset = Dataset("made up", "classification", "label", utterances)
-    assert default_score(dataset, UseOptions()) == name
-    assert default_score(dataset, UseOptions("layer")) == "tuned"
 
 
 def test_the_same_run_gives_the_same_ranking(fakes, tones):
@@ -256,7 +245,7 @@ def test_a_score_that_the_user_registers_can_rank(fakes, tones, monkeypatch):
 
 
 def test_models_beat_each_other_in_shares_that_add_up(fakes, tones):
-    ranking = voxrank.rank(tones, ["fake-a", "fake-b"])
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["combined"])
     beats = np.array(ranking.beats)
     np.testing.assert_allclose(beats + beats.T, 1 - np.eye(2), atol=1e-3)
     assert [m.model for group in ranking.groups for m in group] == [m.model for m in ranking.models]

@@ -80,6 +80,7 @@ def test_json_holds_the_schema():
         "layer": 1,
         "rank": 1,
         "probability_best": 0.97,
+        "behind": None,
         "parameters": 1000,
         "scores": {"logme": {"value": 0.5, "low": 0.4, "high": 0.6}},
         "share": 1.0,

@@ -1,0 +1,250 @@
+"""Linear heads on frozen samples, tested on folds of the data that they were not fitted to.
+
+Samples are standardised: x has mean 0 and, in each feature, standard deviation 1. A fold is a block of the data (whole
+speakers, or whole utterances), so that no head is tested on a voice that it was fitted to.
+
+Classes: linear discriminant analysis with a ridge. Outside a fold, let there be n samples of K classes with shares p_c,
+their mean μ, the class means μ + d_c, and the scatter W within classes. A head gives a sample x the log odds
+
+    a_c(x) = (n − K) [(x − μ)ᵀ A d_c − ½ d_cᵀ A d_c],  A = (W + tI)⁻¹,    P(c | x) ∝ p_c exp(b a_c(x)).
+
+Values: ridge regression with a free mean.
+
+One eigendecomposition serves every fold and every ridge t. Let X = U diag(s)Vᵀ be all m samples, Y (m, K) their
+targets, and R = I − 11ᵀ/m − U diag(s²/(s² + t))Uᵀ. For a fold G, a head without it predicts (Allen's PRESS)
+
+    Ŷ_G = Y_G − R_GG⁻¹ (RY)_G,
+
+With the rows n_c d_c of C, and T = S + tI of the scatter S outside the fold, W + tI = T − Σ n_c d_c d_cᵀ. Woodbury's
+identity turns the regression into the discriminant, from the K × K matrix
+
+    C T⁻¹ Cᵀ = diag(n_c) − n_c n_cᵀ/n − YᵀRY + (RY)_Gᵀ R_GG⁻¹ (RY)_G.
+
+The ridge and the temperature b, the same for all folds, are those with the greatest likelihood of the held-out samples,
+where each label is wrong with probability `MISLABELLED`; for values, the ridge with the least squared error.
+
+Sources: Hastie, Buja and Tibshirani, "Penalized discriminant analysis", Annals of Statistics 23, 1995; Allen's PRESS,
+Technometrics 16, 1974; Guo et al., "On calibration of modern neural networks", ICML 2017 (temperature).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxrank.sketches.products import Array
+
+Ids = NDArray[np.int64]
+
+FOLDS = 10
+"""Maximum number of folds."""
+RIDGES = 10.0 ** np.arange(-6, 2)
+"""Ridges t that are tried, relative to the largest eigenvalue of the samples' scatter."""
+TEMPERATURES = 2.0 ** np.arange(-14, 5)
+"""Temperatures b that are tried."""
+MISLABELLED = 0.01
+"""Share of labels that may be wrong. It bounds the loss of one sample, so that a single error decides nothing."""
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""Standard deviation of a feature, relative to its largest value, up to which it counts as constant."""
+
+
+@dataclass(frozen=True)
+class HeldOutClasses:
+    """The classes of samples, as predicted by heads that were not fitted to their fold.
+
+    Attributes:
+        true: (m,) class of each sample.
+        predicted: (m,) the most probable class.
+        log_likelihood: (m,) log of the probability of the true class, in nats.
+    """
+
+    true: Ids
+    predicted: Ids
+    log_likelihood: Array
+
+
+def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -> HeldOutClasses:
+    """Predict the class of every sample by a head that was not fitted to its fold.
+
+    Args:
+        features: (m, D).
+        classes: (m,) numbers from 0.
+        folds: (m,) numbers of the folds. The samples of a single fold cannot be predicted, and count as errors.
+        n_classes: K.
+    """
+    best = np.inf
+    probabilities = np.zeros((len(classes), n_classes))
+    if folds.min() != folds.max():
+        heads = _Heads.of(features, np.eye(n_classes)[classes], folds)
+        start = len(TEMPERATURES) // 2
+        for ridge in RIDGES:
+            odds = heads.log_odds(float(ridge))
+            loss, start, candidate = _calibrate(odds, heads.log_shares, classes, start)
+            if loss < best:
+                best, probabilities = loss, candidate
+    predicted = np.where(probabilities.any(axis=1), probabilities.argmax(axis=1), -1)
+    return HeldOutClasses(classes, predicted, _log_likelihood(probabilities, classes))
+
+
+def predict_values(features: Array, values: Array, folds: Ids) -> Array:
+    """Predict the values (m, T) of every sample by ridge regression that was not fitted to its fold.
+
+    Args:
+        features: (m, D).
+        values: (m, T).
+        folds: (m,) numbers of the folds. For a single fold, the prediction is the mean.
+    """
+    mean, scale = values.mean(axis=0), values.std(axis=0)
+    if folds.min() == folds.max():
+        return np.broadcast_to(mean, values.shape)
+    scale[scale == 0] = 1.0
+    heads = _Heads.of(features, (values - mean) / scale, folds)
+    tried = (heads.predictions(float(ridge)) for ridge in RIDGES)
+    best: Array = min(tried, key=lambda predictions: float(((predictions - heads.targets) ** 2).sum()))
+    return np.asarray(mean + scale * best)
+
+
+def deal_folds(*names: Ids) -> Ids:
+    """Return the fold (m,) of each sample, by the first of these groupings that has at least two groups.
+
+    More than `FOLDS` groups are dealt in the order of their numbers. Without any such grouping, each sample is a group.
+
+    Args:
+        names: groupings, (m,) numbers each: such as the blocks of the data, and the utterances.
+    """
+    groups = next((column for column in names if column.min() != column.max()), np.arange(len(names[0])))
+    folds: Ids = np.unique(groups, return_inverse=True)[1].astype(np.int64) % FOLDS
+    return folds
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Samples and their targets in the form from which held-out heads of any ridge follow.
+
+    Attributes:
+        directions: (m, r) U.
+        strengths: (r,) s², largest first.
+        targets: (m, K) Y, one-hot or values.
+        folds: positions of the samples of each fold.
+    """
+
+    directions: Array
+    strengths: Array
+    targets: Array
+    folds: tuple[NDArray[np.intp], ...]
+
+    @classmethod
+    def of(cls, features: Array, targets: Array, folds: Ids) -> _Heads:
+        """Standardise and decompose features (m, D)."""
+        members = tuple(np.flatnonzero(folds == fold) for fold in np.unique(folds))
+        x = features - features.mean(axis=0)
+        deviation = x.std(axis=0)
+        varies = deviation > ROUNDING * np.abs(features).max(axis=0)
+        x = x[:, varies] / deviation[varies]
+        if not x.size:
+            return cls(np.zeros((len(x), 0)), np.zeros(0), targets, members)
+        is_tall = len(x) > x.shape[1]
+        values, vectors = np.linalg.eigh(x.T @ x if is_tall else x @ x.T)
+        kept = np.flatnonzero(values > max(x.shape) * np.finfo(np.float32).eps * values[-1])[::-1]
+        values, vectors = values[kept], vectors[:, kept]
+        return cls(x @ vectors / np.sqrt(values) if is_tall else vectors, values, targets, members)
+
+    @cached_property
+    def log_shares(self) -> Array:
+        """Log (m, K) of the share of each class outside the sample's fold; −∞ for a class without samples there."""
+        shares = np.empty_like(self.targets)
+        for members in self.folds:
+            shares[members] = self._counts_outside(members) / (len(self.targets) - len(members))
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(shares))
+
+    def predictions(self, ridge: float) -> Array:
+        """Return the predictions (m, K) of ridge regression, with t relative to the largest eigenvalue."""
+        predictions = self.targets.copy()
+        for members, _, solution in self._solutions(self._residuals(ridge), ridge):
+            predictions[members] -= solution
+        return predictions
+
+    def log_odds(self, ridge: float) -> Array:
+        """Return the log odds a_c (m, K) of discriminants, with t relative to the largest eigenvalue."""
+        odds = np.zeros_like(self.targets)
+        residuals = self._residuals(ridge)
+        products = self.targets.T @ residuals
+        for members, residual, solution in self._solutions(residuals, ridge):
+            counts, n = self._counts_outside(members), len(self.targets) - len(members)
+            products_outside = products - residual.T @ solution
+            known = np.flatnonzero(counts)
+            counts = counts[known]
+            cross = np.diag(counts) - np.outer(counts, counts) / n - products_outside[np.ix_(known, known)]
+            regression = (self.targets[members] - solution)[:, known] / counts - 1 / n
+            means = cross / np.outer(counts, counts)
+            within = np.linalg.inv(np.eye(len(known)) - cross / counts)
+            offsets = np.einsum("ij,ji->i", means, within) / 2
+            odds[np.ix_(members, known)] = max(n - len(known), 1) * (regression @ within - offsets)
+        return odds
+
+    def _counts_outside(self, members: NDArray[np.intp]) -> Array:
+        """Return the number of samples of each class (K,) outside a fold."""
+        counts: Array = self._counts - self.targets[members].sum(axis=0)
+        return counts
+
+    @cached_property
+    def _counts(self) -> Array:
+        counts: Array = self.targets.sum(axis=0)
+        return counts
+
+    def _kept(self, ridge: float) -> Array:
+        """Return the share (r,) of each direction that a ridge keeps."""
+        if not self.strengths.size:
+            return self.strengths
+        return np.asarray(self.strengths / (self.strengths + ridge * self.strengths[0]))
+
+    def _residuals(self, ridge: float) -> Array:
+        """Return RY (m, K), the residuals of the head that is fitted to all samples."""
+        fitted = (self.directions * self._kept(ridge)) @ (self.directions.T @ self.targets)
+        residuals: Array = self.targets - self.targets.mean(axis=0) - fitted
+        return residuals
+
+    def _solutions(self, residuals: Array, ridge: float) -> Iterator[tuple[NDArray[np.intp], Array, Array]]:
+        """Yield the positions of each fold G with (RY)_G and R_GG⁻¹ (RY)_G."""
+        kept = self._kept(ridge)
+        for members in self.folds:
+            rows = self.directions[members]
+            within = np.eye(len(members)) - 1 / len(residuals) - (rows * kept) @ rows.T
+            residual = residuals[members]
+            yield members, residual, np.asarray(np.linalg.solve(within, residual), dtype=np.float64)
+
+
+def _calibrate(odds: Array, log_shares: Array, classes: Ids, start: int) -> tuple[float, int, Array]:
+    """Choose the temperature with the least loss, from a start downhill; return the loss, its index and P (m, K)."""
+    tried: dict[int, tuple[float, Array]] = {}
+
+    def loss(index: int) -> float:
+        if index not in tried:
+            probabilities = _softmax(log_shares + TEMPERATURES[index] * odds)
+            tried[index] = -float(_log_likelihood(probabilities, classes).mean()), probabilities
+        return tried[index][0]
+
+    best, last = start, len(TEMPERATURES) - 1
+    for step in (-1, 1):
+        while 0 <= best + step <= last and loss(best + step) < loss(best):
+            best += step
+    return loss(best), best, tried[best][1]
+
+
+def _softmax(logits: Array) -> Array:
+    """Return probabilities (m, K) from logits, of which at least one in a row is finite."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _log_likelihood(probabilities: Array, classes: Ids) -> Array:
+    """Return the log (m,) of the probability of each label, which may be wrong with probability `MISLABELLED`."""
+    of_true = probabilities[np.arange(len(classes)), classes]
+    likelihood: Array = np.log((1 - MISLABELLED) * of_true + MISLABELLED / probabilities.shape[1])
+    return likelihood
