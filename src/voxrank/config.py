@@ -749,7 +749,7 @@ class RankRequest(_ColumnChoice):
             "",
             MODELS,
             "NAME",
-            shown="combined; logme for few examples, transcripts and segments; tuned for --strategy layer",
+            shown="accuracy for classes, r2 for values, map for several labels; tuned for --strategy layer",
             complete="score",
         ),
     )

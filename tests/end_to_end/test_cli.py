@@ -277,6 +277,10 @@ def test_bad_utterances_are_skipped_counted_and_listed(run, tones):
         "used": 36,
         "seconds": 0,
         "fingerprint": "",
+        "held_out": "speakers",
+        "classes": 3,
+        "majority": 1 / 3,
+        "deviation": None,
     }
     assert {s["utterance"] for s in content["skipped"]} == {"clips/none.wav", "clips/text.wav"}
     code, out, _ = run("inspect", tones)
@@ -497,7 +501,7 @@ def test_several_scores_are_shown_side_by_side(run, tones):
     every = [word for name in PLAIN for word in ("--score", name)]
     code, out, _ = run("rank", tones, "-m", "logmel", "-m", "mfcc", *every, "--source", tones)
     assert code == 0
-    assert out.count("rank and layer by") == 4
+    assert out.count("rank and layer by") == 5
     assert all(name in out for name in PLAIN)
     assert max(len(line) for line in out.splitlines()) <= 80
 
@@ -516,7 +520,7 @@ def test_the_help_shows_defaults(run):
     for default in (
         "the first known column",
         "train if there is one",
-        "default: (combined;",
+        "default: (accuracy for classes",
         "tuned for --strategy layer",
     ):
         assert default in text

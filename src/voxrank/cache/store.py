@@ -14,8 +14,8 @@ The key of an entry depends on
 
 Paths and times of files are not part of the key.
 
-    FOLDER/v5/MODEL/about.json                       description of the folder, for people
-    FOLDER/v5/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
+    FOLDER/v6/MODEL/about.json                       description of the folder, for people
+    FOLDER/v6/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
 
 ITEMS is a digest of the utterances, CHECKSUM a digest of the file. A file that does not match its checksum is deleted
 and written again. Files are written atomically. Two runs may use one folder at the same time, because the same content
@@ -65,7 +65,7 @@ from voxrank.targets.labels import Targets
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the entries and of their keys. Entries of another version are never read."""
 LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
 """Libraries whose versions are part of a key, because another version may give other frames."""

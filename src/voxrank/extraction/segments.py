@@ -63,6 +63,57 @@ class Stretches:
     classes: Ids
 
 
+@dataclass(frozen=True)
+class Middles:
+    """The frames nearest to the middles of segments: one for each segment, whatever its length and the frame rate.
+
+    Attributes:
+        frames: (R,) positions in a piece.
+        owners: (R,) utterance of the batch that each segment belongs to.
+        classes: (R,) label of each segment.
+        places: (R,) number of the segment in its utterance, the same for every layer of every model; for a gap between
+            segments, `GAPS` and its time in milliseconds.
+    """
+
+    frames: Ids
+    owners: Ids
+    classes: Ids
+    places: Ids
+
+
+GAPS = 2**40
+"""Least number of a gap between segments, above that of any segment."""
+
+
+def middle_frames(
+    piece: LayerFrames, timelines: Sequence[Timeline], offset: Seconds, frame_rate: Hertz, *, rest: int = UNLABELLED
+) -> Middles:
+    """Return the frames in the middle of the segments, and where `rest` is a class of the gaps between them.
+
+    A segment that is shorter than a frame has one, too. The arguments are those of `label_frames`.
+    """
+    found: list[tuple[Ids, int, Ids, Ids]] = []
+    begin = 0
+    for window in piece.windows:
+        timeline = timelines[window.owner]
+        middles = (timeline.starts + timeline.ends) / 2 - window.start
+        inside = (middles >= 0) & (middles < window.frames / frame_rate) & (timeline.symbols != UNLABELLED)
+        places = np.flatnonzero(inside)
+        frames = np.clip(np.rint((middles[places] - offset) * frame_rate), 0, window.frames - 1).astype(np.int64)
+        found.append((begin + frames, window.owner, timeline.symbols[places], places))
+        if rest != UNLABELLED:
+            times = window.start + offset + np.arange(window.frames) / frame_rate
+            silent = np.flatnonzero(timeline.indices(times) == UNLABELLED)
+            first = _changes(silent)
+            gaps = silent[(first + np.append(first[1:], len(silent))) // 2]
+            places = GAPS + np.rint(1000 * times[gaps]).astype(np.int64)
+            found.append((begin + gaps, window.owner, np.full(len(gaps), rest), places))
+        begin += window.frames
+    owners = np.concatenate([np.full(len(frames), owner) for frames, owner, _, _ in found])
+    positions, classes, places = (np.concatenate([row[index] for row in found]) for index in (0, 2, 3))
+    return Middles(positions, owners, classes, places)
+
+
 def label_frames(
     piece: LayerFrames,
     timelines: Sequence[Timeline],

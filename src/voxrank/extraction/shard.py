@@ -35,7 +35,15 @@ from voxrank.encoders.joint import (
     sketch_key,
 )
 from voxrank.errors import RunError, UtteranceError
-from voxrank.extraction.segments import Stretches, label_frames, segment_frames, segment_means, stretch_means
+from voxrank.extraction.segments import (
+    Middles,
+    Stretches,
+    label_frames,
+    middle_frames,
+    segment_frames,
+    segment_means,
+    stretch_means,
+)
 from voxrank.sketches.moments import Moments, sum_runs
 from voxrank.sketches.products import Array, Products, self_products
 from voxrank.sketches.projections import BLOCK_LIMIT, Projected, Quantiles, project
@@ -444,12 +452,23 @@ class _SampleSums(_LayerSums):
         """
         return self.sums, self.counts, self._rows
 
-    def _add_samples(self, samples: torch.Tensor, lengths: Sequence[int], rows: NDArray[np.int64]) -> None:
-        """Add samples, with the number of samples of each utterance and the row of each sample.
+    def _add_samples(
+        self,
+        samples: torch.Tensor,
+        lengths: Sequence[int],
+        rows: NDArray[np.int64],
+        *,
+        draw: bool = True,
+    ) -> None:
+        """Add samples. Small pieces are collected first, because a product of few rows is mostly overhead.
 
-        Small pieces are collected first, because a product of few rows is mostly overhead.
+        Args:
+            samples: (n, D).
+            lengths: number of samples of each utterance.
+            rows: (n,) row of each sample in `Targets.rows`.
+            draw: whether the bounded sample may keep them.
         """
-        if self.sampled is not None:
+        if self.sampled is not None and draw:
             keys = frame_keys(self._keys, lengths, self.counts)
             owners = np.repeat(self._keys, lengths)
             self.sampled.update(samples, keys, rows, self._options.block, utterances=owners, limit=self._limit)
@@ -482,6 +501,10 @@ class _Labels:
     offset: Seconds
     frame_rate: Hertz
 
+    def middles(self, piece: LayerFrames) -> Middles:
+        """Return the frames of a piece in the middle of the segments."""
+        return middle_frames(piece, self.timelines, self.offset, self.frame_rate, rest=self.timed.rest)
+
     def stretches(self, piece: LayerFrames, keys: Keys, counts: NDArray[np.int64]) -> Stretches:
         """Return the frames of a piece that have a label; of silent frames, only the share that is scored."""
         scored = None
@@ -501,6 +524,9 @@ class _TimedSums(_SampleSums):
 
     def add(self, piece: LayerFrames) -> None:
         """Add the frames of one piece that have a label."""
+        is_pooled = self._options.longest is not None
+        if self.sampled is not None and not is_pooled:
+            self._draw_middles(self.sampled, piece)
         stretches = self._labels.stretches(piece, self._keys, self._frames)
         self._frames += np.array(piece.lengths)
         if not len(stretches.lengths):
@@ -508,11 +534,20 @@ class _TimedSums(_SampleSums):
         if self._options.longest is not None:
             stretches = stretch_means(stretches, self._options.longest)
         per_utterance = np.bincount(stretches.owners, stretches.lengths, len(self._keys)).astype(np.int64)
-        self._add_samples(stretches.frames, per_utterance.tolist(), np.repeat(stretches.classes, stretches.lengths))
+        rows = np.repeat(stretches.classes, stretches.lengths)
+        self._add_samples(stretches.frames, per_utterance.tolist(), rows, draw=is_pooled)
         sums = sum_runs(stretches.frames, tuple(stretches.lengths.tolist()))
         np.add.at(self.sums, stretches.owners, sums)
         self.counts += per_utterance
         self._runs.append((sums, stretches))
+
+    def _draw_middles(self, sample: Sample, piece: LayerFrames) -> None:
+        """Let the bounded sample keep one frame for each segment, so that long segments do not count more."""
+        middles = self._labels.middles(piece)
+        keys = frame_keys(self._keys[middles.owners], [1] * len(middles.owners), middles.places)
+        frames = piece.frames.index_select(0, torch.from_numpy(middles.frames).to(piece.frames.device))
+        owners = self._keys[middles.owners]
+        sample.update(frames, keys, middles.classes, self._options.block, utterances=owners, limit=self._limit)
 
     def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
         """Return the sum, the number of frames and the class of every stretch."""

@@ -255,7 +255,10 @@ class Validation:
         return written(SCHEMA, asdict(self) | {"verdict": asdict(self.verdict)})
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor."""
+        """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor.
+
+        A score that is named as the metric is in the column "expected_" and its name.
+        """
         import pandas as pd
 
         rows = []
@@ -264,7 +267,8 @@ class Validation:
             row |= {"parameters": truth.parameters, self.metric: truth.mean}
             row |= {f"{self.metric}_seed{seed}": value for seed, value in enumerate(truth.values)}
             row |= {f"{self.metric}_untrained": truth.untrained_mean}
-            row |= {judged.name: judged.values[index] for judged in self.judged}
+            columns = {"expected_" * (judged.name == self.metric) + judged.name: judged for judged in self.judged}
+            row |= {column: judged.values[index] for column, judged in columns.items()}
             rows.append(row | {"seconds": truth.seconds, "failures": "; ".join(truth.failures)})
         return pd.DataFrame(rows)
 

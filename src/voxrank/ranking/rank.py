@@ -42,9 +42,9 @@ def rank(
         segments: a file, or a folder of files, with timed segments (TextGrid, CTM, RTTM, Audacity, JSON).
         source: speech that the models were pre-trained on, or similar speech, for the scores that compare it with
             `data`; its labels are not read.
-        scores: names of the scores; the first score orders the ranking. The default is "combined", which averages the
-            order by LogME and by kNN. It is "logme" where frames have labels, where classes have fewer than 20
-            examples, and with early stopping. It is "tuned" where `use` says that the block of a layer will be tuned.
+        scores: names of the scores; the first score orders the ranking, and the next one decides ties. The default is
+            the result of held-out linear heads: "accuracy" for classes, "r2" for values, "map" for several labels. It
+            is "tuned" where `use` says that the block of a layer will be tuned.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.

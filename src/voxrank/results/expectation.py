@@ -48,6 +48,7 @@ def _guessing(data: DataSummary, name: str, scores: dict[str, ScoreValue]) -> st
         error = data.deviation * sqrt(max(1 - scores[name].value, 0.0))
         return f"That is an error of {error:.3g} in the unit of the values, where their mean has {data.deviation:.3g}. "
     if name in PERCENTS and data.classes and data.majority is not None:
-        largest = f", always naming the most frequent class {percent(data.majority)}" if name == "accuracy" else ""
-        return f"Guessing reaches {percent(1 / data.classes)}{largest}. "
+        chance, majority = percent(1 / data.classes), percent(data.majority)
+        more = name == "accuracy" and majority != chance
+        return f"Guessing reaches {chance}{f', the most frequent class alone {majority}' if more else ''}. "
     return ""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.encoders.base import LayerFrames, Window
-from voxrank.extraction.segments import label_frames, stretch_means
+from voxrank.extraction.segments import GAPS, label_frames, middle_frames, stretch_means
 from voxrank.targets.timeline import UNLABELLED, Timeline
 
 RATE = 50.0
@@ -30,6 +30,38 @@ def test_labelled_frames_are_grouped_into_stretches():
     np.testing.assert_array_equal(found.classes, [5, 5, 7, 2])
     np.testing.assert_array_equal(found.frames[:, 0], [0, 1, 2, 3, 4, 5, 8])
     assert found.layer == 3
+
+
+def test_every_segment_has_the_frame_nearest_to_its_middle_whatever_its_length():
+    timelines = [Timeline.of([0.0, 0.1, 0.105, 0.11], [0.1, 0.105, 0.11, 0.14], [5, 6, 7, 8])]
+    for rate, expected in ((50.0, [2, 5, 5, 6]), (12.5, [0, 1, 1, 1])):
+        found = middle_frames(piece_of((0, 0.0, 8)), timelines, 0.5 / rate, rate)
+        np.testing.assert_array_equal(found.frames, expected)
+        np.testing.assert_array_equal(found.classes, [5, 6, 7, 8])
+        np.testing.assert_array_equal(found.places, range(4))
+
+
+def test_a_segment_is_taken_from_the_window_that_holds_its_middle():
+    timelines = [Timeline.of([0.0], [0.1], [4]), Timeline.of([0.0, 0.06, 0.112], [0.06, 0.1, 0.132], [1, UNLABELLED, 3])]
+    found = middle_frames(piece_of((0, 0.0, 5), (1, 0.0, 4), (1, 0.08, 4)), timelines, 0.01, RATE)
+    np.testing.assert_array_equal(found.owners, [0, 1, 1])
+    np.testing.assert_array_equal(found.classes, [4, 1, 3])
+    np.testing.assert_array_equal(found.frames, [2, 6, 11])
+    np.testing.assert_array_equal(found.places, [0, 0, 2])
+
+
+def test_every_gap_between_segments_has_one_frame_where_silence_is_a_class():
+    timelines = [Timeline.of([0.04, 0.1], [0.06, 0.12], [0, 1])]
+    found = middle_frames(piece_of((0, 0.0, 9)), timelines, 0.01, RATE, rest=9)
+    np.testing.assert_array_equal(found.classes, [0, 1, 9, 9, 9])
+    np.testing.assert_array_equal(found.frames, [2, 5, 1, 4, 7])
+    assert len(set(found.places.tolist())) == 5
+    assert (found.places[2:] >= GAPS).all()
+
+
+def test_segments_of_no_class_and_utterances_without_labels_have_no_middle():
+    assert not len(middle_frames(piece_of((0, 0.0, 5)), [Timeline.unlabelled()], 0.01, RATE).frames)
+    assert not len(middle_frames(piece_of((0, 0.0, 5)), [Timeline.of([0.0], [0.1], [UNLABELLED])], 0.01, RATE).frames)
 
 
 def test_silence_is_a_class_on_request():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from voxrank._support.words import NONE, count, figure, strict_percent
 from voxrank.errors import is_harmless
+from voxrank.results.expectation import expectation, reference
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 NAMED_RIVALS = 3
@@ -76,7 +77,7 @@ class Verdict:
     Attributes:
         before, model, after: the headline in three pieces, so that the model's name can be highlighted.
         confidence: the rest of the sentence.
-        tied: a sentence about models that are tied with the best; empty if there are none.
+        tied: sentences about the result to expect and about ties with the best; empty if there are none.
     """
 
     before: str
@@ -98,7 +99,9 @@ def verdict(ranking: Ranking) -> Verdict:
         before, after = f"Fine-tune {of_layer(best.layer)} of ", ""
     else:
         before, after = "Fine-tune ", f" from {of_layer(best.layer)}"
-    tied = " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
+    tied = " ".join(
+        filter(None, (_expected(ranking), _tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers)))
+    )
     return Verdict(before, shown(best.model), after, _confidence(ranking), tied)
 
 
@@ -113,6 +116,12 @@ def _confidence(ranking: Ranking) -> str:
         )
     text = f"best of {len(models)} models in {strict_percent(best.probability_best)} of resamples of the data"
     return f"{text}; it beats {_beaten(models[1:], ranking.beats[0][1:])}."
+
+
+def _expected(ranking: Ranking) -> str:
+    """Return a sentence about the result to expect, and one about guessing; empty for scores that are no result."""
+    text = expectation(ranking)
+    return f"{text[0].upper()}{text[1:]}. {reference(ranking)}" if text else ""
 
 
 def _beaten(rivals: Sequence[ModelScore], shares: Sequence[float]) -> str:
