@@ -42,7 +42,10 @@ def test_every_segment_has_the_frame_nearest_to_its_middle_whatever_its_length()
 
 
 def test_a_segment_is_taken_from_the_window_that_holds_its_middle():
-    timelines = [Timeline.of([0.0], [0.1], [4]), Timeline.of([0.0, 0.06, 0.112], [0.06, 0.1, 0.132], [1, UNLABELLED, 3])]
+    timelines = [
+        Timeline.of([0.0], [0.1], [4]),
+        Timeline.of([0.0, 0.06, 0.112], [0.06, 0.1, 0.132], [1, UNLABELLED, 3]),
+    ]
     found = middle_frames(piece_of((0, 0.0, 5), (1, 0.0, 4), (1, 0.08, 4)), timelines, 0.01, RATE)
     np.testing.assert_array_equal(found.owners, [0, 1, 1])
     np.testing.assert_array_equal(found.classes, [4, 1, 3])
