@@ -55,6 +55,61 @@ def agreement(result: dict[str, Any]) -> str:
     return table(["score or rule", "mean", *_tasks(result)], rows) + made(result)
 
 
+HELD_OUT_NAMES = (
+    "default",
+    "likelihood",
+    "likelihood+logme",
+    "accuracy+likelihood+logme",
+    "default before",
+    "logme",
+    "loo",
+    "knn",
+    "ncm",
+)
+
+
+def heldout(result: dict[str, Any]) -> str:
+    """Return rank correlation and regret of the defaults and of other scores, for each cell."""
+    lines = result["summary"]
+    of_name = {name: [line["scores"][name] for line in lines if name in line["scores"]] for name in HELD_OUT_NAMES}
+    itself = statistics.mean(line["truth_with_itself"] for line in lines)
+    mean = ["mean", "", *map(_correlation_and_regret, of_name.values()), f"{itself:.2f}"]
+    rows = [
+        [
+            line["cell"],
+            f"{100 * line['best']:.0f} %",
+            *(_correlation_and_regret([line["scores"][n]] if n in line["scores"] else []) for n in HELD_OUT_NAMES),
+            f"{line['truth_with_itself']:.2f}",
+        ]
+        for line in lines
+    ]
+    header = ["cell", "best", *HELD_OUT_NAMES, "truth with itself"]
+    return table(header, [*rows, mean]) + "\nSpearman · regret of the first place." + made(result)
+
+
+def _correlation_and_regret(values: Sequence[dict[str, float]]) -> str:
+    if not values:
+        return "-"
+    spearman, regret = (statistics.mean(value[key] for value in values) for key in ("spearman", "regret"))
+    return f"{spearman:.2f} · {100 * regret:.1f} %"
+
+
+def heldout_calibration(result: dict[str, Any]) -> str:
+    """Return how near the expected accuracy is to that of the probes, for each cell."""
+    rows = [
+        [
+            line["cell"],
+            f"{100 * line['bias']:+.1f}",
+            f"{100 * line['error']:.1f}",
+            f"{100 * line['covered']:.0f} %" if "covered" in line else "-",
+            f"{1000 * line['seconds']:.0f}",
+        ]
+        for line in result["summary"]
+    ]
+    header = ["cell", "bias, points", "mean error, points", "in the interval", "ms for all scores of a layer"]
+    return table(header, rows) + made(result)
+
+
 def dependence(result: dict[str, Any]) -> str:
     """Return the same scores by the kind of sample."""
     rows = [
@@ -537,6 +592,8 @@ TABLES = {
     "agreement": ("agreement", agreement),
     "dependence": ("agreement", dependence),
     "combined": ("agreement", combined),
+    "heldout": ("heldout", heldout),
+    "heldout-calibration": ("heldout", heldout_calibration),
     "overhead": ("overhead", overhead),
     "windows": ("windows", windows),
     "rankings": ("rankings", rankings),
