@@ -351,7 +351,7 @@ class ExtractionOptions:
         10, Flag("--blocks", "Number of resampling blocks; 1: no intervals.", CERTAINTY, "N"), Bounds(1, whole=True)
     )
     shard_s: Seconds = option(60.0, bounds=Bounds(0.1))
-    kept_samples: int = option(1024, bounds=Bounds(0, whole=True))
+    kept_samples: int = option(2048, bounds=Bounds(0, whole=True))
     projections: int = option(0, bounds=Bounds(0, whole=True))
     allow_skips: bool = option(
         default=False,

@@ -33,7 +33,7 @@ from voxrank.scores.registry import get_score
 
 TUNED = "tuned"
 """Name of the score."""
-FRAMES_FOR_TUNED = 4
+FRAMES_FOR_TUNED = 2
 """Multiple of the usual number of samples that are kept for it: accuracies of neighbouring layers are close."""
 
 

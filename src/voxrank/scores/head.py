@@ -29,9 +29,9 @@ Technometrics 16, 1974; Guo et al., "On calibration of modern neural networks", 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,18 +76,17 @@ def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -
         folds: (m,) numbers of the folds. The samples of a single fold cannot be predicted, and count as errors.
         n_classes: K.
     """
-    best = np.inf
-    probabilities = np.zeros((len(classes), n_classes))
-    if folds.min() != folds.max():
-        heads = _Heads.of(features, np.eye(n_classes)[classes], folds)
-        start = len(TEMPERATURES) // 2
-        for ridge in RIDGES:
-            odds = heads.log_odds(float(ridge))
-            loss, start, candidate = _calibrate(odds, heads.log_shares, classes, start)
-            if loss < best:
-                best, probabilities = loss, candidate
-    predicted = np.where(probabilities.any(axis=1), probabilities.argmax(axis=1), -1)
-    return HeldOutClasses(classes, predicted, _log_likelihood(probabilities, classes))
+    if folds.min() == folds.max():
+        nothing = np.zeros((len(classes), n_classes))
+        return HeldOutClasses(classes, np.full(len(classes), -1), _log_likelihood(nothing, classes))
+    heads = _Heads.of(features, np.eye(n_classes)[classes], folds)
+
+    @cache
+    def calibrated(index: int) -> tuple[float, Array]:
+        return _calibrate(heads.log_odds(float(RIDGES[index])), heads.log_shares, classes)
+
+    probabilities = calibrated(_downhill(lambda index: calibrated(index)[0], len(RIDGES)))[1]
+    return HeldOutClasses(classes, probabilities.argmax(axis=1), _log_likelihood(probabilities, classes))
 
 
 def predict_values(features: Array, values: Array, folds: Ids) -> Array:
@@ -219,21 +218,24 @@ class _Heads:
             yield members, residual, np.asarray(np.linalg.solve(within, residual), dtype=np.float64)
 
 
-def _calibrate(odds: Array, log_shares: Array, classes: Ids, start: int) -> tuple[float, int, Array]:
-    """Choose the temperature with the least loss, from a start downhill; return the loss, its index and P (m, K)."""
-    tried: dict[int, tuple[float, Array]] = {}
+def _calibrate(odds: Array, log_shares: Array, classes: Ids) -> tuple[float, Array]:
+    """Choose the temperature with the least loss; return the loss, and the probabilities (m, K)."""
 
-    def loss(index: int) -> float:
-        if index not in tried:
-            probabilities = _softmax(log_shares + TEMPERATURES[index] * odds)
-            tried[index] = -float(_log_likelihood(probabilities, classes).mean()), probabilities
-        return tried[index][0]
+    @cache
+    def calibrated(index: int) -> tuple[float, Array]:
+        probabilities = _softmax(log_shares + TEMPERATURES[index] * odds)
+        return -float(_log_likelihood(probabilities, classes).mean()), probabilities
 
-    best, last = start, len(TEMPERATURES) - 1
+    return calibrated(_downhill(lambda index: calibrated(index)[0], len(TEMPERATURES)))
+
+
+def _downhill(loss: Callable[[int], float], count: int) -> int:
+    """Return the index of a minimum of a loss with one valley, from the middle of `count` indices downhill."""
+    best = count // 2
     for step in (-1, 1):
-        while 0 <= best + step <= last and loss(best + step) < loss(best):
+        while 0 <= best + step < count and loss(best + step) < loss(best):
             best += step
-    return loss(best), best, tried[best][1]
+    return best
 
 
 def _softmax(logits: Array) -> Array:

@@ -110,7 +110,7 @@ def test_the_score_for_values_averages_only_the_parts_for_values(fakes, tones):
     assert list(found.best.scores) == ["tuned", "loo", "knn"]
 
 
-def test_four_times_as_many_frames_are_kept(fakes, tones, monkeypatch):
+def test_twice_as_many_frames_are_kept(fakes, tones, monkeypatch):
     seen = []
     sketch = LocalRunner.sketch
     monkeypatch.setattr(LocalRunner, "sketch", lambda self, *a, **k: seen.append(a[3]) or sketch(self, *a, **k))
@@ -118,7 +118,7 @@ def test_four_times_as_many_frames_are_kept(fakes, tones, monkeypatch):
     voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"), extraction=frames)
     voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"))
     voxrank.rank(tones, ["fake-a"], scores=["knn"], extraction=frames)
-    assert [options.kept_samples for options in seen] == [40, 1024, 10]
+    assert [options.kept_samples for options in seen] == [20, 2048, 10]
 
 
 def test_a_chosen_layer_scores_the_same_as_among_all_layers(fakes, tones):
