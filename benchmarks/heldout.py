@@ -51,7 +51,7 @@ from voxrank.sketches.moments import Moments
 from voxrank.sketches.sample import Sample, frame_keys, utterance_key
 
 NAME = "heldout"
-SIZES, VALUES, SEGMENTS = (5, 10, 30, 76), (50, 200), (2000, 8000)
+SIZES, VALUES, SEGMENTS = (5, 10, 30, 76), (50, 200), (1000, 4000)
 """Examples per class, examples of values, and segments of phones, of which a cell is made."""
 DRAWS = 3
 KEPT = ExtractionOptions().kept_samples
