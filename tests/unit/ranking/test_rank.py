@@ -304,3 +304,26 @@ def test_a_ranking_is_loaded_as_it_was(fakes, tones, tmp_path):
     loaded = voxrank.Ranking.load(tmp_path)
     assert loaded.to_json() == ranking.to_json()
     assert (loaded.models, loaded.layers, loaded.beats) == (ranking.models, ranking.layers, ranking.beats)
+
+
+def test_ties_are_decided_by_the_next_score(fakes, tones):
+    layers = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["accuracy", "likelihood"]).layers
+    pairs = [(layer.scores["accuracy"].value, layer.scores["likelihood"].value) for layer in layers]
+    assert len({accuracy for accuracy, _ in pairs}) < len(pairs)
+    assert pairs == sorted(pairs, reverse=True)
+
+
+def test_every_other_model_says_how_far_it_is_behind_with_a_paired_interval(fakes, tones):
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"], scores=["likelihood"])
+    best, other = ranking.models
+    assert best.behind is None
+    assert other.behind.value == pytest.approx(best.scores["likelihood"].value - other.scores["likelihood"].value)
+    assert other.behind.low <= other.behind.value <= other.behind.high
+    assert voxrank.rank(tones, ["fake-a", "fake-b"], scores=["combined"]).models[1].behind is None
+
+
+def test_the_data_say_what_is_held_out_and_how_frequent_classes_are(fakes, tones):
+    data = voxrank.rank(tones, ["fake-a"]).data
+    assert (data.held_out, data.classes, data.deviation) == ("speakers", 3, None)
+    assert data.majority == pytest.approx(1 / 3)
+    assert voxrank.rank(tones, ["fake-a"], extraction=ExtractionOptions(blocks=1)).data.held_out == "utterances"

@@ -1,0 +1,55 @@
+"""The result to expect is said in the measure of the task, and only where a score is a result."""
+
+from dataclasses import replace
+
+import pytest
+
+from voxrank.results.expectation import expectation, reference
+from voxrank.results.ranking import ScoreValue
+
+
+def ranking_of(made, name, value, **data):
+    ranking = made.make_ranking(scores={name: True}, details=False)
+    best = replace(ranking.models[0], scores={name: value})
+    facts = replace(ranking.data, **{"held_out": "speakers", **data})
+    return replace(ranking, models=(best, *ranking.models[1:]), data=facts)
+
+
+def test_accuracy_is_a_percentage_beside_guessing_and_the_most_frequent_class(made):
+    ranking = ranking_of(made, "accuracy", ScoreValue(0.84, 0.78, 0.9), classes=20, majority=0.11)
+    assert expectation(ranking) == "expected accuracy 84 % (78 % to 90 %) on speakers not heard"
+    text = reference(ranking)
+    assert text.startswith("Guessing reaches 5 %, the most frequent class alone 11 %. This is what a linear head on")
+    assert text.endswith("fine-tuning should reach at least that.")
+    assert expectation(ranking) in ranking.verdict
+    assert reference(ranking) in ranking.verdict
+
+
+def test_guessing_is_named_once_where_classes_are_equally_frequent(made):
+    ranking = ranking_of(made, "accuracy", ScoreValue(0.84, 0.78, 0.9), classes=20, majority=0.05)
+    assert "most frequent" not in reference(ranking)
+
+
+def test_an_interval_ends_at_one_hundred_percent(made):
+    ranking = ranking_of(made, "accuracy", ScoreValue(0.99, 0.95, 1.03), classes=2, majority=0.5)
+    assert "103" not in expectation(ranking)
+    assert "100" in expectation(ranking)
+
+
+def test_the_error_of_values_is_in_their_unit(made):
+    ranking = ranking_of(made, "r2", ScoreValue(0.75, 0.6, 0.9), deviation=8.0)
+    assert expectation(ranking) == "expected R² 0.7500 (0.6000 to 0.9000) on speakers not heard"
+    assert reference(ranking).startswith("That is an error of 4 in the unit of the values, where their mean has 8.")
+
+
+def test_average_precision_has_no_guessing(made):
+    ranking = ranking_of(made, "map", ScoreValue(0.5, None, None))
+    assert expectation(ranking) == "expected mean average precision 0.5000 on speakers not heard"
+    assert reference(ranking).startswith("This is what a linear head")
+
+
+@pytest.mark.parametrize(("name", "held_out"), [("logme", "speakers"), ("accuracy", "")])
+def test_nothing_is_expected_by_other_scores_and_by_rankings_of_earlier_versions(made, name, held_out):
+    ranking = ranking_of(made, name, ScoreValue(0.5, 0.4, 0.6), held_out=held_out)
+    assert expectation(ranking) == reference(ranking) == ""
+    assert "expect" not in ranking.verdict
