@@ -51,12 +51,14 @@ bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, workers,
 
 study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hours, resumable; writes benchmarks/results
 	$(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/heldout.py
 	$(BIN)/python benchmarks/stability.py
 	$(BIN)/python benchmarks/study/published.py
 	$(BIN)/python benchmarks/study/conformer.py pretrain
 	$(BIN)/python benchmarks/study/hubert.py pretrain
 	$(BIN)/python benchmarks/study/run.py
 	$(BIN)/python benchmarks/study/advice.py
+	$(BIN)/python benchmarks/truth.py
 
 audit: $(VENV)/.audit  ## look the pinned versions up among known vulnerabilities; needs the network
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip

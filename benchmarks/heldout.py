@@ -125,7 +125,14 @@ def store(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def settings() -> dict[str, Any]:
-    return {"draws": DRAWS, "kept_samples": KEPT, "whisper_window": "fit", "probe": "logistic regression, C = 1"}
+    return {
+        "draws": DRAWS,
+        "kept_samples": KEPT,
+        "whisper_window": "fit",
+        "probe": "logistic regression, C = 1, on standardised features; ridge regression for values",
+        "data": {task.name: task.manifest for task in TASKS} | {"phones": "asterisk-en"},
+        "target": {task.name: task.target for task in TASKS} | {"phones": "phone, by a flat start"},
+    }
 
 
 def rows_of(task: Task) -> Rows:
