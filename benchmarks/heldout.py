@@ -269,6 +269,17 @@ def columns(rows: list[dict[str, Any]], size: int) -> dict[str, NDArray[np.float
     return found
 
 
+def calibration(rows: list[dict[str, Any]], truth: NDArray[np.float64]) -> dict[str, float]:
+    """Return how near the expected accuracy is to that of the probe on the same examples, over the layers of a cell."""
+    expected = np.array([row["scores"]["accuracy"] for row in rows])
+    low, high = np.array([row["interval"] for row in rows]).T
+    return {
+        "bias": round(float((expected - truth).mean()), 4),
+        "error": round(float(np.abs(expected - truth).mean()), 4),
+        "covered": round(float(((low <= truth) & (truth <= high)).mean()), 4),
+    }
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return, for each cell, the rank correlation and the relative regret of every score, and the calibration."""
     lines = []
@@ -288,12 +299,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         }
         pairs = [stats.spearmanr(truth[:, i], truth[:, j])[0] for i in range(DRAWS) for j in range(i)]
         line["truth_with_itself"] = round(float(np.mean(pairs)), 4)
-        expected = np.array([row["scores"].get("accuracy", row["scores"]["r2"]) for row in chosen])
-        ends = np.array([row["interval"] for row in chosen if row["interval"]])
-        line["bias"] = round(float((expected - first).mean()), 4)
-        line["error"] = round(float(np.abs(expected - first).mean()), 4)
-        if len(ends) == len(chosen):
-            line["covered"] = round(float(((ends[:, 0] <= first) & (first <= ends[:, 1])).mean()), 4)
+        if "accuracy" in chosen[0]["scores"]:
+            line |= calibration(chosen, first)
         line["seconds"] = round(float(np.mean([row["seconds"] for row in chosen])), 3)
         lines.append(line)
     return {"summary": lines}

@@ -101,10 +101,11 @@ def heldout_calibration(result: dict[str, Any]) -> str:
             line["cell"],
             f"{100 * line['bias']:+.1f}",
             f"{100 * line['error']:.1f}",
-            f"{100 * line['covered']:.0f} %" if "covered" in line else "-",
+            f"{100 * line['covered']:.0f} %",
             f"{1000 * line['seconds']:.0f}",
         ]
         for line in result["summary"]
+        if "bias" in line
     ]
     header = ["cell", "bias, points", "mean error, points", "in the interval", "ms for all scores of a layer"]
     return table(header, rows) + made(result)
