@@ -100,7 +100,7 @@ def checksum_of(path: Path) -> str:
 def classes_of(targets: Targets) -> Any:
     """Return the parts of targets, beside the timelines, that sums of labelled frames depend on."""
     timed = targets.timed
-    return None if timed is None else [targets.names, timed.rest, timed.rest_share]
+    return None if timed is None else [targets.names, timed.rest, timed.rest_share, timed.gap_share]
 
 
 def timeline_parts(timeline: Timeline) -> tuple[NDArray[Any], ...]:

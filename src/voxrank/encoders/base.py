@@ -57,11 +57,13 @@ class Window:
         owner: index in the batch of the waveform that it was cut from.
         start: seconds from the beginning of the waveform.
         frames: number of frames.
+        seconds: length of the window. The next window of the waveform begins at its end.
     """
 
     owner: int
     start: Seconds
     frames: int
+    seconds: Seconds
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ class Encoder(ABC):
                 lengths, windows = [0] * len(waveforms), []
                 for cutting, length in zip(group, piece.lengths, strict=True):
                     lengths[cutting.owner] += length
-                    windows.append(Window(cutting.owner, cutting.start / self.sample_rate, length))
+                    start, seconds = cutting.start / self.sample_rate, len(cutting.samples) / self.sample_rate
+                    windows.append(Window(cutting.owner, start, length, seconds))
                 yield LayerFrames(piece.layer, piece.frames, tuple(lengths), tuple(windows))
 
     def weights(self) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voxrank.config import Hertz, Seconds
 from voxrank.encoders.base import LayerFrames
-from voxrank.targets.timeline import UNLABELLED, Timeline
+from voxrank.targets.timeline import ROUNDING_S, UNLABELLED, Timeline
 
 Ids = NDArray[np.int64]
 
@@ -71,8 +71,8 @@ class Middles:
         frames: (R,) positions in a piece.
         owners: (R,) utterance of the batch that each segment belongs to.
         classes: (R,) label of each segment.
-        places: (R,) number of the segment in its utterance, the same for every layer of every model; for a gap between
-            segments, `GAPS` and its time in milliseconds.
+        places: (R,) number of the segment in its utterance, the same for every layer of every model; for a gap before a
+            segment, `GAPS` and the number of that segment.
     """
 
     frames: Ids
@@ -82,7 +82,7 @@ class Middles:
 
 
 GAPS = 2**40
-"""Least number of a gap between segments, above that of any segment."""
+"""Number of the first gap between segments, above that of any segment."""
 
 
 def middle_frames(
@@ -90,28 +90,35 @@ def middle_frames(
 ) -> Middles:
     """Return the frames in the middle of the segments, and where `rest` is a class of the gaps between them.
 
-    A segment that is shorter than a frame has one, too. The arguments are those of `label_frames`.
+    A segment that is shorter than a frame has one, too. Segments and gaps belong to the window that holds their middle.
+    A gap at the end of the audio is not counted, as its end is not known here. The arguments are those of
+    `label_frames`.
     """
-    found: list[tuple[Ids, int, Ids, Ids]] = []
+    parts: list[tuple[Ids, Ids, Ids, Ids]] = [(np.zeros(0, dtype=np.int64),) * 4]
     begin = 0
     for window in piece.windows:
         timeline = timelines[window.owner]
-        middles = (timeline.starts + timeline.ends) / 2 - window.start
-        inside = (middles >= 0) & (middles < window.frames / frame_rate) & (timeline.symbols != UNLABELLED)
-        places = np.flatnonzero(inside)
-        frames = np.clip(np.rint((middles[places] - offset) * frame_rate), 0, window.frames - 1).astype(np.int64)
-        found.append((begin + frames, window.owner, timeline.symbols[places], places))
-        if rest != UNLABELLED:
-            times = window.start + offset + np.arange(window.frames) / frame_rate
-            silent = np.flatnonzero(timeline.indices(times) == UNLABELLED)
-            first = _changes(silent)
-            gaps = silent[(first + np.append(first[1:], len(silent))) // 2]
-            places = GAPS + np.rint(1000 * times[gaps]).astype(np.int64)
-            found.append((begin + gaps, window.owner, np.full(len(gaps), rest), places))
+        middles, classes, places = _middles(timeline, rest)
+        inside = (middles >= window.start) & (middles < window.start + window.seconds)
+        if window.frames:
+            nearest = np.rint((middles[inside] - window.start - offset) * frame_rate)
+            frames = begin + np.clip(nearest, 0, window.frames - 1).astype(np.int64)
+            parts.append((frames, np.full(len(frames), window.owner), classes[inside], places[inside]))
         begin += window.frames
-    owners = np.concatenate([np.full(len(frames), owner) for frames, owner, _, _ in found])
-    positions, classes, places = (np.concatenate([row[index] for row in found]) for index in (0, 2, 3))
-    return Middles(positions, owners, classes, places)
+    return Middles(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _middles(timeline: Timeline, rest: int) -> tuple[NDArray[np.float64], Ids, Ids]:
+    """Return the time, the class and the place of the middle of every segment with a class, and of every gap."""
+    labelled = np.flatnonzero(timeline.symbols != UNLABELLED)
+    middles = (timeline.starts + timeline.ends)[labelled] / 2
+    if rest == UNLABELLED:
+        return middles, timeline.symbols[labelled], labelled
+    ends = np.append(0.0, timeline.ends[:-1])
+    gaps = np.flatnonzero(timeline.starts - ends > ROUNDING_S)
+    times = np.append(middles, (timeline.starts + ends)[gaps] / 2)
+    classes = np.append(timeline.symbols[labelled], np.full(len(gaps), rest))
+    return times, classes, np.append(labelled, GAPS + gaps)
 
 
 def label_frames(

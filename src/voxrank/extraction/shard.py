@@ -36,6 +36,7 @@ from voxrank.encoders.joint import (
 )
 from voxrank.errors import RunError, UtteranceError
 from voxrank.extraction.segments import (
+    GAPS,
     Middles,
     Stretches,
     label_frames,
@@ -505,6 +506,12 @@ class _Labels:
         """Return the frames of a piece in the middle of the segments."""
         return middle_frames(piece, self.timelines, self.offset, self.frame_rate, rest=self.timed.rest)
 
+    def is_scored_gap(self, owners: Keys, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which gaps are scored, by a hash that differs from the key of the sample."""
+        if self.timed.gap_share >= 1:
+            return np.ones(len(places), dtype=np.bool_)
+        return frame_keys(~owners, [1] * len(owners), places) < np.uint64(self.timed.gap_share * 2.0**64)
+
     def stretches(self, piece: LayerFrames, keys: Keys, counts: NDArray[np.int64]) -> Stretches:
         """Return the frames of a piece that have a label; of silent frames, only the share that is scored."""
         scored = None
@@ -544,10 +551,12 @@ class _TimedSums(_SampleSums):
     def _draw_middles(self, sample: Sample, piece: LayerFrames) -> None:
         """Let the bounded sample keep one frame for each segment, so that long segments do not count more."""
         middles = self._labels.middles(piece)
-        keys = frame_keys(self._keys[middles.owners], [1] * len(middles.owners), middles.places)
-        frames = piece.frames.index_select(0, torch.from_numpy(middles.frames).to(piece.frames.device))
         owners = self._keys[middles.owners]
-        sample.update(frames, keys, middles.classes, self._options.block, utterances=owners, limit=self._limit)
+        keys = frame_keys(owners, [1] * len(owners), middles.places)
+        drawn = np.flatnonzero((middles.places < GAPS) | self._labels.is_scored_gap(owners, middles.places))
+        frames = piece.frames.index_select(0, torch.from_numpy(middles.frames[drawn]).to(piece.frames.device))
+        rows, block = middles.classes[drawn], self._options.block
+        sample.update(frames, keys[drawn], rows, block, utterances=owners[drawn], limit=self._limit)
 
     def runs(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
         """Return the sum, the number of frames and the class of every stretch."""

@@ -14,7 +14,7 @@ import numpy as np
 from voxrank._support.memory import peak_rss_mb
 from voxrank._support.packages import version
 from voxrank.config import Seconds
-from voxrank.data.shards import Item, holds_out_speakers
+from voxrank.data.shards import Item
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.joint import layer_label
 from voxrank.ranking.collector import Collector
@@ -76,6 +76,7 @@ class RankingBuilder:
         order = sorted(first.order(*others), key=lambda candidate: -shares[models[candidate]])
         best = best_of_each(order, models)
         probability = probability_best(first, models)
+        behind = {i: self._behind(candidates[best[0]], candidates[i]) for i in best[1:] if not dropped[i]}
         unusable = (*self.data.dataset.skipped, *self.data.prepared.skipped, *collector.skipped)
         return Ranking(
             task=self.data.dataset.task,
@@ -83,7 +84,7 @@ class RankingBuilder:
             models=tuple(
                 replace(
                     _model_score(candidates[i], position, _values(columns, i), probability, shares, collector.speeds),
-                    behind=self._behind(candidates[best[0]], candidates[i]) if position > 1 else None,
+                    behind=behind.get(i),
                 )
                 for position, i in enumerate(best, start=1)
             ),
@@ -100,7 +101,8 @@ class RankingBuilder:
         name = self.plan.names[0]
         if name not in best.estimates:
             return None
-        difference = best.estimates[name].less(other.estimates[name])
+        pair = best.estimates[name], other.estimates[name]
+        difference = pair[0].less(pair[1]) if higher_is_better(name) else pair[1].less(pair[0])
         return ScoreValue(difference.value, *(difference.interval() or (None, None)))
 
     def _audio(self, collector: Collector) -> dict[int, Seconds]:
@@ -138,15 +140,14 @@ class RankingBuilder:
     def _summary(self, seen: float, unusable: Sequence[Skipped]) -> DataSummary:
         used = self._items(seen, unusable)
         total = len(self.data.dataset) + len(self.data.dataset.skipped)
-        targets, blocks = self.data.prepared.targets, {shard.block for shard in self.data.prepared.shards}
-        by_speaker = len(blocks) > 1 and holds_out_speakers(self.data.prepared.items, self.data.dataset.target)
+        targets = self.data.prepared.targets
         sizes = class_sizes(targets)
         return DataSummary(
             total,
             len(used),
             sum(item.seconds for item in used),
             self._fingerprint,
-            held_out="speakers" if by_speaker else "utterances",
+            held_out=self.data.held_out,
             classes=None if sizes is None else int((sizes > 0).sum()),
             majority=None if sizes is None else float(sizes.max() / sizes.sum()),
             deviation=targets.deviation,

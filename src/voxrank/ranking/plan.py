@@ -207,6 +207,9 @@ def _with_samples(
     keep = request.cache is not None
     sampled = keep or request.details.details != "none" or any(score.sampled for score in scores)
     projected = keep or any(score.projected for score in scores)
+    reading = [score.name for score in scores if score.sampled]
+    if reading and (kept := extraction.kept_samples) < 2:
+        raise OptionError(f"{reading[0]} reads samples: expected kept_samples of at least 2, got {kept}")
     multiple = FRAMES_FOR_TUNED if tuned and extraction.sample != "utterance" else 1
     return replace(
         extraction,

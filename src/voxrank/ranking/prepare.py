@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from voxrank._support.progress import Progress
 from voxrank.alignment.base import AlignerRecord
@@ -13,6 +16,7 @@ from voxrank.alignment.labels import label
 from voxrank.alignment.preparation import Origin, Prepared, prepare, prepare_source
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds
+from voxrank.data.shards import holds_out_speakers
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.joint import RANKED_LABELS
@@ -20,7 +24,8 @@ from voxrank.encoders.pool import ModelPool, parse_layers
 from voxrank.errors import OptionError
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.tuning import LayerSelection
-from voxrank.targets.labels import remarks
+from voxrank.scores.head import groups_of_classes
+from voxrank.targets.labels import SHOWN_NAMES, remarks
 from voxrank.targets.timeline import UNLABELLED
 
 logger = logging.getLogger(__name__)
@@ -49,6 +54,21 @@ class RankData:
     record: AlignerRecord | None
     against: tuple[str, ...]
     align_s: Seconds
+
+    @property
+    def held_out(self) -> Literal["speakers", "utterances"]:
+        """The groups that heads are tested on: speakers where all are known and heads can be tested on them."""
+        items, blocks = self.prepared.items, block_of_rows(self.prepared)
+        speakers = holds_out_speakers(items, self.dataset.target) and all(item.utterance.speaker for item in items)
+        targets = self.prepared.targets
+        if not speakers or len(np.unique(blocks)) < 2:
+            return "utterances"
+        is_testable = targets.rows.ndim > 1 or targets.timed is not None or self._testable_classes(blocks) > 1
+        return "speakers" if is_testable else "utterances"
+
+    def _testable_classes(self, blocks: NDArray[np.int64]) -> int:
+        """Return the number of classes of utterances that occur in several blocks."""
+        return int((groups_of_classes(blocks, self.prepared.targets.rows) > 1).sum())
 
     @property
     def versions(self) -> dict[int, str]:
@@ -87,6 +107,7 @@ def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | No
         *prepared.notes,
         *(origin.notes if origin else ()),
         *remarks(prepared.targets),
+        *_untested_classes(prepared),
         *times,
         *plan.left_out,
         *without_block,
@@ -119,6 +140,31 @@ def select_layers(plan: RankPlan, pool: ModelPool) -> dict[str, LayerSelection]:
             f"none of the layers {plan.layers!r} is made by a block that can be tuned; leave --strategy out"
         )
     return taking_part
+
+
+def block_of_rows(prepared: Prepared) -> NDArray[np.int64]:
+    """Return the block of each utterance, in the order of the rows of the targets."""
+    blocks = {item.row: shard.block for shard in prepared.shards for item in shard.items}
+    return np.array([blocks[row] for row in sorted(blocks)], dtype=np.int64)
+
+
+def _untested_classes(prepared: Prepared) -> list[str]:
+    """Return a note about the classes of which all utterances are in one block."""
+    targets = prepared.targets
+    if targets.rows.ndim > 1 or targets.timed is not None:
+        return []
+    sizes = np.bincount(targets.rows)
+    groups = groups_of_classes(block_of_rows(prepared), targets.rows)
+    names = [targets.names[index] for index in np.flatnonzero((groups == 1) & (sizes[sizes > 0] > 1))]
+    if not names:
+        return []
+    shown = ", ".join(map(repr, names[:SHOWN_NAMES])) + (" …" if len(names) > SHOWN_NAMES else "")
+    return [
+        (
+            f"all utterances of {shown} are of one group of speakers: heads that have not heard them cannot know "
+            f"{'it' if len(names) == 1 else 'them'}; add speakers, or read the other classes alone"
+        )
+    ]
 
 
 def _introduction(dataset: Dataset, prepared: Prepared) -> str:

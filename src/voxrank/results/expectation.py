@@ -6,6 +6,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from voxrank._support.words import percent, score_figure
+from voxrank.data.utterance import TIMED
 
 if TYPE_CHECKING:
     from voxrank.results.ranking import DataSummary, Ranking, ScoreValue
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 MEASURES = {"accuracy": "accuracy", "balanced": "mean recall of classes", "r2": "R²", "map": "mean average precision"}
 """Scores that are the result of a held-out head → what they measure."""
 PERCENTS = ("accuracy", "balanced")
+UNITS = {"frame": " per frame", "effective": " per frame", "segment": " per part"}
+"""Kind of sample → what the result is about, where it is not about utterances."""
+BEYOND = {
+    "probe": "",
+    "full": "; fine-tuning usually reaches more, and how much more differs between models",
+    "layer": "",
+}
+"""Strategy → what follows for it."""
 
 
 def expectation(ranking: Ranking) -> str:
@@ -23,21 +32,32 @@ def expectation(ranking: Ranking) -> str:
     name = ranking.options["scores"][0]
     if name not in MEASURES or not ranking.data.held_out:
         return ""
+    unit = UNITS.get(ranking.options.get("sample", ""), "") if ranking.task not in TIMED else " per segment"
     value = ranking.best.scores[name]
-    return f"expected {MEASURES[name]} {_figures(name, value)} on {ranking.data.held_out} not heard"
+    return f"expected {MEASURES[name]}{unit} {_figures(name, value)} on {ranking.data.held_out} not heard"
 
 
 def reference(ranking: Ranking) -> str:
-    """Return one or two sentences about guessing, and about fine-tuning; empty where `expectation` is empty."""
+    """Return sentences about guessing, and about what the expectation means; empty where `expectation` is empty."""
     if not expectation(ranking):
         return ""
-    known = _guessing(ranking.data, ranking.options["scores"][0], ranking.best.scores)
-    return f"{known}This is what a linear head on the frozen layer reaches; fine-tuning should reach at least that."
+    name, scores = ranking.options["scores"][0], ranking.best.scores
+    if scores[name].value <= _nothing_known(ranking.data, name):
+        return "That is no better than guessing."
+    guessing, beyond = _guessing(ranking.data, name, scores), BEYOND[ranking.options.get("strategy", "probe")]
+    return f"{guessing}This is what a linear head on the frozen layer reaches{beyond}."
+
+
+def _nothing_known(data: DataSummary, name: str) -> float:
+    """Return what is reached without features."""
+    if name == "accuracy":
+        return data.majority or 0.0
+    return 1 / data.classes if name == "balanced" and data.classes else 0.0
 
 
 def _figures(name: str, value: ScoreValue) -> str:
     shown = percent if name in PERCENTS else score_figure
-    if value.low is None or value.high is None:
+    if value.low is None or value.high is None or value.low == value.high:  # no block differs from the others
         return f"{shown(value.value)}"
     low, high = max(value.low, 0.0) if name != "r2" else value.low, min(value.high, 1.0)
     return f"{shown(value.value)} ({shown(low)} to {shown(high)})"

@@ -94,8 +94,8 @@ class ModelScore:
         parameters: number of weights of the encoder.
         scores: scores of the best layer.
         share: share of the data that the model saw; below 1 where it was dropped early, or the run was stopped.
-        behind: score of the best model less that of this model, with its 95 % interval, which is paired; None for the
-            best model and for combined scores.
+        behind: how much better the best model is by the score that orders the ranking, with its 95 % interval, which is
+            paired; None for the best model, for models that saw less of the data, and for combined scores.
         speed: seconds of audio per wall second of forward passes and of the sums over them, per worker. Cached shards
             count with the time from the run that encoded them. None where nothing was timed.
     """

@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Any
 from voxrank.scores.names import MODULES
 
 if TYPE_CHECKING:
+    from voxrank.scores.accuracy import (
+        BalancedAccuracy,
+        HeldOutAccuracy,
+        HeldOutLikelihood,
+        HeldOutR2,
+        MeanAveragePrecision,
+    )
     from voxrank.scores.cca import CCA, PWCCA, VCI
     from voxrank.scores.centred import Centred
     from voxrank.scores.cka import CKA
@@ -33,12 +40,17 @@ __all__ = [
     "KNN",
     "PWCCA",
     "VCI",
+    "BalancedAccuracy",
     "Centred",
     "FrechetDistance",
     "Gradient",
     "HScore",
+    "HeldOutAccuracy",
+    "HeldOutLikelihood",
+    "HeldOutR2",
     "LeaveOneOut",
     "LogME",
+    "MeanAveragePrecision",
     "MomentScore",
     "NearestClassMean",
     "RankMe",

@@ -41,6 +41,8 @@ def estimate_accuracy(view: LayerView) -> Estimate:
 def estimate_balanced(view: LayerView) -> Estimate:
     """Estimate the held-out accuracy, averaged over the classes that have samples."""
     held_out = _classes(view)
+    if not len(held_out.true):
+        return Estimate(0.0, np.zeros(len(view.moments.blocks)))
     sizes = np.bincount(held_out.true)
     weights = len(held_out.true) / (np.count_nonzero(sizes) * sizes[held_out.true])
     correct = held_out.predicted == held_out.true
@@ -106,12 +108,14 @@ def average_precision(labels: NDArray[np.bool_], scores: Array) -> float | None:
 def _classes(view: LayerView) -> HeldOutClasses:
     held_out = view.held_out_classes
     if held_out is None:
-        raise OptionError("accuracy needs classes, and the targets are values; name r2 instead")
+        raise OptionError("a score of classes needs classes, and the targets are values; name r2 instead")
     return held_out
 
 
 def _estimate_mean(view: LayerView, values: Array) -> Estimate:
     """Return the mean of values (m,) of the samples, with its influence."""
+    if not len(values):
+        return Estimate(0.0, np.zeros(len(view.moments.blocks)))
     mean = float(values.mean())
     return Estimate(mean, _sums_by_block(view, values - mean) / len(values))
 

@@ -76,17 +76,23 @@ def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -
         folds: (m,) numbers of the folds. The samples of a single fold cannot be predicted, and count as errors.
         n_classes: K.
     """
-    if folds.min() == folds.max():
-        nothing = np.zeros((len(classes), n_classes))
-        return HeldOutClasses(classes, np.full(len(classes), -1), _log_likelihood(nothing, classes))
-    heads = _Heads.of(features, np.eye(n_classes)[classes], folds)
+    if len(np.unique(folds)) < 2:
+        guess = np.full(len(classes), np.log(MISLABELLED / n_classes))
+        return HeldOutClasses(classes, np.full(len(classes), -1), guess)
+    known, numbers = np.unique(classes, return_inverse=True)  # fewer than n_classes in a small sample
+    targets = np.zeros((len(classes), len(known)))
+    targets[np.arange(len(classes)), numbers] = 1.0
+    heads = _Heads.of(features, targets, folds)
+    floor = MISLABELLED / n_classes
 
     @cache
-    def calibrated(index: int) -> tuple[float, Array]:
-        return _calibrate(heads.log_odds(float(RIDGES[index])), heads.log_shares, classes)
+    def temperature_of(index: int) -> tuple[float, float]:
+        return _calibrate(heads.log_odds(float(RIDGES[index])), heads.log_shares, numbers, floor)
 
-    probabilities = calibrated(_downhill(lambda index: calibrated(index)[0], len(RIDGES)))[1]
-    return HeldOutClasses(classes, probabilities.argmax(axis=1), _log_likelihood(probabilities, classes))
+    ridge = _downhill(lambda index: temperature_of(index)[0], len(RIDGES))
+    odds = heads.log_odds(float(RIDGES[ridge]))
+    probabilities = _softmax(heads.log_shares + temperature_of(ridge)[1] * odds)
+    return HeldOutClasses(classes, known[probabilities.argmax(axis=1)], _log_likelihood(probabilities, numbers, floor))
 
 
 def predict_values(features: Array, values: Array, folds: Ids) -> Array:
@@ -98,7 +104,7 @@ def predict_values(features: Array, values: Array, folds: Ids) -> Array:
         folds: (m,) numbers of the folds. For a single fold, the prediction is the mean.
     """
     mean, scale = values.mean(axis=0), values.std(axis=0)
-    if folds.min() == folds.max():
+    if len(np.unique(folds)) < 2:
         return np.broadcast_to(mean, values.shape)
     scale[scale == 0] = 1.0
     heads = _Heads.of(features, (values - mean) / scale, folds)
@@ -107,17 +113,32 @@ def predict_values(features: Array, values: Array, folds: Ids) -> Array:
     return np.asarray(mean + scale * best)
 
 
-def deal_folds(*names: Ids) -> Ids:
-    """Return the fold (m,) of each sample, by the first of these groupings that has at least two groups.
+def deal_folds(*groupings: Ids, classes: Ids | None = None) -> Ids:
+    """Return the fold (m,) of each sample, by the first grouping with which heads can be tested.
 
-    More than `FOLDS` groups are dealt in the order of their numbers. Without any such grouping, each sample is a group.
+    That is a grouping with several groups and, for classes, with at least two classes that occur in several of them.
+    More than `FOLDS` groups are dealt in the order of their numbers.
 
     Args:
-        names: groupings, (m,) numbers each: such as the blocks of the data, and the utterances.
+        groupings: (m,) numbers each, the last one of single samples: such as blocks, utterances and samples.
+        classes: (m,) class of each sample; None for values.
     """
-    groups = next((column for column in names if column.min() != column.max()), np.arange(len(names[0])))
+    groups = next((groups for groups in groupings if _can_test(groups, classes)), groupings[-1])
     folds: Ids = np.unique(groups, return_inverse=True)[1].astype(np.int64) % FOLDS
     return folds
+
+
+def _can_test(groups: Ids, classes: Ids | None) -> bool:
+    if classes is None:
+        return len(np.unique(groups)) > 1
+    return int((groups_of_classes(groups, classes) > 1).sum()) > 1
+
+
+def groups_of_classes(groups: Ids, classes: Ids) -> Ids:
+    """Return the number of groups in which each class occurs, for the classes that occur."""
+    pairs = np.unique(np.stack([classes, groups]), axis=1)[0]
+    counts: Ids = np.unique(pairs, return_counts=True)[1]
+    return counts
 
 
 @dataclass(frozen=True)
@@ -141,9 +162,10 @@ class _Heads:
         """Standardise and decompose features (m, D)."""
         members = tuple(np.flatnonzero(folds == fold) for fold in np.unique(folds))
         x = features - features.mean(axis=0)
-        deviation = x.std(axis=0)
-        varies = deviation > ROUNDING * np.abs(features).max(axis=0)
-        x = x[:, varies] / deviation[varies]
+        deviation = np.sqrt(np.einsum("ij,ij->j", x, x) / len(x))
+        varies = deviation > ROUNDING * np.maximum(features.max(axis=0), -features.min(axis=0))
+        x = x if varies.all() else x[:, varies]
+        x /= deviation[varies]
         if not x.size:
             return cls(np.zeros((len(x), 0)), np.zeros(0), targets, members)
         is_tall = len(x) > x.shape[1]
@@ -218,20 +240,21 @@ class _Heads:
             yield members, residual, np.asarray(np.linalg.solve(within, residual), dtype=np.float64)
 
 
-def _calibrate(odds: Array, log_shares: Array, classes: Ids) -> tuple[float, Array]:
-    """Choose the temperature with the least loss; return the loss, and the probabilities (m, K)."""
+def _calibrate(odds: Array, log_shares: Array, classes: Ids, floor: float) -> tuple[float, float]:
+    """Choose the temperature with the least loss; return the loss and the temperature."""
 
     @cache
-    def calibrated(index: int) -> tuple[float, Array]:
+    def loss(index: int) -> float:
         probabilities = _softmax(log_shares + TEMPERATURES[index] * odds)
-        return -float(_log_likelihood(probabilities, classes).mean()), probabilities
+        return -float(_log_likelihood(probabilities, classes, floor).mean())
 
-    return calibrated(_downhill(lambda index: calibrated(index)[0], len(TEMPERATURES)))
+    best = _downhill(loss, len(TEMPERATURES))
+    return loss(best), float(TEMPERATURES[best])
 
 
 def _downhill(loss: Callable[[int], float], count: int) -> int:
-    """Return the index of a minimum of a loss with one valley, from the middle of `count` indices downhill."""
-    best = count // 2
+    """Return the index of a minimum of a loss: every third index is tried, and then the way goes downhill."""
+    best = min(range(0, count, 3), key=loss)
     for step in (-1, 1):
         while 0 <= best + step < count and loss(best + step) < loss(best):
             best += step
@@ -245,8 +268,8 @@ def _softmax(logits: Array) -> Array:
     return probabilities
 
 
-def _log_likelihood(probabilities: Array, classes: Ids) -> Array:
-    """Return the log (m,) of the probability of each label, which may be wrong with probability `MISLABELLED`."""
+def _log_likelihood(probabilities: Array, classes: Ids, floor: float) -> Array:
+    """Return the log (m,) of the probability of each label: `floor`, and the rest by the probabilities (m, K)."""
     of_true = probabilities[np.arange(len(classes)), classes]
-    likelihood: Array = np.log((1 - MISLABELLED) * of_true + MISLABELLED / probabilities.shape[1])
+    likelihood: Array = np.log((1 - MISLABELLED) * of_true + floor)
     return likelihood

@@ -36,17 +36,31 @@ class SampledFrames:
 
     Attributes:
         features: (m, D) float64.
-        targets: (m, T): one-hot over all classes, or values.
+        rows: (m,) class ids, or (m, T) values.
+        n_targets: T, the number of classes or values.
         blocks: (m,) the block of each sample.
-        classes: whether the targets are classes.
         folds: (m,) the fold with which each sample is held out: its block, or without blocks its utterance.
     """
 
     features: Array
-    targets: Array
+    rows: NDArray[Any]
+    n_targets: int
     blocks: NDArray[np.int64]
-    classes: bool
     folds: NDArray[np.int64]
+
+    @property
+    def classes(self) -> bool:
+        """True if the targets are classes."""
+        return self.rows.ndim == 1
+
+    @cached_property
+    def targets(self) -> Array:
+        """The targets (m, T): one-hot over all classes, or values."""
+        if not self.classes:
+            return np.asarray(self.rows, dtype=np.float64)
+        targets = np.zeros((len(self.rows), self.n_targets))
+        targets[np.arange(len(self.rows)), self.rows] = 1.0
+        return targets
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,12 @@ class LayerView:
         """
         if self.sample is None or self.targets is None:
             raise OptionError("expected a sample of frames, got none; ask for this score when the data are encoded")
-        rows = self.targets[self.sample.rows]
-        classes = rows.ndim == 1
-        targets = np.eye(len(self.moments.total.square))[rows] if classes else np.asarray(rows, dtype=np.float64)
-        blocks, utterances = self.sample.blocks, np.unique(self.sample.utterances, return_inverse=True)[1]
-        folds = deal_folds(blocks, utterances)
-        return SampledFrames(self.sample.features.astype(np.float64), targets, blocks, classes, folds)
+        rows, blocks = self.targets[self.sample.rows], self.sample.blocks
+        columns = (np.unique(keys, return_inverse=True)[1] for keys in (self.sample.utterances, self.sample.keys))
+        folds = deal_folds(blocks, *columns, classes=rows if rows.ndim == 1 else None)
+        return SampledFrames(
+            self.sample.features.astype(np.float64), rows, len(self.moments.total.square), blocks, folds
+        )
 
     @cached_property
     def held_out_classes(self) -> HeldOutClasses | None:
@@ -109,7 +123,7 @@ class LayerView:
         frames = self.sampled
         if not frames.classes:
             return None
-        return predict_classes(frames.features, frames.targets.argmax(axis=1), frames.folds, frames.targets.shape[1])
+        return predict_classes(frames.features, frames.rows, frames.folds, frames.n_targets)
 
     @cached_property
     def held_out_values(self) -> Array:

@@ -33,12 +33,14 @@ class Timed:
         timelines: timeline of each utterance, with class ids; `UNLABELLED` for stretches that are not scored.
         rest: class of the frames outside all stretches, which is silence; or `UNLABELLED`.
         rest_share: share of those frames that is scored.
+        gap_share: share of the gaps between segments that is scored, where every segment is one sample.
         versions: alternative timelines of the same utterances, to compare.
     """
 
     timelines: tuple[Timeline, ...]
     rest: int = UNLABELLED
     rest_share: float = 1.0
+    gap_share: float = 1.0
     versions: tuple[tuple[Timeline, ...], ...] = ()
 
     def of_version(self, version: int) -> tuple[Timeline, ...]:
@@ -96,10 +98,14 @@ def utterance_targets(utterances: Sequence[Utterance], task: Task) -> Targets:
 
 
 def class_sizes(targets: Targets) -> NDArray[np.int64] | None:
-    """Return how many utterances (segments, where frames have labels) each class has (T,); None for other targets."""
+    """Return how many utterances each class has (T,): segments and scored gaps where frames have labels; else None."""
     if targets.timed is not None:
         symbols = np.concatenate([timeline.symbols for timeline in targets.timed.timelines])
-        return np.bincount(symbols[symbols != UNLABELLED], minlength=targets.count)
+        sizes = np.bincount(symbols[symbols != UNLABELLED], minlength=targets.count)
+        if targets.timed.rest != UNLABELLED:
+            gaps = sum(timeline.gaps for timeline in targets.timed.timelines)
+            sizes[targets.timed.rest] += round(targets.timed.gap_share * gaps)
+        return sizes
     return None if targets.values else np.bincount(targets.rows, minlength=targets.count)
 
 

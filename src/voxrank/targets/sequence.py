@@ -178,6 +178,9 @@ def timed_targets(
     rest_s = max(seconds - sum(float(length.sum()) for length, _ in lengths), 0.0)
     scored_s = sum(float(length[is_scored].sum()) for length, is_scored in lengths)
     rest_share = min(silence / (1 - silence) * scored_s / rest_s, 1.0) if silence < 1 and rest_s else 1.0
-    timed = Timed(tuple(timelines), rest_class, rest_share, tuple(map(tuple, versions)))
+    segments = sum(int(is_scored.sum()) for _, is_scored in lengths)
+    gaps = sum(timeline.gaps for timeline in timelines)
+    gap_share = min(silence / (1 - silence) * segments / gaps, 1.0) if silence < 1 and gaps else 1.0
+    timed = Timed(tuple(timelines), rest_class, rest_share, gap_share, tuple(map(tuple, versions)))
     scored_names = (*names, SILENCE) if silence else tuple(names)
     return Targets(scored_names, np.arange(len(scored_names)), timed=timed)

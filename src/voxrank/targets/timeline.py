@@ -83,6 +83,11 @@ class Timeline:
         spans = bounds[alignment.spans]
         return cls(spans[:, 0], spans[:, 1], np.asarray(labels, dtype=np.int64))
 
+    @property
+    def gaps(self) -> int:
+        """Number of gaps before the stretches."""
+        return int((self.starts - np.append(0.0, self.ends[:-1]) > ROUNDING_S).sum())
+
     def indices(self, times: ArrayLike) -> NDArray[np.int64]:
         """Return the index of the stretch at each time, (n,) → (n,); `UNLABELLED` if there is none."""
         times_s = np.asarray(times, dtype=np.float64)

@@ -13,9 +13,9 @@ from voxrank.targets.timeline import UNLABELLED, Timeline
 RATE = 50.0
 
 
-def piece_of(*windows):
+def piece_of(*windows, rate=RATE):
     """Return a piece whose frames are numbered; windows as (owner, start, frames)."""
-    made = tuple(Window(*window) for window in windows)
+    made = tuple(Window(owner, start, frames, frames / rate) for owner, start, frames in windows)
     total = sum(window.frames for window in made)
     owners = max(window.owner for window in made) + 1
     lengths = tuple(sum(w.frames for w in made if w.owner == owner) for owner in range(owners))
@@ -35,7 +35,7 @@ def test_labelled_frames_are_grouped_into_stretches():
 def test_every_segment_has_the_frame_nearest_to_its_middle_whatever_its_length():
     timelines = [Timeline.of([0.0, 0.1, 0.105, 0.11], [0.1, 0.105, 0.11, 0.14], [5, 6, 7, 8])]
     for rate, expected in ((50.0, [2, 5, 5, 6]), (12.5, [0, 1, 1, 1])):
-        found = middle_frames(piece_of((0, 0.0, 8)), timelines, 0.5 / rate, rate)
+        found = middle_frames(piece_of((0, 0.0, 8), rate=rate), timelines, 0.5 / rate, rate)
         np.testing.assert_array_equal(found.frames, expected)
         np.testing.assert_array_equal(found.classes, [5, 6, 7, 8])
         np.testing.assert_array_equal(found.places, range(4))
@@ -53,13 +53,23 @@ def test_a_segment_is_taken_from_the_window_that_holds_its_middle():
     np.testing.assert_array_equal(found.places, [0, 0, 2])
 
 
-def test_every_gap_between_segments_has_one_frame_where_silence_is_a_class():
+def test_every_gap_before_a_segment_has_one_frame_where_silence_is_a_class():
     timelines = [Timeline.of([0.04, 0.1], [0.06, 0.12], [0, 1])]
     found = middle_frames(piece_of((0, 0.0, 9)), timelines, 0.01, RATE, rest=9)
-    np.testing.assert_array_equal(found.classes, [0, 1, 9, 9, 9])
-    np.testing.assert_array_equal(found.frames, [2, 5, 1, 4, 7])
-    assert len(set(found.places.tolist())) == 5
-    assert (found.places[2:] >= GAPS).all()
+    np.testing.assert_array_equal(found.classes, [0, 1, 9, 9])
+    np.testing.assert_array_equal(found.frames, [2, 5, 0, 4])
+    np.testing.assert_array_equal(found.places, [0, 1, GAPS, GAPS + 1])
+    assert timelines[0].gaps == 2
+
+
+def test_no_segment_is_lost_or_taken_twice_where_windows_have_frames_for_less_than_their_length():
+    starts = np.arange(0, 2, 0.02)
+    timelines = [Timeline.of(starts, starts + 0.02, np.arange(100))]
+    windows = (Window(0, 0.0, 49, 1.0), Window(0, 1.0, 49, 1.0))
+    piece = LayerFrames(0, torch.zeros(98, 2), (98,), windows)
+    found = middle_frames(piece, timelines, 0.0125, RATE)
+    np.testing.assert_array_equal(np.sort(found.places), np.arange(100))
+    assert found.frames.max() < 98
 
 
 def test_segments_of_no_class_and_utterances_without_labels_have_no_middle():

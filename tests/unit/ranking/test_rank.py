@@ -12,6 +12,7 @@ import voxrank.ranking.rank
 import voxrank.scores.registry
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions, ExtractionOptions
+from voxrank.data.read import read_dataset
 from voxrank.encoders.base import Layer, LayerFrames
 from voxrank.encoders.joint import sketch_key
 from voxrank.encoders.pool import parse_layers
@@ -327,3 +328,24 @@ def test_the_data_say_what_is_held_out_and_how_frequent_classes_are(fakes, tones
     assert (data.held_out, data.classes, data.deviation) == ("speakers", 3, None)
     assert data.majority == pytest.approx(1 / 3)
     assert voxrank.rank(tones, ["fake-a"], extraction=ExtractionOptions(blocks=1)).data.held_out == "utterances"
+
+
+def test_a_class_of_one_speaker_is_named_and_utterances_are_held_out_where_no_head_could_be_tested(fakes, tones):
+    dataset = read_dataset(tones)
+    notes, watcher = [], Progress()
+    watcher.note = notes.append
+    first = dataset.utterances[0].label
+    alone = tuple(replace(u, speaker="solo" if u.label == first else u.speaker) for u in dataset.utterances)
+    data = voxrank.rank(replace(dataset, utterances=alone), ["fake-a"], progress=watcher).data
+    assert data.held_out == "speakers"
+    assert any(f"all utterances of {first!r} are of one group of speakers" in line for line in notes)
+    own = tuple(replace(u, speaker=u.label) for u in dataset.utterances)
+    ranking = voxrank.rank(replace(dataset, utterances=own), ["fake-a"])
+    assert ranking.data.held_out == "utterances"
+    assert ranking.best.scores["accuracy"].value > 0.5
+
+
+def test_speakers_are_held_out_only_where_all_of_them_are_known(fakes, tones):
+    dataset = read_dataset(tones)
+    some = (replace(dataset.utterances[0], speaker=None), *dataset.utterances[1:])
+    assert voxrank.rank(replace(dataset, utterances=some), ["fake-a"]).data.held_out == "utterances"

@@ -20,7 +20,9 @@ def test_accuracy_is_a_percentage_beside_guessing_and_the_most_frequent_class(ma
     assert expectation(ranking) == "expected accuracy 84 % (78 % to 90 %) on speakers not heard"
     text = reference(ranking)
     assert text.startswith("Guessing reaches 5 %, the most frequent class alone 11 %. This is what a linear head on")
-    assert text.endswith("fine-tuning should reach at least that.")
+    assert text.endswith("on the frozen layer reaches.")
+    full = replace(ranking, options=ranking.options | {"strategy": "full"})
+    assert reference(full).endswith("fine-tuning usually reaches more, and how much more differs between models.")
     assert expectation(ranking) in ranking.verdict
     assert reference(ranking) in ranking.verdict
 
@@ -53,3 +55,28 @@ def test_nothing_is_expected_by_other_scores_and_by_rankings_of_earlier_versions
     ranking = ranking_of(made, name, ScoreValue(0.5, 0.4, 0.6), held_out=held_out)
     assert expectation(ranking) == reference(ranking) == ""
     assert "expect" not in ranking.verdict
+
+
+@pytest.mark.parametrize(("name", "value"), [("accuracy", 0.11), ("balanced", 0.05), ("r2", -0.01)])
+def test_a_result_that_is_no_better_than_guessing_is_called_so(made, name, value):
+    ranking = ranking_of(made, name, ScoreValue(value, None, None), classes=20, majority=0.11, deviation=2.0)
+    assert reference(ranking) == "That is no better than guessing."
+
+
+def test_an_interval_without_width_is_not_shown(made):
+    ranking = ranking_of(made, "accuracy", ScoreValue(1.0, 1.0, 1.0), classes=2, majority=0.5)
+    assert expectation(ranking) == "expected accuracy 100 % on speakers not heard"
+
+
+@pytest.mark.parametrize(
+    ("task", "sample", "unit"),
+    [
+        ("transcription", "frame", " per segment"),
+        ("classification", "frame", " per frame"),
+        ("classification", "utterance", ""),
+    ],
+)
+def test_the_accuracy_of_segments_and_frames_is_called_so(made, task, sample, unit):
+    ranking = ranking_of(made, "accuracy", ScoreValue(0.5, None, None), classes=20, majority=0.11)
+    ranking = replace(ranking, task=task, options=ranking.options | {"sample": sample})
+    assert expectation(ranking) == f"expected accuracy{unit} 50 % on speakers not heard"

@@ -6,6 +6,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
 from voxrank.scores import head
+from voxrank.scores.accuracy import HeldOutAccuracy
 from voxrank.scores.head import MISLABELLED, _Heads, deal_folds, predict_classes, predict_values
 
 
@@ -162,8 +163,30 @@ def test_every_ridge_is_tried_and_the_best_taken(monkeypatch):
     assert min(alone) < best - 0.05
 
 
-def test_folds_are_blocks_or_else_utterances_or_else_samples():
-    same = np.zeros(30, dtype=int)
-    assert deal_folds(np.repeat([7, 2, 9], 10), same).tolist() == np.repeat([1, 0, 2], 10).tolist()
+def test_folds_are_the_first_groups_with_which_heads_can_be_tested():
+    same, single = np.zeros(30, dtype=int), np.arange(30)
+    assert deal_folds(np.repeat([7, 2, 9], 10), single).tolist() == np.repeat([1, 0, 2], 10).tolist()
     assert deal_folds(same, np.repeat(np.arange(15), 2)).tolist() == np.repeat(np.arange(15) % 10, 2).tolist()
-    assert deal_folds(same, same).tolist() == (np.arange(30) % 10).tolist()
+    assert deal_folds(same, same, single).tolist() == (np.arange(30) % 10).tolist()
+    speakers, utterances = np.repeat([0, 1], 15), np.repeat(np.arange(10), 3)
+    assert (
+        deal_folds(speakers, utterances, classes=speakers).tolist() == utterances.tolist()
+    )  # a speaker for each class
+    assert deal_folds(speakers, utterances, classes=single % 2).tolist() == speakers.tolist()
+
+
+def test_equal_samples_without_groups_are_held_out_together():
+    """What `fit` gives does not depend on the order of samples that are equal but for their label."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(30, 4)), 2, axis=0)
+    labels = np.tile([0, 1], 30)
+    order = rng.permutation(60)
+    assert HeldOutAccuracy().fit(x, labels).score_ == HeldOutAccuracy().fit(x[order], labels[order]).score_
+
+
+def test_a_sample_of_few_of_many_classes_costs_no_more_than_its_own_classes():
+    x, labels, folds = samples(apart=0.5)
+    few = predict_classes(x, labels, folds, 4)
+    many = predict_classes(x, 25_000 * labels, folds, 100_000)
+    assert (many.predicted == 25_000 * few.predicted).mean() > 0.9  # the bound of a loss depends on their number
+    assert many.log_likelihood.shape == few.log_likelihood.shape
