@@ -176,7 +176,7 @@ def test_folds_are_the_first_groups_with_which_heads_can_be_tested():
 
 
 def test_equal_samples_without_groups_are_held_out_together():
-    """What `fit` gives does not depend on the order of samples that are equal but for their label."""
+    """The result of `fit` does not depend on the order of samples that are equal but for their label."""
     rng = np.random.default_rng(0)
     x = np.repeat(rng.normal(size=(30, 4)), 2, axis=0)
     labels = np.tile([0, 1], 30)
