@@ -50,7 +50,7 @@ def main() -> None:
             "utterances": full.data.used,
             "seconds": round(full.data.seconds, 1),
             "order": [one.model for one in full.models],
-            "scores": [round(one.scores["accuracy"].value, 4) for one in full.models],
+            "scores": [round(one.scores["logme"].value, 4) for one in full.models],
             "confidence": {
                 str(level): summed(list(races(name, target, level, draws, seconds)), full) for level in CONFIDENCES
             },
@@ -61,13 +61,13 @@ def main() -> None:
 
 
 def ranked(name: str, target: str, models: list[str], **options: Any) -> voxrank.Ranking:
-    """Rank by held-out accuracy, from the cache."""
+    """Rank by LogME, from the cache."""
     return voxrank.rank(
         DATA / name / "manifest.csv",
         models,
         target=target,
         split="all",
-        scores=["accuracy"],
+        scores=["logme"],
         encoder=ENCODER,
         cache=CacheOptions(str(FOLDER), 100),
         **options,

@@ -101,7 +101,9 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     check_sequence(request.sequence, request.extraction, task)
     sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
     extraction = replace(request.extraction, sample=sample)
-    parts = {name: _parts(name) for name in request.scores or default_scores(dataset.task, request.use)}
+    parts = {
+        name: _parts(name) for name in request.scores or default_scores(dataset.task, request.use, request.stopping)
+    }
     check_strategy(parts, request.use)
     if TUNED in parts:
         parts[TUNED] = [score for score in parts[TUNED] if task in score.tasks]
@@ -132,17 +134,22 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     )
 
 
-def default_scores(task: Task, use: UseOptions) -> tuple[str, ...]:
+def default_scores(task: Task, use: UseOptions, stopping: StoppingOptions | None = None) -> tuple[str, ...]:
     """Return the scores of a ranking when the user names none; the first one orders it, the next one decides ties.
 
     Where a block will be tuned, the score is "tuned". Otherwise the order is by held-out prediction in the measure of
-    the task: accuracy of classes, R² of values, mean average precision of several labels.
+    the task: accuracy of classes, R² of values, mean average precision of several labels. With early stopping, "logme"
+    comes first: how often that keeps the winner was measured (docs/cache).
 
     Args:
         task: the task.
         use: whether a block will be tuned.
+        stopping: early stopping.
     """
-    return (TUNED,) if use.strategy == "layer" else DEFAULT_SCORES[task]
+    if use.strategy == "layer":
+        return (TUNED,)
+    names = DEFAULT_SCORES[task]
+    return names if stopping is None else ("logme", *(name for name in names if name != "logme"))
 
 
 def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:

@@ -44,7 +44,7 @@ def rank(
             `data`; its labels are not read.
         scores: names of the scores; the first score orders the ranking, and the next one decides ties. The default is
             the result of held-out linear heads: "accuracy" for classes, "r2" for values, "map" for several labels. It
-            is "tuned" where `use` says that the block of a layer will be tuned.
+            is "tuned" where `use` says that the block of a layer will be tuned, and "logme" with early stopping.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.

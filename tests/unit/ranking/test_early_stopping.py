@@ -213,7 +213,7 @@ def test_a_run_stops_when_a_single_model_is_left(many, models, rank_all):
     found = voxrank.rank(many, models, stopping=StoppingOptions(), progress=watcher)
     plain = rank_all(*models)
     assert found.best.model == plain.best.model == "good-2"
-    assert next(iter(found.best.scores)) == "accuracy"
+    assert next(iter(found.best.scores)) == "logme"
     assert found.best.share < 1
     assert {m.share for m in found.models[1:]} <= set(SHARES)
     assert found.best.share == max(m.share for m in found.models)

@@ -49,7 +49,7 @@ def plan_of(options, data):
     [
         ("classification", 80, {}, ("accuracy", "likelihood", "balanced", "logme")),
         ("classification", 12, {}, ("accuracy", "likelihood", "balanced", "logme")),
-        ("classification", 80, {"stopping": StoppingOptions()}, ("accuracy", "likelihood", "balanced", "logme")),
+        ("classification", 80, {"stopping": StoppingOptions()}, ("logme", "accuracy", "likelihood", "balanced")),
         ("classification", 80, {"use": UseOptions("layer")}, ("tuned",)),
         ("multilabel", 38, {}, ("map", "r2", "logme")),
         ("regression", 80, {}, ("r2", "logme")),
