@@ -101,9 +101,8 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     check_sequence(request.sequence, request.extraction, task)
     sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
     extraction = replace(request.extraction, sample=sample)
-    parts = {
-        name: _parts(name) for name in request.scores or default_scores(dataset.task, request.use, request.stopping)
-    }
+    requested = request.scores or default_scores(task, request.use, request.stopping)
+    parts = {name: _parts(name) for name in requested}
     check_strategy(parts, request.use)
     if TUNED in parts:
         parts[TUNED] = [score for score in parts[TUNED] if task in score.tasks]
