@@ -749,7 +749,8 @@ class RankRequest(_ColumnChoice):
             "",
             MODELS,
             "NAME",
-            shown="accuracy for classes, r2 for values, map for label sets; tuned for --strategy layer; logme to stop early",
+            shown="accuracy for classes, r2 for values, map for several labels; "
+            "tuned for --strategy layer; logme with --confidence",
             complete="score",
         ),
     )
