@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from voxrank._support.words import percent, score_figure
+from voxrank._support.words import percent, score_figure, strict_percent
 from voxrank.data.utterance import TIMED
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _nothing_known(data: DataSummary, name: str) -> float:
 
 
 def _figures(name: str, value: ScoreValue) -> str:
-    shown = percent if name in PERCENTS else score_figure
+    shown = strict_percent if name in PERCENTS else score_figure
     if value.low is None or value.high is None or value.low == value.high:  # no block differs from the others
         return f"{shown(value.value)}"
     low, high = max(value.low, 0.0) if name != "r2" else value.low, min(value.high, 1.0)

@@ -76,8 +76,8 @@ class Verdict:
 
     Attributes:
         before, model, after: the headline in three pieces, so that the model's name can be highlighted.
-        confidence: the rest of the sentence.
-        tied: sentences about the result to expect and about ties with the best; empty if there are none.
+        confidence: the rest of the sentence, and sentences about the result to expect.
+        tied: a sentence about models that are tied with the best; empty if there are none.
     """
 
     before: str
@@ -99,10 +99,9 @@ def verdict(ranking: Ranking) -> Verdict:
         before, after = f"Fine-tune {of_layer(best.layer)} of ", ""
     else:
         before, after = "Fine-tune ", f" from {of_layer(best.layer)}"
-    tied = " ".join(
-        filter(None, (_expected(ranking), _tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers)))
-    )
-    return Verdict(before, shown(best.model), after, _confidence(ranking), tied)
+    tied = " ".join(filter(None, (_tied_models(ranking.groups[0]), _equal_layers(ranking.equal_layers))))
+    confidence = " ".join(filter(None, (_confidence(ranking), _expected(ranking))))
+    return Verdict(before, shown(best.model), after, confidence, tied)
 
 
 def _confidence(ranking: Ranking) -> str:
