@@ -257,7 +257,7 @@ class Validation:
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor.
 
-        A score that is named as the metric is in the column "expected_" and its name.
+        The score that is named as the metric has the column ``expected_`` and its name.
         """
         import pandas as pd
 
