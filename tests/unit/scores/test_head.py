@@ -178,8 +178,10 @@ def test_folds_are_the_first_groups_with_which_heads_can_be_tested():
 def test_equal_samples_without_groups_are_held_out_together():
     """The result of `fit` does not depend on the order of samples that are equal but for their label."""
     rng = np.random.default_rng(0)
-    x = np.repeat(rng.normal(size=(30, 4)), 2, axis=0)
-    labels = np.tile([0, 1], 30)
+    of_row = np.arange(30) % 2
+    x = np.repeat(rng.normal(size=(30, 4)) + 1.5 * of_row[:, None], 2, axis=0)
+    labels = np.repeat(of_row, 2)
+    labels[1:21:4] = 1 - labels[1:21:4]  # the second of two equal samples has another label
     order = rng.permutation(60)
     assert HeldOutAccuracy().fit(x, labels).score_ == HeldOutAccuracy().fit(x[order], labels[order]).score_
 
