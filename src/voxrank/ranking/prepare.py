@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +22,10 @@ from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.joint import RANKED_LABELS
 from voxrank.encoders.pool import ModelPool, parse_layers
-from voxrank.errors import OptionError
+from voxrank.errors import OptionError, listed
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.tuning import LayerSelection
-from voxrank.scores.head import groups_of_classes
+from voxrank.scores.head import can_test, groups_of_classes
 from voxrank.targets.labels import SHOWN_NAMES, remarks
 from voxrank.targets.timeline import UNLABELLED
 
@@ -55,20 +56,13 @@ class RankData:
     against: tuple[str, ...]
     align_s: Seconds
 
-    @property
+    @cached_property
     def held_out(self) -> Literal["speakers", "utterances"]:
         """The groups that heads are tested on: speakers where all are known and heads can be tested on them."""
-        items, blocks = self.prepared.items, block_of_rows(self.prepared)
-        speakers = holds_out_speakers(items, self.dataset.target) and all(item.utterance.speaker for item in items)
-        targets = self.prepared.targets
-        if not speakers or len(np.unique(blocks)) < 2:
-            return "utterances"
-        is_testable = targets.rows.ndim > 1 or targets.timed is not None or self._testable_classes(blocks) > 1
-        return "speakers" if is_testable else "utterances"
-
-    def _testable_classes(self, blocks: NDArray[np.int64]) -> int:
-        """Return the number of classes of utterances that occur in several blocks."""
-        return int((groups_of_classes(blocks, self.prepared.targets.rows) > 1).sum())
+        items, targets = self.prepared.items, self.prepared.targets
+        by_speaker = holds_out_speakers(items, self.dataset.target) and all(item.utterance.speaker for item in items)
+        classes = None if targets.values or targets.timed is not None else targets.rows
+        return "speakers" if by_speaker and can_test(block_of_rows(self.prepared), classes) else "utterances"
 
     @property
     def versions(self) -> dict[int, str]:
@@ -151,14 +145,14 @@ def block_of_rows(prepared: Prepared) -> NDArray[np.int64]:
 def _untested_classes(prepared: Prepared) -> list[str]:
     """Return a note about the classes of which all utterances are in one block."""
     targets = prepared.targets
-    if targets.rows.ndim > 1 or targets.timed is not None:
+    if targets.values or targets.timed is not None:
         return []
     sizes = np.bincount(targets.rows)
     groups = groups_of_classes(block_of_rows(prepared), targets.rows)
     names = [targets.names[index] for index in np.flatnonzero((groups == 1) & (sizes[sizes > 0] > 1))]
     if not names:
         return []
-    shown = ", ".join(map(repr, names[:SHOWN_NAMES])) + (" …" if len(names) > SHOWN_NAMES else "")
+    shown = listed(map(repr, names), SHOWN_NAMES)
     return [
         (
             f"all utterances of {shown} are of one group of speakers: heads that have not heard them cannot know "

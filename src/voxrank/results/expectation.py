@@ -16,12 +16,8 @@ MEASURES = {"accuracy": "accuracy", "balanced": "mean recall of classes", "r2": 
 PERCENTS = ("accuracy", "balanced")
 UNITS = {"frame": " per frame", "effective": " per frame", "segment": " per part"}
 """Kind of sample → what the result is about, where it is not about utterances."""
-BEYOND = {
-    "probe": "",
-    "full": "; fine-tuning usually reaches more, and how much more differs between models",
-    "layer": "",
-}
-"""Strategy → what follows for it."""
+BEYOND = {"full": "; fine-tuning usually reaches more, and how much more differs between models"}
+"""Strategy → what else is to be said for it."""
 
 
 def expectation(ranking: Ranking) -> str:
@@ -44,7 +40,7 @@ def reference(ranking: Ranking) -> str:
     name, scores = ranking.options["scores"][0], ranking.best.scores
     if scores[name].value <= _nothing_known(ranking.data, name):
         return "That is no better than guessing."
-    guessing, beyond = _guessing(ranking.data, name, scores), BEYOND[ranking.options.get("strategy", "probe")]
+    guessing, beyond = _guessing(ranking.data, name, scores), BEYOND.get(ranking.options.get("strategy", ""), "")
     return f"{guessing}This is what a linear head on the frozen layer reaches{beyond}."
 
 

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.errors import OptionError
-from voxrank.scores.centred import EPSILON
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.head import HeldOutClasses
+from voxrank.scores.heldout import estimate_r2_of_errors
 from voxrank.scores.sampled import SampledScore
 from voxrank.scores.score import CLASSES, Score
 from voxrank.scores.view import LayerView
@@ -48,7 +48,7 @@ def estimate_balanced(view: LayerView) -> Estimate:
     correct = held_out.predicted == held_out.true
     value = float((weights * correct).mean())
     recalls = np.bincount(held_out.true, correct) / np.maximum(sizes, 1)
-    return Estimate(value, _sums_by_block(view, weights * (correct - recalls[held_out.true])) / len(correct))
+    return Estimate(value, view.sums_by_block(weights * (correct - recalls[held_out.true])) / len(correct))
 
 
 def estimate_likelihood(view: LayerView) -> Estimate:
@@ -58,14 +58,8 @@ def estimate_likelihood(view: LayerView) -> Estimate:
 
 def estimate_r2(view: LayerView) -> Estimate:
     """Estimate the held-out R²."""
-    targets = view.sampled.targets
-    mean = targets.mean(axis=0)
-    possible = ((targets - mean) ** 2).sum(axis=1)
-    if possible.sum() <= len(possible) * ((4 * EPSILON * mean) ** 2).sum():  # all sampled values are equal
-        return Estimate(0.0, np.zeros(len(view.moments.blocks)))
-    errors = ((targets - view.held_out_values) ** 2).sum(axis=1)
-    ratio = errors.sum() / possible.sum()
-    return Estimate(float(1 - ratio), -_sums_by_block(view, errors - ratio * possible) / possible.sum())
+    frames = view.sampled
+    return estimate_r2_of_errors(view, frames, frames.targets - view.held_out_values)
 
 
 def estimate_map(view: LayerView) -> Estimate:
@@ -117,12 +111,7 @@ def _estimate_mean(view: LayerView, values: Array) -> Estimate:
     if not len(values):
         return Estimate(0.0, np.zeros(len(view.moments.blocks)))
     mean = float(values.mean())
-    return Estimate(mean, _sums_by_block(view, values - mean) / len(values))
-
-
-def _sums_by_block(view: LayerView, values: Array) -> Array:
-    """Return the sum over the samples of each block (B,) of the view."""
-    return np.array([values[view.sampled.blocks == block].sum() for block in sorted(view.moments.blocks)])
+    return Estimate(mean, view.sums_by_block(values - mean) / len(values))
 
 
 class HeldOutAccuracy(SampledScore):

@@ -80,9 +80,7 @@ def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -
         guess = np.full(len(classes), np.log(MISLABELLED / n_classes))
         return HeldOutClasses(classes, np.full(len(classes), -1), guess)
     known, numbers = np.unique(classes, return_inverse=True)  # fewer than n_classes in a small sample
-    targets = np.zeros((len(classes), len(known)))
-    targets[np.arange(len(classes)), numbers] = 1.0
-    heads = _Heads.of(features, targets, folds)
+    heads = _Heads.of(features, one_hot(numbers, len(known)), folds)
     floor = MISLABELLED / n_classes
 
     @cache
@@ -113,6 +111,13 @@ def predict_values(features: Array, values: Array, folds: Ids) -> Array:
     return np.asarray(mean + scale * best)
 
 
+def one_hot(classes: Ids, n_classes: int) -> Array:
+    """Return a row (m, K) for each class number (m,), with 1 at its place."""
+    rows = np.zeros((len(classes), n_classes))
+    rows[np.arange(len(classes)), classes] = 1.0
+    return rows
+
+
 def deal_folds(*groupings: Ids, classes: Ids | None = None) -> Ids:
     """Return the fold (m,) of each sample, by the first grouping with which heads can be tested.
 
@@ -123,12 +128,13 @@ def deal_folds(*groupings: Ids, classes: Ids | None = None) -> Ids:
         groupings: (m,) numbers each, the last one of single samples: such as blocks, utterances and samples.
         classes: (m,) class of each sample; None for values.
     """
-    groups = next((groups for groups in groupings if _can_test(groups, classes)), groupings[-1])
+    groups = next((groups for groups in groupings if can_test(groups, classes)), groupings[-1])
     folds: Ids = np.unique(groups, return_inverse=True)[1].astype(np.int64) % FOLDS
     return folds
 
 
-def _can_test(groups: Ids, classes: Ids | None) -> bool:
+def can_test(groups: Ids, classes: Ids | None) -> bool:
+    """Return whether heads can be tested on groups (m,) that they have not seen, by the rule of `deal_folds`."""
     if classes is None:
         return len(np.unique(groups)) > 1
     return int((groups_of_classes(groups, classes) > 1).sum()) > 1

@@ -55,7 +55,7 @@ def estimate_knn(view: LayerView) -> Estimate:
     votes = (targets[nearest] * weights[:, :, None]).sum(axis=1)
     if frames.classes:
         return _estimate_accuracy(view, frames, votes + 1e-9 * targets[nearest[:, 0]] * valid[:, :1])
-    return _estimate_r2(view, frames, targets - votes)
+    return estimate_r2_of_errors(view, frames, targets - votes)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def estimate_loo(view: LayerView) -> Estimate:
         leverage = 1 / s.n + rotated**2 @ inverse
         errors /= np.maximum(1 - leverage, 1e-12)[:, None]
     if not frames.classes:
-        return _estimate_r2(view, frames, errors)
+        return estimate_r2_of_errors(view, frames, errors)
     return _estimate_accuracy(view, frames, frames.targets - errors if s.rank else np.broadcast_to(mean, errors.shape))
 
 
@@ -176,26 +176,23 @@ def _neighbours(x: Array, blocks: NDArray[np.int64], k: int) -> tuple[NDArray[np
 def _estimate_accuracy(view: LayerView, frames: SampledFrames, votes: Array) -> Estimate:
     """Return the share of the samples whose class has the most votes (m, T), with its influence."""
     errors = (votes.argmax(axis=1) != frames.targets.argmax(axis=1)).astype(np.float64)
-    return _estimate_from_errors(view, frames, errors, np.ones(len(errors)))
+    return _estimate_from_errors(view, errors, np.ones(len(errors)))
 
 
-def _estimate_r2(view: LayerView, frames: SampledFrames, errors: Array) -> Estimate:
+def estimate_r2_of_errors(view: LayerView, frames: SampledFrames, errors: Array) -> Estimate:
     """Return R² of predictions with these errors (m, T), with its influence."""
     mean = frames.targets.mean(axis=0)
     squares = ((frames.targets - mean) ** 2).sum(axis=1)
     if squares.sum() <= len(squares) * ((4 * EPSILON * mean) ** 2).sum():  # all sampled values are equal
         return Estimate(0.0, np.zeros(len(view.moments.blocks)))
-    return _estimate_from_errors(view, frames, (errors**2).sum(axis=1), squares)
+    return _estimate_from_errors(view, (errors**2).sum(axis=1), squares)
 
 
-def _estimate_from_errors(view: LayerView, frames: SampledFrames, errors: Array, possible_errors: Array) -> Estimate:
+def _estimate_from_errors(view: LayerView, errors: Array, possible_errors: Array) -> Estimate:
     """Return 1 − Σ errors/Σ possible errors (m,), with its influence."""
     total = max(float(possible_errors.sum()), np.finfo(np.float64).tiny)
     ratio = float(errors.sum()) / total
-    block_errors = [
-        float((errors - ratio * possible_errors)[frames.blocks == b].sum()) for b in sorted(view.moments.blocks)
-    ]
-    return Estimate(1 - ratio, -np.array(block_errors) / total)
+    return Estimate(1 - ratio, -view.sums_by_block(errors - ratio * possible_errors) / total)
 
 
 class KNN(SampledScore):

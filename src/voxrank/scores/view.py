@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.gradient import LeftOut, Reading, influence
-from voxrank.scores.head import HeldOutClasses, deal_folds, predict_classes, predict_values
+from voxrank.scores.head import HeldOutClasses, deal_folds, one_hot, predict_classes, predict_values
 from voxrank.scores.remainder import FLOORS, Remainder, Whole
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
@@ -58,9 +58,7 @@ class SampledFrames:
         """The targets (m, T): one-hot over all classes, or values."""
         if not self.classes:
             return np.asarray(self.rows, dtype=np.float64)
-        targets = np.zeros((len(self.rows), self.n_targets))
-        targets[np.arange(len(self.rows)), self.rows] = 1.0
-        return targets
+        return one_hot(self.rows, self.n_targets)
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,11 @@ class LayerView:
         return SampledFrames(
             self.sample.features.astype(np.float64), rows, len(self.moments.total.square), blocks, folds
         )
+
+    def sums_by_block(self, values: Array) -> Array:
+        """Return the sum over the samples of each block (B,) of values (m,) of the samples."""
+        owners = self.sampled.blocks
+        return np.array([values[owners == block].sum() for block in sorted(self.moments.blocks)])
 
     @cached_property
     def held_out_classes(self) -> HeldOutClasses | None:
