@@ -82,9 +82,8 @@ class RankingBuilder:
             task=self.data.dataset.task,
             data=self._summary(seen, unusable),
             models=tuple(
-                replace(
-                    _model_score(candidates[i], position, _values(columns, i), probability, shares, collector.speeds),
-                    behind=behind.get(i),
+                _model_score(
+                    candidates[i], position, _values(columns, i), probability, shares, collector.speeds, behind.get(i)
                 )
                 for position, i in enumerate(best, start=1)
             ),
@@ -200,11 +199,14 @@ def _model_score(
     probability: Mapping[str, float],
     shares: Mapping[str, float],
     speeds: Mapping[str, float | None],
+    behind: ScoreValue | None,
 ) -> ModelScore:
     """Return the scores of a model at its best layer."""
     name = c.model
     label = layer_label(c.layer)
-    return ModelScore(name, label, rank, probability.get(name), c.parameters, values, shares[name], speed=speeds[name])
+    return ModelScore(
+        name, label, rank, probability.get(name), c.parameters, values, shares[name], behind, speeds[name]
+    )
 
 
 def _values(columns: Columns, candidate: int) -> dict[str, ScoreValue]:

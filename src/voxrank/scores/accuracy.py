@@ -163,7 +163,7 @@ SCORES = (
         sampled=True,
         tasks=CLASSES,
         estimator=BalancedAccuracy,
-        summary="the same, averaged over classes",
+        summary="accuracy on speakers that a linear head has not heard, averaged over classes",
     ),
     Score(
         "likelihood",
