@@ -55,8 +55,7 @@ def _figures(name: str, value: ScoreValue) -> str:
     shown = strict_percent if name in PERCENTS else score_figure
     if value.low is None or value.high is None or value.low == value.high:  # no block differs from the others
         return f"{shown(value.value)}"
-    low, high = max(value.low, 0.0) if name != "r2" else value.low, min(value.high, 1.0)
-    return f"{shown(value.value)} ({shown(low)} to {shown(high)})"
+    return f"{shown(value.value)} ({shown(value.low)} to {shown(value.high)})"
 
 
 def _guessing(data: DataSummary, name: str, scores: dict[str, ScoreValue]) -> str:

@@ -34,10 +34,15 @@ class Estimate:
     Attributes:
         value: the score of all data.
         influence: (B,) ∂score/∂w_b, or its counterpart from left-out values; empty without blocks.
+        widening: factor of the width of the interval. With 1, it is the confidence interval of the score. With
+            √(1 + 1/s), it is the interval of the score of other data of the same kind, s times as many.
+        bounds: least and greatest possible score, which the interval does not pass.
     """
 
     value: float
     influence: NDArray[np.float64]
+    widening: float = 1.0
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     @classmethod
     def of_left_out(cls, value: float, left_out: NDArray[np.float64]) -> Self:
@@ -46,16 +51,20 @@ class Estimate:
         return cls(value, -(blocks - 1) / blocks * (left_out - left_out.mean()))
 
     def less(self, other: Estimate) -> Estimate:
-        """Return the difference from a score of the same blocks."""
+        """Return the difference from a score of the same blocks, with its confidence interval."""
         return Estimate(self.value - other.value, self.influence - other.influence)
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Return the ends of the two-sided interval (Student's t, B − 1 degrees); None below two blocks."""
+        """Return the ends of the two-sided interval (Student's t, B − 1 degrees); None below two blocks.
+
+        The interval contains `value`, which lies within `bounds`.
+        """
         blocks = len(self.influence)
         if blocks < 2:
             return None
-        half_width = float(stats.t.ppf((1 + confidence) / 2, blocks - 1)) * self.standard_error
-        return self.value - half_width, self.value + half_width
+        half_width = float(stats.t.ppf((1 + confidence) / 2, blocks - 1)) * self.standard_error * self.widening
+        low, high = self.bounds
+        return max(self.value - half_width, low), min(self.value + half_width, high)
 
     @property
     def standard_error(self) -> float:

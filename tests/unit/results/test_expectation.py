@@ -36,12 +36,6 @@ def test_guessing_is_named_once_where_classes_are_equally_frequent(made):
     assert "most frequent" not in reference(ranking)
 
 
-def test_an_interval_ends_at_one_hundred_percent(made):
-    ranking = ranking_of(made, "accuracy", ScoreValue(0.99, 0.95, 1.03), classes=2, majority=0.5)
-    assert "103" not in expectation(ranking)
-    assert "100" in expectation(ranking)
-
-
 def test_the_error_of_values_is_in_their_unit(made):
     ranking = ranking_of(made, "r2", ScoreValue(0.75, 0.6, 0.9), deviation=8.0)
     assert expectation(ranking) == "expected R² 0.7500 (0.6000 to 0.9000) on speakers not heard"

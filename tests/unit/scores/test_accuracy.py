@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
@@ -133,3 +134,23 @@ def test_data_in_one_block_have_a_value_without_an_interval():
     found = estimate_accuracy(view_of(x, labels, np.zeros(300, dtype=int)))
     assert found.value > 0.5
     assert found.interval() is None
+
+
+def test_the_interval_holds_the_accuracy_of_a_test_on_a_quarter_as_many_speakers():
+    rng, covered = np.random.default_rng(5), []
+    for _ in range(60):
+        centres = rng.normal(size=(3, 8))
+        speakers = 1.5 * rng.normal(size=(50, 8))
+        at, labels = np.repeat(np.arange(50), 12), np.arange(600) % 3
+        x = (1.2 * centres[labels] + speakers[at] + rng.normal(size=(600, 8))).astype(np.float32)
+        train = at < 40
+        low, high = estimate_accuracy(view_of(x[train], labels[train], at[train] % 10)).interval()
+        head = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(x[train], labels[train])
+        covered.append(low <= head.score(x[~train], labels[~train]) <= high)
+    assert np.mean(covered) >= 0.9
+
+
+def test_the_interval_of_an_accuracy_stays_within_what_is_possible():
+    x, labels, at = samples(apart=2.0)
+    low, high = estimate_accuracy(view_of(x, labels, at)).interval()
+    assert 0 <= low < high == 1
