@@ -194,23 +194,28 @@ TIMED: dict[str, tuple[Callable[[], Dataset], SequenceOptions]] = {
 EPOCHS = {5: 20, 20: 10, 100: 4}
 """Most epochs of tuning, by the number of examples; validation chooses among them."""
 PROBE_EPOCHS = {5: 60, 20: 40, 100: 20}
-MOST_WHOLE = {"words": 20, "word-speakers": 5}
-"""Most examples per class where models are tuned whole; with more, a cell would take an hour."""
+MOST = {
+    "layer": {"words": 20, "word-speakers": 5},
+    "full": {"words": 5, "word-speakers": 0, "languages": 20},
+}
+"""Most examples per class of a way of tuning, where more would take an hour: fixed by the cost, before any result."""
 
 
 def cells() -> tuple[Cell, ...]:
     """Return all cells: fewest examples first, since they take the least time."""
     found = []
     for size in (5, 20, 100):
+        tunings = {
+            "probe": (MODELS, "cross-model", PROBE_EPOCHS, 10),
+            "layer": (WHISPERS, "self-supervised", EPOCHS, 5),
+            "full": (TUNED_WHOLE, "cross-model", EPOCHS, 5),
+        }
         for task in (task for task in TASKS if size in task.sizes):
-            data = partial(task.data, size)
-            probe = TuningOptions(strategy="probe", epochs=PROBE_EPOCHS[size], patience=10)
-            layer = TuningOptions(strategy="layer", epochs=EPOCHS[size], patience=5)
-            full = TuningOptions(strategy="full", epochs=EPOCHS[size], patience=5)
-            found.append(Cell(f"probe-{task.name}-{size}", "cross-model", data, MODELS, probe))
-            found.append(Cell(f"layer-{task.name}-{size}", "self-supervised", data, WHISPERS, layer))
-            if size <= MOST_WHOLE.get(task.name, 100):
-                found.append(Cell(f"full-{task.name}-{size}", "cross-model", data, TUNED_WHOLE, full))
+            for strategy, (models, setting, epochs, patience) in tunings.items():
+                if size <= MOST.get(strategy, {}).get(task.name, 100):
+                    tuning = TuningOptions(strategy=strategy, epochs=epochs[size], patience=patience)
+                    name = f"{strategy}-{task.name}-{size}"
+                    found.append(Cell(name, setting, partial(task.data, size), models, tuning))
     for name, (timed, sequence) in TIMED.items():
         tuning = TuningOptions(strategy="layer", epochs=12, patience=4)
         found.append(Cell(f"layer-{name}", "self-supervised", timed, WHISPERS, tuning, sequence))
