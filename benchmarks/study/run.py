@@ -22,35 +22,42 @@ from rich.console import Console
 sys.path.append(str(Path(__file__).parents[1]))
 
 from common import DATA, RESULTS, provenance, save
+from study import real
 from study.cells import CELLS, MADE, Cell
 from voxrank.groundtruth.validation import validate
 from voxrank.groundtruth.verdict import Validation
 from voxrank.ranking.plan import default_scores
 from voxrank.report.progress import watch
 
-SCORES = ("combined", "logme", "knn", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
-TIMED_SCORES = ("logme", "hscore", "ridge", "cca", "pwcca", "cka", "rankme")
+HELD_OUT = ("accuracy", "likelihood", "balanced")
+SCORES = (*HELD_OUT, "combined", "logme", "knn", "ncm", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
+TIMED_SCORES = (*HELD_OUT, "logme", "ncm", "loo", "knn", "hscore", "ridge", "cca", "pwcca", "cka", "rankme")
 OF_SOURCE = ("swd", "frechet")
+SETS = {real.FOLDER: real.cells, "study": lambda: CELLS}
+"""Folder of the results → its cells."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cells", nargs="+", default=[cell.name for cell in CELLS], metavar="NAME")
+    parser.add_argument("--cells", nargs="+", default=[], metavar="NAME", help="default: all cells of the set")
+    parser.add_argument("--set", choices=SETS, default=real.FOLDER, help="cells of real weights, or the first study")
+    parser.add_argument("--half", choices=("development", "reporting"), help="run the cells of one half alone")
     parser.add_argument("--draw", type=int, default=0, help="of the examples of labels; others than 0 are kept apart")
     parser.add_argument("--list", action="store_true", help="name the cells and their halves")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for cell in (cell for cell in CELLS if cell.name in arguments.cells):
+    folder = arguments.set
+    for cell in SETS[folder]():
+        if cell.name not in (arguments.cells or [cell.name]) or cell.half != (arguments.half or cell.half):
+            continue
         if arguments.list:
             print(f"{cell.name}: {cell.half}, {cell.setting}")
             continue
         started = time.perf_counter()
         result = run(cell, arguments.seeds, arguments.draw)
-        save(
-            f"study/draws/{cell.name}-{arguments.draw}" if arguments.draw else f"study/{cell.name}",
-            written(cell, result),
-        )
+        name = f"draws/{cell.name}-{arguments.draw}" if arguments.draw else cell.name
+        save(f"{folder}/{name}", written(cell, result))
         print(f"{cell.name}: done in {time.perf_counter() - started:.0f} s", flush=True)
 
 
@@ -97,5 +104,6 @@ def written(cell: Cell, result: Validation) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    (RESULTS / "study" / "draws").mkdir(parents=True, exist_ok=True)
+    for name in SETS:
+        (RESULTS / name / "draws").mkdir(parents=True, exist_ok=True)
     main()
