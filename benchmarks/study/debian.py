@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -86,12 +87,12 @@ def _make() -> None:
 
 
 def _write_g722(path: Path, made: Path) -> None:
-    command = ["ffmpeg", "-loglevel", "error", "-f", "g722", "-i", path, "-f", "s16le", "-ar", str(SAMPLE_RATE_HZ), "-"]
-    pcm = subprocess.run(command, check=True, capture_output=True).stdout
-    _write(made, np.frombuffer(pcm, dtype="<i2") / np.float32(2**15))
+    command = ["ffmpeg", "-loglevel", "error", "-f", "g722", "-i", str(path), "-f", "s16le", "-ar", str(SAMPLE_RATE_HZ)]
+    pcm = subprocess.run([*command, "-"], check=True, capture_output=True).stdout
+    _write(made, np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 2**15)
 
 
-def _write(made: Path, audio: np.ndarray) -> None:
+def _write(made: Path, audio: NDArray[np.float32]) -> None:
     """Write a recording; a few files of the packages are empty."""
     if not len(audio):
         return

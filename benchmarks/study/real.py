@@ -205,17 +205,16 @@ def cells() -> tuple[Cell, ...]:
     """Return all cells: fewest examples first, since they take the least time."""
     found = []
     for size in (5, 20, 100):
-        tunings = {
-            "probe": (MODELS, "cross-model", PROBE_EPOCHS, 10),
-            "layer": (WHISPERS, "self-supervised", EPOCHS, 5),
-            "full": (TUNED_WHOLE, "cross-model", EPOCHS, 5),
-        }
         for task in (task for task in TASKS if size in task.sizes):
-            for strategy, (models, setting, epochs, patience) in tunings.items():
-                if size <= MOST.get(strategy, {}).get(task.name, 100):
-                    tuning = TuningOptions(strategy=strategy, epochs=epochs[size], patience=patience)
-                    name = f"{strategy}-{task.name}-{size}"
-                    found.append(Cell(name, setting, partial(task.data, size), models, tuning))
+            data = partial(task.data, size)
+            probe = TuningOptions(strategy="probe", epochs=PROBE_EPOCHS[size], patience=10)
+            layer = TuningOptions(strategy="layer", epochs=EPOCHS[size], patience=5)
+            whole = TuningOptions(strategy="full", epochs=EPOCHS[size], patience=5)
+            found.append(Cell(f"probe-{task.name}-{size}", "cross-model", data, MODELS, probe))
+            if size <= MOST["layer"].get(task.name, 100):
+                found.append(Cell(f"layer-{task.name}-{size}", "self-supervised", data, WHISPERS, layer))
+            if size <= MOST["full"].get(task.name, 100):
+                found.append(Cell(f"full-{task.name}-{size}", "cross-model", data, TUNED_WHOLE, whole))
     for name, (timed, sequence) in TIMED.items():
         tuning = TuningOptions(strategy="layer", epochs=12, patience=4)
         found.append(Cell(f"layer-{name}", "self-supervised", timed, WHISPERS, tuning, sequence))

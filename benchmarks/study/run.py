@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,19 @@ from rich.console import Console
 sys.path.append(str(Path(__file__).parents[1]))
 
 from common import DATA, RESULTS, provenance, save
-from study import real
+from study import loes, real
 from study.cells import CELLS, MADE, Cell
 from voxrank.groundtruth.validation import validate
 from voxrank.groundtruth.verdict import Validation
-from voxrank.ranking.plan import default_scores
 from voxrank.report.progress import watch
+from voxrank.scores.names import DEFAULT
 
 HELD_OUT = ("accuracy", "likelihood", "balanced")
-SCORES = (*HELD_OUT, "combined", "logme", "knn", "ncm", "hscore", "ridge", "loo", "pwcca", "cka", "rankme")
-TIMED_SCORES = (*HELD_OUT, "logme", "ncm", "loo", "knn", "hscore", "ridge", "cca", "pwcca", "cka", "rankme")
+EVIDENCE = ("logme", "knn", "ncm", "loo", "hscore", "ridge", "pwcca", "cka", "rankme", *loes.NAMES)
+SCORES = (*HELD_OUT, "combined", *EVIDENCE)
+TIMED_SCORES = (*HELD_OUT, *EVIDENCE, "cca")
 OF_SOURCE = ("swd", "frechet")
-SETS = {real.FOLDER: real.cells, "study": lambda: CELLS}
+SETS: dict[str, Callable[[], tuple[Cell, ...]]] = {real.FOLDER: real.cells, "study": lambda: CELLS}
 """Folder of the results → its cells."""
 
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name the cells and their halves")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    loes.register()
     folder = arguments.set
     for cell in SETS[folder]():
         if cell.name not in (arguments.cells or [cell.name]) or cell.half != (arguments.half or cell.half):
@@ -66,10 +68,7 @@ def run(cell: Cell, seeds: int, draw: int) -> Validation:
     if draw and cell.sequence:
         raise SystemExit(f"{cell.name} has no examples to draw")
     data = cell.data(draw) if draw else cell.data()
-    trained = replace(data, utterances=tuple(one for one in data.utterances if one.split == "train"))
-    scores = list(TIMED_SCORES if cell.sequence else SCORES)
-    default = default_scores(trained.task, cell.tuning.use)[0]
-    scores = [default, *(name for name in scores if name != default)]
+    scores = [DEFAULT, *(TIMED_SCORES if cell.sequence else SCORES)]
     if cell.source is not None:
         scores += OF_SOURCE
     with watch(Console(stderr=True)) as progress:

@@ -58,6 +58,8 @@ BASELINE = "probe on 10 %"
 BASELINE_SHARE = 0.1
 """Share of the training data for the cheapest fair competitor of the scores: a probe of every layer."""
 
+ORDER = "order"
+"""Name of the order of a ranking by several scores."""
 TRIALS = "trials.sqlite"
 
 
@@ -295,12 +297,15 @@ class _Evaluation:
     def all(self) -> tuple[Judged, ...]:
         """Return the predictors with their agreement: scores, then the probe, then rules."""
         cost = self._ranking.cost
-        judged = [
+        seconds = cost.encode_s + cost.align_s + cost.score_s
+        several = len(self._ranking.order) > 1
+        judged = [self._evaluate(ORDER, "score", self._by_order(), seconds, higher=True)] if several else []
+        judged += [
             self._evaluate(
                 name,
                 "score",
                 self._by_score(name),
-                cost.encode_s + cost.align_s + cost.score_s,
+                seconds,
                 higher=self._ranking.options["higher_is_better"][name],
             )
             for name in self._ranking.options["scores"]
@@ -324,6 +329,13 @@ class _Evaluation:
         )
         without_nan = tuple(None if np.isnan(value) else float(value) for value in values)
         return Judged(name, kind, higher, without_nan, seconds, measured)
+
+    def _by_order(self) -> list[float]:
+        """Return how many layers the ranking puts below each candidate; for whole models, below their best layer."""
+        below = {(layer.model, layer.layer): n for n, layer in enumerate(reversed(self._ranking.layers))}
+        if self._tuning.strategy != "full":
+            return [below.get((c.model, c.layer), np.nan) for c in self._trials.candidates]
+        return [max(n for (model, _), n in below.items() if model == c.model) for c in self._trials.candidates]
 
     def _by_score(self, name: str) -> list[float]:
         """Return the score of each candidate; for whole models, the score of the best layer."""

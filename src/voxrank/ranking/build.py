@@ -28,7 +28,7 @@ from voxrank.scores.names import COMBINATIONS
 from voxrank.targets.labels import class_sizes
 
 Columns = dict[str, Column]
-"""Score name → the score of every candidate; the first score orders the ranking."""
+"""Score name → the score of every candidate."""
 
 RESAMPLES_SO_FAR = N_RESAMPLES // 10
 """Number of resamples of an incomplete ranking, built after each model: enough for two digits of a share."""
@@ -71,9 +71,8 @@ class RankingBuilder:
         columns = self._columns(candidates, n_resamples)
         models = [c.model for c in candidates]
         dropped = np.array([shares[model] < seen for model in models])
-        first = columns[self.plan.names[0]].put_last(dropped)
-        others = [columns[name] for name in self.plan.names[1:]]
-        order = sorted(first.order(*others), key=lambda candidate: -shares[models[candidate]])
+        first = self._order(columns).put_last(dropped)
+        order = sorted(first.order(*columns.values()), key=lambda candidate: -shares[models[candidate]])
         best = best_of_each(order, models)
         probability = probability_best(first, models)
         behind = {i: self._behind(candidates[best[0]], candidates[i]) for i in best[1:] if not dropped[i]}
@@ -95,8 +94,13 @@ class RankingBuilder:
             sensitivity=tuple(sensitivity),
         )
 
+    def _order(self, columns: Columns) -> Column:
+        """Return the column that orders the ranking: one score, or the mean order by several."""
+        own = [columns[name] for name in self.plan.order]
+        return own[0] if len(own) == 1 else Column.combined(own)
+
     def _behind(self, best: Candidate, other: Candidate) -> ScoreValue | None:
-        """Return how much better the best layer is, with a paired interval; None for a combined score."""
+        """Return how much better the best layer is by the first score, with a paired interval; None if combined."""
         name = self.plan.names[0]
         if name not in best.estimates:
             return None

@@ -71,7 +71,7 @@ class DiagnosticsCollector:
     """Gathers diagnostics while the sketches of each model are there.
 
     Args:
-        plan: the diagnostics to compute, and the scores; the first score orders the ranking.
+        plan: the diagnostics to compute, and the scores that order the ranking.
         data: the data, the same for every model.
 
     Attributes:
@@ -82,10 +82,10 @@ class DiagnosticsCollector:
     """
 
     def __init__(self, plan: RankPlan, data: RankData) -> None:
-        names = plan.names
         self._level, self._targets, self._effective = plan.details.details, data.prepared.targets, plan.effective
         self._blocks = sorted({shard.block for shard in data.prepared.shards})
-        self._signs = {name: 1 if higher_is_better(name) else -1 for name in reported_parts(names[0])}
+        parts = [part for name in plan.order for part in reported_parts(name)]
+        self._signs = {name: 1 if higher_is_better(name) else -1 for name in parts}
         self._curve_score = next((score for score in plan.scores if score.read is not None), get_score("logme"))
         self._columns = [Column.of(data.dataset, name) for name in plan.details.besides]
         self._classes: dict[tuple[str, int | str], LayerClasses] = {}

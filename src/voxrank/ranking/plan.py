@@ -22,7 +22,7 @@ from voxrank.encoders.registry import split_spec
 from voxrank.errors import OptionError
 from voxrank.ranking.tuning import FRAMES_FOR_TUNED, TUNED, check_strategy, is_order
 from voxrank.scores import Score, get_score
-from voxrank.scores.names import COMBINATIONS, DEFAULT_SCORES
+from voxrank.scores.names import COMBINATIONS, DEFAULT, DEFAULT_ORDER, DEFAULT_SCORES
 
 N_DIRECTIONS = 50
 """Default number of directions of the sliced Wasserstein distance."""
@@ -35,7 +35,8 @@ class RankPlan:
     Attributes:
         models: specs of the candidates.
         layers: the layers, as text from the user.
-        names: scores to report; the first one orders the ranking. A name may stand for a combination.
+        names: scores to report. A name may stand for a combination.
+        order: the scores that order the ranking, by the mean of their orders; others in `names` decide ties.
         scores: the scores to compute, without duplicates.
         encoder: device, precision, windows.
         extraction: the sample, and the sketches to store of each layer.
@@ -52,6 +53,7 @@ class RankPlan:
     models: tuple[str, ...]
     layers: str
     names: tuple[str, ...]
+    order: tuple[str, ...]
     scores: tuple[Score, ...]
     encoder: EncoderOptions
     extraction: ExtractionOptions
@@ -79,7 +81,8 @@ def check_names(request: RankRequest) -> None:
     """
     if request.scores is not None:
         for name in _distinct(request.scores, "score"):
-            _parts(name)
+            if name != DEFAULT:
+                _parts(name)
     for spec in _distinct(request.models, "model"):
         split_spec(spec)
 
@@ -101,14 +104,18 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     check_sequence(request.sequence, request.extraction, task)
     sample = request.extraction.sample or ("frame" if task in TIMED else "utterance")
     extraction = replace(request.extraction, sample=sample)
-    requested = request.scores or default_scores(task, request.use, request.stopping)
+    default = default_scores(task, request.use, request.stopping)
+    requested = dict.fromkeys(
+        part for name in request.scores or [DEFAULT] for part in (default if name == DEFAULT else [name])
+    )
     parts = {name: _parts(name) for name in requested}
     check_strategy(parts, request.use)
     if TUNED in parts:
         parts[TUNED] = [score for score in parts[TUNED] if task in score.tasks]
     has_source = request.source is not None
-    _check_stopping(request.stopping, next(iter(parts)), with_source=has_source)
     names, left_out = _usable_names(parts, task, with_source=has_source)
+    order = default_order(task, request, sample) if (request.scores or [DEFAULT])[0] == DEFAULT else names[:1]
+    _check_stopping(request.stopping, next(iter(parts)), with_source=has_source)
     scores = tuple({score.name: score for name in names for score in parts[name]}.values())
     reads_source = has_source and any(score.needs_source for score in scores)
     if has_source and not reads_source:
@@ -119,6 +126,7 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         models=tuple(request.models),
         layers=request.layers,
         names=tuple(names),
+        order=tuple(order),
         scores=scores,
         encoder=request.encoder,
         extraction=extraction,
@@ -129,16 +137,16 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         seed=request.seed,
         reads_source=reads_source,
         left_out=tuple(left_out),
-        options=_recorded(request, extraction),
+        options=_recorded(request, extraction) | {"order": list(order)},
     )
 
 
 def default_scores(task: Task, use: UseOptions, stopping: StoppingOptions | None = None) -> tuple[str, ...]:
-    """Return the scores of a ranking when the user names none; the first one orders it, the next one decides ties.
+    """Return the scores of a ranking when the user names none.
 
-    Where a block will be tuned, the score is "tuned". Otherwise the order is by held-out prediction in the measure of
-    the task: accuracy of classes, R² of values, mean average precision of several labels. With early stopping, "logme"
-    comes first: how often that keeps the winner was measured (docs/cache).
+    Where a block will be tuned, the score is "tuned". Otherwise the first one is the result of held-out prediction in
+    the measure of the task: accuracy of classes, R² of values, mean average precision of several labels. With early
+    stopping, "logme" comes first: how often that keeps the winner was measured (docs/cache).
 
     Args:
         task: the task.
@@ -149,6 +157,23 @@ def default_scores(task: Task, use: UseOptions, stopping: StoppingOptions | None
         return (TUNED,)
     names = DEFAULT_SCORES[task]
     return names if stopping is None else ("logme", *(name for name in names if name != "logme"))
+
+
+def default_order(task: Task, request: RankRequest, sample: str) -> tuple[str, ...]:
+    """Return the scores that order a ranking when the user names none.
+
+    For classes and values of utterances, the orders by held-out prediction and by evidence are averaged: their errors
+    differ, so that the mean is steadier with few examples (docs/scores). Evidence is not comparable between layers
+    where samples are frames. Everywhere else the first default score orders alone.
+
+    Args:
+        task: the task.
+        request: whether a block will be tuned, and early stopping.
+        sample: kind of sample.
+    """
+    first = default_scores(task, request.use, request.stopping)[:1]
+    plain = request.use.strategy != "layer" and request.stopping is None and sample == "utterance"
+    return DEFAULT_ORDER.get(task, first) if plain else first
 
 
 def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voxrank._support.words import duration, megabytes, percent, score_figure
+from voxrank.results.expectation import ordering
 
 if TYPE_CHECKING:  # numerical packages are not needed to show a help text
     from voxrank.data.utterance import Skipped
@@ -78,6 +79,8 @@ def show_ranking(console: Console, ranking: Ranking) -> None:
     if len(names) > 1:
         for start in range(0, len(names), SCORES_ABREAST):
             console.print(scores_table(ranking, names[start : start + SCORES_ABREAST]))
+    if order := ordering(ranking):
+        console.print(order, style="dim", highlight=False)
     console.print(verdict(ranking))
     for result in ranking.sensitivity:
         console.print(sensitivity(result))

@@ -44,6 +44,12 @@ def reference(ranking: Ranking) -> str:
     return f"{guessing}This is what a linear head on the frozen layer reaches{beyond}."
 
 
+def ordering(ranking: Ranking) -> str:
+    """Return a sentence that says how models are ordered; empty where one score orders them."""
+    *others, last = ranking.order
+    return f"The order is the mean of the orders by {', '.join(others)} and {last}." if others else ""
+
+
 def _nothing_known(data: DataSummary, name: str) -> float:
     """Return what is reached without features."""
     if name == "accuracy":

@@ -94,8 +94,9 @@ class ModelScore:
         parameters: number of weights of the encoder.
         scores: scores of the best layer.
         share: share of the data that the model saw; below 1 where it was dropped early, or the run was stopped.
-        behind: how much better the best model is by the score that orders the ranking, with its 95 % interval, which is
-            paired; None for the best model, for models that saw less of the data, and for combined scores.
+        behind: how much better the best model is by the first score, with its 95 % interval, which is paired; negative
+            where the model is better by that score, but not by the others that order the ranking. None for the best
+            model, for models that saw less of the data, and for combined scores.
         speed: seconds of audio per wall second of forward passes and of the sums over them, per worker. Cached shards
             count with the time from the run that encoded them. None where nothing was timed.
     """
@@ -239,20 +240,29 @@ class Ranking:
         """Return whether two models, by their positions, cannot be told apart."""
         if self.beats is not None:
             return self.beats[first][other] < TOLD_APART
-        name, left, right = self.options["scores"][0], self.models[first], self.models[other]
-        return left.share == right.share and is_equal(left.scores[name].value, right.scores[name].value)
+        left, right = self.models[first], self.models[other]
+        return left.share == right.share and self._equal(left, right)
+
+    def _equal(self, left: ModelScore | LayerScore, right: ModelScore | LayerScore) -> bool:
+        """Return whether two candidates are equal by every score that orders the ranking."""
+        return all(is_equal(left.scores[name].value, right.scores[name].value) for name in self.order)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The scores that order the ranking, by the mean of their orders; one score in most rankings."""
+        return tuple(self.options.get("order") or self.options["scores"][:1])
 
     @property
     def equal_layers(self) -> list[LayerScore]:
-        """The other layers that score exactly the same as the best one, by the score that orders the ranking."""
-        best, name = self.best, self.options["scores"][0]
+        """The other layers that score exactly the same as the best one, by the scores that order the ranking."""
+        best = self.best
         seen = {model.model for model in self.models if model.share == best.share}
         return [
             layer
             for layer in self.layers
             if (layer.model, layer.layer) != (best.model, best.layer)
             and layer.model in seen
-            and is_equal(layer.scores[name].value, best.scores[name].value)
+            and self._equal(layer, best)
         ]
 
     def to_json(self) -> str:

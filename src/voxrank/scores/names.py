@@ -45,4 +45,12 @@ DEFAULT_SCORES: dict[Task, tuple[str, ...]] = {
     "multilabel": ("map", "r2", "logme"),
     "regression": ("r2", "logme"),
 }
-"""Task → the scores of a ranking when the user names none. The first one orders it, and the next one decides ties."""
+"""Task → the scores of a ranking when the user names none. The first one is what a user can expect."""
+DEFAULT_ORDER: dict[Task, tuple[str, ...]] = {
+    "classification": ("accuracy", "likelihood", "logme"),
+    "regression": ("r2", "logme"),
+}
+"""Task → the scores whose orders are averaged for the default order, where a sample is an utterance. In other cases the
+first score orders the ranking, and the next one decides ties."""
+DEFAULT = "default"
+"""Name that stands for the scores and the order of a ranking when the user names none."""

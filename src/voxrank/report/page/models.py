@@ -11,6 +11,7 @@ from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import first_score, higher_is_better, interval, of_layer, score_names, shown, titled
 from voxrank.report.terminal import rank_range
+from voxrank.results.expectation import ordering
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 LISTED = 400
@@ -31,6 +32,8 @@ def ranking_part(ranking: Ranking) -> Part:
             else ""
         )
     ]
+    if order := ordering(ranking):
+        paragraphs.append(order)
     if any(model.share < 1 for model in ranking.models):
         paragraphs.append(
             "Models that could not be best any more were dropped early, and are ranked by the data they saw."
