@@ -44,6 +44,7 @@ from voxrank.ranking.plan import resolve
 from voxrank.ranking.prepare import prepare_run
 from voxrank.ranking.runner import ModelRunner
 from voxrank.scores.head import deal_folds
+from voxrank.scores.names import DEFAULT_ORDER
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.view import LayerView
 from voxrank.sketches.blocks import BlockedMoments
@@ -260,7 +261,11 @@ def columns(rows: list[dict[str, Any]], size: int) -> dict[str, NDArray[np.float
     found = {name: np.array([row["scores"][name] for row in rows]) for name in rows[0]["scores"]}
     rank = {name: stats.rankdata(values) for name, values in found.items()}
     first = "accuracy" if "accuracy" in found else "r2"
-    found["default"] = found[first] + 1e-6 * rank["likelihood"] if first == "accuracy" else found[first]
+    if size in SEGMENTS:
+        found["default"] = found["accuracy"] + 1e-6 * rank["likelihood"]
+    else:
+        order = DEFAULT_ORDER["classification" if first == "accuracy" else "regression"]
+        found["default"] = np.sum([rank[name] for name in order], axis=0)
     if "likelihood" in rank:
         found["likelihood+logme"] = rank["likelihood"] + rank["logme"]
         found["accuracy+likelihood+logme"] = rank["accuracy"] + rank["likelihood"] + rank["logme"]

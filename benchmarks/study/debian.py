@@ -89,7 +89,7 @@ def _make() -> None:
 def _write_g722(path: Path, made: Path) -> None:
     command = ["ffmpeg", "-loglevel", "error", "-f", "g722", "-i", str(path), "-f", "s16le", "-ar", str(SAMPLE_RATE_HZ)]
     pcm = subprocess.run([*command, "-"], check=True, capture_output=True).stdout
-    _write(made, np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 2**15)
+    _write(made, np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(2**15))
 
 
 def _write(made: Path, audio: NDArray[np.float32]) -> None:

@@ -50,7 +50,7 @@ from voxrank.groundtruth.trials import Row, TrialStore
 from voxrank.groundtruth.verdict import Cost, Judged, Parts, Truth, Validation
 from voxrank.ranking.plan import check_names
 from voxrank.ranking.rank import run as rank_as
-from voxrank.results.ranking import Ranking, check_folder
+from voxrank.results.ranking import Ranking, ScoreValue, check_folder
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +170,7 @@ def run(data: Any, request: ValidateRequest, folder: str | os.PathLike[str] | No
         ),
         notes=(*data_notes, *trials.notes),
         options=_options(dataset, ranking, request),
+        expected=evaluation.expected(),
     )
 
 
@@ -329,6 +330,15 @@ class _Evaluation:
         )
         without_nan = tuple(None if np.isnan(value) else float(value) for value in values)
         return Judged(name, kind, higher, without_nan, seconds, measured)
+
+    def expected(self) -> tuple[ScoreValue | None, ...]:
+        """Return the first score of each candidate; for whole models, that of their best layer."""
+        name, layers = self._ranking.options["scores"][0], self._ranking.layers
+        if self._tuning.strategy == "full":
+            best = {layer.model: layer.scores[name] for layer in reversed(layers)}
+            return tuple(best.get(c.model) for c in self._trials.candidates)
+        found = {(layer.model, layer.layer): layer.scores[name] for layer in layers}
+        return tuple(found.get((c.model, c.layer)) for c in self._trials.candidates)
 
     def _by_order(self) -> list[float]:
         """Return how many layers the ranking puts below each candidate; for whole models, below their best layer."""

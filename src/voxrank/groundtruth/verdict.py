@@ -15,7 +15,7 @@ from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.groundtruth.correlation import DECIMALS
-from voxrank.results.ranking import save_tables
+from voxrank.results.ranking import ScoreValue, save_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,6 +200,8 @@ class Validation:
         skipped: utterances left out, with reasons.
         notes: further remarks for the user.
         options: options of the run.
+        expected: the first score of each candidate with its interval, as the ranking shows it: what to expect of a head
+            on frozen frames. For whole models it is that of the best layer. None where the score could not be computed.
     """
 
     task: str
@@ -213,6 +215,7 @@ class Validation:
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     options: dict[str, Any]
+    expected: tuple[ScoreValue | None, ...] = ()
 
     @property
     def best(self) -> Truth | None:

@@ -35,8 +35,10 @@ MODULES: dict[str, str] = {
     "tsne": "tsne",
 }
 """Built-in scores, in the order shown: name → module of `voxrank.scores` that defines it, as `SCORE` or in `SCORES`."""
-NAMES = (*COMBINATIONS, *MODULES)
-"""Names of combinations and built-in scores."""
+DEFAULT = "default"
+"""Name that stands for the scores and the order of a ranking when the user names none."""
+NAMES = (DEFAULT, *COMBINATIONS, *MODULES)
+"""Names that a user may give: the default, combinations and built-in scores."""
 _OF_CLASSES = ("accuracy", "likelihood", "balanced", "logme")
 DEFAULT_SCORES: dict[Task, tuple[str, ...]] = {
     "classification": _OF_CLASSES,
@@ -52,5 +54,3 @@ DEFAULT_ORDER: dict[Task, tuple[str, ...]] = {
 }
 """Task → the scores whose orders are averaged for the default order, where a sample is an utterance. In other cases the
 first score orders the ranking, and the next one decides ties."""
-DEFAULT = "default"
-"""Name that stands for the scores and the order of a ranking when the user names none."""

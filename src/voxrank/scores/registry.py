@@ -10,7 +10,7 @@ from voxrank._support.threads import one_blas_thread
 from voxrank.errors import OptionError, did_you_mean
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.estimator import FittedMoments
-from voxrank.scores.names import COMBINATIONS, MODULES
+from voxrank.scores.names import COMBINATIONS, DEFAULT, MODULES
 from voxrank.scores.score import Score
 from voxrank.scores.view import LayerView
 
@@ -64,8 +64,8 @@ def score_names() -> tuple[str, ...]:
 
 
 def known_scores() -> tuple[str, ...]:
-    """Return the sorted names of registered scores, combinations and plug-ins. Plug-ins are not imported."""
-    return tuple(sorted({*_SCORES, *COMBINATIONS, *plugin_names("scores")}))
+    """Return the sorted names of registered scores, combinations, plug-ins (not imported) and the default."""
+    return tuple(sorted({*_SCORES, *COMBINATIONS, DEFAULT, *plugin_names("scores")}))
 
 
 for _module in dict.fromkeys(MODULES.values()):

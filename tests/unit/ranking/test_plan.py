@@ -61,6 +61,35 @@ def test_the_default_score_depends_on_the_task_and_the_use(task, n, options, exp
     assert plan(task, n, **options).names == expected
 
 
+THREE = ("accuracy", "likelihood", "logme")
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "expected"),
+    [
+        ("classification", {}, THREE),
+        ("classification", {"scores": ["default", "knn"]}, THREE),
+        ("classification", {"scores": ["knn", "default"]}, ("knn",)),
+        ("classification", {"scores": ["accuracy", "logme"]}, ("accuracy",)),
+        ("classification", {"extraction": ExtractionOptions(sample="segment")}, ("accuracy",)),
+        ("classification", {"stopping": StoppingOptions()}, ("logme",)),
+        ("classification", {"use": UseOptions("layer")}, ("tuned",)),
+        ("regression", {}, ("r2", "logme")),
+        ("multilabel", {}, ("map",)),
+        ("segmentation", {}, ("accuracy",)),
+        ("transcription", {}, ("accuracy",)),
+    ],
+)
+def test_several_scores_order_a_ranking_of_utterances_unless_scores_are_named(task, options, expected):
+    resolved = plan(task, **options)
+    assert resolved.order == expected
+    assert resolved.options["order"] == list(expected)
+
+
+def test_more_scores_are_shown_beside_the_default():
+    assert plan(scores=["default", "knn", "logme"]).names == ("accuracy", "likelihood", "balanced", "logme", "knn")
+
+
 def test_the_parts_of_a_combination_are_computed_once():
     resolved = plan(scores=["combined", "logme"])
     assert resolved.names == ("combined", "logme")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 
 import voxrank
 import voxrank.encoders.pool
@@ -305,6 +306,14 @@ def test_a_ranking_is_loaded_as_it_was(fakes, tones, tmp_path):
     loaded = voxrank.Ranking.load(tmp_path)
     assert loaded.to_json() == ranking.to_json()
     assert (loaded.models, loaded.layers, loaded.beats) == (ranking.models, ranking.layers, ranking.beats)
+
+
+def test_the_default_order_is_the_mean_of_three_orders(fakes, tones):
+    ranking = voxrank.rank(tones, ["fake-a", "fake-b"])
+    ranks = [rankdata([layer.scores[name].value for layer in ranking.layers]) for name in ranking.order]
+    assert ranking.order == ("accuracy", "likelihood", "logme")
+    assert list(np.mean(ranks, axis=0)) == sorted(np.mean(ranks, axis=0), reverse=True)
+    assert voxrank.rank(tones, ["fake-a"], scores=["logme"]).order == ("logme",)
 
 
 def test_ties_are_decided_by_the_next_score(fakes, tones):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from voxrank.results.expectation import expectation, reference
+from voxrank.results.expectation import expectation, ordering, reference
 from voxrank.results.ranking import ScoreValue
 
 
@@ -78,3 +78,10 @@ def test_the_accuracy_of_segments_and_frames_is_called_so(made, task, sample, un
     ranking = ranking_of(made, "accuracy", ScoreValue(0.5, None, None), classes=20, majority=0.11)
     ranking = replace(ranking, task=task, options=ranking.options | {"sample": sample})
     assert with_spaces(expectation(ranking)) == f"expected accuracy{unit} 50 % on speakers not heard"
+
+
+def test_an_order_by_several_scores_is_said_in_words(made):
+    ranking = made.make_ranking(details=False)
+    assert ordering(ranking) == ""
+    several = replace(ranking, options=ranking.options | {"order": ["accuracy", "likelihood", "logme"]})
+    assert ordering(several) == "The order is the mean of the orders by accuracy, likelihood and logme."
