@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 Cell = dict[str, Any]
+Kinds = dict[str, Callable[[Cell], bool]]
 
 ROOM = 0.03
 """Error of the best candidate below which a cell is shown apart."""
@@ -20,13 +21,19 @@ LEAST = 6
 RIVAL = "probe on 10 %"
 
 
-KINDS: dict[str, Callable[[Cell], bool]] = {
+KINDS: Kinds = {
     "models, and layers of several": lambda cell: len({one["model"] for one in cell["truth"]}) > 1,
     "blocks of the Conformer, in place": lambda cell: cell["options"]["tuning"]["head_at"] == "top",
     "blocks of the Conformer, cut behind": lambda cell: cell["cell"].startswith("conformer-cut"),
     "layers of the small HuBERT": lambda cell: cell["cell"].startswith("hubert"),
 }
-"""Kinds of cells, with a test for each."""
+"""Kinds of cells of the first study, with a test for each."""
+REAL_KINDS: Kinds = {
+    "a linear head on every layer (probe)": lambda cell: cell["strategy"] == "probe",
+    "one block of Whisper at a time (layer)": lambda cell: cell["strategy"] == "layer",
+    "whole models (full)": lambda cell: cell["strategy"] == "full",
+}
+"""Kinds of cells of real weights, with a test for each."""
 
 
 def cells(folder: Path) -> list[Cell]:
@@ -154,6 +161,55 @@ def summary(found: Sequence[Cell]) -> list[str]:
         f"{sum(v > best_rule(cell)[1] for v, cell in zip(values, found, strict=True))}",
         f"{sum(v > (rho(judged(cell, RIVAL)) or -1) for v, cell in zip(values, found, strict=True))}",
     ]
+
+
+BEFORE_HEADER = ("cell", "n", "default before", "default", "logme", "loes", "probe on 10 %", "best rule, with hindsight")
+
+
+def before_rows(found: Sequence[Cell]) -> list[list[str]]:
+    """Return rows of the default of earlier versions, of the default and of rivals, with the means last."""
+    rows, numbers = [], []
+    for cell in found:
+        entries = [cell.get("before"), cell["judged"][0], *(judged(cell, name) for name in ("logme", "loes", RIVAL))]
+        name, value = best_rule(cell)
+        own = [(rho(entry), None if entry is None else lost(entry)) for entry in entries]
+        numbers.append([*own, (value, None)])
+        texts = [correlation_and_regret(*pair) for pair in own]
+        rows.append([cell["cell"], str(cell["judged"][0]["agreement"]["n"]), *texts, f"{name} {value:.2f}"])
+    means = [
+        correlation_and_regret(*(fmean(known) if (known := [v for v in part if v is not None]) else None for part in column))
+        for column in (zip(*pairs, strict=True) for pairs in zip(*numbers, strict=True))
+    ]
+    return [*rows, ["mean", "", *means]]
+
+
+def correlation_and_regret(spearman: float | None, regret: float | None) -> str:
+    """Return a Spearman correlation and a relative regret as text."""
+    if spearman is None:
+        return "-"
+    return f"{spearman:.2f}" if regret is None else f"{spearman:.2f} · {100 * regret:.1f} %"
+
+
+CALIBRATION_HEADER = ("cell", "bias, points", "mean error, points", "in the interval", "seeds apart, points")
+
+
+def calibration_rows(found: Sequence[Cell]) -> list[list[str]]:
+    """Return how near the expected accuracy is to that of a trained head, over the layers of a cell, and the means."""
+    rows, numbers = [], []
+    for cell in (cell for cell in found if cell["strategy"] == "probe" and cell.get("expected")):
+        pairs = [(e, [v for v in one["values"] if v is not None]) for e, one in zip(cell["expected"], cell["truth"], strict=True)]
+        known = [(e, fmean(values), values) for e, values in pairs if e is not None and values]
+        errors = np.array([e["value"] - truth for e, truth, _ in known])
+        inside = fmean(e["low"] <= truth <= e["high"] for e, truth, _ in known if e["low"] is not None)
+        apart = fmean(np.std(values) for _, _, values in known)
+        numbers.append((errors.mean(), abs(errors).mean(), inside, apart))
+        rows.append([cell["cell"], *calibration_texts(*numbers[-1])])
+    return [*rows, ["mean", *calibration_texts(*np.mean(numbers, axis=0))]] if rows else []
+
+
+def calibration_texts(bias: float, error: float, inside: float, apart: float) -> list[str]:
+    """Return the figures of a calibration as text."""
+    return [f"{100 * bias:+.1f}", f"{100 * error:.1f}", f"{100 * inside:.0f} %", f"{100 * apart:.1f}"]
 
 
 SUMMARY_HEADER = (

@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,7 @@ def agreement(result: dict[str, Any]) -> str:
     return table(["score or rule", "mean", *_tasks(result)], rows) + made(result)
 
 
-HELD_OUT_NAMES = (
-    "default",
-    "likelihood",
-    "likelihood+logme",
-    "accuracy+likelihood+logme",
-    "default before",
-    "logme",
-    "loo",
-    "knn",
-    "ncm",
-)
+HELD_OUT_NAMES = ("default", "accuracy", "likelihood", "likelihood+logme", "default before", "logme", "loo", "knn", "ncm")
 
 
 def heldout(result: dict[str, Any]) -> str:
@@ -408,11 +399,11 @@ README = ROOT / "README.md"
 README_RANKINGS = ("arabic-commands --whisper-window fit", "fsdd --whisper-window fit")
 
 
-def study_summary(found: list[dict[str, Any]]) -> str:
-    """Return the default ranking against its targets, by half."""
+def study_summary(found: list[dict[str, Any]], kinds: study.Kinds = study.REAL_KINDS) -> str:
+    """Return the default ranking against its targets, by half and by kind."""
     rows = [[half, *study.summary(own)] for half, own in study.halves(found) if own and half != "without room"]
     both = [cell for cell in found if study.has_room(cell)]
-    for title, chosen in study.KINDS.items():
+    for title, chosen in kinds.items():
         own = [cell for cell in both if chosen(cell)]
         rows += [[title, *study.summary(own)]] if own else []
     return table(study.SUMMARY_HEADER, [["all with room", *study.summary(both)], *rows]) + dates(found)
@@ -421,12 +412,46 @@ def study_summary(found: list[dict[str, Any]]) -> str:
 def study_targets(found: list[dict[str, Any]]) -> str:
     """Return the aims, and what the cells with room reach."""
     own = [cell for cell in found if study.has_room(cell)]
-    several = [cell for cell in own if study.KINDS["models, and layers of several"](cell)]
-    rows = [
-        [aim, *(show(part) for part in (own, [c for c in own if c["half"] == "reporting"], several))]
-        for aim, show in study.TARGETS.items()
-    ]
-    return table(["aim", "all cells", "reporting half", "models, and layers of several"], rows)
+    halves = [[cell for cell in own if cell["half"] == half] for half in ("reporting", "development")]
+    parts = {"reporting half": halves[0], "development half": halves[1], "all cells": own}
+    rows = [[aim, *(show(part) if part else "-" for part in parts.values())] for aim, show in study.TARGETS.items()]
+    return table(["aim", *parts], rows)
+
+
+def study_before(found: list[dict[str, Any]]) -> str:
+    """Return the default of earlier versions beside the default and its rivals, reporting half first."""
+    parts = {half: cells for half, cells in study.halves(found) if cells and half != "without room"}
+    tables = [f"**{half}**\n\n{table(study.BEFORE_HEADER, study.before_rows(own))}" for half, own in parts.items()]
+    return "\n".join(tables) + "\nSpearman · regret of the first place.\n"
+
+
+def study_calibration(found: list[dict[str, Any]]) -> str:
+    """Return the expected accuracy against that of trained heads."""
+    return table(study.CALIBRATION_HEADER, study.calibration_rows(found))
+
+
+EPOCHS = (10, 30, 100)
+
+
+def price(result: dict[str, Any]) -> str:
+    """Return what a ranking costs beside fine-tuning, by the number of epochs."""
+    cost, layers = result["rank"], result["layers"]
+    ranked = cost["encode_s"] + cost["align_s"] + cost["score_s"]
+    rows = []
+    for title, part, count in (
+        ("one block", result["block"], 1),
+        ("each block, one after the other", result["block"], layers - 1),
+        ("the whole model", result["whole"], 1),
+        ("the whole model, from each of its layers", result["whole"], layers),
+    ):
+        seconds = [count * (part["before_s"] + epochs * part["epoch_s"]) for epochs in EPOCHS]
+        rows.append([title, *(f"{one / ranked:,.0f}" for one in seconds)])
+    text = (
+        f"\nTimes the cost of a ranking: {cost['encode_s']:.0f} s of forward passes, {cost['align_s']:.0f} s of alignment "
+        f"and {cost['score_s']:.1f} s of scoring, for {result['audio_s'] / 60:.0f} minutes of speech and `{result['model']}`. "
+        f"An epoch takes {result['block']['epoch_s']:.0f} s for a block and {result['whole']['epoch_s']:.0f} s for the model.\n"
+    )
+    return table(["fine-tuning", *(f"{epochs} epochs" for epochs in EPOCHS)], rows) + text + made(result)
 
 
 def study_cells(half: str) -> Any:
@@ -611,9 +636,20 @@ TABLES = {
     "policies": ("policies", policies),
     "cache": ("cache", cache),
     "stopping": ("stopping", stopping),
-    "study-summary": ("study", study_summary),
-    "study-targets": ("study", study_targets),
-    "study-worst": ("study", study_worst),
+    "real-summary": ("real", study_summary),
+    "real-targets": ("real", study_targets),
+    "real-worst": ("real", study_worst),
+    "real-before": ("real", study_before),
+    "real-calibration": ("real", study_calibration),
+    "real-reporting": ("real", study_cells("reporting")),
+    "real-development": ("real", study_cells("development")),
+    "real-without-room": ("real", study_cells("without room")),
+    "real-predictors": ("real", study_predictors),
+    "real-models": ("real", study_models),
+    "real-costs": ("real", study_costs),
+    "real-failures": ("real", study_failures),
+    "price": ("price", price),
+    "study-summary": ("study", partial(study_summary, kinds=study.KINDS)),
     "study-reporting": ("study", study_cells("reporting")),
     "study-development": ("study", study_cells("development")),
     "study-without-room": ("study", study_cells("without room")),
@@ -641,28 +677,28 @@ def main() -> None:
     GENERATED.mkdir(exist_ok=True)
     for name, (source, make) in TABLES.items():
         (GENERATED / f"{name}.md").write_text(make(read(source)), encoding="utf-8")
-    draw(read("study"), read("stopping"))
+    draw({"real": read("real"), "study": read("study")}, read("stopping"))
     shown = terminal.picture(read("rankings")["rankings"]["demo"])
     (GENERATED / "terminal.svg").write_text(shown, encoding="utf-8")
-    README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings"), read("study")), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8"), read("rankings"), read("real")), encoding="utf-8")
 
 
 def read(source: str) -> Any:
-    """Return a result; for the study, its cells."""
-    if source == "study":
+    """Return a result; for a study, its cells."""
+    if source in ("study", "real"):
         return study.cells(RESULTS / source)
     return json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
 
 
-def draw(found: list[dict[str, Any]], races: dict[str, Any]) -> None:
-    """Draw the pictures of the study and of early stopping."""
+def draw(studies: dict[str, list[dict[str, Any]]], races: dict[str, Any]) -> None:
+    """Draw the pictures of the studies and of early stopping."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "voxrank"
-    figure = study.picture(found)
-    figure.savefig(GENERATED / "study.svg", format="svg", metadata={"Date": None})
+    for name, found in studies.items():
+        study.picture(found).savefig(GENERATED / f"{name}.svg", format="svg", metadata={"Date": None})
     curve = Figure(figsize=(6, 3.2), layout="constrained")
     axes = curve.subplots()
     for name, one in races["sets"].items():

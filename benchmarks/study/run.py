@@ -21,7 +21,7 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import DATA, RESULTS, provenance, save
+from common import DATA, RESULTS, load, provenance, save
 from study import loes, real
 from study.cells import CELLS, MADE, Cell
 from voxrank.groundtruth.validation import validate
@@ -99,7 +99,18 @@ def written(cell: Cell, result: Validation) -> dict[str, Any]:
     text = json.dumps(json.loads(result.to_json())).replace(str(MADE), "study").replace(str(DATA), "data")
     content = json.loads(text)
     content["skipped"] = content["skipped"][:20]
-    return {"made": provenance(), "cell": cell.name, "setting": cell.setting, "half": cell.half, **content}
+    found = {"made": provenance(), "cell": cell.name, "setting": cell.setting, "half": cell.half, **content}
+    before = default_before(found)
+    return found | ({"before": before} if before else {})
+
+
+def default_before(content: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the agreement of the default of version 0.1: where a block is tuned, the stored one of that version."""
+    if content["strategy"] == "layer":
+        stored: dict[str, Any] | None = load(f"{real.FOLDER}/{content['cell']}").get("before")
+        return stored
+    name = "logme" if content["cell"].endswith("-5") else "combined"  # few examples of a class, or many
+    return next((one for one in content["judged"] if one["name"] == name), None)
 
 
 if __name__ == "__main__":
