@@ -163,7 +163,7 @@ def summary(found: Sequence[Cell]) -> list[str]:
     ]
 
 
-BEFORE_HEADER = ("cell", "n", "default before", "default", "logme", "loes", "probe on 10 %", "best rule, with hindsight")
+BEFORE_HEADER = ("cell", "n", "default before", "default", "logme", "loes", RIVAL, "best rule, with hindsight")
 
 
 def before_rows(found: Sequence[Cell]) -> list[list[str]]:
@@ -176,11 +176,14 @@ def before_rows(found: Sequence[Cell]) -> list[list[str]]:
         numbers.append([*own, (value, None)])
         texts = [correlation_and_regret(*pair) for pair in own]
         rows.append([cell["cell"], str(cell["judged"][0]["agreement"]["n"]), *texts, f"{name} {value:.2f}"])
-    means = [
-        correlation_and_regret(*(fmean(known) if (known := [v for v in part if v is not None]) else None for part in column))
-        for column in (zip(*pairs, strict=True) for pairs in zip(*numbers, strict=True))
-    ]
-    return [*rows, ["mean", "", *means]]
+    columns = [list(zip(*pairs, strict=True)) for pairs in zip(*numbers, strict=True)]
+    return [*rows, ["mean", "", *(correlation_and_regret(*map(mean_of_known, column)) for column in columns)]]
+
+
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def correlation_and_regret(spearman: float | None, regret: float | None) -> str:
@@ -197,7 +200,8 @@ def calibration_rows(found: Sequence[Cell]) -> list[list[str]]:
     """Return how near the expected accuracy is to that of a trained head, over the layers of a cell, and the means."""
     rows, numbers = [], []
     for cell in (cell for cell in found if cell["strategy"] == "probe" and cell.get("expected")):
-        pairs = [(e, [v for v in one["values"] if v is not None]) for e, one in zip(cell["expected"], cell["truth"], strict=True)]
+        reached = [[value for value in one["values"] if value is not None] for one in cell["truth"]]
+        pairs = zip(cell["expected"], reached, strict=True)
         known = [(e, fmean(values), values) for e, values in pairs if e is not None and values]
         errors = np.array([e["value"] - truth for e, truth, _ in known])
         inside = fmean(e["low"] <= truth <= e["high"] for e, truth, _ in known if e["low"] is not None)

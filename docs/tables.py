@@ -56,7 +56,7 @@ def agreement(result: dict[str, Any]) -> str:
     return table(["score or rule", "mean", *_tasks(result)], rows) + made(result)
 
 
-HELD_OUT_NAMES = ("default", "accuracy", "likelihood", "likelihood+logme", "default before", "logme", "loo", "knn", "ncm")
+HELD_OUT_NAMES = ("default", "accuracy", "likelihood", "likelihood+logme", "default before", "logme", "loo", "knn")
 
 
 def heldout(result: dict[str, Any]) -> str:
@@ -447,9 +447,10 @@ def price(result: dict[str, Any]) -> str:
         seconds = [count * (part["before_s"] + epochs * part["epoch_s"]) for epochs in EPOCHS]
         rows.append([title, *(f"{one / ranked:,.0f}" for one in seconds)])
     text = (
-        f"\nTimes the cost of a ranking: {cost['encode_s']:.0f} s of forward passes, {cost['align_s']:.0f} s of alignment "
-        f"and {cost['score_s']:.1f} s of scoring, for {result['audio_s'] / 60:.0f} minutes of speech and `{result['model']}`. "
-        f"An epoch takes {result['block']['epoch_s']:.0f} s for a block and {result['whole']['epoch_s']:.0f} s for the model.\n"
+        f"\nTimes the cost of a ranking: {cost['encode_s']:.0f} s of forward passes, {cost['align_s']:.0f} s of "
+        f"alignment and {cost['score_s']:.1f} s of scoring, for {result['audio_s'] / 60:.0f} minutes of speech and "
+        f"`{result['model']}`. An epoch takes {result['block']['epoch_s']:.0f} s for a block and "
+        f"{result['whole']['epoch_s']:.0f} s for the model.\n"
     )
     return table(["fine-tuning", *(f"{epochs} epochs" for epochs in EPOCHS)], rows) + text + made(result)
 

@@ -1,8 +1,8 @@
 """Measure what a ranking costs beside the fine-tuning that it replaces, for one model on recorded transcripts.
 
 Half an hour of telephone prompts is ranked by phones: forward passes, alignment and scoring. The same model is then
-tuned on them, one block and as a whole, for one epoch and for three; the difference is the time of an epoch. Fine-tuning
-takes epochs × candidates × seeds as long. The size of the data changes both alike.
+tuned on them, one block and as a whole, for one epoch and for three; the difference is the time of an epoch.
+Fine-tuning takes epochs × candidates × seeds as long. The size of the data changes both alike.
 
 Run: python benchmarks/study/price.py
 """

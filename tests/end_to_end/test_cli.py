@@ -15,11 +15,11 @@ import voxrank_pack
 from voxrank.data.segments import SegmentFiles
 from voxrank.errors import RunError
 from voxrank.results.ranking import Ranking
-from voxrank.scores.names import COMBINATIONS, DEFAULT, NAMES
+from voxrank.scores.names import COMBINATIONS, DEFAULT, NAMES, TUNED
 from voxrank.scores.registry import score_names
 
 FULL = Path("/dev/full")
-PLAIN = [name for name in NAMES if name not in ("tuned", DEFAULT)]
+PLAIN = [name for name in NAMES if name not in (TUNED, DEFAULT)]
 """Scores of layers without tuning."""
 
 
@@ -442,7 +442,7 @@ def test_a_failed_run_gives_the_reason_in_its_log(run, tones, tmp_path, monkeypa
 
 
 def test_the_command_line_knows_every_score():
-    assert set(NAMES) == {*score_names(), *COMBINATIONS, DEFAULT}
+    assert set(NAMES) == {*score_names(), *COMBINATIONS, DEFAULT, TUNED}
 
 
 @pytest.mark.parametrize("sample", ["utterance", "segment", "effective", "frame"])

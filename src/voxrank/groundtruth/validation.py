@@ -296,10 +296,11 @@ class _Evaluation:
         return all(after > before if self._higher else after < before for after, before in pairs)
 
     def all(self) -> tuple[Judged, ...]:
-        """Return the predictors with their agreement: scores, then the probe, then rules."""
+        """Return the predictors with their agreement: scores, what orders the ranking first, the probe, and rules."""
         cost = self._ranking.cost
         seconds = cost.encode_s + cost.align_s + cost.score_s
-        several = len(self._ranking.order) > 1
+        order, names = self._ranking.order, self._ranking.options["scores"]
+        several = len(order) > 1
         judged = [self._evaluate(ORDER, "score", self._by_order(), seconds, higher=True)] if several else []
         judged += [
             self._evaluate(
@@ -309,7 +310,7 @@ class _Evaluation:
                 seconds,
                 higher=self._ranking.options["higher_is_better"][name],
             )
-            for name in self._ranking.options["scores"]
+            for name in (names if several else dict.fromkeys((*order, *names)))
         ]
         seconds = sum(row.seconds for row in self._trials.baseline_rows)
         judged.append(self._evaluate(BASELINE, "rival", self._by_baseline(), seconds, higher=self._higher))

@@ -22,7 +22,7 @@ from voxrank.ranking.early_stopping import first_share
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.prepare import RankData
 from voxrank.ranking.resampling import N_RESAMPLES, Candidate, Column, beats, best_of_each, probability_best
-from voxrank.ranking.tuning import higher_is_better
+from voxrank.ranking.tuning import higher_is_better, ordered_by
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
 from voxrank.scores.names import COMBINATIONS
 from voxrank.targets.labels import class_sizes
@@ -118,7 +118,7 @@ class RankingBuilder:
         return seconds
 
     def _columns(self, candidates: Sequence[Candidate], n_resamples: int) -> Columns:
-        """Return the columns of all requested scores, in their order; the parts of a combination follow it."""
+        """Return the columns of all requested scores, in their order; the scores of a combination follow it."""
         plain = {
             name: Column.of(
                 [c.estimates[name] for c in candidates],
@@ -130,9 +130,9 @@ class RankingBuilder:
         }
         columns: Columns = {}
         for name in self.plan.names:
-            parts = [part for part in COMBINATIONS.get(name, ()) if part in plain]
-            columns[name] = plain[name] if name in plain else Column.combined([plain[part] for part in parts])
-            columns |= {part: plain[part] for part in parts if part not in columns}
+            parts = ordered_by(name, plain)
+            columns[name] = plain[parts[0]] if len(parts) == 1 else Column.combined([plain[part] for part in parts])
+            columns |= {part: plain[part] for part in COMBINATIONS.get(name, ()) if part not in columns}
         return columns
 
     def _unusable_source(self, collector: Collector) -> list[Skipped]:

@@ -54,7 +54,7 @@ class Collector:
         self.skipped: list[Skipped] = []
         self.source_skipped: list[Skipped] = []
         self.encode_s = self.cached_s = self.score_s = 0.0
-        self.comparison = LabelComparison(data.versions, plan.names[0], self._scorer)
+        self.comparison = LabelComparison(data.versions, plan.order[0], self._scorer)
         self.diagnostics = DiagnosticsCollector(plan, data)
 
     def add(self, run: ModelRun) -> None:

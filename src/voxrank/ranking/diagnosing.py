@@ -29,7 +29,7 @@ from voxrank.errors import one_line
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.prepare import RankData
 from voxrank.ranking.resampling import Candidate
-from voxrank.ranking.tuning import higher_is_better, reported_parts
+from voxrank.ranking.tuning import higher_is_better, ordered_by
 from voxrank.results.details import Details, Knowledge, LayerClasses, Picture
 from voxrank.results.ranking import Ranking
 from voxrank.scores import get_score
@@ -84,8 +84,7 @@ class DiagnosticsCollector:
     def __init__(self, plan: RankPlan, data: RankData) -> None:
         self._level, self._targets, self._effective = plan.details.details, data.prepared.targets, plan.effective
         self._blocks = sorted({shard.block for shard in data.prepared.shards})
-        parts = [part for name in plan.order for part in reported_parts(name)]
-        self._signs = {name: 1 if higher_is_better(name) else -1 for name in parts}
+        self._order = plan.order
         self._curve_score = next((score for score in plan.scores if score.read is not None), get_score("logme"))
         self._columns = [Column.of(data.dataset, name) for name in plan.details.besides]
         self._classes: dict[tuple[str, int | str], LayerClasses] = {}
@@ -163,7 +162,8 @@ class DiagnosticsCollector:
         self._add_curve(candidates, best[0].layer, sketch)
 
     def _ranked_layer(self, candidate: Candidate, sketch: ModelSketch, share: float) -> _RankedLayer:
-        goodness = tuple(sign * candidate.estimates[name].value for name, sign in self._signs.items())
+        names = [part for name in self._order for part in ordered_by(name, candidate.estimates)]
+        goodness = tuple((1 if higher_is_better(name) else -1) * candidate.estimates[name].value for name in names)
         sample = sketch.samples.get(sketch_key(candidate.layer))
         first = None if sample is None else sample.first(POINTS)
         return _RankedLayer(candidate.model, layer_label(candidate.layer), share, goodness, first)

@@ -20,9 +20,9 @@ from voxrank.config import (
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.encoders.registry import split_spec
 from voxrank.errors import OptionError
-from voxrank.ranking.tuning import FRAMES_FOR_TUNED, TUNED, check_strategy, is_order
+from voxrank.ranking.tuning import FRAMES_FOR_TUNED, check_strategy
 from voxrank.scores import Score, get_score
-from voxrank.scores.names import COMBINATIONS, DEFAULT, DEFAULT_ORDER, DEFAULT_SCORES
+from voxrank.scores.names import COMBINATIONS, DEFAULT, DEFAULT_ORDER, DEFAULT_SCORES, TUNED
 
 N_DIRECTIONS = 50
 """Default number of directions of the sliced Wasserstein distance."""
@@ -42,6 +42,7 @@ class RankPlan:
         extraction: the sample, and the sketches to store of each layer.
         sequence: units and aligner of transcripts.
         tuned: options of the block that will be tuned, where "tuned" is among the scores; otherwise None.
+        predicted: the scores that are predicted for the tuned block.
         stopping: early stopping; None to show all data to every model.
         details: the diagnostics.
         seed: seed of the resamples and of the rounds of early stopping.
@@ -59,6 +60,7 @@ class RankPlan:
     extraction: ExtractionOptions
     sequence: SequenceOptions
     tuned: UseOptions | None
+    predicted: tuple[str, ...]
     stopping: StoppingOptions | None
     details: DetailOptions
     seed: int
@@ -81,7 +83,7 @@ def check_names(request: RankRequest) -> None:
     """
     if request.scores is not None:
         for name in _distinct(request.scores, "score"):
-            if name != DEFAULT:
+            if name not in (DEFAULT, TUNED):
                 _parts(name)
     for spec in _distinct(request.models, "model"):
         split_spec(spec)
@@ -108,14 +110,13 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     requested = dict.fromkeys(
         part for name in request.scores or [DEFAULT] for part in (default if name == DEFAULT else [name])
     )
-    parts = {name: _parts(name) for name in requested}
-    check_strategy(parts, request.use)
-    if TUNED in parts:
-        parts[TUNED] = [score for score in parts[TUNED] if task in score.tasks]
+    check_strategy(requested, request.use)
+    predicted = predicted_scores(task, sample)
+    parts = {name: list(map(get_score, predicted)) if name == TUNED else _parts(name) for name in requested}
     has_source = request.source is not None
     names, left_out = _usable_names(parts, task, with_source=has_source)
     order = default_order(task, request, sample) if (request.scores or [DEFAULT])[0] == DEFAULT else names[:1]
-    _check_stopping(request.stopping, next(iter(parts)), with_source=has_source)
+    _check_stopping(request.stopping, order[0], with_source=has_source)
     scores = tuple({score.name: score for name in names for score in parts[name]}.values())
     reads_source = has_source and any(score.needs_source for score in scores)
     if has_source and not reads_source:
@@ -132,6 +133,7 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         extraction=extraction,
         sequence=request.sequence,
         tuned=tuned,
+        predicted=predicted,
         stopping=request.stopping,
         details=request.details,
         seed=request.seed,
@@ -144,9 +146,9 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
 def default_scores(task: Task, use: UseOptions, stopping: StoppingOptions | None = None) -> tuple[str, ...]:
     """Return the scores of a ranking when the user names none.
 
-    Where a block will be tuned, the score is "tuned". Otherwise the first one is the result of held-out prediction in
-    the measure of the task: accuracy of classes, R² of values, mean average precision of several labels. With early
-    stopping, "logme" comes first: how often that keeps the winner was measured (docs/cache).
+    The first one is the result of held-out prediction in the measure of the task: accuracy of classes, R² of values,
+    mean average precision of several labels. With early stopping, "logme" comes first: how often that keeps the winner
+    was measured (docs/cache). Where a block will be tuned, "tuned" is added, which orders the ranking.
 
     Args:
         task: the task.
@@ -154,7 +156,7 @@ def default_scores(task: Task, use: UseOptions, stopping: StoppingOptions | None
         stopping: early stopping.
     """
     if use.strategy == "layer":
-        return (TUNED,)
+        return (*DEFAULT_SCORES[task], TUNED)
     names = DEFAULT_SCORES[task]
     return names if stopping is None else ("logme", *(name for name in names if name != "logme"))
 
@@ -171,9 +173,21 @@ def default_order(task: Task, request: RankRequest, sample: str) -> tuple[str, .
         request: whether a block will be tuned, and early stopping.
         sample: kind of sample.
     """
+    if request.use.strategy == "layer":
+        return (TUNED,)
     first = default_scores(task, request.use, request.stopping)[:1]
-    plain = request.use.strategy != "layer" and request.stopping is None and sample == "utterance"
-    return DEFAULT_ORDER.get(task, first) if plain else first
+    return DEFAULT_ORDER.get(task, first) if request.stopping is None and sample == "utterance" else first
+
+
+def predicted_scores(task: Task, sample: str) -> tuple[str, ...]:
+    """Return the scores that are predicted for a block that will be tuned: those that order frozen layers.
+
+    Args:
+        task: the task.
+        sample: kind of sample.
+    """
+    of_utterances = DEFAULT_ORDER.get(task) if sample == "utterance" else None
+    return of_utterances or DEFAULT_SCORES[task][:1]
 
 
 def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:
@@ -197,7 +211,7 @@ def _check_stopping(stopping: StoppingOptions | None, score: str, *, with_source
     """Refuse early stopping by a score of all models together, and with source data, which would be encoded whole."""
     if stopping is None:
         return
-    if is_order(score):
+    if score in COMBINATIONS:
         raise OptionError(
             f"{score} needs all models to the end, and early stopping drops some; name --score logme, or another"
         )

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from voxrank.encoders.joint import CandidateLayer
+from voxrank.ranking.tuning import ordered_by
 from voxrank.results.ranking import ScoreValue
 from voxrank.scores.estimate import CONFIDENCE, Estimate, resample
-from voxrank.scores.names import COMBINATIONS
 
 Array = NDArray[np.float64]
 
@@ -127,12 +127,12 @@ def goodness_by(name: str, estimates: Sequence[Mapping[str, Estimate]], higher_i
     Returns:
         (C,).
     """
-    parts = [name] if name in estimates[0] else [part for part in COMBINATIONS[name] if part in estimates[0]]
+    parts = ordered_by(name, estimates[0])
     columns = [
         Column(tuple(ScoreValue(e[part].value, None, None) for e in estimates), higher_is_better[part], None)
         for part in parts
     ]
-    return columns[0].goodness if parts == [name] else Column.combined(columns).goodness
+    return columns[0].goodness if len(parts) == 1 else Column.combined(columns).goodness
 
 
 def best_of_each(order: Sequence[int], models: Sequence[str]) -> list[int]:

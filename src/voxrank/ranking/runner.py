@@ -91,7 +91,7 @@ class ModelRunner:
             goodness = {}
             for model in remaining:
                 scoring_started = time.perf_counter()
-                goodness[model] = scorer.goodness(self._plan.names[0], selections[model], runs[model].sketch)
+                goodness[model] = scorer.goodness(self._plan.order[0], selections[model], runs[model].sketch)
                 runs[model] = replace(runs[model], score_s=runs[model].score_s + time.perf_counter() - scoring_started)
             scores = RoundScores(round_.share, goodness)
             dropped = beaten(scores, before, confidence=stopping.confidence, models=len(selections), rounds=len(rounds))

@@ -10,10 +10,10 @@ import numpy as np
 from voxrank.encoders.joint import RANKED_LABELS, SketchKey, layer_label
 from voxrank.engines.local import ModelSketch
 from voxrank.ranking.plan import RankPlan
-from voxrank.ranking.tuning import LayerSelection, add_expected, higher_is_better
+from voxrank.ranking.tuning import LayerSelection, add_expected, higher_is_better, ordered_by
 from voxrank.scores import Score
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.names import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS, TUNED
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.view import LayerView, SourceView
 from voxrank.sketches.projections import Quantiles
@@ -30,6 +30,7 @@ class LayerScorer:
 
     def __init__(self, plan: RankPlan, targets: Targets) -> None:
         self._scores, self._tuned, self._effective = plan.scores, plan.tuned, plan.effective
+        self._predicted = plan.predicted
         self._targets = targets
 
     def all_scores(
@@ -45,16 +46,17 @@ class LayerScorer:
         return self._estimates(self._scores, selection, sketch, source, RANKED_LABELS)
 
     def goodness(self, name: str, selection: LayerSelection, sketch: ModelSketch) -> list[Estimate]:
-        """Return one score of each candidate layer, higher for better.
+        """Return one score of each candidate layer, higher for better; of `TUNED`, the first of its predictions.
 
         Args:
             name: the score.
             selection: the layers of the model.
             sketch: sketch of the data.
         """
-        sign = 1 if higher_is_better(name) else -1
         estimates = self._estimates(self._parts(name), selection, sketch, None, RANKED_LABELS)
-        return [Estimate(sign * scores[name].value, sign * scores[name].influence) for scores in estimates]
+        first = ordered_by(name, estimates[0])[0]
+        sign = 1 if higher_is_better(first) else -1
+        return [Estimate(sign * scores[first].value, sign * scores[first].influence) for scores in estimates]
 
     def by_version(
         self, name: str, selection: LayerSelection, sketch: ModelSketch, source: ModelSketch | None, version: int
@@ -79,7 +81,8 @@ class LayerScorer:
         return estimates if finite else None
 
     def _parts(self, name: str) -> list[Score]:
-        return [score for score in self._scores if score.name in COMBINATIONS.get(name, (name,))]
+        wanted = self._predicted if name == TUNED else COMBINATIONS.get(name, (name,))
+        return [score for score in self._scores if score.name in wanted]
 
     def _estimates(
         self,
@@ -96,7 +99,7 @@ class LayerScorer:
         }
         estimates = [dict(by_layer[layer_label(layer)]) for layer in selection.ranked]
         if self._tuned is not None:
-            add_expected(estimates, by_layer, selection, self._tuned)
+            add_expected(estimates, by_layer, selection, self._tuned, self._predicted)
         return estimates
 
 

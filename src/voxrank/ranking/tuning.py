@@ -1,55 +1,59 @@
-"""Prediction of the score of a model after one block is tuned, from the scores of its frozen layers.
+"""Prediction of the scores of a model after one block is tuned, from the scores of its frozen layers.
 
-The score E(l) of a frozen layer l measures its information on the labels. Tuning block k replaces the map that was
-learned in pre-training, and a head reads layer m behind it. The new map can use its input, E(k − 1). The frozen blocks
-between the tuned block and the head are assumed to change the score as before, by E(m) − E(k). So
+A score E(l) of a frozen layer l measures its information on the labels. Tuning block k replaces the map that was
+learned in pre-training, and a head reads layer m behind it. With enough data the new map makes whatever it needs of its
+input, so that E(k − 1) is what counts; with little data it stays near the old one, and E(k) does. The mean of the two
+stands for the tuned block. The frozen blocks between the tuned block and the head are assumed to change the score as
+before, by E(m) − E(k). So
 
-    tuned(k, m) = E(k − 1) + E(m) − E(k) = E(m) − (E(k) − E(k − 1)):
+    tuned(k, m) = ½(E(k − 1) + E(k)) + E(m) − E(k) = E(m) − ½(E(k) − E(k − 1)):
 
-the score at the head, less the gain of the frozen block itself. With the head on the tuned block (m = k), this is the
-score of the layer below. With the head on the top, layers are ordered by the gain of their block, smallest first. A
-block that loses information on the labels comes first. The additive gains are an approximation; docs/study shows how
-well it works.
+the score at the head, less half of the gain of the frozen block. With the head on the tuned block (m = k), it is the
+mean of the scores of its input and its output. With the head on the top, layers of a model are ordered by the gain of
+their block, smallest first. A block that loses information on the labels comes first. The additive gains are an
+approximation; docs/study shows how well it works.
 
-E is the accuracy for samples of other speakers, averaged over a linear map, the nearest class mean and the nearest
-neighbours (R² of values). Evidence works worse here. It measures how well labels are explained, which may rise between
-layers of one model while fewer labels are predicted correctly.
+This is computed for each of the scores that order frozen layers (`voxrank.ranking.plan.default_order`), and "tuned" is
+the mean of the orders by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from voxrank.config import UseOptions
 from voxrank.encoders.base import Layer
 from voxrank.encoders.joint import CandidateLayer, JointKind, JointLayer, front
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
-from voxrank.scores.names import COMBINATIONS
+from voxrank.scores.names import COMBINATIONS, TUNED
 from voxrank.scores.registry import get_score
 
-TUNED = "tuned"
-"""Name of the score."""
 FRAMES_FOR_TUNED = 2
 """Multiple of the usual number of samples that are kept for it: accuracies of neighbouring layers are close."""
 
 
 def higher_is_better(name: str) -> bool:
-    """Return the direction of a score, which may be `TUNED`."""
-    return name == TUNED or get_score(name).higher_is_better
+    """Return the direction of a score, of `TUNED`, or of the `prediction` of a score."""
+    return name.startswith(TUNED) or get_score(name).higher_is_better
 
 
-def is_order(name: str) -> bool:
-    """Return whether a name stands for an order of all models, averaged over scores, rather than for a score."""
-    return name in COMBINATIONS and name != TUNED
+def prediction(score: str) -> str:
+    """Return the name, among the estimates of a layer, of a score as predicted after tuning."""
+    return f"{TUNED} {score}"
 
 
-def reported_parts(name: str) -> tuple[str, ...]:
-    """Return the scores whose values a name reports: those of an order, or the name itself."""
-    return COMBINATIONS[name] if is_order(name) else (name,)
+def ordered_by(name: str, known: Iterable[str]) -> list[str]:
+    """Return the estimates by which a name orders layers: one score, or several whose orders are averaged.
+
+    Args:
+        name: name of a score, of a combination, or `TUNED`.
+        known: names of the estimates of a layer.
+    """
+    if name == TUNED:
+        return [one for one in known if one.startswith(f"{TUNED} ")]
+    return [one for one in COMBINATIONS.get(name, (name,)) if one in known]
 
 
 def check_strategy(names: Collection[str], use: UseOptions) -> None:
@@ -109,14 +113,6 @@ class LayerSelection:
         return cls(blocks, [layers[index] for index in sorted(needed)], last)
 
 
-def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the mean of several scores of one layer, with its influence by block of the data."""
-    return Estimate(
-        sum(estimate.value for estimate in estimates) / len(estimates),
-        np.mean([estimate.influence for estimate in estimates], axis=0),
-    )
-
-
 def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, use: UseOptions) -> Estimate:
     """Return the predicted score of a model with this block tuned, with its influence by block of the data.
 
@@ -127,7 +123,9 @@ def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, 
         use: where the head is.
     """
     before, after, head = scores[block - 1], scores[block], scores[use.head(block, last)]
-    return Estimate(before.value + head.value - after.value, before.influence + head.influence - after.influence)
+    return Estimate(
+        head.value - (after.value - before.value) / 2, head.influence - (after.influence - before.influence) / 2
+    )
 
 
 def add_expected(
@@ -135,18 +133,18 @@ def add_expected(
     layer_scores: Mapping[int | JointKind, Mapping[str, Estimate]],
     selection: LayerSelection,
     use: UseOptions,
+    scores: Sequence[str],
 ) -> None:
-    """Add `TUNED` to the estimates of each candidate layer, where its parts were computed.
+    """Add the prediction of each score to the estimates of each candidate layer.
 
     Args:
         estimates: score → estimate, in order of the candidates; they are changed.
         layer_scores: layer → its scores, for all layers that were read.
         selection: the candidates, and the last layer.
         use: where the head is.
+        scores: the scores to predict, of which those that were computed are.
     """
-    parts = [name for name in COMBINATIONS[TUNED] if name in estimates[0]]
-    if not parts:
-        return
-    means = {label: mean_of([scores[name] for name in parts]) for label, scores in layer_scores.items()}
-    for layer, scores in zip(selection.ranked, estimates, strict=True):
-        scores[TUNED] = expected(means, front(layer), selection.last, use)
+    for score in (score for score in scores if score in estimates[0]):
+        of_layers = {label: found[score] for label, found in layer_scores.items()}
+        for layer, found in zip(selection.ranked, estimates, strict=True):
+            found[prediction(score)] = expected(of_layers, front(layer), selection.last, use)

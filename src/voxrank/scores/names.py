@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from voxrank.data.utterance import Task
 
-COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn"), "tuned": ("loo", "ncm", "knn")}
-"""Combinations: name → its scores, of which those that support the task are used. "combined" averages the order by each
-score (`voxrank.ranking.resampling.Column.combined`); "tuned" averages the scores themselves, for the layers of one
-model (`voxrank.ranking.tuning`)."""
+COMBINATIONS: dict[str, tuple[str, ...]] = {"combined": ("logme", "knn")}
+"""Combinations: name → the scores whose orders it averages (`voxrank.ranking.resampling.Column.combined`)."""
+TUNED = "tuned"
+"""Name of the order of blocks by what a head will reach after one block is tuned (`voxrank.ranking.tuning`)."""
 MODULES: dict[str, str] = {
     "accuracy": "accuracy",
     "balanced": "accuracy",
@@ -37,7 +37,7 @@ MODULES: dict[str, str] = {
 """Built-in scores, in the order shown: name → module of `voxrank.scores` that defines it, as `SCORE` or in `SCORES`."""
 DEFAULT = "default"
 """Name that stands for the scores and the order of a ranking when the user names none."""
-NAMES = (DEFAULT, *COMBINATIONS, *MODULES)
+NAMES = (DEFAULT, *COMBINATIONS, TUNED, *MODULES)
 """Names that a user may give: the default, combinations and built-in scores."""
 _OF_CLASSES = ("accuracy", "likelihood", "balanced", "logme")
 DEFAULT_SCORES: dict[Task, tuple[str, ...]] = {

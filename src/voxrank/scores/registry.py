@@ -10,7 +10,7 @@ from voxrank._support.threads import one_blas_thread
 from voxrank.errors import OptionError, did_you_mean
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.estimator import FittedMoments
-from voxrank.scores.names import COMBINATIONS, DEFAULT, MODULES
+from voxrank.scores.names import COMBINATIONS, DEFAULT, MODULES, TUNED
 from voxrank.scores.score import Score
 from voxrank.scores.view import LayerView
 
@@ -65,7 +65,7 @@ def score_names() -> tuple[str, ...]:
 
 def known_scores() -> tuple[str, ...]:
     """Return the sorted names of registered scores, combinations, plug-ins (not imported) and the default."""
-    return tuple(sorted({*_SCORES, *COMBINATIONS, DEFAULT, *plugin_names("scores")}))
+    return tuple(sorted({*_SCORES, *COMBINATIONS, DEFAULT, TUNED, *plugin_names("scores")}))
 
 
 for _module in dict.fromkeys(MODULES.values()):

@@ -28,6 +28,8 @@ TARGETS = {
     "transcription": lambda n: {"text": "a b"},
 }
 
+THREE = ("accuracy", "likelihood", "logme")
+
 
 def dataset(task="classification", n=80):
     utterances = tuple(Utterance(str(n), Path(f"{n}.wav"), **TARGETS[task](n)) for n in range(n))
@@ -50,7 +52,7 @@ def plan_of(options, data):
         ("classification", 80, {}, ("accuracy", "likelihood", "balanced", "logme")),
         ("classification", 12, {}, ("accuracy", "likelihood", "balanced", "logme")),
         ("classification", 80, {"stopping": StoppingOptions()}, ("logme", "accuracy", "likelihood", "balanced")),
-        ("classification", 80, {"use": UseOptions("layer")}, ("tuned",)),
+        ("classification", 80, {"use": UseOptions("layer")}, (*THREE[:2], "balanced", "logme", "tuned")),
         ("multilabel", 38, {}, ("map", "r2", "logme")),
         ("regression", 80, {}, ("r2", "logme")),
         ("segmentation", 80, {}, ("accuracy", "likelihood", "balanced", "logme")),
@@ -59,9 +61,6 @@ def plan_of(options, data):
 )
 def test_the_default_score_depends_on_the_task_and_the_use(task, n, options, expected):
     assert plan(task, n, **options).names == expected
-
-
-THREE = ("accuracy", "likelihood", "logme")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Expected result of tuning a block: the evidence at the head, less what the block had already added."""
+"""Expected scores with a tuned block: those at the head, less half of what the block had already added."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import rankdata
 
 import voxrank
 from voxrank._support.progress import Progress
@@ -18,7 +19,6 @@ from voxrank.report.terminal import verdict
 from voxrank.scores.estimate import Estimate
 
 LAYERS = tuple(Layer(i, f"block {i}", 4, 50.0) for i in range(5))
-PARTS = ("loo", "ncm", "knn")
 ON_BLOCK, ON_TOP = UseOptions("layer"), UseOptions("layer", "top")
 
 
@@ -27,14 +27,14 @@ def scored(values, influences=None):
     return {place: Estimate(float(v), u) for place, (v, u) in enumerate(zip(values, influences, strict=True))}
 
 
-def test_a_block_with_the_head_on_it_scores_as_the_layer_below():
+def test_a_block_with_the_head_on_it_scores_as_the_mean_of_its_input_and_output():
     scores = scored([1, 5, 2, 9])
-    assert [expected(scores, block, 3, ON_BLOCK).value for block in (1, 2, 3)] == [1, 5, 2]
+    assert [expected(scores, block, 3, ON_BLOCK).value for block in (1, 2, 3)] == [3, 3.5, 5.5]
 
 
 def test_the_block_that_adds_least_comes_first_with_the_head_on_the_top():
     scores = scored([0, 4, 6, 5])
-    assert [expected(scores, block, 3, ON_TOP).value for block in (1, 2, 3)] == [1, 3, 6]
+    assert [expected(scores, block, 3, ON_TOP).value for block in (1, 2, 3)] == [3, 4, 5.5]
 
 
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=12), st.data())
@@ -60,7 +60,7 @@ def test_intervals_are_those_of_the_sum():
     found = expected(scored(values, influences), 2, 3, ON_TOP)
     weights = rng.normal(size=6)
     moved = values + influences @ weights
-    assert found.value + found.influence @ weights == pytest.approx(moved[1] + moved[3] - moved[2])
+    assert found.value + found.influence @ weights == pytest.approx(moved[3] - (moved[2] - moved[1]) / 2)
 
 
 @pytest.mark.parametrize(
@@ -85,29 +85,43 @@ def test_joint_layers_are_refused_where_a_block_is_tuned():
 
 @pytest.mark.parametrize("head_at", ["layer", "top"])
 def test_blocks_are_ranked_by_the_scores_of_layers_around_them(fakes, tones, head_at):
-    plain = voxrank.rank(tones, ["fake-a", "fake-b"], scores=list(PARTS))
+    plain = voxrank.rank(tones, ["fake-a", "fake-b"])
     found = voxrank.rank(tones, ["fake-a", "fake-b"], use=UseOptions("layer", head_at))
     assert (found.options["strategy"], found.options["head_at"]) == ("layer", head_at)
-    assert list(found.best.scores) == ["tuned", *PARTS]
-    frozen = {(x.model, x.layer): np.mean([x.scores[name].value for name in PARTS]) for x in plain.layers}
-    assert {(x.model, x.layer) for x in found.layers} == {key for key in frozen if key[1] > 0}
+    assert (list(found.best.scores), found.order) == ([*plain.best.scores, "tuned"], ("tuned",))
+    blocks = [(x.model, x.layer) for x in found.layers]
+    frozen = {(x.model, x.layer): x.scores for x in plain.layers}
+    assert set(blocks) == {key for key in frozen if key[1] > 0}
+    assert all(x.scores["accuracy"] == frozen[x.model, x.layer]["accuracy"] for x in found.layers)
     last = {model: max(layer for name, layer in frozen if name == model) for model, _ in frozen}
+
+    def predicted(name, model, block):
+        head = last[model] if head_at == "top" else block
+        before, after, at_head = (frozen[model, layer][name].value for layer in (block - 1, block, head))
+        return at_head - (after - before) / 2
+
+    shares = [(rankdata([predicted(name, *key) for key in blocks]) - 1) / (len(blocks) - 1) for name in plain.order]
+    values = [x.scores["tuned"].value for x in found.layers]
+    assert values == pytest.approx(np.mean(shares, axis=0))
+    assert values == sorted(values, reverse=True)
+
+
+def test_one_score_is_predicted_in_its_own_measure_where_one_orders_frozen_layers(fakes, tones):
+    frames = ExtractionOptions(sample="frame")
+    plain = {x.layer: x.scores["accuracy"].value for x in voxrank.rank(tones, ["fake-a"], extraction=frames).layers}
+    found = voxrank.rank(tones, ["fake-a"], use=UseOptions("layer"), extraction=frames)
     for x in found.layers:
-        head = last[x.model] if head_at == "top" else x.layer
-        wanted = frozen[x.model, x.layer - 1] + frozen[x.model, head] - frozen[x.model, x.layer]
-        assert x.scores["tuned"].value == pytest.approx(wanted)
-        assert np.mean([x.scores[name].value for name in PARTS]) == pytest.approx(frozen[x.model, x.layer])
-        assert x.scores["tuned"].low <= x.scores["tuned"].value <= x.scores["tuned"].high
+        assert x.scores["tuned"].value == pytest.approx((plain[x.layer - 1] + plain[x.layer]) / 2)
 
 
-def test_the_score_for_values_averages_only_the_parts_for_values(fakes, tones):
+def test_values_are_predicted_by_scores_of_values(fakes, tones):
     pitch = {"low": "200", "middle": "500", "high": "1400"}
     rows = [line.split(",") for line in tones.read_text().splitlines()[1:]]
     manifest = tones.with_name("pitch.csv")
     lines = [f"{path},{pitch[label]},{speaker}" for path, label, speaker in rows]
     manifest.write_text("\n".join(["path,value,speaker", *lines]))
     found = voxrank.rank(manifest, ["fake-a"], use=UseOptions("layer"))
-    assert list(found.best.scores) == ["tuned", "loo", "knn"]
+    assert list(found.best.scores) == ["r2", "logme", "tuned"]
 
 
 def test_twice_as_many_frames_are_kept(fakes, tones, monkeypatch):
@@ -122,9 +136,9 @@ def test_twice_as_many_frames_are_kept(fakes, tones, monkeypatch):
 
 
 def test_a_chosen_layer_scores_the_same_as_among_all_layers(fakes, tones):
-    use = UseOptions("layer", "top")
-    everything = voxrank.rank(tones, ["fake-a"], use=use)
-    one = voxrank.rank(tones, ["fake-a"], use=use, layers="1")
+    use, frames = UseOptions("layer", "top"), ExtractionOptions(sample="frame")
+    everything = voxrank.rank(tones, ["fake-a"], use=use, extraction=frames)
+    one = voxrank.rank(tones, ["fake-a"], use=use, extraction=frames, layers="1")
     assert one.layers == tuple(x for x in everything.layers if x.layer == 1)
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from voxrank.scores import get_score
-from voxrank.scores.names import COMBINATIONS, DEFAULT, MODULES, NAMES
+from voxrank.scores.names import COMBINATIONS, DEFAULT, MODULES, NAMES, TUNED
 from voxrank.testing.scores import check_score
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ def test_every_listed_module_defines_its_scores_in_the_order_listed():
         defined += [(score.name, module) for score in scores]
         assert all(get_score(score.name) is score for score in scores)
     assert defined == list(MODULES.items())
-    assert (DEFAULT, *COMBINATIONS, *MODULES) == NAMES
+    assert (DEFAULT, *COMBINATIONS, TUNED, *MODULES) == NAMES
 
 
 def test_every_score_has_a_title_a_summary_and_the_direction_of_its_class():
