@@ -21,6 +21,8 @@ FIELDS = (
     *("metric", "value", "higher_is_better", "seconds", "train", "validation", "test"),
     *("date", "commit", "processor", "torch", "transformers"),
 )
+STUDIES = ("real", "study")
+"""Folders of the results of the study, and of the first study."""
 NO_STUDY = ("costs", "conformer-pretraining", "hubert-pretraining", "published")
 
 
@@ -34,8 +36,8 @@ def main() -> None:
 
 
 def study_rows() -> Iterator[dict[str, Any]]:
-    """Yield a row for each trial of the study; a trial that failed has no value."""
-    for path in sorted((RESULTS / "study").glob("*.json")):
+    """Yield a row for each trial of the studies; a trial that failed has no value."""
+    for path in sorted(path for name in STUDIES for path in (RESULTS / name).glob("*.json")):
         if path.stem in NO_STUDY:
             continue
         cell = json.loads(path.read_text(encoding="utf-8"))

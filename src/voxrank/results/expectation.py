@@ -16,7 +16,10 @@ MEASURES = {"accuracy": "accuracy", "balanced": "mean recall of classes", "r2": 
 PERCENTS = ("accuracy", "balanced")
 UNITS = {"frame": " per frame", "effective": " per frame", "segment": " per part"}
 """Kind of sample → what the result is about, where it is not about utterances."""
-BEYOND = {"full": "; fine-tuning usually reaches more, and how much more differs between models"}
+BEYOND = {
+    "layer": "; tuning the block usually reaches more",
+    "full": "; fine-tuning usually reaches more, and how much more differs between models",
+}
 """Strategy → what else is to be said for it."""
 
 
@@ -45,9 +48,11 @@ def reference(ranking: Ranking) -> str:
 
 
 def ordering(ranking: Ranking) -> str:
-    """Return a sentence that says how models are ordered; empty where one score orders them."""
+    """Return a sentence that says how models are ordered; empty where the first score orders them."""
     *others, last = ranking.order
-    return f"The order is the mean of the orders by {', '.join(others)} and {last}." if others else ""
+    if others:
+        return f"The order is the mean of the orders by {', '.join(others)} and {last}."
+    return "" if last == ranking.options["scores"][0] else f"The order is that by {last}."
 
 
 def _nothing_known(data: DataSummary, name: str) -> float:

@@ -25,6 +25,8 @@ def test_accuracy_is_a_percentage_beside_guessing_and_the_most_frequent_class(ma
     text = reference(ranking)
     assert text.startswith("Guessing reaches 5 %, the most frequent class alone 11 %. This is what a linear head on")
     assert text.endswith("on the frozen layer reaches.")
+    block = replace(ranking, options=ranking.options | {"strategy": "layer"})
+    assert reference(block).endswith("on the frozen layer reaches; tuning the block usually reaches more.")
     full = replace(ranking, options=ranking.options | {"strategy": "full"})
     assert reference(full).endswith("fine-tuning usually reaches more, and how much more differs between models.")
     assert expectation(ranking) in ranking.verdict
@@ -85,3 +87,5 @@ def test_an_order_by_several_scores_is_said_in_words(made):
     assert ordering(ranking) == ""
     several = replace(ranking, options=ranking.options | {"order": ["accuracy", "likelihood", "logme"]})
     assert ordering(several) == "The order is the mean of the orders by accuracy, likelihood and logme."
+    block = replace(ranking, options=ranking.options | {"order": ["tuned"]})
+    assert ordering(block) == "The order is that by tuned."
