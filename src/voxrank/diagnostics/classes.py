@@ -17,11 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
-from scipy import linalg
 
 from voxrank.results.details import ClassView
+from voxrank.scores.head_of_all import solve_regularised
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
@@ -65,23 +64,10 @@ def nearest_class(features: Array, moments: Moments, ridge: float) -> Ids:
     present = counts > 0
     centres = centred.cross[present] / counts[present, None]
     within = centred.gram - (centres.T * counts[present]) @ centres
-    weights = _solve_regularised(within, ridge, centres.T)
+    weights = solve_regularised(within, ridge, centres.T)
     votes = (features - centred.centre) @ weights - (centres.T * weights).sum(axis=0) / 2
     nearest: Ids = np.flatnonzero(present)[votes.argmax(axis=1)]
     return nearest
-
-
-def _solve_regularised(within: Array, ridge: float, right: Array) -> Array:
-    """Compute (W + tI)⁻¹ B. The ridge t is multiplied by 100 until W + tI is positive definite."""
-    while True:
-        matrix = within.copy()
-        np.einsum("ii->i", matrix)[:] += ridge
-        try:
-            factor = linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
-        except LinAlgError:
-            ridge *= 100
-        else:
-            return np.asarray(linalg.cho_solve(factor, right, check_finite=False))
 
 
 def class_views(names: Sequence[str], true: Ids, predicted: Ids) -> tuple[ClassView, ...]:

@@ -60,11 +60,13 @@ class HeldOutClasses:
         true: (m,) class of each sample.
         predicted: (m,) the most probable class.
         log_likelihood: (m,) log of the probability of the true class, in nats.
+        ridge: ridge t of the heads, for each of the samples; 0 where there was no head.
     """
 
     true: Ids
     predicted: Ids
     log_likelihood: Array
+    ridge: float
 
 
 def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -> HeldOutClasses:
@@ -78,7 +80,7 @@ def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -
     """
     if len(np.unique(folds)) < 2:
         guess = np.full(len(classes), np.log(MISLABELLED / n_classes))
-        return HeldOutClasses(classes, np.full(len(classes), -1), guess)
+        return HeldOutClasses(classes, np.full(len(classes), -1), guess, 0.0)
     known, numbers = np.unique(classes, return_inverse=True)  # fewer than n_classes in a small sample
     heads = _Heads.of(features, one_hot(numbers, len(known)), folds)
     floor = MISLABELLED / n_classes
@@ -87,10 +89,26 @@ def predict_classes(features: Array, classes: Ids, folds: Ids, n_classes: int) -
     def temperature_of(index: int) -> tuple[float, float]:
         return _calibrate(heads.log_odds(float(RIDGES[index])), heads.log_shares, numbers, floor)
 
-    ridge = _downhill(lambda index: temperature_of(index)[0], len(RIDGES))
-    odds = heads.log_odds(float(RIDGES[ridge]))
-    probabilities = _softmax(heads.log_shares + temperature_of(ridge)[1] * odds)
-    return HeldOutClasses(classes, known[probabilities.argmax(axis=1)], _log_likelihood(probabilities, numbers, floor))
+    best = _downhill(lambda index: temperature_of(index)[0], len(RIDGES))
+    odds = heads.log_odds(float(RIDGES[best]))
+    probabilities = _softmax(heads.log_shares + temperature_of(best)[1] * odds)
+    ridge = float(RIDGES[best]) * heads.largest / len(classes)
+    predicted = known[probabilities.argmax(axis=1)]
+    return HeldOutClasses(classes, predicted, _log_likelihood(probabilities, numbers, floor), ridge)
+
+
+def calibrated(odds: Array, log_shares: Array, classes: Ids, ridge: float) -> HeldOutClasses:
+    """Return the predictions of heads from their log odds (m, K) at the best temperature.
+
+    Args:
+        odds: (m, K) log odds.
+        log_shares: (m, K) log of the share of each class in the data that a head was fitted to.
+        classes: (m,) the true classes.
+        ridge: ridge of the heads.
+    """
+    floor = MISLABELLED / odds.shape[1]
+    probabilities = _softmax(log_shares + _calibrate(odds, log_shares, classes, floor)[1] * odds)
+    return HeldOutClasses(classes, probabilities.argmax(axis=1), _log_likelihood(probabilities, classes, floor), ridge)
 
 
 def predict_values(features: Array, values: Array, folds: Ids) -> Array:
@@ -179,6 +197,11 @@ class _Heads:
         kept = np.flatnonzero(values > max(x.shape) * np.finfo(np.float32).eps * values[-1])[::-1]
         values, vectors = values[kept], vectors[:, kept]
         return cls(x @ vectors / np.sqrt(values) if is_tall else vectors, values, targets, members)
+
+    @property
+    def largest(self) -> float:
+        """The largest eigenvalue of the scatter of the samples; 0 where no feature varies."""
+        return float(self.strengths[0]) if self.strengths.size else 0.0
 
     @cached_property
     def log_shares(self) -> Array:

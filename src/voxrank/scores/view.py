@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from voxrank.errors import OptionError
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.gradient import LeftOut, Reading, influence
-from voxrank.scores.head import HeldOutClasses, deal_folds, one_hot, predict_classes, predict_values
+from voxrank.scores.head import HeldOutClasses, can_test, deal_folds, one_hot, predict_classes, predict_values
+from voxrank.scores.head_of_all import predict_classes_by_all
 from voxrank.scores.remainder import FLOORS, Remainder, Whole
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
@@ -126,7 +127,16 @@ class LayerView:
         frames = self.sampled
         if not frames.classes:
             return None
-        return predict_classes(frames.features, frames.rows, frames.folds, frames.n_targets)
+        found = predict_classes(frames.features, frames.rows, frames.folds, frames.n_targets)
+        if not self._is_part or not can_test(frames.blocks, frames.rows):
+            return found
+        return predict_classes_by_all(self.moments, frames.features, frames.blocks, found)
+
+    @property
+    def _is_part(self) -> bool:
+        """True if the data are more than the sample."""
+        sample = self.sample
+        return sample is not None and len(sample) == sample.size < self.moments.total.n
 
     @cached_property
     def held_out_values(self) -> Array:
