@@ -20,7 +20,7 @@ from voxrank.config import (
 from voxrank.data.utterance import TIMED, Dataset, Task
 from voxrank.encoders.registry import split_spec
 from voxrank.errors import OptionError
-from voxrank.ranking.tuning import FRAMES_FOR_TUNED, check_strategy
+from voxrank.ranking.tuning import FRAMES_FOR_TUNED, SHARE, SHARE_TIMED, Prediction, check_strategy
 from voxrank.scores import Score, get_score
 from voxrank.scores.names import COMBINATIONS, DEFAULT, DEFAULT_ORDER, DEFAULT_SCORES, TUNED
 
@@ -41,8 +41,7 @@ class RankPlan:
         encoder: device, precision, windows.
         extraction: the sample, and the sketches to store of each layer.
         sequence: units and aligner of transcripts.
-        tuned: options of the block that will be tuned, where "tuned" is among the scores; otherwise None.
-        predicted: the scores that are predicted for the tuned block.
+        tuned: what is predicted of blocks that will be tuned, where "tuned" is among the scores; otherwise None.
         stopping: early stopping; None to show all data to every model.
         details: the diagnostics.
         seed: seed of the resamples and of the rounds of early stopping.
@@ -59,8 +58,7 @@ class RankPlan:
     encoder: EncoderOptions
     extraction: ExtractionOptions
     sequence: SequenceOptions
-    tuned: UseOptions | None
-    predicted: tuple[str, ...]
+    tuned: Prediction | None
     stopping: StoppingOptions | None
     details: DetailOptions
     seed: int
@@ -111,8 +109,8 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         part for name in request.scores or [DEFAULT] for part in (default if name == DEFAULT else [name])
     )
     check_strategy(requested, request.use)
-    predicted = predicted_scores(task, sample)
-    parts = {name: list(map(get_score, predicted)) if name == TUNED else _parts(name) for name in requested}
+    predicted = predicted_of(task, request.use, sample)
+    parts = {name: list(map(get_score, predicted.scores)) if name == TUNED else _parts(name) for name in requested}
     has_source = request.source is not None
     names, left_out = _usable_names(parts, task, with_source=has_source)
     order = default_order(task, request, sample) if (request.scores or [DEFAULT])[0] == DEFAULT else names[:1]
@@ -121,7 +119,7 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
     reads_source = has_source and any(score.needs_source for score in scores)
     if has_source and not reads_source:
         left_out.append("the source data are not encoded, because no score reads them (swd, frechet and tsne do)")
-    tuned = request.use if TUNED in names else None
+    tuned = predicted if TUNED in names else None
     extraction = _with_samples(request, extraction, scores, tuned=tuned is not None)
     return RankPlan(
         models=tuple(request.models),
@@ -133,7 +131,6 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         extraction=extraction,
         sequence=request.sequence,
         tuned=tuned,
-        predicted=predicted,
         stopping=request.stopping,
         details=request.details,
         seed=request.seed,
@@ -179,15 +176,17 @@ def default_order(task: Task, request: RankRequest, sample: str) -> tuple[str, .
     return DEFAULT_ORDER.get(task, first) if request.stopping is None and sample == "utterance" else first
 
 
-def predicted_scores(task: Task, sample: str) -> tuple[str, ...]:
-    """Return the scores that are predicted for a block that will be tuned: those that order frozen layers.
+def predicted_of(task: Task, use: UseOptions, sample: str) -> Prediction:
+    """Return what is predicted of blocks that will be tuned: the scores that order frozen layers.
 
     Args:
         task: the task.
+        use: where the head is.
         sample: kind of sample.
     """
     of_utterances = DEFAULT_ORDER.get(task) if sample == "utterance" else None
-    return of_utterances or DEFAULT_SCORES[task][:1]
+    scores = of_utterances or DEFAULT_SCORES[task][:1]
+    return Prediction(use, scores, SHARE_TIMED if task in TIMED else SHARE)
 
 
 def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:

@@ -126,7 +126,7 @@ def select_layers(plan: RankPlan, pool: ModelPool) -> dict[str, LayerSelection]:
     if plan.tuned is None:
         return {spec: LayerSelection.all_of(layers, pool.layers[spec]) for spec, layers in chosen.items()}
     selections = {
-        spec: LayerSelection.for_tuning(layers, pool.layers[spec], plan.tuned) for spec, layers in chosen.items()
+        spec: LayerSelection.for_tuning(layers, pool.layers[spec], plan.tuned.use) for spec, layers in chosen.items()
     }
     taking_part = {spec: selection for spec, selection in selections.items() if selection.ranked}
     if not taking_part:

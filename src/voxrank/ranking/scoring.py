@@ -30,7 +30,6 @@ class LayerScorer:
 
     def __init__(self, plan: RankPlan, targets: Targets) -> None:
         self._scores, self._tuned, self._effective = plan.scores, plan.tuned, plan.effective
-        self._predicted = plan.predicted
         self._targets = targets
 
     def all_scores(
@@ -81,7 +80,8 @@ class LayerScorer:
         return estimates if finite else None
 
     def _parts(self, name: str) -> list[Score]:
-        wanted = self._predicted if name == TUNED else COMBINATIONS.get(name, (name,))
+        of_block = self._tuned.scores if name == TUNED and self._tuned else None
+        wanted = of_block or COMBINATIONS.get(name, (name,))
         return [score for score in self._scores if score.name in wanted]
 
     def _estimates(
@@ -99,7 +99,7 @@ class LayerScorer:
         }
         estimates = [dict(by_layer[layer_label(layer)]) for layer in selection.ranked]
         if self._tuned is not None:
-            add_expected(estimates, by_layer, selection, self._tuned, self._predicted)
+            add_expected(estimates, by_layer, selection, self._tuned)
         return estimates
 
 

@@ -2,13 +2,13 @@
 
 A score E(l) of a frozen layer l measures its information on the labels. Tuning block k replaces the map that was
 learned in pre-training, and a head reads layer m behind it. With enough data the new map makes whatever it needs of its
-input, so that E(k − 1) is what counts; with little data it stays near the old one, and E(k) does. The mean of the two
-stands for the tuned block. The frozen blocks between the tuned block and the head are assumed to change the score as
-before, by E(m) − E(k). So
+input, so that E(k − 1) is what counts; with little data it stays near the old one, and E(k) does. A mean of the two
+stands for the tuned block, with the share w of the output (`Prediction`). The frozen blocks between the tuned block and
+the head are assumed to change the score as before, by E(m) − E(k). So
 
-    tuned(k, m) = ½(E(k − 1) + E(k)) + E(m) − E(k) = E(m) − ½(E(k) − E(k − 1)):
+    tuned(k, m) = (1 − w) E(k − 1) + w E(k) + E(m) − E(k) = E(m) − (1 − w) (E(k) − E(k − 1)):
 
-the score at the head, less half of the gain of the frozen block. With the head on the tuned block (m = k), it is the
+the score at the head, less a part of the gain of the frozen block. With the head on the tuned block (m = k), it is the
 mean of the scores of its input and its output. With the head on the top, layers of a model are ordered by the gain of
 their block, smallest first. A block that loses information on the labels comes first. The additive gains are an
 approximation; docs/study shows how well it works.
@@ -32,6 +32,26 @@ from voxrank.scores.registry import get_score
 
 FRAMES_FOR_TUNED = 2
 """Multiple of the usual number of samples that are kept for it: accuracies of neighbouring layers are close."""
+
+
+SHARE, SHARE_TIMED = 0.5, 0.75
+"""Share w of a block's output where utterances have labels, and where frames have: there a head on frames profits less
+from a rewritten block (docs/study)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted of blocks that will be tuned.
+
+    Attributes:
+        use: where the head is.
+        scores: the scores that are predicted.
+        share: share w of a block's output.
+    """
+
+    use: UseOptions
+    scores: tuple[str, ...]
+    share: float
 
 
 def higher_is_better(name: str) -> bool:
@@ -113,7 +133,9 @@ class LayerSelection:
         return cls(blocks, [layers[index] for index in sorted(needed)], last)
 
 
-def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, use: UseOptions) -> Estimate:
+def expected(
+    scores: Mapping[int | JointKind, Estimate], block: int, last: int, use: UseOptions, share: float
+) -> Estimate:
     """Return the predicted score of a model with this block tuned, with its influence by block of the data.
 
     Args:
@@ -121,10 +143,12 @@ def expected(scores: Mapping[int | JointKind, Estimate], block: int, last: int, 
         block: index of the tuned block, which equals the index of its output layer.
         last: index of the model's last layer.
         use: where the head is.
+        share: share w of the block's output.
     """
     before, after, head = scores[block - 1], scores[block], scores[use.head(block, last)]
     return Estimate(
-        head.value - (after.value - before.value) / 2, head.influence - (after.influence - before.influence) / 2
+        head.value - (1 - share) * (after.value - before.value),
+        head.influence - (1 - share) * (after.influence - before.influence),
     )
 
 
@@ -132,8 +156,7 @@ def add_expected(
     estimates: Sequence[dict[str, Estimate]],
     layer_scores: Mapping[int | JointKind, Mapping[str, Estimate]],
     selection: LayerSelection,
-    use: UseOptions,
-    scores: Sequence[str],
+    wanted: Prediction,
 ) -> None:
     """Add the prediction of each score to the estimates of each candidate layer.
 
@@ -141,10 +164,9 @@ def add_expected(
         estimates: score → estimate, in order of the candidates; they are changed.
         layer_scores: layer → its scores, for all layers that were read.
         selection: the candidates, and the last layer.
-        use: where the head is.
-        scores: the scores to predict, of which those that were computed are.
+        wanted: what is predicted; scores that were not computed are left out.
     """
-    for score in (score for score in scores if score in estimates[0]):
+    for score in (score for score in wanted.scores if score in estimates[0]):
         of_layers = {label: found[score] for label, found in layer_scores.items()}
         for layer, found in zip(selection.ranked, estimates, strict=True):
-            found[prediction(score)] = expected(of_layers, front(layer), selection.last, use)
+            found[prediction(score)] = expected(of_layers, front(layer), selection.last, wanted.use, wanted.share)

@@ -18,7 +18,7 @@ from voxrank.config import (
 from voxrank.data.utterance import Dataset, Segment, Utterance
 from voxrank.errors import ModelError, OptionError
 from voxrank.ranking.plan import N_DIRECTIONS, check_names, resolve
-from voxrank.ranking.tuning import FRAMES_FOR_TUNED
+from voxrank.ranking.tuning import FRAMES_FOR_TUNED, Prediction
 
 TARGETS = {
     "classification": lambda n: {"label": "ab"[n % 2]},
@@ -149,7 +149,9 @@ def test_more_frames_are_kept_where_blocks_are_tuned():
 
 def test_a_block_is_tuned_only_where_the_score_is_named():
     use = UseOptions("layer")
-    assert plan(use=use).tuned == use
+    assert plan(use=use).tuned == Prediction(use, THREE, 0.5)
+    assert plan("transcription", use=use).tuned == Prediction(use, ("accuracy",), 0.75)
+    assert plan("multilabel", use=use).tuned == Prediction(use, ("map",), 0.5)
     assert plan(use=use, scores=["logme"]).tuned is None
     assert plan().tuned is None
 

@@ -29,19 +29,24 @@ def scored(values, influences=None):
 
 def test_a_block_with_the_head_on_it_scores_as_the_mean_of_its_input_and_output():
     scores = scored([1, 5, 2, 9])
-    assert [expected(scores, block, 3, ON_BLOCK).value for block in (1, 2, 3)] == [3, 3.5, 5.5]
+    assert [expected(scores, block, 3, ON_BLOCK, 0.5).value for block in (1, 2, 3)] == [3, 3.5, 5.5]
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1.0), (0.75, 4.0), (1.0, 5.0)])
+def test_the_share_of_the_output_may_be_more_or_less(share, value):
+    assert expected(scored([1, 5, 2, 9]), 1, 3, ON_BLOCK, share).value == value
 
 
 def test_the_block_that_adds_least_comes_first_with_the_head_on_the_top():
     scores = scored([0, 4, 6, 5])
-    assert [expected(scores, block, 3, ON_TOP).value for block in (1, 2, 3)] == [3, 4, 5.5]
+    assert [expected(scores, block, 3, ON_TOP, 0.5).value for block in (1, 2, 3)] == [3, 4, 5.5]
 
 
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=12), st.data())
 def test_the_place_of_the_head_does_not_change_the_score_of_the_last_block(values, data):
     last = len(values) - 1
-    assert expected(scored(values), last, last, ON_TOP).value == pytest.approx(
-        expected(scored(values), last, last, ON_BLOCK).value
+    assert expected(scored(values), last, last, ON_TOP, 0.5).value == pytest.approx(
+        expected(scored(values), last, last, ON_BLOCK, 0.5).value
     )
 
 
@@ -50,14 +55,14 @@ def test_the_deeper_block_is_better_where_gains_of_layers_decrease(gains):
     """The published rule of thumb for recognisers is a special case."""
     gains = sorted(gains, reverse=True)
     scores = scored(np.concatenate([[0], np.cumsum(gains)]))
-    found = [expected(scores, block, len(gains), ON_TOP).value for block in range(1, len(gains) + 1)]
+    found = [expected(scores, block, len(gains), ON_TOP, 0.5).value for block in range(1, len(gains) + 1)]
     assert found == pytest.approx(sorted(found))
 
 
 def test_intervals_are_those_of_the_sum():
     rng = np.random.default_rng(0)
     values, influences = rng.normal(size=4), rng.normal(size=(4, 6))
-    found = expected(scored(values, influences), 2, 3, ON_TOP)
+    found = expected(scored(values, influences), 2, 3, ON_TOP, 0.5)
     weights = rng.normal(size=6)
     moved = values + influences @ weights
     assert found.value + found.influence @ weights == pytest.approx(moved[3] - (moved[2] - moved[1]) / 2)
