@@ -193,27 +193,26 @@ def correlation_and_regret(spearman: float | None, regret: float | None) -> str:
     return f"{spearman:.2f}" if regret is None else f"{spearman:.2f} · {100 * regret:.1f} %"
 
 
-CALIBRATION_HEADER = ("cell", "bias, points", "mean error, points", "in the interval", "seeds apart, points")
+CALIBRATION_HEADER = ("cell", "bias, points", "mean error, points", "in the interval")
 
 
 def calibration_rows(found: Sequence[Cell]) -> list[list[str]]:
     """Return how near the expected accuracy is to that of a trained head, over the layers of a cell, and the means."""
     rows, numbers = [], []
-    for cell in (cell for cell in found if cell["strategy"] == "probe" and cell.get("expected")):
+    for cell in (cell for cell in found if cell["strategy"] == "probe"):
         reached = [[value for value in one["values"] if value is not None] for one in cell["truth"]]
         pairs = zip(cell["expected"], reached, strict=True)
-        known = [(e, fmean(values), values) for e, values in pairs if e is not None and values]
-        errors = np.array([e["value"] - truth for e, truth, _ in known])
-        inside = fmean(e["low"] <= truth <= e["high"] for e, truth, _ in known if e["low"] is not None)
-        apart = fmean(np.std(values) for _, _, values in known)
-        numbers.append((errors.mean(), abs(errors).mean(), inside, apart))
+        known = [(e, fmean(values)) for e, values in pairs if e is not None and values]
+        errors = np.array([e["value"] - truth for e, truth in known])
+        inside = fmean(e["low"] <= truth <= e["high"] for e, truth in known if e["low"] is not None)
+        numbers.append((errors.mean(), abs(errors).mean(), inside))
         rows.append([cell["cell"], *calibration_texts(*numbers[-1])])
-    return [*rows, ["mean", *calibration_texts(*np.mean(numbers, axis=0))]] if rows else []
+    return [*rows, ["mean", *calibration_texts(*np.mean(numbers, axis=0))]]
 
 
-def calibration_texts(bias: float, error: float, inside: float, apart: float) -> list[str]:
+def calibration_texts(bias: float, error: float, inside: float) -> list[str]:
     """Return the figures of a calibration as text."""
-    return [f"{100 * bias:+.1f}", f"{100 * error:.1f}", f"{100 * inside:.0f} %", f"{100 * apart:.1f}"]
+    return [f"{100 * bias:+.1f}", f"{100 * error:.1f}", f"{100 * inside:.0f} %"]
 
 
 SUMMARY_HEADER = (
