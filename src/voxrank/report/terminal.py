@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from voxrank._support.words import duration, megabytes, percent, score_figure
-from voxrank.results.expectation import ordering
 
 if TYPE_CHECKING:  # numerical packages are not needed to show a help text
     from voxrank.data.utterance import Skipped
@@ -73,6 +72,8 @@ def short_name(name: str, width: int) -> Text:
 
 def show_ranking(console: Console, ranking: Ranking) -> None:
     """Print a ranking: a warning if many utterances were skipped, the models, the verdict, details and the cost."""
+    from voxrank.results.expectation import ordering
+
     names = ranking.options["scores"]
     show_warning(console, ranking.warning)
     console.print(models_table(ranking, names[0]))
