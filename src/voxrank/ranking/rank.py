@@ -42,9 +42,11 @@ def rank(
         segments: a file, or a folder of files, with timed segments (TextGrid, CTM, RTTM, Audacity, JSON).
         source: speech that the models were pre-trained on, or similar speech, for the scores that compare it with
             `data`; its labels are not read.
-        scores: names of the scores; the first score orders the ranking, and the next one decides ties. The default is
-            the result of held-out linear heads: "accuracy" for classes, "r2" for values, "map" for several labels. It
-            is "tuned" where `use` says that the block of a layer will be tuned, and "logme" with early stopping.
+        scores: names of the scores; the first one orders the ranking, and the next one decides ties. The default, which
+            "default" stands for, begins with the result of held-out linear heads: "accuracy" for classes, "r2" for
+            values, "map" for several labels. `Ranking.order` says what orders it: for classes of utterances the mean of
+            the orders by "accuracy", "likelihood" and "logme", for values by "r2" and "logme", otherwise the first
+            score; "tuned" where `use` says that a block will be tuned, and "logme" with early stopping.
         layers: "all", or indices such as "0,3,6" (negative ones count from the last layer); with "mean" or "concat"
             also those layers together, such as "all,mean".
         encoder: device, precision, windows.

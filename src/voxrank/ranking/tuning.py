@@ -41,7 +41,7 @@ from a rewritten block (docs/study)."""
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted of blocks that will be tuned.
+    """The prediction that is made for blocks that will be tuned.
 
     Attributes:
         use: where the head is.

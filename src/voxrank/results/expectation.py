@@ -26,7 +26,7 @@ BEYOND = {
 def expectation(ranking: Ranking) -> str:
     """Return what to expect, such as "expected accuracy 84 % (78 to 90 %) on speakers not heard".
 
-    The text is empty where the score that orders the ranking is not the result of a held-out head.
+    The text is empty where the first score is not the result of a held-out head.
     """
     name = ranking.options["scores"][0]
     if name not in MEASURES or not ranking.data.held_out:

@@ -339,7 +339,7 @@ class Ranking:
         """Draw a score over the layers of each model, with its intervals and the best layers marked (extra `plot`).
 
         Args:
-            score: name of the score; None for the score that orders the ranking.
+            score: name of the score; None for the first score.
             ax: axes to draw on; None for a new figure, which notebooks show and pyplot does not register.
 
         Raises:

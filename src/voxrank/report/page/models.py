@@ -22,9 +22,9 @@ MARGIN = 0.06
 
 def ranking_part(ranking: Ranking) -> Part:
     """Return the section of models, best first, each at its best layer."""
-    score = first_score(ranking)
+    by = "" if ordering(ranking) else f" by “{titled(ranking, first_score(ranking))}”"
     paragraphs = [
-        f"Each model at its best layer by “{titled(ranking, score)}”. "
+        f"Each model at its best layer{by}. "
         + (
             "“Best in” is the share of resamples of the data in which a layer of the model came first; models that "
             "share a rank cannot be told apart."
@@ -106,7 +106,7 @@ def layers_part(ranking: Ranking) -> Part:
     joint = any(isinstance(layer.layer, str) for layer in ranking.layers)
     together = " Points to the right of a curve are layers taken together." if joint else ""
     intro = (
-        f"“{titled(ranking, score)}” of every layer; the large point is the best one.{band} "
+        f"“{titled(ranking, score)}” of every layer; the large point is the layer that ranks first.{band} "
         f"Grey lines are the other models, for comparison.{together}"
     )
     return Part(

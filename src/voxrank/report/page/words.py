@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voxrank._support.words import NONE, count, figure, strict_percent
 from voxrank.errors import is_harmless
-from voxrank.results.expectation import expectation, reference
+from voxrank.results.expectation import expectation, ordering, reference
 from voxrank.results.ranking import LayerScore, ModelScore, Ranking, ScoreValue
 
 NAMED_RIVALS = 3
@@ -40,12 +40,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def first_score(ranking: Ranking) -> str:
-    """Return the name of the score that orders the ranking."""
+    """Return the name of the first score, which says what to expect."""
     return str(score_names(ranking)[0])
 
 
 def score_names(ranking: Ranking) -> list[str]:
-    """Return the names of all scores, starting with the score that orders the ranking."""
+    """Return the names of all scores, starting with the one that says what to expect."""
     return list(ranking.options.get("scores") or ranking.best.scores)
 
 
@@ -109,10 +109,8 @@ def _confidence(ranking: Ranking) -> str:
     if len(models) == 1:
         return f"the only model that was ranked, at the best of {count(len(ranking.layers), 'layer')}."
     if best.probability_best is None or ranking.beats is None:
-        return (
-            f"best of {len(models)} models by {shown(first_score(ranking))}; "
-            "the data form a single block, so that its certainty is unknown."
-        )
+        by = "" if ordering(ranking) else f" by {shown(first_score(ranking))}"
+        return f"best of {len(models)} models{by}; the data form a single block, so that its certainty is unknown."
     text = f"best of {len(models)} models in {strict_percent(best.probability_best)} of resamples of the data"
     return f"{text}; it beats {_beaten(models[1:], ranking.beats[0][1:])}."
 
