@@ -156,7 +156,7 @@ def check_content(content, strategy, expected):
         assert all(0 <= value <= 1 for value in one["values"])
         assert one["failures"] == []
         assert one["seconds"] > 0
-    assert content["judged"][0]["name"] == ("tuned" if strategy == "layer" else "order")
+    assert content["judged"][0]["name"] == ("tuned" if strategy == "layer" else "mean order")
     assert len(content["expected"]) == len(expected)
     assert all(one["low"] <= one["value"] <= one["high"] for one in content["expected"])
     kinds = [one["kind"] for one in content["judged"]]

@@ -53,7 +53,7 @@ Examples:
 """
 
 
-@with_options(score=f"Score: one of {', '.join(NAMES)} (repeat).")
+@with_options(score=f"Score: one of {', '.join(NAMES)} (repeat). The first orders the ranking; default, by several.")
 def rank(
     data: DataArgument,
     *,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank.results.details import ClassView
-from voxrank.scores.head_of_all import solve_regularised
+from voxrank.scores.head_of_all import log_odds
 from voxrank.scores.ridge import best_ridge
 from voxrank.scores.spectrum import Spectrum
 from voxrank.sketches.blocks import BlockedMoments
@@ -60,13 +60,8 @@ def held_out_classes(moments: BlockedMoments, sample: Sample) -> Ids | None:
 
 def nearest_class(features: Array, moments: Moments, ridge: float) -> Ids:
     """Return the class of the nearest mean for each of these features (m, D), by the moments of other samples."""
-    counts, centred = moments.square, moments.centred()
-    present = counts > 0
-    centres = centred.cross[present] / counts[present, None]
-    within = centred.gram - (centres.T * counts[present]) @ centres
-    weights = solve_regularised(within, ridge, centres.T)
-    votes = (features - centred.centre) @ weights - (centres.T * weights).sum(axis=0) / 2
-    nearest: Ids = np.flatnonzero(present)[votes.argmax(axis=1)]
+    known, (odds,) = log_odds(features, moments, np.ones(features.shape[1], dtype=bool), [ridge])
+    nearest: Ids = known[odds.argmax(axis=1)]
     return nearest
 
 

@@ -106,7 +106,7 @@ def draw(curves: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_
 def _label_axes(axes: Any, positions: dict[int | str, int], score: str) -> None:
     axes.set_xlabel("layer")
     axes.set_ylabel(score)
-    axes.legend(title="best layer circled", fontsize="small", title_fontsize="small")
+    axes.legend(title="best layer by this score circled", fontsize="small", title_fontsize="small")
     if any(isinstance(layer, str) for layer in positions):
         axes.set_xticks(list(positions.values()), list(map(str, positions)))
     else:

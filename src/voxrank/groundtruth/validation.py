@@ -58,7 +58,7 @@ BASELINE = "probe on 10 %"
 BASELINE_SHARE = 0.1
 """Share of the training data for the cheapest fair competitor of the scores: a probe of every layer."""
 
-ORDER = "order"
+ORDER = "mean order"
 """Name of the order of a ranking by several scores."""
 TRIALS = "trials.sqlite"
 
@@ -85,7 +85,7 @@ def validate(
         tuning: strategy, head, seeds and epochs.
         target: column to predict, as for `rank`.
         source: source data, for the scores that compare them with `data`.
-        scores: names of scores; by default the score that `rank` orders by, and its components.
+        scores: names of scores; the default is that of `rank`.
         layers: "all", or indices.
         encoder: device, precision and windows.
         extraction: what a sample is, for the scores.
@@ -342,8 +342,10 @@ class _Evaluation:
         return tuple(found.get((c.model, c.layer)) for c in self._trials.candidates)
 
     def _by_order(self) -> list[float]:
-        """Return how many layers the ranking puts below each candidate; for whole models, below their best layer."""
-        below = {(layer.model, layer.layer): n for n, layer in enumerate(reversed(self._ranking.layers))}
+        """Return the share of layers that the ranking puts below each candidate; for whole models, their best layer."""
+        layers = self._ranking.layers
+        others = max(len(layers) - 1, 1)
+        below = {(layer.model, layer.layer): n / others for n, layer in enumerate(reversed(layers))}
         if self._tuning.strategy != "full":
             return [below.get((c.model, c.layer), np.nan) for c in self._trials.candidates]
         return [max(n for (model, _), n in below.items() if model == c.model) for c in self._trials.candidates]
@@ -433,6 +435,8 @@ def _options(dataset: Dataset, ranking: Ranking, request: ValidateRequest) -> di
         "layers": request.layers,
         "seed": request.seed,
         "sample": ranking.options["sample"],
+        "scores": ranking.options["scores"],
+        "order": list(ranking.order),
         "tuning": asdict(request.tuning),
         "encoder": asdict(request.encoder),
         "sequence": {

@@ -4,7 +4,7 @@ The diagnostics of a layer are small: shares by class, scores of parts of the da
 samples, of the best and the worst layer, which are known when all models are scored. Therefore the collector keeps the
 first 1,024 samples of every layer that may still be the best or the worst. It drops a layer as soon as another layer is
 better (or worse) by every score that determines the order. An order by a single score leaves one layer of each kind,
-the combined order a few. A layer takes 4 MB at 1,024 dimensions, whatever the size of the data.
+an order by several scores a few. A layer takes 4 MB at 1,024 dimensions, whatever the size of the data.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def resolve(request: RankRequest, dataset: Dataset) -> RankPlan:
         part for name in request.scores or [DEFAULT] for part in (default if name == DEFAULT else [name])
     )
     check_strategy(requested, request.use)
-    predicted = predicted_of(task, request.use, sample)
+    predicted = predicted_of(task, request, sample)
     parts = {name: list(map(get_score, predicted.scores)) if name == TUNED else _parts(name) for name in requested}
     has_source = request.source is not None
     names, left_out = _usable_names(parts, task, with_source=has_source)
@@ -172,21 +172,29 @@ def default_order(task: Task, request: RankRequest, sample: str) -> tuple[str, .
     """
     if request.use.strategy == "layer":
         return (TUNED,)
-    first = default_scores(task, request.use, request.stopping)[:1]
-    return DEFAULT_ORDER.get(task, first) if request.stopping is None and sample == "utterance" else first
+    if request.stopping is not None:
+        return default_scores(task, request.use, request.stopping)[:1]
+    return _order_of_layers(task, sample)
 
 
-def predicted_of(task: Task, use: UseOptions, sample: str) -> Prediction:
+def predicted_of(task: Task, request: RankRequest, sample: str) -> Prediction:
     """Return what is predicted of blocks that will be tuned: the scores that order frozen layers.
+
+    With early stopping, it is the first score alone: models are dropped by it, so that it has to order them as well.
 
     Args:
         task: the task.
-        use: where the head is.
+        request: where the head is, and early stopping.
         sample: kind of sample.
     """
-    of_utterances = DEFAULT_ORDER.get(task) if sample == "utterance" else None
-    scores = of_utterances or DEFAULT_SCORES[task][:1]
-    return Prediction(use, scores, SHARE_TIMED if task in TIMED else SHARE)
+    scores = DEFAULT_SCORES[task][:1] if request.stopping is not None else _order_of_layers(task, sample)
+    return Prediction(request.use, scores, SHARE_TIMED if task in TIMED else SHARE)
+
+
+def _order_of_layers(task: Task, sample: str) -> tuple[str, ...]:
+    """Return the scores that order frozen layers, without early stopping."""
+    first = DEFAULT_SCORES[task][:1]
+    return DEFAULT_ORDER.get(task, first) if sample == "utterance" else first
 
 
 def _distinct(names: Sequence[str], noun: str) -> Sequence[str]:

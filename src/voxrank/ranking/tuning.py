@@ -36,7 +36,7 @@ FRAMES_FOR_TUNED = 2
 
 SHARE, SHARE_TIMED = 0.5, 0.75
 """Share w of a block's output where utterances have labels, and where frames have: there a head on frames profits less
-from a rewritten block (docs/study)."""
+from a rewritten block (docs/scores)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Prediction:
 
 def higher_is_better(name: str) -> bool:
     """Return the direction of a score, of `TUNED`, or of the `prediction` of a score."""
-    return name.startswith(TUNED) or get_score(name).higher_is_better
+    return name == TUNED or name.startswith(f"{TUNED} ") or get_score(name).higher_is_better
 
 
 def prediction(score: str) -> str:

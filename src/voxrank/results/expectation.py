@@ -26,10 +26,10 @@ BEYOND = {
 def expectation(ranking: Ranking) -> str:
     """Return what to expect, such as "expected accuracy 84 % (78 to 90 %) on speakers not heard".
 
-    The text is empty where the first score is not the result of a held-out head.
+    The text is empty where the first score is not the result of a held-out head, or of one on another layer.
     """
     name = ranking.options["scores"][0]
-    if name not in MEASURES or not ranking.data.held_out:
+    if name not in MEASURES or not ranking.data.held_out or ranking.options.get("head_at") == "top":
         return ""
     unit = UNITS.get(ranking.options.get("sample", ""), "") if ranking.task not in TIMED else " per segment"
     value = ranking.best.scores[name]
@@ -48,11 +48,11 @@ def reference(ranking: Ranking) -> str:
 
 
 def ordering(ranking: Ranking) -> str:
-    """Return a sentence that says how models are ordered; empty where the first score orders them."""
+    """Return a sentence that says how layers are ordered; empty where the first score orders them."""
     *others, last = ranking.order
     if others:
-        return f"The order is the mean of the orders by {', '.join(others)} and {last}."
-    return "" if last == ranking.options["scores"][0] else f"The order is that by {last}."
+        return f"Layers are ordered by the mean of their ranks by {', '.join(others)} and {last}."
+    return "" if last == ranking.options["scores"][0] else f"Layers are ordered by {last}."
 
 
 def _nothing_known(data: DataSummary, name: str) -> float:

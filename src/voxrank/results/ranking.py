@@ -20,7 +20,7 @@ from voxrank.data.utterance import Skipped
 from voxrank.errors import DataError, OptionError, did_you_mean
 from voxrank.exports.tables import csv_text, latex, markdown, write_parquet
 from voxrank.results.details import Details, fault_of
-from voxrank.results.expectation import expectation, reference
+from voxrank.results.expectation import expectation, ordering, reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,7 +249,7 @@ class Ranking:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The scores that order the ranking, by the mean of their orders; one score in most rankings."""
+        """The scores that order the ranking, by the mean of their orders; one, where it orders the ranking alone."""
         return tuple(self.options.get("order") or self.options["scores"][:1])
 
     @property
@@ -365,7 +365,12 @@ class Ranking:
 
         summary = f"{self.task}, {self.data.used:,} utterances, {self.data.seconds / 60:,.1f} min of audio"
         summary = f"{self.warning}. {summary}" if self.warning else summary
-        return html(self.to_pandas("models"), self._curves(self.options["scores"][0]), self.verdict, summary)
+        curves = [
+            replace(curve, best=curve.layers.index(model.layer))
+            for curve, model in zip(self._curves(self.options["scores"][0]), self.models, strict=True)
+        ]
+        summary = " ".join(filter(None, (ordering(self), summary)))
+        return html(self.to_pandas("models"), curves, self.verdict, summary)
 
     def model_card(self, base_model: str | None = None) -> str:
         """Return a snippet for the card of the tuned model: front matter, and how its base was chosen.
@@ -375,10 +380,11 @@ class Ranking:
         """
         from voxrank.exports.card import Facts, hub_id, model_card
 
-        scores = ", ".join(self.options["scores"])
+        scores = self.options["scores"]
         method = (
-            f"Task: {self.task}, {self.data.used:,} utterances, {in_hours(self.data.seconds, 2)} of audio. Order by "
-            f"{self.options['scores'][0]} (scores: {scores}), for the strategy {self.options.get('strategy', 'probe')}."
+            f"Task: {self.task}, {self.data.used:,} utterances, {in_hours(self.data.seconds, 2)} of audio. "
+            f"{ordering(self) or f'Layers are ordered by {scores[0]}.'} Scores: {', '.join(scores)}. "
+            f"Strategy: {self.options.get('strategy', 'probe')}."
         )
         base = hub_id(self.best.model) if base_model is None else base_model
         version = str(self.options.get("voxrank", "of an unknown version"))
@@ -443,6 +449,7 @@ def _fault(ranking: Ranking) -> str:
         for name, kind in OPTIONS.items():
             built(ranking.options.get(name, kind()), kind, ("options", name))
         built(ranking.options.get("trust_remote_code", []), tuple[str, ...], ("options", "trust_remote_code"))
+        order = built(ranking.options.get("order", []), tuple[str, ...], ("options", "order"))
     except ValueError as error:
         return str(error)
     of_models = [(model.model, model.layer) for model in ranking.models]
@@ -453,6 +460,7 @@ def _fault(ranking: Ranking) -> str:
         "there are no models in it": not of_models,
         "there are no scores in it": not names,
         "its options.strategy is none": ranking.options.get("strategy", "probe") not in get_args(Strategy),
+        "its order names a score that is missing": set(order) - set(names),
         "a score has no direction": set(names) - directions.keys(),
         "a score is missing": any(set(names) - scores for scores in scored),
         "a model is in it twice": len({name for name, _ in of_models}) < size,

@@ -46,7 +46,7 @@ def predict_classes_by_all(
     variance = np.diagonal(total.centred().gram) / total.n
     largest = np.maximum(abs(features).max(axis=0), np.sqrt(variance))
     varies = np.sqrt(variance) > ROUNDING * largest
-    if not varies.any():
+    if not found.ridge or not varies.any():
         return found
     n_classes = len(total.square)
     odds = np.full((len(RIDGE_FACTORS), len(features), n_classes), 0.0)
@@ -64,7 +64,7 @@ def predict_classes_by_all(
     return max(tried, key=lambda one: float(one.log_likelihood.mean()))
 
 
-def log_odds(features: Array, moments: Moments, kept: Array, ridges: Sequence[Array]) -> tuple[Ids, Array]:
+def log_odds(features: Array, moments: Moments, kept: Array, ridges: Sequence[Array | float]) -> tuple[Ids, Array]:
     """Return the classes (k,) that the moments hold, and their log odds (ridges, m, k) for features (m, D)."""
     counts, centred = moments.square, moments.centred()
     known = np.flatnonzero(counts > 0)

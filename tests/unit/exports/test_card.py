@@ -29,7 +29,7 @@ def test_a_card_names_the_base_and_how_it_was_chosen(ranking):
     assert [t.tag for t in tokens if t.level == 0 and t.nesting == 1] == ["h2", "p", "table", "p", "p"]
     shown = ["".join(c.content for c in t.children) for t in tokens if t.type == "inline"]
     assert shown[1] == ranking.verdict
-    assert "1,199 utterances, 1.11 h of audio. Order by logme (scores: logme, cka)" in shown[-2]
+    assert "1,199 utterances, 1.11 h of audio. Layers are ordered by logme. Scores: logme, cka" in shown[-2]
     assert shown[-1] == "Ranked by voxrank 0.1.0, without fine-tuning; fingerprint of the data: 0abc9."
     assert "metrics" not in front
 

@@ -150,6 +150,7 @@ def test_more_frames_are_kept_where_blocks_are_tuned():
 def test_a_block_is_tuned_only_where_the_score_is_named():
     use = UseOptions("layer")
     assert plan(use=use).tuned == Prediction(use, THREE, 0.5)
+    assert plan(use=use, stopping=StoppingOptions()).tuned == Prediction(use, ("accuracy",), 0.5)
     assert plan("transcription", use=use).tuned == Prediction(use, ("accuracy",), 0.75)
     assert plan("multilabel", use=use).tuned == Prediction(use, ("map",), 0.5)
     assert plan(use=use, scores=["logme"]).tuned is None

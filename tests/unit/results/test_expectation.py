@@ -86,6 +86,6 @@ def test_an_order_by_several_scores_is_said_in_words(made):
     ranking = made.make_ranking(details=False)
     assert ordering(ranking) == ""
     several = replace(ranking, options=ranking.options | {"order": ["accuracy", "likelihood", "logme"]})
-    assert ordering(several) == "The order is the mean of the orders by accuracy, likelihood and logme."
+    assert ordering(several) == "Layers are ordered by the mean of their ranks by accuracy, likelihood and logme."
     block = replace(ranking, options=ranking.options | {"order": ["tuned"]})
-    assert ordering(block) == "The order is that by tuned."
+    assert ordering(block) == "Layers are ordered by tuned."

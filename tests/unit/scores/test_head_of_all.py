@@ -95,3 +95,12 @@ def test_a_constant_feature_changes_nothing():
     more = np.concatenate([x, np.full((len(x), 1), 7.0, dtype=np.float32)], axis=1)
     views = [view_of(one, labels, blocks, kept=3001 - 1).held_out_classes for one in (x, more)]
     assert abs(views[0].log_likelihood.mean() - views[1].log_likelihood.mean()) < 1e-6
+
+
+def test_a_sample_without_variation_keeps_its_own_heads():
+    x, labels, blocks = samples()
+    view = view_of(np.ones_like(x), labels, blocks, kept=500)
+    frames = view.sampled
+    own = predict_classes(frames.features, frames.rows, frames.folds, 5)
+    assert own.ridge == 0
+    assert predict_classes_by_all(moments_of(x, labels, blocks), frames.features, frames.blocks, own) is own

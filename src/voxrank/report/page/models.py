@@ -33,7 +33,7 @@ def ranking_part(ranking: Ranking) -> Part:
         )
     ]
     if order := ordering(ranking):
-        paragraphs.append(order)
+        paragraphs.append(shown(order))
     if any(model.share < 1 for model in ranking.models):
         paragraphs.append(
             "Models that could not be best any more were dropped early, and are ranked by the data they saw."
@@ -178,7 +178,7 @@ def _curve_in_words(ranking: Ranking, model: ModelScore, layers: Sequence[LayerS
     best = model.scores[score]
     worst = (min if higher_is_better(ranking, score) else max)(layers, key=lambda x: x.scores[score].value)
     interval_text = f" ({interval(best)})" if best.low is not None else ""
-    text = f"Best at {of_layer(model.layer)}: {figure(best.value)}{interval_text}"
+    text = f"Ranked layer: {of_layer(model.layer)}, {figure(best.value)}{interval_text}"
     if len(layers) == 1:
         return f"{text}, its only layer."
     return f"{text}; worst at {of_layer(worst.layer)}: {figure(worst.scores[score].value)}."

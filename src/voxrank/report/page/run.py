@@ -14,7 +14,9 @@ from voxrank.data.utterance import TIMED, Skipped
 from voxrank.report.page.parts import Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.truth import p_value
 from voxrank.report.page.words import first_score, interval, of_layer, shown, titled
+from voxrank.results.expectation import ordering
 from voxrank.results.ranking import Ranking
+from voxrank.scores.names import DEFAULT
 
 LISTED = 500
 """Maximum number of skipped utterances that are listed individually."""
@@ -171,7 +173,7 @@ def command(ranking: Ranking) -> str:
     options = ranking.options
     words = ["voxrank", "rank", str(options.get("data", "DATA"))]
     words += _repeated("--model", (model.model for model in ranking.models))
-    words += _repeated("--score", options.get("scores", []))
+    words += _repeated("--score", [*([DEFAULT] if ordering(ranking) else []), *options.get("scores", [])])
     target = options.get("target")
     if target and target not in UNWRITTEN_TARGETS:
         words += ["--target", str(target)]

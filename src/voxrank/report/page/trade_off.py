@@ -27,8 +27,8 @@ def trade_off_part(ranking: Ranking) -> Part | None:
     timed = [model for model in ranking.models if model.speed is not None]
     plots = [_by_size(ranking)]
     explanation = (
-        "The dashed front joins the models that no other model beats both in score and in size, or in speed: with a "
-        "limit on either, take the best model within it."
+        "The dashed front joins the models that no other model beats both in this score and in size, or in speed: "
+        "with a limit on either, take the best model within it."
     )
     paragraphs = [explanation]
     if len(timed) > 1:
