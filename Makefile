@@ -54,9 +54,11 @@ study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hou
 	$(BIN)/python benchmarks/heldout.py
 	$(BIN)/python benchmarks/stability.py
 	$(BIN)/python benchmarks/study/published.py
+	$(BIN)/python benchmarks/study/run.py
+	$(BIN)/python benchmarks/study/price.py
 	$(BIN)/python benchmarks/study/conformer.py pretrain
 	$(BIN)/python benchmarks/study/hubert.py pretrain
-	$(BIN)/python benchmarks/study/run.py
+	$(BIN)/python benchmarks/study/run.py --set study
 	$(BIN)/python benchmarks/study/advice.py
 	$(BIN)/python benchmarks/truth.py
 

@@ -79,10 +79,9 @@ def heldout(result: dict[str, Any]) -> str:
 
 
 def _correlation_and_regret(values: Sequence[dict[str, float]]) -> str:
-    if not values:
-        return "-"
-    spearman, regret = (statistics.mean(value[key] for value in values) for key in ("spearman", "regret"))
-    return f"{spearman:.2f} · {100 * regret:.1f} %"
+    return study.correlation_and_regret(
+        *(study.mean_of_known([value[key] for value in values]) for key in ("spearman", "regret"))
+    )
 
 
 def heldout_calibration(result: dict[str, Any]) -> str:

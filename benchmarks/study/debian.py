@@ -10,7 +10,6 @@ the G.722 of the prompts. There are no transcripts, except that names of numbers
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,6 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
-
-sys.path.append(str(Path(__file__).parents[1]))
 
 MADE = Path(__file__).parents[1] / ".made" / "study" / "debian"
 VOICES = {"es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}

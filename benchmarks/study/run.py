@@ -1,8 +1,10 @@
-"""Run the study: validate every cell, and write its result to benchmarks/results/study/NAME.json.
+"""Run the study: validate every cell, and write its result to benchmarks/results/real/NAME.json.
 
 Trials are stored as they end. A stopped run resumes, and more seeds are added to the stored ones.
 
-Run: python benchmarks/study/run.py [--seeds 2] [--cells conformer-de probe-words …] [--list]
+The first study, of small models, is `--set study`; its results are in benchmarks/results/study.
+
+Run: python benchmarks/study/run.py [--seeds 2] [--half reporting] [--cells probe-words-5 layer-phones …] [--list]
 """
 
 from __future__ import annotations

@@ -334,11 +334,11 @@ class _Evaluation:
 
     def expected(self) -> tuple[ScoreValue | None, ...]:
         """Return the first score of each candidate; for whole models, that of their best layer."""
-        name, layers = self._ranking.options["scores"][0], self._ranking.layers
+        name = self._ranking.options["scores"][0]
         if self._tuning.strategy == "full":
-            best = {layer.model: layer.scores[name] for layer in reversed(layers)}
+            best = {model.model: model.scores[name] for model in self._ranking.models}
             return tuple(best.get(c.model) for c in self._trials.candidates)
-        found = {(layer.model, layer.layer): layer.scores[name] for layer in layers}
+        found = {(layer.model, layer.layer): layer.scores[name] for layer in self._ranking.layers}
         return tuple(found.get((c.model, c.layer)) for c in self._trials.candidates)
 
     def _by_order(self) -> list[float]:

@@ -49,7 +49,7 @@ def predict_classes_by_all(
     if not found.ridge or not varies.any():
         return found
     n_classes = len(total.square)
-    odds = np.full((len(RIDGE_FACTORS), len(features), n_classes), 0.0)
+    odds = np.zeros((len(RIDGE_FACTORS), len(features), n_classes))
     shares = np.zeros((len(features), n_classes))
     for block in np.unique(blocks).tolist():
         own = blocks == block
@@ -60,7 +60,11 @@ def predict_classes_by_all(
         odds[:, np.flatnonzero(own)[:, None], known] = found_odds
     with np.errstate(divide="ignore"):
         log_shares = np.log(shares)
-    tried = [found, *(calibrated(one, log_shares, found.true, found.ridge) for one in odds)]
+    of_all = (
+        calibrated(one, log_shares, found.true, factor * found.ridge)
+        for one, factor in zip(odds, RIDGE_FACTORS, strict=True)
+    )
+    tried = [found, *of_all]
     return max(tried, key=lambda one: float(one.log_likelihood.mean()))
 
 
