@@ -48,6 +48,7 @@ bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, workers,
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/rankings.py
 	$(BIN)/python benchmarks/alignment.py
+	$(BIN)/python benchmarks/families.py
 
 study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hours, resumable; writes benchmarks/results
 	$(BIN)/python benchmarks/agreement.py

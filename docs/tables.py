@@ -42,6 +42,42 @@ def p_value(p: float) -> str:
     return f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.0e}"
 
 
+def families(result: dict[str, Any]) -> str:
+    """Return every family of audio encoders with its layers, frame rates, window and parity."""
+    rows = [
+        [
+            row["family"].replace("_", " "),
+            f"`{row['class']}`",
+            f"{row['layers'][0]} … {row['layers'][-1]}",
+            " · ".join(f"{rate:g}" for rate in dict.fromkeys(row["frames_per_second"])),
+            f"{row['window_s']:g} s",
+            " · ".join(_difference(value) for value in row["difference"].values()),
+        ]
+        for row in result["families"]
+    ]
+    header = ["family", "class that encodes", "layers", "frames/s", "longest window", "difference"]
+    return table(header, rows) + made(result)
+
+
+def _difference(value: float) -> str:
+    return f"{value:.0e}" if value else "0"
+
+
+def refused_families(result: dict[str, Any]) -> str:
+    """Return models that cannot be had, with their messages."""
+    return table(["model", "message"], list(result["refused"].items()))
+
+
+def tower(result: dict[str, Any]) -> str:
+    """Return the cost of loading a tower out of a large model, in a sentence."""
+    one = result["tower"]
+    return (
+        f"The tower of {one['tower_gb']:.1f} GB (in float32) inside a checkpoint of {one['whole_gb']:.0f} GB took "
+        f"{one['peak_gb']:.1f} GB of memory at most, and {one['seconds'] / one['seconds_alone']:.1f} times the seconds "
+        "of a checkpoint that holds the tower alone.\n"
+    )
+
+
 VIEWS = ("utterance", "segment", "effective", "frame")
 RULES = ("depth", "dim", "parameters")
 
@@ -663,6 +699,9 @@ TABLES = {
     "study-failures": ("study", study_failures),
     "study-training": ("study/conformer-pretraining", study_training),
     "published": ("study/published", published),
+    "families": ("families", families),
+    "families-refused": ("families", refused_families),
+    "families-tower": ("families", tower),
     "layer-sets-summary": ("advice", of_layer_sets(layer_sets.summary)),
     "layer-sets-criterion": ("advice", of_layer_sets(layer_sets.criterion)),
     "layer-sets-predictors": ("advice", of_layer_sets(layer_sets.predictors)),

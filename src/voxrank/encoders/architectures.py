@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ import torch
 from voxrank.encoders.checkpoints import AUDIO_INPUTS, Checkpoint, is_quantised, reading, tf
 from voxrank.encoders.finite import check_finite
 from voxrank.encoders.plausible import check_stored
+from voxrank.encoders.shards import shards_of
 from voxrank.errors import ModelError
 
-OUTER_NAMES = {r"^(model\.)?encoder\.": ""}
+OUTER_NAMES = {r"^(model\.)?encoder\.": "", r"^(.*\.)?(audio_tower|audio_encoder|audio_model)\.": ""}
 """Pattern of the encoder's weight names in a checkpoint of a larger model → replacement for the encoder alone."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError)
@@ -175,7 +176,13 @@ def _named_architecture(named: Any, config: Any) -> tuple[Any, Architecture] | N
 def _plain_architecture(checkpoint: Checkpoint, config: Any) -> tuple[Any, Architecture]:
     """Build the class that transformers maps the configuration to, if config.json names no known class."""
     inside = getattr(config, "encoder_config", config)  # Parakeet has a separate encoder configuration
-    shell = tf.AutoModel.from_config(inside, trust_remote_code=checkpoint.trusted)
+    try:
+        shell = tf.AutoModel.from_config(inside, trust_remote_code=checkpoint.trusted)
+    except ImportError:
+        inside = getattr(config, "audio_config", None)  # a package that other parts need is missing
+        if inside is None:
+            raise
+        shell = tf.AutoModel.from_config(inside)
     decoder = bool(getattr(inside, "is_encoder_decoder", False))
     if decoder:
         shell = shell.get_encoder()
@@ -240,9 +247,9 @@ def _outer_names(architecture: Architecture) -> dict[str, str]:
 
 
 def _read(checkpoint: Checkpoint, kind: Any, config: Any, names: dict[str, str] | None) -> tuple[Any, dict[str, Any]]:
-    with reading(checkpoint, "weights"):
+    with reading(checkpoint, "weights"), _location(checkpoint, names) as location:
         model, info = kind.from_pretrained(
-            checkpoint.location,
+            location,
             config=config,
             key_mapping=names,
             dtype=torch.float32,
@@ -252,6 +259,11 @@ def _read(checkpoint: Checkpoint, kind: Any, config: Any, names: dict[str, str] 
             local_files_only=checkpoint.offline,
         )
     return model, info
+
+
+def _location(checkpoint: Checkpoint, names: dict[str, str] | None) -> AbstractContextManager[str]:
+    """Return a context with the location of the weights: the shards of the encoder, or the whole checkpoint."""
+    return nullcontext(checkpoint.location) if names is None else shards_of(checkpoint, names)
 
 
 def _read_whole(checkpoint: Checkpoint, kind: Any, config: Any, path: str) -> tuple[Any, dict[str, Any]]:

@@ -22,7 +22,7 @@ from voxrank.errors import ModelError, reason
 PROBES_S: tuple[Seconds, Seconds] = (1.0, 3.0)
 """Lengths of the audio that shows which axis is time."""
 
-SHORT_PROBES_S: tuple[Seconds, Seconds] = (0.25, 0.75)
+SHORT_PROBES_S: tuple[Seconds, Seconds] = (0.5, 0.75)
 """Lengths of that audio for a fixed window, because extractors cut off audio beyond the window."""
 
 HOP_SLACK = 0.1
@@ -35,8 +35,8 @@ SLACK_STEPS = 2
 MASKS = ("attention_mask", "input_features_mask", "padding_mask", "feature_attention_mask")
 """Output names of the mask with which extractors mark the steps of audio."""
 
-UNPADDED = ({"padding": False}, {"padding": "longest"}, {"padding": True})
-"""Arguments that switch off an extractor's padding to a fixed window."""
+UNPADDED = ({"padding": False}, {"padding": "longest"}, {"padding": "longest", "n_window": 0}, {"padding": True})
+"""Arguments that switch off an extractor's padding to a fixed window, and to whole chunks (`n_window`)."""
 
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
 """Exceptions of models and feature extractors for audio that is too short or unsuitable."""
@@ -54,6 +54,8 @@ class FeatureReader:
         window_steps: length in steps of the fixed window that all audio is padded to; None if there is none.
         window_samples: length of that window in samples; None if there is none.
         padded: True to pad to the fixed window, False to give the audio alone.
+        cut: True to cut the input to the audio after padding; for models that are given it in this way.
+        gives_mask: whether the extractor returns a mask.
         multiple: number of steps of which the model takes multiples; the remainder at the end is cut off.
 
     Args:
@@ -70,6 +72,8 @@ class FeatureReader:
         self._unpadded: dict[str, Any] = {}
         self._accepted = _accepted_arguments(extractor)
         self.padded = False
+        self.cut = False
+        self.gives_mask = False
         self.multiple = 1
         self.time = 0
         self.window_steps: int | None = None
@@ -84,10 +88,11 @@ class FeatureReader:
         Args:
             window: mono float32 at `sample_rate`.
         """
-        values, mask = self._extract(window, **({} if self.padded else self._unpadded))
+        values, mask = self._extract(window, **({} if self.padded or self.cut else self._unpadded))
         values = values.movedim(self.time, 0)
-        if self.padded and self.window_steps and self.window_samples:
-            return values, min(self.window_steps, -(-len(window) * self.window_steps // self.window_samples))
+        if (self.padded or self.cut) and self.window_steps and self.window_samples:
+            steps = min(self.window_steps, -(-len(window) * self.window_steps // self.window_samples))
+            return (values[:steps] if self.cut else values), steps
         steps = _valid_steps(mask, len(values))
         if self.multiple > 1:
             steps -= steps % self.multiple
@@ -169,7 +174,7 @@ class FeatureReader:
     def _shape(self, seconds: Seconds, **arguments: Any) -> tuple[int, ...]:
         window = noise(round(seconds * self.sample_rate))
         try:
-            values, _ = self._extract(window, **arguments)
+            values, mask = self._extract(window, **arguments)
         except UNFIT as error:
             if is_out_of_memory(error) or isinstance(error, ModelError):
                 raise
@@ -177,6 +182,7 @@ class FeatureReader:
             raise ModelError(
                 f"{name} does not take {seconds:g} s of noise ({reason(error)}); name another encoder"
             ) from error
+        self.gives_mask = mask is not None
         return tuple(values.shape)
 
     def _extract(self, window: Waveform, **arguments: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

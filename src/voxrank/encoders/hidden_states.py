@@ -23,14 +23,15 @@ from torch.nn.utils.rnn import pad_sequence
 from voxrank._support.memory import is_out_of_memory
 from voxrank.config import EncoderOptions, Hertz
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_parameters, numbered, pick_dtype
+from voxrank.encoders.blocks import find_blocks, join_chunks, record_blocks
 from voxrank.encoders.checkpoints import Checkpoint, checkpoint_settings
 from voxrank.encoders.features import PROBES_S, UNFIT, FeatureReader
 from voxrank.encoders.padding import TrueLengths, keep_padding_out, leaks, noise, pack_layers, valid, without_tf32
 from voxrank.encoders.precision import lower_precision
 from voxrank.errors import ModelError, reason
 
-RATE_SPAN_SAMPLES = 19_200
-"""A multiple of every usual hop (160, 320, 384, 640, 1280 … samples), so that counting frames gives exact rates."""
+RATE_SPAN_SAMPLES = 38_400
+"""A multiple of every usual hop (160, 320, 384, 512, 1280 … samples), so that counting frames gives exact rates."""
 
 PROBE_SAMPLES = (0, 1187, 3200)
 """Lengths of the windows of the padding check, beyond the shortest: odd and even numbers of frames, one much longer."""
@@ -59,9 +60,6 @@ MASKS = ("attention_mask", "input_features_mask", "padding_mask", "audio_mel_mas
 
 INVERTED_MASKS = ("audio_mel_mask",)
 """Names of masks that are true where there is no audio."""
-
-MIN_BLOCKS = 2
-"""Minimum number of blocks in a list that counts as a model's stack."""
 
 
 class HiddenStates(Encoder):
@@ -94,12 +92,14 @@ class HiddenStates(Encoder):
         self._input, self._mask = _input_names(model)
         self._counter = _find_counter(model)
         self._extra_arguments = {"output_hidden_states": True} if _takes_argument(model, "output_hidden_states") else {}
+        self._chunk_steps: int | None = getattr(model, "chunk_steps", None)  # see `towers.PackedTower`
         self._blocks: list[nn.Module] = []
         self._probes: dict[tuple[Any, ...], list[LayerFrames] | str] = {}
         keep_padding_out(model, self._lengths)
         with torch.no_grad(), warnings.catch_warnings():  # models keep tensors of these passes, which may be trained
             warnings.simplefilter("ignore", RuntimeWarning)  # from numpy, for audio too short to normalise
             self._reader = self._find_reader()
+            self._reader.cut = getattr(model, "cut", False)
             self._adapt(fit=options.whisper_window == "fit")
             self.min_samples = self._shortest()
             self.window_samples = self._longest(options)
@@ -110,9 +110,11 @@ class HiddenStates(Encoder):
             self.notes = lower_precision(self, model, pick_dtype(options))
 
     def settings(self) -> dict[str, str]:
-        """Return the settings of the checkpoint, and the window that all audio is padded to."""
-        padded = {"window": str(self._reader.window_samples)} if self._reader.padded else {}
-        return checkpoint_settings(self._model.config, self._extractor) | padded
+        """Return the settings of the checkpoint, and how the model is fed: its window, and a mask for all audio."""
+        feeding = {"window": str(self._reader.window_samples)} if self._reader.padded else {}
+        if self._mask[1]:
+            feeding["mask"] = self._mask[0]
+        return checkpoint_settings(self._model.config, self._extractor) | feeding
 
     def network(self) -> nn.Module:
         """Return the encoder."""
@@ -120,12 +122,12 @@ class HiddenStates(Encoder):
         return network
 
     def blocks(self) -> dict[int, nn.Module]:
-        """Return the blocks of the stack."""
-        return self.stack()
-
-    def stack(self) -> dict[int, nn.Module]:
         """Return the model's longest list of blocks, if it has one block for each layer."""
         return numbered(self._model, len(self.layers) - 1)
+
+    def stack(self) -> dict[int, nn.Module]:
+        """Return the blocks, unless they take packed audio with its chunks, and so cannot run alone."""
+        return {} if self._chunk_steps else self.blocks()
 
     def cost_samples(self, n_samples: int) -> int:
         """Return the length of the whole window if all audio is padded to it."""
@@ -157,7 +159,8 @@ class HiddenStates(Encoder):
         """Return the number of valid frames of each row, if a layer has `count` frames for `total` input steps."""
         if self._reader.padded:
             return [-(-n * count // total) for n in steps]
-        return [count if n == total else min(self._count(n), count) for n in steps]
+        pooled = max(1, round(self._count(total) / max(1, count)))  # frames of the blocks per frame of this layer
+        return [count if n == total else min(self._count(n) // pooled, count) for n in steps]
 
     def _count(self, steps: int) -> int:
         """Return the number of frames inside the transformer for a number of valid input steps."""
@@ -166,7 +169,9 @@ class HiddenStates(Encoder):
     def _hidden_states(self, values: torch.Tensor, steps: Sequence[int]) -> list[torch.Tensor]:
         """Return the input of the first block, then every block's output; the last is normalised as in the model."""
         if self._blocks:
-            return record_blocks(self._blocks, partial(self._outputs, values, steps))
+            ends: list[Any] = []
+            states = record_blocks(self._blocks, lambda: ends.append(self._outputs(values, steps)))
+            return join_chunks(states, ends[0], len(steps))
         outputs = self._outputs(values, steps)
         states = list(getattr(outputs, "hidden_states", None) or ())
         if not states:
@@ -195,13 +200,30 @@ class HiddenStates(Encoder):
             self._reader.padded, self._mask = padded, mask
             problem = self._problem(self.sample_rate) or self._problem_of_lengths()
             if problem is None:
+                self._keep_mask()
                 return
             first = first or problem
         self._refuse(f"does not encode a second of noise ({first}); name an encoder that maps audio to hidden states")
 
+    def _keep_mask(self) -> None:
+        """Pass the mask for all audio, if the extractor returns one and a mask without padding changes the frames.
+
+        Some models attend within a sliding window only if they get a mask.
+        """
+        name, always = self._mask
+        if not name or always or not self._reader.gives_mask:
+            return
+        without = self._layers_of(self.sample_rate)
+        self._mask = name, True
+        with_mask = self._probe(self.sample_rate)
+        if isinstance(with_mask, str) or not leaks([without], with_mask):
+            self._mask = name, False
+
     def _feeding_modes(self, *, fit: bool) -> list[tuple[bool, tuple[str, bool]]]:
         """Return the ways to feed the model, the best first: whether the window is filled, and which mask is used."""
         (name, needed), padded = self._mask, self._reader.padded
+        if self._chunk_steps:
+            return [(False, (name, needed))]
         masks = [(name, needed), *([] if needed or not name else [(name, True), ("", False)])]
         return list(product(dict.fromkeys([padded and not fit, padded]), masks))
 
@@ -234,19 +256,31 @@ class HiddenStates(Encoder):
             return max(1, second // int(MAX_RATE))
         first = bisect_left(range(1, second), 1, key=self._count_or_zero) + 1
         if self._problem(first) is None:
-            return first
+            return self._after_padding(first)
         step = second // 100
         lengths = range(first + step, second, step)
         return next((more for more in lengths if self._problem(more) is None), second)
+
+    def _after_padding(self, first: int) -> int:
+        """Return the longest audio that the extractor pads to the steps of the shortest; `first` if it pads none."""
+        steps, second = self._steps_or_zero(first), self.sample_rate
+        last = bisect_left(range(1, second), steps + 1, key=self._steps_or_zero)
+        hop = bisect_left(range(1, second), steps + 2, key=self._steps_or_zero) - last
+        return last if last - first > 2 * hop else first
 
     def _longest(self, options: EncoderOptions) -> int:
         """Return the longest window: that of the options, but no more than the feature extractor takes as a whole."""
         return max(self.min_samples, self._reader.longest(round(options.window_s * self.sample_rate)))
 
     def _count_or_zero(self, samples: int) -> int:
-        """Return the number of frames of a window according to the feature extractor, or 0 if it refuses the window."""
+        """Return the number of frames of a window, or 0 if the feature extractor refuses the window."""
+        steps = self._steps_or_zero(samples)
+        return self._count(steps) if steps else 0
+
+    def _steps_or_zero(self, samples: int) -> int:
+        """Return the number of steps of a window, or 0 if the feature extractor refuses the window."""
         try:
-            return self._count(self._reader(noise(samples))[1])
+            return self._reader(noise(samples))[1]
         except UNFIT as error:
             if is_out_of_memory(error):
                 raise
@@ -286,7 +320,7 @@ class HiddenStates(Encoder):
             many = self._layers_of(fixed)
             few, span = [0] * len(many), fixed
         else:
-            few, span = [piece.lengths[0] for piece in self._layers_of(self.min_samples)], RATE_SPAN_SAMPLES
+            few, span = [piece.lengths[0] for piece in self._layers_of(self.min_samples)], self._rate_span()
             many = self._layers_of(self.min_samples + span)
         return tuple(
             Layer(
@@ -297,6 +331,11 @@ class HiddenStates(Encoder):
             )
             for before, piece in zip(few, many, strict=True)
         )
+
+    def _rate_span(self) -> int:
+        """Return the samples over which frames are counted: whole chunks, if the model cuts its input into chunks."""
+        chunk = (self._chunk_steps or 0) * getattr(self._extractor, "hop_length", 0)
+        return -(-RATE_SPAN_SAMPLES // chunk) * chunk if chunk else RATE_SPAN_SAMPLES
 
     def _check_layers(self) -> None:
         """Refuse frames that do not follow the audio: their rate must be plausible and hold for two lengths."""
@@ -370,54 +409,3 @@ def _without_mask_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
         yield
-
-
-def find_blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the heaviest list of modules of one class in a model.
-
-    Args:
-        model: any model.
-
-    Raises:
-        ModelError: it has no such list.
-    """
-    lists: list[nn.Module] = [
-        part
-        for part in model.modules()
-        if isinstance(part, nn.ModuleList) and len(part) >= MIN_BLOCKS and len({type(block) for block in part}) == 1
-    ]
-    if not lists:
-        raise ModelError("the model gives no hidden states, and has no list of blocks of one kind")
-    return list(max(lists, key=count_parameters).children())
-
-
-def record_blocks(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> list[torch.Tensor]:
-    """Run a model, and return the input of its first block and the output of every block.
-
-    Args:
-        blocks: modules that run once each, in order.
-        run: runs the model.
-
-    Raises:
-        ModelError: the blocks do not run in order, or map (batch, time, features) to another shape.
-    """
-    recorded: list[tuple[int, torch.Tensor]] = []
-
-    def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        recorded.append((0, inputs[0] if inputs else next(iter(named.values()))))
-
-    def after(index: int, _: nn.Module, __: Any, output: Any) -> None:
-        recorded.append((index, output[0] if isinstance(output, tuple) else output))
-
-    hooks = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
-    for index, block in enumerate(blocks, start=1):
-        hooks.append(block.register_forward_hook(lambda *arguments, index=index: after(index, *arguments)))
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    shapes = {tuple(state.shape) if isinstance(state, torch.Tensor) else None for _, state in recorded}
-    if [index for index, _ in recorded] != list(range(len(blocks) + 1)) or len(shapes) != 1:
-        raise ModelError("the model gives no hidden states, and its blocks do not map frames to frames")
-    return [state for _, state in recorded]

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.architectures import find_architecture, load_weights
 from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.checkpoints import Checkpoint, find_checkpoint, load_config, load_extractor, reading
+from voxrank.encoders.granite import load_granite_features
 from voxrank.encoders.hidden_states import HiddenStates
-from voxrank.encoders.patches import SpectrogramTransformer
+from voxrank.encoders.patches import Clap, SpectrogramTransformer
+from voxrank.encoders.towers import as_tower
 from voxrank.encoders.whisper import Whisper, load_whisper_extractor
 from voxrank.errors import ModelError
 
@@ -38,17 +41,25 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     checkpoint = find_checkpoint(rest, options)
     config = load_config(checkpoint)
     architecture = find_architecture(checkpoint, config)
-    if config.model_type == "whisper":
-        extractor = load_whisper_extractor(checkpoint, config)
-    else:
-        extractor = load_extractor(checkpoint)
+    extractor = _load_extractor(checkpoint, config)
     model = load_weights(checkpoint, architecture).to(device)
     with _prefix_errors(checkpoint), reading(checkpoint, "settings"):
         if config.model_type == "whisper":
             return Whisper(model, extractor, options)
         if config.model_type == "audio-spectrogram-transformer":
             return SpectrogramTransformer(model, extractor, options)
-        return HiddenStates(checkpoint, model, extractor, options)
+        if model.config.model_type == "clap_audio_model":
+            return Clap(model, extractor, options)
+        return HiddenStates(checkpoint, as_tower(model), extractor, options)
+
+
+def _load_extractor(checkpoint: Checkpoint, config: Any) -> Any:
+    """Read the feature extractor; those of Whisper and Granite Speech have functions of their own."""
+    if config.model_type == "whisper":
+        return load_whisper_extractor(checkpoint, config)
+    if config.model_type.startswith("granite_speech"):
+        return load_granite_features(checkpoint) or load_extractor(checkpoint)
+    return load_extractor(checkpoint)
 
 
 @contextmanager

@@ -307,10 +307,10 @@ def test_a_text_model_is_refused(tmp_path):
 
 
 def test_an_audio_model_without_hidden_states_is_refused(tmp_path):
-    config = tf.EncodecConfig(hidden_size=16, num_filters=4, codebook_size=16, codebook_dim=16)
-    tf.EncodecModel(config).save_pretrained(tmp_path)
-    tf.EncodecFeatureExtractor().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"EncodecModel does not encode a second of noise .*name an encoder"):
+    config = tf.UnivNetConfig(model_hidden_channels=4, num_mel_bins=8, kernel_predictor_hidden_channels=4)
+    tf.UnivNetModel(config).save_pretrained(tmp_path)
+    tf.UnivNetFeatureExtractor(num_mel_bins=8).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"UnivNetModel does not encode a second of noise .*name an encoder"):
         load_encoder(str(tmp_path))
 
 
