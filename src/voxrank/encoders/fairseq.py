@@ -24,9 +24,6 @@ from voxrank.encoders.finite import check_finite
 from voxrank.encoders.hidden_states import HiddenStates
 from voxrank.errors import ModelError, listed, shortened
 
-RATE = 16_000
-"""Sample rate of all these models, in Hz."""
-
 _BLOCK = r"encoder\.layers\.(\d+)\."
 _TO_BLOCK = r"encoder.layers.\1."
 _POSITION = "encoder.pos_conv_embed."
@@ -75,15 +72,16 @@ def load(rest: str, options: EncoderOptions) -> HiddenStates:
         OptionError: the device cannot be used.
     """
     device = pick_device(options.device)
-    checkpoint = Checkpoint(rest, rest, offline=True, trusted=False)
+    name = rest or "fairseq"
+    checkpoint = Checkpoint(name, rest, offline=True, trusted=False)
     try:
         with reading(checkpoint, "settings"):
             model, extractor = build_encoder(_find(rest))
             return HiddenStates(checkpoint, model.to(device), extractor, options)
     except ModelError as error:
-        if str(error).startswith(rest):
+        if str(error).startswith(name):
             raise
-        raise ModelError(f"{rest}: {error}") from error
+        raise ModelError(f"{name}: {error}") from error
 
 
 def _find(rest: str) -> Path:
@@ -114,7 +112,7 @@ def build_encoder(path: Path) -> tuple[Any, Any]:
     _fill(model, weights, path.stat().st_size)
     check_finite(model)
     extractor = tf.Wav2Vec2FeatureExtractor(
-        sampling_rate=RATE, do_normalize=settings.normalise, return_attention_mask=settings.layer_norm
+        sampling_rate=settings.rate, do_normalize=settings.normalise, return_attention_mask=settings.layer_norm
     )
     return model.eval().requires_grad_(requires_grad=False), extractor
 

@@ -47,6 +47,9 @@ DICTIONARY = "collections.defaultdict"
 OLD_NAMES = {"__builtin__.long": "builtins.int", "__builtin__.unicode": "builtins.str"}
 """Names in Python 2, which pickles keep → names in Python 3."""
 
+PARTS = ("args", "cfg", "model")
+"""Parts of a checkpoint that describe the model and hold its weights; the state of the optimiser is far larger."""
+
 TORCH_CAUSE = "WeightsUnpickler error: "
 """Text in torch's messages before the cause of a failure."""
 
@@ -86,7 +89,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: the file.
 
     Returns:
-        The content: `model`, `cfg` or `args`, and others. Objects of other classes than torch's are `Inert`.
+        The parts `model`, `cfg` and `args` that the file has. Objects of other classes than torch's are `Inert`.
 
     Raises:
         ModelError: the file cannot be read, names what may not be loaded, or is no checkpoint of fairseq.
@@ -194,12 +197,12 @@ def _new_dictionary(*_: Any) -> dict[Any, Any]:
 
 
 def _checked(content: Any) -> dict[str, Any]:
-    """Return the content if it is that of fairseq, and refuse known files of others by their name."""
+    """Return the parts of a checkpoint of fairseq that are used, and refuse known files of others by their name."""
     keys = {str(key) for key in content} if isinstance(content, dict) else set()
     if {"dims", "model_state_dict"} <= keys:
         raise ModelError("is a Whisper checkpoint of OpenAI; name the hub id of its size, such as openai/whisper-base")
     if isinstance(content, dict) and isinstance(content.get("model"), dict) and _configuration(content):
-        return content
+        return {name: content[name] for name in PARTS if name in content}
     if isinstance(content, dict) and any(isinstance(value, torch.Tensor) for value in content.values()):
         raise ModelError(f"holds weights without a configuration, and is no checkpoint of fairseq; {STANDARD_ADVICE}")
     what = f"a dictionary of {listed(sorted(keys), 5)}" if keys else f"a {shortened(type(content).__name__, 40)}"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from voxrank.config import Hertz
 from voxrank.encoders.fairseq_files import STANDARD_ADVICE, fields, plain, read_checkpoint
-from voxrank.encoders.plausible import MAX_COUNT, MAX_LAYERS
+from voxrank.encoders.plausible import MAX_COUNT, MAX_LAYERS, check_rate
 from voxrank.errors import ModelError, listed, shortened
 
 Convolution = tuple[int, int, int]
 """Number of channels, kernel and stride of a convolution."""
+
+RATE: Hertz = 16_000
+TASK = ("normalize", "sample_rate")
+"""Settings that fairseq keeps with the task. Older versions keep them with the model."""
 
 CONVOLUTIONS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 """fairseq's default for the convolutions of the front end."""
@@ -34,22 +38,10 @@ PREFIXES = {
 }
 """fairseq's name of a model → prefix of the encoder's tensors."""
 
-ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_accurate": "gelu_new",
-    "gelu_fast": "gelu_new",
-    "relu": "relu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
+ACTIVATIONS = {"gelu": "gelu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "relu": "relu", "tanh": "tanh"}
 """fairseq's name of an activation → that of transformers."""
 
-UNSUPPORTED = {
-    "layer_type": "transformer",
-    "quantize_input": False,
-    "conv_pos_batch_norm": False,
-    "adp_num": -1,
-}
+UNSUPPORTED = {"layer_type": "transformer", "quantize_input": False, "conv_pos_batch_norm": False, "adp_num": -1}
 """Settings of parts that transformers' classes lack → the value without such a part."""
 
 WAVLM_FIELD, BEATS_FIELD = "gru_rel_pos", "input_patch_size"
@@ -72,6 +64,7 @@ class FairseqSettings:
     Attributes:
         encoder: fairseq's name of the encoder, one of `ENCODERS`.
         prefix: beginning of the names of its tensors in the checkpoint.
+        rate: sample rate of the audio, in Hz.
         normalise: whether audio is normalised to zero mean and unit variance.
         convolutions: the convolutions of the front end.
         conv_bias: whether they have biases.
@@ -89,6 +82,7 @@ class FairseqSettings:
 
     encoder: str
     prefix: str
+    rate: Hertz
     normalise: bool
     convolutions: tuple[Convolution, ...]
     conv_bias: bool
@@ -124,16 +118,20 @@ def read_settings(content: Mapping[str, Any], folder: Path) -> FairseqSettings:
             raise ModelError(_other(encoder))
     reader = _Reader(model)
     _check_supported(reader, encoder)
-    return _settings(reader, encoder, PREFIXES[name], normalise=_normalise([*reversed(outer), *reversed(sections)]))
+    task = _Reader({key: value for part in (*sections, *outer) for key, value in part.items() if key in TASK})
+    check_rate("its configuration", task.get("sample_rate", RATE))
+    return _settings(reader, encoder, PREFIXES[name], task)
 
 
 def _pretrained(model: Mapping[str, Any], name: str, folder: Path) -> list[Mapping[str, Any]]:
     """Return the configuration of the pre-trained checkpoint that a model was tuned from, if it is in the folder."""
     stated = plain(model.get("w2v_path"))
     file = stated.replace("\\", "/").rpartition("/")[2] if isinstance(stated, str) else ""
-    with suppress(OSError):  # a name may be too long
+    try:
         if file and (folder / file).is_file():
             return _configuration(read_checkpoint(folder / file))
+    except (ModelError, OSError) as error:  # OSError: the name is too long
+        raise ModelError(f"its pre-trained checkpoint {shortened(file, 60)} {error}") from error
     raise ModelError(
         f"is a {name} without w2v_args, the settings of its encoder; put the pre-trained checkpoint "
         f"{shortened(file, 60) or 'of it'} into its folder, or give that checkpoint"
@@ -232,13 +230,7 @@ def _check_supported(reader: _Reader, encoder: str) -> None:
             )
 
 
-def _normalise(sections: list[Mapping[str, Any]]) -> bool:
-    """Return whether audio is normalised: fairseq keeps that with the task, or with the model in older versions."""
-    values = (plain(section.get("normalize")) for section in sections)
-    return next((value for value in values if isinstance(value, bool)), False)
-
-
-def _settings(reader: _Reader, encoder: str, prefix: str, *, normalise: bool) -> FairseqSettings:
+def _settings(reader: _Reader, encoder: str, prefix: str, task: _Reader) -> FairseqSettings:
     width = reader.count("encoder_embed_dim", 768)
     heads = reader.count("encoder_attention_heads", 12)
     depth = reader.count("pos_conv_depth", 1, MAX_LAYERS)
@@ -250,7 +242,8 @@ def _settings(reader: _Reader, encoder: str, prefix: str, *, normalise: bool) ->
     return FairseqSettings(
         encoder=encoder,
         prefix=prefix,
-        normalise=normalise,
+        rate=task.get("sample_rate", RATE),
+        normalise=task.flag("normalize"),
         convolutions=read_convolutions(reader.text("conv_feature_layers", CONVOLUTIONS)),
         conv_bias=reader.flag("conv_bias"),
         layer_norm=reader.choice("extractor_mode", "default", {"default": False, "layer_norm": True}),

@@ -128,6 +128,8 @@ def test_settings_of_a_tuned_model_come_from_the_pretrained_file_beside_it(tmp_p
     tuned["cfg"]["model"] |= {"w2v_args": None, "w2v_path": "/home/other/pretrained.pt"}
     path = files.save(tmp_path / "tuned.pt", tuned)
     refused(path, r"is a hubert_ctc without w2v_args.*put the pre-trained checkpoint pretrained\.pt into its folder")
+    (tmp_path / "pretrained.pt").write_bytes(b"PK")
+    refused(path, r"its pre-trained checkpoint pretrained\.pt cannot be read")
     files.save(tmp_path / "pretrained.pt", files.content_of("hubert-layer", model, normalize=True))
     assert load_encoder(path).parameters == model.num_parameters()
 
@@ -139,6 +141,13 @@ def test_an_encoder_keeps_the_contract_of_all_encoders(make, check_encoder):
 def test_defaults_of_fairseq_apply_where_the_configuration_has_no_field(make):
     path = make("hubert", lambda content: [content["cfg"]["model"].pop(name) for name in ("layer_type", "conv_bias")])
     assert load_encoder(path).parameters == files.build("hubert").num_parameters()
+
+
+def test_the_sample_rate_of_the_task_is_used(make):
+    encoder = load_encoder(make(change=lambda content: content["cfg"]["task"].update(sample_rate=8_000)))
+    assert encoder.sample_rate == 8_000
+    assert encoder.layers[0].frame_rate == 25
+    refused(make(change=lambda content: content["cfg"]["task"].update(sample_rate=0)), "expected a sample rate of")
 
 
 def test_only_the_encoder_of_a_file_takes_memory(make):
@@ -162,6 +171,11 @@ def test_models_lists_the_layers_of_a_checkpoint(make):
     done = CliRunner().invoke(app, ["models", make("hubert")])
     assert done.exit_code == 0
     assert "block 2" in done.output
+
+
+def test_a_spec_without_a_path_is_refused():
+    with pytest.raises(ModelError, match=r"^fairseq: is no regular file; give the \.pt file"):
+        load_encoder("fairseq:")
 
 
 def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
