@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import fairseq_files
 import hf_models as models
 from ct2_files import entries_of, file_of
 from voxrank.encoders.registry import load_encoder
@@ -115,6 +116,31 @@ def test_ct2_files_that_are_nearly_right_are_loaded_or_refused(tmp_path, model_b
     names = [b"encoder/num_heads", b"encoder/conv1/weight", b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f"]
     path.write_bytes(data.draw(mutated(model_bin, most=3, alphabet=names)))
     load(f"ct2:{tmp_path}")
+
+
+@pytest.fixture(scope="module", params=[True, False])
+def fairseq_pt(request, tmp_path_factory):
+    content = fairseq_files.content_of("hubert", fairseq_files.build("hubert"), form="args")
+    return Path(
+        fairseq_files.save(tmp_path_factory.mktemp("fairseq") / "model.pt", content, zipped=request.param)
+    ).read_bytes()
+
+
+@settings(FUZZ, max_examples=80)
+@given(data=st.data())
+def test_fairseq_files_that_are_nearly_right_are_loaded_or_refused(tmp_path, fairseq_pt, mutated, data):
+    names = [b"cposix\nsystem\n", b"R", b"b", b"c__builtin__\neval\n", b"encoder_layers", b"\x00\x00\xc0\x7f", b"."]
+    (tmp_path / "model.pt").write_bytes(data.draw(mutated(fairseq_pt, most=3, alphabet=names)))
+    load(str(tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize("field", ["encoder_layers", "conv_pos", "conv_feature_layers", "layer_norm_first", "arch"])
+@settings(FUZZ, max_examples=20)
+@given(data=st.data())
+def test_fairseq_settings_of_any_value_are_loaded_or_refused(tmp_path, field, data):
+    content = fairseq_files.content_of("hubert", fairseq_files.build("hubert"), form="args")
+    setattr(content["args"], field, data.draw(SETTINGS))
+    load(fairseq_files.save(tmp_path / "model.pt", content))
 
 
 @pytest.fixture(scope="module")

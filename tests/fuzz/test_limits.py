@@ -5,10 +5,12 @@ Each case runs in a separate process, forked from one that has imported what it 
 
 import json
 import os
+import re
 import resource
 import signal
 import struct
 import sys
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +24,7 @@ MOST_S = 20
 ADDRESSES = 16 << 30
 """Limit of the address space, so that a case that goes wrong fails and does not exhaust the machine."""
 LARGE = 60_000_000
+FAIRSEQ = Path(__file__).parents[1] / "data" / "fairseq" / "wav2vec2_unprojected.pt"
 CASES = {}
 
 
@@ -178,6 +181,51 @@ def textgrid_of_a_megabyte_of_quotes(folder):
 def textgrid_of_a_megabyte_of_tiers(folder):
     head = b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\ntiers? <exists>\nsize = 1\n'
     segments(folder, "s.TextGrid", head, b"item []:\n    item [1]:\n        intervals [1]:\n" * 20_000)
+
+
+def fairseq_file(folder, **changed):
+    """Load a checkpoint whose tensors are one number each, repeated to the shapes that its settings ask for."""
+    import torch
+
+    content = torch.load(FAIRSEQ, weights_only=True)
+    content["cfg"]["model"].update(changed)
+    wide = changed.get("encoder_embed_dim", 12)
+    for name, weight in content["model"].items():
+        grouped = {12: wide, 3: wide // 4} if "pos_conv" in name else {12: wide}
+        content["model"][name] = torch.ones(1).expand([grouped.get(size, size) for size in weight.shape])
+    torch.save(content, folder / "model.pt")
+    model(str(folder / "model.pt"))
+
+
+@case
+def fairseq_file_that_claims_forty_thousand_million_weights(folder):
+    convolutions = "[(8, 10, 5)] + [(8, 3, 2)] * 4 + [(100000, 2, 2)] * 2"
+    fairseq_file(folder, encoder_embed_dim=100_000, conv_feature_layers=convolutions)
+
+
+@case
+def fairseq_file_with_a_thousand_million_convolutions(folder):
+    fairseq_file(folder, conv_feature_layers="[(8, 10, 5)] * 32 * 32 * 32 * 32 * 32 * 32")
+
+
+@case
+def fairseq_file_of_three_million_empty_dictionaries(folder):
+    with zipfile.ZipFile(folder / "model.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02](" + b"}" * ((3 << 20) - 20) + b"e.")
+        archive.writestr("a/version", b"3\n")
+    model(str(folder / "model.pt"))
+
+
+@case
+def fairseq_file_in_the_old_format_whose_tensor_claims_an_exabyte(folder):
+    import torch
+
+    path = folder / "model.pt"
+    torch.save(torch.load(FAIRSEQ, weights_only=True), path, _use_new_zipfile_serialization=False)
+    claim = b"\x8a\x08" + struct.pack("<q", 10**18)
+    parts = re.split(rb"(?s)(FloatStorage\n.{,60}?)(?:K.|M..)(?=Nt)", path.read_bytes(), maxsplit=1)
+    path.write_bytes(parts[0] + parts[1] + claim + parts[2])
+    model(str(path))
 
 
 def sketches(folder, header, size=None):

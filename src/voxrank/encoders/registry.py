@@ -1,12 +1,13 @@
 """The registry of encoders: loads the encoder that a model spec names.
 
-A spec is a hub id, a local directory, or ``scheme:rest``.
+A spec is a hub id, a local directory, ``scheme:rest``, or the path of a file whose ending shows its scheme.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from voxrank._support.memory import is_out_of_memory
@@ -22,10 +23,14 @@ Loader = Callable[[str, EncoderOptions], Encoder]
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
+ENDINGS = {".pt": "fairseq"}
+"""Ending of a path without a scheme → the scheme that reads such files."""
+
 # Loaders are imported on first use, so that a user of one family does not wait for the others.
 _LOADERS: dict[str, Loader | str] = {
     HUB: "voxrank.encoders.huggingface:load",
     "ct2": "voxrank.encoders.ct2:load",
+    "fairseq": "voxrank.encoders.fairseq:load",
     "onnx": "voxrank.encoders.onnx:load",
     "py": "voxrank.encoders.module:load",
     "logmel": "voxrank.encoders.baselines:load_logmel",
@@ -74,14 +79,15 @@ def split_spec(spec: str) -> tuple[str, str]:
             return scheme, rest
         if colon:
             raise ModelError(f"unknown model scheme {scheme!r} in {spec!r}; {did_you_mean(scheme, schemes())}")
-    return HUB, spec
+    ending = ENDINGS.get(Path(spec).suffix)
+    return HUB if ending is None or Path(spec).is_dir() else ending, spec
 
 
 def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
     """Load a model, ready to encode.
 
     Args:
-        spec: hub id, local directory or ``scheme:rest``.
+        spec: hub id, local directory, ``scheme:rest``, or path of a file such as model.pt.
         options: device, precision and windows.
 
     Raises:
