@@ -142,10 +142,13 @@ def published_of_maeb(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def published_of_superb(model: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures of a model, by task and metric; `SF_f1_public` is the metric f1 of the task SF."""
+    """Return the figures of a model, by task and metric; `SF_f1_public` is the metric f1 of the task SF.
+
+    `ASR_LM_wer_public`, recognition with a language model, is another metric of the task ASR.
+    """
     figures = []
     for name, value in sorted(model["results"].items()):
-        task, _, metric = name.removesuffix(PUBLIC).rpartition("_")
+        task, _, metric = name.removesuffix(PUBLIC).partition("_")
         figures.append({"source": "superb", "task": task, "metric": metric, "value": round(value, 5)})
     return figures
 

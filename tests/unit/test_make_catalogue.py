@@ -24,7 +24,7 @@ RECORD = {
     "tasks": {"T": {"score": 0.5, "spread": 0.1}, "S": {"score": 0.25}},
 }
 LEADERBOARD = [
-    {"model": "One", "paramShared": 11, "results": {"SF_f1_public": 80.0, "PR_per_public": 5.41}},
+    {"model": "One", "paramShared": 11, "results": {"SF_f1_public": 80.0, "ASR_LM_wer_public": 4.79}},
     {"model": "FBANK", "paramShared": 0, "results": {"PR_per_public": 82.01}},
 ]
 UTILS = """
@@ -45,7 +45,7 @@ def test_facts_and_figures_are_joined():
     assert one["published"] == [
         {"source": "maeb", "task": "S", "metric": "score", "value": 0.25},
         {"source": "maeb", "task": "T", "metric": "score", "value": 0.5, "spread": 0.1},
-        {"source": "superb", "task": "PR", "metric": "per", "value": 5.41},
+        {"source": "superb", "task": "ASR", "metric": "LM_wer", "value": 4.79},
         {"source": "superb", "task": "SF", "metric": "f1", "value": 80.0},
     ]
     assert (two["parameters"], two["hours"], two["languages"], two["published"]) == (12, None, ["en"], [])

@@ -18,7 +18,7 @@ from voxrank.errors import OptionError, did_you_mean
 FILE = Path(__file__).with_name("catalogue.json")
 MANY_LANGUAGES = "mul"
 """Code among a model's languages that stands for many more than those listed; it matches every language."""
-LOWER_IS_BETTER = frozenset({"wer", "per", "cer", "eer", "der"})
+LOWER_IS_BETTER = frozenset({"wer", "LM_wer", "per", "cer", "eer", "der"})
 """Metrics of published results that are error rates."""
 OPEN_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-3.0"})
 """Licences that allow commercial use."""

@@ -28,7 +28,7 @@ KIND = (
     "self-supervised|recognition|translation|distillation|phones|languages|speakers|diarisation|emotion|tagging"
     "|captions|reconstruction|language model"
 )
-METRICS = ["score", "acc", "f1", "wer", "per", "cer", "eer", "der", "mtwv", "bleu", "pesq", "stoi", "sisdri"]
+METRICS = ["score", "acc", "f1", "wer", "LM_wer", "per", "cer", "eer", "der", "mtwv", "bleu", "pesq", "stoi", "sisdri"]
 FIGURES = {
     "type": "array",
     "items": {
