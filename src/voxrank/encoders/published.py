@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 
@@ -16,31 +15,10 @@ from voxrank.encoders.catalogue import (
     sort_models,
 )
 from voxrank.errors import OptionError, did_you_mean
+from voxrank.results.published import PublishedRank
 
 Results = Mapping[str, Sequence[Published]]
 """Name of a model → its published results of one source."""
-
-
-@dataclass(frozen=True)
-class PublishedRank:
-    """The rank of a model among all models with published results of one source.
-
-    Attributes:
-        source: "maeb" or "superb".
-        rank: mean rank over the tasks; 1 is best. Equal results share the mean of their ranks.
-        better_than: mean share of the other models of a task that the model is better than, from 0 to 1; equal results
-            count half.
-        place: place by `better_than` among the models of the source; 1 is best.
-        models: number of models with results of the source.
-        tasks: number of tasks with a result of this model.
-    """
-
-    source: str
-    rank: float
-    better_than: float
-    place: int
-    models: int
-    tasks: int
 
 
 def published_ranks(spec: str) -> tuple[PublishedRank, ...]:
