@@ -3,9 +3,10 @@
 It joins three inputs into `src/voxrank/encoders/catalogue.json`:
 
 - `scripts/catalogue_facts.toml`, kept by hand: architectures, pre-training, and facts that no source of results states;
-- MAEB, of which a record holds a model's id, licence, release date, and its main score on each task of speech. It is
-  either a JSON file of such records (`tasks`, `models`), or a clone of embeddings-benchmark/results at commit f4cc6c8
-  (CC0-1.0), in which each `results/OWNER__NAME/REVISION` has a `model_meta.json` and a file for each task;
+- MAEB: the id, licence, release date and main scores of each model. This is a JSON file of such records (`models`), or
+  a clone of embeddings-benchmark/results at commit f4cc6c8 (CC0-1.0), in which each folder
+  `results/OWNER__NAME/REVISION` has a `model_meta.json` and a file for each task. Of a clone, the models and tasks that
+  the facts name are read.
 - SUPERB: a JSON file of its leaderboard (`models`, each with `results`), or a clone of superbbenchmark/website-react at
   commit cacb90e, where `backend/utils.py` holds the same lists. No licence is stated there, so figures alone are taken.
 
@@ -17,10 +18,11 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,22 +53,32 @@ MANY = "mul"
 """Code, of ISO 639-2, for more languages than those that are listed."""
 PUBLIC = "_public"
 """Ending of SUPERB's names of results."""
+FOLD = re.compile(r"ERfold\d")
+"""Beginning of SUPERB's names of the results of one fold, whose mean is another result."""
 
 
 class FactsError(ValueError):
     """The facts contradict a source, or name what does not exist."""
 
 
-def read_maeb(path: Path, tasks: Sequence[str] = ()) -> list[dict[str, Any]]:
+def read_maeb(path: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return MAEB's records, from a JSON file or a clone.
 
     Args:
         path: the file, or the root of the clone.
-        tasks: for a clone, the names of the tasks to read.
+        facts: what `catalogue_facts.toml` holds; for a clone, its models and the tasks in `maeb.tasks` are read.
     """
     if path.is_file():
         return list(json.loads(path.read_text(encoding="utf-8"))["models"])
-    return [_record(meta, tasks) for meta in sorted(path.glob("results/*/*/model_meta.json"))]
+    records: dict[str, dict[str, Any]] = {}
+    for model in facts["models"]:
+        folder = path / "results" / model["id"].replace("/", "__")
+        for meta in sorted(folder.glob("*/model_meta.json")):
+            record = _record(meta, facts["maeb"]["tasks"])
+            known = records.get(model["id"], {"tasks": {}})
+            if len(record["tasks"]) > len(known["tasks"]):  # several revisions
+                records[model["id"]] = record
+    return list(records.values())
 
 
 def _record(meta: Path, tasks: Sequence[str]) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def _task(result: dict[str, Any]) -> dict[str, float]:
     experiments = [
         float(one["accuracy"]) for row in rows for one in row.get("scores_per_experiment", ()) if "accuracy" in one
     ]
-    spread = pstdev(experiments) if len(experiments) > 1 else 0.0
+    spread = stdev(experiments) if len(experiments) > 1 else 0.0
     return {"score": round(fmean(scores), 5), "spread": round(spread, 5)}
 
 
@@ -115,8 +127,12 @@ def _leaderboard(tree: ast.AST) -> Iterator[dict[str, Any]]:
                     row[ast.literal_eval(key)] = ast.literal_eval(value)  # type: ignore[arg-type]
                 except ValueError:
                     continue  # an expression, such as a date
-            results = {name: float(value) for name, value in row.items() if name.endswith(PUBLIC) and _is_number(value)}
-            yield {"model": row.get("name"), "paramShared": row.get("paramShared"), "results": results}
+            results = {
+                name: float(value)
+                for name, value in row.items()
+                if name.endswith(PUBLIC) and _is_number(value) and not FOLD.match(name)
+            }
+            yield {"model": row.get("submitName"), "paramShared": row.get("paramShared"), "results": results}
 
 
 def _is_result(key: ast.expr | None) -> bool:
@@ -264,8 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=CATALOGUE)
     given = parser.parse_args(arguments)
     facts = tomllib.loads(given.facts.read_text(encoding="utf-8"))
-    maeb = read_maeb(given.maeb, facts.get("maeb", {}).get("tasks", ()))
-    content = catalogue(facts, maeb, read_superb(given.superb))
+    content = catalogue(facts, read_maeb(given.maeb, facts), read_superb(given.superb))
     given.out.write_text(text(content), encoding="utf-8")
     print(
         f"{len(content['models'])} models, {sum(len(m['published']) for m in content['models'])} figures: {given.out}"

@@ -8,6 +8,7 @@ from make_catalogue import FactsError, catalogue, main, read_maeb, read_superb, 
 
 FACTS = {
     "iso639": {"codes": "deu:de eng:en"},
+    "maeb": {"tasks": ["T", "S"]},
     "shapes": {"base": {"family": "hubert", "layers": 12, "width": 768, "frame_rate": 50, "encoder": 9}},
     "models": [
         {"id": "a/one", "shape": "base", "hours": 960, "superb": "One", "more_languages": True},
@@ -29,7 +30,16 @@ LEADERBOARD = [
 ]
 UTILS = """
 def get_leaderboard_default():
-    return [{"name": "One", "id": str(uuid4()), "paramShared": 11, "PR_per_public": 5.41, "SE_pesq_public": "-"}]
+    data = [{
+        "name": "paper",
+        "submitName": "One",
+        "id": str(uuid4()),
+        "paramShared": 1.1e1,
+        "PR_per_public": 5.41,
+        "ERfold1_acc_public": 60.83,
+        "SE_pesq_public": "-",
+        "SS_sisdri_public": None,
+    }]
 """
 
 
@@ -96,8 +106,10 @@ def test_maeb_is_read_from_a_clone(tmp_path):
     (folder / "model_meta.json").write_text(json.dumps(meta | {"embed_dim": 768, "license": "mit"}))
     row = {"main_score": 0.5, "scores_per_experiment": [{"accuracy": 0.4}, {"accuracy": 0.6}]}
     (folder / "T.json").write_text(json.dumps({"scores": {"test": [row]}}))
-    (record,) = read_maeb(tmp_path, ["T", "S"])
-    assert record == RECORD | {"languages": ["eng-Latn"], "tasks": {"T": {"score": 0.5, "spread": 0.1}}}
+    (older := folder.with_name("older")).mkdir()
+    (older / "model_meta.json").write_text((folder / "model_meta.json").read_text())
+    (record,) = read_maeb(tmp_path, FACTS)
+    assert record == RECORD | {"languages": ["eng-Latn"], "tasks": {"T": {"score": 0.5, "spread": 0.14142}}}
 
 
 def test_superb_is_read_from_a_clone(tmp_path):

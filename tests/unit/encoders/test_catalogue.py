@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCTC
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from voxrank.encoders import catalogue
@@ -133,6 +135,35 @@ def test_every_encoder_is_within_its_checkpoint():
 def test_known_models_have_their_facts(spec, facts):
     model = find_model(spec)
     assert (model.family, model.layers, model.width, model.frame_rate, model.hours, model.licence) == facts
+
+
+WHISPER_BASE = {
+    "d_model": 512,
+    "encoder_layers": 6,
+    "encoder_ffn_dim": 2048,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "config"),
+    [
+        ("facebook/hubert-base-ls960", {}),
+        ("facebook/data2vec-audio-base", {}),
+        ("facebook/w2v-bert-2.0", {}),
+        ("openai/whisper-base", WHISPER_BASE),
+        ("nvidia/parakeet-ctc-1.1b", {"encoder_config": {"num_hidden_layers": 42}}),
+    ],
+)
+def test_encoders_have_as_many_weights_as_transformers_builds(spec, config):
+    model = find_model(spec)
+    with torch.device("meta"):
+        settings = AutoConfig.for_model(model.family, **config)
+        ctc = model.family == "parakeet_ctc"
+        encoder = AutoModelForCTC.from_config(settings).encoder if ctc else AutoModel.from_config(settings)
+        encoder = encoder.get_encoder() if model.family == "whisper" else encoder
+    assert sum(weight.numel() for weight in encoder.parameters()) == model.encoder_parameters
 
 
 def test_figures_are_those_of_the_sources():

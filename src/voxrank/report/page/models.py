@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from voxrank._support.words import NONE, figure, si, strict_percent, times_real_time
+from voxrank._support.words import NO_BREAK, NONE, figure, si, strict_percent, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import first_score, higher_is_better, interval, of_layer, score_names, shown, titled
@@ -86,7 +86,7 @@ def models_table(ranking: Ranking) -> Table:
 
 def _published_cell(model: ModelScore) -> Cell:
     """Return the places of a model by its published results; sorted by the best of them."""
-    places = ", ".join(rank.title for rank in model.published)
+    places = ", ".join(rank.title.replace(" ", NO_BREAK) for rank in model.published)
     return Cell(places or NONE, min((1 - rank.better_than for rank in model.published), default=None))
 
 
