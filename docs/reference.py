@@ -1,7 +1,8 @@
 """Reference pages that are generated when the documentation is built: commands, scores, and the content of JSON files.
 
 A comment in a page says what replaces it. `<!-- commands -->` is the command reference. `<!-- scores -->` and
-`<!-- distances -->` are the tables of the scores without, and with, source data. `<!-- schema: module:Class -->` is the
+`<!-- distances -->` are the tables of the scores without, and with, source data. `<!-- groups -->` is the table of the
+groups of models. `<!-- schema: module:Class -->` is the
 tables of a dataclass and of all dataclasses inside it (`without field, field`: fields that JSON lacks).
 """
 
@@ -15,7 +16,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-PLACE = re.compile(r"<!-- (?:(commands|scores|distances)|schema: ([\w.]+):(\w+)(?: without ([\w, ]+))?) -->")
+PLACE = re.compile(r"<!-- (?:(commands|scores|distances|groups)|schema: ([\w.]+):(\w+)(?: without ([\w, ]+))?) -->")
 JSON_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}
 
 
@@ -25,6 +26,8 @@ def filled(text: str) -> str:
 
 
 def _made(place: re.Match[str]) -> str:
+    if place[1] == "groups":
+        return groups()
     if place[1] in ("scores", "distances"):
         return scores(needs_source=place[1] == "distances")
     if place[1]:
@@ -35,6 +38,17 @@ def _made(place: re.Match[str]) -> str:
         return commands(typer.main.get_command(app))
     kind = getattr(import_module(place[2]), place[3])
     return schema(kind, without=(place[4] or "").split(", "))
+
+
+def groups() -> str:
+    """Return a table of the groups of models, in the order of the rule."""
+    from voxrank.encoders.groups import GROUPS, group_models
+
+    rows = [
+        f"| `{group.name}` | {group.about} | {', '.join(f'`{spec}`' for spec in group_models(group.name))} |"
+        for group in GROUPS.values()
+    ]
+    return "\n".join(["| group | which | models |", "|---|---|---|", *rows])
 
 
 def scores(*, needs_source: bool) -> str:

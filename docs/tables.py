@@ -614,6 +614,16 @@ def published(result: dict[str, Any]) -> str:
     return table(study.PUBLISHED_HEADER, study.published_rows(result)) + made(result)
 
 
+def published_agreement(result: dict[str, Any]) -> str:
+    """Return how far a published table predicts a task that is not in it, by source."""
+    rows = []
+    for source in result["sources"].values():
+        tasks = sorted(source["tasks"].items(), key=lambda one: -one[1])
+        ends = [f"{name} {value:.2f}" for name, value in (tasks[0], tasks[-1])]
+        rows.append([source["title"], source["models"], len(tasks), f"{source['mean']:.2f}", *ends])
+    return table(["source", "models", "tasks", "mean agreement", "best task", "worst task"], rows) + made(result)
+
+
 def dates(found: list[dict[str, Any]]) -> str:
     """Return when and on which machine the cells were computed."""
     days = sorted({cell["made"]["date"] for cell in found})
@@ -702,6 +712,7 @@ TABLES = {
     "families": ("families", families),
     "families-refused": ("families", refused_families),
     "families-tower": ("families", tower),
+    "published-agreement": ("published", published_agreement),
     "layer-sets-summary": ("advice", of_layer_sets(layer_sets.summary)),
     "layer-sets-criterion": ("advice", of_layer_sets(layer_sets.criterion)),
     "layer-sets-predictors": ("advice", of_layer_sets(layer_sets.predictors)),

@@ -677,7 +677,7 @@ class TuningOptions:
 
 MODEL = Flag(
     "--model -m",
-    "Model, at least one (repeat): hub id, local directory or scheme:rest.",
+    "Model, at least one (repeat): hub id, local directory, scheme:rest, or a group such as @base.",
     MODELS,
     "SPEC",
     shown="",

@@ -12,6 +12,7 @@ import voxrank
 from loading import load_file
 from voxrank import scores
 from voxrank.cli.main import exit_code
+from voxrank.encoders.groups import GROUPS, group_models
 from voxrank.scores.names import MODULES
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,13 @@ COMMANDS = (
 
 def page(name):
     return reference.filled((DOCS / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def test_every_group_of_models_is_in_the_reference():
+    text = page("models")
+    for name in GROUPS:
+        assert f"| `{name}` | {GROUPS[name].about} |" in text
+        assert all(f"`{spec}`" in text for spec in group_models(name))
 
 
 def helped(capsys, monkeypatch, *words):

@@ -21,6 +21,7 @@ from voxrank.config import AlignRequest, EncoderOptions, ExtractionOptions, Seco
 from voxrank.data.read import read_dataset
 from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
+from voxrank.encoders.groups import with_models
 from voxrank.encoders.pool import ModelPool
 from voxrank.errors import OptionError
 from voxrank.results.ranking import check_folder
@@ -142,6 +143,7 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
     """Align transcripts as a request says; see `align`."""
     started = time.perf_counter()
     keep_heap_small()
+    request = with_models(request)
     models, sequence, encoding = request.models, request.sequence, request.encoder
     if sequence.aligner in ("flat", "head") and not models:
         raise OptionError(

@@ -32,6 +32,36 @@ def complete_hub_model(incomplete: str) -> list[str]:
     return _matching(cached_hub_ids(), incomplete)
 
 
+def complete_family(incomplete: str) -> list[str]:
+    """Complete families of the catalogue."""
+    from voxrank.encoders.catalogue import read_catalogue
+
+    return _matching(sorted({model.family for model in read_catalogue() if model.family is not None}), incomplete)
+
+
+def complete_licence(incomplete: str) -> list[str]:
+    """Complete licences of the catalogue."""
+    from voxrank.encoders.catalogue import OPEN, read_catalogue
+
+    known = sorted({model.licence for model in read_catalogue() if model.licence is not None})
+    return _matching((OPEN, *known), incomplete)
+
+
+def complete_speech(incomplete: str) -> list[str]:
+    """Complete the languages of the speech that models of the catalogue were trained on."""
+    from voxrank.encoders.catalogue import MANY_LANGUAGES, read_catalogue
+
+    known = {code for model in read_catalogue() for code in model.languages}
+    return _matching(sorted(known - {MANY_LANGUAGES}), incomplete)
+
+
+def complete_order(incomplete: str) -> list[str]:
+    """Complete orders of the catalogue."""
+    from voxrank.encoders.published import order_names
+
+    return _matching(order_names(), incomplete)
+
+
 def complete_score(incomplete: str) -> list[str]:
     """Complete scores, including those of plug-ins."""
     from voxrank.scores.names import NAMES

@@ -1,4 +1,4 @@
-"""The command `voxrank models`: list the kinds of model, or the layers of one model."""
+"""The command `voxrank models`: list the kinds of model, the catalogue, or the layers of one model."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from rich.table import Table
 
 from voxrank._support.plugins import KINDS as KINDS_OF_PLUGINS
 from voxrank._support.plugins import Kind, Plugin, plugins
+from voxrank.cli.catalogue import CatalogueRequest, show_catalogue, show_models
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.completion import complete_model
 from voxrank.cli.options import with_options
 from voxrank.config import EncoderOptions, part
+from voxrank.encoders.known import GROUP_MARK
+from voxrank.errors import OptionError, shortened
 from voxrank.report.terminal import plain
 
 KINDS = (
     ("openai/whisper-tiny", "hub id: any audio encoder that transformers loads"),
     ("./my-model", "local directory in the same format"),
+    ("@base", "group of models of the catalogue: @small, @base, @large, @multilingual, @conformer"),
     ("ct2:DIR", "CTranslate2 (faster-whisper) checkpoint"),
     ("fairseq:FILE, or FILE.pt", "fairseq checkpoint of wav2vec 2.0, HuBERT or data2vec"),
     ("onnx:FILE#PATTERN", "ONNX graph; PATTERN picks inner tensors as layers"),
@@ -31,6 +35,10 @@ Examples:
   voxrank models
 
   voxrank models pack:whisper-base
+
+  voxrank models --catalogue --language de --max-parameters 100M
+
+  voxrank models @base
 
   voxrank models ./my-hubert --json layers.json
 """
@@ -51,11 +59,18 @@ def models(
     ] = None,
     *,
     request: LoadRequest,
+    listing: CatalogueRequest,
     json_out: JsonOption = None,
 ) -> None:
-    """List the kinds of model that can be ranked, or the layers of one."""
-    if spec is None:
+    """List the kinds of model that can be ranked, the public models of the catalogue, or the layers of one model."""
+    if spec is not None and listing.wanted:
+        raise OptionError(f"expected a model or the options of the catalogue, got both; leave {shortened(spec)} out")
+    if listing.wanted:
+        show_catalogue(listing, json_out=json_out)
+    elif spec is None:
         _show_kinds(json_out=json_out)
+    elif spec.startswith(GROUP_MARK):
+        _show_group(spec, json_out=json_out)
     else:
         _show_model(spec, request.encoder, json_out=json_out)
 
@@ -95,6 +110,13 @@ def _plugins_of_others(kind: Kind) -> list[Plugin]:
 def _facts(plugin: Plugin) -> dict[str, str]:
     key = "scheme" if plugin.kind == "encoders" else "name"
     return {key: plugin.name, "package": plugin.package, "version": plugin.version}
+
+
+def _show_group(name: str, *, json_out: str | None) -> None:
+    from voxrank.encoders.catalogue import find_model
+    from voxrank.encoders.groups import group_models
+
+    show_models([model for spec in group_models(name) if (model := find_model(spec))], json_out=json_out)
 
 
 def _show_model(spec: str, options: EncoderOptions, *, json_out: str | None) -> None:

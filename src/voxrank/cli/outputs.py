@@ -81,13 +81,14 @@ class Outputs:
             OptionError: an output cannot be written.
         """
         if self.then is not None:
+            from voxrank.encoders.groups import expand_groups
             from voxrank.integrations.finetune import check_tunable
 
             if request.segments is not None:
                 raise OptionError(
                     "expected --then with labels, values or transcripts, got --segments; leave one of the two out"
                 )
-            check_tunable(request.models)
+            check_tunable(expand_groups(request.models))
             check_new_file(self.then, self.folder)
         if self.mlflow is not None:
             from voxrank.integrations.mlflow import Tracker

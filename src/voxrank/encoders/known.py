@@ -15,35 +15,21 @@ SCHEMES = ("ct2:", "fairseq:", "onnx:", "py:")
 """Schemes that need text after the colon."""
 PACK_NAMES = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe", "crepe-full")
 """Names of the models of the offline pack (`voxrank_pack`)."""
-POPULAR = (
-    *(f"openai/whisper-{size}" for size in ("tiny", "base", "small", "medium", "large-v2", "large-v3")),
-    *(f"openai/whisper-{size}.en" for size in ("tiny", "base", "small", "medium")),
-    "openai/whisper-large-v3-turbo",
-    "facebook/hubert-base-ls960",
-    "facebook/hubert-large-ll60k",
-    "facebook/wav2vec2-base",
-    "facebook/wav2vec2-base-960h",
-    "facebook/wav2vec2-large-960h",
-    "facebook/wav2vec2-large-xlsr-53",
-    "facebook/wav2vec2-xls-r-300m",
-    "facebook/w2v-bert-2.0",
-    "facebook/data2vec-audio-base",
-    "facebook/mms-300m",
-    "microsoft/wavlm-base",
-    "microsoft/wavlm-base-plus",
-    "microsoft/wavlm-large",
-    "microsoft/unispeech-sat-base",
-)
-"""Popular speech encoders of the hub."""
+GROUP_MARK = "@"
+"""First character of the name of a group of models (`voxrank.encoders.groups`)."""
 ALIKE = 0.85
 """Minimum similarity of a suggested name, high because names of one owner are much alike."""
 
 
 def model_names() -> tuple[str, ...]:
-    """Return all known names: baselines, offline pack, cached and popular models of the hub, plug-ins."""
+    """Return all known names: baselines, offline pack, hub cache, catalogue, groups of models, plug-ins."""
+    from voxrank.encoders.catalogue import read_catalogue
+    from voxrank.encoders.groups import GROUPS
+
     plugged = (f"{name}:" for name in plugin_names("encoders"))
     pack = (f"pack:{name}" for name in PACK_NAMES)
-    return tuple(dict.fromkeys([*UNTRAINED, *pack, *cached_hub_ids(), *POPULAR, *SCHEMES, *plugged]))
+    public = (model.id for model in read_catalogue() if not model.reason)
+    return tuple(dict.fromkeys([*UNTRAINED, *pack, *cached_hub_ids(), *public, *GROUPS, *SCHEMES, *plugged]))
 
 
 def nearest_model(spec: str) -> str | None:

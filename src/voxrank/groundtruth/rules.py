@@ -7,13 +7,14 @@ chance have a closed form: `voxrank.groundtruth.agreement.chance`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxrank.encoders.published import published_values
 from voxrank.errors import OptionError, did_you_mean
 
 
@@ -44,11 +45,27 @@ class Rule:
         name: name by which the rule is selected.
         title: title in tables.
         value: a candidate → the guess, higher is better; None if the rule does not apply.
+        of_models: specs of all models → the guess of each model to which the rule applies, instead of `value`, for
+            rules that need to know the other models.
+        least: minimum number of models to which the rule must apply.
     """
 
     name: str
     title: str
     value: Callable[[Candidate], float | None]
+    of_models: Callable[[Sequence[str]], Mapping[str, float]] | None = None
+    least: int = 1
+
+    def guesses(self, candidates: Sequence[Candidate]) -> list[float | None]:
+        """Return the guess for each candidate; None where the rule does not apply.
+
+        Args:
+            candidates: C candidates.
+        """
+        if self.of_models is None:
+            return [self.value(candidate) for candidate in candidates]
+        by_model = self.of_models(list(dict.fromkeys(candidate.model for candidate in candidates)))
+        return [by_model.get(candidate.model) for candidate in candidates]
 
 
 @dataclass(frozen=True)
@@ -99,6 +116,9 @@ HOURS: tuple[Hours, ...] = (
     Hours(r"^(openwakeword|silero-vad|crepe|crepe-full)$", None, "not published in hours of speech"),
 )
 """Hours of pre-training; the first pattern that matches applies."""
+
+PUBLISHED_LEAST = 3
+"""Minimum number of models with published results for the rule "published"; two orders of two say nothing."""
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
     (r"wavlm",),
@@ -157,6 +177,11 @@ def depth(candidate: Candidate) -> float:
     return depth_in_blocks(candidate) / max(candidate.last_layer, 1)
 
 
+def published_value(candidate: Candidate) -> float | None:
+    """Return the mean share of other models that the model is better than by published results; None if unknown."""
+    return published_values([candidate.model]).get(candidate.model)
+
+
 _RULES: dict[str, Rule] = {}
 
 
@@ -199,7 +224,8 @@ def rule_values(name: str, candidates: Sequence[Candidate]) -> NDArray[np.float6
         candidates: C candidates.
 
     Returns:
-        (C,); None if the rule applies to no candidate, or gives all of them the same value.
+        (C,); None if the rule applies to no candidate, or to fewer models than it needs, or gives all candidates the
+        same value.
 
     Raises:
         OptionError: the rule is unknown.
@@ -210,9 +236,9 @@ def rule_values(name: str, candidates: Sequence[Candidate]) -> NDArray[np.float6
         array([680000.,      0.])
     """
     rule = get_rule(name)
-    guesses = [rule.value(candidate) for candidate in candidates]
+    guesses = rule.guesses(candidates)
     by_model = {c.model: guess for c, guess in zip(candidates, guesses, strict=True) if guess is not None}
-    if not by_model:
+    if len(by_model) < rule.least:
         return None
     median_guess = median(by_model.values())
     values = np.array([median_guess if guess is None else guess for guess in guesses], dtype=np.float64)
@@ -227,5 +253,6 @@ for _rule in (
     Rule("dim", "feature dimension", lambda c: float(c.dim)),
     Rule("hours", "hours of pre-training", pretraining_hours),
     Rule("static", "fixed order of model families", family_rank),
+    Rule("published", "mean published rank", published_value, published_values, PUBLISHED_LEAST),
 ):
     register_rule(_rule)

@@ -36,6 +36,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Dataset, Skipped
 from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.groups import with_models
 from voxrank.encoders.joint import JOINT_KINDS
 from voxrank.encoders.pool import parse_layers
 from voxrank.encoders.registry import load_encoder
@@ -109,6 +110,7 @@ def validate(
 def run(data: Any, request: ValidateRequest, folder: str | os.PathLike[str] | None, watcher: Progress) -> Validation:
     """Fine-tune models and compare scores with the results, as a request says; see `validate`."""
     started = time.perf_counter()
+    request = with_models(request)
     tuning, sequence, encoding, extraction = request.tuning, request.sequence, request.encoder, request.extraction
     scoring = RankRequest(
         models=request.models,

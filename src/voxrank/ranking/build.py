@@ -17,6 +17,7 @@ from voxrank.config import Seconds
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.joint import layer_label
+from voxrank.encoders.published import published_ranks
 from voxrank.ranking.collector import Collector
 from voxrank.ranking.early_stopping import first_share
 from voxrank.ranking.plan import RankPlan
@@ -209,7 +210,16 @@ def _model_score(
     name = c.model
     label = layer_label(c.layer)
     return ModelScore(
-        name, label, rank, probability.get(name), c.parameters, values, shares[name], behind, speeds[name]
+        name,
+        label,
+        rank,
+        probability.get(name),
+        c.parameters,
+        values,
+        shares[name],
+        behind,
+        speeds[name],
+        published_ranks(name),
     )
 
 

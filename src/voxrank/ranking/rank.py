@@ -14,6 +14,7 @@ from voxrank.cache.store import Cache
 from voxrank.config import DetailOptions, RankKeywords, RankRequest, spelled_out
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset
+from voxrank.encoders.groups import with_models
 from voxrank.engines.base import engine_of
 from voxrank.errors import OptionError
 from voxrank.ranking.build import RankingBuilder
@@ -83,6 +84,7 @@ def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:
     """Rank models as a request says; see `rank`."""
     started = time.perf_counter()
     keep_heap_small()
+    request = with_models(request)
     check_names(request)
     workers = engine_of(request.engine, request.encoder, watcher.note)
     dataset = _dataset(data, request)

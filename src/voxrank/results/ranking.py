@@ -21,6 +21,7 @@ from voxrank.errors import DataError, OptionError, did_you_mean
 from voxrank.exports.tables import csv_text, latex, markdown, write_parquet
 from voxrank.results.details import Details, fault_of
 from voxrank.results.expectation import expectation, ordering, reference
+from voxrank.results.published import PublishedRank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,8 @@ class ModelScore:
             model, for models that saw less of the data, and for combined scores.
         speed: seconds of audio per wall second of forward passes and of the sums over them, per worker. Cached shards
             count with the time from the run that encoded them. None where nothing was timed.
+        published: published ranks of the model among those of the catalogue, one for each source; empty where nothing
+            is published.
     """
 
     model: str
@@ -110,6 +113,7 @@ class ModelScore:
     share: float = 1.0
     behind: ScoreValue | None = None
     speed: float | None = field(default=None, compare=False)  # a measured time, which differs between equal runs
+    published: tuple[PublishedRank, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from voxrank.encoders.known import PACK_NAMES, POPULAR, UNTRAINED, model_names, nearest_model
+from voxrank.encoders.groups import GROUPS, group_models
+from voxrank.encoders.known import PACK_NAMES, UNTRAINED, model_names, nearest_model
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError
 from voxrank_pack import _MODULES
@@ -57,4 +58,4 @@ def test_local_folders_and_the_hub_cache_are_searched(tmp_path, monkeypatch):
 def test_names_are_listed_once():
     names = model_names()
     assert len(set(names)) == len(names)
-    assert {*UNTRAINED, *POPULAR} <= set(names)
+    assert {*UNTRAINED, *GROUPS, *group_models("@base")} <= set(names)

@@ -39,7 +39,7 @@ def test_rules_give_the_values_computed_by_hand(name, expected):
 
 
 def test_every_rule_is_known_by_name():
-    assert rule_names() == ("depth", "block", "last", "parameters", "dim", "hours", "static")
+    assert rule_names() == ("depth", "block", "last", "parameters", "dim", "hours", "static", "published")
     assert all(get_rule(name).title for name in rule_names())
 
 
@@ -152,6 +152,20 @@ def test_a_model_that_a_rule_does_not_know_takes_the_median_of_known_ones():
 )
 def test_a_rule_gives_none_where_it_cannot_order_the_candidates(name, candidates):
     assert rule_values(name, candidates) is None
+
+
+def test_published_ranks_order_models_that_have_them():
+    ranked = ["openai/whisper-medium", "microsoft/wavlm-base", "facebook/wav2vec2-large"]
+    values = rule_values("published", [candidate(model) for model in [*ranked, "own"]])
+    assert values[0] > values[1] > values[2]
+    assert values[3] == values[1], "a model without published results gets the median"
+    assert get_rule("published").value(candidate("own")) is None
+    assert get_rule("published").value(candidate(ranked[0])) == values[0]
+
+
+def test_published_ranks_are_left_out_with_fewer_than_three_models():
+    two = ["openai/whisper-medium", "microsoft/wavlm-base"]
+    assert rule_values("published", [candidate(model, layer) for model in [*two, "own"] for layer in range(4)]) is None
 
 
 def test_names_of_models_are_taken_from_their_specs():

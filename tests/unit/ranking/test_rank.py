@@ -15,8 +15,10 @@ from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions, ExtractionOptions
 from voxrank.data.read import read_dataset
 from voxrank.encoders.base import Layer, LayerFrames
+from voxrank.encoders.groups import group_models
 from voxrank.encoders.joint import sketch_key
 from voxrank.encoders.pool import parse_layers
+from voxrank.encoders.published import published_ranks
 from voxrank.engines.local import LocalEngine
 from voxrank.errors import OptionError, RunError
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
@@ -41,6 +43,24 @@ def test_the_engine_is_closed_at_once_when_a_run_ends_between_two_models(fakes, 
     with pytest.raises(type(error)) as raised:
         voxrank.rank(tones, ["fake-a", "fake-b"], progress=Watcher())
     assert closed == [raised.value]
+
+
+def test_a_candidate_has_its_published_ranks_and_an_unknown_one_has_none(fakes, tones):
+    ranking = voxrank.rank(tones, ["facebook/wav2vec2-base", "fake-a"])
+    by_model = {model.model: model.published for model in ranking.models}
+    assert by_model == {"facebook/wav2vec2-base": published_ranks("facebook/wav2vec2-base"), "fake-a": ()}
+    assert [rank.source for rank in by_model["facebook/wav2vec2-base"]] == ["maeb", "superb"]
+
+
+def test_published_ranks_are_saved_and_read_back(fakes, tones, tmp_path):
+    ranking = voxrank.rank(tones, ["facebook/wav2vec2-base"])
+    ranking.save(tmp_path)
+    assert voxrank.Ranking.load(tmp_path).models == ranking.models
+
+
+def test_a_group_of_models_is_ranked_as_its_models(fakes, tones):
+    ranking = voxrank.rank(tones, ["@small", "openai/whisper-tiny", "fake-a"])
+    assert {model.model for model in ranking.models} == {*group_models("@small"), "openai/whisper-tiny", "fake-a"}
 
 
 def test_scores_equal_the_estimator_on_the_same_features(fakes, tones):

@@ -85,6 +85,7 @@ def test_json_holds_the_schema():
         "scores": {"logme": {"value": 0.5, "low": 0.4, "high": 0.6}},
         "share": 1.0,
         "speed": None,
+        "published": [],
     }
     assert content["layers"][1]["name"] == "input"
     times = {"encode_s": 1.0, "score_s": 0.1, "total_s": 1.5, "align_s": 0.0, "cached_s": 0.0, "detail_s": 0.0}

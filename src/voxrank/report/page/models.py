@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from voxrank._support.words import figure, si, strict_percent, times_real_time
+from voxrank._support.words import NO_BREAK, NONE, figure, si, strict_percent, times_real_time
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Folded, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import first_score, higher_is_better, interval, of_layer, score_names, shown, titled
@@ -38,6 +38,11 @@ def ranking_part(ranking: Ranking) -> Part:
         paragraphs.append(
             "Models that could not be best any more were dropped early, and are ranked by the data they saw."
         )
+    if any(model.published for model in ranking.models):
+        paragraphs.append(
+            "“Published” is the place among the models of the catalogue by the mean rank over the tasks of MAEB, or "
+            "SUPERB. It does not depend on your data."
+        )
     return Part("ranking", "Ranking", "Ranking", tuple(paragraphs), tables=(models_table(ranking),))
 
 
@@ -47,7 +52,9 @@ def models_table(ranking: Ranking) -> Table:
     speeds = any(model.speed is not None for model in ranking.models)
     early = any(model.share < 1 for model in ranking.models)
     headings = ["rank", "model", "best layer", score, *(["best in"] if len(ranking.models) > 1 else [])]
-    headings += ["parameters", *(["speed"] if speeds else []), *(["data seen"] if early else []), *others]
+    known = any(model.published for model in ranking.models)
+    headings += ["parameters", *(["speed"] if speeds else []), *(["data seen"] if early else [])]
+    headings += [*(["published"] if known else []), *others]
     ranks = {model.model: rank_range(group) for group in ranking.groups for model in group}
     names = {(layer.model, layer.layer): layer.name for layer in ranking.layers}
     spans = _spans([model.scores[score] for model in ranking.models])
@@ -64,6 +71,7 @@ def models_table(ranking: Ranking) -> Table:
         row.append(number_cell(model.parameters, si(model.parameters)))
         row += [number_cell(model.speed, times_real_time(model.speed))] * speeds
         row += [number_cell(model.share, strict_percent(model.share))] * early
+        row += [_published_cell(model)] * known
         row += [score_cell(model.scores[name]) for name in others if name in model.scores]
         rows.append(row)
     return Table(
@@ -74,6 +82,12 @@ def models_table(ranking: Ranking) -> Table:
         header=1,
         marked=tuple(i for i, model in enumerate(ranking.models) if model in ranking.groups[0]),
     )
+
+
+def _published_cell(model: ModelScore) -> Cell:
+    """Return the places of a model by its published results; sorted by the best of them."""
+    places = ", ".join(rank.title.replace(" ", NO_BREAK) for rank in model.published)
+    return Cell(places or NONE, min((1 - rank.better_than for rank in model.published), default=None))
 
 
 def layers_part(ranking: Ranking) -> Part:

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from voxrank._support.words import NO_BREAK
 from voxrank.errors import OptionError
 from voxrank.report.page import page_html, write_page
 from voxrank.report.page.document import fragments, html_of, json_in_html, page_of
-from voxrank.report.page.models import models_table
+from voxrank.report.page.models import models_table, ranking_part
 from voxrank.report.page.scores import correlations
 from voxrank.report.page.trade_off import trade_off_part
 from voxrank.results.details import Details, LearningCurve, ModelCurve, Picture
+from voxrank.results.published import PublishedRank
 
 VOID = {"meta", "br", "img", "input", "link", "hr", "rect"}
 EVIL = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "]]>--><!--", "a'b\"c&lt;")
@@ -234,6 +236,25 @@ def test_scores_agree_in_their_own_directions(made):
         replace(x, scores=x.scores | {"frechet": ranking.layers[0].scores["frechet"]}) for x in ranking.layers
     )
     assert correlations(replace(ranking, layers=layers), ["logme", "frechet"])[0][1] is None
+
+
+def test_published_places_are_a_column_that_sorts_by_the_best_of_them(made):
+    ranking = made.make_ranking()
+    assert "published" not in models_table(ranking).headings
+    first, second, *others = ranking.models
+    first = replace(first, published=(PublishedRank("maeb", 18.1, 0.64, 11, 49, 20),))
+    second = replace(second, published=(*first.published, PublishedRank("superb", 2.8, 0.87, 2, 15, 13)))
+    ranking = replace(ranking, models=(first, second, *others))
+    table = models_table(ranking)
+    column = table.headings.index("published")
+    cells = [row[column] for row in table.rows]
+    dash = "\N{EN DASH}"
+    texts = [cell.text.replace(NO_BREAK, "_") for cell in cells]
+    assert texts == ["MAEB_11_of_49", "MAEB_11_of_49, SUPERB_2_of_15", dash, dash]
+    assert cells[1].sort < cells[0].sort
+    assert cells[2].sort is None
+    assert "does not depend on your data" in " ".join(ranking_part(ranking).paragraphs)
+    assert "does not depend on your data" not in " ".join(ranking_part(made.make_ranking()).paragraphs)
 
 
 def test_models_that_cannot_be_distinguished_share_a_rank(made):
