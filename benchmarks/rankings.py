@@ -3,7 +3,7 @@
 It writes the output of each ranking, its seconds and its peak memory (in a separate process). Stored rankings with the
 same options are kept; delete the result to compute them again.
 
-Run: python benchmarks/rankings.py [--whisper-window full|fit]
+Run: python benchmarks/rankings.py [--whisper-window auto|full|fit]
 """
 
 from __future__ import annotations

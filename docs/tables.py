@@ -227,29 +227,45 @@ def peaks(memory: dict[str, Any]) -> str:
 
 
 def windows(result: dict[str, Any]) -> str:
-    """Return scores and times with the two windows."""
-    rows = [
+    """Return how each window of Whisper agrees with 30 s, over all sets and by set."""
+    names = {"0": "none (`fit`)", "auto": "`auto`"} | {name: f"{name} s" for name in ("0.5", "1", "2")}
+    parts = {name: [r for r in result["rows"] if r["window"] == name] for name in names}
+    pairs = len(parts["auto"])
+    summary = [
         [
-            r["model"],
-            r["utterances"],
-            f"{r['spearman']:.3f}",
-            r["largest_difference"],
-            "yes" if r["same_best_layer"] else "no",
-            f"{r['encode_s_full']} / {r['encode_s_fit']}",
-            r["times_quicker"],
+            names[name],
+            f"{statistics.mean(r['typical'] for r in rows):.3f}",
+            f"{max(r['largest'] for r in rows):.3f}",
+            f"{statistics.mean(r['at_best'] for r in rows):+.3f}",
+            f"{statistics.mean(r['spearman'] for r in rows):.2f}",
+            f"{sum(r['best'] == r['best_full'] for r in rows)} of {pairs}",
+            f"{statistics.mean(r['regret'] for r in rows):.3f}",
+            f"{100 * min(r['share'] for r in rows):.0f} to {100 * max(r['share'] for r in rows):.0f} %",
         ]
-        for r in result["rows"]
+        for name, rows in parts.items()
     ]
-    header = [
-        "model",
-        "utterances",
-        "Spearman of layers",
-        "largest difference",
-        "same best layer",
-        "s, full / fit",
-        "times",
+    header = ["silence", "mean difference", "largest", "at the best layer", "Spearman", "same best layer", "regret"]
+    return table([*header, "time of `full`"], summary) + "\n" + windows_by_set(parts["auto"]) + made(result)
+
+
+def windows_by_set(rows: list[dict[str, Any]]) -> str:
+    """Return how `auto` agrees with 30 s in each set."""
+    cells = [
+        [
+            r["set"],
+            r["model"].removeprefix("pack:"),
+            r["utterances"],
+            f"{r['mean_s']:.1f} s",
+            f"{r['typical']:.3f}",
+            f"{r['at_best']:+.3f}",
+            f"{r['best']} / {r['best_full']}",
+            f"{r['regret']:+.3f}",
+            f"{100 * r['share']:.0f} %",
+        ]
+        for r in rows
     ]
-    return table(header, rows) + made(result)
+    header = ["set", "model", "utterances", "mean length", "mean difference", "at the best layer"]
+    return table([*header, "best layer, `auto` / `full`", "regret", "time"], cells)
 
 
 def rankings(result: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from voxrank.errors import OptionError
 Seconds = float
 Hertz = float
 
-WhisperWindow = Literal["full", "fit"]
+WhisperWindow = Literal["auto", "full", "fit"]
 DTypeName = Literal["float32", "float16", "bfloat16"]
 Sample = Literal["utterance", "segment", "effective", "frame"]
 
@@ -181,8 +181,9 @@ class EncoderOptions:
     Attributes:
         device: torch device such as "cpu", "cuda:1" or "mps"; "auto" takes the best device that torch reports.
         dtype: precision of the forward pass. Features are always float32.
-        whisper_window: "full" pads every utterance to 30 s, as in Whisper's training; "fit" cuts the window to the
-            utterance, which is faster but differs from the training.
+        whisper_window: what follows an utterance in Whisper's window. "auto" is silence up to 30 s, as in Whisper's
+            training, of which only some positions are computed; "full" is the same with every position; "fit" is
+            nothing, which differs from the training. Other models take their fixed window with "auto" and "full".
         window_s: maximum length of a window, in seconds. Longer audio is cut into consecutive windows, and their frames
             are joined (the cost of self-attention grows with the square of the window).
         batch_s: padded audio in one forward pass, in seconds. It is halved when memory runs out.
@@ -200,10 +201,10 @@ class EncoderOptions:
         "float32", Flag("--dtype", "Precision of the forward pass: float32, float16 or bfloat16.", PASSES, "KIND")
     )
     whisper_window: WhisperWindow = option(
-        "full",
+        "auto",
         Flag(
             "--whisper-window",
-            "Window of Whisper: full (30 s, as trained) or fit (cut to the utterance, quicker).",
+            "Window of Whisper: auto (30 s, little of the silence computed), full (all of it) or fit (no silence).",
             PASSES,
         ),
     )

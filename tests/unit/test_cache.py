@@ -174,6 +174,8 @@ def test_the_key_of_a_model_depends_on_its_content():
     options = EncoderOptions()
     assert model_key(one, options) == model_key(same, options) != model_key(other, options)
     assert model_key(one, options) != model_key(one, EncoderOptions(dtype="bfloat16"))
+    assert model_key(one, options) == model_key(one, EncoderOptions(whisper_window="full"))
+    assert model_key(one, options) != model_key(one, EncoderOptions(whisper_window="fit"))
     same.settings = lambda: {"config": "another activation"}
     assert model_key(one, options) != model_key(same, options)
 

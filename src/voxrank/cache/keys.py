@@ -63,7 +63,7 @@ def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
         "windows": [encoder.window_samples, encoder.min_samples],
         "device": encoder.device.type,
         "dtype": options.dtype,
-        "whisper_window": options.whisper_window,
+        "whisper_window": _window_kind(options, built_in=built_in),
     }
     if not built_in:
         description["by"] = [
@@ -71,6 +71,11 @@ def model_key(encoder: Encoder, options: EncoderOptions) -> str | None:
             code_digest(x for x in kind.__mro__ if issubclass(x, Encoder) and not _is_built_in(x)),
         ]
     return digest_of([description, digest.hexdigest()])
+
+
+def _window_kind(options: EncoderOptions, *, built_in: bool) -> str:
+    """Return the option; "auto" is "full" for models of voxrank, except that Whisper's settings hold its rule."""
+    return "full" if built_in and options.whisper_window == "auto" else options.whisper_window
 
 
 def _is_built_in(kind: type) -> bool:

@@ -127,8 +127,12 @@ class Encoder(ABC):
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         """Yield each layer's frames of these windows, in order of layer, with one `LayerFrames` per layer.
 
-        Windows have `min_samples` to `window_samples` samples; all have one length unless `pads`.
+        Windows have `min_samples` to `window_samples` samples; all have one `padded_samples` unless `pads`.
         """
+
+    def padded_samples(self, n_samples: int) -> int:
+        """Return the length that the model itself pads a window to; unless `pads`, equal ones share a pass."""
+        return n_samples
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[Waveform]) -> Iterator[LayerFrames]:
@@ -202,20 +206,28 @@ class Encoder(ABC):
         return windows
 
     def _groups(self, windows: list[_Cutting]) -> Iterator[list[_Cutting]]:
-        """Yield consecutive runs of windows that one forward pass may take, in order of owner."""
+        """Yield the windows that one forward pass may take. Unless `pads`, those of one length come together.
+
+        The windows of a waveform stay in order, because the last one is the shortest.
+        """
+        if not self.pads:
+            windows = sorted(windows, key=lambda window: -self.padded_samples(len(window.samples)))
         group: list[_Cutting] = []
         longest = 0
         for window in windows:
             size = len(window.samples)
             longest = max(longest, size)
             full = self.cost_samples(longest) * (len(group) + 1) > self.budget_samples
-            mixed = not self.pads and group and len(group[0].samples) != size
+            mixed = not self.pads and group and self._differ(len(group[0].samples), size)
             if group and (full or mixed):
                 yield group
                 group, longest = [], size
             group.append(window)
         if group:
             yield group
+
+    def _differ(self, first: int, second: int) -> bool:
+        return self.padded_samples(first) != self.padded_samples(second)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ class HiddenStates(Encoder):
     """A model that maps a waveform or a spectrogram to hidden states.
 
     Some feature extractors pad all audio to a window of fixed length. The model then gets the whole window, as in
-    training, and only the frames of the audio are kept. With ``whisper_window="fit"`` it gets the audio alone, if it
-    accepts that.
+    training, and only the frames of the audio are kept, with ``whisper_window="auto"`` too. With "fit" it gets the
+    audio alone, if it accepts that.
 
     Args:
         checkpoint: the model.

@@ -6,7 +6,6 @@ Source: A. Radford et al., "Robust Speech Recognition via Large-Scale Weak Super
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform, count_p
 from voxrank.encoders.checkpoints import Checkpoint, checkpoint_settings, load_extractor, tf
 from voxrank.encoders.padding import pack_layers, without_tf32
 from voxrank.encoders.precision import check_probe, lower_precision
+from voxrank.encoders.whisper_window import AUTO, Positions, SilenceWeights, WindowRule, cut_positions
 from voxrank.errors import ModelError
 
 CONV_STRIDE = 2
@@ -32,10 +32,16 @@ DYNAMIC_RANGE = 2.0
 class Whisper(Encoder):
     """The encoder of a Whisper model.
 
-    With ``whisper_window="full"`` every window is padded to 30 s, the length in training, so that windows of any
-    lengths share a batch. With "fit" the spectrogram and the position table are cut to the window, and only windows of
-    equal length share a batch. In both cases a frame is kept for every 20 ms begun.
+    ``whisper_window`` says what a window holds after its audio. With "auto" it is 30 s of silence as in training, of
+    which only some positions are computed (`voxrank.encoders.whisper_window`); with "full" the whole 30 s; with "fit"
+    nothing. It depends on the length of the audio alone, and windows with the same positions share a batch. A frame is
+    kept for every 20 ms of audio begun.
+
+    Attributes:
+        rule: the rule that gives a window its positions.
     """
+
+    rule: WindowRule
 
     def __init__(self, model: Any, extractor: Any, options: EncoderOptions) -> None:
         self.spec = "whisper"
@@ -51,22 +57,29 @@ class Whisper(Encoder):
         self._extractor = extractor
         self._dtype = torch.float32
         self._model = model
-        self.pads = False  # the probe takes a second, not the whole window
+        self._weights = SilenceWeights(model.layers)
+        rules = {"auto": AUTO, "full": WindowRule(margin=self._positions), "fit": WindowRule()}
+        self.pads, self.rule = False, WindowRule()  # the probe takes a second, not the whole window
         check_probe(self, self.sample_rate)
-        self.pads = options.whisper_window == "full"
+        self.pads, self.rule = options.whisper_window == "full", rules[options.whisper_window]
         self.notes = lower_precision(self, model, pick_dtype(options))
 
     def cost_samples(self, n_samples: int) -> int:
-        """Return the length of the whole window if every utterance is padded to it."""
-        return self._full_samples if self.pads else super().cost_samples(n_samples)
+        """Return the length of the positions that are computed for a window."""
+        return self.padded_samples(n_samples)
+
+    def padded_samples(self, n_samples: int) -> int:
+        """Return the length of the positions that are computed for a window, which no other positions share."""
+        return len(self._positions_for(n_samples).rows) * self.min_samples
 
     def offsets(self) -> dict[int, Seconds]:
         """Return 0 for every layer: spectrogram and convolutions are centred on the first sample of a hop."""
         return {layer.index: 0.0 for layer in self.layers}
 
     def settings(self) -> dict[str, str]:
-        """Return the settings of the checkpoint."""
-        return checkpoint_settings(self._model.config, self._extractor)
+        """Return the settings of the checkpoint, and the rule of its windows if it is that of "auto"."""
+        rule = {"silence": self.rule.describe()} if self.rule.spans else {}
+        return checkpoint_settings(self._model.config, self._extractor) | rule
 
     def network(self) -> nn.Module:
         """Return the encoder."""
@@ -81,12 +94,16 @@ class Whisper(Encoder):
         """Return the encoder's blocks; the final norm after the last block is not included."""
         return numbered(self._model, len(self.layers) - 1)
 
+    def _positions_for(self, n_samples: int) -> Positions:
+        return self.rule.positions(-(-n_samples // self.min_samples), self._positions)
+
     def _forward(self, windows: Sequence[Waveform]) -> Iterator[LayerFrames]:
         frames = [-(-len(window) // self.min_samples) for window in windows]
-        positions = self._positions if self.pads else max(frames)
+        chosen = self._positions_for(max(map(len, windows)))
         mels = torch.stack([log_mel(self._extractor, window, self._positions * CONV_STRIDE) for window in windows])
-        mels = mels[:, :, : positions * CONV_STRIDE].to(self.device, self._dtype)
-        with cut_positions(self._model, positions), without_tf32(self.device):
+        mels = mels[:, :, : len(chosen.rows) * CONV_STRIDE].to(self.device, self._dtype)
+        silence = self._weights.counting(chosen.counts, self.device)
+        with cut_positions(self._model, chosen.rows), silence, without_tf32(self.device):
             outputs = self._model(mels, output_hidden_states=True)
         return pack_layers(list(outputs.hidden_states), frames)
 
@@ -118,22 +135,6 @@ def log_mel(extractor: Any, window: Waveform, n_frames: int) -> torch.Tensor:
         return mel
     floor = max(SILENCE, mel.max().item() - DYNAMIC_RANGE)
     return nn.functional.pad(mel[:, :reaching], (0, n_frames - reaching), value=floor)
-
-
-@contextmanager
-def cut_positions(model: Any, positions: int) -> Iterator[None]:
-    """Let a Whisper encoder take a window of `positions` positions, with the first rows of its position table."""
-    table, config = model.embed_positions, model.config
-    whole = config.max_source_positions
-    if positions == whole:
-        yield
-        return
-    model.embed_positions = nn.Embedding(positions, config.d_model, _weight=table.weight[:positions])
-    config.max_source_positions = positions
-    try:
-        yield
-    finally:
-        model.embed_positions, config.max_source_positions = table, whole
 
 
 def load_whisper_extractor(checkpoint: Checkpoint, config: Any) -> Any:

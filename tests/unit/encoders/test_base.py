@@ -41,8 +41,26 @@ def waveforms(*lengths):
 def test_equal_lengths_share_a_pass_where_padding_would_leak():
     encoder = Recording(pads=False)
     pieces = [p for p in encoder.encode(waveforms(320, 320, 480, 320)) if p.layer == 0]
-    assert encoder.passes == [[320, 320], [480], [320]]
-    assert [p.lengths for p in pieces] == [(2, 2, 0, 0), (0, 0, 3, 0), (0, 0, 0, 2)]
+    assert encoder.passes == [[480], [320, 320, 320]]
+    assert [p.lengths for p in pieces] == [(0, 0, 3, 0), (2, 2, 0, 2)]
+
+
+def test_lengths_that_the_model_pads_to_one_share_a_pass():
+    encoder = Recording(pads=False)
+    encoder.padded_samples = lambda n: -(-n // 400) * 400
+    list(encoder.encode(waveforms(320, 480, 400)))
+    assert encoder.passes == [[480], [320, 400]]
+
+
+@given(lengths=st.lists(st.integers(1, 2000), min_size=1, max_size=6))
+def test_windows_of_an_utterance_stay_in_order_among_others(lengths):
+    encoder = Recording(pads=False)
+    encoder.window_samples = 480
+    starts = {owner: [] for owner in range(len(lengths))}
+    for piece in encoder.encode(waveforms(*lengths)):
+        for window in piece.windows if piece.layer == 0 else ():
+            starts[window.owner].append(window.start)
+    assert all(found == sorted(found) for found in starts.values())
 
 
 def test_mixed_lengths_share_a_pass_where_padding_is_safe():

@@ -42,7 +42,7 @@ def frames(encoder):
     return [piece.frames for piece in encoder.encode(waveforms)]
 
 
-@pytest.mark.parametrize("window", ["full", "fit"])
+@pytest.mark.parametrize("window", ["auto", "full", "fit"])
 @pytest.mark.parametrize("version", [4, 5, 6])
 def test_features_of_a_file_equal_those_of_the_model(tmp_path, model, entries, version, window):
     (tmp_path / "model.bin").write_bytes(file_of(entries, version=version))

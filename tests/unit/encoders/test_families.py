@@ -120,6 +120,12 @@ def test_a_window_is_cut_to_the_audio_if_the_model_supports_it(saved):
     assert fixed.cost_samples(16_000) == 32_000
 
 
+def test_auto_gives_models_other_than_whisper_their_whole_window(saved):
+    encoders = [load_encoder(saved("qwen2_audio")[0], EncoderOptions(whisper_window=kind)) for kind in ("auto", "full")]
+    assert [encoder.cost_samples(16_000) for encoder in encoders] == [32_000] * 2
+    assert frames_of(encoders[0], 16_000)[-1].equal(frames_of(encoders[1], 16_000)[-1])
+
+
 def test_a_missing_package_of_an_extractor_is_named(tmp_path, monkeypatch):
     def missing(*args, **options):
         raise ImportError("GraniteSpeechFeatureExtractor requires the torchaudio library but it was not found")

@@ -34,7 +34,7 @@ WAVEFORM = {
 STABLE = {**WAVEFORM, "norm": "encoder.layer_norm"}
 WHISPER = {
     "module": "model.encoder", "blocks": "layers", "norm": "layer_norm",
-    "shortest": 320, "rate": 50.0, "frames": lambda n: -(-n // 320), "pads": True,
+    "shortest": 320, "rate": 50.0, "frames": lambda n: -(-n // 320), "pads": False,
 }  # fmt: skip
 PARAKEET = {
     "module": "encoder", "blocks": "layers", "norm": None,

@@ -77,7 +77,7 @@ def test_layers_are_as_expected_and_frames_do_not_depend_on_the_batch(name, chec
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in FACTS if "whisper" in name])
-@pytest.mark.parametrize("window", ["full", "fit"])
+@pytest.mark.parametrize("window", ["auto", "full", "fit"])
 def test_batches_change_whisper_features_by_rounding_only(name, window, check_encoder):
     encoder: Any = load_encoder(f"pack:{name}", EncoderOptions(whisper_window=window, batch_s=60))
     encoder._model.double()

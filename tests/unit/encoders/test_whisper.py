@@ -11,9 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hf_models as models
+from voxrank.cache.keys import model_key
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
-from voxrank.encoders.whisper import DYNAMIC_RANGE, SILENCE, cut_positions, log_mel
+from voxrank.encoders.whisper import DYNAMIC_RANGE, SILENCE, log_mel
+from voxrank.encoders.whisper_window import WindowRule
 
 one_thread = models.one_thread
 
@@ -30,6 +32,11 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def full(tiny):
+    return load_encoder(tiny[0], EncoderOptions(whisper_window="full"))
+
+
+@pytest.fixture(scope="module")
+def auto(tiny):
     return load_encoder(tiny[0])
 
 
@@ -85,19 +92,41 @@ def _whole_batch(encoder, waveforms):
 
 @pytest.mark.parametrize("samples", [320, 16_000, 16_001, 40_000])
 def test_fit_equals_a_model_built_for_the_shorter_window(tiny, fit, samples):
-    """The reference has a shorter position table and takes a spectrogram cut to the same length."""
     positions = -(-samples // 320)
-    reference = type(tiny[1])(models.whisper_config(max_source_positions=positions)).eval()
-    state = tiny[1].state_dict()
+    check_as_shorter_model(fit, tiny[1], samples, positions)
+
+
+def check_as_shorter_model(encoder, model, samples, positions):
+    """Compare with a model that has a shorter position table and takes a spectrogram cut to the same length."""
+    reference = type(model)(models.whisper_config(max_source_positions=positions)).eval()
+    state = model.state_dict()
     state["embed_positions.weight"] = state["embed_positions.weight"][:positions]
     reference.load_state_dict(state)
     window = models.speech_like(samples)
     mel = tf.WhisperFeatureExtractor()(window, sampling_rate=16_000, return_tensors="pt")["input_features"]
     with torch.inference_mode():
         expected = reference(mel[..., : 2 * positions], output_hidden_states=True).hidden_states
-    for piece, states in zip(fit.encode([window]), expected, strict=True):
-        assert piece.lengths == (positions,)
-        torch.testing.assert_close(piece.frames, states[0], atol=1e-5, rtol=1e-5)
+    frames = -(-samples // 320)
+    for piece, states in zip(encoder.encode([window]), expected, strict=True):
+        assert piece.lengths == (frames,)
+        torch.testing.assert_close(piece.frames, states[0, :frames], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("samples", "positions"), [(320, 75), (8_000, 75), (8_320, 100), (464_000, 1500)])
+def test_a_margin_is_computed_as_in_a_model_built_for_that_window(tiny, samples, positions):
+    encoder: Any = load_encoder(tiny[0], EncoderOptions(whisper_window="fit"))
+    encoder.rule = WindowRule(margin=50, step=25)
+    assert encoder.cost_samples(samples) == positions * 320
+    check_as_shorter_model(encoder, tiny[1], samples, positions)
+
+
+def test_windows_of_different_kinds_have_different_keys(tiny, full, fit, auto):
+    kinds = {"full": full, "fit": fit, "auto": auto}
+    keys = {model_key(encoder, EncoderOptions(whisper_window=kind)) for kind, encoder in kinds.items()}
+    assert len(keys) == 3
+    other: Any = load_encoder(tiny[0])
+    other.rule = WindowRule(margin=50, step=25, spans=True)
+    assert model_key(other, EncoderOptions()) not in keys
 
 
 def test_fit_shares_a_pass_among_equal_lengths_only(fit):
@@ -115,21 +144,6 @@ def test_fit_equals_full_on_a_full_window(full, fit):
         torch.testing.assert_close(cut.frames, whole.frames, atol=1e-5, rtol=1e-5)
 
 
-def test_cut_positions_shares_the_table_and_restores_it_after_an_error(tiny):
-    encoder, table = tiny[1], tiny[1].embed_positions
-
-    def fail_within():
-        with cut_positions(encoder, 7):
-            assert encoder.embed_positions.weight.data_ptr() == table.weight.data_ptr()
-            assert (encoder.embed_positions.num_embeddings, encoder.config.max_source_positions) == (7, 7)
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail_within()
-    assert encoder.embed_positions is table
-    assert encoder.config.max_source_positions == 1500
-
-
 def test_an_error_in_a_forward_pass_leaves_the_model_unchanged(fit):
     def fail(*_):
         raise RuntimeError("stop")
@@ -141,16 +155,18 @@ def test_an_error_in_a_forward_pass_leaves_the_model_unchanged(fit):
     assert [piece.lengths for piece in fit.encode([models.speech_like(6_400)])] == [(20,)] * 4
 
 
+@pytest.mark.parametrize("kind", ["fit", "auto"])
 @pytest.mark.parametrize(("samples", "frames"), [(FULL_SAMPLES + 1, 751 + 750), (2 * FULL_SAMPLES, 2 * 1500)])
-def test_audio_longer_than_the_window_is_cut(fit, samples, frames):
-    counts = [0] * len(fit.layers)
-    for piece in fit.encode([models.speech_like(samples)]):
+def test_audio_longer_than_the_window_is_cut(request, kind, samples, frames):
+    encoder = request.getfixturevalue(kind)
+    counts = [0] * len(encoder.layers)
+    for piece in encoder.encode([models.speech_like(samples)]):
         counts[piece.layer] += sum(piece.lengths)
     assert counts == [frames] * 4
 
 
 def test_a_shorter_window_may_be_set(tiny):
-    encoder = load_encoder(tiny[0], EncoderOptions(window_s=2.0))
+    encoder = load_encoder(tiny[0], EncoderOptions(window_s=2.0, whisper_window="full"))
     assert (encoder.window_samples, encoder.cost_samples(100)) == (32_000, FULL_SAMPLES)
 
 

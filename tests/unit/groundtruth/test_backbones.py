@@ -45,6 +45,7 @@ FAMILIES = {
     "wav2vec2-bert": None,
     "whisper": None,
     "whisper fit": FIT,
+    "whisper full": EncoderOptions(whisper_window="full"),
     "moonshine": None,
     "parakeet-rnnt": None,
 }

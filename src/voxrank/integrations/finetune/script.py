@@ -148,6 +148,8 @@ def _about(ranking: Ranking, winner: Winner) -> str:
         lines.append("It was ranked in another format; the checkpoint that transformers loads is tuned here.")
     if winner.kind == "whisper" and ranking.options.get("whisper_window") == "fit":
         lines.append("It was ranked on windows cut to the utterance; Whisper's whole window is used here.")
+    if winner.kind == "whisper" and ranking.options.get("whisper_window") == "auto":
+        lines.append("It was ranked with part of the silence in Whisper's window; the whole window is used here.")
     if ranking.options.get("unit") == "word":
         lines.append("It was ranked by words; characters are learnt here.")
     return "\n".join(lines)

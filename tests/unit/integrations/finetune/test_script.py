@@ -68,7 +68,7 @@ def inspected_once(monkeypatch):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_script_computes_the_frames_that_were_ranked(checkpoint, loaded, tones, family):
     place = checkpoint(family)
-    encoder = load_encoder(place, EncoderOptions(device="cpu"))
+    encoder = load_encoder(place, EncoderOptions(device="cpu", whisper_window="full"))
     utterances = read_dataset(tones).utterances[:5]
     waves = [decode(utterance, 16_000) for utterance in utterances]
     expected = [{piece.layer: piece.frames for piece in encoder.encode([wave])} for wave in waves]
@@ -340,6 +340,11 @@ def test_a_ranked_whisper_of_the_pack_is_tuned_as_that_of_the_hub(ranking):
     assert "the checkpoint that transformers loads is tuned here" in text
     assert "Whisper's whole window is used here" in text
     assert "max_length=30 * extractor.sampling_rate" in text
+
+
+def test_a_script_says_that_the_ranking_computed_part_of_the_silence(ranking):
+    text = script(ranking("pack:whisper-base", layer=4, whisper_window="auto"))
+    assert "It was ranked with part of the silence in Whisper's window; the whole window is used here." in text
 
 
 def test_the_best_single_layer_is_taken_where_several_came_first(checkpoint, ranking):

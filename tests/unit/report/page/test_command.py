@@ -15,7 +15,7 @@ def command_line(made, **options):
 
 
 def test_options_with_default_values_are_left_out(made):
-    defaults = {"device": "auto", "dtype": "float32", "whisper_window": "full", "window_s": 60.0, "sample": "utterance"}
+    defaults = {"device": "auto", "dtype": "float32", "whisper_window": "auto", "window_s": 60.0, "sample": "utterance"}
     defaults |= {
         "kept_samples": 1024,
         "projections": 50,
