@@ -20,6 +20,7 @@ KINDS = (
     ("openai/whisper-tiny", "hub id: any audio encoder that transformers loads"),
     ("./my-model", "local directory in the same format"),
     ("ct2:DIR", "CTranslate2 (faster-whisper) checkpoint"),
+    ("nemo:FILE", "NVIDIA NeMo checkpoint (.nemo): Conformer or FastConformer"),
     ("onnx:FILE#PATTERN", "ONNX graph; PATTERN picks inner tensors as layers"),
     ("py:MODULE:FACTORY#PATTERN", "your own torch module; PATTERN picks submodules"),
     ("logmel, mfcc", "untrained baselines that a model should beat"),

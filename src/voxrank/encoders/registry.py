@@ -1,6 +1,6 @@
 """The registry of encoders: loads the encoder that a model spec names.
 
-A spec is a hub id, a local directory, or ``scheme:rest``.
+A spec is a hub id, a local directory, the path of a .nemo file, or ``scheme:rest``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ Loader = Callable[[str, EncoderOptions], Encoder]
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
+NEMO = "nemo"
+"""The scheme of NeMo's checkpoint files, and of a spec that is the path of one."""
+
 # Loaders are imported on first use, so that a user of one family does not wait for the others.
 _LOADERS: dict[str, Loader | str] = {
     HUB: "voxrank.encoders.huggingface:load",
     "ct2": "voxrank.encoders.ct2:load",
     "onnx": "voxrank.encoders.onnx:load",
     "py": "voxrank.encoders.module:load",
+    NEMO: "voxrank.encoders.nemo:load",
     "logmel": "voxrank.encoders.baselines:load_logmel",
     "mfcc": "voxrank.encoders.baselines:load_mfcc",
 }
@@ -57,6 +61,8 @@ def split_spec(spec: str) -> tuple[str, str]:
         ('onnx', 'model.onnx#*conv*')
         >>> split_spec("facebook/hubert-base-ls960")
         ('hf', 'facebook/hubert-base-ls960')
+        >>> split_spec("models/stt_de_conformer.nemo")
+        ('nemo', 'models/stt_de_conformer.nemo')
 
     Raises:
         ModelError: the spec is empty, or its scheme is unknown.
@@ -74,14 +80,14 @@ def split_spec(spec: str) -> tuple[str, str]:
             return scheme, rest
         if colon:
             raise ModelError(f"unknown model scheme {scheme!r} in {spec!r}; {did_you_mean(scheme, schemes())}")
-    return HUB, spec
+    return (NEMO if spec.endswith(".nemo") else HUB), spec
 
 
 def load_encoder(spec: str, options: EncoderOptions | None = None) -> Encoder:
     """Load a model, ready to encode.
 
     Args:
-        spec: hub id, local directory or ``scheme:rest``.
+        spec: hub id, local directory, path of a .nemo file, or ``scheme:rest``.
         options: device, precision and windows.
 
     Raises:
