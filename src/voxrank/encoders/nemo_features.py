@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -288,15 +289,17 @@ def _default_filters(section: Section, settings: MelSettings) -> torch.Tensor:
     """Return the filter bank for a checkpoint that stores none."""
     rate = settings.sample_rate
     norm = section.get("mel_norm", "slaney")
-    bank = mel_filter_bank(
-        settings.fft_samples // 2 + 1,
-        settings.bands,
-        section.number("lowfreq", 0.0),
-        section.number("highfreq", rate / 2) or rate / 2,
-        rate,
-        norm="slaney" if norm == "slaney" else None,
-        mel_scale="slaney",
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of bands that lie between two frequencies, as in NeMo
+        bank = mel_filter_bank(
+            settings.fft_samples // 2 + 1,
+            settings.bands,
+            section.number("lowfreq", 0.0),
+            section.number("highfreq", rate / 2) or rate / 2,
+            rate,
+            norm="slaney" if norm == "slaney" else None,
+            mel_scale="slaney",
+        )
     return torch.from_numpy(np.ascontiguousarray(bank.T)).float()
 
 

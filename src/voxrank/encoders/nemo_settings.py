@@ -50,7 +50,7 @@ class Section:
         """
         if self.kind not in known:
             raise ModelError(
-                f"its {self.name} is a {self.kind or 'part of unknown class'}, not a {listed(known)}; {advice}"
+                f"its {self.name} is of the class {self.kind or 'unknown'}, expected {listed(known)}; {advice}"
             )
 
     def get(self, key: str, default: Any = None) -> Any:

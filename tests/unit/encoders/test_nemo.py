@@ -187,18 +187,15 @@ def test_chunks_attend_to_themselves_and_to_the_chunks_before():
     assert nearby(4, [-1, -1], "regular") is None
 
 
-ENCODERS = {
-    "ConvASREncoder": r"its encoder is a ConvASREncoder, not a ConformerEncoder; name a Conformer .* ONNX .*onnx:FILE",
-    "SqueezeformerEncoder": "its encoder is a SqueezeformerEncoder, not a ConformerEncoder; name a Conformer",
-}
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", ["ConvASREncoder", "SqueezeformerEncoder"])
 def test_another_encoder_is_refused_by_name(tmp_path, kind):
     config, weights = files.read("fastconformer_ctc")
     config["encoder"] = {"_target_": f"nemo.collections.asr.modules.{kind}", "feat_in": 80}
     place = files.save(tmp_path / "other.nemo", config, weights)
-    with pytest.raises(ModelError, match=f"^{place}: {ENCODERS[kind]}"):
+    refused = (
+        f"^{place}: its encoder is of the class {kind}, expected ConformerEncoder; name a Conformer or .* onnx:FILE"
+    )
+    with pytest.raises(ModelError, match=refused):
         load_encoder(str(place))
 
 
@@ -245,7 +242,7 @@ CHANGES = {
     "features": (
         "preprocessor",
         {"_target_": "a.AudioToMFCCPreprocessor"},
-        "preprocessor is a AudioToMFCCPreprocessor",
+        "preprocessor is of the class AudioToMFCCPreprocessor",
     ),
     "splicing": ("preprocessor", {"frame_splicing": 3}, "stacks frames of its spectrogram"),
     "bands": ("preprocessor", {"features": 64}, r"stored filter bank has shape \(80, 257\), expected \(64, 257\)"),
@@ -274,6 +271,43 @@ def test_settings_that_cannot_be_used_are_named(tmp_path, change):
         load_encoder(str(place))
     assert len(str(raised.value).splitlines()) == 1
     assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["fastconformer_tdt", "conformer_limited"])
+def test_a_missing_window_and_filter_bank_are_computed(tmp_path, encoder, waveforms, name):
+    config, weights = files.read(name)
+    weights = {key: weight for key, weight in weights.items() if key.startswith("encoder.")}
+    computed = load_encoder(str(files.save(tmp_path / "bare.nemo", config, weights)), EncoderOptions(device="cpu"))
+    stored = frames_by_row(encoder(name), waveforms)
+    for key, frames in frames_by_row(computed, waveforms).items():
+        check_close(frames, stored[key])
+
+
+def features_of(tmp_path, waveform, **settings):
+    """Return the features that a model with changed settings of its preprocessor takes."""
+    config, weights = files.read("fastconformer_ctc")
+    config["preprocessor"] |= settings
+    model = load_encoder(str(files.save(tmp_path / "x.nemo", config, weights)), EncoderOptions(device="cpu"))
+    return model._extractor(waveform, 16_000)["input_features"][0]
+
+
+def test_features_are_normalised_by_fixed_numbers(tmp_path, waveforms):
+    mean, deviation = list(range(80)), [2.0] * 80
+    plain = features_of(tmp_path, waveforms[0], normalize="NA")
+    fixed = features_of(tmp_path, waveforms[0], normalize={"fixed_mean": mean, "fixed_std": deviation})
+    torch.testing.assert_close(fixed, (plain - torch.arange(80)) / 2)
+    assert plain.shape == (125, 80)
+
+
+def test_features_without_a_logarithm_are_powers_of_the_magnitudes(tmp_path, waveforms):
+    logarithms = features_of(tmp_path, waveforms[0], normalize=None, log_zero_guard_value="1e-10")
+    powers = features_of(tmp_path, waveforms[0], normalize=None, log=False)
+    torch.testing.assert_close((powers + 1e-10).log(), logarithms)
+
+
+def test_features_refuse_audio_at_another_rate(encoder, waveforms):
+    with pytest.raises(ValueError, match="expected audio at 16000 Hz, got 8000 Hz"):
+        encoder("fastconformer_ctc")._extractor(waveforms[0], 8_000)
 
 
 def test_a_model_without_an_encoder_is_refused_by_its_class(tmp_path):
@@ -339,7 +373,7 @@ YAMLS = {
     "broken": (b"encoder: [", "cannot read its model_config.yaml .ParserError"),
     "list": (b"- 1\n- 2", "its model_config.yaml holds no settings"),
     "binary": (b"\x00\xff", "cannot read its model_config.yaml"),
-    "nested": (b"[" * 5_000, "cannot read its model_config.yaml"),
+    "nested": (b"[" * 1_000, "cannot read its model_config.yaml"),
     "text": (b"encoder: none", "without a section 'encoder'"),
 }
 
