@@ -165,6 +165,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
     Raises:
         ModelError: the file cannot be read, or names a model that transformers does not know.
     """
+    _check_format(checkpoint)
     with reading(checkpoint, "config.json"):
         content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.location, local_files_only=checkpoint.offline)
         check_config(checkpoint.name, content, trusted=checkpoint.trusted)
@@ -178,6 +179,15 @@ def load_config(checkpoint: Checkpoint) -> Any:
             setattr(config, setting, False)
     _return_dicts(config)
     return config
+
+
+def _check_format(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that only NeMo's loader reads, which takes its encoder alone."""
+    if "config.json" not in checkpoint.files and any(name.endswith(NEMO) for name in checkpoint.files):
+        raise ModelError(
+            f"{checkpoint.name} is a checkpoint of NVIDIA NeMo, of which only the frames of the encoder can be read; "
+            "name a model in the format of transformers here"
+        )
 
 
 def _check_known(checkpoint: Checkpoint, content: dict[str, Any]) -> None:

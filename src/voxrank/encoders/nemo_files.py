@@ -1,8 +1,8 @@
 """The reader of NVIDIA NeMo's checkpoint files (.nemo).
 
 A .nemo file is a tar archive, plain or compressed with gzip, that holds a YAML configuration, PyTorch weights and other
-files such as a tokenizer. Nothing is extracted: the configuration and the weights are read from the archive, and all
-other members are skipped.
+files such as a tokenizer. No member is extracted under its name: the configuration and the weights are read from the
+archive, and all other members are skipped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import torch
@@ -26,10 +28,11 @@ CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 MAX_MEMBERS = 10_000
 MAX_CONFIG_BYTES = 4 << 20
 """Maximum size of the configuration, and of any other part that is read before the weights."""
-MAX_EXPANSION = 100
+MAX_EXPANSION = 10
 """Maximum ratio of the contents to the compressed file; the weights of a model hardly compress."""
 SMALL_BYTES = 1 << 20
 """Size of the contents up to which this ratio is not checked."""
+COPIED_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -61,10 +64,7 @@ class NemoArchive:
             ModelError: the weights are missing or damaged, or hold anything else than tensors.
         """
         member = self._member(WEIGHTS)
-        if isinstance(self._stream, _BoundedGzip):
-            self._stream.most_bytes = member.size
-        with _reading(WEIGHTS):
-            file = _open_member(self._archive, member)
+        with _reading(WEIGHTS), self._open_weights(member) as file:
             _check_stored(file, member.size)
             content = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
@@ -74,6 +74,17 @@ class NemoArchive:
             raise ModelError(f"its {WEIGHTS} holds values that are not plain tensors; get the model again")
         _check_size(kept, member.size)
         return kept
+
+    @contextmanager
+    def _open_weights(self, member: tarfile.TarInfo) -> Iterator[IO[bytes]]:
+        """Open the weights; PyTorch seeks in them, so that compressed ones are first written to a temporary file."""
+        file = _open_member(self._archive, member)
+        if not isinstance(self._stream, _BoundedGzip):
+            yield file
+            return
+        with TemporaryFile() as copy:
+            copyfileobj(file, copy, COPIED_BYTES)
+            yield copy
 
     def _read_config(self) -> dict[str, Any]:
         member = self._member(CONFIG)
@@ -159,6 +170,7 @@ def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]
 
 def _check_stored(file: IO[bytes], size: int) -> None:
     """Refuse weights that are compressed once more, which PyTorch never does: they may expand without limit."""
+    file.seek(0)
     with zipfile.ZipFile(file) as content:
         entries = content.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

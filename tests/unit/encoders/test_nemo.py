@@ -7,6 +7,7 @@ import gzip
 import pickle
 import tarfile
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,6 +258,7 @@ CHANGES = {
     ),
     "number": ("preprocessor", {"preemph": "much"}, r"preprocessor.preemph = 'much', expected a number"),
     "infinite": ("preprocessor", {"mag_power": float("inf")}, r"preprocessor.mag_power = inf, expected a number"),
+    "other input": ("encoder", {"feat_in": 64}, "preprocessor makes 80 bands, and its encoder takes 64"),
     "fixed": ("preprocessor", {"normalize": {"fixed_mean": [0.0]}}, "no 80 fixed means and deviations"),
 }
 
@@ -287,7 +289,7 @@ def features_of(tmp_path, waveform, **settings):
     """Return the features that a model with changed settings of its preprocessor takes."""
     config, weights = files.read("fastconformer_ctc")
     config["preprocessor"] |= settings
-    model = load_encoder(str(files.save(tmp_path / "x.nemo", config, weights)), EncoderOptions(device="cpu"))
+    model: Any = load_encoder(str(files.save(tmp_path / "x.nemo", config, weights)), EncoderOptions(device="cpu"))
     return model._extractor(waveform, 16_000)["input_features"][0]
 
 
@@ -313,6 +315,20 @@ def test_features_refuse_audio_at_another_rate(encoder, waveforms):
 def test_a_model_without_an_encoder_is_refused_by_its_class(tmp_path):
     place = files.save(tmp_path / "tts.nemo", {"target": "nemo.collections.tts.models.FastPitchModel"}, {})
     with pytest.raises(ModelError, match="it holds a FastPitchModel without a section 'encoder'"):
+        load_encoder(str(place))
+
+
+def test_settings_may_be_written_in_other_forms(tmp_path, encoder):
+    config, weights = files.read("fastconformer_ctc")
+    config["encoder"] |= {"n_layers": 3.0, "conv_context_size": [4, 4], "att_context_size": None}
+    config["preprocessor"] |= {"window_size": None, "n_window_size": 400, "preemph": "0.97"}
+    loaded = load_encoder(str(files.save(tmp_path / "x.nemo", config, weights)), EncoderOptions(device="cpu"))
+    assert loaded.settings() == encoder("fastconformer_ctc").settings()
+
+
+def test_a_configuration_of_many_megabytes_is_refused(tmp_path):
+    place = files.write(tmp_path / "x.nemo", {files.CONFIG: b"# " * 3_000_000, files.WEIGHTS: b""})
+    with pytest.raises(ModelError, match=r"its model_config\.yaml has 6,000,000 bytes, and no model needs so many"):
         load_encoder(str(place))
 
 

@@ -9,6 +9,7 @@ import pytest
 import hf_models as models
 import nemo_files as files
 from voxrank.config import EncoderOptions
+from voxrank.encoders.checkpoints import find_checkpoint, load_config
 from voxrank.encoders.nemo_hub import choose_nemo
 from voxrank.encoders.registry import load_encoder, split_spec
 from voxrank.errors import ModelError
@@ -121,6 +122,15 @@ def test_a_cached_repository_without_a_model_is_reported(unreachable, cache):
 def test_a_directory_may_hold_a_nemo_file(tmp_path):
     shutil.copy(files.stored("conformer_rnnt"), tmp_path / "model.nemo")
     assert len(load_encoder(str(tmp_path), EncoderOptions(device="cpu")).layers) == 4
+
+
+def test_a_nemo_file_gives_no_vocabulary_or_script(tmp_path):
+    shutil.copy(files.stored("conformer_rnnt"), tmp_path / "model.nemo")
+    checkpoint = find_checkpoint(str(tmp_path), EncoderOptions())
+    with pytest.raises(
+        ModelError, match=r"is a checkpoint of NVIDIA NeMo, .*; name a model in the format of transformers"
+    ):
+        load_config(checkpoint)
 
 
 def test_a_directory_without_any_model_is_refused(tmp_path):
