@@ -14,7 +14,6 @@ from voxrank.encoders.architectures import find_architecture, load_weights
 from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.checkpoints import Checkpoint, find_checkpoint, load_config, load_extractor, reading
 from voxrank.encoders.hidden_states import HiddenStates
-from voxrank.encoders.nemo import load_file
 from voxrank.encoders.nemo_hub import find_nemo
 from voxrank.encoders.patches import SpectrogramTransformer
 from voxrank.encoders.whisper import Whisper, load_whisper_extractor
@@ -41,6 +40,8 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     checkpoint = find_checkpoint(rest, options)
     nemo_file = find_nemo(checkpoint)
     if nemo_file is not None:
+        from voxrank.encoders.nemo import load_file  # not needed for other models
+
         return load_file(rest, nemo_file, options)
     config = load_config(checkpoint)
     architecture = find_architecture(checkpoint, config)
