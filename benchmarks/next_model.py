@@ -1,7 +1,7 @@
 """Measures how many models are tried until one is near the best, where published results choose the next one.
 
 Each task of a published table is the user's task in turn, and the prior is fitted to the other tasks alone
-(`voxrank.ranking.next_model`). The simulated user has the scores of a few models, tries the model that is chosen, and
+(`task_prior.py`). The simulated user has the scores of a few models, tries the model that is chosen, and
 so on until a model within 2 % of the best has been tried. Rules choose too: the largest model first, the best mean
 published rank first, and others. Only the scores of the models that were tried are known, and neither their scale nor
 their offset.
@@ -31,7 +31,7 @@ from scipy.stats import norm, rankdata, spearmanr
 
 from common import provenance, save
 from published_table import SOURCES, Table, read_table
-from voxrank.ranking.next_model import PriorSettings, TaskPrior, fit_prior, outlook, standardised
+from task_prior import PriorSettings, TaskPrior, fit_prior, outlook, standardised
 
 NAME = "next_model"
 NEAR = 0.98

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from voxrank.errors import OptionError
-from voxrank.ranking.next_model import (
+from task_prior import (
     OFFSET_VARIANCE,
     PriorSettings,
     TaskPrior,
@@ -13,6 +12,7 @@ from voxrank.ranking.next_model import (
     outlook,
     standardised,
 )
+from voxrank.errors import OptionError
 
 SINGLE = PriorSettings(width=1.0)
 
