@@ -13,6 +13,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parent))
 
 import layer_sets
+import next_model_tables as next_model
 import scaling_tables as scaling
 import study_tables as study
 import terminal
@@ -656,7 +657,7 @@ def scaling_plan(result: dict[str, Any]) -> str:
 
 
 def of_layer_sets(make: Callable[[dict[str, Any], layer_sets.Table], str]) -> Callable[[dict[str, Any]], str]:
-    """Return a function that makes one of the tables of sets of layers."""
+    """Return a function that makes one of the tables of sets of layers, or of the next model to try."""
     return lambda result: make(result, table) + made(result)
 
 
@@ -719,6 +720,12 @@ TABLES = {
     "layer-sets-tasks": ("advice", of_layer_sets(layer_sets.tasks)),
     "layer-sets-margins": ("advice", of_layer_sets(layer_sets.margins)),
     "layer-sets-lost": ("advice", of_layer_sets(layer_sets.lost)),
+    "next-model": ("next_model", of_layer_sets(next_model.summary)),
+    "next-model-ways": ("next_model", of_layer_sets(next_model.ways)),
+    "next-model-odds": ("next_model", of_layer_sets(next_model.odds)),
+    "next-model-reliability": ("next_model", of_layer_sets(next_model.reliability)),
+    "next-model-variants": ("next_model", of_layer_sets(next_model.variants)),
+    "next-model-tasks": ("next_model", of_layer_sets(next_model.tasks)),
 }
 
 
