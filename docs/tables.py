@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).parent))
 
 import layer_sets
 import next_model_tables as next_model
+import provenance
 import scaling_tables as scaling
 import study_tables as study
 import terminal
@@ -30,12 +31,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def made(result: dict[str, Any]) -> str:
-    """Return the provenance of a result, in one line."""
+    """Return the provenance of a result, in one line; a second one follows if it is older than the code."""
     m = result["made"]
     return (
         f"\nMade on {m['date']} at {m['commit']}: {m['processor']}, {m['cores']} cores, Python {m['python']}, "
         f"torch {m['torch']}, transformers {m['transformers']}.\n"
-    )
+    ) + provenance.age_note([m])
 
 
 def p_value(p: float) -> str:
@@ -633,7 +634,7 @@ def dates(found: list[dict[str, Any]]) -> str:
     return (
         f"\nMade from {days[0]} to {days[-1]} at {', '.join(commits)}: {m['processor']}, {m['cores']} cores, one "
         f"thread a process, Python {m['python']}, torch {m['torch']}, transformers {m['transformers']}.\n"
-    )
+    ) + provenance.age_note(cell["made"] for cell in found)
 
 
 def readme(text: str, result: dict[str, Any], found: list[dict[str, Any]]) -> str:
