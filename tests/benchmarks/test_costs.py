@@ -5,6 +5,11 @@ import gc
 import pytest
 import transformers as tf
 
+HUBERT = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+    "conv_dim": (4,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+
 
 def test_overhead_measures_times_and_memory(bench, whisper):
     overhead = bench.script(
@@ -38,7 +43,7 @@ def test_scores_are_timed_against_products_and_published_algorithms(bench):
         HOUR={"layers": 2, "dim": 8, "classes": 4, "hours": 1},
         CLIP_S=2,
         CLIPS_OF_HOUR=24,
-        HUBERT=tf.HubertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16),
+        HUBERT=tf.HubertConfig(**HUBERT),
     )
     scores.main([])
 
@@ -102,8 +107,8 @@ def test_the_main_job_is_recorded_with_its_command(bench, whisper):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of servers to the collector
 def test_workers_are_timed_and_what_they_send_is_counted(bench, whisper):
     scaling = bench.script(
-        "scaling", ROUNDS=1, SPEED_MODEL=whisper, SPEED_UTTERANCES=24, COST_UTTERANCES=12, SHAPES={"small": (2, 8)},
-        MODELS=("logmel",), SPINS=5,
+        "scaling", ROUNDS=1, SPEED_MODEL=whisper, SPEED_UTTERANCES=24, COST_UTTERANCES=12,
+        SHAPES={"24 blocks of 1,024": (2, 8)}, MODELS=("logmel",), SPINS=5,
     )  # fmt: skip
     scaling.main([])
     gc.collect()  # the files that Ray leaves, here, where their warnings are ignored
