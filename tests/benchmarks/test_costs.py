@@ -108,8 +108,7 @@ def test_the_main_job_is_recorded_with_its_command(bench, whisper):
 def test_workers_are_timed_and_what_they_send_is_counted(bench, whisper):
     scaling = bench.script(
         "scaling", ROUNDS=1, SPEED_MODEL=whisper, SPEED_UTTERANCES=24, COST_UTTERANCES=12,
-        SHAPES={"24 blocks of 1,024": (2, 8)},
-        MODELS=("logmel",), SPINS=5,
+        SHAPES={"24 blocks of 1,024": (2, 8)}, MODELS=("logmel",), SPINS=5,
     )  # fmt: skip
     scaling.main([])
     gc.collect()  # the files that Ray leaves, here, where their warnings are ignored
