@@ -26,7 +26,7 @@ import soundfile
 from scipy.stats import spearmanr
 
 import voxrank
-from common import DATA, load, provenance, save
+from common import DATA, MADE, load, provenance, save
 from study.cells import noisy
 from study.debian import Recording, klettres
 from study.debian import prompts as foreign_prompts
@@ -47,8 +47,6 @@ POSITIONS_HZ = 50
 SCHEME = "window"
 SCORES = ("accuracy", "likelihood", "logme")
 TIMED_UTTERANCES, ROUNDS = 2, 2
-MADE = Path(__file__).parent / ".made" / "windows"
-"""Folder of the recordings with noise."""
 PHONES = SequenceOptions(unit="phone", language="en-us", aligner="flat:mfcc")
 
 
@@ -77,7 +75,9 @@ def measure(name: str, model: str) -> list[dict[str, Any]]:
     chosen = SETS[name]
     data = chosen.data()
     if chosen.snr_db is not None:
-        data = replace(data, utterances=noisy(data.utterances, MADE / f"{name}{chosen.snr_db:+g}", chosen.snr_db))
+        data = replace(
+            data, utterances=noisy(data.utterances, MADE / "windows" / f"{name}{chosen.snr_db:+g}", chosen.snr_db)
+        )
     specs = {window: f"{SCHEME}:{window}:{model}" for window in WINDOWS}
     options: dict[str, Any] = {"sequence": chosen.sequence} if chosen.sequence else {}
     ranking = voxrank.rank(data, list(specs.values()), scores=("default",), details="none", **options)
@@ -108,12 +108,13 @@ def compare(ranking: Ranking, spec: str, full: str) -> dict[str, Any]:
 def agreement(here: list[float], there: list[float], best: int, truth: int) -> dict[str, Any]:
     """Return how the accuracy of the layers agrees with that of 30 s, and the choice of the best layer."""
     differences = np.subtract(here, there)
+    ordered = min(len(set(here)), len(set(there))) > 1
     return {
         "difference": round(float(differences.mean()), 4),
         "typical": round(float(np.abs(differences).mean()), 4),
         "largest": round(float(np.abs(differences).max()), 4),
         "at_best": round(float(differences[truth]), 4),
-        "spearman": round(float(spearmanr(here, there).statistic), 3),
+        "spearman": round(float(spearmanr(here, there).statistic), 3) if ordered else None,
         "best": best,
         "best_full": truth,
         "regret": round(there[truth] - there[best], 4),
