@@ -56,6 +56,7 @@ study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hou
 	$(BIN)/python benchmarks/stability.py
 	$(BIN)/python benchmarks/study/published.py
 	$(BIN)/python benchmarks/published.py
+	$(BIN)/python benchmarks/next_model.py
 	$(BIN)/python benchmarks/study/run.py
 	$(BIN)/python benchmarks/study/price.py
 	$(BIN)/python benchmarks/study/conformer.py pretrain

@@ -33,7 +33,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from common import DATA, MODELS, load, provenance, save
+from common import DATA, MADE, MODELS, load, provenance, save
 from spoken import make_numbers
 from voxrank import scores
 from voxrank.config import EncoderOptions, ExtractionOptions, Sample
@@ -57,7 +57,6 @@ PER_CLASS = 10
 """Number of training examples per class of the probe. It is small, so that the truth stays below 100 %."""
 WITH_VALUES = 100
 """Number of training examples of a probe of values."""
-MADE = Path(__file__).parent / ".made"
 VIEWS = get_args(Sample)
 COMBINED = ("logme", "hscore", "ridge", "pwcca", "cka", "knn", "loo")
 """Scores of utterance means whose mean ranks are tried. They support values as well as classes."""
@@ -108,10 +107,10 @@ TASKS = (
 )
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="forget the rows made before")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     result = {} if arguments.fresh else load(NAME)
     rows: list[dict[str, Any]] = result.get("rows", [])
     done = {(row["task"], row["model"]) for row in rows}

@@ -15,8 +15,6 @@ Run: python benchmarks/alignment.py
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -28,8 +26,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from common import alternate, provenance, save
-from long_utterance import SYMBOLS, problem
+from common import alternate, in_own_process, provenance, save
+from long_utterance import HOUR, SYMBOLS, problem
 from sentences import make_sentences, phone_numbers
 from voxrank.config import EncoderOptions
 from voxrank.encoders.registry import load_encoder
@@ -246,9 +244,8 @@ def with_numpy(log_probs: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
 
 def hour() -> dict[str, Any]:
     """Time the alignment of an hour, in a separate process."""
-    command = [sys.executable, str(Path(__file__).with_name("long_utterance.py"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
+    printed = in_own_process(str(Path(__file__).with_name("long_utterance.py")), *HOUR)
+    found: dict[str, Any] = json.loads(printed)
     return found
 
 

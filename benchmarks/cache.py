@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,17 +22,19 @@ from common import DATA, provenance, save
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Sample
 
 MODELS = ("pack:whisper-base", "logmel")
+EVERY = 5
+"""Step in the utterances: only every such utterance is used."""
 SAMPLES: tuple[Sample, ...] = ("utterance", "frame")
 ENCODER = EncoderOptions(device="cpu", whisper_window="fit")
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = parser.parse_args(words).rounds
     torch.set_num_threads(1)
     data = voxrank.read_dataset(DATA / "fsdd" / "manifest.csv", split="all")
-    data = replace(data, utterances=data.utterances[::5])
+    data = replace(data, utterances=data.utterances[::EVERY])
     results = [measured(data, model, sample, rounds) for model in MODELS for sample in SAMPLES]
     save("cache", {"made": provenance(), "data": f"fsdd, {len(data)} utterances", "rounds": rounds, "rows": results})
 

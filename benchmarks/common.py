@@ -1,4 +1,8 @@
-"""Provenance, storage and timing, shared by all benchmarks."""
+"""Provenance, storage, timing and child processes, shared by all benchmarks.
+
+Three environment variables move the folders: VOXRANK_DATA (recorded speech), VOXRANK_RESULTS (JSON of the results) and
+VOXRANK_MADE (speech, features and models that benchmarks compute once and keep).
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,21 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
-DATA = Path(os.environ.get("VOXRANK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(os.environ.get("VOXRANK_RESULTS", ROOT / "benchmarks" / "results"))
+MADE = Path(os.environ.get("VOXRANK_MADE", ROOT / "benchmarks" / ".made"))
+DATA = Path(os.environ.get("VOXRANK_DATA", ROOT.parent / "shared" / "data"))
 PACK = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe")
 MODELS = (*(f"pack:{name}" for name in PACK), "logmel", "mfcc")
 
@@ -32,15 +40,15 @@ def provenance() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("voxrank", "torch", "transformers", "numpy")},
+        "voxrank": release(),
+        **{name: version(name) for name in ("torch", "transformers", "numpy")},
     }
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # voxrank runs from its sources
-        return "not installed"
+def release() -> str:
+    """Return the version of voxrank from its sources, which need not be installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])
 
 
 def _git(*words: str) -> str:
@@ -67,11 +75,17 @@ def load(name: str) -> dict[str, Any]:
 
 def save(name: str, content: dict[str, Any]) -> None:
     """Write a result atomically."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def in_own_process(*words: object, folder: Path | None = None) -> str:
+    """Run `python WORDS` in a process of its own, in this folder or the current one; return what it printed."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=folder).stdout
 
 
 def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

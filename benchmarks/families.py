@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests"
 
 import audio_families
 import hf_models
-from common import provenance, save
+from common import in_own_process, provenance, save
 from voxrank.config import EncoderOptions
 from voxrank.encoders.architectures import find_architecture, load_weights
 from voxrank.encoders.checkpoints import find_checkpoint, load_config
@@ -38,6 +37,8 @@ from voxrank.errors import ModelError
 families: Any = audio_families  # Any: helpers of tests have no annotations
 models: Any = hf_models
 SHARD_BYTES = 4_500_000_000
+AUDIO_7B: dict[str, Any] = {"model_type": "qwen2_audio_encoder"}
+"""The audio tower of Qwen2-Audio, with the sizes that transformers gives it."""
 TEXT_7B = {
     "model_type": "qwen2", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
     "num_key_value_heads": 32, "intermediate_size": 11008, "vocab_size": 156032,
@@ -58,9 +59,9 @@ REFUSED: dict[str, Callable[[], tuple[Any, Any]]] = {
 """Models that cannot be had, and how to build them."""
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["tower"]:
-        print(json.dumps(load_tower(Path(sys.argv[2]))))
+def main(words: Sequence[str]) -> None:
+    if words[:1] == ["tower"]:
+        print(json.dumps(load_tower(Path(words[1]))))
         return
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -114,21 +115,20 @@ def measure_tower() -> dict[str, Any]:
             place.mkdir()
         whole_gb = write_7b(places["within"])
         write_alone(places["alone"])
-        rounds = [{name: in_process(place) for name, place in places.items()} for _ in range(ROUNDS)]
+        rounds = [{name: tower_of(place) for name, place in places.items()} for _ in range(ROUNDS)]
     seconds = {name: min(found[name]["seconds"] for found in rounds) for name in places}
     return rounds[0]["within"] | {"whole_gb": whole_gb, "seconds": seconds["within"], "seconds_alone": seconds["alone"]}
 
 
-def in_process(folder: Path) -> dict[str, float]:
+def tower_of(folder: Path) -> dict[str, float]:
     """Load a tower in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, "tower", str(folder)], capture_output=True, text=True, check=True)
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, float] = json.loads(in_own_process(__file__, "tower", folder).splitlines()[-1])
     return result
 
 
 def write_alone(folder: Path) -> None:
     """Write the tower of that model as a checkpoint of its own."""
-    config = tf.Qwen2AudioEncoderConfig()
+    config = tf.Qwen2AudioEncoderConfig(**AUDIO_7B)
     with torch.device("meta"):
         weights = families.Qwen2AudioEncoder(config).state_dict()
     config.architectures = ["Qwen2AudioEncoder"]
@@ -139,7 +139,7 @@ def write_alone(folder: Path) -> None:
 
 def write_7b(folder: Path) -> float:
     """Write a model of 8.4 billion weights in bfloat16, its shards as sparse files; return its size in GB."""
-    config = tf.Qwen2AudioConfig(audio_config={"model_type": "qwen2_audio_encoder"}, text_config=TEXT_7B)
+    config = tf.Qwen2AudioConfig(audio_config=AUDIO_7B, text_config=TEXT_7B)
     with torch.device("meta"):
         weights = tf.Qwen2AudioForConditionalGeneration(config).state_dict()
     config.architectures = ["Qwen2AudioForConditionalGeneration"]
@@ -204,4 +204,4 @@ def private_gb() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -18,7 +18,7 @@ import argparse
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,8 +32,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from agreement import MADE, TASKS, Task, speakers
-from common import DATA, MODELS, load, provenance, save
+from agreement import TASKS, Task, speakers
+from common import DATA, MADE, MODELS, load, provenance, save
 from voxrank import scores
 from voxrank._support.progress import Progress
 from voxrank.config import DetailOptions, EncoderOptions, ExtractionOptions, RankRequest, SequenceOptions
@@ -97,10 +97,10 @@ class Rows:
         return np.sort(np.random.default_rng(7).permutation(np.flatnonzero(self.test))[: self.most_tested])
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="forget the rows made before")
-    result = {} if parser.parse_args().fresh else load(NAME)
+    result = {} if parser.parse_args(words).fresh else load(NAME)
     rows: list[dict[str, Any]] = result.get("rows", [])
     done = {(row["cell"], row["model"], row["layer"]) for row in rows}
     warnings.simplefilter("ignore", ConvergenceWarning)

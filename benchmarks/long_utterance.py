@@ -1,8 +1,12 @@
-"""Measures time and memory of the alignment of an hour, in a separate process. `alignment.py` calls it."""
+"""Measures time and memory of the alignment of an hour, in a separate process. `alignment.py` calls it.
+
+Run: python benchmarks/long_utterance.py [frames labels]
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import numpy as np
@@ -14,6 +18,7 @@ from voxrank.targets.ctc import align
 SYMBOLS = 41
 HOUR = (180_000, 54_000)
 """Number of frames at 50 Hz, and of labels."""
+FRAMES_PER_S = 50
 
 
 def problem(n_frames: int, n_labels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -25,16 +30,16 @@ def problem(n_frames: int, n_labels: int) -> tuple[NDArray[np.float32], NDArray[
     return scores, labels
 
 
-def main() -> None:
+def main(frames: int, labels: int) -> None:
     align(*problem(100, 20))
-    log_probs, labels = problem(*HOUR)
+    log_probs, symbols = problem(frames, labels)
     before, started = peak_rss_mb(), time.perf_counter()
-    align(log_probs, labels)
+    align(log_probs, symbols)
     seconds = time.perf_counter() - started
     result = {
-        "frames": HOUR[0],
-        "labels": HOUR[1],
-        "times_real_time": round(3600 / seconds),
+        "frames": frames,
+        "labels": labels,
+        "times_real_time": round(frames / FRAMES_PER_S / seconds),
         "memory_mb": round(peak_rss_mb() - before),
         "process_mb": round(peak_rss_mb()),
     }
@@ -42,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*(int(word) for word in sys.argv[1:]) if sys.argv[1:] else HOUR)

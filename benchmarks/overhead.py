@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 
-import voxrank.encoders.pool
-from common import DATA, MODELS, load, provenance, save
+from common import DATA, MODELS, in_own_process, load, provenance, save
 from voxrank._support.memory import peak_rss_mb
 from voxrank.config import EncoderOptions, ExtractionOptions, WhisperWindow
 from voxrank.data.audio import decode, probe_all
@@ -31,7 +28,7 @@ from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.base import Encoder, Waveform
-from voxrank.encoders.registry import load_encoder
+from voxrank.encoders.registry import load_encoder, register_scheme
 from voxrank.extraction.shard import plan_batches
 from voxrank.ranking.rank import rank
 
@@ -40,12 +37,28 @@ PAIRS = 5
 BASE = "pack:whisper-base"
 SIZES = {"pack:crepe": 120}
 """Number of utterances for models that would take long with 600."""
+TIME_RUNS: tuple[tuple[str, WhisperWindow, int], ...] = (
+    *((model, "fit", SIZES.get(model, 600)) for model in MODELS),
+    (BASE, "fit", 1800),
+    (BASE, "full", 40),
+)
+"""Model, Whisper's window and number of utterances."""
+MEMORY_RUNS: tuple[tuple[str, WhisperWindow, str, int], ...] = (
+    (BASE, "fit", "bare", 500),
+    (BASE, "fit", "whole", 500),
+    (BASE, "fit", "bare", 3000),
+    (BASE, "fit", "whole", 3000),
+)
+"""Model, Whisper's window, kind of run and number of utterances."""
+LOADED: dict[str, Encoder] = {}
+"""Spec → encoder that is loaded already; ``loaded:SPEC`` names it."""
+register_scheme("loaded", lambda spec, _: LOADED[spec])
 
 
-def main() -> None:
+def main(parts: Sequence[str]) -> None:
     result = load("overhead")
     for part, measured in (("time", measured_times), ("memory", measured_memory)):
-        if part in (sys.argv[1:] or ["time", "memory"]):
+        if part in (parts or ["time", "memory"]):
             rows = []
             for row in measured():
                 print(row, flush=True)
@@ -55,15 +68,13 @@ def main() -> None:
 
 
 def measured_times() -> Iterator[dict[str, Any]]:
-    for model in MODELS:
-        yield measure(model, "fit", SIZES.get(model, 600))
-    yield measure(BASE, "fit", 1800)
-    yield measure(BASE, "full", 40)
+    for model, window, n in TIME_RUNS:
+        yield measure(model, window, n)
 
 
 def measured_memory() -> Iterator[dict[str, Any]]:
-    for window, kind, n in MEMORY_RUNS:
-        yield memory_of(window, kind, n)
+    for model, window, kind, n in MEMORY_RUNS:
+        yield memory_of(model, window, kind, n)
 
 
 def subset(n: int) -> Dataset:
@@ -76,9 +87,10 @@ def subset(n: int) -> Dataset:
 def measure(model: str, window: WhisperWindow, n: int) -> dict[str, Any]:
     """Measure bare passes and whole runs of one model in turn."""
     encoder = load_encoder(model, EncoderOptions(whisper_window=window))
+    LOADED[model] = encoder
     data = subset(n)
     audio_s = sum(p.seconds for p in probe_all(data, 2)[0])
-    bare_run, whole_run = bare(encoder, data), whole(encoder, data)
+    bare_run, whole_run = bare(encoder, data), whole(model, data)
     bare_run()
     pairs = [(timed(bare_run), timed(whole_run)) for _ in range(PAIRS)]
     return {
@@ -121,12 +133,11 @@ def bare(encoder: Encoder, data: Dataset) -> Callable[[], None]:
     return run
 
 
-def whole(encoder: Encoder, data: Dataset) -> Callable[[], None]:
+def whole(model: str, data: Dataset) -> Callable[[], None]:
     """Rank one model that is already loaded."""
 
     def run() -> None:
-        with mock.patch.object(voxrank.encoders.pool, "load_encoder", return_value=encoder):
-            rank(data, [encoder.spec])
+        rank(data, [f"loaded:{model}"])
 
     return run
 
@@ -137,27 +148,18 @@ def timed(run: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-MEMORY_RUNS = (
-    ("fit", "bare", 500),
-    ("fit", "whole", 500),
-    ("fit", "bare", 3000),
-    ("fit", "whole", 3000),
-)
+def memory_of(model: str, window: str, kind: str, n: int) -> dict[str, Any]:
+    """Return the peak memory of a model in a separate process."""
+    printed = in_own_process(__file__, "--memory", model, window, kind, n)
+    return {"model": model, "window": window, "run": kind, "utterances": n, "peak_rss_mb": json.loads(printed)}
 
 
-def memory_of(window: str, kind: str, n: int) -> dict[str, Any]:
-    """Return the peak memory of Whisper base in a separate process."""
-    command = [sys.executable, __file__, "--memory", window, kind, str(n)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return {"model": BASE, "window": window, "run": kind, "utterances": n, "peak_rss_mb": json.loads(printed)}
-
-
-def memory_child(window: WhisperWindow, kind: str, n: int) -> None:
+def memory_child(model: str, window: WhisperWindow, kind: str, n: int) -> None:
     options = EncoderOptions(whisper_window=window)
     if kind == "whole":
-        rank(subset(n), [BASE], encoder=options)
+        rank(subset(n), [model], encoder=options)
     else:
-        encoder = load_encoder(BASE, options)
+        encoder = load_encoder(model, options)
         for batch in batches_of(encoder, subset(n)):
             encode(encoder, decoded(encoder, batch))
     print(json.dumps(round(peak_rss_mb())))
@@ -166,6 +168,6 @@ def memory_child(window: WhisperWindow, kind: str, n: int) -> None:
 if __name__ == "__main__":
     torch.manual_seed(0)
     if sys.argv[1:2] == ["--memory"]:
-        memory_child(sys.argv[2], sys.argv[3], int(sys.argv[4]))  # type: ignore[arg-type]
+        memory_child(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))  # type: ignore[arg-type]
     else:
-        main()
+        main(sys.argv[1:])

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
 from alignment import MODEL, all_aligned, layers_of, spoken
-from common import MODELS, provenance, save
+from common import MADE, MODELS, provenance, save
 from sentences import make_sentences, phone_numbers
 from voxrank import scores
 from voxrank.config import EncoderOptions
@@ -46,7 +46,7 @@ from voxrank.targets.flatstart import SILENCE, Spoken, flat_start
 from voxrank.targets.timeline import Timeline
 
 NAME = "policies"
-MADE = Path(__file__).parent / ".made" / NAME
+FOLDER = MADE / NAME
 LANGUAGES = ("en-us", "de", "ru")
 LEFT_OUT = ("pack:openwakeword",)
 REFERENCE_LAYER = 2
@@ -78,18 +78,18 @@ Ids = NDArray[np.int64]
 Clips = list[dict[str, Any]]
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--pauses", type=float, default=0.0, help="share of all frames that silence shall be")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     clips = make_sentences()
     for language in arguments.languages:
         own = [clip for clip in clips if clip["language"] == language]
         if arguments.pauses:
             own = [with_pauses(clip, arguments.pauses) for clip in own]
-        study(language, own, MADE / f"pauses-{arguments.pauses:g}" / language)
+        study(language, own, FOLDER / f"pauses-{arguments.pauses:g}" / language)
     for line in store():
         print(line["language"], "pauses", line["pauses"], "ceiling", line["truth_with_itself"])
 
@@ -109,7 +109,7 @@ def with_pauses(clip: dict[str, Any], share: float) -> dict[str, Any]:
     for i, length in enumerate(lengths):
         pieces.append((level * rng.standard_normal(int(length * rate))).astype(np.float32))
         pieces.append(samples[bounds[i] : bounds[i + 1]] if i + 1 < len(bounds) else samples[:0])
-    path = MADE / f"pauses-{share:g}" / "clips" / Path(clip["path"]).name
+    path = FOLDER / f"pauses-{share:g}" / "clips" / Path(clip["path"]).name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.concatenate(pieces), rate)
@@ -430,7 +430,7 @@ def neighbours(runs: Runs, sizes: Sequence[int]) -> dict[str, float]:
 def store() -> list[dict[str, Any]]:
     """Sum up all results and write them; return the summaries of the languages."""
     lines, rows_by_line = [], []
-    for folder in sorted(MADE.glob("pauses-*/*/")):
+    for folder in sorted(FOLDER.glob("pauses-*/*/")):
         rows = [row for spec in MODELS for row in kept(folder / f"{spec.removeprefix('pack:')}.json")]
         if {row["model"] for row in rows} == set(MODELS) - set(LEFT_OUT):
             lines.append(line_of(folder, rows))

@@ -9,21 +9,22 @@ Run: python benchmarks/rankings.py [--whisper-window full|fit]
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
-from common import DATA, MODELS, load, provenance, save
+from common import DATA, MODELS, in_own_process, load, provenance, save
 
+DEMO = ["demo"]
 SETS = ("arabic-commands", "fsdd")
 TRANSCRIPTS = {"char": [], "phone": ["--language", "en-us"]}
 """Further options of the command, by unit, on asterisk-en, which has transcripts and no times."""
 
 
-def main() -> None:
-    extra = sys.argv[1:] or ["--whisper-window", "fit"]
+def main(words: Sequence[str]) -> None:
+    extra = words or ["--whisper-window", "fit"]
     models = [word for model in MODELS for word in ("--model", model)]
-    commands = {"demo": ["demo"]}
+    commands = {"demo": DEMO}
     commands |= {f"{name} {' '.join(extra)}": ["rank", f"{name}/manifest.csv", *models, *extra] for name in SETS}
     against = ["--against", "uniform", "--against", "jitter"]
     commands |= {
@@ -35,15 +36,15 @@ def main() -> None:
         if key in rankings:
             continue
         started = time.perf_counter()
-        voxrank = [sys.executable, "-m", "voxrank", *command, "--json", *([] if key == "demo" else ["--no-cache"])]
-        done = subprocess.run(voxrank, cwd=DATA, stdout=subprocess.PIPE, text=True, check=True)
+        uncached = [] if key == "demo" else ["--no-cache"]
+        printed = in_own_process("-m", "voxrank", *command, "--json", *uncached, folder=DATA)
         process_s = round(time.perf_counter() - started, 1)
         made = {"made": provenance(), "command": "voxrank " + " ".join(command), "process_s": process_s}
-        ranking = json.loads(done.stdout)
+        ranking = json.loads(printed)
         rankings[key] = made | ranking
         save("rankings", {"rankings": rankings})
         print(key, process_s, ranking["cost"], flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

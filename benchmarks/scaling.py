@@ -18,7 +18,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,6 +54,8 @@ SIZES = {"pack:crepe": 60}
 SHAPES = {"12 blocks of 768": (13, 768), "24 blocks of 1,024": (25, 1024)}
 """Number of layers and dimension of the base and the large model of most families."""
 BLOCKS = 10
+SPINS = 600
+"""Matrix products of a spin, which take some seconds."""
 
 PUBLISHED = {
     "gpu": "A100 80GB",
@@ -67,9 +69,9 @@ PUBLISHED = {
 PLAN = {"hours": 10_000, "models": 30, "gpus": 64}
 
 
-def main() -> None:
+def main(parts: Sequence[str]) -> None:
     for part, measure in (("speed", speed), ("cost", cost), ("bytes", sizes)):
-        if part in (sys.argv[1:] or ["speed", "cost", "bytes"]):
+        if part in (parts or ["speed", "cost", "bytes"]):
             result = load("scaling")
             result[part] = {"made": provenance() | {"ray": ray.__version__, "load": os.getloadavg()[0]}, **measure()}
             save("scaling", result | {"published": PUBLISHED, "plan": planned()})
@@ -153,7 +155,7 @@ def spin() -> None:
     """Use one core for some seconds."""
     with threadpool_limits(1):
         matrix = np.ones((512, 512), dtype=np.float32)
-        for _ in range(600):
+        for _ in range(SPINS):
             matrix @ matrix
 
 
@@ -240,6 +242,7 @@ def sketch_of(layers: int, dim: int) -> dict[str, Any]:
             made.samples[index].keys = kept.astype(np.uint64)
             made.samples[index].features = np.zeros((len(kept), dim), dtype=np.float32)
             made.samples[index].rows, made.samples[index].blocks = kept, kept
+            made.samples[index].utterances = kept.astype(np.uint64)
         return made
 
     one, other = filled(), filled()
@@ -264,4 +267,4 @@ def planned() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -15,7 +15,6 @@ Run: python benchmarks/scores.py
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import HubertConfig, HubertModel
 
-from common import alternate, provenance, save
+from common import alternate, in_own_process, provenance, save
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank.config import ExtractionOptions
 from voxrank.data.shards import Item, plan_shards
@@ -51,12 +50,15 @@ REFERENCE_ROUNDS = 2
 """Number of repetitions of the slow references."""
 HOUR = {"layers": 13, "dim": 768, "classes": 40, "hours": 1}
 HOUR_ROUNDS = 1
+CLIP_S = 10.0
+CLIPS_OF_HOUR = 360
+HUBERT = HubertConfig()
 NAMES = [name for name in score_names() if not get_score(name).needs_source]
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["--memory"]:
-        print(json.dumps(memory_of(sys.argv[2], tuple(int(x) for x in sys.argv[3:]))))
+def main(words: Sequence[str]) -> None:
+    if words[:1] == ["--memory"]:
+        print(json.dumps(memory_of(words[1], tuple(int(x) for x in words[2:]))))
         return
     keep_heap_small()
     result: dict[str, Any] = {"made": provenance(), "rounds": ROUNDS, "logme": [], "sliced": []}
@@ -64,7 +66,7 @@ def main() -> None:
     print(result["hour"], flush=True)
     for name, cases, measure in (("logme", LOGME, logme), ("sliced", SLICED, sliced)):
         for case in cases:
-            row = measure(*case) | {"memory_mb": in_own_process(name, case)}
+            row = measure(*case) | {"memory_mb": int(in_own_process(__file__, "--memory", name, *case))}
             print(row, flush=True)
             result[name].append(row)
     save("scores", result)
@@ -149,9 +151,11 @@ def hour() -> dict[str, Any]:
     """Measure all scores of an hour of speech, and what the intervals add."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.flac"
-        soundfile.write(clip, np.zeros(10 * 16_000, dtype=np.float32), 16_000)
-        utterances = [Utterance(f"{i}", clip, label=str(i % HOUR["classes"]), speaker=str(i % 40)) for i in range(360)]
-        hubert = HubertModel(HubertConfig()).eval()
+        soundfile.write(clip, 0.1 * samples(round(CLIP_S * 16_000), 1)[:, 0], 16_000)  # silence would be skipped
+        utterances = [
+            Utterance(f"{i}", clip, label=str(i % HOUR["classes"]), speaker=str(i % 40)) for i in range(CLIPS_OF_HOUR)
+        ]
+        hubert = HubertModel(HUBERT).eval()
         minute = torch.randn(6, 160_000)
         times = alternate(
             {
@@ -179,7 +183,7 @@ def forward(model: HubertModel, batch: torch.Tensor) -> None:
 def score_all(utterances: list[Utterance], *, blocks: int) -> None:
     """Sketch and score every layer, with every frame as a sample."""
     encoder, options = Replay(), ExtractionOptions(sample="frame", blocks=blocks)
-    items = [Item(utterance, 10.0, row) for row, utterance in enumerate(utterances)]
+    items = [Item(utterance, CLIP_S, row) for row, utterance in enumerate(utterances)]
     targets = utterance_targets(utterances, "classification")
     shards = plan_shards(items, "label", blocks=blocks, shard_s=options.shard_s)
     sketch = sketch_model(encoder, shards, targets, encoder.layers, options, lambda _: None)
@@ -198,11 +202,6 @@ def ratios(times: dict[str, float], reference: str) -> dict[str, Any]:
     }
 
 
-def in_own_process(name: str, case: tuple[int, ...]) -> int:
-    command = [sys.executable, __file__, "--memory", name, *map(str, case)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def memory_of(name: str, case: tuple[int, ...]) -> int:
     """Return the memory above the input in MB, with the libraries loaded."""
     LogME().fit(samples(500, case[1]), np.arange(500) % 3).score_  # noqa: B018
@@ -218,4 +217,4 @@ def memory_of(name: str, case: tuple[int, ...]) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 from wordfreq import top_n_list
 
+from common import MADE
 from spoken import write_in_noise
 from voxrank.testing.speech import SAMPLE_RATE_HZ, Synthesiser
 
@@ -33,10 +34,10 @@ WORDS = (4, 9)
 FREQUENT = 2000
 RATES_WPM = (130, 220)
 SNR_DB = (15.0, 30.0)
-MADE = Path(__file__).parent / ".made" / "sentences"
+FOLDER = MADE / "sentences"
 
 
-def make_sentences(folder: Path = MADE) -> list[dict[str, Any]]:
+def make_sentences(folder: Path = FOLDER) -> list[dict[str, Any]]:
     """Return clips with path, language, voice, text and phones (name, start, end, new_word); create them once."""
     index = folder / "phones.json"
     if index.exists():

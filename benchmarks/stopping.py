@@ -10,18 +10,17 @@ Run: python benchmarks/stopping.py [--draws 20]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 import voxrank
-from common import DATA, MODELS, load, provenance, save
+from common import DATA, MADE, MODELS, load, provenance, save
 from voxrank.config import CacheOptions, EncoderOptions, StoppingOptions
 
 NAME = "stopping"
-FOLDER = Path(__file__).parent / ".made" / "cache"
+FOLDER = MADE / "cache"
 SETS = (
     ("arabic-commands", "label"),
     ("arabic-commands", "speaker"),
@@ -32,10 +31,10 @@ CONFIDENCES = (0.9, 0.95, 0.99)
 ENCODER = EncoderOptions(device="cpu", whisper_window="fit")
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=20)
-    draws = parser.parse_args().draws
+    draws = parser.parse_args(words).draws
     result = load(NAME) or {"encode_s": {}, "sets": {}}
     for name, target in SETS:
         seconds = result["encode_s"].setdefault(name, {})

@@ -13,6 +13,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).parent))
 
 import layer_sets
+import next_model_tables as next_model
+import provenance
 import scaling_tables as scaling
 import study_tables as study
 import terminal
@@ -29,12 +31,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def made(result: dict[str, Any]) -> str:
-    """Return the provenance of a result, in one line."""
+    """Return the provenance of a result, in one line; a second one follows if it is older than the code."""
     m = result["made"]
     return (
         f"\nMade on {m['date']} at {m['commit']}: {m['processor']}, {m['cores']} cores, Python {m['python']}, "
         f"torch {m['torch']}, transformers {m['transformers']}.\n"
-    )
+    ) + provenance.age_note([m])
 
 
 def p_value(p: float) -> str:
@@ -651,7 +653,7 @@ def dates(found: list[dict[str, Any]]) -> str:
     return (
         f"\nMade from {days[0]} to {days[-1]} at {', '.join(commits)}: {m['processor']}, {m['cores']} cores, one "
         f"thread a process, Python {m['python']}, torch {m['torch']}, transformers {m['transformers']}.\n"
-    )
+    ) + provenance.age_note(cell["made"] for cell in found)
 
 
 def readme(text: str, result: dict[str, Any], found: list[dict[str, Any]]) -> str:
@@ -675,7 +677,7 @@ def scaling_plan(result: dict[str, Any]) -> str:
 
 
 def of_layer_sets(make: Callable[[dict[str, Any], layer_sets.Table], str]) -> Callable[[dict[str, Any]], str]:
-    """Return a function that makes one of the tables of sets of layers."""
+    """Return a function that makes one of the tables of sets of layers, or of the next model to try."""
     return lambda result: make(result, table) + made(result)
 
 
@@ -739,6 +741,12 @@ TABLES = {
     "layer-sets-tasks": ("advice", of_layer_sets(layer_sets.tasks)),
     "layer-sets-margins": ("advice", of_layer_sets(layer_sets.margins)),
     "layer-sets-lost": ("advice", of_layer_sets(layer_sets.lost)),
+    "next-model": ("next_model", of_layer_sets(next_model.summary)),
+    "next-model-ways": ("next_model", of_layer_sets(next_model.ways)),
+    "next-model-odds": ("next_model", of_layer_sets(next_model.odds)),
+    "next-model-reliability": ("next_model", of_layer_sets(next_model.reliability)),
+    "next-model-variants": ("next_model", of_layer_sets(next_model.variants)),
+    "next-model-tasks": ("next_model", of_layer_sets(next_model.tasks)),
 }
 
 

@@ -165,7 +165,7 @@ def published_of_superb(model: dict[str, Any]) -> list[dict[str, Any]]:
     figures = []
     for name, value in sorted(model["results"].items()):
         task, _, metric = name.removesuffix(PUBLIC).partition("_")
-        figures.append({"source": "superb", "task": task, "metric": metric, "value": round(value, 5)})
+        figures.append({"source": "superb", "task": task, "metric": metric, "value": round(float(value), 5)})
     return figures
 
 

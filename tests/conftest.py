@@ -47,6 +47,9 @@ def pytest_configure(config):
 
 SLOW = (
     "docs/test_blocks.py",
+    "benchmarks/test_study.py",
+    "benchmarks/test_costs.py",
+    "benchmarks/test_evidence.py",
     "end_to_end/test_cli.py",
     "end_to_end/test_validate.py",
     "unit/ranking/test_early_stopping.py",

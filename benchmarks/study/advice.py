@@ -40,7 +40,7 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -290,10 +290,10 @@ def store() -> dict[str, Any]:
     return result
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=("development", "reporting"), help="make the cells of one half, and no more")
-    half = parser.parse_args().half
+    half = parser.parse_args(words).half
     torch.set_num_threads(1)
     for task in TASKS:
         if half in {None, task.half}:

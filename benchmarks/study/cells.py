@@ -18,13 +18,13 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from common import DATA, MODELS
+from common import DATA, MADE, MODELS
 from voxrank.config import EncoderOptions, SequenceOptions, TuningOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Utterance
 
-MADE = Path(__file__).parents[1] / ".made" / "study"
-CONFORMER, HUBERT = str(MADE / "conformer"), str(MADE / "hubert" / "model")
+FOLDER = MADE / "study"
+CONFORMER, HUBERT = str(FOLDER / "conformer"), str(FOLDER / "hubert" / "model")
 ALL_MODELS = (*MODELS, CONFORMER, HUBERT)
 TUNED_WHOLE = tuple(spec for spec in ALL_MODELS if spec != "pack:crepe")
 """Models without CREPE: its convolutions over 64 ms every 20 ms would train longer than all the others together."""
@@ -105,7 +105,7 @@ def _labelled(
     chosen = tuple(replace(one, split=split_of(one)) for one in dataset.utterances)
     for split, most in few_of.items():
         chosen = few(chosen, split, most, draw)
-    return replace(dataset, utterances=noisy(chosen, MADE / "noisy" / f"{name}-{snr_db:g}", snr_db))
+    return replace(dataset, utterances=noisy(chosen, FOLDER / "noisy" / f"{name}-{snr_db:g}", snr_db))
 
 
 def arabic_words(draw: int = 0) -> Dataset:

@@ -42,12 +42,12 @@ from transformers import (
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import RESULTS, provenance, save
+from common import MADE, provenance, save
 from study.speech import Clip, recorded, spoken
 from voxrank.groundtruth.transducer import greedy, transducer_loss
 
 RESULT = "study/conformer-pretraining"
-MADE = Path(__file__).parents[1] / ".made" / "study" / "conformer"
+FOLDER = MADE / "study" / "conformer"
 CHARACTERS = (" ", "'", *string.ascii_lowercase)
 BLANK = len(CHARACTERS)
 BLANK_NAME = "<blank>"
@@ -323,7 +323,7 @@ def learning_rate(step: int, steps: int, settings: Settings) -> float:
     return settings.peak * (1 + math.cos(math.pi * done)) / 2
 
 
-def pretrain(settings: Settings, folder: Path = MADE) -> None:
+def pretrain(settings: Settings, folder: Path = FOLDER) -> None:
     """Train, or resume training, and write the model and its figures."""
     extractor = ParakeetFeatureExtractor(feature_size=80)
     splits = read_splits(extractor)
@@ -396,9 +396,12 @@ def write_tokenizer(folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), pad_token=BLANK_NAME).save_pretrained(folder)
 
 
-if __name__ == "__main__":
-    if sys.argv[1:] != ["pretrain"]:
+def main(words: Sequence[str], settings: Settings = Settings()) -> None:
+    if list(words) != ["pretrain"]:
         raise SystemExit(__doc__)
     torch.set_num_threads(1)
-    (RESULTS / RESULT).parent.mkdir(parents=True, exist_ok=True)
-    pretrain(Settings())
+    pretrain(settings)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,10 @@ from study.run import made
 NAME = "study/costs"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", nargs="+", default=[cell.name for cell in CELLS], metavar="NAME")
-    wanted = parser.parse_args().cells
+    wanted = parser.parse_args(words).cells
     torch.set_num_threads(1)
     result = load(NAME) or {"cells": {}}
     for cell in (cell for cell in CELLS if cell.name in wanted):

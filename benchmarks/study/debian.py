@@ -10,6 +10,7 @@ the G.722 of the prompts. There are no transcripts, except that names of numbers
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,11 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-MADE = Path(__file__).parents[1] / ".made" / "study" / "debian"
+sys.path.append(str(Path(__file__).parents[1]))
+
+from common import MADE
+
+FOLDER = MADE / "study" / "debian"
 VOICES = {"es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}
 PACKAGES = (*(f"asterisk-core-sounds-{code}-g722" for code in VOICES), "klettres-data")
 SAMPLE_RATE_HZ = 16_000
@@ -55,11 +60,11 @@ def klettres() -> list[Recording]:
 
 
 def _recordings(source: str) -> list[Recording]:
-    if not (MADE / "done").exists():
+    if not (FOLDER / "done").exists():
         _make()
     found = []
-    for path in sorted((MADE / source).rglob("*.flac")):
-        language, *kind = path.relative_to(MADE / source).parts[:-1]
+    for path in sorted((FOLDER / source).rglob("*.flac")):
+        language, *kind = path.relative_to(FOLDER / source).parts[:-1]
         info = soundfile.info(path)
         found.append(Recording(path, language, "/".join(kind), path.stem, info.frames / info.samplerate))
     return found
@@ -67,26 +72,33 @@ def _recordings(source: str) -> list[Recording]:
 
 def _make() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["apt-get", "download", "-q", *PACKAGES], cwd=folder, check=True)
-        for package in Path(folder).glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, folder], check=True)
+        fetch(Path(folder))
         share = Path(folder) / "usr" / "share"
         for code, voice in VOICES.items():
             root = share / "asterisk" / "sounds" / voice
             for path in sorted(root.rglob("*.g722")):
                 if path.parent.name != "silence" and "tone" not in path.stem and not path.stem.startswith("beep"):
-                    _write_g722(path, MADE / "asterisk" / code / path.relative_to(root))
+                    _write(FOLDER / "asterisk" / code / path.relative_to(root), read_g722(path))
         for path in sorted((share / "klettres").rglob("*.ogg")):
             audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            made = MADE / "klettres" / path.relative_to(share / "klettres")
+            made = FOLDER / "klettres" / path.relative_to(share / "klettres")
             _write(made, soxr.resample(audio.mean(axis=1), rate, SAMPLE_RATE_HZ))
-    (MADE / "done").touch()
+    (FOLDER / "done").touch()
 
 
-def _write_g722(path: Path, made: Path) -> None:
+def fetch(folder: Path) -> None:
+    """Download the packages and unpack them into a folder."""
+    subprocess.run(["apt-get", "download", "-q", *PACKAGES], cwd=folder, check=True)
+    for package in folder.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, folder], check=True)
+
+
+def read_g722(path: Path) -> NDArray[np.float32]:
+    """Return the samples of a prompt at 16 kHz."""
     command = ["ffmpeg", "-loglevel", "error", "-f", "g722", "-i", str(path), "-f", "s16le", "-ar", str(SAMPLE_RATE_HZ)]
     pcm = subprocess.run([*command, "-"], check=True, capture_output=True).stdout
-    _write(made, np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(2**15))
+    samples: NDArray[np.float32] = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(2**15)
+    return samples
 
 
 def _write(made: Path, audio: NDArray[np.float32]) -> None:
@@ -97,5 +109,9 @@ def _write(made: Path, audio: NDArray[np.float32]) -> None:
     soundfile.write(made.with_suffix(".flac"), np.clip(audio, -1, 1), SAMPLE_RATE_HZ, subtype="PCM_16")
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(len(prompts()), "prompts,", len(klettres()), "letters and syllables")
+
+
+if __name__ == "__main__":
+    main()

@@ -60,12 +60,12 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from alignment import layers_of
-from common import DATA, RESULTS, provenance, save
+from common import DATA, MADE, provenance, save
 from sentences import VOICES, make_sentences
 from voxrank.encoders.registry import load_encoder
 
 NAME = "study/hubert-pretraining"
-MADE = Path(__file__).parents[1] / ".made" / "study" / "hubert"
+FOLDER = MADE / "study" / "hubert"
 PROMPTS = Path("/usr/share/asterisk/sounds")
 PROMPT_VOICES = {"es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}
 UNHEARD_DIGITS = ("lucas", "theo")
@@ -156,7 +156,7 @@ class Corpus:
 
 def read_corpus() -> Corpus:
     """Return all speech; decode it once."""
-    index, sound = MADE / "audio.json", MADE / "audio.npy"
+    index, sound = FOLDER / "audio.json", FOLDER / "audio.npy"
     if not index.exists():
         write_corpus(index, sound)
     content = json.loads(index.read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def read_corpus() -> Corpus:
 
 def write_corpus(index: Path, sound: Path) -> None:
     """Decode, join and store all speech; the index is written last."""
-    MADE.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     missing = [f"asterisk-{language}" for language, voice in PROMPT_VOICES.items() if not (PROMPTS / voice).is_dir()]
     if missing:
         print("not installed (Debian's asterisk-core-sounds-*-g722):", *missing, flush=True)
@@ -249,7 +249,7 @@ def normalise(samples: Audio) -> torch.Tensor:
 
 def units_of(stage: Stage, corpus: Corpus, model: HubertModel) -> Units:
     """Return the unit of each frame of the corpus; compute it once."""
-    path = MADE / f"units-{STAGES.index(stage)}.npy"
+    path = FOLDER / f"units-{STAGES.index(stage)}.npy"
     if not path.exists():
         frames = mfcc_frames(corpus) if stage.targets == "mfcc" else middle_frames(corpus, model)
         part = path.with_suffix(".part.npy")
@@ -467,20 +467,20 @@ def log_row(stage: Stage, state: dict[str, Any], recent: list[tuple[float, float
 
 def store(state: dict[str, Any]) -> None:
     """Write the checkpoint atomically."""
-    part = MADE / "checkpoint.part"
+    part = FOLDER / "checkpoint.part"
     torch.save(state, part)
-    part.replace(MADE / "checkpoint.pt")
+    part.replace(FOLDER / "checkpoint.pt")
 
 
 def restore() -> dict[str, Any]:
     """Return the last checkpoint, or the initial state."""
-    path, settings = MADE / "checkpoint.pt", [asdict(stage) for stage in STAGES]
+    path, settings = FOLDER / "checkpoint.pt", [asdict(stage) for stage in STAGES]
     if not path.exists():
         return {"settings": settings, "stage": 0, "step": 0, "seconds": 0.0, "log": []}
     state: dict[str, Any] = torch.load(path, weights_only=True)
     begun = state["stage"] + 1
     if state["settings"][:begun] != settings[:begun]:
-        raise SystemExit(f"{path} comes from a run with other stages; delete {MADE} to begin anew")
+        raise SystemExit(f"{path} comes from a run with other stages; delete {FOLDER} to begin anew")
     return state | {"settings": settings}
 
 
@@ -488,7 +488,7 @@ def pretrain() -> None:
     """Train both stages, and write the model and its probes."""
     torch.set_num_threads(1)
     corpus, state, model = read_corpus(), restore(), new_model()
-    save_model(model, MADE / "untrained")
+    save_model(model, FOLDER / "untrained")
     facts = corpus_facts(corpus)
     print(facts, flush=True)
     for number in range(state["stage"], len(STAGES)):
@@ -500,9 +500,9 @@ def pretrain() -> None:
         predictor = Predictor(model, stage.units)
         report(facts, state)
         train(number, predictor, corpus, units, state)
-        save_model(model, MADE / "model")
+        save_model(model, FOLDER / "model")
         report(facts, state)
-    probes = {name: probe(MADE / name) for name in ("model", "untrained")}
+    probes = {name: probe(FOLDER / name) for name in ("model", "untrained")}
     report(facts | {"phone_probe_accuracy": probes}, state)
 
 
@@ -521,7 +521,7 @@ def unit_facts() -> dict[str, dict[str, float]]:
     """Return, for each kind of target, the share of the most frequent unit and the entropy of the units in nats."""
     facts = {}
     for number, stage in enumerate(STAGES):
-        if (path := MADE / f"units-{number}.npy").exists():
+        if (path := FOLDER / f"units-{number}.npy").exists():
             shares = np.bincount(np.load(path), minlength=1)
             shares = shares[shares > 0] / shares.sum()
             entropy = -(shares * np.log(shares)).sum()
@@ -531,7 +531,6 @@ def unit_facts() -> dict[str, dict[str, float]]:
 
 def report(facts: dict[str, Any], state: dict[str, Any]) -> None:
     """Write the figures so far."""
-    (RESULTS / "study").mkdir(parents=True, exist_ok=True)
     settings = {
         "stages": [asdict(stage) for stage in STAGES],
         "second_stage": "continues the weights of the first, with a new head",
@@ -541,7 +540,7 @@ def report(facts: dict[str, Any], state: dict[str, Any]) -> None:
         "front_end": {"steps": FRONT_END_STEPS, "learning_rate": FRONT_END_RATE},
         "optimiser": {"name": "AdamW", "betas": (0.9, 0.98), "weight_decay": 0.01, "warm_up": WARM_UP, "clip": 1.0},
         "precision": "bfloat16 autocast, float32 weights",
-        "model": json.loads((MADE / "untrained" / "config.json").read_text(encoding="utf-8")),
+        "model": json.loads((FOLDER / "untrained" / "config.json").read_text(encoding="utf-8")),
     }
     progress = {"training_s": round(state["seconds"]), "log": state["log"]}
     save(NAME, {"made": provenance(), "settings": settings} | facts | progress)
@@ -599,10 +598,10 @@ def phones_at(clip: dict[str, Any], n_frames: int) -> list[str]:
 COMMANDS: dict[str, Callable[[], None]] = {"pretrain": pretrain}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
-    COMMANDS[parser.parse_args().command]()
+    COMMANDS[parser.parse_args(words).command]()
 
 
 if __name__ == "__main__":

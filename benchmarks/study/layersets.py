@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import DATA
+from common import DATA, MADE
 from sentences import make_sentences
 from spoken import make_numbers
 from study.cells import CONFORMER, HUBERT, noisy
@@ -40,7 +40,6 @@ from voxrank.encoders.base import Encoder
 from voxrank.encoders.registry import load_encoder
 from voxrank.sketches.moments import sum_runs
 
-MADE = Path(__file__).parents[1] / ".made"
 FOLDER = MADE / "advice"
 MODELS = (
     "pack:whisper-base",
@@ -246,11 +245,11 @@ def _means(
     return np.stack(rows)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA), metavar="NAME")
     torch.set_num_threads(1)
-    for name in parser.parse_args().corpora:
+    for name in parser.parse_args(words).corpora:
         for spec in made(MODELS):
             if name.startswith("phones") and spec == "pack:openwakeword":
                 continue

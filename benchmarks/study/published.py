@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import RESULTS, provenance, save
+from common import provenance, save
 from voxrank.groundtruth.agreement import chance, recall_at, regret
 from voxrank.groundtruth.correlation import kendall, spearman, weighted_kendall
 
@@ -89,7 +89,6 @@ def result() -> dict[str, Any]:
 
 def main() -> None:
     content = result()
-    (RESULTS / NAME).parent.mkdir(parents=True, exist_ok=True)
     save(NAME, content)
 
 

@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from common import DATA, MODELS
+from common import DATA, MADE, MODELS
 from study.cells import WHISPERS, Cell, few, noisy, prompts
-from study.debian import MADE as DEBIAN
 from study.debian import Recording, klettres
 from study.debian import prompts as foreign_prompts
 from voxrank.config import SequenceOptions, TuningOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.utterance import Dataset, Utterance
 
-MADE = DEBIAN.parent
 FOLDER = "real"
 """Folder of the results."""
 TUNED_WHOLE = tuple(model for model in MODELS if model not in ("pack:crepe", "pack:openwakeword"))
@@ -60,7 +58,7 @@ class Task:
         tested = {"test": TESTED // self.classes, "validation": min(10, max(4, size // 2))}
         for split, most in (("train", size), *tested.items()):
             chosen = few(chosen, split, most, draw)
-        mixed = noisy(chosen, MADE / "noisy" / f"{self.name}-{self.snr_db:g}", self.snr_db)
+        mixed = noisy(chosen, MADE / "study" / "noisy" / f"{self.name}-{self.snr_db:g}", self.snr_db)
         return Dataset(self.name, "classification", self.target, mixed)
 
 

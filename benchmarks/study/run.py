@@ -23,9 +23,9 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import DATA, RESULTS, load, provenance, save
+from common import DATA, load, provenance, save
 from study import loes, real
-from study.cells import CELLS, MADE, Cell
+from study.cells import CELLS, FOLDER, Cell
 from voxrank.groundtruth.validation import validate
 from voxrank.groundtruth.verdict import Validation
 from voxrank.report.progress import watch
@@ -40,7 +40,7 @@ SETS: dict[str, Callable[[], tuple[Cell, ...]]] = {real.FOLDER: real.cells, "stu
 """Folder of the results → its cells."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cells", nargs="+", default=[], metavar="NAME", help="default: all cells of the set")
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("development", "reporting"), help="run the cells of one half alone")
     parser.add_argument("--draw", type=int, default=0, help="of the examples of labels; others than 0 are kept apart")
     parser.add_argument("--list", action="store_true", help="name the cells and their halves")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     loes.register()
     folder = arguments.set
@@ -83,7 +83,7 @@ def run(cell: Cell, seeds: int, draw: int) -> Validation:
             layers=cell.layers,
             encoder=cell.encoder,
             sequence=cell.sequence,
-            folder=MADE / "trials" / cell.name,
+            folder=FOLDER / "trials" / cell.name,
             progress=progress,
         )
 
@@ -98,7 +98,7 @@ def made(models: Sequence[str]) -> list[str]:
 
 def written(cell: Cell, result: Validation) -> dict[str, Any]:
     """Return the result to commit, without the machine's paths, with its provenance."""
-    text = json.dumps(json.loads(result.to_json())).replace(str(MADE), "study").replace(str(DATA), "data")
+    text = json.dumps(json.loads(result.to_json())).replace(str(FOLDER), "study").replace(str(DATA), "data")
     content = json.loads(text)
     content["skipped"] = content["skipped"][:20]
     found = {"made": provenance(), "cell": cell.name, "setting": cell.setting, "half": cell.half, **content}
@@ -116,6 +116,4 @@ def default_before(content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    for name in SETS:
-        (RESULTS / name / "draws").mkdir(parents=True, exist_ok=True)
     main()

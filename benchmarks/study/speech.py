@@ -13,6 +13,7 @@ import csv
 import hashlib
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from wordfreq import top_n_list
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from common import DATA
+from common import DATA, MADE
 from spoken import write_in_noise
 from voxrank.testing.speech import SAMPLE_RATE_HZ, Synthesiser
 
-MADE = Path(__file__).parents[1] / ".made" / "study" / "speech"
+FOLDER = MADE / "study" / "speech"
 RATES_WPM = (120, 201)
 PITCHES = (25, 76)
 SNR_DB = (15.0, 30.0)
@@ -112,7 +113,7 @@ def target(language: str) -> Corpus:
 CORPORA = {"english": ENGLISH} | {language: target(language) for language in TARGETS}
 
 
-def spoken(name: str, folder: Path = MADE) -> list[Clip]:
+def spoken(name: str, folder: Path = FOLDER) -> list[Clip]:
     """Return the clips of one of the `CORPORA`, with whole paths; create them the first time."""
     manifest = folder / name / "manifest.csv"
     if not manifest.exists():
@@ -169,6 +170,10 @@ def _split(name: str) -> str:
     return {0: "validation", 1: "test"}.get(share, "train")
 
 
-if __name__ == "__main__":
-    for chosen in sys.argv[1:] or CORPORA:
+def main(words: Sequence[str]) -> None:
+    for chosen in words or CORPORA:
         print(chosen, len(spoken(chosen)), "clips")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -6,13 +6,15 @@ import pytest
 import alignment_ties
 
 
-def test_the_comparison_of_alignments_runs():
-    result = alignment_ties.measured(2, 1, (40, 12))
+def test_the_comparison_of_alignments_runs(bench):
+    bench.script("alignment_ties", FRAMES=(2, 1), MINUTE=(40, 12)).main()
+    result = bench.result("alignment-ties")
     counts = result["aligners"]["voxrank"]
     assert result["problems"] == {"all": 492, "feasible": 98, "tied": 9, "without_labels": 8}
     assert counts["optimal"] == result["problems"]["feasible"]
     assert counts["refused"] == result["problems"]["all"] - result["problems"]["feasible"]
     assert result["speed"]["times_voxrank"]["voxrank"] == 1.0
+    assert set(bench.tables("alignment-ties")) == {"alignment-ties"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import soundfile
 import transformers as tf
 
 import hf_models as models
+import nemo_files
 import voxrank.data.read
 import voxrank.report.plots
 from voxrank.data import formats
@@ -132,6 +134,7 @@ def save_models(folder):
     (folder / "vocab.json").write_text(json.dumps(letters))
     tf.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder / CTC)
     save_tokenizer(folder / "my-parakeet")
+    shutil.copy(nemo_files.stored("conformer_rnnt"), folder / "stt_en_conformer_transducer_small.nemo")
 
 
 def save_tokenizer(place):

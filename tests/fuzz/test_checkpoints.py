@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fairseq_files
 import hf_models as models
+import nemo_files
 from ct2_files import entries_of, file_of
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import SketchError, VoxrankError
@@ -141,6 +142,29 @@ def test_fairseq_settings_of_any_value_are_loaded_or_refused(tmp_path, field, da
     content = fairseq_files.content_of("hubert", fairseq_files.build("hubert"), form="args")
     setattr(content["args"], field, data.draw(SETTINGS))
     load(fairseq_files.save(tmp_path / "model.pt", content))
+
+
+@settings(FUZZ, max_examples=40)
+@given(data=st.data())
+def test_nemo_files_that_are_nearly_right_are_loaded_or_refused(tmp_path, mutated, data):
+    path = tmp_path / "model.nemo"
+    names = [nemo_files.CONFIG.encode(), nemo_files.WEIGHTS.encode(), b"PK\x01\x02", b"\x80\x02", b"ustar"]
+    whole = nemo_files.stored(data.draw(st.sampled_from(["fastconformer_tdt", "conformer_rnnt"]))).read_bytes()
+    path.write_bytes(data.draw(mutated(whole, most=3, alphabet=names)))
+    load(path)
+
+
+@pytest.mark.parametrize("section", ["encoder", "preprocessor"])
+@settings(FUZZ, max_examples=40)
+@given(data=st.data())
+def test_nemo_settings_of_any_value_are_loaded_or_refused(tmp_path, section, data):
+    config, weights = nemo_files.read("fastconformer_ctc")
+    more = ["att_context_size", "att_context_style", "conv_context_size", "conv_norm_type", "global_tokens", "use_bias"]
+    more += ["n_window_size", "mag_power", "preemph", "log_zero_guard_value", "exact_pad", "mel_norm", "highfreq"]
+    keys = data.draw(st.lists(st.sampled_from([*config[section], *more]), min_size=1, max_size=3))
+    values = SETTINGS | st.sampled_from([2, 1000, 0.5, [1, 2], [[1, 1]], [-1, 3], -3, 1e-30, "1e-5", "causal"])
+    config[section] |= {key: data.draw(values) for key in keys}
+    load(nemo_files.save(tmp_path / "model.nemo", config, weights))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 Each case runs in a separate process, forked from one that has imported what it needs. The kernel reports its peak.
 """
 
+import gzip
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+import tarfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -274,6 +276,57 @@ def ct2_file_that_claims_four_thousand_million_variables(folder):
 @case
 def ct2_variable_that_claims_more_numbers_than_there_are_atoms(folder):
     ct2_file(folder, struct.pack("<IH2sB", 1, 2, b"a\0", 255) + b"\xff" * 1020 + struct.pack("<BI", 0, 2**32 - 1))
+
+
+def nemo_file(folder, content):
+    (folder / "m.nemo").write_bytes(content)
+    model(f"nemo:{folder / 'm.nemo'}")
+
+
+@case
+def nemo_header_of_a_hundred_gigabytes_that_is_compressed(folder):
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 10**11
+    nemo_file(folder, gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(100_000_000)))
+
+
+@case
+def nemo_configuration_of_300_mb_that_is_compressed(folder):
+    member = tarfile.TarInfo("model_config.yaml")
+    member.size = 300_000_000
+    nemo_file(folder, gzip.compress(member.tobuf() + bytes(member.size + 100_000)))
+
+
+def import_nemo_files():
+    """Return the helpers for NeMo's files: this file also runs as a script, without pytest's paths."""
+    sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+    import nemo_files
+
+    return nemo_files
+
+
+@case
+def nemo_weights_that_repeat_one_number_a_million_million_times(folder):
+    import torch
+
+    nemo_files = import_nemo_files()
+    weights = {"encoder.x": torch.zeros(1).expand(10**6, 10**6)}
+    nemo_files.save(folder / "m.nemo", nemo_files.read("fastconformer_ctc")[0], weights)
+    model(f"nemo:{folder / 'm.nemo'}")
+
+
+@case
+def nemo_configuration_of_a_billion_features(folder):
+    nemo_files = import_nemo_files()
+    config, weights = nemo_files.read("fastconformer_ctc")
+    config["encoder"] |= {
+        "d_model": 100_000,
+        "n_layers": 512,
+        "ff_expansion_factor": 1000,
+        "subsampling_conv_channels": 9999,
+    }
+    nemo_files.save(folder / "m.nemo", config, weights)
+    model(f"nemo:{folder / 'm.nemo'}")
 
 
 @case

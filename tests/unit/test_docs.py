@@ -9,6 +9,7 @@ from loading import load_file
 
 ROOT = Path(__file__).parents[2]
 tables = load_file(ROOT / "docs" / "tables.py")
+provenance = tables.provenance
 
 
 def result(name):
@@ -49,3 +50,54 @@ def test_every_fault_of_the_table_names_an_existing_test():
     }
     assert len(named) > 15
     assert named <= there
+
+
+CHANGELOG = """
+## [Unreleased]
+
+## [1.0.0] - 2027-05-01
+
+## [0.3.1] - 2027-03-09
+
+## [0.3.0] - 2027-03-01
+
+## [0.2.0] - 2027-01-01
+"""
+MADE = {"date": "2027-02-01", "commit": "abc", "processor": "P", "cores": 2, "python": "3.11", "torch": "2"}
+
+
+@pytest.fixture
+def releases():
+    return provenance.read_releases('[project]\nversion = "1.1.0"', CHANGELOG)
+
+
+def test_releases_are_minor_versions_with_the_date_of_the_first(releases):
+    found = [(release.minor, release.date) for release in releases]
+    assert found == [
+        ((0, 2), "2027-01-01"), ((0, 3), "2027-03-01"), ((1, 0), "2027-05-01"), ((1, 1), ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "behind"), [("1.1.0", 0), ("1.0.0", 1), ("0.3.1", 2), ("0.3.0", 2), ("0.1.0", 4), ("not installed", 2)]
+)
+def test_the_age_of_a_result_is_counted_in_minor_releases(releases, version, behind):
+    assert provenance.behind(MADE | {"voxrank": version}, releases) == behind
+
+
+def test_a_table_that_is_older_than_the_code_says_so(releases):
+    new, old = MADE | {"voxrank": "1.0.0"}, MADE | {"voxrank": "0.3.0"}
+    assert provenance.age_note([new], releases) == ""
+    assert provenance.age_note([new, old], releases) == (
+        "\nThese figures are older than the code: measured with version 0.3.\n"
+    )
+    undated = MADE | {"voxrank": "not installed"}
+    assert provenance.age_note([undated], releases).endswith("measured on 2027-02-01.\n")
+
+
+def test_tables_end_with_the_age_of_their_result(monkeypatch, releases):
+    monkeypatch.setattr(tables.provenance, "_releases", lambda: releases)
+    old = {"made": MADE | {"voxrank": "0.2.0", "transformers": "5"}}
+    text = "These figures are older than the code: measured with version 0.2.\n"
+    assert tables.made(old).endswith(f"transformers 5.\n\n{text}")
+    assert tables.dates([old]).endswith(text)

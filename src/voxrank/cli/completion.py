@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 16
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Complete known models, and local folders that contain a model."""
+    """Complete known models, and local folders and files that contain a model."""
     return [*_matching(model_names(), incomplete), *_local_models(incomplete)]
 
 
@@ -119,11 +119,13 @@ def _matching(names: Sequence[str], incomplete: str) -> list[str]:
 
 
 def _local_models(incomplete: str) -> Iterator[str]:
-    """Yield folders that contain a checkpoint, and parents of such folders, spelled as the user began them."""
+    """Yield .nemo files, folders that contain a checkpoint, and their parents, spelled as the user began them."""
     parent, slash, prefix = incomplete.rpartition("/")
     with suppress(OSError):
         for path in sorted(Path(f"{parent}{slash}" or ".").iterdir()):
-            if path.name.startswith(prefix) and path.is_dir() and not path.name.startswith("."):
+            if path.name.startswith(prefix) and path.suffix == ".nemo":
+                yield f"{parent}{slash}{path.name}"
+            elif path.name.startswith(prefix) and path.is_dir() and not path.name.startswith("."):
                 if (path / "config.json").is_file():
                     yield f"{parent}{slash}{path.name}"
                 elif slash:

@@ -25,6 +25,7 @@ KINDS = (
     ("@base", "group of models of the catalogue: @small, @base, @large, @multilingual, @conformer"),
     ("ct2:DIR", "CTranslate2 (faster-whisper) checkpoint"),
     ("fairseq:FILE, or FILE.pt", "fairseq checkpoint of wav2vec 2.0, HuBERT or data2vec"),
+    ("nemo:FILE", "NVIDIA NeMo checkpoint (.nemo): Conformer or FastConformer"),
     ("onnx:FILE#PATTERN", "ONNX graph; PATTERN picks inner tensors as layers"),
     ("py:MODULE:FACTORY#PATTERN", "your own torch module; PATTERN picks submodules"),
     ("logmel, mfcc", "untrained baselines that a model should beat"),

@@ -16,7 +16,7 @@ from typing import Any
 import huggingface_hub
 import torch
 import transformers
-from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.advice import advise, is_read_failure
@@ -32,6 +32,9 @@ AUDIO_INPUTS = ("input_values", "input_features")
 
 NO_EXTRACTOR = "Can't load feature extractor"
 """Beginning of transformers' message for a missing preprocessor_config.json."""
+
+NEMO = ".nemo"
+"""Ending of the checkpoint files of NVIDIA NeMo."""
 
 QUANTISERS = {
     "bitsandbytes": "bitsandbytes",
@@ -58,12 +61,14 @@ class Checkpoint:
         location: directory or hub id for transformers.
         offline: True when only local files may be used.
         trusted: True when code that comes with the model may run.
+        files: names of its files, where they are known without a request.
     """
 
     name: str
     location: str
     offline: bool
     trusted: bool
+    files: tuple[str, ...] = ()
 
 
 def find_checkpoint(name: str, options: EncoderOptions) -> Checkpoint:
@@ -75,8 +80,15 @@ def find_checkpoint(name: str, options: EncoderOptions) -> Checkpoint:
     trusted = name in options.trust_remote_code
     path = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        return Checkpoint(name, str(_check_directory(name, path)), offline=True, trusted=trusted)
-    return Checkpoint(name, name, offline=_only_cached(name), trusted=trusted)
+        directory = _check_directory(name, path)
+        return Checkpoint(name, str(directory), offline=True, trusted=trusted, files=_names(directory))
+    offline, files = _query_hub(name)
+    return Checkpoint(name, name, offline=offline, trusted=trusted, files=files)
+
+
+def _names(directory: Path) -> tuple[str, ...]:
+    """Return the names of the files in a directory."""
+    return tuple(sorted(path.name for path in directory.iterdir() if path.is_file()))
 
 
 def _check_directory(name: str, path: Path) -> Path:
@@ -86,7 +98,7 @@ def _check_directory(name: str, path: Path) -> Path:
         raise ModelError(f"{name} is a file; give the directory that holds config.json and the weights")
     if (path / "adapter_config.json").exists():  # transformers would fetch the base model
         raise ModelError(_adapters_message(name, path / "adapter_config.json"))
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").is_file() and not any(path.glob(f"*{NEMO}")):
         raise ModelError(
             f"{name} has no config.json; give the directory of a model saved by transformers (save_pretrained)"
         )
@@ -109,10 +121,15 @@ def _adapters_message(name: str, file: Path) -> str:
     )
 
 
-def _only_cached(name: str) -> bool:
-    """Query the hub once whether it has the model; return True if it is out of reach but the cache has the model."""
+def _query_hub(name: str) -> tuple[bool, tuple[str, ...]]:
+    """Query the hub once for the model.
+
+    Returns:
+        True if the hub is out of reach but the cache has the model, and the names of the files where they are known.
+    """
     try:
-        hub.model_info(name, timeout=HUB_TIMEOUT_S)
+        info = hub.model_info(name, timeout=HUB_TIMEOUT_S)
+        return False, tuple(sibling.rfilename for sibling in info.siblings or ())
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"{name}: the hub has no such model, or it is private (`hf auth login`); check the name, "
@@ -122,13 +139,24 @@ def _only_cached(name: str) -> bool:
         raise ModelError(f"{name} is neither a directory nor a hub id such as owner/model") from error
     except Exception as error:
         # The HTTP client, and with it the exception, differs between versions of huggingface_hub.
-        if not isinstance(hub.try_to_load_from_cache(name, "config.json"), str):
+        if isinstance(hub.try_to_load_from_cache(name, "config.json"), str):
+            return True, ()
+        files = _cached_nemo(name)
+        if not files:
             raise ModelError(
                 f"{name}: there is no such directory, and the hub cannot be reached ({reason(error)}); "
                 "check the name and the network, or give a local directory"
             ) from error
-        return True
-    return False
+        return True, files
+
+
+def _cached_nemo(name: str) -> tuple[str, ...]:
+    """Return the names of the .nemo files of a repository in the cache of the hub."""
+    try:
+        folder = Path(hub.snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return ()
+    return tuple(name for name in _names(folder) if name.endswith(NEMO))
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
@@ -137,6 +165,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
     Raises:
         ModelError: the file cannot be read, or names a model that transformers does not know.
     """
+    _check_format(checkpoint)
     with reading(checkpoint, "config.json"):
         content, _ = tf.PretrainedConfig.get_config_dict(checkpoint.location, local_files_only=checkpoint.offline)
         check_config(checkpoint.name, content, trusted=checkpoint.trusted)
@@ -150,6 +179,15 @@ def load_config(checkpoint: Checkpoint) -> Any:
             setattr(config, setting, False)
     _return_dicts(config)
     return config
+
+
+def _check_format(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that only NeMo's loader reads, which takes its encoder alone."""
+    if "config.json" not in checkpoint.files and any(name.endswith(NEMO) for name in checkpoint.files):
+        raise ModelError(
+            f"{checkpoint.name} is a checkpoint of NVIDIA NeMo, of which only the frames of the encoder can be read; "
+            "name a model in the format of transformers here"
+        )
 
 
 def _check_known(checkpoint: Checkpoint, content: dict[str, Any]) -> None:

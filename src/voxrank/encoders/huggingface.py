@@ -1,6 +1,7 @@
 """The loader of speech encoders of transformers, from a hub id or a local directory.
 
-Whisper and AST, whose input has a fixed length, have their own modules. All others are measured when they are loaded.
+A repository or directory may also hold a checkpoint of NVIDIA NeMo. Whisper and AST, whose input has a fixed length,
+have their own modules. All others are measured when they are loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from voxrank.encoders.base import Encoder, pick_device
 from voxrank.encoders.checkpoints import Checkpoint, find_checkpoint, load_config, load_extractor, reading
 from voxrank.encoders.granite import load_granite_features
 from voxrank.encoders.hidden_states import HiddenStates
+from voxrank.encoders.nemo_hub import find_nemo
 from voxrank.encoders.patches import Clap, SpectrogramTransformer
 from voxrank.encoders.towers import as_tower
 from voxrank.encoders.whisper import Whisper, load_whisper_extractor
@@ -39,6 +41,11 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     """
     device = pick_device(options.device)
     checkpoint = find_checkpoint(rest, options)
+    nemo_file = find_nemo(checkpoint)
+    if nemo_file is not None:
+        from voxrank.encoders.nemo import load_file  # not needed for other models
+
+        return load_file(rest, nemo_file, options)
     config = load_config(checkpoint)
     architecture = find_architecture(checkpoint, config)
     extractor = _load_extractor(checkpoint, config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from voxrank._support.plugins import plugin_names
 
 UNTRAINED = ("logmel", "mfcc")
-SCHEMES = ("ct2:", "fairseq:", "onnx:", "py:")
+SCHEMES = ("ct2:", "fairseq:", "nemo:", "onnx:", "py:")
 """Schemes that need text after the colon."""
 PACK_NAMES = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe", "crepe-full")
 """Names of the models of the offline pack (`voxrank_pack`)."""

@@ -23,7 +23,7 @@ Loader = Callable[[str, EncoderOptions], Encoder]
 HUB = "hf"
 """The scheme of a spec without one: a hub id or a local directory that transformers loads."""
 
-ENDINGS = {".pt": "fairseq"}
+ENDINGS = {".nemo": "nemo", ".pt": "fairseq"}
 """Ending of a path without a scheme → the scheme that reads such files."""
 
 # Loaders are imported on first use, so that a user of one family does not wait for the others.
@@ -33,6 +33,7 @@ _LOADERS: dict[str, Loader | str] = {
     "fairseq": "voxrank.encoders.fairseq:load",
     "onnx": "voxrank.encoders.onnx:load",
     "py": "voxrank.encoders.module:load",
+    "nemo": "voxrank.encoders.nemo:load",
     "logmel": "voxrank.encoders.baselines:load_logmel",
     "mfcc": "voxrank.encoders.baselines:load_mfcc",
 }
@@ -62,6 +63,8 @@ def split_spec(spec: str) -> tuple[str, str]:
         ('onnx', 'model.onnx#*conv*')
         >>> split_spec("facebook/hubert-base-ls960")
         ('hf', 'facebook/hubert-base-ls960')
+        >>> split_spec("models/stt_de_conformer.nemo")
+        ('nemo', 'models/stt_de_conformer.nemo')
 
     Raises:
         ModelError: the spec is empty, or its scheme is unknown.

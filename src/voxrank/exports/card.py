@@ -51,7 +51,9 @@ def hub_id(spec: str) -> str | None:
         >>> hub_id("facebook/hubert-base-ls960"), hub_id("./mine")
         ('facebook/hubert-base-ls960', None)
     """
-    return spec if _HUB_ID.fullmatch(spec) and "/" in spec and not Path(spec).exists() else None
+    if spec.endswith(".nemo") or Path(spec).exists():
+        return None
+    return spec if _HUB_ID.fullmatch(spec) and "/" in spec else None
 
 
 def model_card(facts: Facts) -> str:

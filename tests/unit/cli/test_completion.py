@@ -79,7 +79,9 @@ def test_models_in_folders_and_in_the_hub_cache_are_completed(ask, tmp_path, mon
     (tmp_path / "models" / "my-hubert" / "config.json").touch()
     (tmp_path / "models" / "others").mkdir()
     (tmp_path / "hub-cache" / "hub" / "models--our--wav2vec2").mkdir(parents=True)
-    assert ask("voxrank rank a.csv -m models/") == ["models/my-hubert", "models/others/"]
+    (tmp_path / "models" / "large.nemo").touch()
+    assert ask("voxrank rank a.csv -m models/") == ["models/large.nemo", "models/my-hubert", "models/others/"]
+    assert ask("voxrank rank a.csv -m nem") == ["nemo:"]
     assert ask("voxrank rank a.csv -m our/") == ["our/wav2vec2"]
     assert ask("voxrank rank a.csv --trust-remote-code our") == ["our/wav2vec2"]
 

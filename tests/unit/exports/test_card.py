@@ -37,7 +37,7 @@ def test_a_card_names_the_base_and_how_it_was_chosen(ranking):
 def test_only_models_of_the_hub_are_named_as_base(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "hubert").mkdir(parents=True)
-    for spec in ("mine/hubert", "./x/y", "/data/x", "ct2:x/y", "logmel", "a/b/c"):
+    for spec in ("mine/hubert", "./x/y", "/data/x", "ct2:x/y", "logmel", "a/b/c", "a/b.nemo"):
         front, _ = parts(make((spec, "b", "c"), task="regression").model_card())
         assert "base_model" not in front
         assert "pipeline_tag" not in front
