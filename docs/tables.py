@@ -391,6 +391,25 @@ def alignment_speed(result: dict[str, Any]) -> str:
     return table(["utterance", "by", "times real time", "MB above the input"], rows) + made(result)
 
 
+def alignment_ties(result: dict[str, Any]) -> str:
+    """Return how forced alignments compare with every path on all small problems, and their times."""
+    rows, problems = [], result["problems"]
+    for name, counts in result["aligners"].items():
+        right, times = counts["optimal"] + counts["refused"], result["speed"]["times_voxrank"][name]
+        cells = [counts[key] for key in ("suboptimal", "wrongly refused", "accepted")]
+        rows.append([name, f"{right:,}", *(f"{cell:,}" for cell in cells), f"{times:.1f}"])
+    header = ["by", "right", "not the best path", "refused, with a path", "accepted, without a path", "time"]
+    version = result["made"].get("torchaudio")
+    release = f"torchaudio is release {version}, on a CPU. " if version else ""
+    note = (
+        f"\n{problems['all']:,} problems; {problems['feasible']:,} have a path, {problems['tied']:,} several best "
+        f"ones, and {problems['without_labels']:,} a path without a label. {release}The time is that of one "
+        f"utterance of {result['speed']['frames']:,} frames and {result['speed']['labels']:,} labels, as a "
+        "multiple of voxrank's.\n"
+    )
+    return table(header, rows) + note + made(result)
+
+
 def stability(result: dict[str, Any]) -> str:
     """Return rankings by other labels against those by exact times."""
     names = ("flat start", "jitter", "equal lengths")
@@ -692,6 +711,7 @@ TABLES = {
     "device": ("device", device),
     "alignment": ("alignment", alignment),
     "alignment-speed": ("alignment", alignment_speed),
+    "alignment-ties": ("alignment-ties", alignment_ties),
     "stability": ("stability", stability),
     "scaling-speed": ("scaling", scaling_part("speed", scaling.SPEED_HEADER, scaling.speed_rows)),
     "scaling-cost": ("scaling", scaling_part("cost", scaling.COST_HEADER, scaling.cost_rows)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of the parameters in <malloc.h>."""
 MAPPED_BYTES = 2 * 2**20
 KEPT_BYTES = 256 * 2**20
+PRIMITIVES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+"""Maximum number of primitives that oneDNN stores; by default 1,024. The environment of the user has precedence."""
 _mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 NO_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
@@ -30,10 +34,25 @@ def keep_heap_small() -> None:
     between large, short-lived activations. The resulting holes make a process grow with the length of its run. Free
     memory at the end of the heap is kept, up to a limit. Returning it after every forward pass would cause page faults,
     which took a third of the pass in a measurement.
+
+    oneDNN compiles a primitive for each operator and shape, and stores it. Batches of speech rarely have the same shape
+    twice, so that most stored primitives are never used again. Their number is limited, unless torch has run before.
     """
+    for name, value in PRIMITIVES.items():
+        os.environ.setdefault(name, value)
     if _mallopt is not None:
         _mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
         _mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def release_free_memory() -> None:
+    """Return free memory of the heap to the system (glibc), including holes between blocks that are in use.
+
+    It is for the ends of phases: loading, alignment, the passes of a model. The memory that one phase freed in small
+    blocks would otherwise add to the peak of the next, because threads and libraries allocate from other heaps.
+    """
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def peak_rss_mb() -> float:

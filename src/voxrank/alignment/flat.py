@@ -13,7 +13,7 @@ from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Tra
 from voxrank.alignment.frames import Framed, LayerSource
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.ctc import Alignment
-from voxrank.targets.flatstart import FrameModel, Spoken, flat_start, quiet_frames
+from voxrank.targets.flatstart import FrameModel, Spoken, flat_start
 from voxrank.targets.timeline import Timeline
 
 
@@ -103,6 +103,4 @@ def _timeline(
 
 
 def _spoken(frames: Framed, transcript: Transcript) -> Spoken:
-    return Spoken(
-        frames.features, transcript.labels, transcript.pauses, quiet_frames(frames.samples, len(frames.features))
-    )
+    return Spoken(frames.features, transcript.labels, transcript.pauses, frames.quiet)

@@ -18,13 +18,14 @@ from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
 from voxrank.errors import UtteranceError
 from voxrank.extraction.shard import BATCHES_AHEAD, decode_or_reason, plan_batches, retried
 from voxrank.sketches.sample import utterance_key
+from voxrank.targets.flatstart import quiet_frames
 
 LONG_S = 10.0
 """Maximum length of an utterance that counts as short, in seconds. Short utterances are fitted first."""
 ENOUGH_S = 120.0
 """Amount of short utterances, in seconds, from which long utterances are not fitted."""
 FIT_BYTES = 64 << 20
-"""Maximum size of features to fit: 11 minutes of 512 features at 50 Hz. Peak memory is up to four times as much."""
+"""Maximum size of features to fit: 11 minutes of 512 features at 50 Hz. Peak memory is up to three times as much."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Framed:
     Attributes:
         features: (T, D) float32.
         centres: (T,) centre of each frame, in seconds from the beginning of the utterance.
-        samples: audio of the utterance.
+        quiet: (T,) whether each frame lies in a quiet part of the audio.
     """
 
     features: NDArray[Any]
     centres: NDArray[np.float64]
-    samples: Waveform
+    quiet: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _utterance_frames(
         for window in piece.windows
         if window.owner == owner
     ]
-    return Framed(features, np.concatenate(centres), waveform)
+    return Framed(features, np.concatenate(centres), quiet_frames(waveform, len(features)))
 
 
 def _owner_slice(piece: LayerFrames, owner: int) -> slice:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from voxrank._support.memory import release_free_memory
 from voxrank._support.progress import Progress
 from voxrank.alignment.base import AlignerRecord
 from voxrank.alignment.cached import Alignments, KnownAlignment
@@ -115,6 +116,7 @@ def label(
                 alignments.keep(text, known)
         else:
             _check_leaks(known.record, known.favoured, options, watcher)
+        release_free_memory()
         watcher.finish()
         for line in known.notes:
             watcher.note(line)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from voxrank.alignment.base import Transcript
 from voxrank.alignment.frames import Framed
 from voxrank.targets.ctc import BLANK, align
-from voxrank.targets.flatstart import quiet_frames
 from voxrank.targets.timeline import Timeline
 
 Array = NDArray[np.float64]
@@ -47,15 +46,14 @@ def posterior_timeline(
     """
     alignment = align(log_probs, symbols, blank=blank)
     units = np.append(owners, BLANK)[alignment.tokens]
-    quiet = quiet_frames(frames.samples, len(log_probs))
     last, filled = BLANK, units.copy()
     for t, unit in enumerate(units):
         if unit != BLANK:
             last = unit
-        elif last != BLANK and not (quiet[t] and transcript.pauses[last + 1]):
+        elif last != BLANK and not (frames.quiet[t] and transcript.pauses[last + 1]):
             filled[t] = last
         else:
-            last = BLANK if last == BLANK or quiet[t] else last
+            last = BLANK if last == BLANK or frames.quiet[t] else last
     return _timeline(filled, frames, transcript)
 
 

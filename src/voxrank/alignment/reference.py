@@ -9,11 +9,12 @@ with the three alignments nearest to it. This needs no reference times.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxrank._support.memory import release_free_memory
 from voxrank.alignment.base import Transcript
 from voxrank.alignment.flat import fit_frames
 from voxrank.alignment.frames import Framed, divided, frames_of_layers
@@ -66,24 +67,33 @@ def choose_reference(
     labels: dict[ModelLayer, NDArray[np.int64]] = {}
     refused: DataError | None = None
     for spec, layers in layers_by_model.items():
-        framed: dict[int, dict[int, Framed]] = {layer.index: {} for layer in layers}
-        for index, frames_by_layer in frames_of_layers(lend(spec), layers, threads, transcripts, indices):
-            if not isinstance(frames_by_layer, UtteranceError):
-                for layer, frames in frames_by_layer.items():
-                    framed[layer][index] = frames
-        for layer, utterances in framed.items():
+        framed = _framed(frames_of_layers(lend(spec), layers, threads, transcripts, indices), layers)
+        for layer in layers:
             try:
-                labels[spec, layer] = _sampled_labels(
-                    fit_frames(utterances, transcripts, names).timelines, transcripts, indices
-                )
+                fitted = fit_frames(framed.pop(layer.index), transcripts, names)
             except DataError as error:
                 refused = error
+            else:
+                labels[spec, layer.index] = _sampled_labels(fitted.timelines, transcripts, indices)
+        release_free_memory()
     if not labels:
         raise refused or DataError("there is no model to align with")
     agreements = agreement(list(labels.values()))
-    for (spec, layer), share in zip(labels, agreements, strict=True):
-        logger.info("flat start on %s, layer %d: agrees with its nearest in %.3f of the time", spec, layer, share)
+    for (spec, chosen), share in zip(labels, agreements, strict=True):
+        logger.info("flat start on %s, layer %d: agrees with its nearest in %.3f of the time", spec, chosen, share)
     return list(labels)[int(np.argmax(agreements))]
+
+
+def _framed(
+    encoded: Iterable[tuple[int, dict[int, Framed] | UtteranceError]], layers: Sequence[Layer]
+) -> dict[int, dict[int, Framed]]:
+    """Return layer → index of an utterance → its frames, without utterances that could not be encoded."""
+    framed: dict[int, dict[int, Framed]] = {layer.index: {} for layer in layers}
+    for index, frames_by_layer in encoded:
+        if not isinstance(frames_by_layer, UtteranceError):
+            for layer, frames in frames_by_layer.items():
+                framed[layer][index] = frames
+    return framed
 
 
 def agreement(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:

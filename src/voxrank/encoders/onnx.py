@@ -130,6 +130,7 @@ class Graph:
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # errors are raised as exceptions
         options.intra_op_num_threads = torch.get_num_threads()
+        options.enable_mem_pattern = False  # patterns are of one shape, and shapes vary from batch to batch
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to the decoders
         providers = ["CPUExecutionProvider"]
         if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():

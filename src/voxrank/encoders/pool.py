@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from voxrank._support.memory import release_free_memory
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer
@@ -41,6 +42,7 @@ class ModelPool:
             self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
             if sum(self.parameters.values()) <= KEPT_PARAMETERS:
                 self._loaded[spec] = encoder
+        release_free_memory()
 
     @property
     def specs(self) -> tuple[str, ...]:

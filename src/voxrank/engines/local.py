@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from voxrank._support.memory import release_free_memory
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.shards import Shard
@@ -120,9 +121,10 @@ class BlockSum:
         self._block, self._total = shard.block, labelled
 
     def close(self) -> None:
-        """Add the last block to the sketch of the model."""
+        """Add the last block to the sketch of the model, and return memory that its passes freed to the system."""
         self._whole.add(self._block, self._total)
         self._block, self._total = -1, ShardSketch({})
+        release_free_memory()
 
 
 class LocalEngine:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack
 
-from voxrank._support.memory import keep_heap_small
+from voxrank._support.memory import keep_heap_small, release_free_memory
 from voxrank._support.progress import Progress
 from voxrank.cache.store import Cache
 from voxrank.config import DetailOptions, RankKeywords, RankRequest, spelled_out
@@ -95,6 +95,8 @@ def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:
     with workers:
         for model_run in ModelRunner(plan, run_data, workers, store, watcher).run():
             collector.add(model_run)
+            del model_run  # its sketches, before the next model is encoded
+            release_free_memory()
             watcher.ranked(partial(builder.so_far, collector))
     return _completed(builder, collector, watcher)
 

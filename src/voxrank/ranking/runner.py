@@ -66,15 +66,19 @@ class ModelRunner:
         return self._run_all() if self._plan.stopping is None else self._run_in_rounds(self._plan.stopping)
 
     def _run_all(self) -> Iterator[ModelRun]:
-        prepared, origin = self._data.prepared, self._data.origin
-        shards = [*prepared.shards, *(origin.shards if origin else ())]
-        for position, (model, selection) in enumerate(self._data.selections.items(), start=1):
-            self._start(model, position, shards)
-            runner = self._engine.runner(model, partial(self._data.pool.take, model))
-            sketch = self._sketch(runner, prepared, prepared.shards, self._sketched(selection))
-            source = self._sketch(runner, origin, origin.shards, selection.read) if origin else None
-            yield ModelRun(model, selection, sketch, source)
+        for position, model in enumerate(self._data.selections, start=1):
+            yield self._run_model(model, position)  # in no variable, which would keep it during the next model
             self._watcher.finish()
+
+    def _run_model(self, model: str, position: int) -> ModelRun:
+        """Show a model all data, and the source data if there are any."""
+        prepared, origin = self._data.prepared, self._data.origin
+        selection = self._data.selections[model]
+        self._start(model, position, [*prepared.shards, *(origin.shards if origin else ())])
+        runner = self._engine.runner(model, partial(self._data.pool.take, model))
+        sketch = self._sketch(runner, prepared, prepared.shards, self._sketched(selection))
+        source = self._sketch(runner, origin, origin.shards, selection.read) if origin else None
+        return ModelRun(model, selection, sketch, source)
 
     def _run_in_rounds(self, stopping: StoppingOptions) -> Iterator[ModelRun]:
         """Show the data in rounds, drop models that can no longer be best, and yield all models at the end."""

@@ -45,6 +45,8 @@ QUIET = 0.4
 """Maximum level of a quiet frame, on a scale from the 5th percentile of the levels (0) to the 95th (1)."""
 LEAST_QUIET = 5
 """Minimum number of consecutive quiet frames of silence within an utterance: 0.1 s at 50 Hz."""
+STORED_BYTES = 4
+"""Maximum size of stored frames along principal directions, in bytes per value of the features."""
 SMALLEST = 1e-8
 """Minimum variance of a direction, as a share of the largest; directions below it hold rounding errors only."""
 
@@ -84,7 +86,7 @@ class FrameModel:
     def fit(cls, features: Sequence[NDArray[Any]], symbols: Sequence[Ids], n_symbols: int) -> Self:
         """Fit to frames whose symbols are known: (T, D) and (T,) for each utterance."""
         centre, basis = _whitening(features)
-        weights, bias = _discriminant([(part - centre) @ basis for part in features], symbols, n_symbols)
+        weights, bias = _discriminant(_symbol_sums(features, centre, symbols, n_symbols) @ basis, symbols)
         return cls(centre, basis @ weights, bias)
 
     def scores(self, features: ArrayLike) -> Array:
@@ -121,7 +123,8 @@ def flat_start(
     """Align utterances with their transcripts, from their features alone.
 
     Args:
-        utterances: the utterances; all features are held in memory: an hour of 512 features at 50 Hz takes 370 MB.
+        utterances: the utterances; all features are held in memory: an hour of 512 features at 50 Hz takes 370 MB,
+            and the flat start up to as much again.
         n_symbols: C, the number of symbols, including silence.
         stages: number of principal directions in each stage.
         threads: number of utterances aligned at once; default: one per core.
@@ -142,28 +145,69 @@ def flat_start(
         symbols = [_uniform_symbols(spoken) for spoken in usable]
         model = FrameModel(centre, np.zeros((len(centre), n_symbols)), np.zeros(n_symbols))
         for size in dict.fromkeys(min(stage or basis.shape[1], basis.shape[1]) for stage in stages):
-            directions = basis[:, -size:]
-            frames = list(pool.map(lambda spoken: (spoken.features - centre) @ directions, usable))  # noqa: B023
-            weights, bias, symbols, changes = _fit_stage(frames, usable, symbols, n_symbols, pool)
-            model = FrameModel(centre, directions @ weights, bias)
+            frames = _StageFrames(usable, centre, basis[:, -size:], pool)
+            model, symbols, changes = _fit_stage(frames, symbols, n_symbols, pool)
             changed += changes
         alignments = tuple(pool.map(lambda spoken: _align_or_reason(model, spoken), utterances))
     return FlatStart(model, alignments, tuple(changed))
 
 
+class _StageFrames:
+    """The frames along the principal directions of a stage.
+
+    They are stored where they take no more memory than the features. Otherwise they are computed for one utterance at a
+    time, so that the last stages do not hold the data three times over.
+
+    Args:
+        usable: the utterances.
+        centre: (D,) mean of all frames.
+        directions: (D, p) principal directions.
+        pool: threads that project utterances.
+    """
+
+    def __init__(self, usable: Sequence[Spoken], centre: Array, directions: Array, pool: ThreadPoolExecutor) -> None:
+        self.usable, self._centre, self._directions = usable, centre, directions
+        dim, size = directions.shape
+        self._stored: list[Array] | None = None
+        if size * directions.itemsize <= STORED_BYTES * dim:
+            self._stored = list(pool.map(lambda spoken: (spoken.features - centre) @ directions, usable))
+
+    def sums(self, symbols: Sequence[Ids], n_symbols: int) -> Array:
+        """Return the sums (C, p) of the frames of each symbol."""
+        if self._stored is not None:
+            return _symbol_sums(self._stored, np.zeros(self._directions.shape[1]), symbols, n_symbols)
+        features = [spoken.features for spoken in self.usable]
+        return _symbol_sums(features, self._centre, symbols, n_symbols) @ self._directions
+
+    def aligned(self, weights: Array, bias: Array, pool: ThreadPoolExecutor) -> list[Ids]:
+        """Return the symbols of each utterance by a discriminant with weights (p, C) and bias (C,)."""
+        model = self.model(weights, bias)
+
+        def align_one(index: int) -> Ids:
+            spoken = self.usable[index]
+            stored = self._stored
+            scores = model.scores(spoken.features) if stored is None else stored[index] @ weights + bias
+            return _align(scores, spoken).symbols(spoken.labels, SILENCE)
+
+        return list(pool.map(align_one, range(len(self.usable))))
+
+    def model(self, weights: Array, bias: Array) -> FrameModel:
+        """Return the model of the features that a discriminant along these directions is."""
+        return FrameModel(self._centre, self._directions @ weights, bias)
+
+
 def _fit_stage(
-    frames: Sequence[Array], usable: Sequence[Spoken], symbols: list[Ids], n_symbols: int, pool: ThreadPoolExecutor
-) -> tuple[Array, Array, list[Ids], list[float]]:
-    """Fit and align until a stage ends; return weights, bias, symbols, and the share of changes in each pass."""
+    frames: _StageFrames, symbols: list[Ids], n_symbols: int, pool: ThreadPoolExecutor
+) -> tuple[FrameModel, list[Ids], list[float]]:
+    """Fit and align until a stage ends; return the model, the symbols, and the share of changes in each pass."""
     changed: list[float] = []
     while True:
-        weights, bias = _discriminant(frames, symbols, n_symbols)
-        alignments = pool.map(lambda rows, spoken: _align(rows @ weights + bias, spoken), frames, usable)  # noqa: B023
-        new_symbols = [a.symbols(s.labels, SILENCE) for a, s in zip(alignments, usable, strict=True)]
+        weights, bias = _discriminant(frames.sums(symbols, n_symbols), symbols)
+        new_symbols = frames.aligned(weights, bias, pool)
         changed.append(float(np.mean(np.concatenate(new_symbols) != np.concatenate(symbols))))
         symbols = new_symbols
         if len(changed) == PASSES or changed[-1] < SETTLED:
-            return weights, bias, symbols, changed
+            return frames.model(weights, bias), symbols, changed
 
 
 def _align(scores: Array, spoken: Spoken) -> Alignment:
@@ -227,12 +271,17 @@ def _whitening(features: Sequence[NDArray[Any]]) -> tuple[Array, Array]:
     return centre, vectors[:, is_used] / np.sqrt(values[is_used])
 
 
-def _discriminant(frames: Sequence[Array], symbols: Sequence[Ids], n_symbols: int) -> tuple[Array, Array]:
-    """Return weights (p, C) and bias (C,) from whitened frames and the symbol of each."""
-    counts = np.sum([np.bincount(part, minlength=n_symbols) for part in symbols], axis=0) + 1.0
-    sums = np.zeros((n_symbols, frames[0].shape[1]))
-    for rows, frame_symbols in zip(frames, symbols, strict=True):
-        np.add.at(sums, frame_symbols, rows)
+def _symbol_sums(features: Sequence[NDArray[Any]], centre: Array, symbols: Sequence[Ids], n_symbols: int) -> Array:
+    """Return the sums (C, D) of the frames of each symbol, from `centre`."""
+    sums = np.zeros((n_symbols, len(centre)))
+    for part, frame_symbols in zip(features, symbols, strict=True):
+        np.add.at(sums, frame_symbols, part - centre)
+    return sums
+
+
+def _discriminant(sums: Array, symbols: Sequence[Ids]) -> tuple[Array, Array]:
+    """Return weights (p, C) and bias (C,) from the sums (C, p) of whitened frames and the symbol of each."""
+    counts = np.sum([np.bincount(part, minlength=len(sums)) for part in symbols], axis=0) + 1.0
     means, shares = sums / counts[:, None], counts / counts.sum()  # each symbol has one more frame, at the overall mean
     within = np.eye(sums.shape[1]) - (means.T * shares) @ means
     within[np.diag_indices_from(within)] += SHRINKAGE * np.trace(within) / len(within)

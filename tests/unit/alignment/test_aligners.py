@@ -25,6 +25,7 @@ from voxrank.data.utterance import Utterance
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, OptionError, UtteranceError
 from voxrank.targets.ctc import BLANK
+from voxrank.targets.flatstart import quiet_frames
 
 one_thread = hf.one_thread
 
@@ -128,7 +129,7 @@ def framed(n_frames, quiet=()):
     samples = np.full(n_frames * 320, 0.3, dtype=np.float32)
     for frame in quiet:
         samples[frame * 320 : frame * 320 + 320] = 1e-4
-    return Framed(np.zeros((n_frames, 1)), np.arange(n_frames) * 0.02 + 0.01, samples)
+    return Framed(np.zeros((n_frames, 1)), np.arange(n_frames) * 0.02 + 0.01, quiet_frames(samples, n_frames))
 
 
 def transcript_with(labels, pauses, seconds):

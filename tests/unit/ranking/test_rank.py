@@ -1,5 +1,6 @@
 """A ranking orders models and layers by score, with intervals and shares that add up."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from voxrank.encoders.pool import parse_layers
 from voxrank.encoders.published import published_ranks
 from voxrank.engines.local import LocalEngine
 from voxrank.errors import OptionError, RunError
+from voxrank.ranking.collector import Collector
 from voxrank.scores import Gradient, LogME, Reading, of_moments, register_score, registry
 from voxrank.testing.encoders import FakeEncoder
 
@@ -43,6 +45,24 @@ def test_the_engine_is_closed_at_once_when_a_run_ends_between_two_models(fakes, 
     with pytest.raises(type(error)) as raised:
         voxrank.rank(tones, ["fake-a", "fake-b"], progress=Watcher())
     assert closed == [raised.value]
+
+
+def test_the_sketches_of_a_model_are_freed_before_the_next_model_starts(fakes, tones, monkeypatch):
+    sketches, alive = [], []
+    add = Collector.add
+
+    def remember(self, run):
+        sketches.append(weakref.ref(run.sketch))
+        add(self, run)
+
+    class Watcher(Progress):
+        def start(self, model, position, models, seconds):
+            alive.append(sum(sketch() is not None for sketch in sketches))
+
+    monkeypatch.setattr(Collector, "add", remember)
+    voxrank.rank(tones, ["fake-a", "fake-b", "fake-c"], progress=Watcher())
+    assert len(sketches) == 3
+    assert alive == [0, 0, 0]
 
 
 def test_a_candidate_has_its_published_ranks_and_an_unknown_one_has_none(fakes, tones):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import voxrank.encoders.huggingface
+from voxrank._support import memory
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import ModelError, RunError
 
@@ -28,6 +29,29 @@ def test_the_peak_grows_with_the_memory_that_is_held():
     grown, last = map(float, done.stdout.split())
     assert grown >= 90
     assert last == 1
+
+
+PRINT_RELEASED = """
+from pathlib import Path
+from voxrank._support.memory import release_free_memory
+
+def resident_mb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmRSS:"))
+
+blocks = [bytearray(b"1" * 100_000) for _ in range(2000)]
+kept = blocks[::100] + blocks[-1:]
+del blocks
+before = resident_mb()
+release_free_memory()
+print(before - resident_mb())
+"""
+
+
+@pytest.mark.skipif(memory._malloc_trim is None, reason="the C library has no malloc_trim")
+def test_free_memory_between_blocks_in_use_is_released():
+    done = subprocess.run([sys.executable, "-c", PRINT_RELEASED], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 100
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system counts what the parent held too")

@@ -1,9 +1,12 @@
 """Flat-start alignment: synthetic sequences are recovered, and invalid input is reported."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from voxrank.errors import DataError, OptionError, UtteranceError
+from voxrank.targets import flatstart
 from voxrank.targets.ctc import uniform
 from voxrank.targets.flatstart import SILENCE, FrameModel, Spoken, flat_start, quiet_frames
 
@@ -74,6 +77,35 @@ def test_constant_and_repeated_dimensions_do_not_change_the_alignment():
     assert share_right(flat_start(wide, 6).alignments, wide, truths) == pytest.approx(
         share_right(flat_start(utterances, 6).alignments, utterances, truths), abs=0.02
     )
+
+
+@pytest.mark.parametrize("stages", [(4, None), (None,)])
+def test_frames_that_are_not_stored_give_the_same_alignment(monkeypatch, stages):
+    utterances, _ = make_sequences(40)
+    found = []
+    for stored_bytes in (0, 8):
+        monkeypatch.setattr(flatstart, "STORED_BYTES", stored_bytes)
+        found.append(flat_start(utterances, 6, stages=stages))
+    for one, other in zip(*(start.alignments for start in found), strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+    np.testing.assert_allclose(found[0].model.weights, found[1].model.weights, rtol=1e-9, atol=1e-12)
+    assert found[0].changed == found[1].changed
+
+
+def test_a_flat_start_takes_as_much_memory_as_the_features_at_most():
+    rng = np.random.default_rng(0)
+    features = [rng.normal(size=(1000, 256)).astype(np.float32) for _ in range(40)]
+    utterances = [
+        Spoken(part, np.array([1, 2, 3, 2]), np.array([True, False, False, False, True])) for part in features
+    ]
+    flat_start(utterances[:2], 4, threads=1)  # compiles
+    tracemalloc.start()
+    try:
+        flat_start(utterances, 4, threads=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * sum(part.nbytes for part in features)
 
 
 def test_no_silence_is_aligned_where_no_pause_is_allowed():
