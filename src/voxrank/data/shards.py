@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Utterance
@@ -27,6 +27,11 @@ class Item:
     utterance: Utterance
     seconds: Seconds
     row: int
+
+    def to_encode(self) -> Item:
+        """Return the item as other processes receive it: with an absolute path, without data that encoders ignore."""
+        path = self.utterance.path.absolute()
+        return replace(self, utterance=replace(self.utterance, path=path, text=None, segments=None, others=None))
 
 
 @dataclass(frozen=True)

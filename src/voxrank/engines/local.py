@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from voxrank.data.shards import Shard
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer, SketchKey, keys_of
+from voxrank.engines.task import Lend, Part, Result, Task
 from voxrank.extraction.shard import OnAudio, ShardSketch, encode_shards
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
@@ -149,6 +150,11 @@ class LocalEngine:
         """Return a runner of the loaded encoder."""
         del spec
         return LocalRunner(take(), self._encoding)
+
+    def map(self, task: Task[Part, Result], parts: Iterable[Part], lend: Lend) -> Iterator[Result]:
+        """Do the work of a task on each part; see `engines.base.Engine`."""
+        for part in parts:
+            yield task.run(part, lend)
 
 
 class LocalRunner:
