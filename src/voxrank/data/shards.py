@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from voxrank.config import Seconds
@@ -14,7 +14,7 @@ MANY_GROUPS = 10
 """Minimum number of groups per block for dealing by hash. Sizes of blocks then differ by about a third."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """An utterance to encode.
 
@@ -50,6 +50,11 @@ class Shard:
     def seconds(self) -> Seconds:
         """The amount of audio in the shard, in seconds."""
         return sum(item.seconds for item in self.items)
+
+
+def items_of(shards: Iterable[Shard]) -> Iterator[Item]:
+    """Yield the utterances of shards."""
+    return (item for shard in shards for item in shard.items)
 
 
 def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Seconds) -> list[Shard]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from voxrank.config import EncoderOptions
 from voxrank.data.shards import Item
 from voxrank.encoders.base import Encoder
 
@@ -26,10 +27,11 @@ class Task(ABC, Generic[Part, Result]):
         return ()
 
     @abstractmethod
-    def run(self, part: Part, lend: Lend) -> Result:
+    def run(self, part: Part, lend: Lend, options: EncoderOptions) -> Result:
         """Do the work on one part.
 
         Args:
             part: the part.
             lend: returns an encoder.
+            options: options that encoders are loaded with in this process.
         """

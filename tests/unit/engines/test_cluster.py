@@ -12,6 +12,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 import voxrank
+import voxrank.alignment.frames
 import voxrank.encoders.pool
 import voxrank.engines.base
 import voxrank.ranking.rank
@@ -114,10 +115,11 @@ class Shared:
     """An engine that stays open for all tests, with its notes."""
 
     def __init__(self, engine, notes):
-        self.runner, self.notes = engine.runner, notes
+        self.runner, self.map, self.notes, self._engine = engine.runner, engine.map, notes, engine
 
     def __enter__(self):
         self.notes.clear()
+        self._engine._workers()._reported.clear()
 
     def __exit__(self, *error):
         return None
@@ -204,13 +206,42 @@ def test_classes_are_ranked_as_by_one_process(rank, shared, tones):
     assert_same(rank(tones, by=shared), rank(tones))
 
 
-def test_transcripts_are_ranked_as_by_one_process(rank, shared, spelled):
-    assert_same(rank(spelled, by=shared, **TRANSCRIPTS), rank(spelled, **TRANSCRIPTS))
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Let the fit read a quarter of the speech, and divide it and the rest into parts of two seconds."""
+    monkeypatch.setattr(voxrank.alignment.frames, "FIT_BYTES", 4 * 80 * 100 * 12)
+    monkeypatch.setattr(voxrank.alignment.frames, "PART_S", 2.0)
 
 
-def hidden(manifest, hidden_on, marks, only=None):
+@pytest.mark.parametrize("aligner", ["flat", "head:mfcc"])
+def test_transcripts_are_aligned_on_workers_as_by_one_process(rank, shared, spelled, small_parts, aligner):
+    options = {**TRANSCRIPTS, "sequence": SequenceOptions(unit="char", aligner=aligner, against=("flat:logmel",))}
+    found, expected = rank(spelled, ["logmel"], by=shared, **options), rank(spelled, ["logmel"], **options)
+    assert_same(found, expected)
+    assert found.options["aligner"] == expected.options["aligner"]
+    assert found.sensitivity[0].spearman == pytest.approx(expected.sensitivity[0].spearman)
+
+
+def test_a_node_lost_while_it_aligns_does_not_change_the_ranking(rank, nodes, shared, spelled, marks, small_parts):
+    model = f"py:{marks}"
+    progress = Watcher(lambda: nodes.remove("second"), marks, 2)
+    found = rank(spelled, [model], by=shared, progress=progress, **TRANSCRIPTS)
+    assert_same(found, rank(spelled, [model], **TRANSCRIPTS))
+    assert "a worker was lost; another worker repeats its unfinished work" in shared.notes
+
+
+def test_transcripts_of_audio_that_one_node_does_not_see_are_aligned(rank, nodes, shared, spelled, marks, small_parts):
+    data = hidden(read_dataset(spelled, target="text"), (nodes.id_of("second"),), marks)
+    options = {name: option for name, option in TRANSCRIPTS.items() if name != "target"}
+    found = rank(data, [f"py:{marks}"], by=shared, **options)
+    assert_same(found, rank(spelled, [f"py:{marks}"], **TRANSCRIPTS))
+    assert not found.skipped
+    [note] = shared.notes
+    assert note.startswith("node second does not see ")
+
+
+def hidden(dataset, hidden_on, marks, only=None):
     """Return the data with every utterance, or only one of them, hidden on some nodes."""
-    dataset = read_dataset(manifest)
     utterances = [
         replace(u, audio=FileOfSomeNodes(u.path.absolute(), hidden_on, marks)) if only in (None, number) else u
         for number, u in enumerate(dataset.utterances)
@@ -219,7 +250,7 @@ def hidden(manifest, hidden_on, marks, only=None):
 
 
 def test_a_node_that_sees_no_audio_is_named_and_the_other_encodes(rank, nodes, shared, tones, marks):
-    found = rank(hidden(tones, (nodes.id_of("second"),), marks), [f"py:{marks}"], by=shared)
+    found = rank(hidden(read_dataset(tones), (nodes.id_of("second"),), marks), [f"py:{marks}"], by=shared)
     assert_same(found, rank(tones, [f"py:{marks}"]))
     assert not found.skipped
     [note] = shared.notes
@@ -228,18 +259,33 @@ def test_a_node_that_sees_no_audio_is_named_and_the_other_encodes(rank, nodes, s
 
 
 def test_a_file_that_one_node_does_not_see_is_encoded_by_the_other(rank, nodes, shared, tones, marks):
-    found = rank(hidden(tones, (nodes.id_of("second"),), marks, only=5), by=shared)
+    found = rank(hidden(read_dataset(tones), (nodes.id_of("second"),), marks, only=5), by=shared)
     assert_same(found, rank(tones))
     assert not found.skipped
 
 
 def test_audio_that_no_worker_sees_is_listed_with_a_node(rank, nodes, shared, tones, marks):
-    data = hidden(tones, tuple(map(nodes.id_of, WORKERS)), marks, only=5)
+    data = hidden(read_dataset(tones), tuple(map(nodes.id_of, WORKERS)), marks, only=5)
     found = rank(data, ["logmel"], by=shared)
     [skipped] = found.skipped
     assert skipped.utterance == data.utterances[5].id
     assert skipped.reason.startswith("no such file: ")
     assert skipped.reason.endswith(("(on node first)", "(on node second)"))
+
+
+def test_workers_digest_audio_and_models(rank, shared, spelled, kept, monkeypatch):
+    """The driver reads no audio and no weights for the cache, in a first run and in a second one."""
+
+    def refuse(*_):
+        raise AssertionError("the driver computes a digest")
+
+    options = {**TRANSCRIPTS, "models": ("logmel",), "by": shared, "cache": kept}
+    for name in ("cache.store.digest_of_audio", "cache.store.model_key", "engines.digests.model_key"):
+        monkeypatch.setattr(f"voxrank.{name}", refuse)
+    first, again = rank(spelled, **options), rank(spelled, **options)
+    assert_same(again, first)
+    assert first.cost.cached_s == 0
+    assert again.cost.cached_s == pytest.approx(again.data.seconds)
 
 
 @pytest.mark.parametrize("hand_over_s", [0.0, 300.0])

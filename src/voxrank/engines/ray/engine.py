@@ -11,10 +11,11 @@ from typing import Self
 from voxrank.cache.entries import Entry
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
-from voxrank.data.shards import Shard
+from voxrank.data.shards import Shard, items_of
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.encoders.registry import load_encoder
+from voxrank.engines.digests import digest_audio, key_models, refuse
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.engines.ray.cluster import Cluster
 from voxrank.engines.ray.scheduler import Scheduler
@@ -74,7 +75,7 @@ class RayEngine:
             RunError: no cluster can be started.
         """
         del take
-        return RayRunner(spec, self._workers(), self._note)
+        return RayRunner(spec, self, self._workers(), self._encoding, self._note)
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], lend: Lend) -> Iterator[Result]:
         """Do the work of a task on each part; see `engines.base.Engine`. The errors are also those of `runner`."""
@@ -97,12 +98,14 @@ class RayRunner:
 
     Args:
         spec: spec of the model.
+        engine: computes digests of audio, and the key of the model.
         pool: the pool of workers.
+        encoding: options that the model is loaded with.
         note: receives notes for the user.
     """
 
-    def __init__(self, spec: str, pool: WorkerPool, note: Note) -> None:
-        self._spec, self._pool, self._note = spec, pool, note
+    def __init__(self, spec: str, engine: RayEngine, pool: WorkerPool, encoding: EncoderOptions, note: Note) -> None:
+        self._spec, self._engine, self._pool, self._encoding, self._note = spec, engine, pool, encoding, note
 
     def sketch(
         self,
@@ -114,15 +117,20 @@ class RayRunner:
         cache: Cache | None = None,
     ) -> ModelSketch:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
-        assignment = Assignment(self._spec, tuple(layers), targets, options)
+        timed = targets.timed
+        sent = targets if timed is None else replace(targets, timed=timed.of_rows(()))
+        assignment = Assignment(self._spec, tuple(layers), sent, options)
         model_cache = None
         if cache is not None:
-            key = self._pool.key(self._spec)
+            key_models(self._engine, cache, [self._spec], self._encoding, refuse)
+            key = cache.known_key(self._spec, self._encoding)
             model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None:
                 assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
+                if model_cache.has_entries:
+                    digest_audio(self._engine, cache, items_of(shards), options.threads)
         held, uncached = ([], shards) if model_cache is None else model_cache.cover(shards)
-        scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache)
+        scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache, timed)
         scheduler.add(uncached)
         whole = ModelSketch.empty(layers, targets, options)
         try:

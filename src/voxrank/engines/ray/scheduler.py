@@ -15,13 +15,14 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError
 from voxrank.cache.keys import AudioDigest, AudioLocation
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds
-from voxrank.data.shards import Item, Shard
+from voxrank.data.shards import Item, Shard, items_of
 from voxrank.engines.local import ModelSketch
 from voxrank.engines.ray.work_queue import WorkQueue
 from voxrank.engines.ray.worker import Assignment, is_unseen
 from voxrank.engines.ray.worker_pool import ATTEMPTS, LOST, POLL_S, WorkerHandle, WorkerPool, raise_cause
 from voxrank.errors import RunError, reason
 from voxrank.extraction.shard import OnAudio
+from voxrank.targets.labels import Timed
 
 CHUNK_DIVISOR = 3
 """Divisor of the chunk size: a chunk is 1/CHUNK_DIVISOR of the remaining shards of each worker."""
@@ -95,6 +96,7 @@ class Scheduler:
         on_audio: receives the progress.
         note: receives notes on lost workers.
         cache: the cache, which holds digests of the audio; None without a cache.
+        timed: timelines of all utterances, which are sent with their shards; None where frames have no labels.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class Scheduler:
         on_audio: OnAudio,
         note: Callable[[str], None],
         cache: Cache | None,
+        timed: Timed | None = None,
     ) -> None:
+        self._timed = timed
         self._pool, self._on_audio, self._note, self._cache = pool, on_audio, note, cache
         self._spec = assignment.spec
         self._assignment = ray.put(assignment)
@@ -198,15 +202,28 @@ class Scheduler:
             call, arguments = worker.actor.merge, [part.sketch for part in job.parts]
         elif job.shards:
             shards = [self._shards[number] for number in job.shards]
-            call, arguments = worker.actor.encode, [list(map(without_unread_data, shards)), self._digests(shards)]
+            call, arguments = worker.actor.encode, [*self._to_send(shards)]
             keywords["must_see"] = self._queue.must_see(job.shards)
         self._jobs[call.options(num_returns="streaming").remote(*arguments, **keywords)] = job
+
+    def _to_send(
+        self, shards: Sequence[Shard]
+    ) -> tuple[list[Shard], Mapping[AudioLocation, AudioDigest], Timed | None]:
+        """Return shards as workers receive them, with the digests of their audio and the timelines of their rows."""
+        sent, digests = list(map(without_unread_data, shards)), self._digests(shards)
+        if self._timed is None:
+            return sent, digests, None
+        rows = itertools.count()
+        renumbered = [
+            replace(shard, items=tuple(replace(item, row=next(rows)) for item in shard.items)) for shard in sent
+        ]
+        return renumbered, digests, self._timed.of_rows([item.row for item in items_of(shards)])
 
     def _digests(self, shards: Sequence[Shard]) -> Mapping[AudioLocation, AudioDigest]:
         """Return the known digests of the audio of these shards, by its location as workers receive it."""
         if self._cache is None:
             return {}
-        items = [item for shard in shards for item in shard.items]
+        items = list(items_of(shards))
         known = self._cache.digests(items)
         return {
             item.to_encode().utterance.location: known[item.utterance.location]

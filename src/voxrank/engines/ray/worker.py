@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from voxrank._support.memory import keep_heap_small
-from voxrank.cache.keys import AudioDigest, AudioLocation, model_key
+from voxrank.cache.keys import AudioDigest, AudioLocation
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.audio import in_time
@@ -30,7 +30,7 @@ from voxrank.engines.ray.cluster import node_names
 from voxrank.engines.task import Task
 from voxrank.errors import NAME_LIMIT, UtteranceError, VoxrankError, shortened
 from voxrank.extraction.shard import ShardSketch, encode_shards
-from voxrank.targets.labels import Targets
+from voxrank.targets.labels import Targets, Timed
 
 Load = Callable[[str, EncoderOptions], Encoder]
 Stream = Iterator[Any]
@@ -60,7 +60,7 @@ class Assignment:
     Attributes:
         spec: spec of the model.
         layers: layers to sketch.
-        targets: targets of all utterances.
+        targets: targets of all utterances; timelines follow with the shards.
         options: options of the extraction.
         cache: folder of the cache; None for no cache.
         key: key of the model in the cache.
@@ -110,18 +110,20 @@ class Worker:
             )
         self._start()
 
-    def key(self, spec: str) -> str | None:
-        """Return the key of a model; see `cache.keys.model_key`."""
-        return model_key(self._encoder(spec), self._encoding)
-
     def encode(
-        self, shards: Sequence[Shard], digests: Mapping[AudioLocation, AudioDigest], *, must_see: bool = True
+        self,
+        shards: Sequence[Shard],
+        digests: Mapping[AudioLocation, AudioDigest],
+        timed: Timed | None = None,
+        *,
+        must_see: bool = True,
     ) -> Stream:
         """Encode shards and add them to the sketch of this worker.
 
         Args:
             shards: shards to encode, in order of block.
             digests: known digests of their audio.
+            timed: timelines of their utterances, by row, where frames have labels.
             must_see: whether to leave shards out whose audio is not on this node. If not, their utterances are skipped.
 
         Yields:
@@ -131,6 +133,9 @@ class Worker:
         Raises:
             RunError: memory ran out on a single window.
         """
+        self._targets = replace(self._assignment.targets, timed=timed)
+        if self._model_cache is not None:
+            self._model_cache.relabel(self._targets)
         unseen = unseen_items(shards) if must_see else {}
         shards = [shard for position, shard in enumerate(shards) if position not in unseen]
         yield unseen
@@ -147,9 +152,8 @@ class Worker:
         if self._cache is not None:
             self._cache.take_over(digests)
         reported_at = time.monotonic()
-        encoded = encode_shards(
-            encoder, shards, assignment.targets, assignment.layers, assignment.options, lambda _: None
-        )
+        ready = shards if self._model_cache is None else self._model_cache.digested(shards)
+        encoded = encode_shards(encoder, ready, self._targets, assignment.layers, assignment.options, lambda _: None)
         for done, (shard, sketch) in enumerate(encoded, start=1):
             if add_node:
                 _add_node(sketch, self._node_name())
@@ -177,7 +181,7 @@ class Worker:
         """
         if must_see and (item := next(filter(is_unseen, self._task.items(part)), None)) is not None:
             raise UnseenAudioError(item.utterance.path)
-        return self._task.run(part, self._encoder)
+        return self._task.run(part, self._encoder, self._encoding)
 
     def hand_over(self) -> Stream:
         """Hand over the sketch of all shards that were encoded since the last call, and begin a new sketch.

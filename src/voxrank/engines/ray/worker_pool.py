@@ -15,7 +15,6 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayError,
-    RayTaskError,
     WorkerCrashedError,
 )
 
@@ -105,7 +104,6 @@ class WorkerPool:
         self._failed_starts = 0
         self._encoding, self._load, self._note = encoding, load, note
         self._waiting_since: float | None = None
-        self._keys: dict[str, str | None] = {}
 
     @property
     def size(self) -> int:
@@ -178,32 +176,6 @@ class WorkerPool:
                 self._register(starting[result])
         self._warn_if_none_started()
         return [stream for stream in ready if stream not in starting]
-
-    def key(self, spec: str) -> str | None:
-        """Return the key of a model (`cache.keys.model_key`), which a worker computes.
-
-        Raises:
-            RunError: several workers were lost while they loaded the model.
-        """
-        if spec not in self._keys:
-            self._keys[spec] = self._request_key(spec)
-        return self._keys[spec]
-
-    def _request_key(self, spec: str) -> str | None:
-        for _ in range(ATTEMPTS):
-            self.start_workers(1)
-            while not self.idle():
-                self.ready_results([], POLL_S)
-            worker = self.idle()[0]
-            try:
-                key: str | None = ray.get(worker.actor.key.remote(spec))
-                return key
-            except RayTaskError as error:
-                raise_cause(error.cause, error)
-            except LOST as error:
-                last = error
-                self.remove(worker)
-        raise RunError(f"{spec}: {ATTEMPTS} workers were lost while it was loaded ({reason(last)})") from last
 
     def _register(self, worker: WorkerHandle) -> None:
         try:
