@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -88,12 +89,11 @@ class Alignments:
         self._cache, self._folder, self._candidates = cache, cache.root / "alignments", list(context.layers)
         digest_audio(context.engine, cache, (transcript.item for transcript in transcripts), context.threads)
         key_models(context.engine, cache, self._candidates, context.encoding, context.lend)
-        audio = [cache.item_key(transcript.item) for transcript in transcripts]
         models = [cache.known_key(spec, context.encoding) for spec in self._candidates]
-        labels = [[t.labels.tolist(), np.flatnonzero(t.pauses).tolist()] for t in transcripts]
-        self._known = None not in audio and None not in models
+        audio = _digest_transcripts(cache, transcripts)
+        self._known = audio is not None and None not in models
         options, libraries = asdict(context.encoding), {name: version(name) for name in LIBRARIES}
-        self._key = digest_of([SCHEMA, audio, models, labels, list(names), options, libraries])
+        self._key = digest_of([SCHEMA, audio, models, list(names), options, libraries])
 
     def load(self, text: str) -> KnownAlignment | None:
         """Return the cached alignment of an aligner; None where there is none, or the file is damaged."""
@@ -151,3 +151,15 @@ class Alignments:
         model = stored.model if stored.candidate is None else self._candidates[stored.candidate]
         record = AlignerRecord(stored.aligner, model, stored.layer, stored.trained)
         return KnownAlignment(aligned, record, [self._candidates[n] for n in stored.favoured], tuple(stored.notes))
+
+
+def _digest_transcripts(cache: Cache, transcripts: Sequence[Transcript]) -> str | None:
+    """Return a digest of the audio and the units of transcripts; None where some audio cannot be read."""
+    digest = hashlib.sha256()
+    for transcript in transcripts:
+        audio = cache.item_key(transcript.item)
+        if audio is None:
+            return None
+        digest.update(f"{audio} {len(transcript.labels)}\n".encode())
+        digest.update(transcript.labels.tobytes() + transcript.pauses.tobytes())
+    return digest.hexdigest()

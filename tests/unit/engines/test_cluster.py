@@ -24,6 +24,7 @@ from voxrank.encoders.registry import load_encoder
 from voxrank.engines.ray import scheduler, worker_pool
 from voxrank.engines.ray.cluster import QUIET
 from voxrank.engines.ray.engine import RayEngine
+from voxrank.errors import ModelError
 from voxrank.testing.encoders import FakeEncoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of servers to the collector
@@ -86,6 +87,8 @@ def load(on_worker, spec, options):
     kind, _, marks = spec.partition(":")
     if kind != "py":
         return load_encoder(spec, options)
+    if marks == "absent" and on_worker:
+        raise ModelError("no such file: model.py")
     encoder = Gathering(Path(marks) if on_worker else None)
     encoder.spec, encoder.budget_samples = spec, 16_000
     return encoder
@@ -262,6 +265,11 @@ def test_a_file_that_one_node_does_not_see_is_encoded_by_the_other(rank, nodes, 
     found = rank(hidden(read_dataset(tones), (nodes.id_of("second"),), marks, only=5), by=shared)
     assert_same(found, rank(tones))
     assert not found.skipped
+
+
+def test_a_model_that_a_node_lacks_ends_the_run_with_the_name_of_the_node(rank, shared, tones):
+    with pytest.raises(ModelError, match=r"no such file: model\.py \(on node (first|second)\)"):
+        rank(tones, ["py:absent"], by=shared)
 
 
 def test_audio_that_no_worker_sees_is_listed_with_a_node(rank, nodes, shared, tones, marks):

@@ -299,6 +299,26 @@ def test_a_note_is_shown_when_no_worker_starts(ray, monkeypatch):
     assert reported[0].startswith("no worker has started yet; the cluster has ")
 
 
+def test_workers_that_cannot_be_started_end_the_run(ray, monkeypatch):
+    class Broken:
+        def __init__(self, *_):
+            raise OSError("no such package")
+
+        def node(self):
+            """Return nothing, because no worker starts."""
+
+    def start(pool):
+        while True:
+            pool.start_workers(1)
+            pool.ready_results([], 0.5)
+
+    monkeypatch.setattr(worker_pool, "Worker", Broken)
+    pool = worker_pool.WorkerPool(EngineOptions("ray", workers=1), EncoderOptions(), print, print, own=False)
+    pool._cpus = 0  # those of the cluster are in use
+    with pytest.raises(RunError, match=r"3 workers could not be started .*; voxrank must be installed on all nodes"):
+        start(pool)
+
+
 def test_addresses_and_devices_that_ray_cannot_use_are_refused():
     with pytest.raises(
         OptionError, match=r"this machine is part of, got 'ray://head:10001'; run voxrank on one of its"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic
 
 import ray
@@ -50,11 +51,10 @@ class TaskScheduler(Generic[Part, Result]):
         source, added, yielded = enumerate(parts), 0, 0
         try:
             while True:
-                for number, part in source:
+                ahead = max(0, self._pool.size - len(self._queue.waiting))
+                for number, part in islice(source, ahead):
                     self._parts[number], added = part, number + 1
                     self._queue.append(number)
-                    if len(self._queue.waiting) >= self._pool.size:
-                        break
                 if yielded == added:
                     return
                 self._step()
