@@ -27,7 +27,10 @@ from voxrank.engines.ray.engine import RayEngine
 from voxrank.errors import ModelError
 from voxrank.testing.encoders import FakeEncoder
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files of servers to the collector
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves files of servers to the collector
+    pytest.mark.timeout(900),  # three nodes start slowly on a busy machine
+]
 CPU = EncoderOptions(device="cpu")
 WORKERS = ("first", "second")
 WAITED_S = 100.0
