@@ -185,8 +185,8 @@ def encode(folder: Any, models: tuple[str, ...], dataset: Dataset, sequence: Seq
         details=DetailOptions("none"),
     )
     plan, watcher = resolve(request, dataset), Progress()
-    data = prepare_run(plan, dataset, None, None, watcher)
     with engine_of(request.engine, request.encoder, watcher.note) as engine:
+        data = prepare_run(plan, dataset, None, engine, None, watcher)
         for run in ModelRunner(plan, data, engine, None, watcher).run():
             samples = {key.layer: sample for key, sample in run.sketch.samples.items()}
             arrays: dict[str, Any] = {"layers": len(samples)}

@@ -55,6 +55,7 @@ SLOW = (
     "unit/ranking/test_early_stopping.py",
     "unit/encoders/test_pack.py",
     "end_to_end/test_ray.py",
+    "unit/engines/test_cluster.py",
     "unit/engines/test_engines.py",
     "browser/test_live.py",
     "browser/test_report.py",

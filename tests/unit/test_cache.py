@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import threading
 import time
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from voxrank.cache.keys import model_key
 from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.audio import decode
+from voxrank.data.sources import digest_of_audio
 from voxrank.errors import OptionError
 from voxrank.testing.encoders import FakeEncoder
 
@@ -282,6 +284,21 @@ def test_a_file_in_place_of_the_folder_is_a_wrong_request(fakes, tones, tmp_path
     (tmp_path / "taken").write_text("")
     with pytest.raises(OptionError, match="expected a folder for the cache, got a file"):
         voxrank.rank(tones, ["fake-a"], cache=CacheOptions(str(tmp_path / "taken")))
+
+
+def test_audio_is_digested_once_in_a_run_and_by_other_threads_in_the_first(fakes, tones, kept, monkeypatch):
+    digested = []
+
+    def noting(location):
+        digested.append((location, threading.current_thread() is threading.main_thread()))
+        return digest_of_audio(location)
+
+    monkeypatch.setattr(cache_module, "digest_of_audio", noting)
+    for _ in range(2):
+        digested.clear()
+        voxrank.rank(tones, ["fake-a", "fake-b"], cache=kept)
+        assert len({location for location, _ in digested}) == len(digested) == 36
+        assert not any(main for _, main in digested)
 
 
 def test_audio_that_changes_while_it_is_read_is_not_kept(fakes, tones, passes, kept, monkeypatch):

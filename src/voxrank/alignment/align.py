@@ -13,7 +13,7 @@ from voxrank._support.json_codec import written
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank._support.packages import version
 from voxrank._support.progress import Progress
-from voxrank.alignment.base import AlignerRecord
+from voxrank.alignment.base import AlignerRecord, AlignmentContext
 from voxrank.alignment.files import AlignedUtterance, save_alignment
 from voxrank.alignment.labels import label
 from voxrank.alignment.preparation import Prepared, Unaligned, prepare
@@ -23,6 +23,7 @@ from voxrank.data.skips import count_skipped, skips_warning
 from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.encoders.groups import with_models
 from voxrank.encoders.pool import ModelPool
+from voxrank.engines.local import LocalEngine
 from voxrank.errors import OptionError
 from voxrank.results.ranking import check_folder
 from voxrank.targets.labels import Targets
@@ -159,7 +160,8 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
     for line in (*dataset.notes, *ready.notes):
         watcher.note(line)
     pool = ModelPool(models, encoding, watcher)
-    labelled = label(ready, sequence, pool, request.extraction.threads, watcher, ranked=False)
+    context = AlignmentContext(pool.layers, pool.lend, encoding, LocalEngine(encoding), request.extraction.threads)
+    labelled = label(ready, sequence, context, watcher, ranked=False)
     prepared = labelled.prepared
     if labelled.record is None:
         raise TypeError(labelled)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from voxrank.config import Seconds
+from voxrank.config import EncoderOptions, Seconds
 from voxrank.data.shards import Item
-from voxrank.encoders.base import Encoder
+from voxrank.encoders.base import Layer
+from voxrank.engines.base import Engine
+from voxrank.engines.task import Lend
 from voxrank.errors import UtteranceError
 from voxrank.targets.timeline import Timeline
 
@@ -21,7 +24,7 @@ Aligned = list[Timeline | UtteranceError]
 """Timeline of each transcript, by the numbers of its units, or the reason why it cannot be aligned."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """An utterance with the units of its transcript.
 
@@ -34,6 +37,29 @@ class Transcript:
     item: Item
     labels: NDArray[np.int64]
     pauses: NDArray[np.bool_]
+
+    def to_encode(self) -> Transcript:
+        """Return the transcript as other processes receive it (`Item.to_encode`)."""
+        return replace(self, item=self.item.to_encode())
+
+
+@dataclass(frozen=True)
+class AlignmentContext:
+    """The models that aligners may use, and the engine that does their work.
+
+    Attributes:
+        layers: spec of each candidate → its layers.
+        lend: returns the encoder of a candidate, loaded in this process if needed.
+        encoding: options that encoders are loaded with.
+        engine: does the work.
+        threads: number of threads that decode audio ahead.
+    """
+
+    layers: Mapping[str, Sequence[Layer]]
+    lend: Lend
+    encoding: EncoderOptions
+    engine: Engine
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -62,13 +88,15 @@ class Aligner(ABC):
 
     Attributes:
         record: the record of the alignments that it makes.
-        encoder: the model that it uses; None without a model.
         notes: notes for the user after the alignment, one line each.
     """
 
     record: AlignerRecord
-    encoder: Encoder | None = None
     notes: tuple[str, ...] = ()
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """Return the weights of the model that it uses; none without a model."""
+        return {}
 
     @abstractmethod
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:

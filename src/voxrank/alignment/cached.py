@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -10,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank._support.packages import version
-from voxrank.alignment.base import Aligned, AlignerRecord, Transcript
+from voxrank.alignment.base import Aligned, AlignerRecord, AlignmentContext, Transcript
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import digest_of
 from voxrank.cache.store import LIBRARIES, SCHEMA, Cache
-from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder
+from voxrank.engines.digests import digest_audio, key_models
 from voxrank.errors import SketchError, UtteranceError
 from voxrank.sketches.store import register_kind
 from voxrank.targets.timeline import Timeline
@@ -78,30 +78,22 @@ class Alignments:
 
     Args:
         cache: the cache that holds them.
-        candidates: specs of the models that are ranked.
-        lend: returns the encoder of a candidate.
         transcripts: transcripts of the data.
         names: names of the units.
-        options: options of the encoders.
+        context: the models that are ranked, which aligners may use.
     """
 
     def __init__(
-        self,
-        cache: Cache,
-        candidates: Sequence[str],
-        lend: Callable[[str], Encoder],
-        transcripts: Sequence[Transcript],
-        names: Sequence[str],
-        options: EncoderOptions,
+        self, cache: Cache, transcripts: Sequence[Transcript], names: Sequence[str], context: AlignmentContext
     ) -> None:
-        self._cache, self._folder, self._candidates = cache, cache.root / "alignments", list(candidates)
-        audio = [cache.item_key(transcript.item) for transcript in transcripts]
-        models = [cache.model_key(lend(spec), options) for spec in candidates]
-        labels = [[t.labels.tolist(), np.flatnonzero(t.pauses).tolist()] for t in transcripts]
-        self._known = None not in audio and None not in models
-        self._key = digest_of(
-            [SCHEMA, audio, models, labels, list(names), asdict(options), {name: version(name) for name in LIBRARIES}]
-        )
+        self._cache, self._folder, self._candidates = cache, cache.root / "alignments", list(context.layers)
+        digest_audio(context.engine, cache, (transcript.item for transcript in transcripts), context.threads)
+        key_models(context.engine, cache, self._candidates, context.encoding, context.lend)
+        models = [cache.known_key(spec, context.encoding) for spec in self._candidates]
+        audio = _digest_transcripts(cache, transcripts)
+        self._known = audio is not None and None not in models
+        options, libraries = asdict(context.encoding), {name: version(name) for name in LIBRARIES}
+        self._key = digest_of([SCHEMA, audio, models, list(names), options, libraries])
 
     def load(self, text: str) -> KnownAlignment | None:
         """Return the cached alignment of an aligner; None where there is none, or the file is damaged."""
@@ -159,3 +151,15 @@ class Alignments:
         model = stored.model if stored.candidate is None else self._candidates[stored.candidate]
         record = AlignerRecord(stored.aligner, model, stored.layer, stored.trained)
         return KnownAlignment(aligned, record, [self._candidates[n] for n in stored.favoured], tuple(stored.notes))
+
+
+def _digest_transcripts(cache: Cache, transcripts: Sequence[Transcript]) -> str | None:
+    """Return a digest of the audio and the units of transcripts; None where some audio cannot be read."""
+    digest = hashlib.sha256()
+    for transcript in transcripts:
+        audio = cache.item_key(transcript.item)
+        if audio is None:
+            return None
+        digest.update(f"{audio} {len(transcript.labels)}\n".encode())
+        digest.update(transcript.labels.tobytes() + transcript.pauses.tobytes())
+    return digest.hexdigest()

@@ -6,12 +6,14 @@ aligns the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
-from voxrank.alignment.frames import Framed, LayerSource
-from voxrank.errors import DataError, UtteranceError
+from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, AlignmentContext, OnAudio, Transcript
+from voxrank.alignment.frames import Framed, LayerSource, TranscriptTask, by_utterance
+from voxrank.config import EncoderOptions
+from voxrank.engines.task import Lend
+from voxrank.errors import UtteranceError
 from voxrank.targets.ctc import Alignment
 from voxrank.targets.flatstart import FrameModel, Spoken, flat_start
 from voxrank.targets.timeline import Timeline
@@ -33,39 +35,51 @@ class Fitted:
 class Flat(Aligner):
     """The aligner that uses a flat start.
 
+    The engine computes frames, and aligns what was not fitted. The fit is in this process: its data are limited.
+
     Args:
         source: source of the features.
+        context: the engine, and the models.
     """
 
-    def __init__(self, source: LayerSource) -> None:
-        self.record = AlignerRecord("flat", source.encoder.spec, source.index)
-        self._source, self.encoder = source, source.encoder
+    def __init__(self, source: LayerSource, context: AlignmentContext) -> None:
+        self.record = AlignerRecord("flat", source.spec, source.layer.index)
+        self._source, self._context = source, context
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
         """Fit and align. The arguments and errors are those of `Aligner.align`."""
         first, rest = self._source.divided(transcripts)
-        fitted = self.fit(transcripts, first, names, on_audio)
-        aligned = dict(fitted.timelines)
-        for index, frames in self._source.frames(transcripts, rest, on_audio):
-            aligned[index] = _align_by_model(fitted.model, frames, transcripts[index])
-        return [aligned[index] for index in range(len(transcripts))]
-
-    def fit(
-        self, transcripts: Sequence[Transcript], indices: Iterable[int], names: Sequence[str], on_audio: OnAudio
-    ) -> Fitted:
-        """Fit the flat start to the utterances at these indices, in memory. See `Aligner.align` for errors."""
-        framed: dict[int, Framed] = {}
-        timelines: dict[int, Timeline | UtteranceError] = {}
-        for index, frames in self._source.frames(transcripts, indices, on_audio):
-            if isinstance(frames, Framed):
-                framed[index] = frames
-            else:
-                timelines[index] = frames
-        if not framed:
-            reason = next(iter(timelines.values()), "there are none")
-            raise DataError(f"{self.record.model} could encode none of the utterances for the alignment: {reason}")
+        framed, aligned = self._source.fitted_frames(transcripts, first, self._context, on_audio)
         fitted = fit_frames(framed, transcripts, names)
-        return Fitted(fitted.model, timelines | fitted.timelines)
+        framed.clear()
+        others = by_utterance(AlignByModel(self._source, fitted.model), transcripts, rest, self._context, on_audio)
+        timelines = {**aligned, **fitted.timelines, **dict(others)}
+        return [timelines[index] for index in range(len(transcripts))]
+
+
+@dataclass(frozen=True)
+class AlignByModel(TranscriptTask[Timeline | UtteranceError]):
+    """The task to align utterances by a fitted model.
+
+    Attributes:
+        source: source of the features.
+        model: the fitted model.
+    """
+
+    source: LayerSource
+    model: FrameModel
+
+    def run(
+        self,
+        part: Sequence[Transcript],
+        lend: Lend,
+        options: EncoderOptions,  # noqa: ARG002
+    ) -> list[Timeline | UtteranceError]:
+        """Return the timeline of each transcript, or the reason why it cannot be aligned."""
+        timelines = {
+            index: _align_by_model(self.model, frames, part[index]) for index, frames in self.source.frames(part, lend)
+        }
+        return [timelines[index] for index in range(len(part))]
 
 
 def fit_frames(framed: Mapping[int, Framed], transcripts: Sequence[Transcript], names: Sequence[str]) -> Fitted:

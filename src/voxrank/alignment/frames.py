@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank._support.threads import prefetch
-from voxrank.alignment.base import OnAudio, Transcript
-from voxrank.config import Seconds
+from voxrank.alignment.base import AlignmentContext, OnAudio, Transcript
+from voxrank.config import EncoderOptions, Seconds
+from voxrank.data.shards import Item
 from voxrank.encoders.base import Encoder, Layer, LayerFrames, Waveform
-from voxrank.errors import UtteranceError
+from voxrank.engines.task import Lend, Result, Task
+from voxrank.errors import DataError, UtteranceError
 from voxrank.extraction.shard import BATCHES_AHEAD, decode_or_reason, plan_batches, retried
 from voxrank.sketches.sample import utterance_key
 from voxrank.targets.flatstart import quiet_frames
@@ -24,6 +26,8 @@ LONG_S = 10.0
 """Maximum length of an utterance that counts as short, in seconds. Short utterances are fitted first."""
 ENOUGH_S = 120.0
 """Amount of short utterances, in seconds, from which long utterances are not fitted."""
+PART_S = 120.0
+"""Amount of audio of a part of the data, which one process aligns, in seconds."""
 FIT_BYTES = 64 << 20
 """Maximum size of features to fit: 11 minutes of 512 features at 50 Hz. Peak memory is up to three times as much."""
 
@@ -45,34 +49,115 @@ class Framed:
 
 @dataclass(frozen=True)
 class LayerSource:
-    """A source of frames: one layer of a model.
+    """A source of frames: one layer of a model, which is loaded where the frames are computed.
 
     Attributes:
-        encoder: the model.
-        index: index of the layer.
+        spec: spec of the model.
+        layer: the layer.
         threads: number of threads that decode audio ahead.
     """
 
-    encoder: Encoder
-    index: int
+    spec: str
+    layer: Layer
     threads: int
 
-    @property
-    def layer(self) -> Layer:
-        """The layer that gives the frames."""
-        return self.encoder.layers[self.index]
-
-    def frames(
-        self, transcripts: Sequence[Transcript], indices: Iterable[int], on_audio: OnAudio
-    ) -> Iterator[tuple[int, Framed | UtteranceError]]:
-        """Encode the utterances at these indices, and yield the frames of the layer, as `frames_of_layers` does."""
-        for index, frames in frames_of_layers(self.encoder, [self.layer], self.threads, transcripts, indices):
-            yield index, frames if isinstance(frames, UtteranceError) else frames[self.index]
-            on_audio(transcripts[index].item.seconds)
+    def frames(self, transcripts: Sequence[Transcript], lend: Lend) -> Iterator[tuple[int, Framed | UtteranceError]]:
+        """Encode utterances, and yield the frames of the layer, as `frames_of_layers` does."""
+        for index, frames in frames_of_layers(lend(self.spec), [self.layer], self.threads, transcripts):
+            yield index, frames if isinstance(frames, UtteranceError) else frames[self.layer.index]
 
     def divided(self, transcripts: Sequence[Transcript]) -> tuple[list[int], list[int]]:
         """Return the indices of the utterances to fit, as many as `FIT_BYTES` hold, and of the others."""
         return divided(transcripts, FIT_BYTES / (4 * self.layer.dim * self.layer.frame_rate))
+
+    def fitted_frames(
+        self, transcripts: Sequence[Transcript], indices: Sequence[int], context: AlignmentContext, on_audio: OnAudio
+    ) -> tuple[dict[int, Framed], dict[int, UtteranceError]]:
+        """Return the frames of the utterances to fit, by their indices, and the reasons why others have none.
+
+        Raises:
+            DataError: no utterance could be encoded.
+        """
+        framed: dict[int, Framed] = {}
+        errors: dict[int, UtteranceError] = {}
+        for index, frames in by_utterance(Frames(self), transcripts, indices, context, on_audio):
+            if isinstance(frames, Framed):
+                framed[index] = frames
+            else:
+                errors[index] = frames
+        if not framed:
+            reason = next(iter(errors.values()), "there are none")
+            raise DataError(f"{self.spec} could encode none of the utterances for the alignment: {reason}")
+        return framed, errors
+
+
+class TranscriptTask(Task[Sequence[Transcript], list[Result]]):
+    """A task whose parts are transcripts, with one result for each of them."""
+
+    def items(self, part: Sequence[Transcript]) -> Sequence[Item]:
+        """Return the utterances of the transcripts."""
+        return [transcript.item for transcript in part]
+
+
+@dataclass(frozen=True)
+class Frames(TranscriptTask[Framed | UtteranceError]):
+    """The task to compute the frames of utterances."""
+
+    source: LayerSource
+
+    def run(
+        self,
+        part: Sequence[Transcript],
+        lend: Lend,
+        options: EncoderOptions,  # noqa: ARG002
+    ) -> list[Framed | UtteranceError]:
+        """Return the frames of each utterance, or the reason why it has none."""
+        frames = dict(self.source.frames(part, lend))
+        return [frames[index] for index in range(len(part))]
+
+
+def by_utterance(
+    task: TranscriptTask[Result],
+    transcripts: Sequence[Transcript],
+    indices: Sequence[int],
+    context: AlignmentContext,
+    on_audio: OnAudio,
+) -> Iterator[tuple[int, Result]]:
+    """Do a task for the utterances at these indices, in parts of similar lengths.
+
+    Args:
+        task: the task.
+        transcripts: all transcripts of the data.
+        indices: indices of the utterances.
+        context: the engine, and the models.
+        on_audio: receives the progress.
+
+    Yields:
+        Each index with the result of its utterance, the longest first.
+    """
+    parts = parts_of(transcripts, indices)
+    sent = ([transcripts[index].to_encode() for index in part] for part in parts)
+    for part, results in zip(parts, context.engine.map(task, sent, context.lend), strict=True):
+        yield from zip(part, results, strict=True)
+        on_audio(sum(transcripts[index].item.seconds for index in part))
+
+
+def parts_of(transcripts: Sequence[Transcript], indices: Sequence[int]) -> list[list[int]]:
+    """Divide utterances, the longest first, into parts of about `PART_S`."""
+    parts: list[list[int]] = []
+    load = PART_S
+    for index in sorted(indices, key=_longest_first(transcripts)):
+        if load >= PART_S:
+            parts.append([])
+            load = 0.0
+        parts[-1].append(index)
+        load += transcripts[index].item.seconds
+    return parts
+
+
+def _longest_first(transcripts: Sequence[Transcript]) -> Callable[[int], tuple[float, int]]:
+    """Return the key by which indices of transcripts are sorted."""
+    return lambda index: (-transcripts[index].item.seconds, transcripts[index].item.row)
 
 
 def divided(transcripts: Sequence[Transcript], seconds: Seconds) -> tuple[list[int], list[int]]:
@@ -96,7 +181,7 @@ def divided(transcripts: Sequence[Transcript], seconds: Seconds) -> tuple[list[i
 
 
 def frames_of_layers(
-    encoder: Encoder, layers: Sequence[Layer], threads: int, transcripts: Sequence[Transcript], indices: Iterable[int]
+    encoder: Encoder, layers: Sequence[Layer], threads: int, transcripts: Sequence[Transcript]
 ) -> Iterator[tuple[int, dict[int, Framed] | UtteranceError]]:
     """Encode utterances, the longest first.
 
@@ -104,16 +189,15 @@ def frames_of_layers(
         encoder: the model.
         layers: layers whose frames to return.
         threads: number of threads that decode audio ahead.
-        transcripts: transcripts of the data.
-        indices: indices of the utterances.
+        transcripts: transcripts of the utterances.
 
     Yields:
-        Each index with the frames of its utterance by layer, or the error that prevented them.
+        The index of each transcript with the frames of its utterance by layer, or the error that prevented them.
 
     Raises:
         RunError: memory ran out on a single window.
     """
-    order = sorted(indices, key=lambda index: (-transcripts[index].item.seconds, transcripts[index].item.row))
+    order = sorted(range(len(transcripts)), key=_longest_first(transcripts))
     ready = prefetch(
         plan_batches([transcripts[index].item for index in order], encoder),
         lambda batch: [decode_or_reason(item, encoder.sample_rate) for item in batch],

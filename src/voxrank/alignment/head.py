@@ -8,16 +8,19 @@ Source of the loss: Graves et al., "Connectionist Temporal Classification", ICML
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, OnAudio, Transcript
-from voxrank.alignment.frames import Framed, LayerSource
+from voxrank.alignment.base import Aligned, Aligner, AlignerRecord, AlignmentContext, OnAudio, Transcript
+from voxrank.alignment.frames import Framed, LayerSource, TranscriptTask, by_utterance
 from voxrank.alignment.posteriors import log_softmax, posterior_timeline
-from voxrank.errors import DataError, UtteranceError
+from voxrank.config import EncoderOptions
+from voxrank.engines.task import Lend
+from voxrank.errors import UtteranceError
 from voxrank.targets.timeline import Timeline
 
 EPOCHS = 60
@@ -30,33 +33,54 @@ SEED = 0
 class Head(Aligner):
     """The aligner that trains a linear CTC head.
 
+    The engine computes frames, and aligns what was not used to train the head. The head is trained in this process.
+
     Args:
         source: source of the features.
+        context: the engine, and the models.
     """
 
-    def __init__(self, source: LayerSource) -> None:
-        self.record = AlignerRecord("head", source.encoder.spec, source.index, trained=True)
-        self._source, self.encoder = source, source.encoder
+    def __init__(self, source: LayerSource, context: AlignmentContext) -> None:
+        self.record = AlignerRecord("head", source.spec, source.layer.index, trained=True)
+        self._source, self._context = source, context
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """Return the weights of the model below the head."""
+        return self._context.lend(self._source.spec).weights()
 
     def align(self, transcripts: Sequence[Transcript], names: Sequence[str], on_audio: OnAudio) -> Aligned:
         """Train and align. The arguments and errors are those of `Aligner.align`."""
         first, rest = self._source.divided(transcripts)
-        framed: dict[int, Framed] = {}
-        aligned: dict[int, Timeline | UtteranceError] = {}
-        for index, frames in self._source.frames(transcripts, first, on_audio):
-            if isinstance(frames, Framed):
-                framed[index] = frames
-            else:
-                aligned[index] = frames
-        if not framed:
-            reason = next(iter(aligned.values()), "there are none")
-            raise DataError(f"{self.record.model} could encode none of the utterances for the alignment: {reason}")
+        framed, errors = self._source.fitted_frames(transcripts, first, self._context, on_audio)
         head = _Linear([(frames, transcripts[index]) for index, frames in framed.items()], len(names))
-        aligned |= {index: head.align(frames, transcripts[index]) for index, frames in framed.items()}
+        trained = {index: head.align(frames, transcripts[index]) for index, frames in framed.items()}
         framed.clear()
-        for index, frames in self._source.frames(transcripts, rest, on_audio):
-            aligned[index] = head.align(frames, transcripts[index])
+        others = by_utterance(AlignByHead(self._source, head), transcripts, rest, self._context, on_audio)
+        aligned = {**errors, **trained, **dict(others)}
         return [aligned[index] for index in range(len(transcripts))]
+
+
+@dataclass(frozen=True)
+class AlignByHead(TranscriptTask[Timeline | UtteranceError]):
+    """The task to align utterances by a trained head.
+
+    Attributes:
+        source: source of the features.
+        head: the trained head.
+    """
+
+    source: LayerSource
+    head: _Linear
+
+    def run(
+        self,
+        part: Sequence[Transcript],
+        lend: Lend,
+        options: EncoderOptions,  # noqa: ARG002
+    ) -> list[Timeline | UtteranceError]:
+        """Return the timeline of each transcript, or the reason why it cannot be aligned."""
+        aligned = {index: self.head.align(frames, part[index]) for index, frames in self.source.frames(part, lend)}
+        return [aligned[index] for index in range(len(part))]
 
 
 class _Linear:

@@ -11,14 +11,13 @@ import numpy as np
 
 from voxrank._support.memory import release_free_memory
 from voxrank._support.progress import Progress
-from voxrank.alignment.base import AlignerRecord
+from voxrank.alignment.base import AlignerRecord, AlignmentContext
 from voxrank.alignment.cached import Alignments, KnownAlignment
 from voxrank.alignment.preparation import Prepared, Unaligned
 from voxrank.alignment.registry import favoured, load_aligner, parse_aligner
 from voxrank.cache.store import Cache
 from voxrank.config import ExtractionOptions, Seconds, SequenceOptions
 from voxrank.data.utterance import Task
-from voxrank.encoders.pool import ModelPool
 from voxrank.errors import OptionError
 
 logger = logging.getLogger(__name__)
@@ -71,8 +70,7 @@ def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task
 def label(
     prepared: Prepared | Unaligned,
     options: SequenceOptions,
-    pool: ModelPool,
-    threads: int,
+    context: AlignmentContext,
     watcher: Progress,
     *,
     ranked: bool = True,
@@ -83,8 +81,7 @@ def label(
     Args:
         prepared: prepared data, or transcripts to align.
         options: the aligner, and the alternatives.
-        pool: the pool of the candidates, whose features the aligner may use.
-        threads: number of threads that decode audio ahead.
+        context: the candidates, whose features the aligner may use, and the engine.
         watcher: receives the progress.
         ranked: whether the labels rank the candidates; then they must not favour a candidate.
         store: the cache of alignments; None to align again.
@@ -99,16 +96,15 @@ def label(
         return Labelled(_jittered(prepared, options.against), record, options.against)
 
     transcripts, names = prepared.transcripts, prepared.names
-    candidates, encoding = pool.specs, pool.options
-    alignments = None if store is None else Alignments(store, candidates, pool.lend, transcripts, names, encoding)
+    alignments = None if store is None else Alignments(store, transcripts, names, context)
 
     def load_or_align(text: str) -> KnownAlignment:
         spec = parse_aligner(text)
         watcher.align(text, prepared.seconds)
         known = None if alignments is None else alignments.load(text)
         if known is None:
-            aligner = load_aligner(spec, candidates, pool.lend, transcripts, names, encoding, threads)
-            favours = favoured(aligner, candidates, pool.lend) if ranked else []
+            aligner = load_aligner(spec, transcripts, names, context)
+            favours = favoured(aligner, context) if ranked else []
             _check_leaks(aligner.record, favours, options, watcher)
             aligned = aligner.align(transcripts, names, watcher.advance)
             known = KnownAlignment(aligned, aligner.record, favours, aligner.notes)

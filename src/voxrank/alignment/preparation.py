@@ -22,7 +22,6 @@ from voxrank.data.utterance import Dataset, Segment, Skipped
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.labels import SHOWN_NAMES, Targets, utterance_targets
 from voxrank.targets.sequence import (
-    Spelling,
     behind_the_end,
     by_words,
     is_unscored,
@@ -143,7 +142,8 @@ def _split_transcripts(
     ]
     notes = describe_tags((item.utterance.text or "" for item in items), SHOWN_TAGS)
     notes += speller.describe_languages(SHOWN_NAMES)
-    return Unaligned(dataset, transcripts, spellings, inventory.names, [*skipped, *left_out], options, sequence, notes)
+    words = [spelled.words for spelled in spellings] if unit == "word" else None
+    return Unaligned(dataset, transcripts, words, inventory.names, [*skipped, *left_out], options, sequence, notes)
 
 
 def _apply_to_items(
@@ -182,7 +182,7 @@ class Unaligned:
     Attributes:
         dataset: the data set.
         transcripts: transcripts of the utterances that can be read and split into units.
-        spellings: spelling of each transcript.
+        words: words of each transcript, where they are the classes; None where the units are.
         names: names of the units; number n is `names[n − 1]`.
         skipped: the other utterances, with reasons.
         options: options of the extraction.
@@ -192,7 +192,7 @@ class Unaligned:
 
     dataset: Dataset
     transcripts: list[Transcript]
-    spellings: list[Spelling]
+    words: Sequence[tuple[str, ...] | None] | None
     names: tuple[str, ...]
     skipped: list[Skipped]
     options: ExtractionOptions
@@ -246,15 +246,21 @@ class Unaligned:
     @property
     def counts(self) -> dict[str, int]:
         """Number of occurrences of each class."""
-        counts = Counter(name for spelled in self.spellings for name in spelled.words or spelled.units.names)
+        if self.words is None:
+            sizes = np.zeros(len(self.names), dtype=np.int64)
+            for transcript in self.transcripts:
+                sizes += np.bincount(transcript.labels - FIRST, minlength=len(sizes))
+            counts = Counter(dict(zip(self.names, sizes.tolist(), strict=True)))
+        else:
+            counts = Counter(word for words in self.words for word in words or ())
         return dict(sorted((name, count) for name, count in counts.items() if name != UNSCORED))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Classes of the frames: units, or words."""
-        if self.sequence.unit != "word":
+        if self.words is None:
             return tuple(name for name in self.names if name != UNSCORED)
-        return tuple(sorted({word for spelled in self.spellings for word in spelled.words or ()} - {UNSCORED}))
+        return tuple(sorted({word for words in self.words for word in words or ()} - {UNSCORED}))
 
     @cached_property
     def _class_numbers(self) -> dict[str, int]:
@@ -269,7 +275,7 @@ class Unaligned:
         """Return the timeline of classes for a timeline of numbered units."""
         if isinstance(timeline, UtteranceError):
             raise timeline
-        words = self.spellings[row].words
+        words = None if self.words is None else self.words[row]
         if words is None:
             return replace(timeline, symbols=self._classes_of_units[timeline.symbols - FIRST])
         numbers = np.array([self._class_numbers[word] for word in words])

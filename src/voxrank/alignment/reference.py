@@ -9,16 +9,20 @@ with the three alignments nearest to it. This needs no reference times.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxrank._support.memory import release_free_memory
-from voxrank.alignment.base import Transcript
+from voxrank.alignment.base import AlignmentContext, Transcript
 from voxrank.alignment.flat import fit_frames
 from voxrank.alignment.frames import Framed, divided, frames_of_layers
-from voxrank.encoders.base import Encoder, Layer
+from voxrank.config import EncoderOptions
+from voxrank.data.shards import Item
+from voxrank.encoders.base import Layer
+from voxrank.engines.task import Lend, Task
 from voxrank.errors import DataError, UtteranceError
 from voxrank.targets.timeline import Timeline
 
@@ -41,41 +45,75 @@ ModelLayer = tuple[str, int]
 """A model and one of its layers."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """The layers of a model to try, and the transcripts to try them on."""
+
+    spec: str
+    layers: tuple[Layer, ...]
+    transcripts: tuple[Transcript, ...]
+
+
+@dataclass(frozen=True)
+class TryLayers(Task[Trial, "list[NDArray[np.int64] | DataError]"]):
+    """The task to align some transcripts on each of the layers of a model.
+
+    Attributes:
+        names: names of the units.
+        threads: number of threads that decode audio ahead.
+    """
+
+    names: tuple[str, ...]
+    threads: int
+
+    def items(self, part: Trial) -> Sequence[Item]:
+        """Return the utterances of the transcripts."""
+        return [transcript.item for transcript in part.transcripts]
+
+    def run(self, part: Trial, lend: Lend, options: EncoderOptions) -> list[NDArray[np.int64] | DataError]:  # noqa: ARG002
+        """Return the labels by each layer at regular times, or the reason why it aligns nothing."""
+        encoded = frames_of_layers(lend(part.spec), part.layers, self.threads, part.transcripts)
+        framed = _framed(encoded, part.layers)
+        found: list[NDArray[np.int64] | DataError] = []
+        for layer in part.layers:
+            try:
+                fitted = fit_frames(framed.pop(layer.index), part.transcripts, self.names)
+            except DataError as error:
+                found.append(error)
+            else:
+                found.append(_sampled_labels(fitted.timelines, part.transcripts))
+        release_free_memory()
+        return found
+
+
 def choose_reference(
-    specs: Sequence[str],
-    lend: Callable[[str], Encoder],
-    transcripts: Sequence[Transcript],
-    names: Sequence[str],
-    threads: int,
+    specs: Sequence[str], transcripts: Sequence[Transcript], names: Sequence[str], context: AlignmentContext
 ) -> ModelLayer:
     """Return the candidate and its layer on which a flat start aligns these transcripts best.
 
     Args:
         specs: the candidates.
-        lend: returns the encoder of a candidate, loaded if needed.
         transcripts: transcripts of the data.
         names: names of the units.
-        threads: number of threads that decode audio ahead.
+        context: the layers of the candidates, and the engine, which tries them.
 
     Raises:
         DataError: no utterance can be aligned.
     """
-    layers_by_model = _layers_to_try({spec: lend(spec).layers for spec in specs})
+    layers_by_model = _layers_to_try({spec: context.layers[spec] for spec in specs})
     if sum(map(len, layers_by_model.values())) == 1:
         return next((spec, layer.index) for spec, layers in layers_by_model.items() for layer in layers)
-    indices = divided(transcripts, TRIED_S)[0]
+    tried = tuple(transcripts[index].to_encode() for index in divided(transcripts, TRIED_S)[0])
+    trials = [Trial(spec, tuple(layers), tried) for spec, layers in layers_by_model.items()]
     labels: dict[ModelLayer, NDArray[np.int64]] = {}
     refused: DataError | None = None
-    for spec, layers in layers_by_model.items():
-        framed = _framed(frames_of_layers(lend(spec), layers, threads, transcripts, indices), layers)
-        for layer in layers:
-            try:
-                fitted = fit_frames(framed.pop(layer.index), transcripts, names)
-            except DataError as error:
-                refused = error
+    results = context.engine.map(TryLayers(tuple(names), context.threads), trials, context.lend)
+    for trial, found in zip(trials, results, strict=True):
+        for layer, result in zip(trial.layers, found, strict=True):
+            if isinstance(result, DataError):
+                refused = result
             else:
-                labels[spec, layer.index] = _sampled_labels(fitted.timelines, transcripts, indices)
-        release_free_memory()
+                labels[trial.spec, layer.index] = result
     if not labels:
         raise refused or DataError("there is no model to align with")
     agreements = agreement(list(labels.values()))
@@ -123,12 +161,12 @@ def _layers_to_try(layers: Mapping[str, Sequence[Layer]]) -> dict[str, list[Laye
 
 
 def _sampled_labels(
-    timelines: Mapping[int, Timeline | UtteranceError], transcripts: Sequence[Transcript], indices: Sequence[int]
+    timelines: Mapping[int, Timeline | UtteranceError], transcripts: Sequence[Transcript]
 ) -> NDArray[np.int64]:
     """Return the labels of these utterances at regular times."""
     parts = []
-    for index in indices:
-        times = np.arange(STEP_S / 2, transcripts[index].item.seconds, STEP_S)
+    for index, transcript in enumerate(transcripts):
+        times = np.arange(STEP_S / 2, transcript.item.seconds, STEP_S)
         timeline = timelines.get(index)
         parts.append(timeline.at(times) if isinstance(timeline, Timeline) else np.full(len(times), FAILED))
     return np.concatenate(parts)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
-from voxrank.alignment.base import Aligner, Transcript
+from voxrank.alignment.base import Aligner, AlignmentContext, Transcript
 from voxrank.alignment.ctc import Ctc
 from voxrank.alignment.flat import Flat
 from voxrank.alignment.frames import LayerSource
 from voxrank.alignment.head import Head
 from voxrank.alignment.reference import choose_reference
 from voxrank.alignment.uniform import Uniform
-from voxrank.config import EncoderOptions
-from voxrank.encoders.base import Encoder
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError, did_you_mean
 
@@ -71,24 +70,15 @@ def parse_aligner(text: str) -> AlignerSpec:
 
 
 def load_aligner(
-    spec: AlignerSpec,
-    candidates: Sequence[str],
-    lend: Callable[[str], Encoder],
-    transcripts: Sequence[Transcript],
-    names: Sequence[str],
-    options: EncoderOptions,
-    threads: int,
+    spec: AlignerSpec, transcripts: Sequence[Transcript], names: Sequence[str], context: AlignmentContext
 ) -> Aligner:
     """Load the aligner that a spec names.
 
     Args:
         spec: spec of the aligner.
-        candidates: models that are ranked; their features are used where the spec names no model.
-        lend: returns the encoder of a candidate, loaded if needed.
         transcripts: transcripts of the data, to choose a layer.
         names: names of the units.
-        options: encoder options for models that are no candidates.
-        threads: number of threads that decode audio ahead.
+        context: the candidates, whose features are used where the spec names no model, and the engine.
 
     Raises:
         ModelError: the model does not exist.
@@ -98,32 +88,38 @@ def load_aligner(
     if spec.kind == "uniform":
         return Uniform()
     if spec.kind == "ctc" and spec.model is not None:
-        return Ctc(spec.model, options, threads)
+        return Ctc(spec.model, context)
     notes: tuple[str, ...] = ()
-    if spec.model is not None and spec.model not in candidates:
-        encoder = load_encoder(spec.model, options)
-        notes = tuple(f"{spec.model}: {line}" for line in encoder.notes)
-        candidates, lend = [spec.model], lambda _: encoder
-    if spec.layer is not None and spec.model is not None:
-        model, layer = spec.model, spec.layer
-        count = len(lend(model).layers)
-        if layer >= count:
-            raise OptionError(f"{model} has layers 0 to {count - 1}, not {layer}; see `voxrank models {model}`")
+    if spec.model is None or spec.model in context.layers:
+        context = replace(context, lend=lru_cache(maxsize=1)(context.lend))  # a large model is loaded once
     else:
-        specs = candidates if spec.model is None else [spec.model]
-        model, layer = choose_reference(specs, lend, transcripts, names, threads)
-    source = LayerSource(lend(model), layer, threads)
-    aligner = Flat(source) if spec.kind == "flat" else Head(source)
+        encoder = load_encoder(spec.model, context.encoding)
+        notes = tuple(f"{spec.model}: {line}" for line in encoder.notes)
+        context = replace(context, layers={spec.model: encoder.layers}, lend=lambda _: encoder)
+    if spec.layer is not None and spec.model is not None:
+        model, index = spec.model, spec.layer
+        count = len(context.layers[model])
+        if index >= count:
+            raise OptionError(f"{model} has layers 0 to {count - 1}, not {index}; see `voxrank models {model}`")
+    else:
+        specs = list(context.layers) if spec.model is None else [spec.model]
+        model, index = choose_reference(specs, transcripts, names, context)
+    source = LayerSource(model, context.layers[model][index], context.threads)
+    aligner = Flat(source, context) if spec.kind == "flat" else Head(source, context)
     aligner.notes = notes
     return aligner
 
 
-def favoured(aligner: Aligner, candidates: Sequence[str], lend: Callable[[str], Encoder]) -> list[str]:
+def favoured(aligner: Aligner, context: AlignmentContext) -> list[str]:
     """Return the candidates that the labels of an aligner would favour: its model, and models of related weights."""
-    if not aligner.record.trained or aligner.encoder is None:
+    if not aligner.record.trained:
         return []
-    weights = aligner.encoder.weights()
-    return [spec for spec in candidates if spec == aligner.record.model or related(weights, lend(spec).weights())]
+    weights = aligner.weights()
+    return [
+        spec
+        for spec in context.layers
+        if spec == aligner.record.model or related(weights, context.lend(spec).weights())
+    ]
 
 
 def related(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:

@@ -82,7 +82,7 @@ def _is_built_in(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "voxrank"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AudioDigest:
     """A digest of the content of audio, and the stamp (size, time and place) of the version that was read."""
 

@@ -31,8 +31,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 
 from voxrank._support.packages import version
+from voxrank._support.threads import prefetch
 from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_entries, together
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import (
@@ -143,9 +144,21 @@ class Cache:
 
     def model_key(self, encoder: Encoder, options: EncoderOptions) -> str | None:
         """Return the key of an encoder (`keys.model_key`), which is computed once in a run."""
-        if (encoder.spec, options) not in self._models:
-            self._models[encoder.spec, options] = model_key(encoder, options)
-        return self._models[encoder.spec, options]
+        if not self.knows_model(encoder.spec, options):
+            self.adopt_model(encoder.spec, options, model_key(encoder, options))
+        return self.known_key(encoder.spec, options)
+
+    def knows_model(self, spec: str, options: EncoderOptions) -> bool:
+        """Return whether the key of a model is known."""
+        return (spec, options) in self._models
+
+    def known_key(self, spec: str, options: EncoderOptions) -> str | None:
+        """Return the key of a model that is known; None where the model does not expose its weights."""
+        return self._models[spec, options]
+
+    def adopt_model(self, spec: str, options: EncoderOptions, key: str | None) -> None:
+        """Adopt the key of a model, which may come from another process."""
+        self._models[spec, options] = key
 
     def of_key(
         self,
@@ -176,6 +189,19 @@ class Cache:
         """Return the known digests of the audio files of these utterances, without audio that objects hold."""
         known = {item.utterance.location: self._digests.get(item.utterance.location) for item in items}
         return {location: digest for location, digest in known.items() if digest and digest.stamp != UNCHANGING}
+
+    def undigested(self, items: Iterable[Item]) -> list[Item]:
+        """Return an utterance of each audio file whose digest is unknown, without audio that objects hold."""
+        first: dict[AudioLocation, Item] = {}
+        for item in items:
+            location = item.utterance.location
+            if location not in self._digests and (isinstance(location, Path) or location.file is not None):
+                first.setdefault(location, item)
+        return list(first.values())
+
+    def adopt(self, digests: Mapping[AudioLocation, AudioDigest]) -> None:
+        """Adopt digests of audio that a task computed."""
+        self._digests.update(digests)
 
     def take_over(self, digests: Mapping[AudioLocation, AudioDigest]) -> None:
         """Adopt digests of audio from another process, where the files here have the same size and time."""
@@ -256,11 +282,16 @@ class Cache:
 
     def _audio_digest(self, location: AudioLocation) -> AudioDigest | None:
         if location not in self._digests:
-            self._digests[location] = None
-            with suppress(OSError, UtteranceError):
-                stamp = stamp_of(location)
-                self._digests[location] = AudioDigest(digest_of_audio(location), stamp)
+            self._digests[location] = audio_digest(location)
         return self._digests[location]
+
+
+def audio_digest(location: AudioLocation) -> AudioDigest | None:
+    """Return the digest of audio; None where it cannot be read."""
+    with suppress(OSError, UtteranceError):
+        stamp = stamp_of(location)
+        return AudioDigest(digest_of_audio(location), stamp)
+    return None
 
 
 class ModelCache:
@@ -297,6 +328,11 @@ class ModelCache:
         self._writable = True
         self.found_s: Seconds = 0.0
 
+    @property
+    def has_entries(self) -> bool:
+        """True if there are entries of the model, which may hold some of the utterances."""
+        return any(self._folder.glob(f"*{SUFFIX}"))
+
     def cover(self, shards: Sequence[Shard]) -> tuple[list[tuple[Shard, Entry]], list[Shard]]:
         """Divide shards into the cached part and the part to encode.
 
@@ -305,6 +341,8 @@ class ModelCache:
             block.
         """
         known = sorted(read_entries(self._folder), key=lambda entry: -len(entry.items))
+        if not known:
+            return [], list(shards)
         held: list[tuple[Shard, Entry]] = []
         uncached: list[Shard] = []
         for block, block_shards in _by_block(shards).items():
@@ -323,6 +361,20 @@ class ModelCache:
                 if items:
                     uncached.append(replace(shard, items=items))
         return held, uncached
+
+    def relabel(self, targets: Targets) -> None:
+        """Take other targets of the same classes, for the shards that follow."""
+        self._targets = targets
+
+    def digested(self, shards: Iterable[Shard]) -> Iterator[Shard]:
+        """Yield shards. The digests of their audio are computed in a thread, before it is decoded."""
+        with closing(prefetch(shards, self._digest, threads=1, ahead=1)) as ready:
+            for shard, _ in ready:
+                yield shard
+
+    def _digest(self, shard: Shard) -> None:
+        for item in shard.items:
+            self._key(item)
 
     def load(self, shard: Shard, entry: Entry) -> ShardSketch | None:
         """Load the sketch of these utterances from an entry; None where the entry is damaged."""

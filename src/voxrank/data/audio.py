@@ -50,7 +50,7 @@ class AudioInfo:
     n_samples: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Probed:
     """An utterance whose audio exists.
 

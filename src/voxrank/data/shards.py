@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from voxrank.config import Seconds
 from voxrank.data.utterance import Utterance
@@ -14,7 +14,7 @@ MANY_GROUPS = 10
 """Minimum number of groups per block for dealing by hash. Sizes of blocks then differ by about a third."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """An utterance to encode.
 
@@ -27,6 +27,11 @@ class Item:
     utterance: Utterance
     seconds: Seconds
     row: int
+
+    def to_encode(self) -> Item:
+        """Return the item as other processes receive it: with an absolute path, without data that encoders ignore."""
+        path = self.utterance.path.absolute()
+        return replace(self, utterance=replace(self.utterance, path=path, text=None, segments=None, others=None))
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Shard:
     def seconds(self) -> Seconds:
         """The amount of audio in the shard, in seconds."""
         return sum(item.seconds for item in self.items)
+
+
+def items_of(shards: Iterable[Shard]) -> Iterator[Item]:
+    """Yield the utterances of shards."""
+    return (item for shard in shards for item in shard.items)
 
 
 def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Seconds) -> list[Shard]:

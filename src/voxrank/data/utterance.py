@@ -38,7 +38,7 @@ class Skipped:
     model: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of time with a label.
 
@@ -52,7 +52,7 @@ class Segment:
     end: Seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """A stretch of an audio file, with its labels.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Protocol, Self
@@ -13,6 +13,7 @@ from voxrank.data.shards import Shard
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import LocalEngine, ModelSketch
+from voxrank.engines.task import Lend, Part, Result, Task
 from voxrank.errors import OptionError
 from voxrank.extraction.shard import OnAudio
 from voxrank.targets.labels import Targets
@@ -46,10 +47,10 @@ class Runner(Protocol):
 
 
 class Engine(Protocol):
-    """An engine, which runs models. It is a context manager that releases all its resources at the end."""
+    """An engine, which runs models and tasks. It is a context manager that releases all its resources at the end."""
 
     def __enter__(self) -> Self:
-        """Start the engine."""
+        """Return the engine, which starts when it is first needed."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -62,6 +63,20 @@ class Engine(Protocol):
         Args:
             spec: spec of the model.
             take: returns its encoder, loaded in this process; an engine that runs elsewhere does not call it.
+        """
+
+    def map(self, task: Task[Part, Result], parts: Iterable[Part], lend: Lend) -> Iterator[Result]:
+        """Do the work of a task on each part, and yield the results in the order of the parts.
+
+        The results do not depend on the engine. Parts are taken as they are needed.
+
+        Args:
+            task: the task.
+            parts: the parts.
+            lend: returns an encoder, loaded in this process; an engine that runs elsewhere does not call it.
+
+        Raises:
+            RunError: workers were lost repeatedly.
         """
 
 

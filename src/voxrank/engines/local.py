@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -11,10 +11,12 @@ from typing import Self
 from voxrank._support.memory import release_free_memory
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, ExtractionOptions, Seconds
-from voxrank.data.shards import Shard
+from voxrank.data.shards import Shard, items_of
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer, SketchKey, keys_of
+from voxrank.engines.digests import digest_audio
+from voxrank.engines.task import Lend, Part, Result, Task
 from voxrank.extraction.shard import OnAudio, ShardSketch, encode_shards
 from voxrank.sketches.blocks import BlockedMoments
 from voxrank.sketches.projections import BLOCK_LIMIT, Quantiles
@@ -148,7 +150,12 @@ class LocalEngine:
     def runner(self, spec: str, take: Callable[[], Encoder]) -> LocalRunner:
         """Return a runner of the loaded encoder."""
         del spec
-        return LocalRunner(take(), self._encoding)
+        return LocalRunner(take(), self._encoding, self)
+
+    def map(self, task: Task[Part, Result], parts: Iterable[Part], lend: Lend) -> Iterator[Result]:
+        """Do the work of a task on each part; see `engines.base.Engine`."""
+        for part in parts:
+            yield task.run(part, lend, self._encoding)
 
 
 class LocalRunner:
@@ -157,10 +164,11 @@ class LocalRunner:
     Args:
         encoder: the frozen model.
         encoding: options that the encoder was loaded with.
+        engine: computes digests of audio.
     """
 
-    def __init__(self, encoder: Encoder, encoding: EncoderOptions) -> None:
-        self._encoder, self._encoding = encoder, encoding
+    def __init__(self, encoder: Encoder, encoding: EncoderOptions, engine: LocalEngine) -> None:
+        self._encoder, self._encoding, self._engine = encoder, encoding, engine
 
     def sketch(
         self,
@@ -172,7 +180,11 @@ class LocalRunner:
         cache: Cache | None = None,
     ) -> ModelSketch:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
-        model_cache = None if cache is None else cache.of_model(self._encoder, layers, targets, self._encoding, options)
+        model_cache = None
+        if cache is not None:
+            model_cache = cache.of_model(self._encoder, layers, targets, self._encoding, options)
+            if model_cache is not None and model_cache.has_entries:
+                digest_audio(self._engine, cache, items_of(shards), options.threads)
         return sketch_model(self._encoder, shards, targets, layers, options, on_audio, model_cache)
 
 
@@ -223,7 +235,8 @@ def _shard_sketches(
     """Yield the sketches of all shards in order of block, from the cache or encoded."""
 
     def encoded(subset: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
-        for shard, sketch in encode_shards(encoder, subset, targets, layers, options, on_audio):
+        ready = subset if cache is None else cache.digested(subset)
+        for shard, sketch in encode_shards(encoder, ready, targets, layers, options, on_audio):
             if cache is not None:
                 cache.add(shard, sketch)
             yield shard, sketch

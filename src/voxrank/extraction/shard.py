@@ -7,7 +7,7 @@ effects when features are not finite or memory runs out.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -148,7 +148,7 @@ def sketch_shards(
 
 def encode_shards(
     encoder: Encoder,
-    shards: Sequence[Shard],
+    shards: Iterable[Shard],
     targets: Targets,
     layers: Sequence[SketchedLayer],
     options: ExtractionOptions,
@@ -173,8 +173,6 @@ def encode_shards(
     Raises:
         RunError: memory ran out on a single window.
     """
-    if not shards:
-        return
     offsets = encoder.offsets() if targets.timed is not None else {}
     planned = ((shard, batch) for shard in shards for batch in plan_batches(_with_shard_rows(shard, targets), encoder))
     ready = prefetch(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxrank._support.progress import Progress
-from voxrank.alignment.base import AlignerRecord
+from voxrank.alignment.base import AlignerRecord, AlignmentContext
 from voxrank.alignment.labels import label
 from voxrank.alignment.preparation import Origin, Prepared, prepare, prepare_source
 from voxrank.cache.store import Cache
@@ -22,6 +22,7 @@ from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.joint import RANKED_LABELS
 from voxrank.encoders.pool import ModelPool, parse_layers
+from voxrank.engines.base import Engine
 from voxrank.errors import OptionError, listed
 from voxrank.ranking.plan import RankPlan
 from voxrank.ranking.tuning import LayerSelection
@@ -70,13 +71,16 @@ class RankData:
         return dict(enumerate(self.against, start=RANKED_LABELS + 1))
 
 
-def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | None, watcher: Progress) -> RankData:
+def prepare_run(
+    plan: RankPlan, dataset: Dataset, source: Any, engine: Engine, store: Cache | None, watcher: Progress
+) -> RankData:
     """Read the audio, load the models once, align the transcripts where needed, and report notes to the user.
 
     Args:
         plan: the plan of the run.
         dataset: the labelled speech.
         source: the source data, read where a score needs them.
+        engine: aligns transcripts.
         store: the cache of alignments; None to align again.
         watcher: receives the progress.
 
@@ -89,7 +93,8 @@ def prepare_run(plan: RankPlan, dataset: Dataset, source: Any, store: Cache | No
     origin = prepare_source(source, plan.extraction) if plan.reads_source else None
     pool = ModelPool(plan.models, plan.encoder, watcher)
     selections = select_layers(plan, pool)
-    labelled = label(unaligned, plan.sequence, pool, plan.extraction.threads, watcher, store=store)
+    context = AlignmentContext(pool.layers, pool.lend, plan.encoder, engine, plan.extraction.threads)
+    labelled = label(unaligned, plan.sequence, context, watcher, store=store)
     prepared = labelled.prepared
     times = [] if labelled.record is None else [f"times: {labelled.record}"]
     without_block = [f"{spec} has no block to tune and is left out" for spec in plan.models if spec not in selections]

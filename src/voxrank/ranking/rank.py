@@ -90,9 +90,9 @@ def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:
     dataset = _dataset(data, request)
     plan = resolve(request, dataset)
     store = None if request.cache is None else Cache(request.cache, watcher.note)
-    run_data = prepare_run(plan, dataset, request.source, store, watcher)
-    builder, collector = RankingBuilder(plan, run_data, started), Collector(plan, run_data)
     with workers:
+        run_data = prepare_run(plan, dataset, request.source, workers, store, watcher)
+        builder, collector = RankingBuilder(plan, run_data, started), Collector(plan, run_data)
         for model_run in ModelRunner(plan, run_data, workers, store, watcher).run():
             collector.add(model_run)
             del model_run  # its sketches, before the next model is encoded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Timed:
     def of_version(self, version: int) -> tuple[Timeline, ...]:
         """Return the timelines of a version: 0 is that of the ranking, n is alternative n."""
         return (self.timelines, *self.versions)[version]
+
+    def of_rows(self, rows: Sequence[int]) -> Timed:
+        """Return the same with the timelines of some utterances only, in the order of these rows."""
+        timelines, *versions = (tuple(version[row] for row in rows) for version in (self.timelines, *self.versions))
+        return replace(self, timelines=timelines, versions=tuple(versions))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ ROUNDING_S = 1e-6
 """Maximum overlap of intervals, in seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The labelled intervals (stretches) of one utterance, in order of time and without overlap.
 

@@ -1,6 +1,8 @@
 """Aligners: a CTC checkpoint built here, planted posteriors, the choice of features, and leaks."""
 
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +13,19 @@ import transformers as tf
 import hf_models as hf
 import voxrank
 import voxrank.alignment.frames
-from voxrank.alignment.base import Transcript
+from voxrank.alignment.base import AlignmentContext, Transcript
 from voxrank.alignment.ctc import Ctc, find_unit
 from voxrank.alignment.frames import ENOUGH_S, LONG_S, Framed, LayerSource, divided, frames_of_layers
 from voxrank.alignment.posteriors import log_softmax, posterior_timeline
 from voxrank.alignment.preparation import prepare
 from voxrank.alignment.reference import agreement, choose_reference
-from voxrank.alignment.registry import AlignerSpec, parse_aligner, related
+from voxrank.alignment.registry import AlignerSpec, load_aligner, parse_aligner, related
 from voxrank.config import EncoderOptions, ExtractionOptions, SequenceOptions
 from voxrank.data.read import read_dataset
 from voxrank.data.shards import Item
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.registry import load_encoder
+from voxrank.engines.local import LocalEngine
 from voxrank.errors import ModelError, OptionError, UtteranceError
 from voxrank.targets.ctc import BLANK
 from voxrank.targets.flatstart import quiet_frames
@@ -54,13 +57,19 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+def context_of(models):
+    """Return the context of these loaded models, in this process."""
+    layers = {spec: encoder.layers for spec, encoder in models.items()}
+    return AlignmentContext(layers, models.__getitem__, EncoderOptions(), LocalEngine(EncoderOptions()), 2)
+
+
 def transcripts_of(manifest, **options):
     return prepare(read_dataset(manifest, target="text"), ExtractionOptions(), SequenceOptions(**options))
 
 
 def test_a_checkpoint_aligns_the_units_in_its_vocabulary(checkpoint, spelled):
     ready = transcripts_of(spelled)
-    aligner = Ctc(str(checkpoint / "head"), EncoderOptions(), 2)
+    aligner = Ctc(str(checkpoint / "head"), context_of({}))
     found = aligner.align(ready.transcripts, ready.names, lambda _: None)
     assert (aligner.record.aligner, aligner.record.trained) == ("ctc", True)
     [note] = aligner.notes
@@ -70,6 +79,45 @@ def test_a_checkpoint_aligns_the_units_in_its_vocabulary(checkpoint, spelled):
         assert (timeline.ends > timeline.starts).all()
         assert (timeline.starts[1:] >= timeline.ends[:-1] - 1e-9).all()
         assert timeline.ends[-1] <= transcript.item.seconds + 1e-9
+
+
+class Sending(LocalEngine):
+    """An engine that sends tasks, parts and results as between processes."""
+
+    def map(self, task, parts, lend):
+        task = sent(task)
+        for part in parts:
+            yield sent(task.run(sent(part), lend, self._encoding))
+
+
+def sent(content):
+    return pickle.loads(pickle.dumps(content))
+
+
+@pytest.mark.parametrize("text", ["flat", "flat:mfcc", "head:logmel", "ctc"])
+def test_alignments_are_the_same_in_other_processes(checkpoint, spelled, text, monkeypatch):
+    monkeypatch.setattr(voxrank.alignment.frames, "FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
+    monkeypatch.setattr(voxrank.alignment.frames, "PART_S", 5.0)
+    ready = transcripts_of(spelled)
+    here = context_of({spec: load_encoder(spec) for spec in ("logmel", "mfcc")})
+    spec = parse_aligner(f"ctc:{checkpoint / 'head'}" if text == "ctc" else text)
+    aligned = []
+    for context in (here, replace(here, engine=Sending(EncoderOptions()))):
+        aligner = load_aligner(spec, ready.transcripts, ready.names, context)
+        aligned.append(aligner.align(ready.transcripts, ready.names, lambda _: None))
+    for mine, theirs in zip(*aligned, strict=True):
+        np.testing.assert_array_equal(mine.starts, theirs.starts)
+        np.testing.assert_array_equal(mine.symbols, theirs.symbols)
+
+
+def test_the_progress_of_an_alignment_is_all_of_its_audio(spelled, monkeypatch):
+    monkeypatch.setattr(voxrank.alignment.frames, "FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
+    ready, reported = transcripts_of(spelled), []
+    context = context_of({"logmel": load_encoder("logmel")})
+    load_aligner(parse_aligner("flat"), ready.transcripts, ready.names, context).align(
+        ready.transcripts, ready.names, reported.append
+    )
+    assert sum(reported) == pytest.approx(ready.seconds)
 
 
 @pytest.mark.parametrize("candidate", ["base", "tuned", "head"])
@@ -109,13 +157,13 @@ def test_models_trained_independently_are_not_related(checkpoint, spelled):
 
 def test_checkpoints_without_a_head_are_refused(checkpoint):
     with pytest.raises(ModelError, match=r"lack .* of the encoder's tensors"):
-        Ctc(str(checkpoint / "base"), EncoderOptions(), 2)
+        Ctc(str(checkpoint / "base"), context_of({}))
 
 
 def test_models_without_a_ctc_head_are_refused(tmp_path):
     folder = hf.save(tmp_path, *hf.build("whisper"))
     with pytest.raises(ModelError, match="a whisper has no CTC head; name a CTC checkpoint"):
-        Ctc(folder, EncoderOptions(), 2)
+        Ctc(folder, context_of({}))
 
 
 def test_units_are_found_in_vocabularies():
@@ -212,10 +260,10 @@ def test_features_that_align_well_are_chosen(spelled, monkeypatch):
 
     models = {"deaf": Deaf(), "logmel": load_encoder("logmel"), "mfcc": load_encoder("mfcc")}
     ready = transcripts_of(spelled)
-    spec, layer = choose_reference(list(models), models.__getitem__, ready.transcripts, ready.names, 2)
+    spec, layer = choose_reference(list(models), ready.transcripts, ready.names, context_of(models))
     assert spec in ("logmel", "mfcc")
     assert layer == 0
-    assert choose_reference(["mfcc"], models.__getitem__, ready.transcripts, ready.names, 2) == ("mfcc", 0)
+    assert choose_reference(["mfcc"], ready.transcripts, ready.names, context_of(models)) == ("mfcc", 0)
 
 
 def transcript_of_seconds(number, seconds):
@@ -240,8 +288,7 @@ def test_short_utterances_are_fitted_first():
 
 def test_frames_have_the_times_of_their_centres(spelled):
     ready, encoder = transcripts_of(spelled), load_encoder("logmel", EncoderOptions(window_s=0.5))
-    every = range(len(ready.transcripts))
-    for place, found in frames_of_layers(encoder, encoder.layers, 2, ready.transcripts, every):
+    for place, found in frames_of_layers(encoder, encoder.layers, 2, ready.transcripts):
         one = found[0]
         assert len(one.features) == len(one.centres)
         assert (np.diff(one.centres) > 0.005).all()
@@ -253,8 +300,9 @@ def test_utterances_not_used_for_fitting_are_aligned_by_the_model(spelled, monke
     from voxrank.alignment.flat import Flat
 
     ready, encoder = transcripts_of(spelled), load_encoder("logmel")
-    whole = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
+    source, context = LayerSource("logmel", encoder.layers[0], 2), context_of({"logmel": encoder})
+    whole = Flat(source, context).align(ready.transcripts, ready.names, lambda _: None)
     monkeypatch.setattr(voxrank.alignment.frames, "FIT_BYTES", 4 * 80 * 100 * 12)  # 12 s
-    part = Flat(LayerSource(encoder, 0, 2)).align(ready.transcripts, ready.names, lambda _: None)
+    part = Flat(source, context).align(ready.transcripts, ready.names, lambda _: None)
     apart = [np.abs(a.starts - b.starts).mean() for a, b in zip(whole, part, strict=True)]
     assert np.mean(apart) < 0.03

@@ -253,22 +253,28 @@ def test_a_worker_uses_the_cores_assigned_to_it(ray, prepared, sketch, tmp_path)
     assert (tmp_path / "told").read_text() == "1 cpu"
 
 
-def test_audio_that_workers_cannot_find_ends_the_run(ray, prepared, sketch, monkeypatch):
-    hidden = prepared.items[0].utterance.path.parent
-    monkeypatch.setattr(type(hidden), "exists", lambda self: True)
-    moved = hidden.rename(hidden.with_name("elsewhere"))
-    with pytest.raises(RunError, match=r"a worker does not see .*; put the audio in a folder that all nodes share"):
-        sketch(ray, prepared)
-    moved.rename(hidden)
+def test_audio_that_vanishes_during_the_run_is_listed_with_the_node(ray, load, prepared, sketch, notes):
+    notes.clear()
+    gone = prepared.items[0].utterance
+    gone.path.unlink()
+    found, _ = sketch(ray, prepared)
+    [skipped] = found.skipped
+    assert skipped.utterance == gone.id
+    assert skipped.reason.startswith("no such file")
+    assert skipped.reason.endswith("(on node 127.0.0.1)")
+    expected = expected_of(load, prepared)
+    expected.skipped = found.skipped
+    assert_same(found, expected)
+    assert notes == []
 
 
 def test_a_worker_too_large_for_the_cluster_is_refused(ray, load):
     big = EngineOptions("ray", cpus_per_worker=64)
     with pytest.raises(OptionError, match="expected room for a worker of 64 CPUs and 0 GPUs in a cluster of 2 and 0"):
-        RayEngine(big, EncoderOptions(), print, load).__enter__()
+        RayEngine(big, EncoderOptions(), print, load).runner("fake", print)
     halves = EngineOptions("ray", gpus_per_worker=0.5)
     with pytest.raises(OptionError, match=r"expected room for a worker of 1 CPUs and 0\.5 GPUs"):
-        RayEngine(halves, EncoderOptions(), print, load).__enter__()
+        RayEngine(halves, EncoderOptions(), print, load).runner("fake", print)
 
 
 @pytest.mark.parametrize(("gpus", "share", "cpus", "workers"), [(2, 0.5, 8, 4), (2, 0.3, 8, 6), (4, None, 3, 3)])
@@ -291,6 +297,26 @@ def test_a_note_is_shown_when_no_worker_starts(ray, monkeypatch):
     waiting.stop_all()
     assert len(reported) == 1
     assert reported[0].startswith("no worker has started yet; the cluster has ")
+
+
+def test_workers_that_cannot_be_started_end_the_run(ray, monkeypatch):
+    class Broken:
+        def __init__(self, *_):
+            raise OSError("no such package")
+
+        def node(self):
+            """Return nothing, because no worker starts."""
+
+    def start(pool):
+        while True:
+            pool.start_workers(1)
+            pool.ready_results([], 0.5)
+
+    monkeypatch.setattr(worker_pool, "Worker", Broken)
+    pool = worker_pool.WorkerPool(EngineOptions("ray", workers=1), EncoderOptions(), print, print, own=False)
+    pool._cpus = 0  # those of the cluster are in use
+    with pytest.raises(RunError, match=r"3 workers could not be started .*; voxrank must be installed on all nodes"):
+        start(pool)
 
 
 def test_addresses_and_devices_that_ray_cannot_use_are_refused():

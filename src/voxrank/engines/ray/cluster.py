@@ -109,6 +109,11 @@ class Cluster:
             ) from error
 
 
+def node_names() -> dict[str, str]:
+    """Return the identifier of each node of the cluster → its name; by default the name is the address."""
+    return {node["NodeID"]: node["NodeName"] for node in ray.nodes()}
+
+
 def _check_reachable(address: str) -> None:
     """Check that an address accepts connections, because Ray itself would wait for minutes.
 

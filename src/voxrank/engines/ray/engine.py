@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from voxrank.cache.entries import Entry
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
-from voxrank.data.shards import Shard
+from voxrank.data.shards import Shard, items_of
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.encoders.registry import load_encoder
+from voxrank.engines.digests import digest_audio, key_models, refuse
 from voxrank.engines.local import BlockSum, ModelSketch
 from voxrank.engines.ray.cluster import Cluster
-from voxrank.engines.ray.scheduler import Scheduler, without_unread_data
+from voxrank.engines.ray.scheduler import Scheduler
+from voxrank.engines.ray.task_scheduler import TaskScheduler
 from voxrank.engines.ray.worker import Assignment, Load
 from voxrank.engines.ray.worker_pool import WorkerPool
+from voxrank.engines.task import Lend, Part, Result, Task
 from voxrank.errors import OptionError
 from voxrank.extraction.shard import OnAudio, ShardSketch
 from voxrank.targets.labels import Targets
@@ -30,6 +32,8 @@ Note = Callable[[str], None]
 
 class RayEngine:
     """The engine that runs models on the workers of a cluster. Without an address, it starts a cluster for the run.
+
+    It starts or joins the cluster when it is first needed.
 
     Args:
         options: the cluster, and the number and size of the workers.
@@ -51,19 +55,9 @@ class RayEngine:
             raise OptionError(f"Ray gives each worker its GPU; write --device cuda instead of {encoding.device}")
         self._options, self._encoding, self._note, self._load = options, encoding, note, load
         self._open = ExitStack()
+        self._pool: WorkerPool | None = None
 
     def __enter__(self) -> Self:
-        """Start a cluster, or join one.
-
-        Raises:
-            OptionError: there is no cluster at the address, or it has no room for a worker.
-            RunError: no cluster can be started.
-        """
-        with ExitStack() as stack:
-            cluster = stack.enter_context(Cluster(self._options))
-            self._pool = WorkerPool(self._options, self._encoding, self._load, self._note, own=cluster.own)
-            stack.callback(self._pool.stop_all)
-            self._open = stack.pop_all()
         return self
 
     def __exit__(
@@ -71,11 +65,32 @@ class RayEngine:
     ) -> None:
         """Stop the workers, and the cluster if it was started for this run."""
         self._open.close()
+        self._pool = None
 
     def runner(self, spec: str, take: Callable[[], Encoder]) -> RayRunner:
-        """Return a runner of the model, which each worker loads when it is first needed there."""
+        """Return a runner of the model, which each worker loads when it is first needed there.
+
+        Raises:
+            OptionError: there is no cluster at the address, or it has no room for a worker.
+            RunError: no cluster can be started.
+        """
         del take
-        return RayRunner(spec, self._pool, self._note)
+        return RayRunner(spec, self, self._workers(), self._encoding, self._note)
+
+    def map(self, task: Task[Part, Result], parts: Iterable[Part], lend: Lend) -> Iterator[Result]:
+        """Do the work of a task on each part; see `engines.base.Engine`. The errors are also those of `runner`."""
+        del lend
+        return TaskScheduler(self._workers(), task, self._note).run(parts)
+
+    def _workers(self) -> WorkerPool:
+        """Return the pool of workers of the cluster, which is started or joined if it is first needed."""
+        if self._pool is None:
+            with ExitStack() as stack:
+                cluster = stack.enter_context(Cluster(self._options))
+                pool = WorkerPool(self._options, self._encoding, self._load, self._note, own=cluster.own)
+                stack.callback(pool.stop_all)
+                self._open, self._pool = stack.pop_all(), pool
+        return self._pool
 
 
 class RayRunner:
@@ -83,12 +98,14 @@ class RayRunner:
 
     Args:
         spec: spec of the model.
+        engine: computes digests of audio, and the key of the model.
         pool: the pool of workers.
+        encoding: options that the model is loaded with.
         note: receives notes for the user.
     """
 
-    def __init__(self, spec: str, pool: WorkerPool, note: Note) -> None:
-        self._spec, self._pool, self._note = spec, pool, note
+    def __init__(self, spec: str, engine: RayEngine, pool: WorkerPool, encoding: EncoderOptions, note: Note) -> None:
+        self._spec, self._engine, self._pool, self._encoding, self._note = spec, engine, pool, encoding, note
 
     def sketch(
         self,
@@ -100,17 +117,20 @@ class RayRunner:
         cache: Cache | None = None,
     ) -> ModelSketch:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
-        shards = [without_unread_data(shard) for shard in shards]
-        probe_file = next((path for path in _files(shards) if path.exists()), None)
-        assignment = Assignment(self._spec, tuple(layers), targets, options, probe_file=probe_file)
+        timed = targets.timed
+        sent = targets if timed is None else replace(targets, timed=timed.of_rows(()))
+        assignment = Assignment(self._spec, tuple(layers), sent, options)
         model_cache = None
         if cache is not None:
-            key = self._pool.key(self._spec)
+            key_models(self._engine, cache, [self._spec], self._encoding, refuse)
+            key = cache.known_key(self._spec, self._encoding)
             model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None:
                 assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
+                if model_cache.has_entries:
+                    digest_audio(self._engine, cache, items_of(shards), options.threads)
         held, uncached = ([], shards) if model_cache is None else model_cache.cover(shards)
-        scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache)
+        scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache, timed)
         scheduler.add(uncached)
         whole = ModelSketch.empty(layers, targets, options)
         try:
@@ -130,16 +150,6 @@ class RayRunner:
             model_cache.close()
             whole.cached_s = model_cache.found_s
         return whole
-
-
-def _files(shards: Iterable[Shard]) -> Iterator[Path]:
-    """Yield the files that audio is read from."""
-    for shard in shards:
-        for item in shard.items:
-            location = item.utterance.location
-            path = location if isinstance(location, Path) else location.file
-            if path is not None:
-                yield path
 
 
 def _cached_sketches(

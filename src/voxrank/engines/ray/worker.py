@@ -8,24 +8,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from threadpoolctl import threadpool_limits
 
 from voxrank._support.memory import keep_heap_small
-from voxrank.cache.keys import AudioDigest, AudioLocation, model_key
+from voxrank.cache.keys import AudioDigest, AudioLocation
 from voxrank.cache.store import Cache, ModelCache
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
-from voxrank.data.shards import Shard
+from voxrank.data.audio import in_time
+from voxrank.data.shards import Item, Shard
+from voxrank.data.sources import stamp_of
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import BlockSum, ModelSketch
-from voxrank.errors import RunError
-from voxrank.extraction.shard import encode_shards
-from voxrank.targets.labels import Targets
+from voxrank.engines.ray.cluster import node_names
+from voxrank.engines.task import Task
+from voxrank.errors import NAME_LIMIT, UtteranceError, VoxrankError, shortened
+from voxrank.extraction.shard import ShardSketch, encode_shards
+from voxrank.targets.labels import Targets, Timed
 
 Load = Callable[[str, EncoderOptions], Encoder]
 Stream = Iterator[Any]
@@ -36,6 +41,18 @@ KEPT_PARAMETERS = 500_000_000
 """Maximum total number of weights of loaded encoders. Beyond it, only the encoder in use stays loaded."""
 
 
+class UnseenAudioError(Exception):
+    """Audio that a node does not see.
+
+    Attributes:
+        path: path of the first such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Assignment:
     """The data that are the same for all shards of a model, which are sent once.
@@ -43,11 +60,10 @@ class Assignment:
     Attributes:
         spec: spec of the model.
         layers: layers to sketch.
-        targets: targets of all utterances.
+        targets: targets of all utterances; timelines follow with the shards.
         options: options of the extraction.
         cache: folder of the cache; None for no cache.
         key: key of the model in the cache.
-        probe_file: an audio file that every worker must be able to read.
     """
 
     spec: str
@@ -56,7 +72,6 @@ class Assignment:
     options: ExtractionOptions
     cache: Path | None = None
     key: str | None = None
-    probe_file: Path | None = None
 
 
 class Worker:
@@ -79,9 +94,9 @@ class Worker:
         self._encoders: dict[str, Encoder] = {}
         self._notes: list[str] = []
 
-    def process_id(self) -> int:
-        """Return the number of the process, once it has started."""
-        return os.getpid()
+    def node(self) -> str:
+        """Return the identifier of the node of this worker, once it has started."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def assign(self, assignment: Assignment) -> None:
         """Take an assignment, and drop the sketch of the previous assignment."""
@@ -95,36 +110,53 @@ class Worker:
             )
         self._start()
 
-    def key(self, spec: str) -> str | None:
-        """Return the key of a model; see `cache.keys.model_key`."""
-        return model_key(self._encoder(spec), self._encoding)
-
-    def encode(self, shards: Sequence[Shard], digests: Mapping[AudioLocation, AudioDigest]) -> Stream:
+    def encode(
+        self,
+        shards: Sequence[Shard],
+        digests: Mapping[AudioLocation, AudioDigest],
+        timed: Timed | None = None,
+        *,
+        must_see: bool = True,
+    ) -> Stream:
         """Encode shards and add them to the sketch of this worker.
 
         Args:
             shards: shards to encode, in order of block.
             digests: known digests of their audio.
+            timed: timelines of their utterances, by row, where frames have labels.
+            must_see: whether to leave shards out whose audio is not on this node. If not, their utterances are skipped.
 
         Yields:
-            The number of encoded shards from time to time, and at the end; then notes for the user.
+            The shards left out, as position → an item that is not on this node; the number of encoded shards from time
+            to time, and at the end; then notes for the user.
 
         Raises:
-            RunError: the audio is not on this node, or memory ran out on a single window.
+            RunError: memory ran out on a single window.
         """
+        self._targets = replace(self._assignment.targets, timed=timed)
+        if self._model_cache is not None:
+            self._model_cache.relabel(self._targets)
+        unseen = unseen_items(shards) if must_see else {}
+        shards = [shard for position, shard in enumerate(shards) if position not in unseen]
+        yield unseen
+        if shards:
+            yield from self._encode(shards, digests, add_node=not must_see)
+        yield self._take_notes()
+
+    def _encode(
+        self, shards: Sequence[Shard], digests: Mapping[AudioLocation, AudioDigest], *, add_node: bool
+    ) -> Stream:
+        """Encode shards and add them to the sketch, and yield the number of encoded shards."""
         assignment = self._assignment
-        if assignment.probe_file is not None and not assignment.probe_file.exists():
-            raise RunError(
-                f"a worker does not see {assignment.probe_file}; put the audio in a folder that all nodes share"
-            )
         encoder = self._encoder(assignment.spec)
         if self._cache is not None:
             self._cache.take_over(digests)
         reported_at = time.monotonic()
-        encoded = encode_shards(
-            encoder, shards, assignment.targets, assignment.layers, assignment.options, lambda _: None
-        )
+        ready = shards if self._model_cache is None else self._model_cache.digested(shards)
+        encoded = encode_shards(encoder, ready, self._targets, assignment.layers, assignment.options, lambda _: None)
         for done, (shard, sketch) in enumerate(encoded, start=1):
+            if add_node:
+                _add_node(sketch, self._node_name())
             if self._model_cache is not None:
                 self._model_cache.add(shard, sketch)
             self._sum.add(shard, sketch)
@@ -132,7 +164,24 @@ class Worker:
                 reported_at = time.monotonic()
                 yield done
         yield len(shards)
-        yield self._take_notes()
+
+    def take(self, task: Task[Any, Any]) -> None:
+        """Take a task, whose parts follow."""
+        self._task = task
+
+    def run(self, part: Any, *, must_see: bool = True) -> Any:
+        """Do the work of the task on one part, and return its result.
+
+        Args:
+            part: the part.
+            must_see: whether to refuse a part whose audio is not on this node.
+
+        Raises:
+            UnseenAudioError: some of its audio is not on this node.
+        """
+        if must_see and (item := next(filter(is_unseen, self._task.items(part)), None)) is not None:
+            raise UnseenAudioError(item.utterance.path)
+        return self._task.run(part, self._encoder, self._encoding)
 
     def hand_over(self) -> Stream:
         """Hand over the sketch of all shards that were encoded since the last call, and begin a new sketch.
@@ -168,10 +217,16 @@ class Worker:
         if spec not in self._encoders:
             if self._loaded() > KEPT_PARAMETERS:
                 self._encoders.clear()
-            self._encoders[spec] = self._load(spec, self._encoding)
+            try:
+                self._encoders[spec] = self._load(spec, self._encoding)
+            except VoxrankError as error:
+                raise type(error)(f"{error} (on node {self._node_name()})") from error
         while self._loaded() > KEPT_PARAMETERS and len(self._encoders) > 1:
             self._encoders.pop(next(name for name in self._encoders if name != spec))
         return self._encoders[spec]
+
+    def _node_name(self) -> str:
+        return node_names()[self.node()]
 
     def _loaded(self) -> int:
         return sum(encoder.parameters for encoder in self._encoders.values())
@@ -181,3 +236,26 @@ class Worker:
         notes = list(self._notes)
         self._notes.clear()
         return notes
+
+
+def unseen_items(shards: Sequence[Shard]) -> dict[int, Item]:
+    """Return the position of each shard with audio that this process does not see → the first such item."""
+    first = {position: next(filter(is_unseen, shard.items), None) for position, shard in enumerate(shards)}
+    return {position: item for position, item in first.items() if item is not None}
+
+
+def is_unseen(item: Item) -> bool:
+    """Return whether this process does not see the audio of an item."""
+    try:
+        in_time(lambda: stamp_of(item.utterance.location))
+    except (OSError, UtteranceError):
+        return True
+    return False
+
+
+def _add_node(sketch: ShardSketch, name: str) -> None:
+    """Add the name of the node to the reasons why audio could not be read."""
+    where = f" (on node {shortened(name, NAME_LIMIT)})"
+    sketch.skipped = [
+        skip if skip.model is not None else replace(skip, reason=skip.reason + where) for skip in sketch.skipped
+    ]

@@ -15,13 +15,13 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayError,
-    RayTaskError,
     WorkerCrashedError,
 )
 
 from voxrank.config import EncoderOptions, EngineOptions, Seconds
+from voxrank.engines.ray.cluster import node_names
 from voxrank.engines.ray.worker import Load, Worker
-from voxrank.errors import OptionError, RunError, VoxrankError, reason
+from voxrank.errors import NAME_LIMIT, OptionError, RunError, VoxrankError, reason, shortened
 
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 """Errors of Ray when a worker process was lost."""
@@ -29,6 +29,8 @@ ATTEMPTS = 3
 """Number of workers lost on the same work at which the run ends."""
 POLL_S: Seconds = 0.5
 """Maximum time to wait for results before the next turn, in seconds."""
+ROOM_S: Seconds = 5.0
+"""Time after which the nodes of the cluster are counted again, in seconds."""
 START_NOTICE_S: Seconds = 30.0
 """Time until the user receives a note that no worker has started, in seconds."""
 
@@ -42,6 +44,7 @@ class WorkerHandle:
         started: reference to its first result; None once the worker has started.
         assignment: the assignment that it received.
         busy: whether it is working on a stream.
+        node: identifier of its node; empty until it has started.
         unsent: numbers of the shards that it has summed and not handed over.
         unsent_since: time at which it began to hold them, by `time.monotonic`, in seconds.
     """
@@ -50,6 +53,7 @@ class WorkerHandle:
     started: Any
     assignment: Any = None
     busy: bool = False
+    node: str = ""
     unsent: list[int] = field(default_factory=list)
     unsent_since: float = 0.0
 
@@ -65,7 +69,6 @@ class WorkerPool:
         own: whether the cluster was started for this run and cannot grow.
 
     Attributes:
-        size: maximum number of workers.
         workers: workers that have started or are starting.
 
     Raises:
@@ -81,26 +84,39 @@ class WorkerPool:
         *,
         own: bool,
     ) -> None:
-        resources = ray.cluster_resources()
-        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-        self._cpus, self._gpus = options.cpus_per_worker, options.gpus_per_worker
-        if self._gpus is None:
-            self._gpus = float(gpus >= 1 and encoding.device in ("auto", "cuda"))
+        cpus, gpus = _resources()
+        self._cpus = options.cpus_per_worker
+        self._gpus = (
+            float(gpus >= 1 and encoding.device in ("auto", "cuda"))
+            if options.gpus_per_worker is None
+            else options.gpus_per_worker
+        )
         if encoding.device == "auto" and not self._gpus:
             encoding = replace(encoding, device="cpu")  # visible GPUs that a worker was not given belong to others
-        room = int(cpus // self._cpus)
-        if self._gpus:
-            room = min(room, int(gpus) * int(1 / self._gpus + 1e-9))
-        if not room and (own or options.workers is None):
+        self._workers, self._room, self._room_read_at = options.workers, self._read_room(), time.monotonic()
+        if not self._room and (own or options.workers is None):
             raise OptionError(
                 f"expected room for a worker of {self._cpus} CPUs and {self._gpus:g} GPUs in a cluster of {cpus:g} and "
                 f"{gpus:g}; lower --cpus-per-worker or --gpus-per-worker"
             )
-        self.size = options.workers or room
         self.workers: list[WorkerHandle] = []
+        self._reported: set[str] = set()
+        self._failed_starts = 0
         self._encoding, self._load, self._note = encoding, load, note
         self._waiting_since: float | None = None
-        self._keys: dict[str, str | None] = {}
+
+    @property
+    def size(self) -> int:
+        """Maximum number of workers: that of the options, or as many as fit into the nodes that the cluster has now."""
+        if self._workers is None and time.monotonic() - self._room_read_at >= ROOM_S:
+            self._room, self._room_read_at = self._read_room(), time.monotonic()
+        return self._workers or max(1, self._room)
+
+    def _read_room(self) -> int:
+        """Return how many workers fit into the cluster."""
+        cpus, gpus = _resources()
+        room = int(cpus // self._cpus)
+        return min(room, int(gpus) * int(1 / self._gpus + 1e-9)) if self._gpus else room
 
     def start_workers(self, count: int) -> None:
         """Start workers until there are `count` of them, or the maximum number."""
@@ -111,7 +127,7 @@ class WorkerPool:
             actor = kind.options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote(
                 self._cpus, Path.cwd(), self._encoding, self._load
             )
-            self.workers.append(WorkerHandle(actor, actor.process_id.remote()))
+            self.workers.append(WorkerHandle(actor, actor.node.remote()))
 
     def idle(self) -> list[WorkerHandle]:
         """Return the workers that have started and are not busy."""
@@ -128,6 +144,16 @@ class WorkerPool:
         for worker in list(self.workers):
             self.remove(worker)
 
+    def report_unseen(self, node: str, path: Path) -> None:
+        """Send a note, once for each node, that it does not see an audio file."""
+        if node not in self._reported:
+            self._reported.add(node)
+            name = shortened(node_names().get(node, node), NAME_LIMIT)
+            self._note(
+                f"node {name} does not see {shortened(str(path))}; other nodes encode what it does not see; put the "
+                "audio in a folder that all nodes share"
+            )
+
     def ready_results(self, streams: Sequence[Any], wait_s: Seconds) -> list[Any]:
         """Return the streams with a new result, and register workers that have started.
 
@@ -136,7 +162,7 @@ class WorkerPool:
             wait_s: maximum time to wait, in seconds.
 
         Raises:
-            RunError: a worker could not be started.
+            RunError: several workers in turn could not be started.
         """
         starting = {worker.started: worker for worker in self.workers if worker.started is not None}
         waiting = [*streams, *starting]
@@ -151,41 +177,18 @@ class WorkerPool:
         self._warn_if_none_started()
         return [stream for stream in ready if stream not in starting]
 
-    def key(self, spec: str) -> str | None:
-        """Return the key of a model (`cache.keys.model_key`), which a worker computes.
-
-        Raises:
-            RunError: several workers were lost while they loaded the model.
-        """
-        if spec not in self._keys:
-            self._keys[spec] = self._request_key(spec)
-        return self._keys[spec]
-
-    def _request_key(self, spec: str) -> str | None:
-        for _ in range(ATTEMPTS):
-            self.start_workers(1)
-            while not self.idle():
-                self.ready_results([], POLL_S)
-            worker = self.idle()[0]
-            try:
-                key: str | None = ray.get(worker.actor.key.remote(spec))
-                return key
-            except RayTaskError as error:
-                raise_cause(error.cause, error)
-            except LOST as error:
-                last = error
-                self.remove(worker)
-        raise RunError(f"{spec}: {ATTEMPTS} workers were lost while it was loaded ({reason(last)})") from last
-
     def _register(self, worker: WorkerHandle) -> None:
         try:
-            ray.get(worker.started)
+            worker.node = ray.get(worker.started)
         except RayError as error:
             self.remove(worker)
+            self._failed_starts += 1
+            if self._failed_starts < ATTEMPTS:  # its node may be lost
+                return
             raise RunError(
-                f"a worker could not be started ({reason(error)}); voxrank must be installed on all nodes"
+                f"{ATTEMPTS} workers could not be started ({reason(error)}); voxrank must be installed on all nodes"
             ) from error
-        worker.started = None
+        self._failed_starts, worker.started = 0, None
         self._waiting_since = None
 
     def _warn_if_none_started(self) -> None:
@@ -197,6 +200,12 @@ class WorkerPool:
                 f"no worker has started yet; the cluster has {free.get('CPU', 0):g} CPUs and "
                 f"{free.get('GPU', 0):g} GPUs free, and the run begins when there is room"
             )
+
+
+def _resources() -> tuple[float, float]:
+    """Return the number of CPUs and of GPUs of the cluster."""
+    resources = ray.cluster_resources()
+    return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
 
 
 def raise_cause(cause: BaseException, error: RayError) -> NoReturn:
