@@ -7,17 +7,16 @@ in single precision and all else in double. Very large or small samples are firs
 product leaves the range of single precision.
 
 The other sums (by class, of lengths) are computed from the same few thousand samples while they are in the cache. On
-the CPU each core takes a share of the rows, with a single-threaded BLAS: cores that never wait for each other are
-faster than one product on all of them. Samples on an accelerator are multiplied there; only results move to the CPU.
+the CPU each core takes a share of the rows, with a single-threaded BLAS; or all cores centre a chunk together, which
+the threads of BLAS or torch then multiply (`sketches.methods`). Samples on an accelerator are multiplied there; only
+results move to the CPU.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -25,14 +24,23 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
-from voxrank._support.threads import one_blas_thread
+from voxrank._support.threads import blas_threads, on_threads, one_blas_thread
+from voxrank.sketches.methods import CHOOSER, METHODS, TRIAL_WORK, Method, Size
 
 Array = NDArray[np.float64]
 Targets = NDArray[Any]
 """Class ids, shape (n,), or values, shape (n, T)."""
 
-PRODUCT_ROWS = 2048
-"""Number of samples multiplied at a time, which limits memory and rounding in single precision."""
+PRODUCT_ROWS = 4096
+"""Number of samples that a core multiplies at a time, which limits memory and rounding in single precision."""
+CHUNK_ROWS = 8192
+"""Number of samples that all cores multiply at a time."""
+TRIAL_DIM = 768
+"""Maximum number of dimensions of a trial product."""
+TORCH_COLUMNS = 256
+"""Number of columns that torch multiplies at a time. It has no symmetric product; this skips most of the lower half."""
+SOME = 2048
+"""Number of samples from which the centre is computed."""
 SHARE_ROWS = 512
 """Minimum number of samples for each core."""
 SAFE = 1e6
@@ -228,13 +236,12 @@ class Multiplied:
 
 def self_products(samples: torch.Tensor) -> Products:
     """Return the products of samples (n, D)."""
-    with one_blas_thread():
-        return multiply(samples).products
+    return multiply(samples).products
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: int = 0) -> Multiplied:
-    """Compute all sums of samples (n, D) and their targets; call it within `one_blas_thread`.
+    """Compute all sums of samples (n, D) and their targets.
 
     Args:
         samples: on any device.
@@ -245,23 +252,16 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     dtype = torch.float64 if double and samples.device.type != "mps" else torch.float32
     if not len(samples):
         return Multiplied.zeros(np.zeros(samples.shape[1]), n_targets)
-    some = samples[:: max(1, len(samples) // PRODUCT_ROWS)]
+    some = samples[:: max(1, len(samples) // SOME)]
     if samples.device.type != "cpu":
         centre = some.mean(dim=0, dtype=torch.float32 if samples.device.type == "mps" else torch.float64).to(dtype)
         unit = safe_unit(on_host((some - centre).abs().amax())) if dtype == torch.float32 else 1.0
         return _on_device(samples, targets, n_targets, centre, unit)
     origin = _mean_of(some.numpy(), np.float64 if dtype == torch.float64 else np.float32)
     unit = safe_unit(np.abs(some.numpy() - origin).max()) if dtype == torch.float32 else 1.0
-    shares = [
-        _Share.of(samples[rows], None if targets is None else targets[rows], n_targets, origin, unit)
-        for rows in _share_rows(len(samples))
-    ]
-    if len(shares) == 1:
-        return shares[0].multiply()
-    first, *others = _pool(len(shares)).map(_Share.multiply, shares)
-    for other in others:
-        first.add(other)
-    return first
+    task = _Task(samples, targets, n_targets, origin, unit)
+    with one_blas_thread():
+        return task.multiply(_method(task))
 
 
 def _mean_of(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
@@ -285,70 +285,133 @@ def safe_unit(largest: Any) -> float:
     return float(2.0 ** np.round(np.log2(size)))
 
 
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool of threads for reuse: starting it costs as much as a product of a few thousand samples."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="voxrank-products")
-
-
-if hasattr(os, "register_at_fork"):  # a child process has none of the threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
 def _share_rows(n: int) -> list[slice]:
     shares = max(1, min(torch.get_num_threads(), n // SHARE_ROWS))
     return [slice(n * i // shares, n * (i + 1) // shares) for i in range(shares)]
 
 
-def _row_slices(n: int) -> Iterator[slice]:
+def _row_slices(n: int, rows: int = PRODUCT_ROWS) -> Iterator[slice]:
     """Yield slices of a few thousand samples."""
-    return (slice(start, start + PRODUCT_ROWS) for start in range(0, n, PRODUCT_ROWS))
+    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
-@dataclass
-class _Share:
-    """The samples and buffers of one core.
+def _method(task: _Task) -> Method:
+    """Return the method for a task; large tasks in single precision may need its calibration."""
+    n, dim = task.samples.shape
+    if task.centre.dtype != np.float32 or n < 2 * SHARE_ROWS:
+        return "strips"
+    columns = min(dim, TRIAL_DIM)
+    trial = task.part(slice(0, max(2 * SHARE_ROWS, TRIAL_WORK // columns**2)), slice(0, columns))
+    trials = {method: partial(trial.multiply, method) for method in METHODS}
+    return CHOOSER.choose(Size.of("Gram matrices", dim, dim), n * dim**2, trials)
 
-    The calling thread allocates the buffers, so that its later steps can reuse the memory.
+
+@dataclass(frozen=True)
+class _Task:
+    """Samples to multiply on the CPU.
 
     Attributes:
         samples: (n, D) on the CPU.
         targets: class ids or values, one per sample.
+        n_targets: T; 0 without targets.
+        centre: (D,) the vector that is subtracted, in the precision of the products.
         unit: divisor of the centred samples.
-        sums: the sums.
-        table: (m, D) buffer for a few thousand centred samples.
-        gram: (D, D) buffer for their products.
     """
 
     samples: torch.Tensor
     targets: Targets | None
-    unit: float
+    n_targets: int
+    centre: NDArray[Any]
+    unit: float = 1.0
+
+    def part(self, rows: slice, dims: slice = slice(None)) -> _Task:
+        """Return the task of some of the samples, or of some of their dimensions."""
+        targets = None if self.targets is None else self.targets[rows]
+        return replace(self, samples=self.samples[rows, dims], targets=targets, centre=self.centre[dims])
+
+    def multiply(self, method: Method) -> Multiplied:
+        """Compute all sums, on all cores."""
+        if method != "strips":
+            return self._by_chunks(_by_torch if method == "torch" else _by_blas)
+        strips = [_Strip.of(self.part(rows)) for rows in _share_rows(len(self.samples))]
+        first, *others = on_threads(_Strip.multiply, strips, torch.get_num_threads())
+        for other in others:
+            first.add(other)
+        return first
+
+    def _by_chunks(self, product: Callable[[NDArray[Any], NDArray[Any]], None]) -> Multiplied:
+        """Compute all sums by products of large chunks, which all cores centre together."""
+        sums, table, gram = self.buffers(CHUNK_ROWS)
+        for chunk in _row_slices(len(self.samples), CHUNK_ROWS):
+            part = self.part(chunk)
+            centred = table[: len(part.samples)]
+            pieces = [(part.part(rows), centred[rows]) for rows in _share_rows(len(centred))]
+            done = on_threads(lambda piece: piece[0].centre_into(piece[1]), pieces, torch.get_num_threads())
+            product(centred, gram)
+            beside, lengths = zip(*done, strict=True)
+            sums.take(gram, np.stack(beside).sum(axis=0, dtype=np.float64), np.concatenate(lengths), self.unit)
+        return sums
+
+    def buffers(self, rows: int) -> tuple[Multiplied, NDArray[Any], NDArray[Any]]:
+        """Return empty sums, and buffers for up to `rows` centred samples and for their products (D, D)."""
+        dim, dtype = len(self.centre), self.centre.dtype
+        table = np.empty((min(rows, len(self.samples)), dim), dtype)
+        return Multiplied.zeros(self.centre.astype(np.float64), self.n_targets), table, np.empty((dim, dim), dtype)
+
+    @np.errstate(over="ignore", invalid="ignore")  # infinite samples show in the sums
+    def centre_into(self, centred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Write the centred samples to a buffer (n, D).
+
+        Returns:
+            (2 + T, D) Σ g, Σ ‖g‖² g, Σ y gᵀ of the centred samples g; (n,) ‖g‖².
+        """
+        np.subtract(self.samples.numpy(), self.centre, out=centred, dtype=centred.dtype, casting="same_kind")
+        if self.unit != 1:
+            centred /= self.unit
+        lengths = np.einsum("ij,ij->i", centred, centred)
+        return _left_factors(lengths, self.targets, self.n_targets) @ centred, lengths
+
+
+def _by_blas(centred: NDArray[Any], gram: NDArray[Any]) -> None:
+    """Multiply centred samples with all threads of BLAS."""
+    with blas_threads(torch.get_num_threads()):
+        np.matmul(centred.T, centred, out=gram)
+
+
+def _by_torch(centred: NDArray[Any], gram: NDArray[Any]) -> None:
+    """Multiply centred samples with all threads of torch."""
+    samples, whole = torch.from_numpy(centred), torch.from_numpy(gram)
+    for start in range(0, len(whole), TORCH_COLUMNS):
+        rows, rest = slice(start, start + TORCH_COLUMNS), slice(start, None)
+        whole[rows, rest] = samples[:, rows].T @ samples[:, rest]
+        whole[rest, rows] = whole[rows, rest].T
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """The task of one core, with its sums and buffers.
+
+    The calling thread allocates the buffers, so that its later steps can reuse the memory.
+    """
+
+    task: _Task
     sums: Multiplied
     table: NDArray[Any]
     gram: NDArray[Any]
 
     @classmethod
-    def of(
-        cls, samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: NDArray[Any], unit: float = 1.0
-    ) -> Self:
-        """Create a share with its buffers."""
-        dim, rows = len(centre), min(PRODUCT_ROWS, len(samples))
-        sums = Multiplied.zeros(centre.astype(np.float64), n_targets)
-        table, gram = np.empty((rows, dim), centre.dtype), np.empty((dim, dim), centre.dtype)
-        return cls(samples, targets, unit, sums, table, gram)
+    def of(cls, task: _Task) -> Self:
+        """Allocate the buffers of a task."""
+        return cls(task, *task.buffers(PRODUCT_ROWS))
 
-    @np.errstate(over="ignore", invalid="ignore")  # infinite samples show in the sums
+    @np.errstate(over="ignore", invalid="ignore")
     def multiply(self) -> Multiplied:
         """Compute all sums; NumPy detects the product of a table with itself and does half the work."""
-        for part in _row_slices(len(self.samples)):
-            samples = self.samples[part].numpy()
-            centred = self.table[: len(samples)]
-            np.subtract(samples, self.sums.products.centre, out=centred, dtype=centred.dtype, casting="same_kind")
-            if self.unit != 1:
-                centred /= self.unit
-            lengths = np.einsum("ij,ij->i", centred, centred)
-            columns = _left_factors(lengths, None if self.targets is None else self.targets[part], len(self.sums.cross))
-            self.sums.take(np.matmul(centred.T, centred, out=self.gram), columns @ centred, lengths, self.unit)
+        for rows in _row_slices(len(self.task.samples)):
+            part = self.task.part(rows)
+            centred = self.table[: len(part.samples)]
+            beside, lengths = part.centre_into(centred)
+            self.sums.take(np.matmul(centred.T, centred, out=self.gram), beside, lengths, self.task.unit)
         return self.sums
 
 
