@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank.sketches.products import Array, Products, Targets, multiply, on_host
+from voxrank.sketches.multiplication import multiply
+from voxrank.sketches.products import Array, Products, Targets, on_host
 
 
 @dataclass

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments, fold
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import DOUBLE_DIM, Products, _on_device, _Task, self_products
+from voxrank.sketches.multiplication import DOUBLE_DIM, _on_device, _Task, self_products
+from voxrank.sketches.products import Products
 
 
 def samples(seed, n=30, dim=4, classes=3):
