@@ -44,7 +44,7 @@ from voxrank.encoders.base import Encoder, LayerFrames
 from voxrank.encoders.registry import load_encoder
 from voxrank.extraction.segments import segment_frames, segment_means
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import self_products
+from voxrank.sketches.multiplication import self_products
 
 NAME = "agreement"
 SEEDS = (0, 1, 2)

@@ -21,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_info
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(os.environ.get("VOXRANK_RESULTS", ROOT / "benchmarks" / "results"))
 MADE = Path(os.environ.get("VOXRANK_MADE", ROOT / "benchmarks" / ".made"))
 DATA = Path(os.environ.get("VOXRANK_DATA", ROOT.parent / "shared" / "data"))
 PACK = ("whisper-tiny.en", "whisper-base", "ge2e", "openwakeword", "silero-vad", "crepe")
+INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "sve2")
+"""Names in /proc/cpuinfo of instruction sets that matrix products use."""
 MODELS = (*(f"pack:{name}" for name in PACK), "logmel", "mfcc")
 
 
@@ -45,6 +48,22 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """Return the instruction sets for matrix products, the BLAS libraries, and how busy the machine was."""
+    libraries = threadpool_info()
+    return {
+        "instructions": [name for name in INSTRUCTIONS if name in _cpuinfo("flags").split()],
+        "blas": [
+            " ".join(str(library[key]) for key in ("internal_api", "version", "architecture") if library.get(key))
+            + f", {library['num_threads']} threads"
+            for library in libraries
+            if library["user_api"] == "blas"
+        ],
+        "torch_blas": "MKL" if torch.backends.mkl.is_available() else "other",
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+    }
+
+
 def release() -> str:
     """Return the version of voxrank from its sources, which need not be installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -60,11 +79,16 @@ def _git(*words: str) -> str:
 
 
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or "unknown"
+
+
+def _cpuinfo(key: str) -> str:
+    """Return a line of the description of the processor, or an empty string where there is none (not Linux)."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -90,10 +114,17 @@ def in_own_process(*words: object, folder: Path | None = None) -> str:
 
 def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Return the median seconds of functions that run in turn."""
+    return {name: statistics.median(taken) for name, taken in in_turn(work, rounds).items()}
+
+
+def in_turn(
+    work: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Return the seconds of functions that run in turn, round by round."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
-            started = time.perf_counter()
+            started = clock()
             run()
-            times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(taken) for name, taken in times.items()}
+            times[name].append(clock() - started)
+    return times

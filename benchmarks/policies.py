@@ -41,7 +41,7 @@ from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer
 from voxrank.encoders.registry import load_encoder
 from voxrank.sketches.moments import Moments
-from voxrank.sketches.products import self_products
+from voxrank.sketches.multiplication import self_products
 from voxrank.targets.flatstart import SILENCE, Spoken, flat_start
 from voxrank.targets.timeline import Timeline
 

@@ -1,23 +1,31 @@
 """Measure what scores cost, against the matrix product that they cannot avoid, and against published algorithms.
 
-Times are medians of alternating rounds in one process, as ratios of the product: F'F of n samples for LogME, the
-projection of both sets for the sliced Wasserstein distance. They are compared with LogME by the published fixed-point
-iteration (singular values of the samples, written again from its formulas) and with POT's sliced distance. Memory is
-the peak of a separate process above its input.
+Times are of alternating rounds in one process: medians, and medians of their ratios to the product. The product is F'F
+of n samples for LogME, and the projection of both sets for the sliced Wasserstein distance, in single precision; the
+faster of NumPy with all threads of its BLAS and of torch counts. Scores are timed with the automatic choice of the
+method of their own product, and with each method forced (`voxrank.sketches.methods`). They are compared with LogME by
+the published fixed-point iteration (singular values of the samples, written again from its formulas) and with POT's
+sliced distance. Memory is the peak of a separate process above its input.
 
 Then all scores are timed at once, for an hour of frames of 13 layers of 768 numbers at 50 Hz in ten blocks, each frame
 a sample: sketches, scores and intervals. They are compared with the forward passes of HuBERT base (random weights) over
 a minute, times sixty.
 
-Run: python benchmarks/scores.py
+With OMP_NUM_THREADS=1, times are seconds of the processor, which other work on the machine hardly changes.
+
+Run: python benchmarks/scores.py, or some of the parts: python benchmarks/scores.py logme sliced hour
 """
 
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +35,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import HubertConfig, HubertModel
 
-from common import alternate, in_own_process, provenance, save
+from common import alternate, in_own_process, in_turn, load, machine, provenance, save
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
 from voxrank.config import ExtractionOptions
 from voxrank.data.shards import Item, plan_shards
@@ -39,10 +47,12 @@ from voxrank.scores import LogME, SlicedWasserstein, get_score, score_names
 from voxrank.scores.registry import estimate_all
 from voxrank.scores.sliced import sliced_wasserstein
 from voxrank.scores.view import LayerView
+from voxrank.sketches.methods import METHODS, VARIABLE
 from voxrank.sketches.projections import draw_directions
 from voxrank.targets.labels import utterance_targets
 from voxrank.testing.encoders import FakeEncoder
 
+PARTS = ("logme", "sliced", "hour")
 ROUNDS = 5
 LOGME = ((100_000, 768, 40), (100_000, 1024, 100))
 SLICED = ((50_000, 768, 50), (50_000, 768, 500))
@@ -61,14 +71,22 @@ def main(words: Sequence[str]) -> None:
         print(json.dumps(memory_of(words[1], tuple(int(x) for x in words[2:]))))
         return
     keep_heap_small()
-    result: dict[str, Any] = {"made": provenance(), "rounds": ROUNDS, "logme": [], "sliced": []}
-    result["hour"] = hour()
-    print(result["hour"], flush=True)
+    parts = set(words or PARTS)
+    if unknown := parts - set(PARTS):
+        raise SystemExit(f"expected parts among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    result = load("scores")
+    if "hour" in parts:
+        result["hour"] = hour() | {"made": provenance()}
+        print(result["hour"], flush=True)
+    made = provenance() | machine()
     for name, cases, measure in (("logme", LOGME, logme), ("sliced", SLICED, sliced)):
-        for case in cases:
-            row = measure(*case) | {"memory_mb": int(in_own_process(__file__, "--memory", name, *case))}
-            print(row, flush=True)
-            result[name].append(row)
+        if name in parts:
+            result[name] = []
+            for case in cases:
+                row = measure(*case) | {"memory_mb": int(in_own_process(__file__, "--memory", name, *case))}
+                print(row, flush=True)
+                result[name].append(row)
+            result |= {"made": made, "rounds": ROUNDS}
     save("scores", result)
 
 
@@ -80,11 +98,28 @@ def logme(n: int, dim: int, classes: int) -> dict[str, Any]:
     features = samples(n, dim)
     labels = np.random.default_rng(1).integers(0, classes, n)
     frames = torch.from_numpy(features)
-    times = alternate(
-        {"product": lambda: frames.T @ frames, "score": lambda: LogME().fit(features, labels).score_}, ROUNDS
-    )
-    times |= alternate({"published": lambda: published(features, labels)}, REFERENCE_ROUNDS)
+    products = {"numpy": lambda: features.T @ features, "torch": lambda: frames.T @ frames}
+    times = in_turn(products | by_method(lambda: LogME().fit(features, labels).score_), ROUNDS, clock())
+    times |= in_turn({"published": lambda: published(features, labels)}, REFERENCE_ROUNDS, clock())
     return {"n": n, "dim": dim, "classes": classes} | ratios(times, "published")
+
+
+def clock() -> Callable[[], float]:
+    """Return the clock: with one thread that of the processor, which other work on the machine hardly changes."""
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
+def by_method(score: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
+    """Return the score with the automatic choice of the method of its product, and with each method."""
+
+    def run(setting: str) -> None:
+        os.environ[VARIABLE] = setting
+        try:
+            score()
+        finally:
+            del os.environ[VARIABLE]
+
+    return {f"score, {setting}": partial(run, setting) for setting in ("auto", *METHODS)}
 
 
 def published(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -119,12 +154,14 @@ def sliced(n: int, dim: int, projections: int) -> dict[str, Any]:
     source, target = samples(n, dim), samples(n, dim, seed=1)
     directions = draw_directions(dim, projections, seed=0)
     d, s, t = torch.from_numpy(directions), torch.from_numpy(source), torch.from_numpy(target)
-    times = alternate(
-        {"product": lambda: (d @ s.T, d @ t.T), "score": lambda: sliced_wasserstein(source, target, directions)}, ROUNDS
-    )
+    products = {
+        "numpy": lambda: (directions @ source.T, directions @ target.T),
+        "torch": lambda: (d @ s.T, d @ t.T),
+    }
+    times = in_turn(products | by_method(lambda: sliced_wasserstein(source, target, directions)), ROUNDS, clock())
     columns = np.ascontiguousarray(directions.T)
-    times |= alternate(
-        {"POT": lambda: ot.sliced_wasserstein_distance(source, target, projections=columns)}, REFERENCE_ROUNDS
+    times |= in_turn(
+        {"POT": lambda: ot.sliced_wasserstein_distance(source, target, projections=columns)}, REFERENCE_ROUNDS, clock()
     )
     ours = sliced_wasserstein(source, target, directions)
     difference = abs(ours - float(ot.sliced_wasserstein_distance(source, target, projections=columns)))
@@ -193,11 +230,19 @@ def score_all(utterances: list[Utterance], *, blocks: int) -> None:
         estimate_all([get_score(name) for name in NAMES], view)
 
 
-def ratios(times: dict[str, float], reference: str) -> dict[str, Any]:
+def ratios(times: dict[str, list[float]], reference: str) -> dict[str, Any]:
+    """Return medians, the ratio of each method to the faster product, and the gain over a published algorithm."""
+    seconds = {name: statistics.median(taken) for name, taken in times.items()}
+    product = [min(pair) for pair in zip(times["numpy"], times["torch"], strict=True)]
+    products = {
+        name.removeprefix("score, "): statistics.median(a / b for a, b in zip(taken, product, strict=True))
+        for name, taken in times.items()
+        if name.startswith("score, ")
+    }
     return {
-        "seconds": {name: round(taken, 3) for name, taken in times.items()},
-        "products": round(times["score"] / times["product"], 2),
-        "times_quicker": round(times[reference] / times["score"], 1),
+        "seconds": {name: round(taken, 3) for name, taken in seconds.items()},
+        "products": {name: round(ratio, 2) for name, ratio in products.items()},
+        "times_quicker": round(seconds[reference] / seconds["score, auto"], 1),
         "than": reference,
     }
 

@@ -297,17 +297,30 @@ def scores(result: dict[str, Any]) -> str:
         [
             f"{name}, n = {r['n']:,}, D = {r['dim']}, "
             + (f"K = {r['classes']}" if "classes" in r else f"{r['projections']} directions"),
-            f"{r['seconds']['product']:.2f}",
-            f"{r['seconds']['score']:.2f}",
-            f"{r['products']:.2f}",
+            f"{r['seconds']['numpy']:.2f} / {r['seconds']['torch']:.2f}",
+            f"{r['seconds']['score, auto']:.2f}",
+            f"{r['products']['auto']:.2f}",
+            " / ".join(f"{r['products'][method]:.2f}" for method in ("strips", "blas", "torch")),
             f"{r['times_quicker']} ({r['than']})",
             r["memory_mb"],
         ]
         for name, part in (("LogME", "logme"), ("sliced Wasserstein", "sliced"))
         for r in result[part]
     ]
-    header = ["work", "bare product, s", "score, s", "in products", "times quicker than", "MB above the input"]
-    return table(header, rows) + made(result)
+    header = [
+        "work",
+        "bare product by NumPy / torch, s",
+        "score, s",
+        "in products",
+        "by strips / blas / torch",
+        "times quicker than",
+        "MB above the input",
+    ]
+    m = result["made"]
+    load = "" if m["load"] is None else f" Load average before the run: {m['load']}."
+    clock = "one thread, seconds of the processor" if m["threads"] == 1 else f"{m['threads']} threads"
+    hardware = f"{', '.join(m['instructions'])}; {'; '.join(m['blas'])}; torch with {m['torch_blas']}; {clock}."
+    return table(header, rows) + made(result) + f"\n{hardware}{load}\n"
 
 
 def hour(result: dict[str, Any]) -> str:
@@ -322,7 +335,7 @@ def hour(result: dict[str, Any]) -> str:
         f"{h['intervals_share_of_run']:.1%}",
     ]
     header = ["work", "passes of HuBERT base, s", "scoring, s", "share of the passes", "share of the run for intervals"]
-    return table(header, [row]) + made(result)
+    return table(header, [row]) + made(h)
 
 
 ALIGNERS = ("equal lengths", "flat start", "CTC head", "exact times")

@@ -50,7 +50,19 @@ def test_scores_are_timed_against_products_and_published_algorithms(bench):
     result = bench.result("scores")
     assert result["logme"][0]["times_quicker"] > 0
     assert result["sliced"][0]["difference_from_pot"] < 1e-3
+    for row in (*result["logme"], *result["sliced"]):
+        assert set(row["products"]) == {"auto", "strips", "blas", "torch"}
+        assert all(ratio > 0 for ratio in row["products"].values())
+    assert result["made"]["blas"]
     assert set(bench.tables("scores")) == {"scores", "hour"}
+
+
+def test_one_part_of_the_scores_is_timed_alone(bench):
+    scores = bench.script("scores", ROUNDS=1, REFERENCE_ROUNDS=1, SLICED=((30, 8, 4),))
+    scores.main(["sliced"])
+    assert set(bench.result("scores")) == {"made", "rounds", "sliced"}
+    with pytest.raises(SystemExit, match="expected parts among logme, sliced, hour, got all"):
+        scores.main(["all"])
 
 
 def test_families_are_compared_and_the_tower_is_loaded_alone(bench, monkeypatch):

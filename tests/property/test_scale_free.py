@@ -11,7 +11,7 @@ from voxrank.errors import OptionError
 from voxrank.scores import ESTIMATORS, SampledScore, Spectrum, get_score
 from voxrank.scores.checks import checked_features
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import self_products
+from voxrank.sketches.multiplication import self_products
 
 OF_MOMENTS = [name for name in ESTIMATORS if not get_score(name).sampled]
 N, DIM, K = 600, 12, 4

@@ -7,7 +7,7 @@ import torch
 from voxrank.cache.entries import Stored, StoredLayer, moments_of, together
 from voxrank.sketches.blocks import upper
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import self_products
+from voxrank.sketches.multiplication import self_products
 
 
 def sums_of(runs, classes=None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -39,6 +39,12 @@ def one_blas_thread(dim: int = 0) -> AbstractContextManager[Any]:
     return limited
 
 
+def blas_threads(count: int) -> AbstractContextManager[Any]:
+    """Let BLAS use this number of threads."""
+    limited: AbstractContextManager[Any] = _blas_libraries().limit(limits=count, user_api="blas")
+    return limited
+
+
 def one_thread(dim: int = 0) -> AbstractContextManager[Any]:
     """Limit BLAS and OpenMP likewise. Threads of torch's decompositions wait ten times longer than they work."""
     if dim > SMALL_DIM:
@@ -55,6 +61,25 @@ def _libraries(modules: int) -> ThreadpoolController:  # noqa: ARG001, a module 
 @lru_cache(maxsize=1)
 def _blas_libraries() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool of threads for reuse: starting it costs as much as a product of a few thousand samples."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="voxrank-products")
+
+
+def on_threads(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> list[Result]:
+    """Call a function for every item in threads, and return the results in order.
+
+    Args:
+        function: function that releases the GIL, and does not call this function.
+        items: items.
+        threads: number of threads.
+    """
+    if len(items) == 1 or threads == 1:
+        return [function(item) for item in items]
+    return list(_pool(threads).map(function, items))
 
 
 def prefetch(
@@ -121,12 +146,13 @@ class _WorkerHandle:
 _local = local()
 
 
-def _clear_local() -> None:
+def _forget_threads() -> None:
     _local.__dict__.clear()
+    _pool.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):  # threads do not exist in a forked child
-    os.register_at_fork(after_in_child=_clear_local)
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def within(limit: Seconds, function: Callable[[], Result]) -> Result:

@@ -46,7 +46,8 @@ from voxrank.extraction.segments import (
     stretch_means,
 )
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import Array, Products, self_products
+from voxrank.sketches.multiplication import self_products
+from voxrank.sketches.products import Array, Products
 from voxrank.sketches.projections import BLOCK_LIMIT, Projected, Quantiles, project
 from voxrank.sketches.sample import Keys, Sample, frame_keys, utterance_key
 from voxrank.sketches.store import register_kind

@@ -23,6 +23,7 @@ from voxrank.ranking.plan import check_names, resolve
 from voxrank.ranking.prepare import prepare_run
 from voxrank.ranking.runner import ModelRunner
 from voxrank.results.ranking import Ranking
+from voxrank.sketches.methods import forced_method
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:
     """Rank models as a request says; see `rank`."""
     started = time.perf_counter()
     keep_heap_small()
+    forced_method()  # refuses an unknown name before any work
     request = with_models(request)
     check_names(request)
     workers = engine_of(request.engine, request.encoder, watcher.note)

@@ -14,7 +14,6 @@ arXiv 2306.01015 (as a score of speech models).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -22,14 +21,23 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from voxrank._support.threads import one_blas_thread
+from voxrank._support.threads import on_threads
 from voxrank.errors import OptionError
 from voxrank.scores.checks import as_tensor, check_same_dim, checked_array, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.score import Score
 from voxrank.scores.view import LayerView
 from voxrank.sketches.products import Array, safe_unit
-from voxrank.sketches.projections import LIMIT, SOME, Quantiles, Values, draw_directions, far_centre, project_on
+from voxrank.sketches.projections import (
+    LIMIT,
+    SOME,
+    Quantiles,
+    Values,
+    draw_directions,
+    far_centre,
+    project_all,
+    project_on,
+)
 
 Directions = Literal["gaussian", "orthogonal"]
 
@@ -37,10 +45,7 @@ Weighted = tuple[Values, NDArray[np.int64]]
 """Values (P, n), each row ascending, and the number of samples that each value represents."""
 
 WORKING_BYTES = 56 * 2**20
-"""Maximum size of the projections in memory, in bytes over all cores.
-
-Products with few directions are slow; a separate product with many directions on each core is fast.
-"""
+"""Maximum size of the projections in memory, in bytes: products with few directions are slow."""
 ROWS = 8192
 """Number of samples that are projected at a time."""
 TOGETHER = 1 << 18
@@ -56,21 +61,25 @@ def sliced_wasserstein(source: Values, target: Values, directions: Values, p: in
         directions: (P, D) unit vectors.
         p: order of the distance, 1, 2, …
     """
-    threads = torch.get_num_threads()
-    per_thread = max(1, WORKING_BYTES // (4 * (len(source) + len(target)) * threads))
-    rounds = -(-len(directions) // (threads * per_thread))
-    groups = np.array_split(directions, min(threads * rounds, len(directions)))
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        powers = np.concatenate(list(pool.map(lambda group: _power_along(group, source, target, p), groups)))
-    return float(powers.mean() ** (1 / p))
+    threads, sets = torch.get_num_threads(), [as_tensor(samples) for samples in (source, target)]
+    together = max(threads, WORKING_BYTES // (4 * (len(source) + len(target))))
+    groups = np.array_split(directions, -(-len(directions) // together))
+    buffers = [np.empty((len(groups[0]), len(samples)), dtype=np.float32) for samples in sets]
+    powers = []
+    for group in groups:
+        rows = [buffer[: len(group)] for buffer in buffers]
+        for samples, projections in zip(sets, rows, strict=True):
+            project_all(samples, group, projections)
+        parts = zip(*(np.array_split(projections, min(threads, len(group))) for projections in rows), strict=True)
+        powers += on_threads(lambda part: _unsorted_power(part[0], part[1], p), list(parts), threads)
+    return float(np.concatenate(powers).mean() ** (1 / p))
 
 
-def _power_along(directions: Values, source: Values, target: Values, p: int) -> Array:
-    """Compute W_p^p of the samples along each direction (P,)."""
-    rows = directions @ source.T, directions @ target.T
-    for row in rows:
-        row.sort(axis=1)
-    return wasserstein_power(*rows, p)
+def _unsorted_power(source: Values, target: Values, p: int) -> Array:
+    """Compute W_p^p of each pair of rows (P,), from (P, n) and (P, m), which are sorted in place."""
+    source.sort(axis=1)
+    target.sort(axis=1)
+    return wasserstein_power(source, target, p)
 
 
 def wasserstein_power(source: Values, target: Values, p: int) -> Array:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from voxrank._support.threads import one_blas_thread
 from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
@@ -39,9 +38,9 @@ class Spectrum(Centred):
     def of(cls, moments: Moments) -> Spectrum:
         """Decompose the scatter of moments."""
         n = moments.n
-        with one_blas_thread(moments.dim):  # more BLAS threads would still spin beside those of torch
+        with one_blas_thread(moments.dim):
             centred = moments.centred()
-        eigenvalues, vectors = (tensor.numpy() for tensor in torch.linalg.eigh(torch.from_numpy(centred.gram)))
+            eigenvalues, vectors = np.linalg.eigh(centred.gram)
         mean = centred.centre
         threshold = max(len(mean) * EPSILON * eigenvalues[-1], n * float(mean @ mean) * (2 * EPSILON) ** 2)
         eigenvalues = np.where(eigenvalues > threshold, eigenvalues, 0.0)

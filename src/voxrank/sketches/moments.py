@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxrank._support.threads import one_blas_thread
-from voxrank.sketches.products import Array, Products, Targets, multiply, on_host
+from voxrank.sketches.multiplication import multiply
+from voxrank.sketches.products import Array, Products, Targets, on_host
 
 
 @dataclass
@@ -145,8 +145,7 @@ class Moments:
         if self.values:
             part.target_centre = targets.mean(axis=0)
             targets = targets - part.target_centre
-        with one_blas_thread():
-            multiplied = multiply(samples, targets, len(self.square))
+        multiplied = multiply(samples, targets, len(self.square))
         part.products, part.cross = multiplied.products, multiplied.cross
         part._add_targets(targets, np.ones(len(targets), dtype=np.int64))  # noqa: SLF001
         self.merge(part)

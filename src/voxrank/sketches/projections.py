@@ -13,12 +13,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from voxrank._support.threads import blas_threads, on_threads, one_blas_thread
+from voxrank.sketches.methods import CHOOSER, METHODS, TRIAL_WORK, Method, Size
 
 Values = NDArray[np.float32]
 
@@ -32,6 +35,8 @@ NEAR = 8.0
 """Maximum ratio of mean to spread for which samples in single precision are projected without centring."""
 SOME = 2048
 """Number of samples from which the centre is computed."""
+STRIP_ROWS = 2048
+"""Number of samples that a core projects at a time."""
 SEED = 42
 """Seed of the directions, which all data, layers of one dimension and models share."""
 
@@ -86,6 +91,37 @@ def project_on(samples: torch.Tensor, directions: torch.Tensor) -> Projected:
     near = samples - centre.to(samples.device) if centre.any() else samples
     values = directions.to(samples.device) @ near.float().T
     return Projected(values.cpu().numpy(), directions.numpy().astype(np.float64) @ centre.double().numpy())
+
+
+def project_all(samples: torch.Tensor, directions: Values, out: Values) -> None:
+    """Project samples on directions, on all cores.
+
+    Args:
+        samples: (n, D) in single precision, on the CPU.
+        directions: (P, D).
+        out: (P, n) array that receives the projections.
+    """
+    rows = max(2 * STRIP_ROWS, TRIAL_WORK // directions.size)
+    trials = {method: partial(_project_by, method, samples[:rows], directions, out[:, :rows]) for method in METHODS}
+    size = Size.of("projections", *directions.shape)
+    with one_blas_thread():
+        _project_by(CHOOSER.choose(size, directions.size * len(samples), trials), samples, directions, out)
+
+
+def _project_by(method: Method, samples: torch.Tensor, directions: Values, out: Values) -> None:
+    """Project samples (n, D) on directions (P, D) by a method."""
+
+    def project_strip(rows: slice) -> None:
+        np.matmul(directions, samples[rows].numpy().T, out=out[:, rows])
+
+    if method == "torch":
+        torch.mm(torch.from_numpy(directions), samples.T, out=torch.from_numpy(out))
+    elif method == "blas":
+        with blas_threads(torch.get_num_threads()):
+            project_strip(slice(None))
+    else:
+        strips = [slice(start, start + STRIP_ROWS) for start in range(0, len(samples), STRIP_ROWS)]
+        on_threads(project_strip, strips, torch.get_num_threads())
 
 
 @np.errstate(over="ignore", invalid="ignore")  # infinite samples show in the sums

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments, fold
 from voxrank.sketches.moments import Moments, sum_runs
-from voxrank.sketches.products import DOUBLE_DIM, Products, _on_device, _Share, self_products
+from voxrank.sketches.multiplication import DOUBLE_DIM, _on_device, _Task, self_products
+from voxrank.sketches.products import Products
 
 
 def samples(seed, n=30, dim=4, classes=3):
@@ -182,7 +183,7 @@ def test_the_accelerator_computes_the_products_of_the_host(dtype, dim, values):
     f = torch.from_numpy(3 + rng.normal(size=(3000, dim))).to(dtype)
     y = rng.normal(size=(3000, 2)) if values else rng.integers(0, 2, 3000)
     centre = f[:100].mean(dim=0)
-    there, here = _on_device(f, y, 2, centre), _Share.of(f, y, 2, centre.numpy()).multiply()
+    there, here = _on_device(f, y, 2, centre), _Task(f, y, 2, centre.numpy()).multiply("strips")
     assert there.products.n == here.products.n
     np.testing.assert_allclose(there.products.quartic, here.products.quartic, rtol=1e-5)
     np.testing.assert_allclose(there.products.gram, here.products.gram, rtol=1e-5, atol=2e-2)
