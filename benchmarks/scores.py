@@ -78,6 +78,7 @@ def main(words: Sequence[str]) -> None:
     if "hour" in parts:
         result["hour"] = hour() | {"made": provenance()}
         print(result["hour"], flush=True)
+        save("scores", result)
     made = provenance() | machine()
     for name, cases, measure in (("logme", LOGME, logme), ("sliced", SLICED, sliced)):
         if name in parts:
@@ -87,7 +88,7 @@ def main(words: Sequence[str]) -> None:
                 print(row, flush=True)
                 result[name].append(row)
             result |= {"made": made, "rounds": ROUNDS}
-    save("scores", result)
+            save("scores", result)
 
 
 def samples(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from voxrank._support.threads import on_threads
+from voxrank._support.threads import on_threads, one_blas_thread
 from voxrank.errors import OptionError
 from voxrank.scores.checks import as_tensor, check_same_dim, checked_array, checked_features, finite, missing_source
 from voxrank.scores.estimate import Estimate
@@ -66,12 +66,13 @@ def sliced_wasserstein(source: Values, target: Values, directions: Values, p: in
     groups = np.array_split(directions, -(-len(directions) // together))
     buffers = [np.empty((len(groups[0]), len(samples)), dtype=np.float32) for samples in sets]
     powers = []
-    for group in groups:
-        rows = [buffer[: len(group)] for buffer in buffers]
-        for samples, projections in zip(sets, rows, strict=True):
-            project_all(samples, group, projections)
-        parts = zip(*(np.array_split(projections, min(threads, len(group))) for projections in rows), strict=True)
-        powers += on_threads(lambda part: _unsorted_power(part[0], part[1], p), list(parts), threads)
+    with one_blas_thread():
+        for group in groups:
+            rows = [buffer[: len(group)] for buffer in buffers]
+            for samples, projections in zip(sets, rows, strict=True):
+                project_all(samples, group, projections)
+            parts = zip(*(np.array_split(projections, min(threads, len(group))) for projections in rows), strict=True)
+            powers += on_threads(lambda part: _unsorted_power(part[0], part[1], p), list(parts), threads)
     return float(np.concatenate(powers).mean() ** (1 / p))
 
 

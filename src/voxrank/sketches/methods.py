@@ -37,10 +37,10 @@ GAIN = 0.8
 
 Repeated runs thus choose the same method, unless two are nearly as fast.
 """
-LEAST_WORK = 1 << 35
+LEAST_WORK = 1 << 36
 """Number of multiplications of one size after which a process calibrates: about half a second on two cores."""
 TRIAL_WORK = 1 << 29
-"""Number of multiplications of a trial: about 5 ms on two cores."""
+"""Number of multiplications of a trial, unless each core then has too few rows: about 5 ms on two cores."""
 
 
 @dataclass(frozen=True)

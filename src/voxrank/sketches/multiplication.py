@@ -144,7 +144,8 @@ def _method(task: _Task) -> Method:
     if task.centre.dtype != np.float32 or n < 2 * SHARE_ROWS:
         return "strips"
     columns = min(dim, TRIAL_DIM)
-    trial = task.part(slice(0, max(2 * SHARE_ROWS, TRIAL_WORK // columns**2)), slice(0, columns))
+    rows = max(SHARE_ROWS * torch.get_num_threads(), TRIAL_WORK // columns**2)
+    trial = task.part(slice(0, rows), slice(0, columns))
     trials = {method: partial(trial.multiply, method) for method in METHODS}
     return CHOOSER.choose(Size.of("Gram matrices", dim, dim), n * dim**2, trials)
 

@@ -35,7 +35,7 @@ NEAR = 8.0
 """Maximum ratio of mean to spread for which samples in single precision are projected without centring."""
 SOME = 2048
 """Number of samples from which the centre is computed."""
-STRIP_ROWS = 2048
+STRIP_ROWS = 1024
 """Number of samples that a core projects at a time."""
 SEED = 42
 """Seed of the directions, which all data, layers of one dimension and models share."""
@@ -101,7 +101,7 @@ def project_all(samples: torch.Tensor, directions: Values, out: Values) -> None:
         directions: (P, D).
         out: (P, n) array that receives the projections.
     """
-    rows = max(2 * STRIP_ROWS, TRIAL_WORK // directions.size)
+    rows = max(STRIP_ROWS * torch.get_num_threads(), TRIAL_WORK // directions.size)
     trials = {method: partial(_project_by, method, samples[:rows], directions, out[:, :rows]) for method in METHODS}
     size = Size.of("projections", *directions.shape)
     with one_blas_thread():

@@ -8,6 +8,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 import voxrank
+from voxrank.cli.common import log_to
 from voxrank.errors import OptionError
 from voxrank.scores import LogME, SlicedWasserstein
 from voxrank.sketches import methods, multiplication, projections
@@ -192,6 +193,14 @@ def test_large_work_is_timed_on_its_own_samples(monkeypatch):
     assert multiply(f).products.n == len(f)
     project_all(f, draw_directions(DIM, 7, seed=0), np.empty((7, len(f)), dtype=np.float32))
     assert timed == [[*METHODS]] * 2
+
+
+def test_the_choice_stands_in_the_log_of_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(methods, "LEAST_WORK", 1)
+    monkeypatch.setattr(methods, "time_methods", lambda _: {"strips": 0.002, "torch": 0.001})
+    with log_to(tmp_path):
+        multiply(frames(2 * SHARE_ROWS))
+    assert "multiplied by torch (trials: strips 2.0 ms, torch 1.0 ms)" in (tmp_path / "run.log").read_text()
 
 
 def test_trials_run_each_method(monkeypatch):
