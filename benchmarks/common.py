@@ -51,11 +51,12 @@ def provenance() -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Return the instruction sets for matrix products, the BLAS libraries, and how busy the machine was."""
     libraries = threadpool_info()
+    present = (_cpuinfo("flags") or _cpuinfo("Features")).split()  # of x86, of ARM
     return {
-        "instructions": [name for name in INSTRUCTIONS if name in _cpuinfo("flags").split()],
+        "instructions": [name for name in INSTRUCTIONS if name in present],
         "blas": [
             " ".join(str(library[key]) for key in ("internal_api", "version", "architecture") if library.get(key))
-            + f", {library['num_threads']} threads"
+            + f" on {library['num_threads']} thread{'s' * (library['num_threads'] > 1)}"
             for library in libraries
             if library["user_api"] == "blas"
         ],
