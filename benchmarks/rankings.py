@@ -3,7 +3,7 @@
 It writes the output of each ranking, its seconds and its peak memory (in a separate process). Stored rankings with the
 same options are kept; delete the result to compute them again.
 
-Run: python benchmarks/rankings.py [--whisper-window auto|full|fit]
+Run: python benchmarks/rankings.py [OPTION …]     (options of `voxrank rank`)
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ TRANSCRIPTS = {"char": [], "phone": ["--language", "en-us"]}
 
 
 def main(words: Sequence[str]) -> None:
-    extra = words or ["--whisper-window", "fit"]
     models = [word for model in MODELS for word in ("--model", model)]
     commands = {"demo": DEMO}
-    commands |= {f"{name} {' '.join(extra)}": ["rank", f"{name}/manifest.csv", *models, *extra] for name in SETS}
+    commands |= {f"{' '.join([name, *words])}": ["rank", f"{name}/manifest.csv", *models, *words] for name in SETS}
     against = ["--against", "uniform", "--against", "jitter"]
     commands |= {
-        f"asterisk-en {unit}": ["rank", "asterisk-en/manifest.csv", *models, *extra, "--unit", unit, *more, *against]
+        f"asterisk-en {unit}": ["rank", "asterisk-en/manifest.csv", *models, *words, "--unit", unit, *more, *against]
         for unit, more in TRANSCRIPTS.items()
     }
     rankings = load("rankings").get("rankings", {})

@@ -126,7 +126,7 @@ def test_the_main_job_is_recorded_with_its_command(bench, whisper):
     rankings.main([])
 
     found = bench.result("rankings")["rankings"]
-    assert list(found) == ["demo", "fsdd --whisper-window fit", "asterisk-en char"]
+    assert list(found) == ["demo", "fsdd", "asterisk-en char"]
     assert found["demo"]["process_s"] > 0
     assert "`voxrank rank fsdd/manifest.csv" in bench.tables("rankings")["rankings"]
 
