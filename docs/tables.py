@@ -661,6 +661,17 @@ def published_agreement(result: dict[str, Any]) -> str:
     return table(["source", "models", "tasks", "mean agreement", "best task", "worst task"], rows) + made(result)
 
 
+def teacher(result: dict[str, Any]) -> str:
+    """Return what each layer, and the mean of all, knows of the word and of the speaker."""
+    ordered = sorted(result["rows"], key=lambda row: (row["model"], isinstance(row["layer"], str), row["layer"]))
+    rows = [
+        [f"`{row['model']}`", row["layer"], f"{100 * row['word']:.1f} %", f"{100 * row['speaker']:.1f} %"]
+        for row in ordered
+    ]
+    chance = f"Guessing is right about the speaker in {100 * result['rows'][0]['chance']:.1f} % of recordings.\n"
+    return table(["model", "layer", "words", "speakers"], rows) + f"\n{chance}" + made(result)
+
+
 def dates(found: list[dict[str, Any]]) -> str:
     """Return when and on which machine the cells were computed."""
     days = sorted({cell["made"]["date"] for cell in found})
@@ -750,6 +761,7 @@ TABLES = {
     "families": ("families", families),
     "families-refused": ("families", refused_families),
     "families-tower": ("families", tower),
+    "teacher": ("teacher", teacher),
     "published-agreement": ("published", published_agreement),
     "layer-sets-summary": ("advice", of_layer_sets(layer_sets.summary)),
     "layer-sets-criterion": ("advice", of_layer_sets(layer_sets.criterion)),
