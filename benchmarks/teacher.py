@@ -1,4 +1,4 @@
-"""What each layer knows of the word and of the voice: `python benchmarks/teacher.py`.
+"""Measure how well each layer tells words, and voices: `python benchmarks/teacher.py`.
 
 The teacher of a speech codec should know what is said, and little of who says it (docs/recipes). The script ranks the
 layers of two Whisper models, and their mean, for the words of arabic-commands, and probes each for the speaker.
