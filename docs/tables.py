@@ -658,7 +658,7 @@ def published_agreement(result: dict[str, Any]) -> str:
         tasks = sorted(source["tasks"].items(), key=lambda one: -one[1])
         ends = [f"{name} {value:.2f}" for name, value in (tasks[0], tasks[-1])]
         rows.append([source["title"], source["models"], len(tasks), f"{source['mean']:.2f}", *ends])
-    return table(["source", "models", "tasks", "mean agreement", "best task", "worst task"], rows) + made(result)
+    return table(["source", "models", "tasks", "mean", "best task", "worst task"], rows) + made(result)
 
 
 def teacher(result: dict[str, Any]) -> str:
