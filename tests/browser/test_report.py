@@ -202,6 +202,31 @@ def test_controls_and_pictures_have_names(drawn):
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = false)")
 
 
+@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}])
+def test_readers_with_a_keyboard_or_a_screen_reader_meet_no_serious_obstacle(visit, whole, options):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe here; run: make setup")
+    page = visit(whole, **options).page
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_no_column_is_cut_off_on_a_desktop(visit, report, made):
+    page = visit(report(made.make_ranking(), made.make_validation()), viewport={"width": 1350, "height": 900}).page
+    cut = page.eval_on_selector_all(".scroll", "all => all.filter(one => one.scrollWidth > one.clientWidth).length")
+    assert cut == 0
+    assert page.locator("nav a").first.bounding_box()["y"] < 150
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_verdict_and_what_to_expect_are_seen_without_scrolling(visit, whole, width, height):
+    page = visit(whole, viewport={"width": width, "height": height}).page
+    for place in ("h1", ".lead", ".figures div:first-child"):
+        box = page.locator(place).bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= height
+
+
 @pytest.mark.parametrize(
     "changes",
     [
