@@ -13,7 +13,6 @@ from common import DATA, provenance, save
 
 SET = "arabic-commands"
 MODELS = ("pack:whisper-tiny.en", "pack:whisper-base")
-WINDOW = "fit"
 
 
 def measure(models: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -23,7 +22,7 @@ def measure(models: tuple[str, ...]) -> list[dict[str, Any]]:
         models,
         layers="all,mean",
         besides=["speaker"],
-        encoder=vr.EncoderOptions(whisper_window=WINDOW),
+        encoder=vr.EncoderOptions(whisper_window="fit"),
     )
     voices = {(one.model, one.layer): one for one in ranking.details.knowledge}
     return [
