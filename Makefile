@@ -10,7 +10,7 @@ export PYTHONHASHSEED ?= 0
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
 .NOTPARALLEL:
-.PHONY: help setup check format test unit coverage demo bench study audit docs dist clean
+.PHONY: help setup check format test unit coverage demo bench study audit docs links dist clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -64,6 +64,7 @@ study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hou
 	$(BIN)/python benchmarks/study/run.py --set study
 	$(BIN)/python benchmarks/study/advice.py
 	$(BIN)/python benchmarks/truth.py
+	$(BIN)/python benchmarks/teacher.py
 
 audit: $(VENV)/.audit  ## look the pinned versions up among known vulnerabilities; needs the network
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
@@ -71,6 +72,12 @@ audit: $(VENV)/.audit  ## look the pinned versions up among known vulnerabilitie
 docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 	$(BIN)/python docs/tables.py
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+links: docs  ## check the links of the documentation; external ones where there is a network
+	$(BIN)/python scripts/check_links.py docs/_build/html README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md
+	@if $(BIN)/python scripts/check_links.py --network; \
+	then $(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links; \
+	else echo "no network: external links are not checked"; fi
 
 dist: $(VENV)/.release  ## build wheel and sdist, and try them in a fresh environment; takes minutes
 	scripts/check_release.sh $(BIN)

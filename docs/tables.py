@@ -678,7 +678,18 @@ def published_agreement(result: dict[str, Any]) -> str:
         tasks = sorted(source["tasks"].items(), key=lambda one: -one[1])
         ends = [f"{name} {value:.2f}" for name, value in (tasks[0], tasks[-1])]
         rows.append([source["title"], source["models"], len(tasks), f"{source['mean']:.2f}", *ends])
-    return table(["source", "models", "tasks", "mean agreement", "best task", "worst task"], rows) + made(result)
+    return table(["source", "models", "tasks", "mean", "best task", "worst task"], rows) + made(result)
+
+
+def teacher(result: dict[str, Any]) -> str:
+    """Return what each layer, and the mean of all, knows of the word and of the speaker."""
+    ordered = sorted(result["rows"], key=lambda row: (row["model"], isinstance(row["layer"], str), row["layer"]))
+    rows = [
+        [f"`{row['model']}`", row["layer"], f"{100 * row['word']:.1f} %", f"{100 * row['speaker']:.1f} %"]
+        for row in ordered
+    ]
+    chance = f"Guessing is right about the speaker in {100 * result['rows'][0]['chance']:.1f} % of recordings.\n"
+    return table(["model", "layer", "words", "speakers"], rows) + f"\n{chance}" + made(result)
 
 
 def dates(found: list[dict[str, Any]]) -> str:
@@ -796,6 +807,7 @@ TABLES = {
     "families": ("families", families),
     "families-refused": ("families", refused_families),
     "families-tower": ("families", tower),
+    "teacher": ("teacher", teacher),
     "published-agreement": ("published", published_agreement),
     "layer-sets-summary": ("advice", of_layer_sets(layer_sets.summary)),
     "layer-sets-criterion": ("advice", of_layer_sets(layer_sets.criterion)),

@@ -140,3 +140,13 @@ def test_workers_are_timed_and_what_they_send_is_counted(bench, whisper):
     scaling.main([])
     gc.collect()  # the files that Ray leaves, here, where their warnings are ignored
     assert set(bench.tables("scaling")) == {"scaling-speed", "scaling-cost", "scaling-bytes", "scaling-plan"}
+
+
+def test_a_teacher_is_probed_for_words_and_voices(bench, whisper):
+    teacher = bench.script("teacher", MODELS=(whisper,))
+    teacher.main()
+
+    rows = bench.result("teacher")["rows"]
+    assert {row["layer"] for row in rows} == {0, 1, 2, 3, "mean"}
+    assert all(0 <= row["word"] <= 1 and 0 <= row["speaker"] <= 1 for row in rows)
+    assert "mean" in bench.tables("teacher")["teacher"]

@@ -38,6 +38,7 @@ HUB = {
     "openai/whisper-tiny": "whisper",
     "openai/whisper-base": "whisper",
     "openai/whisper-small": "whisper",
+    "openai/whisper-small.en": "whisper",
     "facebook/hubert-base-ls960": "hubert-layer",
     "facebook/wav2vec2-base": "wav2vec2-group",
     "facebook/wav2vec2-xls-r-300m": "wav2vec2-layer",
@@ -134,6 +135,7 @@ def save_models(folder):
     (folder / "vocab.json").write_text(json.dumps(letters))
     tf.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder / CTC)
     save_tokenizer(folder / "my-parakeet")
+    shutil.copytree(folder / "openai/whisper-small.en", folder / "distil-whisper/distil-small.en")
     shutil.copy(nemo_files.stored("conformer_rnnt"), folder / "stt_en_conformer_transducer_small.nemo")
 
 

@@ -162,8 +162,8 @@ def default_order(task: Task, request: RankRequest, sample: str) -> tuple[str, .
     """Return the scores that order a ranking when the user names none.
 
     For classes and values of utterances, the orders by held-out prediction and by evidence are averaged: their errors
-    differ, so that the mean is steadier with few examples (docs/scores). Evidence is not comparable between layers
-    where samples are frames. Everywhere else the first default score orders alone.
+    differ, so that the mean is steadier with few examples (docs/default-score). Evidence is not comparable between
+    layers where samples are frames. Everywhere else the first default score orders alone.
 
     Args:
         task: the task.

@@ -36,7 +36,7 @@ FRAMES_FOR_TUNED = 2
 
 SHARE, SHARE_TIMED = 0.5, 0.75
 """Share w of a block's output where utterances have labels, and where frames have: there a head on frames profits less
-from a rewritten block (docs/scores)."""
+from a rewritten block (docs/tuned)."""
 
 
 @dataclass(frozen=True)

@@ -124,13 +124,13 @@ def test_a_note_names_the_columns_that_are_used():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_examples_of_the_data_page_run_in_order(own_formats, tmp_path, monkeypatch, capsys):
-    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+def test_the_examples_of_the_page_of_formats_run_in_order(own_formats, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in blocks:
-        exec(compile(block, "docs/data.md", "exec"), names)
+        exec(compile(block, "docs/formats.md", "exec"), names)
     printed = capsys.readouterr().out.split()
     assert len(printed) == "\n".join(blocks).count("print(") > 7
     assert len(set(printed)) == 1  # every form of the same speech has the same best model
