@@ -108,7 +108,7 @@ class RayRunner:
             key = self._pool.key(self._spec)
             model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None:
-                assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
+                assignment = replace(assignment, cache=cache.folder.absolute(), cache_gb=cache.size_gb, key=key)
         held, uncached = ([], shards) if model_cache is None else model_cache.cover(shards)
         scheduler = Scheduler(self._pool, assignment, on_audio, self._note, cache)
         scheduler.add(uncached)
