@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import voxrank
-from voxrank.cache import store
+from voxrank.cache import entries, files, store
 from voxrank.cache.keys import digest_of
 from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, ExtractionOptions
@@ -40,7 +40,7 @@ def keys(monkeypatch):
 def written(monkeypatch):
     """Return the number of utterances of each file that is written."""
     counts = []
-    write = store.write_checked
+    write = files.write_checked
 
     def counting(folder, name, stored, kind, about):
         counts.append(len(stored.items))
@@ -93,7 +93,7 @@ def test_entries_are_joined_up_to_a_size(tmp_path, keys, monkeypatch):
     fill(kept, shards)
     [holding] = cache.holdings()
     assert holding.utterances == 600
-    assert max(len(entry.items) for entry in store.read_entries(holding.folder)) <= 100
+    assert max(len(entry.items) for entry in entries.read_entries(holding.folder)) <= 100
     assert holding.entries <= 15  # six full ones at best
 
 

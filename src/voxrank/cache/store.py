@@ -303,6 +303,7 @@ class ModelCache:
         options: options of the extraction.
 
     Attributes:
+        folder: folder of the entries.
         found_s: amount of audio whose sketches were cached, in seconds.
     """
 
@@ -316,7 +317,7 @@ class ModelCache:
         targets: Targets,
         options: ExtractionOptions,
     ) -> None:
-        self._cache, self._folder, self._about, self._spec = cache, folder, about, spec
+        self._cache, self.folder, self._about, self._spec = cache, folder, about, spec
         self._layers, self._targets, self._options = layers, targets, options
         self._means = is_by_utterance(targets, options)
         self._block_entries: dict[int, list[Entry]] = {}
@@ -332,7 +333,7 @@ class ModelCache:
             Parts of blocks with the entry that holds them, and the shards with all other utterances, both in order of
             block.
         """
-        known = sorted(read_entries(self._folder), key=lambda entry: -len(entry.items))
+        known = sorted(read_entries(self.folder), key=lambda entry: -len(entry.items))
         held: list[tuple[Shard, Entry]] = []
         uncached: list[Shard] = []
         for block, block_shards in _by_block(shards).items():
@@ -500,7 +501,7 @@ class ModelCache:
     def _write(self, block: int, stored: Stored) -> Path | None:
         """Write an entry, and return its path; None where it cannot be written."""
         try:
-            path = write_checked(self._folder, digest_of(sorted(stored.items)), stored, Stored, self._about)
+            path = write_checked(self.folder, digest_of(sorted(stored.items)), stored, Stored, self._about)
         except (OSError, SketchError) as error:
             self._writable = False
             self._cache.note_unwritable(error)
