@@ -7,7 +7,7 @@ more. So the order of the models is known. The seconds that a GPU would take for
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,7 +26,7 @@ NOISE = 0.15
 RTF = 0.0026
 """GPU seconds for a second of audio: HuBERT large on an A100, from docs/scaling."""
 
-virtual_s: Counter[str] = Counter()
+virtual_s: defaultdict[str, float] = defaultdict(float)
 """Model → GPU seconds that its forward passes would have taken."""
 
 
@@ -57,7 +57,7 @@ class Simulated(Encoder):
         lengths = tuple(map(len, framed))
         samples = np.concatenate(framed)
         powers = np.log1p(np.abs(np.fft.rfft(samples)[:, list(TONES_HZ)])).astype(np.float32)
-        virtual_s[self.spec] += round(len(samples) * RTF, 9)
+        virtual_s[self.spec] += len(samples) * RTF
         for index, noise in enumerate(self._noise):
             yield LayerFrames(index, torch.from_numpy(powers * (1 + index) / LAYERS + samples @ noise), lengths)
 

@@ -159,3 +159,13 @@ def test_a_ranking_from_parts_that_were_joined_is_the_same(tones, tmp_path, monk
     assert again.cost.encode_s == 0
     for one in (first, again):
         assert one.best.scores["logme"].value == pytest.approx(plain.best.scores["logme"].value, rel=1e-9)
+
+
+def test_a_run_does_not_wait_for_the_disk_at_every_entry(tmp_path, keys, monkeypatch):
+    """Readers check the checksum, so that only the description of a folder is synchronised."""
+    calls = []
+    monkeypatch.setattr("os.fsync", calls.append)
+    shards = shards_of(30)
+    _, kept = model_cache(tmp_path, shards)
+    fill(kept, shards)
+    assert len(calls) == 1
