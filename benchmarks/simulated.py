@@ -57,7 +57,7 @@ class Simulated(Encoder):
         lengths = tuple(map(len, framed))
         samples = np.concatenate(framed)
         powers = np.log1p(np.abs(np.fft.rfft(samples)[:, list(TONES_HZ)])).astype(np.float32)
-        virtual_s[self.spec] += len(samples) * RTF
+        virtual_s[self.spec] += sum(map(len, windows)) / RATE * RTF
         for index, noise in enumerate(self._noise):
             yield LayerFrames(index, torch.from_numpy(powers * (1 + index) / LAYERS + samples @ noise), lengths)
 

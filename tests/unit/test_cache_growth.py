@@ -9,10 +9,12 @@ import voxrank
 from voxrank.cache import entries, files, store
 from voxrank.cache.keys import digest_of
 from voxrank.cache.store import Cache
-from voxrank.config import CacheOptions, ExtractionOptions
+from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions
 from voxrank.data.shards import Item, Shard
 from voxrank.data.utterance import Utterance
 from voxrank.encoders.base import Layer
+from voxrank.encoders.registry import load_encoder
+from voxrank.engines.ray import worker
 from voxrank.extraction.shard import add_means, empty_sketch
 from voxrank.targets.labels import Targets
 
@@ -169,3 +171,15 @@ def test_a_run_does_not_wait_for_the_disk_at_every_entry(tmp_path, keys, monkeyp
     _, kept = model_cache(tmp_path, shards)
     fill(kept, shards)
     assert len(calls) == 1
+
+
+def test_workers_keep_the_cache_within_the_limit_of_the_run(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr(worker, "threadpool_limits", lambda count: None)
+    monkeypatch.setattr(worker, "keep_heap_small", lambda: None)
+    monkeypatch.setattr(worker, "Cache", lambda options, note: opened.append(options) or Cache(options, note))
+    targets = Targets(("a", "b"), np.arange(2))
+    assignment = worker.Assignment("m", LAYERS, targets, OPTIONS, cache=tmp_path, cache_gb=3.0, key="k")
+    worker.Worker(1, tmp_path / "nowhere", EncoderOptions(), load_encoder).assign(assignment)
+    assert opened == [CacheOptions(str(tmp_path), 3.0)]

@@ -151,39 +151,39 @@ def probe_all(
         The usable utterances in order, and the others with reasons.
     """
     utterances, watcher = dataset.utterances, watcher or Progress()
-    order, groups = files_of(utterances)
-    watcher.scan("headers of audio files", len(groups))
-    chunks = [groups[begin : begin + PROBED_FILES] for begin in range(0, len(groups), PROBED_FILES)]
+    order, bounds = files_of(utterances)
+    watcher.scan("headers of audio files", len(bounds))
     results: list[Probed | Skipped | None] = [None] * len(utterances)
 
-    def headers(files: Sequence[slice]) -> list[Header | UtteranceError]:
-        return _headers_in_time([utterances[order[file.start]] for file in files])
+    def headers(begin: int) -> list[Header | UtteranceError]:
+        return _headers_in_time([utterances[order[first]] for first, _ in bounds[begin : begin + PROBED_FILES]])
 
-    for files, found in prefetch(chunks, headers, threads=min(threads, 1 + len(groups) // PROBED_FILES), ahead=threads):
-        for file, header in zip(files, found, strict=True):
-            for index in order[file].tolist():
+    begins = range(0, len(bounds), PROBED_FILES)
+    for begin, found in prefetch(begins, headers, threads=min(threads, max(1, len(begins))), ahead=threads):
+        for (first, stop), header in zip(bounds[begin : begin + PROBED_FILES], found, strict=True):
+            for index in order[first:stop].tolist():
                 results[index] = _located_or_skipped(utterances[index], header)
-        watcher.scanned(len(files))
+        watcher.scanned(len(found))
     probed = tuple(result for result in results if isinstance(result, Probed))
     return probed, tuple(result for result in results if isinstance(result, Skipped))
 
 
-def files_of(utterances: Sequence[Utterance]) -> tuple[NDArray[np.int64], list[slice]]:
+def files_of(utterances: Sequence[Utterance]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Group utterances that share the object of their location, as readers give those of one file.
 
     Args:
         utterances: the utterances.
 
     Returns:
-        Indices of the utterances, those of one file together; and the part of each file, in the order in which files
-        first occur.
+        Indices of the utterances, (U,), those of one file together; and begin and end of each file among them, (F, 2),
+        in the order in which files first occur.
     """
     keys = np.fromiter((id(u.path if u.audio is None else u.audio) for u in utterances), np.int64, len(utterances))
     order = np.argsort(keys, kind="stable")
     begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
     ends = np.append(begins[1:], len(keys))
-    by_place = np.argsort(order[begins])
-    return order, [slice(begin, end) for begin, end in zip(begins[by_place], ends[by_place], strict=True)]
+    bounds = np.stack([begins, ends], axis=1) if len(keys) else np.zeros((0, 2), dtype=np.int64)
+    return order, bounds[np.argsort(order[begins])]
 
 
 def _headers_in_time(firsts: Sequence[Utterance]) -> list[Header | UtteranceError]:

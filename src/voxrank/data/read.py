@@ -26,7 +26,7 @@ from voxrank.data.tars import is_tar, read_tars
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, VoxrankError, did_you_mean, reason
 
-__all__ = ["read_dataset", "read_unlabelled", "register_reader"]
+__all__ = ["read_dataset", "read_requested", "read_unlabelled", "register_reader"]
 
 TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".jsonl.gz")
 PIECE_BYTES = 1 << 20

@@ -104,9 +104,10 @@ def test_utterances_of_one_file_are_judged_one_by_one(parts):
 def test_files_are_grouped_in_the_order_in_which_they_occur():
     paths = [Path(name) for name in "abc"]
     utterances = [Utterance(str(n), paths[n % 3], n, n + 1.0) for n in (2, 0, 1, 5, 3, 4)]
-    order, groups = files_of(utterances)
-    assert [[utterances[i].id for i in order[group]] for group in groups] == [["2", "5"], ["0", "3"], ["1", "4"]]
-    assert files_of([])[1] == []
+    order, bounds = files_of(utterances)
+    files = [[utterances[i].id for i in order[begin:end]] for begin, end in bounds]
+    assert files == [["2", "5"], ["0", "3"], ["1", "4"]]
+    assert not len(files_of([])[1])
 
 
 def test_equal_paths_and_labels_of_rows_are_one_object(parts):
