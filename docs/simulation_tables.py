@@ -9,6 +9,8 @@ ROW_BYTES = 25 * 1024 * 8
 """Bytes of the sums of an utterance in a cache entry of a model of 24 blocks of 1,024."""
 ENTRY_BYTES = 1 << 28
 """Maximum size of the sums in an entry (`voxrank.cache.store.JOINED_BYTES`)."""
+NOT_ONCE = ("start", "write an index", "find all in the index")
+"""Steps that a run does not take, or takes for each model."""
 RUN_HEADER = ["what", "measured, or arithmetic", "comes to"]
 
 
@@ -26,7 +28,7 @@ def step_header(result: dict[str, Any]) -> list[str]:
 def step_rows(result: dict[str, Any]) -> list[list[str]]:
     """Return a row for each step, and the sum."""
     sizes = result["rows"]["sizes"]
-    names = [name for name in sizes[-1]["steps"] if name not in ("start", "write an index")]
+    names = [name for name in sizes[-1]["steps"] if name not in NOT_ONCE[:2]]
     rows = []
     for name in names:
         last = sizes[-1]["steps"][name]
@@ -42,14 +44,16 @@ def run_rows(result: dict[str, Any]) -> list[list[str]]:
     """Return what the plan comes to, with its arithmetic."""
     plan, race = result["plan"], result["run"]["race"]
     few, many, wide = result["run"]["rows"]
-    shards = plan["hours"] * 60
     shard_s = _slope(few, many, lambda run: run["shards"] * run["models"])
     model_s = _slope(few, wide, lambda run: run["models"]) - shard_s * few["shards"]
-    gpu_s = race["virtual_gpu_s"] / race["share"] / race["models"] / race["utterances"] * plan["utterances"]
+    gpu_s = wide["virtual_gpu_s"] / wide["models"] / wide["utterances"] * plan["utterances"]
     last = result["rows"]["sizes"][-1]
+    shards = round(last["shards"] * plan["utterances"] / last["utterances"])
     index_s = last["steps"]["find all in the index"]["processor_s"] * plan["utterances"] / last["utterances"]
     gpu_h = plan["models"] * gpu_s / 3600
     targets = f"targets of {last['target_bytes'] / 1e6:.0f} MB a worker"
+    once_s = sum(step["processor_s"] for name, step in last["steps"].items() if name not in NOT_ONCE)
+    once_s *= plan["utterances"] / last["utterances"]
     driver_s = index_s + max(model_s, 0.0)
     per_entry = ENTRY_BYTES // ROW_BYTES
     return [
@@ -68,6 +72,7 @@ def run_rows(result: dict[str, Any]) -> list[list[str]]:
             f"{1000 * shard_s:.1f} ms; {shards:,} × {plan['models']} shards",
             f"{shards * plan['models'] * shard_s / 3600 / plan['gpus']:.1f} h on each of {plan['gpus']}",
         ],
+        ["driver, once a run: all steps above but the last", "processor seconds", f"{once_s / 60:.1f} min"],
         [
             "driver: a model (index of the cache, scores, details)",
             f"{index_s:.0f} s + {max(model_s, 0.0):.1f} s of tiny layers",
