@@ -45,6 +45,7 @@ bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, workers,
 	$(BIN)/python benchmarks/scores.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/rankings.py
 	$(BIN)/python benchmarks/alignment.py

@@ -17,6 +17,7 @@ import layer_sets
 import next_model_tables as next_model
 import provenance
 import scaling_tables as scaling
+import simulation_tables as simulation
 import study_tables as study
 import terminal
 
@@ -749,6 +750,16 @@ def scaling_plan(result: dict[str, Any]) -> str:
     return table(scaling.PLAN_HEADER, scaling.plan_rows(result))
 
 
+def simulation_steps(result: dict[str, Any]) -> str:
+    """Return the cost of each step that the driver takes for every row."""
+    return table(simulation.step_header(result), simulation.step_rows(result)) + made(result["rows"])
+
+
+def simulation_run(result: dict[str, Any]) -> str:
+    """Return what a simulated run comes to."""
+    return table(simulation.RUN_HEADER, simulation.run_rows(result)) + made(result["run"])
+
+
 def of_layer_sets(make: Callable[[dict[str, Any], layer_sets.Table], str]) -> Callable[[dict[str, Any]], str]:
     """Return a function that makes one of the tables of sets of layers, or of the next model to try."""
     return lambda result: make(result, table) + made(result)
@@ -774,6 +785,8 @@ TABLES = {
     "scaling-cost": ("scaling", scaling_part("cost", scaling.COST_HEADER, scaling.cost_rows)),
     "scaling-bytes": ("scaling", scaling_part("bytes", scaling.BYTES_HEADER, scaling.bytes_rows)),
     "scaling-plan": ("scaling", scaling_plan),
+    "simulation-steps": ("simulation", simulation_steps),
+    "simulation-run": ("simulation", simulation_run),
     "policies": ("policies", policies),
     "cache": ("cache", cache),
     "stopping": ("stopping", stopping),

@@ -5,6 +5,10 @@ import gc
 import pytest
 import transformers as tf
 
+from voxrank.config import EncoderOptions
+from voxrank.errors import ModelError
+from voxrank.testing.encoders import check_encoder
+
 HUBERT = {
     "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
     "conv_dim": (4,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
@@ -150,3 +154,25 @@ def test_a_teacher_is_probed_for_words_and_voices(bench, whisper):
     assert {row["layer"] for row in rows} == {0, 1, 2, 3, "mean"}
     assert all(0 <= row["word"] <= 1 and 0 <= row["speaker"] <= 1 for row in rows)
     assert "mean" in bench.tables("teacher")["teacher"]
+
+
+def test_many_hours_are_simulated_to_the_end(bench):
+    simulation = bench.script(
+        "simulation", SIZES=(500, 1000), RUNS=((40, 2), (120, 2), (40, 3)), RACE=(400, 2), ENTRY_ITEMS=300
+    )
+    simulation.main([])
+
+    result = bench.result("simulation")
+    assert [size["utterances"] for size in result["rows"]["sizes"]] == [500, 1000]
+    assert all(size["parts_found"] >= size["entries"] for size in result["rows"]["sizes"])
+    assert result["run"]["race"]["best"] == result["run"]["rows"][1]["best"] == "simulated:0"
+    assert result["run"]["race"]["share"] < 1
+    assert result["run"]["rows"][1]["virtual_gpu_s"] == pytest.approx(2 * 120 * 7.2 * 0.0026, abs=0.01)
+    assert set(bench.tables("simulation")) == {"simulation-steps", "simulation-run"}
+
+
+def test_a_simulated_encoder_keeps_the_contract_of_encoders(bench):
+    simulated = bench.script("simulated")
+    check_encoder(lambda: simulated.load("1", EncoderOptions(device="cpu")))
+    with pytest.raises(ModelError, match="expected simulated:N with a number"):
+        simulated.load("x", EncoderOptions(device="cpu"))

@@ -29,7 +29,7 @@ def test_results_state_the_date_the_commit_and_the_machine(name):
     if name in ("study", "real"):
         content = {"rankings": {cell["cell"]: cell for cell in content}}
     parts = content.get("rankings") or {"whole": content}
-    parted = {"overhead": ("time", "memory"), "scaling": ("speed", "cost", "bytes")}
+    parted = {"overhead": ("time", "memory"), "scaling": ("speed", "cost", "bytes"), "simulation": ("rows", "run")}
     if name in parted:
         parts = {part: content[part] for part in parted[name]}
     for part in parts.values():

@@ -10,8 +10,13 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary file beside `path`, which replaces `path` when the block ends and is deleted if it fails.
+
+    Args:
+        path: the file to replace.
+        sync: whether to wait until the content is on the disk. Without it, the file may be incomplete after a power
+            failure, which its reader has to notice.
 
     Raises:
         OSError: the folder is not writable, or the disk is full; `path` is then unchanged.
@@ -24,8 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb+") as file:  # opened again, since the writer may have replaced the file
-            os.fsync(file.fileno())
+        if sync:
+            with temporary.open("rb+") as file:  # opened again, since the writer may have replaced the file
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

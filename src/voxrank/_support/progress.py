@@ -17,6 +17,12 @@ class Progress:
     def note(self, text: str) -> None:
         """Receive a note for the user, in one line."""
 
+    def scan(self, what: str, total: int | None) -> None:
+        """Report that many items are being read, such as rows: `what` they are, and their number, where it is known."""
+
+    def scanned(self, count: int) -> None:
+        """Report that so many items more were read."""
+
     def load(self, model: str, position: int, models: int) -> None:
         """Report that a model is being loaded, before encoding: `position` of `models` (from 1)."""
 

@@ -41,7 +41,7 @@ def write_checked(folder: Path, name: str, content: T, kind: type[T], about: Map
     if not description.exists():
         write_atomically(description, json.dumps(about, indent=2) + "\n")
     part = folder / f".{name}-{os.getpid()}-{time.monotonic_ns()}"
-    save_sketches(part, content, kind)
+    save_sketches(part, content, kind, sync=False)  # the checksum shows what a power failure left incomplete
     path = folder / f"{name}-{checksum_of(part)}{SUFFIX}"
     part.replace(path)
     return path

@@ -19,17 +19,21 @@ Paths and times of files are not part of the key.
 
 ITEMS is a digest of the utterances, CHECKSUM a digest of the file. A file that does not match its checksum is deleted
 and written again. Files are written atomically. Two runs may use one folder at the same time, because the same content
-gives the same file. A run writes an entry for each shard, and joins several entries of a block. If the cache cannot be
-written, the user receives a note once, and the run continues without it.
+gives the same file. A run writes an entry for each shard, and joins several entries of a block that are about equal in
+size, up to a limit, so that neither the number of files nor the bytes that are written again grow too large. The cache
+is pruned while a model is written as well as after it. If the cache cannot be written, the user receives a note once,
+and the run continues without it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -71,7 +75,11 @@ SCHEMA = 6
 LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
 """Libraries whose versions are part of a key, because another version may give other frames."""
 JOINED_AT = 8
-"""Number of entries of a block at which they are joined."""
+"""Number of entries of a block, of about the same number of utterances, at which they are joined."""
+JOINED_BYTES = 1 << 28
+"""Maximum size of the sums of utterances in an entry that was joined, in bytes. A join holds them in memory."""
+PRUNE_SHARE = 64
+"""The cache is pruned whenever a process has written 1/PRUNE_SHARE of its maximum size."""
 
 Note = Callable[[str], None]
 
@@ -116,16 +124,20 @@ class Cache:
     Attributes:
         folder: folder of the cache.
         root: folder of the entries of this version.
+        size_gb: maximum size, in GB.
     """
 
     def __init__(self, options: CacheOptions, note: Note = logger.warning) -> None:
         self.folder = Path(options.folder) if options.folder is not None else default_folder()
         self.root = self.folder / f"v{SCHEMA}"
+        self.size_gb = options.size_gb
         self._limit = options.size_gb * 1e9
         self._note = note
         self._sent_notes: set[str] = set()
         self._digests: dict[AudioLocation, AudioDigest | None] = {}
         self._models: dict[tuple[str, EncoderOptions], str | None] = {}
+        self._item_keys: list[tuple[Targets, dict[str, str | None]]] = []
+        self._unpruned = 0
         if self.folder.exists() and not self.folder.is_dir():
             raise OptionError(
                 f"expected a folder for the cache, got a file: {self.folder}; choose another with --cache"
@@ -225,6 +237,20 @@ class Cache:
         labels = [[part.tobytes().hex() for part in timeline_parts(timelines[item.row])] for timelines in versions]
         return digest_of([digest.content, utterance.id, utterance.start, utterance.end, labels])
 
+    def item_keys(self, targets: Targets) -> dict[str, str | None]:
+        """Return the known keys of the utterances with these targets, by id, which all models of a run share."""
+        known = next((keys for others, keys in self._item_keys if others is targets), None)
+        if known is None:
+            known = {}
+            self._item_keys = [*self._item_keys[-1:], (targets, known)]  # those of the data, and of the source data
+        return known
+
+    def wrote(self, size: int) -> None:
+        """Count bytes that were written, and prune the cache when there are many."""
+        self._unpruned += size
+        if self._unpruned > self._limit / PRUNE_SHARE:
+            self.prune()
+
     def unchanged(self, utterance: Utterance) -> bool:
         """Return whether the audio file is unchanged since its digest was computed."""
         known = self._digests.get(utterance.location)
@@ -265,6 +291,7 @@ class Cache:
         Returns:
             Number of files and bytes that were deleted.
         """
+        self._unpruned = 0
         limit = self._limit if limit is None else limit
         folders = [folder for root in _roots(self.folder) for folder in _folders(root)]
         paths = [path for folder in folders for path in folder.glob(f"*{SUFFIX}")]
@@ -307,6 +334,7 @@ class ModelCache:
         options: options of the extraction.
 
     Attributes:
+        folder: folder of the entries.
         found_s: amount of audio whose sketches were cached, in seconds.
     """
 
@@ -320,18 +348,19 @@ class ModelCache:
         targets: Targets,
         options: ExtractionOptions,
     ) -> None:
-        self._cache, self._folder, self._about, self._spec = cache, folder, about, spec
+        self._cache, self.folder, self._about, self._spec = cache, folder, about, spec
         self._layers, self._targets, self._options = layers, targets, options
         self._means = is_by_utterance(targets, options)
         self._block_entries: dict[int, list[Entry]] = {}
-        self._keys: dict[str, str | None] = {}
+        self._keys = cache.item_keys(targets)
+        self._most_items = _most_items(layers, targets)
         self._writable = True
         self.found_s: Seconds = 0.0
 
     @property
     def has_entries(self) -> bool:
         """True if there are entries of the model, which may hold some of the utterances."""
-        return any(self._folder.glob(f"*{SUFFIX}"))
+        return any(self.folder.glob(f"*{SUFFIX}"))
 
     def cover(self, shards: Sequence[Shard]) -> tuple[list[tuple[Shard, Entry]], list[Shard]]:
         """Divide shards into the cached part and the part to encode.
@@ -340,7 +369,7 @@ class ModelCache:
             Parts of blocks with the entry that holds them, and the shards with all other utterances, both in order of
             block.
         """
-        known = sorted(read_entries(self._folder), key=lambda entry: -len(entry.items))
+        known = sorted(read_entries(self.folder), key=lambda entry: -len(entry.items))
         if not known:
             return [], list(shards)
         held: list[tuple[Shard, Entry]] = []
@@ -354,7 +383,7 @@ class ModelCache:
                 if cached_keys and (self._means or cached_keys == entry.items):
                     held.append((Shard(block, tuple(items_by_key.pop(key) for key in sorted(cached_keys))), entry))
                     if cached_keys == entry.items:
-                        self._block_entries.setdefault(block, []).append(entry)
+                        self._track(block, entry)
             left = {item.utterance.id for item in items_by_key.values()}
             for shard in block_shards:
                 items = tuple(i for i in shard.items if self._key(i) is None or i.utterance.id in left)
@@ -410,14 +439,30 @@ class ModelCache:
             sketch.encode_s,
         )
         self._write(shard.block, stored)
-        if len(self._block_entries.get(shard.block, ())) >= JOINED_AT:
-            self.join(shard.block)
+        self._join_equals(shard.block)
 
-    def join(self, block: int) -> None:
-        """Join the entries of a block that this run used or wrote into one file."""
-        entries = list(dict.fromkeys(self._block_entries.get(block, [])))
-        if len(entries) < 2 or not self._writable:
-            return
+    def _join_equals(self, block: int) -> None:
+        """Join the entries of a block of about the same size as the last one, if there are many.
+
+        An utterance is thus written again as often as its entry grows, not once for every few shards after it.
+        """
+        entries = self._block_entries.get(block, [])
+        equals = [entry for entry in entries if _level(entry) == _level(entries[-1])]
+        if len(equals) >= JOINED_AT:
+            joined = {entry.path for entry in equals}
+            self._block_entries[block] = [entry for entry in entries if entry.path not in joined]
+            self._join(block, equals)
+
+    def _join(self, block: int, entries: Sequence[Entry]) -> None:
+        """Join entries of a block into as few files as the maximum size allows."""
+        for group in _packed(entries, self._most_items):
+            if len(group) > 1 and self._writable:
+                self._join_group(block, group)
+            else:
+                self._track(block, group[0])
+
+    def _join_group(self, block: int, entries: Sequence[Entry]) -> None:
+        """Join entries of a block into one file; entries that overlap or vanished stay as they are."""
         try:
             stored = [load_sketches(entry.path, Stored) for entry in entries]
         except SketchError:
@@ -425,17 +470,17 @@ class ModelCache:
         seen = [key for part in stored for key in part.items]
         if len(set(seen)) < len(seen):
             return  # another run's entries overlap with these
-        self._block_entries[block] = []
-        self._write(block, together(stored, timed=self._targets.timed is not None))
+        path = self._write(block, together(stored, timed=self._targets.timed is not None))
         for entry in entries:
-            if self._block_entries[block] and entry.path != self._block_entries[block][0].path:
+            if path is not None and entry.path != path:
                 with suppress(OSError):
                     entry.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Join the entries of every block, and prune the cache, after all shards."""
-        for block in list(self._block_entries):
-            self.join(block)
+        for block, entries in list(self._block_entries.items()):
+            self._block_entries[block] = []
+            self._join(block, list(dict.fromkeys(entries)))
         self._cache.prune()
 
     def _is_known(self, item: Item) -> bool:
@@ -505,14 +550,46 @@ class ModelCache:
             sketch.before_s = stored.encode_s * sketch.used_s / stored.used_s
         return sketch
 
-    def _write(self, block: int, stored: Stored) -> None:
+    def _write(self, block: int, stored: Stored) -> Path | None:
+        """Write an entry, and return its path; None where it cannot be written."""
         try:
-            path = write_checked(self._folder, digest_of(sorted(stored.items)), stored, Stored, self._about)
+            path = write_checked(self.folder, digest_of(sorted(stored.items)), stored, Stored, self._about)
         except (OSError, SketchError) as error:
             self._writable = False
             self._cache.note_unwritable(error)
-        else:
-            self._block_entries.setdefault(block, []).append(Entry(path, frozenset(stored.items)))
+            return None
+        self._track(block, Entry(path, frozenset(stored.items)))
+        self._cache.wrote(_size(path))
+        return path
+
+    def _track(self, block: int, entry: Entry) -> None:
+        """Remember an entry that may be joined with others, unless it is too large to be joined with its equals."""
+        if 2 * len(entry.items) <= self._most_items:
+            self._block_entries.setdefault(block, []).append(entry)
+
+
+def _most_items(layers: Sequence[SketchedLayer], targets: Targets) -> int:
+    """Return the maximum number of utterances in an entry. Sums of classes do not grow with it."""
+    row_bytes = 0 if targets.timed is not None else 8 * sum(layer.dim for layer in layers)
+    return max(1, JOINED_BYTES // row_bytes) if row_bytes else sys.maxsize
+
+
+def _level(entry: Entry) -> int:
+    """Return the level of an entry: it grows by one where `JOINED_AT` entries are joined."""
+    return round(math.log(max(1, len(entry.items)), JOINED_AT))
+
+
+def _packed(entries: Sequence[Entry], most_items: int) -> list[list[Entry]]:
+    """Divide entries into groups of at most so many utterances, the smallest entries first."""
+    groups: list[list[Entry]] = []
+    load = most_items
+    for entry in sorted(entries, key=lambda entry: len(entry.items)):
+        if load + len(entry.items) > most_items or not groups:
+            groups.append([])
+            load = 0
+        groups[-1].append(entry)
+        load += len(entry.items)
+    return groups
 
 
 def _roots(folder: Path) -> list[Path]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from voxrank.cli.common import DataArgument, JsonOption, give_json, out
+from voxrank.cli.common import DataArgument, JsonOption, err, give_json, out
 from voxrank.cli.options import with_options
 from voxrank.config import ExtractionOptions, InspectRequest, SequenceOptions
 from voxrank.errors import DataError
+from voxrank.report.progress import watch
 from voxrank.report.terminal import plain, show_skipped
 
 if TYPE_CHECKING:
@@ -38,17 +41,15 @@ Examples:
 def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption = None) -> None:
     """Read a data set's rows and audio: counts, durations, problems."""
     from voxrank.data.listening import check_audio
-    from voxrank.data.read import read_dataset
+    from voxrank.data.read import read_requested
+    from voxrank.data.rows import Request
     from voxrank.data.utterance import TIMED
 
-    dataset = read_dataset(
-        data,
-        target=request.column,
-        split=request.split,
-        segments=request.segments,
-        tier=request.sequence.tier,
-    )
-    audio = check_audio(dataset, THREADS)
+    segments = None if request.segments is None else Path(request.segments)
+    with watch(err()) as watcher:
+        rows = Request(request.column, request.split, segments=segments, tier=request.sequence.tier, watcher=watcher)
+        dataset = read_requested(data, rows)
+        audio = check_audio(dataset, THREADS, watcher)
     probed = audio.usable
     skipped = [*dataset.skipped, *audio.skipped]
     if dataset.task in TIMED:
@@ -89,7 +90,7 @@ def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption
 
 def summary(dataset: Dataset, probed: Sequence[Probed]) -> dict[str, Any]:
     """Summarise a data set as plain values."""
-    seconds = [item.seconds for item in probed]
+    seconds = array("d", (item.seconds for item in probed))
     return {
         "data": dataset.source,
         "format": dataset.format,

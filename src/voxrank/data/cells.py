@@ -97,7 +97,7 @@ def as_text(value: Any, column: str) -> str | None:
         UtteranceError: as `checked_text`.
     """
     text = checked_text(value, column)
-    return None if text is None else tidied(text) or None
+    return text if text is None or text.isascii() else tidied(text) or None
 
 
 def checked_text(value: Any, column: str) -> str | None:
@@ -111,6 +111,6 @@ def checked_text(value: Any, column: str) -> str | None:
     if not isinstance(value, str | int | float):
         raise UtteranceError(f"expected text or a number in the column {column!r}, got {type(value).__name__}")
     text = str(value).strip()
-    if "\0" in text or text != text.encode(errors="ignore").decode():
+    if "\0" in text or not (text.isascii() or text == text.encode(errors="ignore").decode()):
         raise UtteranceError(f"expected UTF-8 text in the column {column!r}, got {text!a}")
     return text or None

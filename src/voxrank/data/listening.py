@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
+from voxrank._support.progress import Progress
 from voxrank._support.words import percent
 from voxrank.config import Seconds
 from voxrank.data.audio import Probed, in_time, probe_all, read_sound
@@ -50,17 +53,23 @@ class _SampleCheck:
     clipped: bool
 
 
-def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
+def check_audio(dataset: Dataset, threads: int, watcher: Progress | None = None) -> AudioCheck:
     """Check the headers of all audio files, and the samples of all or many utterances.
 
     Args:
         dataset: the utterances.
-        threads: maximum number of decoding threads.
+        threads: maximum number of threads that read headers, and of decoding threads.
+        watcher: receives the progress.
     """
-    probed, skipped = probe_all(dataset, threads)
+    watcher = watcher or Progress()
+    probed, skipped = probe_all(dataset, threads, watcher)
     chosen = spread_sample(probed)
+    watcher.scan("samples of utterances", len(chosen))
+    results = []
     with ThreadPoolExecutor(min(threads, 1 + int(sum(item.seconds for item in chosen) / DECODED_S))) as pool:
-        results = list(pool.map(_check_or_skip, chosen))
+        for result in pool.map(_check_or_skip, chosen):
+            results.append(result)
+            watcher.scanned(1)
     silent = tuple(item for item in results if isinstance(item, Skipped))
     checks = [item for item in results if isinstance(item, _SampleCheck)]
     silent_ids = {item.utterance for item in silent}
@@ -70,7 +79,7 @@ def check_audio(dataset: Dataset, threads: int) -> AudioCheck:
             f"the samples of {len(chosen):,} of {len(probed):,} utterances were checked, spread over the data; "
             "more may be skipped when they are decoded"
         )
-    usable = tuple(item for item in probed if item.utterance.id not in silent_ids)
+    usable = tuple(item for item in probed if item.utterance.id not in silent_ids) if silent_ids else probed
     return AudioCheck(usable, (*skipped, *silent), tuple(notes), len(chosen))
 
 
@@ -87,10 +96,10 @@ def spread_sample(probed: Sequence[Probed], limit: Seconds | None = None) -> lis
     limit = LISTENED_S if limit is None else limit
     if sum(item.seconds for item in probed) <= limit:
         return list(probed)
-    order = sorted(range(len(probed)), key=lambda i: (zlib.crc32(_id_bytes(probed[i])), i))
+    hashes = np.fromiter((zlib.crc32(_id_bytes(item)) for item in probed), np.uint32, len(probed))
     chosen: list[int] = []
     remaining = limit
-    for index in order:
+    for index in map(int, np.argsort(hashes, kind="stable")):
         remaining -= probed[index].seconds
         if remaining < 0 and chosen:
             break

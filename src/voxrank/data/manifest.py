@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +29,8 @@ from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError
 
 NEMO = "NeMo manifest"
+SHARED_CELLS = 1 << 16
+"""Maximum number of different cells that are compared with new ones, so that equal cells are in memory once."""
 
 
 def read_table(path: Path, request: Request) -> Dataset:
@@ -39,9 +41,8 @@ def read_table(path: Path, request: Request) -> Dataset:
         header = read_header(path, lines, delimiter)
         audio = next((name for name in PATH_COLUMNS if name in header), None)
         table = _Table(path.name, header)
-        for row in table_rows(lines, table_form(path, delimiter, header, audio)):
-            table.add(row)
-    dataset = build_dataset(path, header, table.rows, table.skipped, request)
+        rows = request.watched(table.read(table_rows(lines, table_form(path, delimiter, header, audio))), "rows")
+        dataset = build_dataset(path, header, rows, table.skipped, request)
     usual = DELIMITERS[path.suffix.lower()]
     notes = (
         () if delimiter == usual else (f"the cells of {path.name} are separated by {delimiter!r}, not by {usual!r}",)
@@ -56,34 +57,46 @@ class _Table:
     Attributes:
         name: name of the file.
         header: names of the columns.
-        rows: rows that can be read.
         skipped: rows that cannot be read.
         remarks: remark → number of rows that it applies to, and the first of them.
     """
 
     name: str
     header: list[str]
-    rows: list[Row] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     remarks: dict[str, tuple[int, TableRow]] = field(default_factory=dict)
+    _cells: dict[str, str] = field(default_factory=dict)
 
-    def add(self, row: TableRow) -> None:
-        """Add a row as readable, as skipped, or as a remark where it is empty."""
+    def read(self, rows: Iterable[TableRow]) -> Iterator[Row]:
+        """Yield the rows that can be read; collect those that are skipped, and remarks."""
+        for row in rows:
+            if (readable := self._readable(row)) is not None:
+                yield readable
+
+    def _readable(self, row: TableRow) -> Row | None:
+        """Return a row, or None where it is skipped or empty."""
         where, cells, columns = f"line {row.first}", row.cells, len(self.header)
         if cells is None:
             self.skipped.append(Skipped(f"{self.name}, {where}", row.reason))
-        elif not any(cell.strip() for cell in cells):
+        elif not any(map(str.strip, cells)):
             if len(cells) > 1:
                 self._remark("without any content", row)
         elif len(cells) > columns:
             reason = f"expected {columns} cells as in the header, got {len(cells)}; quote cells that hold the delimiter"
             self.skipped.append(Skipped(f"{self.name}, {where}", reason))
         else:
-            self.rows.append(Row(where, dict(zip(self.header, cells, strict=False))))
             if len(cells) < columns:
                 self._remark("with fewer cells than the header", row)
             if row.last > row.first:
                 self._remark("with a cell that spans lines", row)
+            return Row(where, dict(zip(self.header, self._shared(cells), strict=False)))
+        return None
+
+    def _shared(self, cells: list[str]) -> Iterable[str]:
+        """Return equal cells, the same object for most of those that repeat, such as labels."""
+        if len(self._cells) > SHARED_CELLS:
+            self._cells.clear()
+        return map(self._cells.setdefault, cells, cells)
 
     def _remark(self, text: str, row: TableRow) -> None:
         times, first = self.remarks.get(text, (0, row))
@@ -104,7 +117,7 @@ def _lines(row: TableRow) -> str:
 
 def read_json_lines(path: Path, request: Request) -> Dataset:
     """Read a manifest with one JSON object per line. Errors as `read_dataset`."""
-    items = list(json_rows(path))
+    items = list(request.watched(json_rows(path), "rows"))
     rows = [item for item in items if isinstance(item, Row)]
     skipped = [item for item in items if isinstance(item, Skipped)]
     columns = list(dict.fromkeys(name for row in rows for name in row.columns))

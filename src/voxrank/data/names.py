@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ LISTED_FOLDERS = 1024
 """Number of folders whose listing is cached, so that rows do not list the same folder again."""
 INVISIBLE = "\u200b\u200e\u200f\u2060\ufeff\u00ad"
 """Zero-width characters that occur in cells by mistake: spaces, direction marks, joiners, byte order marks."""
+_UNUSUAL = re.compile(r"\\|//|\./|\.\.|/\.?\Z|\A\.?\Z")
+"""Parts of a path that may be spelled in another way."""
 _LAST_SPACE = 0x3000
 _EDGES = INVISIBLE + "".join(filter(str.isspace, map(chr, range(_LAST_SPACE + 1))))
 """Characters that are removed from both ends of a text."""
@@ -25,7 +28,7 @@ _EDGES = INVISIBLE + "".join(filter(str.isspace, map(chr, range(_LAST_SPACE + 1)
 
 def nfc(text: str) -> str:
     """Return the text in Unicode normalisation form C, the form in which names and labels are compared."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def tidied(text: str) -> str:
@@ -35,7 +38,7 @@ def tidied(text: str) -> str:
         >>> tidied("\ufeff ne\u0301\u00a0")
         'né'
     """
-    return nfc(text.strip(_EDGES))
+    return text.strip() if text.isascii() else nfc(text.strip(_EDGES))
 
 
 def name_within(folder: Path, name: str) -> str:
@@ -58,6 +61,8 @@ def name_within(folder: Path, name: str) -> str:
     """
     if len(name) > MAX_NAME:
         raise UtteranceError(f"expected a path of at most {MAX_NAME:,} characters, got {len(name):,}")
+    if _is_plain(name):
+        return name
     if "\\" in name and not os.path.exists(folder / name):  # noqa: PTH110, pathlib raises for invalid names
         name = name.replace("\\", "/")
     pure = PurePath(name)
@@ -69,6 +74,11 @@ def name_within(folder: Path, name: str) -> str:
             f"expected a file in the manifest's folder, got {name!r}, which leaves it; write an absolute path"
         )
     return _spelled(folder, PurePath(spelled))
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name is spelled in one way only, as nearly all are: ASCII, without dots or empty parts."""
+    return name.isascii() and not _UNUSUAL.search(name)
 
 
 def _spelled(folder: Path, name: PurePath) -> str:

@@ -26,7 +26,7 @@ from voxrank.data.tars import is_tar, read_tars
 from voxrank.data.utterance import Dataset
 from voxrank.errors import DataError, VoxrankError, did_you_mean, reason
 
-__all__ = ["read_dataset", "read_unlabelled", "register_reader"]
+__all__ = ["read_dataset", "read_requested", "read_unlabelled", "register_reader"]
 
 TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".jsonl.gz")
 PIECE_BYTES = 1 << 20
@@ -73,11 +73,20 @@ def read_dataset(
     Raises:
         DataError: the data, the format, the columns or all rows are unusable.
     """
-    path = None if segments is None else on_disk(Path(segments))
+    path = None if segments is None else Path(segments)
+    return read_requested(data, Request(target, split, segments=path, tier=tier, besides=tuple(besides)))
+
+
+def read_requested(data: Any, request: Request) -> Dataset:
+    """Read labelled speech as `read_dataset` does, with its choices, and a listener for the progress, in one object."""
+    path = None if request.segments is None else on_disk(request.segments)
     if path is not None and not path.exists():
         raise DataError(f"no such file or folder of segments: {path}; check the path")
-    names = [None if name is None else nfc(name) for name in (target, split, tier)]
-    return _read(data, Request(names[0], names[1], segments=path, tier=names[2], besides=tuple(map(nfc, besides))))
+    target, split, tier = (
+        None if name is None else nfc(name) for name in (request.target, request.split, request.tier)
+    )
+    besides = tuple(map(nfc, request.besides))
+    return _read(data, replace(request, target=target, split=split, segments=path, tier=tier, besides=besides))
 
 
 def read_unlabelled(data: Any) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from struct import Struct
 from typing import BinaryIO, Literal
 
 from voxrank.data.mpeg import scan
@@ -15,6 +16,11 @@ OPEN_ENDED_BYTES = 0x7FFF_0000
 """Minimum size in a header that was written to a pipe, before the length was known."""
 APPENDED_WAV = re.compile(b"RIFF.{4}WAVE", re.DOTALL)
 """The first bytes of a WAV file."""
+_PLAIN = Struct("<4sI4s4sIHHIIHH4sI")
+PLAIN_BYTES = _PLAIN.size
+"""Size of the header of a WAV file without other chunks."""
+PLAIN_CHANNELS, PLAIN_RATE = 8, 768_000
+"""Maximum number of channels, and rate in Hz, of a WAV file whose header is read without libsndfile."""
 WAV_TAGS = {0x50: "MPEG", 0x55: "MPEG"}
 """Format tags of a WAV file that holds MPEG audio."""
 
@@ -84,6 +90,30 @@ def _riff_chunks(head: bytes) -> _Chunks | None:
             long_at = position + 16
         position += 8 + length + length % 2
     return None
+
+
+def plain_wav(head: bytes, size: int) -> tuple[int, int, int] | None:
+    """Return rate, channels and samples per channel of a WAV file in its most common form.
+
+    Such a file has 16-bit samples right after a header of `PLAIN_BYTES`, and nothing else.
+
+    Args:
+        head: the first bytes of the file, at least `PLAIN_BYTES`.
+        size: all bytes of the file.
+
+    Returns:
+        The three numbers, or None where the file has another form, or its header another size than the file.
+    """
+    if len(head) < PLAIN_BYTES:
+        return None
+    riff, length, wave, fmt, form, tag, channels, rate, speed, frame, bits, data, data_bytes = _PLAIN.unpack_from(head)
+    is_pcm = (riff, wave, fmt, form, tag, bits, data) == (b"RIFF", b"WAVE", b"fmt ", 16, 1, 16, b"data")
+    is_whole = length == size - 8 and 0 < data_bytes == size - PLAIN_BYTES
+    if not (is_pcm and is_whole and 1 <= channels <= PLAIN_CHANNELS and 1 <= rate <= PLAIN_RATE):
+        return None
+    if frame != 2 * channels or speed != rate * frame or data_bytes % frame:
+        return None
+    return rate, channels, data_bytes // frame
 
 
 def is_doubtful(head: bytes, size: int) -> bool:

@@ -6,10 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from voxrank._support.progress import Progress
 from voxrank.data.cells import as_text, checked_text
 from voxrank.data.labels import LabelCells, read_label_cells
 from voxrank.data.names import name_within, nfc, tidied
@@ -20,6 +21,8 @@ from voxrank.data.times import TimeColumn, TimeColumns, find_time_columns
 from voxrank.data.tracks import START_TOLERANCE_S
 from voxrank.data.utterance import Dataset, Skipped, Task, Utterance
 from voxrank.errors import DataError, UtteranceError, did_you_mean, listed, shortened
+
+Item = TypeVar("Item")
 
 __all__ = ["ALL", "SEGMENTS", "TRAIN", "Request", "Row", "build_dataset"]
 
@@ -38,10 +41,12 @@ OFFSET_DECIMALS = 9
 SEGMENTS = "segments"
 """Name of the column with timed segments."""
 SPLIT = "split"
+WATCHED_ROWS = 1000
+"""Number of rows between two reports of progress."""
 SHOWN_LABELS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A row of a manifest.
 
@@ -69,6 +74,7 @@ class Request:
         segments: a file, or a folder of files, with timed segments, which replaces a column.
         tier: tier of TextGrid files.
         besides: other columns to keep.
+        watcher: receives the number of rows that are read.
     """
 
     target: str | None = None
@@ -77,6 +83,21 @@ class Request:
     segments: Path | None = None
     tier: str | None = None
     besides: tuple[str, ...] = ()
+    watcher: Progress = field(default_factory=Progress, compare=False, repr=False)
+
+    def watched(self, items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+        """Yield the items, and report their number to the watcher.
+
+        Args:
+            items: the items.
+            what: what they are, in the plural.
+            total: their number, where it is known.
+        """
+        self.watcher.scan(what, total)
+        for number, item in enumerate(items, start=1):
+            yield item
+            if number % WATCHED_ROWS == 0:
+                self.watcher.scanned(WATCHED_ROWS)
 
 
 def build_dataset(
@@ -100,52 +121,126 @@ def build_dataset(
         if name not in columns:
             raise DataError(f"{source}: there is no column {name!r} to probe layers for; {did_you_mean(name, columns)}")
     target, task = _target(source, columns, request if request.labelled else Request(path_column))
-    all_rows = list(rows)
+    chosen = _choose_rows(source, columns, list(rows), _Choice(request, path_column, target, task))
+    unusable = list(skipped)
+    usable = _usable_utterances(source, chosen, request, unusable)
+    if not usable:
+        first = f"; the first: {unusable[0].utterance}: {unusable[0].reason}" if unusable else ""
+        raise DataError(f"{source}: expected at least one usable row, found none{first}")
+    notes = (
+        *chosen.notes,
+        *(_case_notes(usable) if request.labelled else ()),
+        *(() if chosen.segments is None else chosen.segments.notes),
+    )
+    return Dataset(
+        str(source),
+        chosen.layout.labels.task,
+        target,
+        usable,
+        tuple(unusable),
+        chosen.split,
+        notes=notes,
+        unused=chosen.unused,
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The user's choice, with the columns that it means in the data: of the audio, and to predict, for a task."""
+
+    request: Request
+    path: str
+    target: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class _ChosenRows:
+    """The rows to use, and how to read them.
+
+    Attributes:
+        rows: rows of the chosen splits, which are dropped one by one as they are read.
+        unused: number of rows in other splits.
+        split: names of the chosen splits.
+        layout: the columns that are read.
+        segments: source of timed segments; None for other tasks.
+        notes: assumptions about splits, times and labels, one line each.
+    """
+
+    rows: list[Row]
+    unused: int
+    split: str
+    layout: _Layout
+    segments: SegmentSource | None
+    notes: tuple[str, ...]
+
+
+def _choose_rows(source: Path, columns: Sequence[str], rows: list[Row], choice: _Choice) -> _ChosenRows:
+    """Interpret the columns, and select the rows to use."""
 
     def cells(name: str) -> Iterator[Any]:
-        return (row.columns.get(name) for row in all_rows)
+        return (row.columns.get(name) for row in rows)
 
+    request, path, target = choice.request, choice.path, choice.target
     split_column = find_split_column(columns, cells)
-    splits, chosen = _select_rows(source, all_rows, request.split, split_column)
-    label_cells = read_label_cells([row.columns.get(target) for row in chosen], target, task)
-    layout = _Layout(
-        source.parent,
-        path_column,
-        target,
-        split_column or SPLIT,
-        find_time_columns(source, columns, cells),
-        label_cells,
-    )
-    task = label_cells.task
-    segments = _segment_source(source, all_rows, path_column, target, request) if task == "segmentation" else None
+    splits, chosen = _select_rows(source, rows, request.split, split_column)
+    labels = read_label_cells([row.columns.get(target) for row in chosen], target, choice.task)
+    times = find_time_columns(source, columns, cells)
+    layout = _Layout(source.parent, path, target, split_column or SPLIT, times, labels)
+    segments = _segment_source(source, rows, path, target, request) if labels.task == "segmentation" else None
+    notes = (*_split_notes(splits, split_column, cells(path)), *times.notes, *labels.notes)
+    return _ChosenRows(chosen, len(rows) - len(chosen), splits.name, layout, segments, notes)
+
+
+def _usable_utterances(
+    source: Path, chosen: _ChosenRows, request: Request, unusable: list[Skipped]
+) -> tuple[Utterance, ...]:
+    """Return the utterances of the chosen rows, and append the rows that cannot be used to a list.
+
+    Rows are dropped as they are read, so that millions of them are not in memory beside their utterances.
+    """
+    layout, rows = chosen.layout, chosen.rows
     utterances: dict[str, Utterance] = {}
-    unusable = list(skipped)
-    for row in chosen:
+    shared = _Shared(layout.folder)
+    rows.reverse()
+    popped = (rows.pop() for _ in range(len(rows)))
+    for row in request.watched(popped, "labels of rows", len(rows)):
         try:
-            utterance = _utterance(row, layout)
-            if segments is not None:
-                utterance = replace(utterance, segments=segments.of(_timed_row(row, path_column, target), utterance))
+            utterance = _utterance(row, layout, shared)
+            if chosen.segments is not None:
+                timed = _timed_row(row, layout.path, layout.target)
+                utterance = replace(utterance, segments=chosen.segments.of(timed, utterance))
             if request.besides:
                 utterance = replace(utterance, others=_others(row, request.besides))
             utterance = _with_unique_id(utterance, utterances)
-            _refuse_duplicate(utterance, utterances, target)
+            _refuse_duplicate(utterance, utterances, layout.target)
             utterances[utterance.id] = utterance
         except UtteranceError as error:
             unusable.append(Skipped(f"{source.name}, {row.where}", shortened(str(error))))
-    if not utterances:
-        first = f"; the first: {unusable[0].utterance}: {unusable[0].reason}" if unusable else ""
-        raise DataError(f"{source}: expected at least one usable row, found none{first}")
-    usable = tuple(utterances.values())
-    notes = (
-        *_split_notes(splits, split_column, cells(path_column)),
-        *layout.times.notes,
-        *label_cells.notes,
-        *(_case_notes(usable) if request.labelled else ()),
-        *(() if segments is None else segments.notes),
-    )
-    return Dataset(
-        str(source), task, target, usable, tuple(unusable), splits.name, notes=notes, unused=len(all_rows) - len(chosen)
-    )
+    return tuple(utterances.values())
+
+
+class _Shared:
+    """Objects that many rows share: paths of files with several utterances, and repeated texts such as labels.
+
+    Args:
+        folder: folder that paths are relative to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._paths: dict[str, Path] = {}
+        self._texts: dict[str, str] = {}
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file, the same object for the same name."""
+        if name not in self._paths:
+            self._paths[name] = self._folder / name
+        return self._paths[name]
+
+    def text(self, text: str | None) -> str | None:
+        """Return an equal text, the same object for equal texts."""
+        return None if text is None else self._texts.setdefault(text, text)
 
 
 def _segment_source(
@@ -259,7 +354,7 @@ def _case_notes(utterances: Iterable[Utterance]) -> tuple[str, ...]:
     return (f"labels that differ in letter case alone are different classes: {listed(sorted(alike), SHOWN_LABELS)}",)
 
 
-def _utterance(row: Row, layout: _Layout) -> Utterance:
+def _utterance(row: Row, layout: _Layout, shared: _Shared) -> Utterance:
     name = checked_text(row.columns.get(layout.path), layout.path)
     if name is None:
         raise UtteranceError(f"the column {layout.path!r} is empty")
@@ -272,18 +367,19 @@ def _utterance(row: Row, layout: _Layout) -> Utterance:
     text = _text(row, target) if task in ("regression", "transcription") else None
     if task != "segmentation" and label is None and labels is None and text is None:
         raise UtteranceError(f"the column {target!r} is empty")
+    is_part = end is not None or bool(start)
     return Utterance(
-        id=nfc(row.id or (name if end is None and not start else _name_with_offsets(name, start, end))),
-        path=layout.folder / name,
+        id=nfc(row.id or (_name_with_offsets(name, start, end) if is_part else name)),
+        path=shared.path(name) if is_part else layout.folder / name,
         start=start,
         end=end,
-        label=label,
+        label=shared.text(label),
         value=_number(row, target) if task == "regression" else None,
         text=text if task == "transcription" else _text(row, "text"),
-        speaker=_text(row, "speaker"),
-        split=_text(row, layout.split),
+        speaker=shared.text(_text(row, "speaker")),
+        split=shared.text(_text(row, layout.split)),
         labels=labels,
-        language=_text(row, "language"),
+        language=shared.text(_text(row, "language")),
         audio=row.audio,
     )
 
@@ -332,7 +428,8 @@ def _seconds(row: Row, column: TimeColumn | None) -> float | None:
 
 def _text(row: Row, column: str) -> str | None:
     """Return the stripped text of a cell, or None where it is empty. Errors as `as_text`."""
-    return as_text(row.columns.get(column), column)
+    value = row.columns.get(column)
+    return None if value is None else as_text(value, column)
 
 
 def _number(row: Row, column: str) -> float | None:

@@ -34,7 +34,7 @@ class Item:
         return replace(self, utterance=replace(self.utterance, path=path, text=None, segments=None, others=None))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
     """Utterances of one block, longest first.
 
@@ -71,14 +71,11 @@ def plan_shards(items: Sequence[Item], target: str, *, blocks: int, shard_s: Sec
         shard_s: approximate amount of audio in one shard, in seconds.
     """
     by_speaker = holds_out_speakers(items, target)
-    groups: dict[str, list[Item]] = defaultdict(list)
-    for item in sorted(items, key=lambda item: item.utterance.id):
-        groups[(by_speaker and item.utterance.speaker) or f"\0{item.utterance.id}"].append(item)
-    shards = []
-    many = len(groups) >= MANY_GROUPS * blocks
-    for block, members in enumerate(_by_hash(groups, blocks) if many else _deal(list(groups.values()), blocks)):
-        shards += [Shard(block, part) for part in cut(members, shard_s)]
-    return shards
+    if _n_groups(items, by_speaker=by_speaker) >= MANY_GROUPS * blocks:
+        dealt = _by_hash(items, blocks, by_speaker=by_speaker)
+    else:
+        dealt = _deal(_grouped(items, by_speaker=by_speaker), blocks)
+    return [Shard(block, part) for block, members in enumerate(dealt) for part in cut(members, shard_s)]
 
 
 def holds_out_speakers(items: Sequence[Item], target: str) -> bool:
@@ -86,10 +83,32 @@ def holds_out_speakers(items: Sequence[Item], target: str) -> bool:
     return target != "speaker" and len({item.utterance.speaker for item in items} - {None}) > 1
 
 
-def _by_hash(groups: Mapping[str, list[Item]], blocks: int) -> list[list[Item]]:
+def _group_of(item: Item, *, by_speaker: bool) -> str:
+    """Return the name of an item's group: its speaker, or a name that no speaker has."""
+    return (by_speaker and item.utterance.speaker) or f"\0{item.utterance.id}"
+
+
+def _n_groups(items: Sequence[Item], *, by_speaker: bool) -> int:
+    if not by_speaker:
+        return len(items)
+    speakers = [item.utterance.speaker for item in items if item.utterance.speaker]
+    return len(set(speakers)) + len(items) - len(speakers)
+
+
+def _grouped(items: Sequence[Item], *, by_speaker: bool) -> list[list[Item]]:
+    """Return the groups in the order of their first ids."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: item.utterance.id):
+        groups[_group_of(item, by_speaker=by_speaker)].append(item)
+    return list(groups.values())
+
+
+def _by_hash(items: Sequence[Item], blocks: int, *, by_speaker: bool) -> list[list[Item]]:
+    """Deal items one by one; a list for each group would take more memory than millions of items."""
     dealt: list[list[Item]] = [[] for _ in range(blocks)]
-    for name, group in groups.items():
-        dealt[zlib.crc32(name.encode("utf-8", "surrogateescape")) % blocks] += group
+    for item in items:
+        name = _group_of(item, by_speaker=by_speaker)
+        dealt[zlib.crc32(name.encode("utf-8", "surrogateescape")) % blocks].append(item)
     return [members for members in dealt if members]
 
 

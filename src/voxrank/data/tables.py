@@ -31,7 +31,7 @@ MAX_LINE = 1 << 22
 TOO_LONG = f"expected a line of at most {MAX_LINE:,} characters, got a longer one; split it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of a file.
 
@@ -55,7 +55,7 @@ def text_lines(file: TextIO) -> Iterator[Line]:
         yield Line(number, text if is_whole else None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableRow:
     """A row of a table.
 

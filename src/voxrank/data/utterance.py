@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +18,9 @@ TIMED: tuple[Task, ...] = ("segmentation", "transcription")
 
 ALWAYS = ("speaker", "language", "split", "label")
 """Columns that every utterance has. Their cells may be empty."""
-NAMED_ALWAYS = 7
-"""Number of fields after the path that every fingerprint includes. Later fields are included where they are not None.
-"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """An utterance that was left out, with the reason.
 
@@ -155,10 +152,15 @@ class Dataset:
         """
         digest = hashlib.sha256(repr((self.task, self.target)).encode())
         for utterance in self.utterances:
-            identity, _, *fields = astuple(
-                replace(utterance, audio=None, others=None)
-            )  # without paths, which differ between machines
-            always, where_given = fields[:NAMED_ALWAYS], fields[NAMED_ALWAYS:]
-            present = [field for field in where_given if field is not None]
-            digest.update(repr((identity, *always, *present)).encode())
+            digest.update(repr(_identity(utterance)).encode())
         return digest.hexdigest()
+
+
+def _identity(u: Utterance) -> tuple[object, ...]:
+    """Return what a fingerprint includes of an utterance, without paths, which differ between machines.
+
+    Fields after the split are included where they are not None.
+    """
+    segments = None if u.segments is None else tuple(map(astuple, u.segments))
+    where_given = (field for field in (u.labels, u.language, segments) if field is not None)
+    return (u.id, u.start, u.end, u.label, u.value, u.text, u.speaker, u.split, *where_given)

@@ -21,7 +21,7 @@ from voxrank.encoders.published import published_ranks
 from voxrank.ranking.collector import Collector
 from voxrank.ranking.early_stopping import first_share
 from voxrank.ranking.plan import RankPlan
-from voxrank.ranking.prepare import RankData
+from voxrank.ranking.prepare import RankData, block_of_rows
 from voxrank.ranking.resampling import N_RESAMPLES, Candidate, Column, beats, best_of_each, probability_best
 from voxrank.ranking.tuning import higher_is_better, ordered_by
 from voxrank.results.ranking import Cost, DataSummary, LayerScore, ModelScore, Ranking, ScoreValue, Sensitivity
@@ -111,11 +111,11 @@ class RankingBuilder:
 
     def _audio(self, collector: Collector) -> dict[int, Seconds]:
         """Return the audio of each block, in seconds, that the models with the largest share of the data saw."""
-        blocks = {item.row: shard.block for shard in self.data.prepared.shards for item in shard.items}
-        seconds = dict.fromkeys(sorted(set(blocks.values())), 0.0)
+        blocks = block_of_rows(self.data.prepared)
+        seconds = dict.fromkeys(np.unique(blocks).tolist(), 0.0)
         unusable = (*self.data.prepared.skipped, *collector.skipped)
         for item in self._items(max(collector.shares.values()), unusable):
-            seconds[blocks[item.row]] += item.seconds
+            seconds[int(blocks[item.row])] += item.seconds
         return seconds
 
     def _columns(self, candidates: Sequence[Candidate], n_resamples: int) -> Columns:
@@ -159,11 +159,22 @@ class RankingBuilder:
 
     def _items(self, seen: float, unusable: Sequence[Skipped]) -> list[Item]:
         """Return the utterances of this share of the data that every model could use."""
-        items = (
-            self.data.prepared.items if seen == 1 else first_share(self.data.prepared.shards, seen, seed=self.plan.seed)
-        )
+        items = self._items_of(seen)
         unusable_ids = {skipped.utterance for skipped in unusable}
         return [item for item in items if item.utterance.id not in unusable_ids]
+
+    def _items_of(self, seen: float) -> list[Item]:
+        """Return the utterances of this share of the data, which are drawn once."""
+        if seen == 1:
+            return self.data.prepared.items
+        if seen not in self._drawn:
+            self._drawn[seen] = first_share(self.data.prepared.shards, seen, seed=self.plan.seed)
+        return self._drawn[seen]
+
+    @cached_property
+    def _drawn(self) -> dict[float, list[Item]]:
+        """Share of the data → its utterances."""
+        return {}
 
     def _cost(self, collector: Collector) -> Cost:
         total_s = time.perf_counter() - self.started

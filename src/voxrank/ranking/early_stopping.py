@@ -28,7 +28,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 import numpy as np
 from scipy import stats
@@ -93,8 +92,14 @@ def _spread(items: Sequence[Item], seed: int) -> list[Item]:
     groups: dict[tuple[str | None, str | None], list[Item]] = defaultdict(list)
     for item in sorted(items, key=lambda item: _random_key(item.utterance.id, seed)):
         groups[item.utterance.label, item.utterance.speaker].append(item)
-    turns = zip_longest(*sorted(groups.values(), key=lambda group: _random_key(group[0].utterance.id, seed + 1)))
-    return [item for turn in turns for item in turn if item is not None]
+    taking_part = sorted(groups.values(), key=lambda group: _random_key(group[0].utterance.id, seed + 1))
+    spread: list[Item] = []
+    turn = 0
+    while taking_part:  # a group leaves when it is used up, since one long group would make many turns of all
+        spread += [group[turn] for group in taking_part]
+        turn += 1
+        taking_part = [group for group in taking_part if turn < len(group)]
+    return spread
 
 
 def _random_key(name: str, seed: int) -> bytes:

@@ -17,6 +17,7 @@ from voxrank.alignment.labels import label
 from voxrank.alignment.preparation import Origin, Prepared, prepare, prepare_source
 from voxrank.cache.store import Cache
 from voxrank.config import Seconds
+from voxrank.data.listening import check_audio
 from voxrank.data.shards import holds_out_speakers
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Dataset
@@ -89,7 +90,8 @@ def prepare_run(
         ModelError: a model cannot be loaded.
         OptionError: a model has no such layers, or the labels would favour a candidate.
     """
-    unaligned = prepare(dataset, plan.extraction, plan.sequence)
+    audio = check_audio(dataset, plan.extraction.threads, watcher)
+    unaligned = prepare(dataset, plan.extraction, plan.sequence, audio)
     origin = prepare_source(source, plan.extraction) if plan.reads_source else None
     pool = ModelPool(plan.models, plan.encoder, watcher)
     selections = select_layers(plan, pool)
@@ -143,8 +145,10 @@ def select_layers(plan: RankPlan, pool: ModelPool) -> dict[str, LayerSelection]:
 
 def block_of_rows(prepared: Prepared) -> NDArray[np.int64]:
     """Return the block of each utterance, in the order of the rows of the targets."""
-    blocks = {item.row: shard.block for shard in prepared.shards for item in shard.items}
-    return np.array([blocks[row] for row in sorted(blocks)], dtype=np.int64)
+    count = sum(len(shard.items) for shard in prepared.shards)
+    rows = np.fromiter((item.row for shard in prepared.shards for item in shard.items), np.int64, count)
+    blocks = np.repeat([shard.block for shard in prepared.shards], [len(shard.items) for shard in prepared.shards])
+    return blocks.astype(np.int64)[np.argsort(rows, kind="stable")]
 
 
 def _untested_classes(prepared: Prepared) -> list[str]:

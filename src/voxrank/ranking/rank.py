@@ -6,13 +6,15 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Unpack
 
 from voxrank._support.memory import keep_heap_small, release_free_memory
 from voxrank._support.progress import Progress
 from voxrank.cache.store import Cache
 from voxrank.config import DetailOptions, RankKeywords, RankRequest, spelled_out
-from voxrank.data.read import read_dataset
+from voxrank.data.read import read_requested
+from voxrank.data.rows import Request
 from voxrank.data.utterance import Dataset
 from voxrank.encoders.groups import with_models
 from voxrank.engines.base import engine_of
@@ -89,7 +91,7 @@ def run(data: Any, request: RankRequest, watcher: Progress) -> Ranking:
     request = with_models(request)
     check_names(request)
     workers = engine_of(request.engine, request.encoder, watcher.note)
-    dataset = _dataset(data, request)
+    dataset = _dataset(data, request, watcher)
     plan = resolve(request, dataset)
     store = None if request.cache is None else Cache(request.cache, watcher.note)
     with workers:
@@ -120,17 +122,14 @@ def _log(ranking: Ranking) -> None:
     logger.info("%d of %d utterances used; %s", ranking.data.used, ranking.data.utterances, ranking.cost)
 
 
-def _dataset(data: Any, request: RankRequest) -> Dataset:
+def _dataset(data: Any, request: RankRequest, watcher: Progress) -> Dataset:
     tier, besides = request.sequence.tier, request.details.besides
     if not isinstance(data, Dataset):
-        return read_dataset(
-            data,
-            target=request.column,
-            split=request.split,
-            segments=request.segments,
-            tier=tier,
-            besides=besides,
+        segments = None if request.segments is None else Path(request.segments)
+        rows = Request(
+            request.column, request.split, segments=segments, tier=tier, besides=tuple(besides), watcher=watcher
         )
+        return read_requested(data, rows)
     if any(option is not None for option in (request.target, request.split, request.segments, tier)):
         raise OptionError(
             "target, split, segments and tier are for read_dataset, and a Dataset was given; read it with them instead"

@@ -22,25 +22,31 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S: Seconds = 15.0
 NAME_COLUMNS = 18
+ITEMS = "items"
+"""Field of a bar that counts items rather than seconds of audio."""
 
 
 class _Speed(ProgressColumn):
-    """Seconds of audio processed per second."""
+    """Seconds of audio processed per second, or items that are read per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
+        if ITEMS in task.fields:
+            return Text("" if speed is None else f"{speed:,.0f} per second", style="cyan")
         return Text("" if speed is None else f"{speed:,.0f}× real time", style="cyan")
 
 
 class _Audio(ProgressColumn):
-    """Seconds of audio completed, and in total."""
+    """Seconds of audio completed, and in total, or the number of items."""
 
     def render(self, task: Task) -> Text:
+        if task.fields.get(ITEMS):
+            return Text(f"{task.completed:,.0f}" + ("" if task.total is None else f"/{task.total:,.0f}"))
         return Text("" if task.total is None else f"{task.completed:,.0f}/{in_seconds(task.total)}")
 
 
 class BarProgress(Progress):
-    """Shows one bar per model, for a terminal of 80 columns, and a loading line before the first model starts."""
+    """Shows one bar per model, for a terminal of 80 columns, and a line on reading and loading before the first one."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
@@ -61,6 +67,7 @@ class BarProgress(Progress):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._remove_loading()
         self._bars.stop()
 
     def note(self, text: str) -> None:
@@ -71,11 +78,21 @@ class BarProgress(Progress):
         """Print the text above the bars."""
         self._console.print(Text(f"[{position}/{trials}] ").append_text(plain(text)))
 
+    def scan(self, what: str, total: int | None) -> None:
+        """Show what is being read."""
+        if self._loading is not None:
+            self._bars.reset(self._loading, description=f"reading {what}", total=total, items=True)
+
+    def scanned(self, count: int) -> None:
+        """Advance the bar of what is being read."""
+        if self._loading is not None:
+            self._bars.advance(self._loading, count)
+
     def load(self, model: str, position: int, models: int) -> None:
         """Show which model is loading."""
         if self._loading is not None:
             label = Text(f"loading {position}/{models} ").append_text(plain(model, width=NAME_COLUMNS))
-            self._bars.update(self._loading, description=label.markup)
+            self._bars.reset(self._loading, description=label.markup, total=None, items=False)
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Start a bar for a model."""
@@ -86,10 +103,13 @@ class BarProgress(Progress):
         self._begin(Text("align ").append_text(plain(aligner, width=NAME_COLUMNS)), seconds)
 
     def _begin(self, label: Text, seconds: Seconds) -> None:
+        self._remove_loading()
+        self._task, self._total = self._bars.add_task(label.markup, total=seconds), seconds
+
+    def _remove_loading(self) -> None:
         if self._loading is not None:
             self._bars.remove_task(self._loading)
             self._loading = None
-        self._task, self._total = self._bars.add_task(label.markup, total=seconds), seconds
 
     def advance(self, seconds: Seconds) -> None:
         """Advance the bar."""
@@ -121,6 +141,19 @@ class LineProgress(Progress):
     def trial(self, text: str, position: int, trials: int) -> None:
         """Print the text."""
         self._print(Text(f"[{position}/{trials}] ").append_text(plain(text)))
+
+    def scan(self, what: str, total: int | None) -> None:
+        """Print nothing yet, since most data are read in a moment."""
+        self._items, self._read, self._printed_at = (what, total), 0, time.monotonic()
+
+    def scanned(self, count: int) -> None:
+        """Print how much is read, at most every `LINE_EVERY_S` seconds."""
+        self._read += count
+        now = time.monotonic()
+        if now - self._printed_at >= LINE_EVERY_S:
+            self._printed_at = now
+            what, total = self._items
+            self._print(Text(f"reading {what}: {self._read:,}" + ("" if total is None else f" of {total:,}")))
 
     def start(self, model: str, position: int, models: int, seconds: Seconds) -> None:
         """Print which model starts."""
@@ -177,6 +210,16 @@ class Together(Progress):
         """Forward the event."""
         for listener in self._listeners:
             listener.note(text)
+
+    def scan(self, what: str, total: int | None) -> None:
+        """Forward the event."""
+        for listener in self._listeners:
+            listener.scan(what, total)
+
+    def scanned(self, count: int) -> None:
+        """Forward the event."""
+        for listener in self._listeners:
+            listener.scanned(count)
 
     def load(self, model: str, position: int, models: int) -> None:
         """Forward the event."""

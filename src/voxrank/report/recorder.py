@@ -59,6 +59,7 @@ class Recorder(Progress):
         self._current: _Bar | None = None
         self._notes: list[str] = []
         self._step = "The run begins."
+        self._read, self._scan = 0, ("", "")
         self._state: State = "running"
         self._ranking: Ranking | None = None
         self._version = 0
@@ -71,6 +72,19 @@ class Recorder(Progress):
     def trial(self, text: str, position: int, trials: int) -> None:
         """Record the text as a note."""
         self.note(f"[{position}/{trials}] {text}")
+
+    def scan(self, what: str, total: int | None) -> None:
+        """Record what is being read."""
+        with self._lock:
+            self._read, self._scan = 0, (what, "" if total is None else f" of {total:,}")
+            self._step = f"Reading {what}."
+
+    def scanned(self, count: int) -> None:
+        """Record how much is read."""
+        with self._lock:
+            self._read += count
+            what, of_total = self._scan
+            self._step = f"Reading {what}: {self._read:,}{of_total}."
 
     def load(self, model: str, position: int, models: int) -> None:
         """Record which model is loading."""

@@ -79,13 +79,14 @@ def register_kind(kind: type, **axes: str) -> None:
     _AXES[kind] = axes
 
 
-def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> None:
+def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T], *, sync: bool = True) -> None:
     """Write sketches to a file atomically, without a copy of the arrays.
 
     Args:
         path: the file; an existing file is replaced.
         sketches: the sketches to write.
         kind: their kind, such as ``Moments``, or ``dict[int, BlockedMoments]`` for a model's layers.
+        sync: whether to wait until the content is on the disk.
 
     Raises:
         SketchError: the file cannot be written, or the sketches are not of that kind. An existing file is not changed.
@@ -102,7 +103,7 @@ def save_sketches(path: str | os.PathLike[str], sketches: T, kind: type[T]) -> N
         raise SketchError(f"cannot write {path}: these sketches are not a {name} ({error}); check them") from error
     header = json.dumps({"schema": SCHEMA, "kind": name, "content": content})
     try:
-        with replacing(Path(path)) as temporary:
+        with replacing(Path(path), sync=sync) as temporary:
             save_file(arrays, temporary, metadata={HEADER: header})
     except (OSError, SafetensorError) as error:
         raise SketchError(

@@ -138,9 +138,9 @@ def test_an_utterance_on_a_disk_that_does_not_answer_is_skipped(tones, monkeypat
 
 def test_an_utterance_whose_header_is_not_read_in_time_is_skipped(tones, monkeypatch, never):
     slow = voxrank.read_dataset(tones).utterances[3].path
-    probe = audio.probe
+    read_header = audio.read_header
     monkeypatch.setattr(audio, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(audio, "probe", lambda u: never() if u.path == slow else probe(u))
+    monkeypatch.setattr(audio, "read_header", lambda u: never() if u.path == slow else read_header(u))
     assert [one.reason for one in voxrank.rank(tones, ["logmel"]).skipped] == [
         "expected audio, got no answer in 0.3 s; check the disk or the file"
     ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,3 +58,20 @@ def test_the_longest_items_come_first_and_shards_end_at_their_length():
     shards = plan_shards(items, "label", blocks=1, shard_s=8.0)
     assert [[item.seconds for item in shard.items] for shard in shards] == [[5.0, 4.0], [3.0, 2.0, 1.0]]
     assert shards[0].seconds == 9.0
+
+
+def blocks_of(items):
+    """Return the block of each utterance, by id."""
+    shards = plan_shards(items, "label", blocks=4, shard_s=9.0)
+    return {item.utterance.id: shard.block for shard in shards for item in shard.items}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["speakers", "utterances"])
+def test_many_groups_are_dealt_by_their_names_alone(known):
+    """Adding utterances moves no other; whether groups are speakers or utterances, the block follows from the name."""
+    items = items_of([(f"s{n % 60}" if known else None, 1.0 + n % 3) for n in range(600)])
+    blocks = blocks_of(items)
+    assert len(blocks) == 600
+    assert blocks_of(items[:500]).items() <= blocks.items()
+    groups = {(item.utterance.speaker or item.utterance.id, blocks[item.utterance.id]) for item in items}
+    assert len(groups) == (60 if known else 600)

@@ -2,6 +2,8 @@
 
 import csv
 import functools
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from voxrank.config import ExtractionOptions, StoppingOptions, UseOptions
 from voxrank.data.shards import Item, plan_shards
 from voxrank.data.utterance import Utterance
 from voxrank.errors import OptionError
+from voxrank.ranking import early_stopping
 from voxrank.ranking.early_stopping import SHARES, RoundScores, beaten, first_share, plan_rounds
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.logme import read_logme
@@ -66,6 +69,27 @@ def test_the_draw_does_not_depend_on_the_order_of_the_rows():
         plan_rounds(plan_shards(rows, "label", blocks=4, shard_s=9), shard_s=9) for rows in (items, items[::-1])
     )
     assert one == other
+
+
+def test_one_long_group_does_not_lengthen_the_draw_of_all(monkeypatch):
+    """Groups leave the draw when they are used up: an utterance takes a bounded number of looks at groups."""
+    looks = 0
+
+    class Counted(list):
+        def __getitem__(self, index):
+            nonlocal looks
+            looks += 1
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(early_stopping, "defaultdict", lambda kind: defaultdict(Counted))
+    items = items_of(600, speakers=300, labels=1) + [
+        Item(replace(item.utterance, id=f"long{n}", speaker="long"), 1.0, 600 + n)
+        for n, item in enumerate(items_of(400))
+    ]
+    drawn = early_stopping._spread(items, 0)
+    assert sorted(item.row for item in drawn) == list(range(1000))
+    assert looks <= 2 * len(items)
+    assert {item.utterance.speaker for item in drawn[-300:]} == {"long"}
 
 
 def standing(share, values, spread=0.01, blocks=10):

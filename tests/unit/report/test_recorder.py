@@ -98,6 +98,9 @@ def test_together_passes_every_event_to_all(made):
     ears = Recorder(), Recorder()
     both = Together(*ears)
     both.note("n")
+    both.scan("rows", 3)
+    both.scanned(2)
+    assert [ear.snapshot()["step"] for ear in ears] == ["Reading rows: 2 of 3."] * 2
     both.load("m", 1, 1)
     both.align("flat", 3.0)
     both.finish()

@@ -217,6 +217,36 @@ def test_lines_show_how_far_a_model_is(monkeypatch):
     ]
 
 
+def test_lines_show_how_much_is_read_after_a_while(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    text = io.StringIO()
+    progress = LineProgress(Console(file=text, width=40))
+    progress.scan("rows", None)
+    progress.scanned(1000)
+    now[0] = 20.0
+    progress.scanned(1000)
+    progress.scan("headers of audio files", 5000)
+    now[0] = 40.0
+    progress.scanned(64)
+    assert text.getvalue().splitlines() == ["reading rows: 2,000", "reading headers of audio files: 64 of 5,000"]
+
+
+def test_a_bar_shows_how_much_is_read_and_leaves_before_the_first_model():
+    file = io.StringIO()
+    with BarProgress(Console(file=file, force_terminal=True, width=100)) as progress:
+        progress.scan("headers of audio files", 5000)
+        progress.scanned(4000)
+        progress._bars.refresh()
+        assert "reading headers of audio files" in file.getvalue()
+        assert "4,000/5,000" in file.getvalue()
+        progress.load("model", 1, 1)
+        progress.start("model", 1, 1, 10.0)
+        progress.scan("rows", 3)
+        progress.scanned(3)
+        assert [task.description for task in progress._bars.tasks] == ["1/1 model"]
+
+
 EVIL = "[red]" + "x" * 60 + "\x1b[31m\n"
 
 

@@ -126,7 +126,7 @@ class RayRunner:
             key = cache.known_key(self._spec, self._encoding)
             model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None:
-                assignment = replace(assignment, cache=cache.folder.absolute(), key=key)
+                assignment = replace(assignment, cache=cache.folder.absolute(), cache_gb=cache.size_gb, key=key)
                 if model_cache.has_entries:
                     digest_audio(self._engine, cache, items_of(shards), options.threads)
         held, uncached = ([], shards) if model_cache is None else model_cache.cover(shards)

@@ -63,6 +63,7 @@ class Assignment:
         targets: targets of all utterances; timelines follow with the shards.
         options: options of the extraction.
         cache: folder of the cache; None for no cache.
+        cache_gb: maximum size of the cache, in GB.
         key: key of the model in the cache.
     """
 
@@ -71,6 +72,7 @@ class Assignment:
     targets: Targets
     options: ExtractionOptions
     cache: Path | None = None
+    cache_gb: float = CacheOptions.size_gb
     key: str | None = None
 
 
@@ -104,7 +106,7 @@ class Worker:
         self._cache: Cache | None = None
         self._model_cache: ModelCache | None = None
         if assignment.cache is not None:
-            self._cache = Cache(CacheOptions(str(assignment.cache)), self._notes.append)
+            self._cache = Cache(CacheOptions(str(assignment.cache), assignment.cache_gb), self._notes.append)
             self._model_cache = self._cache.of_key(
                 assignment.key, assignment.spec, assignment.layers, assignment.targets, assignment.options
             )
