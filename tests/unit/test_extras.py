@@ -47,6 +47,17 @@ def test_a_missing_extra_is_named(one, data, without_extras):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("one", [one for one in release.NEEDS if one.command], ids=lambda one: one.shown)
+def test_a_missing_extra_is_named_before_slow_packages_are_imported(one, data):
+    slow = set(release.HEAVY) - {"numpy"}
+    ask = f"print(sorted(n for n in {slow!r} if sys.modules.get(n)))"
+    hide = f"import atexit, sys\nsys.modules.update(dict.fromkeys({HIDDEN!r}))\natexit.register(lambda: {ask})\n"
+    done = subprocess.run([sys.executable, "-c", hide + one.code(data)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert one.says in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_ranking_needs_no_extra(data, without_extras):
     done = without_extras(
         "from voxrank.cli.main import exit_code\n"
