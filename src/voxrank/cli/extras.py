@@ -35,11 +35,11 @@ def _has_onnx_model(request: Any) -> bool:
 
 
 def _runs_on_ray(request: Any) -> bool:
-    return getattr(getattr(request, "engine", None), "name", "") == "ray"
+    return bool(getattr(getattr(request, "engine", None), "name", "") == "ray")
 
 
 def _reads_phones(request: Any) -> bool:
-    return getattr(getattr(request, "sequence", None), "unit", None) == "phone"
+    return bool(getattr(getattr(request, "sequence", None), "unit", None) == "phone")
 
 
 def _has_only_tsne(request: Any) -> bool:
