@@ -2,7 +2,9 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# CONSTRAINTS=/dev/null installs the newest version of every dependency instead of the pinned ones.
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint $(CONSTRAINTS)
 # Files are dealt in the order of tests/conftest.py, the slowest first.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export PYTHONHASHSEED ?= 0
@@ -10,7 +12,8 @@ export PYTHONHASHSEED ?= 0
 test unit: export PYTHONDONTWRITEBYTECODE :=
 
 .NOTPARALLEL:
-.PHONY: help setup check format test unit coverage demo bench study audit docs links dist clean
+.PHONY: help setup check format test unit coverage demo bench ratios study audit workflows docs links dist lowest \
+  clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +54,10 @@ bench: $(VENV)/.dev $(VENV)/.pack  ## measure scores, overhead, memory, workers,
 	$(BIN)/python benchmarks/alignment.py
 	$(BIN)/python benchmarks/families.py
 
+ratios: export OMP_NUM_THREADS := 1
+ratios: $(VENV)/.dev  ## compare the cost of scores with that of other work; fails if a ratio exceeds its limit
+	$(BIN)/python benchmarks/regression.py
+
 study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hours, resumable; writes benchmarks/results
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/heldout.py
@@ -70,6 +77,14 @@ study: $(VENV)/.dev $(VENV)/.pack  ## scores against probes and fine-tuning; hou
 audit: $(VENV)/.audit  ## look the pinned versions up among known vulnerabilities; needs the network
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
+workflows: $(VENV)/.workflows  ## check the files of .github and CITATION.cff; with actionlint too, if it is installed
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[1-9]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	@if command -v actionlint >/dev/null; then actionlint; else echo "not run: actionlint is not installed"; fi
+
 docs: $(VENV)/.docs  ## build the documentation, warnings are errors
 	$(BIN)/python docs/tables.py
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
@@ -80,8 +95,11 @@ links: docs  ## check the links of the documentation; external ones where there 
 	then $(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links; \
 	else echo "no network: external links are not checked"; fi
 
-dist: $(VENV)/.release  ## build wheel and sdist, and try them in a fresh environment; takes minutes
-	scripts/check_release.sh $(BIN)
+dist: $(VENV)/.release  ## build wheel and sdist, and try them on the lowest and newest Python here; takes minutes
+	PYTHON="$(PYTHON)" scripts/check_release.sh $(BIN)
+
+lowest:  ## try voxrank with the lowest version of each dependency; downloads gigabytes
+	scripts/try_lowest.sh $(PYTHON)
 
 clean:  ## remove everything that the other commands made
 	rm -rf $(VENV) dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -106,6 +124,11 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.made
 
 $(VENV)/.audit: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[audit]'
+	@touch $@
+
+# The tool alone: it needs neither voxrank nor torch.
+$(VENV)/.workflows: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) check-jsonschema
 	@touch $@
 
 $(VENV)/.release: pyproject.toml constraints.txt | $(VENV)/.made

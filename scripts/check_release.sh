@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build wheel and sdist and check them. Their description is valid for an index, their files are those that git tracks,
 # and a second build gives the same bytes. A fresh environment without extras runs what it can, and names the missing
-# extra for the rest. This takes minutes.
+# extra for the rest, on the oldest and on the newest Python that is here. This takes minutes.
 # `scripts/check_release.sh [BIN]`: BIN is the folder of a Python that has the extra `release`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,16 +19,31 @@ echo "ok: built twice, the same bytes"
 "$bin/python" -m twine check --strict dist/*
 "$bin/python" scripts/release_files.py dist
 
-"${PYTHON:-python3}" -m venv "$work/fresh"
-pip=("$work/fresh/bin/pip" --disable-pip-version-check install --quiet --constraint constraints.txt)
-"${pip[@]}" dist/*.whl
-"$work/fresh/bin/pip" check
-cd "$work"
-"$work/fresh/bin/python" "$OLDPWD/scripts/try_release.py"
+# Every Python from 3.11 on that is here: the one that PYTHON names, and those of pyenv. The oldest and newest are used.
+candidates() {
+  echo "${PYTHON:-python3}"
+  find "${PYENV_ROOT:-$HOME/.pyenv}/versions" -mindepth 1 -maxdepth 1 -name '3.*' -exec echo '{}/bin/python3' ';' 2>/dev/null
+}
+versions=$(candidates | while read -r python; do
+  "$python" -c 'import sys; v = sys.version_info; v >= (3, 11) and print("%d.%d" % v[:2], sys.executable)' || true
+done | sort -V -u -k 1,1 | sed -n '1p;$p' | uniq)
 
-cd "$OLDPWD"
-"${pip[@]}" --no-deps ./examples/voxrank-example
+try_wheel() { # VERSION PYTHON: install the wheel without extras in a fresh environment, and try it
+  local fresh=$work/fresh-$1
+  "$2" -m venv "$fresh"
+  local pip=("$fresh/bin/pip" --disable-pip-version-check install --quiet --constraint "$root/constraints.txt")
+  "${pip[@]}" "$root"/dist/*.whl
+  "$fresh/bin/pip" check
+  "$fresh/bin/python" "$root/scripts/try_release.py"
+  "${pip[@]}" --no-deps "$root/examples/voxrank-example"
+  "$fresh/bin/voxrank" models --json | grep -q '"voxrank-example"'
+  "$fresh/bin/voxrank" models example:bank >/dev/null
+  echo "ok: the example package is found when it is installed"
+}
+
+root=$PWD
 cd "$work"
-"$work/fresh/bin/voxrank" models --json | grep -q '"voxrank-example"'
-"$work/fresh/bin/voxrank" models example:bank >/dev/null
-echo "ok: the example package is found when it is installed"
+while read -r version python; do
+  echo "Python $version"
+  try_wheel "$version" "$python" </dev/null
+done <<<"$versions"

@@ -14,7 +14,7 @@ pip=("$fresh/bin/pip" install --quiet --disable-pip-version-check)
 touch "$fresh/none.txt"
 pinned=$fresh/none.txt
 if [[ ${1:-} == --keep ]]; then pinned=constraints.txt; fi
-"${pip[@]}" --uploaded-prior-to "$age" --constraint "$pinned" '.[dev,docs,audit,release]'
+"${pip[@]}" --uploaded-prior-to "$age" --constraint "$pinned" '.[dev,docs,audit,release,workflows]'
 {
   echo "# Every version that make installs. Made by scripts/pin.sh; do not edit by hand."
   "$fresh/bin/pip" freeze --exclude voxrank | sed 's/+cpu$//'

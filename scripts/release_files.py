@@ -8,8 +8,11 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-IN_SDIST = ("src", "tests", "docs", "examples", "benchmarks", "scripts")
-FILES = ("README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "Makefile", "constraints.txt")
+IN_SDIST = ("src", "tests", "docs", "examples", "benchmarks", "scripts", ".github", ".ci")
+FILES = (
+    *("README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "SUPPORT.md", "CODE_OF_CONDUCT.md"),
+    *("CITATION.cff", "Makefile", "Dockerfile", "constraints.txt"),
+)
 MADE = {"PKG-INFO", ".gitignore", "pyproject.toml"}
 """Files that hatchling adds to every sdist."""
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import wave
@@ -65,9 +67,9 @@ class Need:
     def code(self, folder: Path) -> str:
         """Return Python code that runs it, prints the message and exits with 2."""
         if self.python:
-            line = self.python.format(folder=folder)
+            line = self.python.format(folder=folder.as_posix())
             return f"import sys, voxrank\ntry:\n {line}\nexcept voxrank.OptionError as e:\n print(e); sys.exit(2)"
-        arguments = self.command.format(folder=folder).split()
+        arguments = self.command.format(folder=folder.as_posix()).split()
         start = "import sys; sys.stderr = sys.stdout\nfrom voxrank.cli.main import exit_code\n"
         return f"{start}sys.exit(exit_code({arguments}))"
 
@@ -119,8 +121,9 @@ def _write_tone(path: Path, frequency_hz: float, seed: int) -> None:
 
 
 def voxrank(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command that pip installed."""
-    return run(Path(sys.executable).with_name("voxrank"), *arguments)
+    """Run the command that pip installed, which has an ending on Windows."""
+    command = shutil.which("voxrank", path=sysconfig.get_path("scripts"))
+    return run(command or "voxrank", *arguments)
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

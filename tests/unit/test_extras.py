@@ -47,12 +47,22 @@ def test_a_missing_extra_is_named(one, data, without_extras):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_ranking_needs_no_extra(data, without_extras):
-    done = without_extras(
-        "from voxrank.cli.main import exit_code\n"
-        f"sys.exit(exit_code(['rank', '{data}/tones.csv', '-m', 'logmel', '-m', 'mfcc', '--json']))"
-    )
+@pytest.mark.parametrize("one", [one for one in release.NEEDS if one.command], ids=lambda one: one.shown)
+def test_a_missing_extra_is_named_before_slow_packages_are_imported(one, data):
+    slow = set(release.HEAVY) - {"numpy"}
+    ask = f"print(sorted(n for n in {slow!r} if sys.modules.get(n)))"
+    hide = f"import atexit, sys\nsys.modules.update(dict.fromkeys({HIDDEN!r}))\natexit.register(lambda: {ask})\n"
+    done = subprocess.run([sys.executable, "-c", hide + one.code(data)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert one.says in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_ranking_and_its_page_need_no_extra(data, without_extras, tmp_path):
+    words = f"rank {data}/tones.csv -m logmel -m mfcc --json - --out {tmp_path}/out".split()
+    done = without_extras(f"from voxrank.cli.main import exit_code\nsys.exit(exit_code({words!r}))")
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_every_extra_that_messages_name_is_tried():

@@ -9,6 +9,7 @@ import typer
 
 from voxrank._support.words import in_seconds
 from voxrank.cli.common import DataArgument, JsonOption, err, give_json, log_to, out
+from voxrank.cli.extras import check_extras
 from voxrank.cli.options import with_options
 from voxrank.config import OUTPUT, AlignRequest
 from voxrank.report.progress import watch
@@ -44,6 +45,7 @@ def align(
     json_out: JsonOption = None,
 ) -> None:
     """Locate each unit of your transcripts in time, and write CTM, and TextGrids for Praat."""
+    check_extras(request)
     from voxrank.results.ranking import check_folder
 
     check_folder(out_dir)

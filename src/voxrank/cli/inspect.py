@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from voxrank.cli.common import DataArgument, JsonOption, err, give_json, out
+from voxrank.cli.extras import check_extras
 from voxrank.cli.options import with_options
 from voxrank.config import ExtractionOptions, InspectRequest, SequenceOptions
 from voxrank.errors import DataError
@@ -40,6 +41,7 @@ Examples:
 @with_options()
 def inspect(data: DataArgument, *, request: InspectRequest, json_out: JsonOption = None) -> None:
     """Read a data set's rows and audio: counts, durations, problems."""
+    check_extras(request)
     from voxrank.data.listening import check_audio
     from voxrank.data.read import read_requested
     from voxrank.data.rows import Request

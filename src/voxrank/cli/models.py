@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from voxrank._support.plugins import Kind, Plugin, plugins
 from voxrank.cli.catalogue import CatalogueRequest, show_catalogue, show_models
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.completion import complete_model
+from voxrank.cli.extras import check_extras
 from voxrank.cli.options import with_options
 from voxrank.config import EncoderOptions, part
 from voxrank.encoders.known import GROUP_MARK
@@ -121,6 +123,7 @@ def _show_group(name: str, *, json_out: str | None) -> None:
 
 
 def _show_model(spec: str, options: EncoderOptions, *, json_out: str | None) -> None:
+    check_extras(SimpleNamespace(models=(spec,)))
     from voxrank.encoders.registry import load_encoder
 
     encoder = load_encoder(spec, options)

@@ -12,6 +12,7 @@ import typer
 
 from voxrank._support.progress import Progress
 from voxrank.cli.common import DataArgument, JsonOption, err, give_json, log_to, out
+from voxrank.cli.extras import check_extras
 from voxrank.cli.options import with_options
 from voxrank.cli.outputs import Outputs
 from voxrank.config import CACHE, CacheOptions, RankRequest
@@ -77,6 +78,7 @@ def rank(
 
         return run(data, request, progress)
 
+    check_extras(request)
     outputs.check(request)
     run_and_show(rank_data, outputs, json_out=json_out, trust=request.encoder.trust_remote_code)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from voxrank._support.ranks import unit_ranks
 from voxrank.errors import OptionError
 
 Array = NDArray[np.float64]
@@ -138,15 +139,6 @@ def _orders(n: int) -> NDArray[np.int8]:
     for last in range(n):
         orders = np.concatenate([np.insert(orders, position, last, axis=1) for position in range(last + 1)])
     return orders
-
-
-def unit_ranks(rows: Array) -> Array:
-    """Return ranks within rows, (R, n), centred and of length 1, so that ρ is a dot product; NaN if all are tied."""
-    ranks = stats.rankdata(rows, axis=1)
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    unit: Array = np.divide(centred, length, out=np.full_like(centred, np.nan), where=length > 0)
-    return unit
 
 
 def rhos(a: Array, b: Array) -> Array:

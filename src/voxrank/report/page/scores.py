@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from voxrank._support.ranks import unit_ranks
 from voxrank._support.words import figure
-from voxrank.groundtruth.correlation import unit_ranks
 from voxrank.report.page import charts
 from voxrank.report.page.parts import Cell, Chart, Part, Table, number_cell, rows_of, text_cell
 from voxrank.report.page.words import higher_is_better, score_names, shown
