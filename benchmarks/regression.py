@@ -53,8 +53,8 @@ def measure() -> dict[str, dict[str, float]]:
 def ratios(seconds: dict[str, float], reference: str) -> dict[str, float]:
     """Return the cost of a score in products, and as a share of the reference."""
     return {
-        "products": seconds["score"] / max(seconds["product"], 1e-4),
-        "slower": seconds["score"] / max(seconds[reference], 1e-4),
+        "products": seconds["score, auto"] / max(min(seconds["numpy"], seconds["torch"]), 1e-4),
+        "slower": seconds["score, auto"] / max(seconds[reference], 1e-4),
     }
 
 

@@ -136,7 +136,7 @@ def test_keys_of_utterances_are_computed_once_for_all_models(tmp_path, keys):
     cache, kept = model_cache(tmp_path, shards)
     other = cache.of_key("other", "another", LAYERS, kept._targets, OPTIONS)
     for one in (kept, other):
-        assert one.cover(shards)[1] == shards
+        assert list(one.digested(shards)) == shards
     assert sorted(keys) == [item.utterance.id for shard in shards for item in shard.items]
 
 
@@ -144,10 +144,10 @@ def test_source_data_have_keys_of_their_own(tmp_path, keys):
     shards = shards_of(3)
     cache, kept = model_cache(tmp_path, shards)
     source = Targets(("source",), np.zeros(3, dtype=np.int64))
-    kept.cover(shards)
-    cache.of_key("key", "model", LAYERS, source, OPTIONS).cover(shards)
+    of_source = cache.of_key("key", "model", LAYERS, source, OPTIONS)
+    assert [len(list(one.digested(shards))) for one in (kept, of_source)] == [3, 3]
     assert len(keys) == 6
-    kept.cover(shards)
+    assert list(kept.digested(shards)) == shards
     assert len(keys) == 6
 
 
