@@ -241,7 +241,7 @@ def ratios(times: dict[str, list[float]], reference: str) -> dict[str, Any]:
         if name.startswith("score, ")
     }
     return {
-        "seconds": {name: round(taken, 3) for name, taken in seconds.items()},
+        "seconds": {name: round(taken, 6) for name, taken in seconds.items()},
         "products": {name: round(ratio, 2) for name, ratio in products.items()},
         "times_quicker": round(seconds[reference] / seconds["score, auto"], 1),
         "than": reference,
