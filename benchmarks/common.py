@@ -118,13 +118,18 @@ def alternate(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, floa
     return {name: statistics.median(taken) for name, taken in in_turn(work, rounds).items()}
 
 
+PAUSE_S = 0.05
+"""Pause in which threads of the work before stop waiting for more: those of OpenBLAS take a core for 25 ms."""
+
+
 def in_turn(
     work: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Return the seconds of functions that run in turn, round by round."""
+    """Return the seconds of functions that run in turn, round by round, each after a short pause."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
+            time.sleep(PAUSE_S)
             started = clock()
             run()
             times[name].append(clock() - started)

@@ -56,6 +56,8 @@ PARTS = ("logme", "sliced", "hour")
 ROUNDS = 5
 LOGME = ((100_000, 768, 40), (100_000, 1024, 100))
 SLICED = ((50_000, 768, 50), (50_000, 768, 500))
+WARM_UPS = 10
+"""Number of runs before the timed ones, in which the automatic choice of methods is made."""
 REFERENCE_ROUNDS = 2
 """Number of repetitions of the slow references."""
 HOUR = {"layers": 13, "dim": 768, "classes": 40, "hours": 1}
@@ -111,7 +113,7 @@ def clock() -> Callable[[], float]:
 
 
 def by_method(score: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
-    """Return the score with the automatic choice of the method of its product, and with each method."""
+    """Return the score with the automatic choice of its methods, and with each method."""
 
     def run(setting: str) -> None:
         os.environ[VARIABLE] = setting
@@ -120,6 +122,8 @@ def by_method(score: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
         finally:
             del os.environ[VARIABLE]
 
+    for _ in range(WARM_UPS):
+        score()
     return {f"score, {setting}": partial(run, setting) for setting in ("auto", *METHODS)}
 
 

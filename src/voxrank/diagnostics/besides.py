@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from voxrank.data.utterance import Dataset
 from voxrank.results.details import Knowledge
+from voxrank.sketches.eigen import eigh
 from voxrank.sketches.products import Array
 from voxrank.sketches.sample import Keys, Sample, utterance_key
 
@@ -127,7 +128,7 @@ class Heads:
         x = features.astype(np.float64)
         x -= x.mean(axis=0)
         tall = len(x) > x.shape[1]
-        values, vectors = np.linalg.eigh(x.T @ x if tall else x @ x.T)
+        values, vectors = eigh(x.T @ x if tall else x @ x.T)
         positive = values > max(x.shape) * np.finfo(np.float32).eps * max(values[-1], 0.0)
         values, vectors = values[positive], vectors[:, positive]
         return cls(x @ vectors / np.sqrt(values) if tall else vectors, values)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from voxrank.diagnostics.curve import significant
 from voxrank.results.details import Picture
 from voxrank.scores.tsne import embedded
+from voxrank.sketches.eigen import eigh
 from voxrank.sketches.products import Array
 
 Place = Literal["best", "worst"]
@@ -48,7 +49,7 @@ def principal(features: NDArray[Any]) -> tuple[Array, Array]:
     x = features.astype(np.float64)
     x -= x.mean(axis=0)
     tall = len(x) > x.shape[1]
-    values, vectors = np.linalg.eigh(x.T @ x if tall else x @ x.T)
+    values, vectors = eigh(x.T @ x if tall else x @ x.T)
     selected = np.flatnonzero(values > max(x.shape) * np.finfo(np.float32).eps * max(values[-1], 0.0))
     selected = selected[::-1][:COMPONENTS]
     coordinates = x @ vectors[:, selected] if tall else vectors[:, selected] * np.sqrt(values[selected])

@@ -24,6 +24,7 @@ from voxrank.scores.estimator import MomentScore
 from voxrank.scores.gradient import Reading
 from voxrank.scores.score import of_moments
 from voxrank.scores.spectrum import Spectrum
+from voxrank.sketches.eigen import eigh
 from voxrank.sketches.products import Array
 
 
@@ -59,7 +60,7 @@ def _vci(x: Centred) -> float:
 
 def _correlations(x: Centred) -> tuple[Array, Array]:
     """Return the positive canonical correlations (J,), J ≤ the target rank, and their variates of the targets."""
-    squares, variates = np.linalg.eigh(x.correlated)
+    squares, variates = eigh(x.correlated)
     positive = squares > len(squares) * EPSILON
     positive[: len(squares) - x.target_rank] = False  # rounding
     return np.sqrt(np.minimum(squares[positive], 1.0)), variates[:, positive]

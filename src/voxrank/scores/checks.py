@@ -36,16 +36,38 @@ def checked_features(features: ArrayLike) -> NDArray[np.floating]:
     Raises:
         OptionError: another shape, sparse features, or values that are not real and finite numbers.
     """
+    samples = shaped_features(features)
+    if samples.dtype != np.float64:
+        check_finite(samples)
+    return samples
+
+
+def shaped_features(features: ArrayLike) -> NDArray[np.floating]:
+    """Return features as `checked_features` does. Those in single precision may hold NaN or infinite values.
+
+    Raises:
+        OptionError: those of `checked_features`, except for such values in single precision.
+    """
     samples = _real_numbers(checked_array(features, "features"), "features")
     if samples.dtype not in (np.float32, np.float64):
         samples = samples.astype(np.float64)
     if samples.ndim != 2 or 0 in samples.shape:
         raise OptionError(f"expected features of shape (samples, dimensions), got {samples.shape}")
     samples = np.ascontiguousarray(samples)
+    if samples.dtype == np.float64:
+        check_finite(samples)
+        _check_size(samples, "features")
+    return samples
+
+
+def check_finite(samples: NDArray[np.floating]) -> None:
+    """Refuse samples that are NaN or infinite.
+
+    Raises:
+        OptionError: there are such samples.
+    """
     if not _all_finite(samples):
         raise OptionError("the features hold NaN or infinite values; drop those samples first")
-    _check_size(samples, "features")
-    return samples
 
 
 def checked_array(values: Any, what: str) -> NDArray[Any]:

@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from voxrank.errors import OptionError
 from voxrank.scores.checks import (
     as_tensor,
+    check_finite,
     check_same_kind,
     check_same_labels,
-    checked_features,
     checked_targets,
     finite,
     fitted,
     rounding_warning,
+    shaped_features,
 )
 from voxrank.scores.gradient import Reading
 from voxrank.scores.spectrum import Spectrum
@@ -62,20 +63,23 @@ class FittedMoments:
 
     def partial_fit(self, features: ArrayLike, targets: ArrayLike) -> Self:
         """Add samples, which may have new classes. The arguments and errors are those of `fit`."""
-        samples = checked_features(features)
+        samples = shaped_features(features)
         self._add_moments(samples, checked_targets(targets, len(samples), regression=self.regression))
         return self
 
     def _add_moments(self, samples: NDArray[Any], values: NDArray[Any]) -> None:
-        if self.regression:
-            self._check_shape(samples.shape[1], values.shape[1])
-        else:
+        dim, classes = samples.shape[1], self.classes_
+        if not self.regression:
             classes = self._union_of_classes(np.unique(values))
-            self._check_shape(samples.shape[1], len(classes))
-            self._extend_classes(classes)
-            values = np.searchsorted(self.classes_, values)
-        moments = self._ensure_moments(samples.shape[1], len(self.classes_) if not self.regression else values.shape[1])
-        moments.update(as_tensor(samples), values)
+            values = np.searchsorted(classes, values)
+        n_targets = values.shape[1] if self.regression else len(classes)
+        self._check_shape(dim, n_targets)
+        added = Moments.zeros(dim, n_targets, values=self.regression)
+        added.update(as_tensor(samples), values)
+        if not np.isfinite(added.products.quartic):  # every value is in this sum
+            check_finite(samples)
+        self._extend_classes(classes)
+        self._ensure_moments(dim, n_targets).merge(added)
         self._spectrum = None
         self._precision = max(self._precision, float(np.finfo(samples.dtype).eps))
 

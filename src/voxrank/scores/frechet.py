@@ -20,6 +20,7 @@ from voxrank.scores.checks import as_tensor, check_same_dim, checked_features, f
 from voxrank.scores.estimate import Estimate
 from voxrank.scores.score import Score
 from voxrank.scores.view import LayerView
+from voxrank.sketches.eigen import eigh
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
@@ -110,7 +111,7 @@ def estimate_frechet(view: LayerView) -> Estimate:
 def _distance_from(source: Moments) -> Callable[[Moments], float]:
     """Return a function of a target that computes F² from this source, which is decomposed once."""
     cov_s = _covariance(source)
-    values, vectors = np.linalg.eigh(cov_s)
+    values, vectors = eigh(cov_s)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
 
     def squared(target: Moments) -> float:

@@ -36,6 +36,7 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from voxrank.sketches.eigen import eigh
 from voxrank.sketches.products import Array
 
 Ids = NDArray[np.int64]
@@ -193,7 +194,7 @@ class _Heads:
         if not x.size:
             return cls(np.zeros((len(x), 0)), np.zeros(0), targets, members)
         is_tall = len(x) > x.shape[1]
-        values, vectors = np.linalg.eigh(x.T @ x if is_tall else x @ x.T)
+        values, vectors = eigh(x.T @ x if is_tall else x @ x.T)
         kept = np.flatnonzero(values > max(x.shape) * np.finfo(np.float32).eps * values[-1])[::-1]
         values, vectors = values[kept], vectors[:, kept]
         return cls(x @ vectors / np.sqrt(values) if is_tall else vectors, values, targets, members)

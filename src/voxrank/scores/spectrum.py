@@ -14,6 +14,7 @@ import numpy as np
 
 from voxrank._support.threads import one_blas_thread
 from voxrank.scores.centred import EPSILON, Centred, targets_about_mean
+from voxrank.sketches.eigen import eigh
 from voxrank.sketches.moments import Moments
 from voxrank.sketches.products import Array
 
@@ -40,7 +41,7 @@ class Spectrum(Centred):
         n = moments.n
         with one_blas_thread(moments.dim):
             centred = moments.centred()
-            eigenvalues, vectors = np.linalg.eigh(centred.gram)
+        eigenvalues, vectors = eigh(centred.gram)
         mean = centred.centre
         threshold = max(len(mean) * EPSILON * eigenvalues[-1], n * float(mean @ mean) * (2 * EPSILON) ** 2)
         eigenvalues = np.where(eigenvalues > threshold, eigenvalues, 0.0)

@@ -1,12 +1,14 @@
 """The choice between methods of multiplying large matrices on all cores of a machine.
 
 - `strips`: each core multiplies its own rows, with a single-threaded BLAS. Cores never wait for each other.
-- `blas`: NumPy's BLAS multiplies large chunks of rows with all threads.
 - `torch`: torch multiplies large chunks of rows with all threads. It brings another BLAS.
+- `blas`: NumPy's BLAS multiplies large chunks of rows with all threads.
 
-Which one is fastest depends on the make of the processor. A process therefore times all of them once for each size of
-matrices, on its own data, as soon as it has multiplied so much that the time of this calibration is small beside it.
-The results of the methods differ by the rounding of single precision. `VOXRANK_PRODUCTS` names a method for all sizes.
+Eigendecompositions (`sketches.eigen`) are chosen alike: on one thread, on all threads of BLAS, or by torch.
+
+Which one is fastest depends on the make of the processor. A process therefore does its first products of each size by
+one method after the other, and stays with the fastest: this takes no work besides its own. The results of the methods
+differ by the rounding of single precision. `VOXRANK_PRODUCTS` names a method for all sizes.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 import torch
 
@@ -25,22 +26,22 @@ from voxrank.config import Seconds, check_choice
 
 logger = logging.getLogger(__name__)
 
-Method = Literal["strips", "blas", "torch"]
-Setting = Literal["auto", "strips", "blas", "torch"]
+Method = Literal["strips", "torch", "blas"]
+Setting = Literal["auto", "strips", "torch", "blas"]
 METHODS: tuple[Method, ...] = get_args(Method)
+"""The methods in the order in which they are timed. BLAS is last: its threads slow what follows within 25 ms."""
+Result = TypeVar("Result")
 VARIABLE = "VOXRANK_PRODUCTS"
 """Environment variable with the method for all sizes, or "auto"."""
-LIMIT_S: Seconds = 0.05
-"""Maximum duration of a calibration. A trial that would exceed it, by the trials before, does not begin."""
-GAIN = 0.8
+GAIN = 0.9
 """Maximum time of another method, as a share of that of `strips`, at which it is used.
 
 Repeated runs thus choose the same method, unless two are nearly as fast.
 """
-LEAST_WORK = 1 << 36
-"""Number of multiplications of one size after which a process calibrates: about half a second on two cores."""
-TRIAL_WORK = 1 << 29
-"""Number of multiplications of a trial, unless each core then has too few rows: about 5 ms on two cores."""
+LEAST_WORK = 1 << 28
+"""Minimum number of multiplications of a product for which the choice matters: about 3 ms on two cores."""
+ROUNDS = 3
+"""Number of products of one size that are timed by each method; the first may be slow, as the method starts."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +85,6 @@ def forced_method() -> Method | None:
     return None if named == "auto" else cast("Method", named)
 
 
-def time_methods(trials: Mapping[Method, Callable[[], Any]], limit_s: Seconds = LIMIT_S) -> dict[Method, Seconds]:
-    """Time the methods in turn until the limit is reached, and return the shortest time of each.
-
-    Args:
-        trials: a trial product by each method, in the order of their first trials.
-        limit_s: maximum duration in seconds.
-    """
-    seconds: dict[Method, Seconds] = {}
-    end = time.perf_counter() + limit_s
-    while True:
-        for method, trial in trials.items():
-            started = time.perf_counter()
-            if started + seconds.get(method, max(seconds.values(), default=0.0)) > end:
-                return seconds
-            trial()
-            taken = time.perf_counter() - started
-            seconds[method] = min(taken, seconds.get(method, taken))
-
-
 def fastest(seconds: Mapping[Method, Seconds]) -> Method:
     """Return the fastest method; `strips` if none is clearly faster."""
     best = min(seconds, key=lambda method: seconds[method])
@@ -113,36 +95,42 @@ class MethodChooser:
     """Chooses a method for each size of products, and remembers it."""
 
     def __init__(self) -> None:
-        self._work: Counter[Size] = Counter()
+        self._seconds: dict[Size, dict[Method, list[Seconds]]] = {}
         self._methods: dict[Size, Method] = {}
 
-    def choose(self, size: Size, work: int, trials: Mapping[Method, Callable[[], Any]]) -> Method:
-        """Return the method for a product.
+    def run(self, size: Size, work: int, ways: Mapping[Method, Callable[[], Result]]) -> Result:
+        """Return a product, by the fastest method or one that is to be timed.
 
         Args:
             size: the class of the product.
             work: number of its multiplications.
-            trials: a trial by each method, of about `TRIAL_WORK` multiplications.
+            ways: a function for each method that returns the product.
 
         Raises:
             OptionError: the environment variable names no method.
         """
         if (forced := forced_method()) is not None:
-            return forced
-        if size.threads == 1:
-            return "strips"
-        self._work[size] += work
-        if size not in self._methods and self._work[size] >= LEAST_WORK:
-            self._methods[size] = self._calibrated(size, trials)
-        return self._methods.get(size, "strips")
+            return ways[forced]()
+        if size.threads == 1 or work < LEAST_WORK:
+            return ways["strips"]()
+        if size in self._methods:
+            return ways[self._methods[size]]()
+        seconds = self._seconds.setdefault(size, {method: [] for method in METHODS})
+        method = next(method for method in METHODS if len(seconds[method]) < ROUNDS)
+        started = time.perf_counter()
+        product = ways[method]()
+        seconds[method].append((time.perf_counter() - started) / work)
+        if all(len(taken) == ROUNDS for taken in seconds.values()):
+            self._methods[size] = _choose(size, {method: min(taken) for method, taken in seconds.items()})
+        return product
 
-    @staticmethod
-    def _calibrated(size: Size, trials: Mapping[Method, Callable[[], Any]]) -> Method:
-        seconds = time_methods(trials)
-        method = fastest(seconds)
-        times = ", ".join(f"{name} {1000 * taken:.1f} ms" for name, taken in seconds.items())
-        logger.info("%s: multiplied by %s (trials: %s)", size, method, times)
-        return method
+
+def _choose(size: Size, seconds: Mapping[Method, Seconds]) -> Method:
+    """Choose the method from the seconds of a multiplication, and log the choice."""
+    method = fastest(seconds)
+    ratios = ", ".join(f"{name} {taken / seconds['strips']:.2f}" for name, taken in seconds.items())
+    logger.info("%s: by %s (times as a share of that of strips: %s)", size, method, ratios)
+    return method
 
 
 CHOOSER = MethodChooser()

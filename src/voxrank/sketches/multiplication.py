@@ -24,15 +24,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from voxrank._support.threads import blas_threads, on_threads, one_blas_thread
-from voxrank.sketches.methods import CHOOSER, METHODS, TRIAL_WORK, Method, Size
+from voxrank.sketches.methods import CHOOSER, METHODS, Method, Size
 from voxrank.sketches.products import Array, Products, Targets, on_host, safe_unit
 
 PRODUCT_ROWS = 4096
 """Number of samples that a core multiplies at a time, which limits memory and rounding in single precision."""
 CHUNK_ROWS = 8192
 """Number of samples that all cores multiply at a time."""
-TRIAL_DIM = 768
-"""Maximum number of dimensions of a trial product."""
 TORCH_COLUMNS = 256
 """Number of columns that torch multiplies at a time. It has no symmetric product; this skips most of the lower half."""
 SOME = 2048
@@ -118,8 +116,12 @@ def multiply(samples: torch.Tensor, targets: Targets | None = None, n_targets: i
     origin = _mean_of(some.numpy(), np.float64 if dtype == torch.float64 else np.float32)
     unit = safe_unit(np.abs(some.numpy() - origin).max()) if dtype == torch.float32 else 1.0
     task = _Task(samples, targets, n_targets, origin, unit)
+    n, dim = samples.shape
     with one_blas_thread():
-        return task.multiply(_method(task))
+        if dtype == torch.float64 or n < 2 * SHARE_ROWS:
+            return task.multiply("strips")
+        ways = {method: partial(task.multiply, method) for method in METHODS}
+        return CHOOSER.run(Size.of("Gram matrices", dim, dim), n * dim**2, ways)
 
 
 def _mean_of(samples: NDArray[Any], dtype: Any) -> NDArray[Any]:
@@ -136,18 +138,6 @@ def _share_rows(n: int) -> list[slice]:
 def _row_slices(n: int, rows: int = PRODUCT_ROWS) -> Iterator[slice]:
     """Yield slices of a few thousand samples."""
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
-
-
-def _method(task: _Task) -> Method:
-    """Return the method for a task; large tasks in single precision may need its calibration."""
-    n, dim = task.samples.shape
-    if task.centre.dtype != np.float32 or n < 2 * SHARE_ROWS:
-        return "strips"
-    columns = min(dim, TRIAL_DIM)
-    rows = max(SHARE_ROWS * torch.get_num_threads(), TRIAL_WORK // columns**2)
-    trial = task.part(slice(0, rows), slice(0, columns))
-    trials = {method: partial(trial.multiply, method) for method in METHODS}
-    return CHOOSER.choose(Size.of("Gram matrices", dim, dim), n * dim**2, trials)
 
 
 @dataclass(frozen=True)
@@ -168,10 +158,10 @@ class _Task:
     centre: NDArray[Any]
     unit: float = 1.0
 
-    def part(self, rows: slice, dims: slice = slice(None)) -> _Task:
-        """Return the task of some of the samples, or of some of their dimensions."""
+    def part(self, rows: slice) -> _Task:
+        """Return the task of some of the samples."""
         targets = None if self.targets is None else self.targets[rows]
-        return replace(self, samples=self.samples[rows, dims], targets=targets, centre=self.centre[dims])
+        return replace(self, samples=self.samples[rows], targets=targets)
 
     def multiply(self, method: Method) -> Multiplied:
         """Compute all sums, on all cores."""

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxrank._support.threads import blas_threads, on_threads, one_blas_thread
-from voxrank.sketches.methods import CHOOSER, METHODS, TRIAL_WORK, Method, Size
+from voxrank.sketches.methods import CHOOSER, METHODS, Method, Size
 
 Values = NDArray[np.float32]
 
@@ -35,7 +35,7 @@ NEAR = 8.0
 """Maximum ratio of mean to spread for which samples in single precision are projected without centring."""
 SOME = 2048
 """Number of samples from which the centre is computed."""
-STRIP_ROWS = 1024
+STRIP_ROWS = 4096
 """Number of samples that a core projects at a time."""
 SEED = 42
 """Seed of the directions, which all data, layers of one dimension and models share."""
@@ -101,11 +101,9 @@ def project_all(samples: torch.Tensor, directions: Values, out: Values) -> None:
         directions: (P, D).
         out: (P, n) array that receives the projections.
     """
-    rows = max(STRIP_ROWS * torch.get_num_threads(), TRIAL_WORK // directions.size)
-    trials = {method: partial(_project_by, method, samples[:rows], directions, out[:, :rows]) for method in METHODS}
-    size = Size.of("projections", *directions.shape)
+    ways = {method: partial(_project_by, method, samples, directions, out) for method in METHODS}
     with one_blas_thread():
-        _project_by(CHOOSER.choose(size, directions.size * len(samples), trials), samples, directions, out)
+        CHOOSER.run(Size.of("projections", *directions.shape), directions.size * len(samples), ways)
 
 
 def _project_by(method: Method, samples: torch.Tensor, directions: Values, out: Values) -> None:

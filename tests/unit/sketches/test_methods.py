@@ -12,7 +12,7 @@ from voxrank.cli.common import log_to
 from voxrank.errors import OptionError
 from voxrank.scores import LogME, SlicedWasserstein
 from voxrank.sketches import methods, multiplication, projections
-from voxrank.sketches.methods import METHODS, VARIABLE, MethodChooser, Size, fastest, time_methods
+from voxrank.sketches.methods import METHODS, ROUNDS, VARIABLE, MethodChooser, Size, fastest
 from voxrank.sketches.multiplication import CHUNK_ROWS, DOUBLE_DIM, SHARE_ROWS, multiply
 from voxrank.sketches.projections import STRIP_ROWS, draw_directions, project_all
 
@@ -45,6 +45,7 @@ class Clock:
         def run():
             self.calls.append(name)
             self.now += next(durations)
+            return name
 
         return run
 
@@ -131,23 +132,10 @@ def test_the_threads_of_blas_are_as_before(monkeypatch, method):
     assert [library["num_threads"] for library in threadpool_info()] == before
 
 
-def test_methods_are_timed_in_turn_until_the_limit(clock):
-    trials = {"strips": clock.trial("strips", 9.0, 6.0), "blas": clock.trial("blas", 5.0), "torch": clock.trial("t", 8)}
-    assert time_methods(trials, limit_s=40.0) == {"strips": 6.0, "blas": 5.0, "torch": 8.0}
-    assert clock.calls == ["strips", "blas", "t", "strips", "blas"]
-    assert clock.now <= 40
-
-
-def test_a_slow_machine_times_only_the_first_method(clock):
-    trials = {"strips": clock.trial("strips", 60.0), "blas": clock.trial("blas", 1.0)}
-    assert time_methods(trials, limit_s=50.0) == {"strips": 60.0}
-    assert fastest({"strips": 60.0}) == "strips"
-
-
 @pytest.mark.parametrize(
     ("seconds", "method"),
     [
-        ({"strips": 10, "blas": 9, "torch": 12}, "strips"),
+        ({"strips": 10, "blas": 9.5, "torch": 12}, "strips"),
         ({"strips": 10, "blas": 7, "torch": 12}, "blas"),
         ({"strips": 10, "blas": 7, "torch": 5}, "torch"),
     ],
@@ -157,63 +145,71 @@ def test_another_method_than_strips_must_be_clearly_faster(seconds, method):
 
 
 def never():
-    raise AssertionError("a trial was not needed")
+    raise AssertionError("another method was not needed")
 
 
-def test_small_work_and_single_threads_are_never_timed(monkeypatch):
-    chooser, trials = MethodChooser(), dict.fromkeys(METHODS, never)
-    assert chooser.choose(Size.of("x", 500, 768), 1000, trials) == "strips"
-    assert chooser.choose(Size("x", 512, 1024, threads=1), 1 << 50, trials) == "strips"
-    monkeypatch.setattr(methods, "time_methods", never)
+def test_small_work_and_single_threads_take_strips(monkeypatch):
+    ways = {"strips": lambda: "done", "torch": never, "blas": never}
+    for size, work in ((Size.of("x", 500, 768), methods.LEAST_WORK - 1), (Size("x", 512, 1024, threads=1), 1 << 50)):
+        chooser = MethodChooser()
+        assert [chooser.run(size, work, ways) for _ in range(20)] == ["done"] * 20
+    monkeypatch.setattr(multiplication, "_by_torch", never)
+    monkeypatch.setattr(multiplication, "_by_blas", never)
     rng = np.random.default_rng(0)
-    assert LogME().fit(rng.normal(size=(5000, 40)), rng.integers(0, 2, 5000)).score_
-    assert LogME().fit(frames(400), rng.integers(0, 2, 400)).score_
+    for _ in range(2 * ROUNDS):
+        assert LogME().fit(rng.normal(size=(5000, 40)), rng.integers(0, 2, 5000)).score_
+        assert LogME().fit(frames(400), rng.integers(0, 2, 400)).score_
 
 
-def test_a_size_is_timed_once_and_logged(clock, caplog):
-    chooser = MethodChooser()
-    trials = {"strips": clock.trial("strips", 0.02), "blas": clock.trial("blas", 0.01)}
-    size = Size.of("Gram matrices", 700, 700)
-    half = methods.LEAST_WORK // 2
+def test_each_method_is_timed_on_the_work_itself_and_the_fastest_is_logged(clock, caplog):
+    chooser, size, work = MethodChooser(), Size.of("Gram matrices", 700, 700), methods.LEAST_WORK
+    seconds = {"strips": [9.0, 2.0, 4.0], "torch": [50.0, 3.0], "blas": [1.0]}
+    ways = {method: clock.trial(method, *taken) for method, taken in seconds.items()}
     with caplog.at_level(logging.INFO, logger="voxrank"):
-        chosen = [chooser.choose(size, half, trials) for _ in range(4)]
-    assert chosen == ["strips", "blas", "blas", "blas"]
-    assert clock.calls == ["strips", "blas", "blas"] or clock.calls == ["strips", "blas", "strips"]
-    assert caplog.messages == [
-        "Gram matrices of up to 1024 × 1024 on 2 threads: multiplied by blas (trials: strips 20.0 ms, blas 10.0 ms)"
-    ]
-    assert chooser.choose(Size.of("Gram matrices", 300, 300), half, trials) == "strips"
+        products = [chooser.run(size, work, ways) for _ in range(11)]
+    assert clock.calls == products == [name for name in METHODS for _ in range(ROUNDS)] + ["blas"] * 2
+    shares = "strips 1.00, torch 1.50, blas 0.50"
+    assert caplog.messages == [f"{size}: by blas (times as a share of that of strips: {shares})"]
+    assert chooser.run(Size.of("Gram matrices", 300, 300), work, ways) == "strips"
 
 
-def test_large_work_is_timed_on_its_own_samples(monkeypatch):
+def test_times_are_those_of_a_multiplication(clock):
+    """Products of one size may have other numbers of samples."""
+    chooser, size, work = MethodChooser(), Size.of("Gram matrices", 700, 700), methods.LEAST_WORK
+    times = {"strips": (1, 1.0), "torch": (8, 4.0), "blas": (2, 4.0)}
+    for method in METHODS:
+        factor, seconds = times[method]
+        for _ in range(ROUNDS):
+            chooser.run(size, factor * work, {method: clock.trial(method, seconds)})
+    assert chooser.run(size, work, {"torch": lambda: "chosen"}) == "chosen"
+
+
+def test_large_work_is_done_by_each_method_in_turn(monkeypatch):
     monkeypatch.setattr(methods, "LEAST_WORK", 1)
-    timed = []
-    monkeypatch.setattr(methods, "time_methods", lambda trials: timed.append([*trials]) or {"strips": 2.0, "blas": 1.0})
     f = frames(2 * SHARE_ROWS)
-    assert multiply(f).products.n == len(f)
-    project_all(f, draw_directions(DIM, 7, seed=0), np.empty((7, len(f)), dtype=np.float32))
-    assert timed == [[*METHODS]] * 2
+    expected = f.double().numpy() - f.double().numpy().mean(axis=0)
+    directions, found = draw_directions(DIM, 7, seed=0), np.empty((7, len(f)), dtype=np.float32)
+    for _ in range(len(METHODS) * ROUNDS + 1):
+        gram = multiply(f).products.about_mean().gram
+        np.testing.assert_allclose(gram, expected.T @ expected, rtol=1e-4, atol=0.05)
+        project_all(f, directions, found)
+        np.testing.assert_allclose(found, directions.astype(float) @ f.double().numpy().T, rtol=1e-4, atol=1e-3)
+    for module in (multiplication, projections):
+        assert next(iter(module.CHOOSER._methods.values())) in METHODS
 
 
 def test_the_choice_stands_in_the_log_of_a_run(monkeypatch, tmp_path):
     monkeypatch.setattr(methods, "LEAST_WORK", 1)
-    monkeypatch.setattr(methods, "time_methods", lambda _: {"strips": 0.002, "torch": 0.001})
+    monkeypatch.setattr(methods, "fastest", lambda _: "torch")
     with log_to(tmp_path):
-        multiply(frames(2 * SHARE_ROWS))
-    assert "multiplied by torch (trials: strips 2.0 ms, torch 1.0 ms)" in (tmp_path / "run.log").read_text()
-
-
-def test_trials_run_each_method(monkeypatch):
-    """The choice is that of real timings, whatever it is."""
-    monkeypatch.setattr(methods, "LEAST_WORK", 1)
-    f = frames(2 * SHARE_ROWS)
-    expected = f.double().numpy() - f.double().numpy().mean(axis=0)
-    np.testing.assert_allclose(multiply(f).products.about_mean().gram, expected.T @ expected, rtol=1e-4, atol=0.05)
+        for _ in range(len(METHODS) * ROUNDS):
+            multiply(frames(2 * SHARE_ROWS))
+    assert "Gram matrices of up to 512 × 512 on 2 threads: by torch (" in (tmp_path / "run.log").read_text()
 
 
 def test_an_unknown_method_is_refused_before_any_work(monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, "gpu")
     with pytest.raises(
-        OptionError, match="expected VOXRANK_PRODUCTS to be one of auto, strips, blas, torch, got 'gpu'"
+        OptionError, match="expected VOXRANK_PRODUCTS to be one of auto, strips, torch, blas, got 'gpu'"
     ):
         voxrank.rank(tmp_path / "missing.csv", ["logmel"])

@@ -208,7 +208,7 @@ def test_a_reader_named_as_the_scheme_of_the_hub_does_not_take_its_ids(plugin):
 
 
 def test_a_reader_that_is_not_a_format_is_refused(plugin):
-    plugin("readers", "mine", "FORMAT = print", "FORMAT")
+    plugin("readers", "mine", "FORMAT = len", "FORMAT")
     with pytest.raises(PluginError, match=r"to be a voxrank\.data\.formats\.Format, got builtin_function_or_method"):
         read_dataset("mine:x")
 
