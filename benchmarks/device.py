@@ -319,7 +319,7 @@ def audio_from(make: Callable[[Item, int], Waveform]) -> Iterator[None]:
 
 def sketched(encoder: Encoder, data: Data, options: ExtractionOptions) -> ModelSketch:
     """Return all sums of an encoder over the data."""
-    made = sketch_model(encoder, data.shards, data.targets, encoder.layers, options, lambda _: None)
+    made = sketch_model(lambda: encoder, data.shards, data.targets, encoder.layers, options, lambda _: None)
     synchronize()
     return made
 

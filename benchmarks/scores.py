@@ -228,7 +228,7 @@ def score_all(utterances: list[Utterance], *, blocks: int) -> None:
     items = [Item(utterance, CLIP_S, row) for row, utterance in enumerate(utterances)]
     targets = utterance_targets(utterances, "classification")
     shards = plan_shards(items, "label", blocks=blocks, shard_s=options.shard_s)
-    sketch = sketch_model(encoder, shards, targets, encoder.layers, options, lambda _: None)
+    sketch = sketch_model(lambda: encoder, shards, targets, encoder.layers, options, lambda _: None)
     for layer in encoder.layers:
         key = sketch_key(layer)
         view = LayerView(sketch.layers[key], sketch.samples[key], targets.rows)

@@ -17,10 +17,11 @@ the encoders of any other package.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder
-from voxrank_pack.wheels import PACK, Result, check_name, install, installed, read_weights
+from voxrank_pack.wheels import PACK, WEIGHTS, Result, check_name, install, installed, read_weights
 
 __all__ = ["PACK", "Result", "install", "installed", "load"]
 
@@ -45,3 +46,12 @@ def load(rest: str, options: EncoderOptions) -> Encoder:
     check_name(rest)
     encoder: Encoder = import_module(f"{__name__}.{_MODULES[rest]}").build(read_weights(rest), options)
     return encoder
+
+
+def _files(rest: str) -> list[Path] | None:
+    """Return the files of the weights of ``pack:NAME``; None where they are not installed."""
+    paths = [file.locate() for file in WEIGHTS.get(rest, ())]
+    return None if not paths or None in paths else [path for path in paths if path is not None]
+
+
+load.files = _files  # type: ignore[attr-defined]  # see `voxrank.encoders.identity`

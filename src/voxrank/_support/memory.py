@@ -10,7 +10,7 @@ from pathlib import Path
 STATUS = Path("/proc/self/status")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of the parameters in <malloc.h>."""
-MAPPED_BYTES = 2 * 2**20
+MAPPED_BYTES = 4 * 2**20
 KEPT_BYTES = 256 * 2**20
 PRIMITIVES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 """Maximum number of primitives that oneDNN stores; by default 1,024. The environment of the user has precedence."""

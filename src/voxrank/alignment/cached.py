@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from voxrank._support.packages import version
 from voxrank.alignment.base import Aligned, AlignerRecord, AlignmentContext, Transcript
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
 from voxrank.cache.keys import digest_of
-from voxrank.cache.store import LIBRARIES, SCHEMA, Cache
+from voxrank.cache.models import versions
+from voxrank.cache.store import SCHEMA, Cache
 from voxrank.engines.digests import digest_audio, key_models
 from voxrank.errors import SketchError, UtteranceError
 from voxrank.sketches.store import register_kind
@@ -92,7 +92,7 @@ class Alignments:
         models = [cache.known_key(spec, context.encoding) for spec in self._candidates]
         audio = _digest_transcripts(cache, transcripts)
         self._known = audio is not None and None not in models
-        options, libraries = asdict(context.encoding), {name: version(name) for name in LIBRARIES}
+        options, libraries = asdict(context.encoding), versions()
         self._key = digest_of([SCHEMA, audio, models, list(names), options, libraries])
 
     def load(self, text: str) -> KnownAlignment | None:

@@ -9,12 +9,6 @@ from functools import lru_cache
 import torch
 
 from voxrank.alignment.base import Aligner, AlignmentContext, Transcript
-from voxrank.alignment.ctc import Ctc
-from voxrank.alignment.flat import Flat
-from voxrank.alignment.frames import LayerSource
-from voxrank.alignment.head import Head
-from voxrank.alignment.reference import choose_reference
-from voxrank.alignment.uniform import Uniform
 from voxrank.encoders.registry import load_encoder
 from voxrank.errors import OptionError, did_you_mean
 
@@ -85,10 +79,27 @@ def load_aligner(
         OptionError: the model has no such layer.
         DataError: no utterance can be aligned.
     """
+    # Aligners are imported on first use, so that labels that need none do not wait for numba and transformers.
     if spec.kind == "uniform":
+        from voxrank.alignment.uniform import Uniform
+
         return Uniform()
     if spec.kind == "ctc" and spec.model is not None:
+        from voxrank.alignment.ctc import Ctc
+
         return Ctc(spec.model, context)
+    return _load_from_frames(spec, transcripts, names, context)
+
+
+def _load_from_frames(
+    spec: AlignerSpec, transcripts: Sequence[Transcript], names: Sequence[str], context: AlignmentContext
+) -> Aligner:
+    """Load an aligner that reads the frames of a layer; see `load_aligner`."""
+    from voxrank.alignment.flat import Flat
+    from voxrank.alignment.frames import LayerSource
+    from voxrank.alignment.head import Head
+    from voxrank.alignment.reference import choose_reference
+
     notes: tuple[str, ...] = ()
     if spec.model is None or spec.model in context.layers:
         context = replace(context, lend=lru_cache(maxsize=1)(context.lend))  # a large model is loaded once

@@ -14,6 +14,7 @@ The key of an entry depends on
 
 Paths and times of files are not part of the key.
 
+    FOLDER/models/IDENTITY.json                      what is remembered of a model (`cache.models`)
     FOLDER/v6/MODEL/about.json                       description of the folder, for people
     FOLDER/v6/MODEL/ITEMS-CHECKSUM.safetensors       an entry (`voxrank.sketches.store`)
 
@@ -43,7 +44,6 @@ from typing import Any
 
 import numpy as np
 
-from voxrank._support.packages import version
 from voxrank._support.threads import prefetch
 from voxrank.cache.entries import Entry, Stored, StoredLayer, moments_of, read_entries, together
 from voxrank.cache.files import SUFFIX, read_checked, write_checked
@@ -53,14 +53,14 @@ from voxrank.cache.keys import (
     classes_of,
     digest_of,
     layer_name,
-    model_key,
     timeline_parts,
 )
+from voxrank.cache.models import Remembered, forget, identity_of, recall, remember, versions
 from voxrank.config import CacheOptions, EncoderOptions, ExtractionOptions, Seconds
 from voxrank.data.shards import Item, Shard
 from voxrank.data.sources import UNCHANGING, digest_of_audio, stamp_of
 from voxrank.data.utterance import Skipped, Utterance
-from voxrank.encoders.base import Encoder
+from voxrank.encoders.identity import ModelFacts
 from voxrank.encoders.joint import SketchedLayer, keys_of, sketch_key
 from voxrank.errors import OptionError, SketchError, UtteranceError, reason
 from voxrank.extraction.shard import ShardSketch, add_means, empty_sketch, is_by_utterance
@@ -72,8 +72,6 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 6
 """Version of the entries and of their keys. Entries of another version are never read."""
-LIBRARIES = ("voxrank", "torch", "transformers", "numpy", "soundfile", "soxr")
-"""Libraries whose versions are part of a key, because another version may give other frames."""
 JOINED_AT = 8
 """Number of entries of a block, of about the same number of utterances, at which they are joined."""
 JOINED_BYTES = 1 << 28
@@ -136,29 +134,14 @@ class Cache:
         self._sent_notes: set[str] = set()
         self._digests: dict[AudioLocation, AudioDigest | None] = {}
         self._models: dict[tuple[str, EncoderOptions], str | None] = {}
+        self._identities: dict[tuple[str, EncoderOptions], str | None] = {}
+        self._facts: dict[tuple[str, EncoderOptions], ModelFacts] = {}
         self._item_keys: list[tuple[Targets, dict[str, str | None]]] = []
         self._unpruned = 0
         if self.folder.exists() and not self.folder.is_dir():
             raise OptionError(
                 f"expected a folder for the cache, got a file: {self.folder}; choose another with --cache"
             )
-
-    def of_model(
-        self,
-        encoder: Encoder,
-        layers: Sequence[SketchedLayer],
-        targets: Targets,
-        encoding: EncoderOptions,
-        options: ExtractionOptions,
-    ) -> ModelCache | None:
-        """Return the cache of one model with these options; None where the model does not expose its weights."""
-        return self.of_key(self.model_key(encoder, encoding), encoder.spec, layers, targets, options)
-
-    def model_key(self, encoder: Encoder, options: EncoderOptions) -> str | None:
-        """Return the key of an encoder (`keys.model_key`), which is computed once in a run."""
-        if not self.knows_model(encoder.spec, options):
-            self.adopt_model(encoder.spec, options, model_key(encoder, options))
-        return self.known_key(encoder.spec, options)
 
     def knows_model(self, spec: str, options: EncoderOptions) -> bool:
         """Return whether the key of a model is known."""
@@ -169,8 +152,28 @@ class Cache:
         return self._models[spec, options]
 
     def adopt_model(self, spec: str, options: EncoderOptions, key: str | None) -> None:
-        """Adopt the key of a model, which may come from another process."""
+        """Adopt the key of a model, which may come from another process, and remember the model for later runs."""
         self._models[spec, options] = key
+        identity, facts = self._identities.get((spec, options)), self._facts.get((spec, options))
+        if key is None or identity is None or facts is None or identity != identity_of(spec, options):
+            return
+        try:
+            remember(self.folder, identity, Remembered(spec, facts, key))
+        except OSError as error:
+            self.note_unwritable(error)
+
+    def recall_model(self, spec: str, options: EncoderOptions) -> ModelFacts | None:
+        """Return the facts of a model as an earlier run loaded it; None if its files or the versions are others."""
+        identity = self._identities[spec, options] = identity_of(spec, options)
+        remembered = None if identity is None else recall(self.folder, identity)
+        if remembered is None:
+            return None
+        self._models[spec, options] = remembered.key
+        return remembered.facts
+
+    def learn_model(self, spec: str, options: EncoderOptions, facts: ModelFacts) -> None:
+        """Learn the facts of a model that was loaded, which are remembered when its key is known."""
+        self._facts[spec, options] = facts
 
     def of_key(
         self,
@@ -180,7 +183,15 @@ class Cache:
         targets: Targets,
         options: ExtractionOptions,
     ) -> ModelCache | None:
-        """Return the cache of a model that another process loaded, by its `model_key`; see `of_model`."""
+        """Return the cache of one model with these options; None where the model does not expose its weights.
+
+        Args:
+            known: key of the model, which another process may have computed.
+            spec: spec of the model.
+            layers: layers to sketch.
+            targets: targets of all utterances.
+            options: options of the extraction.
+        """
         if known is None:
             self.note_once(f"{spec} does not give its weights, so it is not cached and is encoded in every run")
             return None
@@ -188,9 +199,9 @@ class Cache:
             "model": spec,
             "layers": [layer_name(layer) for layer in layers],
             "sample": options.sample,
-            "made": {name: version(name) for name in LIBRARIES},
+            "made": versions(),
         }
-        extracted = {"segment_s": options.segment_s, "kept": options.kept_samples, "projections": options.projections}
+        extracted = {} if is_by_utterance(targets, options) else _extracted(options)
         key = digest_of(
             {"schema": SCHEMA, "known": known, "dims": [layer.dim for layer in layers], "classes": classes_of(targets)}
             | {**{k: v for k, v in about.items() if k != "model"}, **extracted}
@@ -305,6 +316,7 @@ class Cache:
                 total, count, freed = total - size, count + 1, freed + size
         for folder in folders:
             _delete_leftovers(folder)
+        forget(self.folder, all_models=total == 0)
         return count, freed
 
     def _audio_digest(self, location: AudioLocation) -> AudioDigest | None:
@@ -566,6 +578,11 @@ class ModelCache:
         """Remember an entry that may be joined with others, unless it is too large to be joined with its equals."""
         if 2 * len(entry.items) <= self._most_items:
             self._block_entries.setdefault(block, []).append(entry)
+
+
+def _extracted(options: ExtractionOptions) -> dict[str, Any]:
+    """Return the options that sums of frames depend on, and what is kept beside them."""
+    return {"segment_s": options.segment_s, "kept": options.kept_samples, "projections": options.projections}
 
 
 def _most_items(layers: Sequence[SketchedLayer], targets: Targets) -> int:

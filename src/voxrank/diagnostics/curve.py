@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
+from voxrank._support.ranks import spearman
 from voxrank.config import Seconds
 from voxrank.results.details import LearningCurve, ModelCurve
 from voxrank.scores.spectrum import Spectrum
@@ -124,18 +124,9 @@ def learning_curve(
             ModelCurve(growth.model, growth.layer, (*(significant(value, DIGITS) for value in row[:-1]), growth.whole))
             for growth, row in zip(models, table.tolist(), strict=True)
         ),
-        tuple(_rank_correlation(column, table[:, -1]) for column in table.T),
+        tuple(spearman(column, table[:, -1]) for column in table.T),
         round(amounts[stable], 3),
     )
-
-
-def _rank_correlation(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]], last: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> float | None:
-    """Return the rank correlation; None for fewer than three values, and where all are equal."""
-    if len(values) < 3 or np.ptp(values) == 0 or np.ptp(last) == 0:
-        return None
-    return float(spearmanr(values, last).statistic)
 
 
 def significant(number: float, digits: int) -> float:

@@ -20,13 +20,13 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, R
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.advice import advise, is_read_failure
+from voxrank.encoders.identity import ask_hub
 from voxrank.encoders.plausible import check_config, check_extractor, check_rate
 from voxrank.errors import ModelError, reason, shortened
 
 hub: Any = huggingface_hub  # Any: large parts of both packages have no annotations
 tf: Any = transformers
 
-HUB_TIMEOUT_S = 5.0
 AUDIO_INPUTS = ("input_values", "input_features")
 """Names of a waveform or spectrogram input in transformers."""
 
@@ -127,9 +127,11 @@ def _query_hub(name: str) -> tuple[bool, tuple[str, ...]]:
     Returns:
         True if the hub is out of reach but the cache has the model, and the names of the files where they are known.
     """
+    answer = ask_hub(name)
     try:
-        info = hub.model_info(name, timeout=HUB_TIMEOUT_S)
-        return False, tuple(sibling.rfilename for sibling in info.siblings or ())
+        if isinstance(answer, Exception):
+            raise answer
+        return False, tuple(sibling.rfilename for sibling in answer.siblings or ())
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"{name}: the hub has no such model, or it is private (`hf auth login`); check the name, "

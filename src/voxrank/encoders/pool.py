@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from voxrank._support.memory import release_free_memory
 from voxrank._support.progress import Progress
 from voxrank.config import EncoderOptions
 from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.identity import ModelFacts
 from voxrank.encoders.joint import JOINT_KINDS, CandidateLayer, JointLayer
 from voxrank.encoders.registry import load_encoder
-from voxrank.errors import OptionError
+from voxrank.errors import ModelError, OptionError
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +21,20 @@ KEPT_PARAMETERS = 500_000_000
 """Maximum total number of weights that stay loaded, after each model was loaded once as a check."""
 
 
+class ModelMemory(Protocol):
+    """A memory of models that earlier runs loaded, such as the cache."""
+
+    def recall_model(self, spec: str, options: EncoderOptions) -> ModelFacts | None:
+        """Return the facts of a model; None if it must be loaded."""
+
+    def learn_model(self, spec: str, options: EncoderOptions, facts: ModelFacts) -> None:
+        """Learn the facts of a model that was loaded."""
+
+
 class ModelPool:
     """Loads every model once before anything is encoded, and keeps small models loaded.
+
+    A model that an earlier run loaded is not loaded until it is needed.
 
     Attributes:
         options: options that models are loaded with.
@@ -28,21 +42,38 @@ class ModelPool:
         parameters: spec → number of weights.
     """
 
-    def __init__(self, specs: Sequence[str], options: EncoderOptions, watcher: Progress) -> None:
+    def __init__(
+        self, specs: Sequence[str], options: EncoderOptions, watcher: Progress, memory: ModelMemory | None = None
+    ) -> None:
         self.options = options
+        self._memory = memory
         self._loaded: dict[str, Encoder] = {}
+        self._recalled: dict[str, ModelFacts] = {}
         self.layers: dict[str, tuple[Layer, ...]] = {}
         self.parameters: dict[str, int] = {}
         for position, spec in enumerate(specs, start=1):
             watcher.load(spec, position, len(specs))
-            encoder = load_encoder(spec, options)
-            for line in encoder.notes:
+            facts = self._recall(spec) or self._load(spec)
+            for line in facts.notes:
                 logger.info("%s: %s", spec, line)
                 watcher.note(f"{spec}: {line}")
-            self.layers[spec], self.parameters[spec] = encoder.layers, encoder.parameters
-            if sum(self.parameters.values()) <= KEPT_PARAMETERS:
-                self._loaded[spec] = encoder
+            self.layers[spec], self.parameters[spec] = facts.layers, facts.parameters
         release_free_memory()
+
+    def _recall(self, spec: str) -> ModelFacts | None:
+        facts = None if self._memory is None else self._memory.recall_model(spec, self.options)
+        if facts is not None:
+            self._recalled[spec] = facts
+        return facts
+
+    def _load(self, spec: str) -> ModelFacts:
+        encoder = load_encoder(spec, self.options)
+        facts = ModelFacts.of(encoder)
+        if self._memory is not None:
+            self._memory.learn_model(spec, self.options, facts)
+        if sum(each.parameters for each in self._loaded.values()) + encoder.parameters <= KEPT_PARAMETERS:
+            self._loaded[spec] = encoder
+        return facts
 
     @property
     def specs(self) -> tuple[str, ...]:
@@ -50,12 +81,27 @@ class ModelPool:
         return tuple(self.layers)
 
     def lend(self, spec: str) -> Encoder:
-        """Return the encoder, which stays in the pool; a model that is not in the pool is loaded."""
+        """Return the encoder, which stays in the pool; a model that is not in the pool is loaded.
+
+        Raises:
+            ModelError: the model has changed since the run began, or cannot be loaded.
+        """
+        if spec in self._recalled:
+            self._load_recalled(spec)
         return self._loaded.get(spec) or load_encoder(spec, self.options)
 
     def take(self, spec: str) -> Encoder:
-        """Return the encoder and remove it from the pool: the caller owns it."""
-        return self._loaded.pop(spec, None) or load_encoder(spec, self.options)
+        """Return the encoder and remove it from the pool: the caller owns it. The errors are those of `lend`."""
+        encoder = self.lend(spec)
+        self._loaded.pop(spec, None)
+        return encoder
+
+    def _load_recalled(self, spec: str) -> None:
+        """Load a model for the first time in this run, and keep it as one that was loaded at the beginning."""
+        recalled = self._recalled.pop(spec)
+        facts = self._load(spec)
+        if self._memory is not None and (facts != recalled or self._memory.recall_model(spec, self.options) != facts):
+            raise ModelError(f"{spec} has changed during the run; run it again")
 
 
 def parse_layers(text: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:

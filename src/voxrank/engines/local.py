@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache as cache_result
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,7 @@ from voxrank.data.shards import Shard, items_of
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer, SketchKey, keys_of
-from voxrank.engines.digests import digest_audio
+from voxrank.engines.digests import digest_audio, key_models
 from voxrank.engines.task import Lend, Part, Result, Task
 from voxrank.extraction.shard import OnAudio, ShardSketch, encode_shards
 from voxrank.sketches.blocks import BlockedMoments
@@ -148,9 +149,8 @@ class LocalEngine:
         return
 
     def runner(self, spec: str, take: Callable[[], Encoder]) -> LocalRunner:
-        """Return a runner of the loaded encoder."""
-        del spec
-        return LocalRunner(take(), self._encoding, self)
+        """Return a runner of the encoder, which is taken when it is first needed."""
+        return LocalRunner(spec, take, self._encoding, self)
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], lend: Lend) -> Iterator[Result]:
         """Do the work of a task on each part; see `engines.base.Engine`."""
@@ -162,13 +162,14 @@ class LocalRunner:
     """A runner of an encoder in this process.
 
     Args:
-        encoder: the frozen model.
+        spec: spec of the model.
+        take: returns the frozen model, which is not needed where all sketches are cached.
         encoding: options that the encoder was loaded with.
         engine: computes digests of audio.
     """
 
-    def __init__(self, encoder: Encoder, encoding: EncoderOptions, engine: LocalEngine) -> None:
-        self._encoder, self._encoding, self._engine = encoder, encoding, engine
+    def __init__(self, spec: str, take: Callable[[], Encoder], encoding: EncoderOptions, engine: LocalEngine) -> None:
+        self._spec, self._take, self._encoding, self._engine = spec, cache_result(take), encoding, engine
 
     def sketch(
         self,
@@ -182,14 +183,16 @@ class LocalRunner:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
         model_cache = None
         if cache is not None:
-            model_cache = cache.of_model(self._encoder, layers, targets, self._encoding, options)
+            key_models(self._engine, cache, [self._spec], self._encoding, lambda _: self._take())
+            key = cache.known_key(self._spec, self._encoding)
+            model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None and model_cache.has_entries:
                 digest_audio(self._engine, cache, items_of(shards), options.threads)
-        return sketch_model(self._encoder, shards, targets, layers, options, on_audio, model_cache)
+        return sketch_model(self._take, shards, targets, layers, options, on_audio, model_cache)
 
 
 def sketch_model(
-    encoder: Encoder,
+    take: Callable[[], Encoder],
     shards: Sequence[Shard],
     targets: Targets,
     layers: Sequence[SketchedLayer],
@@ -200,7 +203,7 @@ def sketch_model(
     """Sketch every shard with one encoder and merge the sketches.
 
     Args:
-        encoder: the frozen model.
+        take: returns the frozen model; it is not called where all sketches are cached.
         shards: shards to encode, in order of block.
         targets: targets of all utterances.
         layers: layers to sketch.
@@ -212,7 +215,7 @@ def sketch_model(
         RunError: memory ran out on a single window.
     """
     whole = ModelSketch.empty(layers, targets, options)
-    parts = _shard_sketches(encoder, shards, targets, layers, options, on_audio, cache)
+    parts = _shard_sketches(take, shards, targets, layers, options, on_audio, cache)
     total = BlockSum(whole, targets)
     for shard, sketch in parts:
         total.add(shard, sketch)
@@ -224,7 +227,7 @@ def sketch_model(
 
 
 def _shard_sketches(
-    encoder: Encoder,
+    take: Callable[[], Encoder],
     shards: Sequence[Shard],
     targets: Targets,
     layers: Sequence[SketchedLayer],
@@ -235,8 +238,10 @@ def _shard_sketches(
     """Yield the sketches of all shards in order of block, from the cache or encoded."""
 
     def encoded(subset: Sequence[Shard]) -> Iterator[tuple[Shard, ShardSketch]]:
+        if not subset:
+            return
         ready = subset if cache is None else cache.digested(subset)
-        for shard, sketch in encode_shards(encoder, ready, targets, layers, options, on_audio):
+        for shard, sketch in encode_shards(take(), ready, targets, layers, options, on_audio):
             if cache is not None:
                 cache.add(shard, sketch)
             yield shard, sketch

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from voxrank.data.utterance import Skipped
 from voxrank.encoders.joint import CandidateLayer, LayerVersion, layer_label, sketch_key
@@ -190,5 +189,7 @@ def _rank_correlation(left: Array, right: Array) -> tuple[float | None, float | 
     """Return Spearman's correlation and its p-value; None where there are under three values, or all are equal."""
     if len(left) < 3 or not np.ptp(left) or not np.ptp(right):
         return None, None
+    from scipy.stats import spearmanr  # for its p-value, of alternative alignments alone; its import is slow
+
     result = spearmanr(left, right)
     return float(result.statistic), float(result.pvalue)

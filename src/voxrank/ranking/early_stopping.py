@@ -30,8 +30,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from voxrank._support.ranks import student_quantile
 from voxrank.config import Seconds
 from voxrank.data.shards import Item, Shard, cut
 from voxrank.scores.estimate import Estimate
@@ -143,7 +143,7 @@ def beaten(now: RoundScores, before: RoundScores | None, *, confidence: float, m
     if blocks < 2:
         return set()
     comparisons = max(models - 1, 1) * (rounds - 2)  # no model is dropped after the first and the last round
-    quantile = float(stats.t.ppf(1 - (1 - confidence) / comparisons, blocks - 1))
+    quantile = student_quantile(1 - (1 - confidence) / comparisons, blocks - 1)
     extrapolation = (1 / now.share - 1) / (1 / before.share - 1 / now.share)
     dropped = set()
     for model, layers in now.scores.items():

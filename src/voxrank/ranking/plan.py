@@ -255,8 +255,11 @@ def _unfit(score: Score, task: Task, *, with_source: bool) -> str:
 def _with_samples(
     request: RankRequest, extraction: ExtractionOptions, scores: Sequence[Score], *, tuned: bool
 ) -> ExtractionOptions:
-    """Return the options with the number of samples and of projections to keep of each layer."""
-    keep = request.cache is not None
+    """Return the options with the number of samples and of projections to keep of each layer.
+
+    A cache keeps them for later runs, unless it keeps the means of utterances, from which they are computed again.
+    """
+    keep = request.cache is not None and extraction.sample != "utterance"
     sampled = keep or request.details.details != "none" or any(score.sampled for score in scores)
     projected = keep or any(score.projected for score in scores)
     reading = [score.name for score in scores if score.sampled]

@@ -93,7 +93,7 @@ def prepare_run(
     audio = check_audio(dataset, plan.extraction.threads, watcher)
     unaligned = prepare(dataset, plan.extraction, plan.sequence, audio)
     origin = prepare_source(source, plan.extraction) if plan.reads_source else None
-    pool = ModelPool(plan.models, plan.encoder, watcher)
+    pool = ModelPool(plan.models, plan.encoder, watcher, store)
     selections = select_layers(plan, pool)
     context = AlignmentContext(pool.layers, pool.lend, plan.encoder, engine, plan.extraction.threads)
     labelled = label(unaligned, plan.sequence, context, watcher, store=store)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from voxrank._support.ranks import average_ranks
 from voxrank.encoders.joint import CandidateLayer
 from voxrank.ranking.tuning import ordered_by
 from voxrank.results.ranking import ScoreValue
@@ -112,7 +112,7 @@ def _shares_below(goodness: Array) -> Array:
     others = goodness.shape[1] - 1
     if not others:
         return np.ones_like(goodness)
-    shares: Array = (stats.rankdata(goodness, axis=1) - 1) / others
+    shares: Array = (average_ranks(goodness) - 1) / others
     return shares
 
 

@@ -21,7 +21,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from voxrank._support.ranks import student_quantile
 
 CONFIDENCE = 0.95
 """Confidence of the intervals."""
@@ -62,7 +63,7 @@ class Estimate:
         blocks = len(self.influence)
         if blocks < 2:
             return None
-        half_width = float(stats.t.ppf((1 + confidence) / 2, blocks - 1)) * self.standard_error * self.widening
+        half_width = student_quantile((1 + confidence) / 2, blocks - 1) * self.standard_error * self.widening
         low, high = self.bounds
         return max(self.value - half_width, low), min(self.value + half_width, high)
 

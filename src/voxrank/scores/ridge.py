@@ -13,7 +13,6 @@ Sources: Golub, Heath and Wahba, Technometrics 21, 1979; arXiv 2312.00656 (ridge
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from voxrank.scores.centred import Centred
 from voxrank.scores.estimator import MomentScore
@@ -32,6 +31,8 @@ In single precision, a smaller residual cannot be distinguished from 0.
 
 def best_ridge(s: Spectrum) -> float:
     """Return the t that minimises GCV."""
+    from scipy.optimize import minimize_scalar  # its import takes an eighth of a second
+
     logs = LOG_GRID + np.log(s.eigenvalues[-1])
     values = [_relative_gcv(s, t) for t in np.exp(logs)]
     best = int(np.argmin(values))

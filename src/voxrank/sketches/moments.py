@@ -15,6 +15,7 @@ depend on each other. The first samples set the centres; sums about other centre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -302,14 +303,15 @@ class Moments:
 def sum_runs(samples: torch.Tensor, lengths: tuple[int, ...]) -> Array:
     """Sum each run of consecutive samples in float64: (sum(lengths), D) → (R, D).
 
-    A run's sum does not depend on its neighbours in the batch.
+    A run's sum does not depend on its neighbours in the batch. All sums leave an accelerator together, since each
+    transfer waits for the passes before it.
     """
     host = samples.cpu() if samples.device.type == "mps" else samples  # Apple's accelerator has no float64
-    return np.array([_sum64(run) for run in torch.split(host, list(lengths))])
+    runs = torch.split(host, list(lengths))
+    if host.device.type != "cpu":
+        return _sums_on_device(runs)
+    return np.array([run.numpy().sum(axis=0, dtype=np.float64) for run in runs])  # threads of torch would cost more
 
 
-def _sum64(samples: torch.Tensor) -> Array:
-    if samples.device.type == "cpu":  # for which threads cost more time than they save
-        total: Array = samples.numpy().sum(axis=0, dtype=np.float64)
-        return total
-    return on_host(samples.sum(dim=0, dtype=torch.float64))
+def _sums_on_device(runs: Sequence[torch.Tensor]) -> Array:
+    return on_host(torch.stack([run.sum(dim=0, dtype=torch.float64) for run in runs]))

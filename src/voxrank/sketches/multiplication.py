@@ -269,20 +269,37 @@ def _left_factors(lengths: NDArray[Any], targets: Targets | None, n_targets: int
 def _on_device(
     samples: torch.Tensor, targets: Targets | None, n_targets: int, centre: torch.Tensor, unit: float = 1.0
 ) -> Multiplied:
-    """Compute the same sums for samples on an accelerator."""
-    sums = Multiplied.zeros(on_host(centre), n_targets)
+    """Compute the same sums for samples on an accelerator, from which all of them move to the CPU together.
+
+    The parts of a few thousand samples are added in double precision, if the accelerator has it.
+    """
+    wide = torch.float32 if samples.device.type == "mps" else torch.float64
+    grams: list[torch.Tensor] = []
+    besides: list[torch.Tensor] = []
+    lengths = []
     for part in _row_slices(len(samples)):
         centred = samples[part] - centre
         if unit != 1:
             centred /= unit
-        lengths = torch.linalg.vecdot(centred, centred)
-        columns = [torch.ones_like(lengths)[:, None], lengths[:, None]]
+        squares = torch.linalg.vecdot(centred, centred)
+        columns = [torch.ones_like(squares)[:, None], squares[:, None]]
         if targets is not None:
             device_targets = torch.from_numpy(np.asarray(targets[part])).to(centred.device)
             one_hot = (
                 device_targets if device_targets.ndim == 2 else torch.nn.functional.one_hot(device_targets, n_targets)
             )
             columns.append(one_hot.to(centred.dtype))
-        beside = torch.cat(columns, dim=1).T @ centred
-        sums.take(on_host(centred.T @ centred), on_host(beside), on_host(lengths), unit)
+        _add_in_place(grams, (centred.T @ centred).to(wide))
+        _add_in_place(besides, (torch.cat(columns, dim=1).T @ centred).to(wide))
+        lengths.append(squares)
+    sums = Multiplied.zeros(on_host(centre), n_targets)
+    sums.take(on_host(grams[0]), on_host(besides[0]), on_host(torch.cat(lengths)), unit)
     return sums
+
+
+def _add_in_place(total: list[torch.Tensor], part: torch.Tensor) -> None:
+    """Add a part to the only tensor of a list, which it begins."""
+    if total:
+        total[0] += part
+    else:
+        total.append(part)

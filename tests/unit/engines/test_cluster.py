@@ -284,6 +284,23 @@ def test_audio_that_no_worker_sees_is_listed_with_a_node(rank, nodes, shared, to
     assert skipped.reason.endswith(("(on node first)", "(on node second)"))
 
 
+@pytest.mark.parametrize(
+    ("manifest", "task"),
+    [("tones", {}), ("spelled", {"sequence": SequenceOptions(unit="char"), "sample": "frame"})],
+)
+def test_a_worker_without_room_does_not_hold_up_what_no_worker_sees(
+    rank, nodes, shared, marks, monkeypatch, request, manifest, task
+):
+    pool = shared._engine._workers()
+    monkeypatch.setattr(pool, "_workers", 3)  # the cluster has two cores
+    dataset = read_dataset(request.getfixturevalue(manifest), target="text" if task else None)
+    data = hidden(dataset, tuple(map(nodes.id_of, WORKERS)), marks, only=5)
+    found = rank(data, ["logmel"], by=shared, **task)
+    assert {skipped.utterance for skipped in found.skipped} == {data.utterances[5].id}
+    for worker in [worker for worker in pool.workers if worker.started is not None]:
+        pool.remove(worker)
+
+
 def test_workers_digest_audio_and_models(rank, shared, spelled, kept, monkeypatch):
     """The driver reads no audio and no weights for the cache, in a first run and in a second one."""
 
@@ -291,7 +308,7 @@ def test_workers_digest_audio_and_models(rank, shared, spelled, kept, monkeypatc
         raise AssertionError("the driver computes a digest")
 
     options = {**TRANSCRIPTS, "models": ("logmel",), "by": shared, "cache": kept}
-    for name in ("cache.store.digest_of_audio", "cache.store.model_key", "engines.digests.model_key"):
+    for name in ("cache.store.digest_of_audio", "engines.digests.model_key"):
         monkeypatch.setattr(f"voxrank.{name}", refuse)
     first, again = rank(spelled, **options), rank(spelled, **options)
     assert_same(again, first)

@@ -102,7 +102,7 @@ def assert_same(found, expected):
 def expected_of(load, prepared, spec="fake", sample="utterance", layers=None):
     encoder = load(spec, CPU)
     layers = layers or encoder.layers
-    return sketch_model(encoder, prepared.shards, prepared.targets, layers, options_for(sample), lambda _: None)
+    return sketch_model(lambda: encoder, prepared.shards, prepared.targets, layers, options_for(sample), lambda _: None)
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -279,12 +279,20 @@ def test_a_worker_too_large_for_the_cluster_is_refused(ray, load):
 
 @pytest.mark.parametrize(("gpus", "share", "cpus", "workers"), [(2, 0.5, 8, 4), (2, 0.3, 8, 6), (4, None, 3, 3)])
 def test_workers_share_gpus(monkeypatch, load, gpus, share, cpus, workers):
-    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
+    node = {"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}}
+    monkeypatch.setattr("ray.nodes", lambda: [node, {"Alive": False, "Resources": {"CPU": 64.0}}])
     options = EngineOptions("ray", gpus_per_worker=share)
     assert worker_pool.WorkerPool(options, EncoderOptions(), load, print, own=True).size == workers
     assert worker_pool.WorkerPool(options, EncoderOptions(device="cpu"), load, print, own=True).size == (
         cpus if share is None else workers
     )
+
+
+def test_a_worker_fits_into_one_node(monkeypatch, load):
+    nodes = [{"Alive": True, "Resources": {"CPU": 3.0}}, {"Alive": True, "Resources": {"CPU": 3.0, "memory": 1e9}}]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    options = EngineOptions("ray", cpus_per_worker=2)
+    assert worker_pool.WorkerPool(options, EncoderOptions(), load, print, own=True).size == 2
 
 
 def test_a_note_is_shown_when_no_worker_starts(ray, monkeypatch):

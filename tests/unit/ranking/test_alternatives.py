@@ -294,7 +294,7 @@ def prepared_of(manifest):
 
 def encoded(encoder, prepared, layers):
     options = ExtractionOptions(sample="frame", kept_samples=8, projections=4)
-    return sketch_model(encoder, prepared.shards, prepared.targets, layers, options, lambda _: None)
+    return sketch_model(lambda: encoder, prepared.shards, prepared.targets, layers, options, lambda _: None)
 
 
 def assert_same_sketch(found, expected, keys):

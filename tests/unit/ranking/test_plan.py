@@ -122,21 +122,24 @@ def test_samples_and_projections_are_kept_only_for_scores_that_read_them():
         "nothing": plan(**bare),
         "a score of samples": plan(**bare | {"scores": ["knn"]}),
         "details": plan(scores=["logme"]),
-        "a cache": plan(**bare, cache=CacheOptions()),
+        "a cache of means": plan(**bare, cache=CacheOptions()),
+        "a cache of frames": plan(**bare, cache=CacheOptions(), extraction=ExtractionOptions(sample="frame")),
         "a score of projections": plan(**bare | {"scores": ["swd"]}, source="source.csv"),
     }
     assert {what: each.extraction.kept_samples for what, each in kept.items()} == {
         "nothing": 0,
         "a score of samples": usual,
         "details": usual,
-        "a cache": usual,
+        "a cache of means": 0,  # from which samples are made again
+        "a cache of frames": usual,
         "a score of projections": 0,
     }
     assert {what: each.extraction.projections for what, each in kept.items()} == {
         "nothing": 0,
         "a score of samples": 0,
         "details": 0,
-        "a cache": N_DIRECTIONS,
+        "a cache of means": 0,
+        "a cache of frames": N_DIRECTIONS,
         "a score of projections": N_DIRECTIONS,
     }
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxrank.sketches.blocks import BlockedMoments, PackedMoments, fold
-from voxrank.sketches.moments import Moments, sum_runs
+from voxrank.sketches.moments import Moments, _sums_on_device, sum_runs
 from voxrank.sketches.multiplication import DOUBLE_DIM, _on_device, _Task, self_products
 from voxrank.sketches.products import Products
 
@@ -180,8 +180,8 @@ def test_single_precision_keeps_small_directions_beside_a_large_mean():
 @pytest.mark.parametrize("values", [False, True])
 def test_the_accelerator_computes_the_products_of_the_host(dtype, dim, values):
     rng = np.random.default_rng(9)
-    f = torch.from_numpy(3 + rng.normal(size=(3000, dim))).to(dtype)
-    y = rng.normal(size=(3000, 2)) if values else rng.integers(0, 2, 3000)
+    f = torch.from_numpy(3 + rng.normal(size=(5000, dim))).to(dtype)  # two parts
+    y = rng.normal(size=(5000, 2)) if values else rng.integers(0, 2, 5000)
     centre = f[:100].mean(dim=0)
     there, here = _on_device(f, y, 2, centre), _Task(f, y, 2, centre.numpy()).multiply("strips")
     assert there.products.n == here.products.n
@@ -208,6 +208,8 @@ def test_a_run_sums_the_same_in_any_batch():
     features = torch.from_numpy(np.random.default_rng(5).normal(size=(50, 6)).astype(np.float32))
     alone = sum_runs(features[20:33], (13,))
     np.testing.assert_array_equal(sum_runs(features, (20, 13, 17))[1], alone[0])
+    there = _sums_on_device(torch.split(features, [20, 13, 17]))
+    np.testing.assert_allclose(there, sum_runs(features, (20, 13, 17)), rtol=1e-12, atol=1e-12)
 
 
 def test_packed_moments_are_unpacked_to_single_precision():

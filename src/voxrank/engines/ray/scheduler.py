@@ -156,11 +156,10 @@ class Scheduler:
         if self._queue.waiting or len(self._parts) > 1:
             no_use = sum(self._queue.is_blind(worker.node) for worker in self._pool.workers)
             self._pool.start_workers(max(1, len(self._queue.waiting) + len(self._jobs) + no_use))
-        idle = self._pool.idle()
-        for worker in idle:
+        for worker in self._pool.idle():
             if (job := self._next_job(worker)) is not None:
                 self._start_job(job)
-        if self._queue.waiting and not self._jobs and len(idle) == len(self._pool.workers):
+        if self._queue.waiting and not self._jobs and self._pool.all_idle():
             self._queue.give_up(self._queue.waiting)
         for stream in self._pool.ready_results(list(self._jobs), wait_s):
             self._read_result(stream)

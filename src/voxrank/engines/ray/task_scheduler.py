@@ -69,11 +69,10 @@ class TaskScheduler(Generic[Part, Result]):
         """Give parts to free workers, and read new results."""
         no_use = sum(self._queue.is_blind(worker.node) for worker in self._pool.workers)
         self._pool.start_workers(max(1, len(self._queue.waiting) + len(self._calls) + no_use))
-        idle = self._pool.idle()
-        for worker in idle:
+        for worker in self._pool.idle():
             for number in self._queue.take(worker.node, lambda _: 1):
                 self._start(worker, number)
-        if self._queue.waiting and not self._calls and len(idle) == len(self._pool.workers):
+        if self._queue.waiting and not self._calls and self._pool.all_idle():
             self._queue.give_up(self._queue.waiting)
         for result in self._pool.ready_results(list(self._calls), POLL_S):
             self._read(result)

@@ -108,13 +108,23 @@ class WorkerPool:
     @property
     def size(self) -> int:
         """Maximum number of workers: that of the options, or as many as fit into the nodes that the cluster has now."""
-        if self._workers is None and time.monotonic() - self._room_read_at >= ROOM_S:
+        return self._workers or max(1, self._room_now())
+
+    def all_idle(self) -> bool:
+        """Return whether all workers are idle, except for those that wait for room in a cluster that is full."""
+        return len(self.idle()) >= min(len(self.workers), max(1, self._room_now()))
+
+    def _room_now(self) -> int:
+        if time.monotonic() - self._room_read_at >= ROOM_S:
             self._room, self._room_read_at = self._read_room(), time.monotonic()
-        return self._workers or max(1, self._room)
+        return self._room
 
     def _read_room(self) -> int:
-        """Return how many workers fit into the cluster."""
-        cpus, gpus = _resources()
+        """Return how many workers fit into the nodes of the cluster."""
+        return sum(self._fit(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in _nodes())
+
+    def _fit(self, cpus: float, gpus: float) -> int:
+        """Return how many workers fit into a node."""
         room = int(cpus // self._cpus)
         return min(room, int(gpus) * int(1 / self._gpus + 1e-9)) if self._gpus else room
 
@@ -204,8 +214,13 @@ class WorkerPool:
 
 def _resources() -> tuple[float, float]:
     """Return the number of CPUs and of GPUs of the cluster."""
-    resources = ray.cluster_resources()
-    return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    nodes = _nodes()
+    return sum(node.get("CPU", 0.0) for node in nodes), sum(node.get("GPU", 0.0) for node in nodes)
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Return the resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def raise_cause(cause: BaseException, error: RayError) -> NoReturn:
