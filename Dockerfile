@@ -1,4 +1,4 @@
-# voxrank on a CPU, with the demo's models: `docker build -t voxrank .`, then `docker run --rm voxrank`.
+# voxrank on a CPU, with the demo's models and the aligner of transcripts: `docker build -t voxrank .`, then `docker run --rm voxrank`.
 # Your own data: docker run --rm -v "$PWD:/data" voxrank rank /data/train.csv --model logmel --out /data/ranked
 FROM python:3.12-slim
 
@@ -11,7 +11,7 @@ RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu --constra
 
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu --constraint constraints.txt ".[demo]" \
+RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu --constraint constraints.txt ".[align,demo,praat]" \
     && python -m voxrank_pack
 
 RUN useradd --create-home --uid 1000 voxrank

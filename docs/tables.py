@@ -13,6 +13,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 
+import dependency_tables
 import layer_sets
 import next_model_tables as next_model
 import provenance
@@ -44,6 +45,11 @@ def made(result: dict[str, Any]) -> str:
 def p_value(p: float) -> str:
     """Return a p-value as text."""
     return f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.0e}"
+
+
+def dependencies(result: dict[str, Any]) -> str:
+    """Return the sizes and licences of the dependencies."""
+    return dependency_tables.whole(result, table) + made(result)
 
 
 def families(result: dict[str, Any]) -> str:
@@ -789,6 +795,7 @@ TABLES = {
     "simulation-run": ("simulation", simulation_run),
     "policies": ("policies", policies),
     "cache": ("cache", cache),
+    "dependencies": ("dependencies", dependencies),
     "stopping": ("stopping", stopping),
     "real-summary": ("real", study_summary),
     "real-targets": ("real", study_targets),

@@ -28,6 +28,8 @@ HEAVY = (
     "pandas",
     "numba",
     "altair",
+    "vl_convert",
+    "praatio",
     "matplotlib",
     "sklearn",
     "ray",
@@ -43,7 +45,7 @@ class Need:
     """A feature that needs an extra.
 
     Attributes:
-        extra: the extra of voxrank.
+        extra: the extra of voxrank, or several joined by commas.
         packages: its packages, by their import names.
         command: command of voxrank, with {folder} for the folder of `make_data`.
         python: in place of a command, a line that raises the message; {folder} as above.
@@ -75,6 +77,15 @@ class Need:
 
 
 NEEDS = (
+    Need("page", ("altair", "vl_convert"), "report {folder}"),
+    Need("page", ("altair", "vl_convert"), "rank {folder}/tones.csv -m logmel --watch"),
+    Need("page", ("altair", "vl_convert"), python="voxrank.write_page('report.html', None)"),
+    Need("align", ("numba",), "rank {folder}/transcripts.csv -m logmel"),
+    Need("align", ("numba",), python="voxrank.rank('{folder}/transcripts.csv', ['logmel'])"),
+    Need("align", ("numba",), python="voxrank.align('{folder}/transcripts.csv', models=['logmel'])"),
+    Need("align,praat", ("numba", "praatio"), "align {folder}/transcripts.csv -m logmel --out {folder}/aligned"),
+    Need("praat", ("praatio",), "align {folder}/transcripts.csv --aligner uniform --out {folder}/aligned"),
+    Need("table", ("pandas",), python="voxrank.rank('{folder}/tones.csv', ['logmel']).to_pandas()"),
     Need("onnx", ("onnx", "onnxruntime"), "models onnx:{folder}/model.onnx"),
     Need("ray", ("ray",), "rank {folder}/tones.csv -m logmel --engine ray"),
     Need("hub", ("datasets",), "inspect hf://owner/name"),
@@ -82,7 +93,11 @@ NEEDS = (
     Need("phone", ("espeakng_loader",), "inspect {folder}/transcripts.csv --unit phone --language en-us"),
     Need("demo", ("espeakng_loader",), python="from voxrank.testing.speech import Synthesiser; Synthesiser()"),
     Need("mlflow", ("mlflow",), "rank {folder}/tones.csv -m logmel --mlflow trials"),
-    Need("parquet", ("pyarrow",), python="voxrank.rank('{folder}/tones.csv', ['logmel']).to_parquet('layers.parquet')"),
+    Need(
+        "parquet",
+        ("pandas", "pyarrow"),
+        python="voxrank.rank('{folder}/tones.csv', ['logmel']).to_parquet('layers.parquet')",
+    ),
     Need("plot", ("matplotlib",), python="voxrank.rank('{folder}/tones.csv', ['logmel']).plot()"),
     Need("validate", ("accelerate", "jiwer", "peft", "sklearn"), "validate {folder}/tones.csv -m logmel"),
     Need("validate", ("sklearn",), "rank {folder}/tones.csv -m logmel --source {folder}/tones.csv --score tsne"),
@@ -173,6 +188,8 @@ def try_rank(data: Path) -> None:
     content = json.loads(done.stdout)
     need({m["model"] for m in content["models"]} == {"logmel", "mfcc"}, "both baselines are ranked", content)
     need((out / "ranking.json").is_file() and (out / "layers.csv").is_file(), "its files are written")
+    told = [line for line in done.stderr.splitlines() if "report.html" in line]
+    need(len(told) == 1 and "voxrank[page]" in told[0], "one line says that report.html needs an extra", done.stderr)
 
 
 def try_needs(folder: Path) -> None:

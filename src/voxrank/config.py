@@ -310,6 +310,11 @@ class SequenceOptions:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def searches(self) -> bool:
+        """True if an aligner searches for the best path through the frames of each transcript."""
+        return any(name not in ("uniform", "jitter") for name in (self.aligner, *self.against))
+
 
 @dataclass(frozen=True)
 class ExtractionOptions:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pandas as pd
 import pytest
 import torch
 import transformers as tf
@@ -153,7 +152,10 @@ def test_names_in_pictures_are_plain_text():
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_text_in_a_table_is_never_a_formula_and_numbers_stay_as_they_are(tmp_path, text):
-    table = pd.DataFrame({"model": [text, "a"], "layer": [-1, "mean"], "score": [-0.5, None], text: [1, 2]})
+    table = [
+        {"model": text, "layer": -1, "score": -0.5, text: 1},
+        {"model": "a", "layer": "mean", "score": None, text: 2},
+    ]
     save_tables(tmp_path, "x.json", "{}", "x.csv", table)
     header, first, second = csv.reader((tmp_path / "x.csv").read_text().splitlines())
     shown = f"'{text}" if text.isprintable() else one_line(text)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import dependency_sizes
 from loading import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,25 @@ def test_results_state_the_date_the_commit_and_the_machine(name):
         parts = {part: content[part] for part in parted[name]}
     for part in parts.values():
         assert {"date", "commit", "processor", "cores", "torch"} <= set(part["made"])
+
+
+def test_every_dependency_has_a_reason_a_licence_and_a_size():
+    """If this fails, write a line in docs/dependencies.md and run scripts/dependency_sizes.py and docs/tables.py."""
+    direct = dependency_sizes.direct_extras()
+    measured = {one["name"]: one for one in result("dependencies")["packages"]}
+    assert {name: one["extras"] for name, one in measured.items()} == direct
+    assert all(one["mb"] > 0 and one["licence"] for one in measured.values())
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    reasons = [line.partition(": ")[0] for line in re.findall(r"^- (?:.+\n  )*.+", page, re.MULTILINE)]
+    named = set(re.findall(r"[\w-]+", " ".join(reasons)))
+    assert set(direct) <= named
+
+
+def test_every_extra_is_explained_and_has_a_size():
+    extras = set(dependency_sizes.requirements()) - {""}
+    assert set(result("dependencies")["extras_mb"]) == extras
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert extras <= set(re.findall(r"`(\w+)`", page)) | {"all"}
 
 
 def test_readme_shows_the_recorded_ranking():

@@ -11,7 +11,7 @@ from typing import Any
 
 from voxrank._support.json_codec import written
 from voxrank._support.memory import keep_heap_small, peak_rss_mb
-from voxrank._support.packages import version
+from voxrank._support.packages import ALIGNMENT, require, version
 from voxrank._support.progress import Progress
 from voxrank.alignment.base import AlignerRecord, AlignmentContext
 from voxrank.alignment.files import AlignedUtterance, save_alignment
@@ -91,8 +91,9 @@ class AlignedData:
         `--segments`.
 
         Raises:
-            OptionError: the folder cannot be written.
+            OptionError: the folder cannot be written, or the extra `praat` is not installed.
         """
+        require("praat", "writing TextGrids")
         check_folder(path)
         save_alignment(Path(path), self.utterances, self.tier, self.to_json(), self.recordings)
 
@@ -151,6 +152,8 @@ def run(data: Any, request: AlignRequest, watcher: Progress) -> AlignedData:
             f"the aligner {sequence.aligner} needs the features of a model; name one with --model, or with --aligner "
             f"{sequence.aligner}:SPEC"
         )
+    if sequence.searches:
+        require("align", ALIGNMENT)
     dataset = data if isinstance(data, Dataset) else read_dataset(data, target="text", split=request.split)
     for line in dataset.notes:
         watcher.note(line)

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path, PurePath
 
-from praatio import textgrid
-from praatio.data_classes.interval_tier import IntervalTier
-
 from voxrank._support.files import replacing, write_atomically
+from voxrank._support.packages import require
 from voxrank.config import Seconds
 from voxrank.data.names import nfc
 from voxrank.data.utterance import Segment, Utterance
@@ -161,7 +159,14 @@ def write_textgrids(folder: Path, grids: Mapping[str, Sequence[AlignedUtterance]
     Args:
         folder: folder for the files, which is created if needed.
         grids: name of each file without the extension → its utterances, in order of time.
+
+    Raises:
+        OptionError: the extra `praat` is not installed.
     """
+    require("praat", "writing TextGrids")
+    from praatio import textgrid
+    from praatio.data_classes.interval_tier import IntervalTier
+
     folder.mkdir(parents=True, exist_ok=True)
     for name, parts in grids.items():
         end = max(map(_end, parts))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from voxrank._support.memory import release_free_memory
+from voxrank._support.packages import ALIGNMENT, require
 from voxrank._support.progress import Progress
 from voxrank.alignment.base import AlignerRecord, AlignmentContext
 from voxrank.alignment.cached import Alignments, KnownAlignment
@@ -49,12 +50,14 @@ def check_sequence(options: SequenceOptions, extraction: ExtractionOptions, task
     """Check that the options fit the task and each other, before anything is loaded.
 
     Raises:
-        OptionError: the options do not fit.
+        OptionError: the options do not fit, or the extra `align` is not installed.
     """
     timed = task in ("segmentation", "transcription")
     if timed and extraction.sample == "utterance":
         raise OptionError(f"in a {task} every frame has a label of its own; take --sample frame, segment or effective")
     parse_aligner(options.aligner)
+    if task == "transcription" and options.searches:
+        require("align", ALIGNMENT)
     if len(set(options.against)) < len(options.against):
         repeated = next(name for name in options.against if options.against.count(name) > 1)
         raise OptionError(f"--against {repeated} is given twice; name each alternative once")

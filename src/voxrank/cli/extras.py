@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from voxrank._support.packages import ALIGNMENT, is_installed, require
+from voxrank.config import AlignRequest, RankRequest
 from voxrank.errors import OptionError
 
 
@@ -20,14 +22,19 @@ class Rule:
     Attributes:
         what: the feature, for the message.
         extra: the extra of voxrank.
-        packages: the packages of the extra, by their import names.
         applies: returns whether a request uses the feature.
+        packages: the packages that the feature needs, by their import names; empty for all packages of the extra.
     """
 
     what: str
     extra: str
-    packages: tuple[str, ...]
     applies: Callable[[Any], bool]
+    packages: tuple[str, ...] = ()
+
+    @property
+    def is_satisfied(self) -> bool:
+        """State of the packages: True if all are installed. None of them is imported."""
+        return is_installed(self.extra, self.packages)
 
 
 def _has_onnx_model(request: Any) -> bool:
@@ -47,23 +54,70 @@ def _has_only_tsne(request: Any) -> bool:
     return getattr(request, "source", None) is not None and set(request.scores or ()) == {"tsne"}
 
 
+def _serves_the_page(request: Any) -> bool:
+    return bool(getattr(request, "watch", False))
+
+
+def _aligns(request: Any) -> bool:
+    return isinstance(request, AlignRequest) and request.sequence.searches
+
+
+def _writes_textgrids(request: Any) -> bool:
+    return isinstance(request, AlignRequest)
+
+
 RULES = (
-    Rule("--engine ray", "ray", ("ray",), _runs_on_ray),
-    Rule("a model onnx:FILE", "onnx", ("onnx", "onnxruntime"), _has_onnx_model),
-    Rule("--unit phone", "phone", ("espeakng_loader",), _reads_phones),
-    Rule("--score tsne", "validate", ("sklearn",), _has_only_tsne),
+    Rule("--engine ray", "ray", _runs_on_ray),
+    Rule("a model onnx:FILE", "onnx", _has_onnx_model),
+    Rule("--unit phone", "phone", _reads_phones),
+    Rule("--score tsne", "validate", _has_only_tsne, ("sklearn",)),
+    Rule("--watch", "page", _serves_the_page),
+    Rule(ALIGNMENT, "align", _aligns),
+    Rule("writing TextGrids", "praat", _writes_textgrids),
 )
 
 
-def check_extras(request: Any) -> None:
-    """Check that the packages that a request needs are installed; none of them is imported.
+def check_extras(*requests: Any) -> None:
+    """Check that the packages that requests need are installed; none of them is imported.
 
     Args:
-        request: a request of `voxrank.config`, such as `RankRequest`; it need not have every attribute.
+        requests: requests of `voxrank.config`, such as `RankRequest`; they need not have every attribute.
 
     Raises:
-        OptionError: an extra is missing.
+        OptionError: extras are missing; the message names all of them.
     """
-    for rule in RULES:
-        if rule.applies(request) and any(find_spec(name) is None for name in rule.packages):
-            raise OptionError(f"{rule.what} needs the extra {rule.extra}; run: pip install 'voxrank[{rule.extra}]'")
+    missing = [rule for rule in RULES if not rule.is_satisfied and any(rule.applies(request) for request in requests)]
+    if missing:
+        reasons = ", and ".join(f"{rule.what} needs the extra {rule.extra}" for rule in missing)
+        extras = ",".join(sorted({rule.extra for rule in missing}))
+        raise OptionError(f"{reasons}; run: pip install 'voxrank[{extras}]'")
+
+
+def check_transcripts(data: str, request: RankRequest) -> None:
+    """Check that transcripts can be aligned, as far as the columns of the data show that they are transcripts.
+
+    The data of other formats are checked when they have been read (`voxrank.alignment.labels.check_sequence`).
+
+    Args:
+        data: the data to rank.
+        request: the options.
+
+    Raises:
+        OptionError: the extra `align` is missing.
+    """
+    if request.sequence.searches and not is_installed("align") and _are_transcripts(data, request):
+        require("align", ALIGNMENT)
+
+
+def _are_transcripts(data: str, request: RankRequest) -> bool:
+    from voxrank.data.manifest import columns_of
+    from voxrank.data.rows import TASK_COLUMNS
+
+    if request.segments is not None:
+        return False
+    if request.target is not None:
+        return TASK_COLUMNS.get(request.target) == "transcription"
+    columns = columns_of(Path(data))
+    if not columns:
+        return request.sequence.unit is not None
+    return next((task for name, task in TASK_COLUMNS.items() if name in columns), None) == "transcription"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voxrank._support.packages import is_installed, missing_extra
 from voxrank._support.progress import Progress
 from voxrank.cli.common import DataArgument, JsonOption, err, give_json, log_to, out
-from voxrank.cli.extras import check_extras
+from voxrank.cli.extras import check_extras, check_transcripts
 from voxrank.cli.options import with_options
 from voxrank.cli.outputs import Outputs
 from voxrank.config import CACHE, CacheOptions, RankRequest
@@ -78,7 +79,8 @@ def rank(
 
         return run(data, request, progress)
 
-    check_extras(request)
+    check_extras(request, outputs)
+    check_transcripts(data, request)
     outputs.check(request)
     run_and_show(rank_data, outputs, json_out=json_out, trust=request.encoder.trust_remote_code)
 
@@ -129,15 +131,30 @@ def _serve_page(stack: ExitStack, port: int | None) -> LiveView | None:
 
 
 def _save_and_print(ranking: Ranking, out_dir: Path | None, *, json_out: str | None) -> None:
-    if out_dir is not None:
-        from voxrank.report.page import write_page
-
-        ranking.save(out_dir)
-        write_page(out_dir / REPORT, ranking)
+    has_page = out_dir is not None and _save(ranking, out_dir)
     if give_json(json_out, ranking.to_json()):
         return
     show_ranking(out(), ranking)
     if out_dir is not None:
         details = "details.json, " if ranking.details != Details() else ""
-        files = f"{REPORT}, ranking.json, layers.csv, {details}run.log"
+        page = f"{REPORT}, " if has_page else ""
+        files = f"{page}ranking.json, layers.csv, {details}run.log"
         out().print(f"Saved in {out_dir}: {files}", soft_wrap=True, markup=False)
+
+
+def _save(ranking: Ranking, folder: Path) -> bool:
+    """Save a ranking, and its page if the extra `page` is installed; return whether the page was written.
+
+    Without the extra, a line on standard error says so. The page of an earlier ranking is removed.
+    """
+    ranking.save(folder)
+    page = folder / REPORT
+    if not is_installed("page"):
+        page.unlink(missing_ok=True)
+        line = f"{REPORT} was not written: {missing_extra('the page', 'page')}, then: voxrank report {folder}"
+        err().print(line, soft_wrap=True, markup=False)
+        return False
+    from voxrank.report.page import write_page
+
+    write_page(page, ranking)
+    return True

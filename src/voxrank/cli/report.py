@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from voxrank._support.packages import require
 from voxrank.cli.common import JsonOption, give_json, out
 from voxrank.cli.rank import REPORT
 from voxrank.config import OUTPUT
@@ -39,6 +40,7 @@ def report(
     json_out: JsonOption = None,
 ) -> None:
     """Write report.html for a ranking that was saved."""
+    require("page", "voxrank report")
     from voxrank.results.ranking import Ranking
 
     ranking = Ranking.load(folder)

@@ -50,6 +50,17 @@ def read_table(path: Path, request: Request) -> Dataset:
     return replace(dataset, format=path.suffix[1:].upper(), notes=(*notes, *dataset.notes, *table.notes()))
 
 
+def columns_of(path: Path) -> list[str]:
+    """Return the columns of a CSV or TSV manifest from its header alone; empty where this fails, or for other files."""
+    try:
+        if path.suffix.lower() not in DELIMITERS or not path.is_file():
+            return []
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return read_header(path, Lines(text_lines(file)), find_delimiter(path))
+    except (OSError, ValueError):
+        return []
+
+
 @dataclass
 class _Table:
     """The rows of a CSV or TSV file.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from types import TracebackType
 from typing import Protocol, Self
 
+from voxrank._support.packages import require
 from voxrank.cache.store import Cache
 from voxrank.config import EncoderOptions, EngineOptions, ExtractionOptions
 from voxrank.data.shards import Shard
@@ -14,7 +14,6 @@ from voxrank.encoders.base import Encoder
 from voxrank.encoders.joint import SketchedLayer
 from voxrank.engines.local import LocalEngine, ModelSketch
 from voxrank.engines.task import Lend, Part, Result, Task
-from voxrank.errors import OptionError
 from voxrank.extraction.shard import OnAudio
 from voxrank.targets.labels import Targets
 
@@ -93,8 +92,7 @@ def engine_of(options: EngineOptions, encoding: EncoderOptions, note: Callable[[
     """
     if options.name == "local":
         return LocalEngine(encoding)
-    if find_spec("ray") is None:
-        raise OptionError("--engine ray needs the extra ray; run: pip install 'voxrank[ray]'")
+    require("ray", "--engine ray")
     from voxrank.engines.ray.engine import RayEngine
 
     return RayEngine(options, encoding, note)

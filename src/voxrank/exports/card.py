@@ -6,13 +6,9 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from voxrank.errors import one_line
-from voxrank.exports.tables import markdown, markdown_escaped
-
-if TYPE_CHECKING:
-    import pandas as pd
+from voxrank.exports.tables import Rows, markdown, markdown_escaped
 
 TAGS = ("voxrank", "speech")
 PIPELINES = {"classification": "audio-classification", "transcription": "automatic-speech-recognition"}
@@ -38,7 +34,7 @@ class Facts:
     base_model: str | None
     task: str
     verdict: str
-    models: pd.DataFrame
+    models: Rows
     method: str
     version: str
     fingerprint: str

@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from voxrank.errors import OptionError, one_line
-from voxrank.exports.tables import HIGH, LOW
+from voxrank._support.packages import require
+from voxrank.errors import one_line
+from voxrank.exports.tables import HIGH, LOW, Rows
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 BAND_OPACITY = 0.15
@@ -43,7 +42,7 @@ class Curve:
     best: int
 
 
-def curves(layers: pd.DataFrame, score: str, models: Sequence[str], *, higher_is_better: bool) -> list[Curve]:
+def curves(layers: Rows, score: str, models: Sequence[str], *, higher_is_better: bool) -> list[Curve]:
     """Return a curve for each model.
 
     Args:
@@ -52,17 +51,19 @@ def curves(layers: pd.DataFrame, score: str, models: Sequence[str], *, higher_is
         models: models in the desired order.
         higher_is_better: direction of the score.
     """
-    return [_curve(layers[layers["model"] == model], score, model, higher_is_better) for model in models]
+    return [
+        _curve([row for row in layers if row["model"] == model], score, model, higher_is_better) for model in models
+    ]
 
 
-def _curve(layers: pd.DataFrame, score: str, model: str, higher_is_better: bool) -> Curve:  # noqa: FBT001
-    order = sorted(range(len(layers)), key=lambda row: _layer_key(layers["layer"].iloc[row]))
-    rows = layers.iloc[order]
-    values = tuple(map(float, rows[score]))
-    low, high = (tuple(map(float, rows[score + end].astype(float))) for end in (LOW, HIGH))
-    finite = all(value == value for value in (*low, *high))
+def _curve(layers: Rows, score: str, model: str, higher_is_better: bool) -> Curve:  # noqa: FBT001
+    rows = sorted(layers, key=lambda row: _layer_key(row["layer"]))
+    values = tuple(row[score] for row in rows)
+    low, high = (tuple(row[score + end] for row in rows) for end in (LOW, HIGH))
+    known = all(value is not None and value == value for value in (*low, *high))
     best = values.index((max if higher_is_better else min)(values))
-    return Curve(model, tuple(rows["layer"]), values, low if finite else None, high if finite else None, best)
+    layer_names = tuple(row["layer"] for row in rows)
+    return Curve(model, layer_names, values, low if known else None, high if known else None, best)
 
 
 def _layer_key(layer: int | str) -> tuple[bool, int, str]:
@@ -82,10 +83,9 @@ def draw(curves: Sequence[Curve], score: str, ax: Axes | None = None, *, higher_
         The axes; `.figure.savefig("layers.svg")` writes them.
 
     Raises:
-        OptionError: matplotlib is not installed.
+        OptionError: the extra `plot` is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise OptionError("plot() needs the extra plot; run: pip install 'voxrank[plot]'")
+    require("plot", "plot()")
     axes: Any = _new_axes() if ax is None else ax
     positions = _positions(curves)
     for curve in curves:

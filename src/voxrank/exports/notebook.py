@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from voxrank.errors import one_line
 from voxrank.exports.curves import Curve, sparkline
-from voxrank.exports.tables import LEFT, readable
-
-if TYPE_CHECKING:
-    import pandas as pd
+from voxrank.exports.tables import LEFT, Rows, readable
 
 CELL = "padding:2px 10px;text-align:{}"
 """Style of a cell; colours are those of the notebook."""
 
 
-def html(models: pd.DataFrame, curves: Sequence[Curve], verdict: str, about: str) -> str:
+def html(models: Rows, curves: Sequence[Curve], verdict: str, about: str) -> str:
     """Return a table of the models with small curves of their layers, the verdict and a line about the data.
 
     Args:

@@ -1,22 +1,29 @@
-"""Converts data frames to CSV, Markdown, LaTeX and Parquet. Names are escaped, so that they remain plain text."""
+"""Converts tables to CSV, Markdown, LaTeX and Parquet. Names are escaped, so that they remain plain text.
+
+A table is a sequence of rows, and a row a dict of column → cell. Cells without a value are None.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxrank._support.files import replacing
+from voxrank._support.packages import require
 from voxrank._support.words import MINUS, NONE, percent
 from voxrank.errors import OptionError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Rows = Sequence[Mapping[str, Any]]
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
 """First characters of a cell that a spreadsheet may execute."""
@@ -62,24 +69,48 @@ _LATEX = {
 }
 
 
-def csv_text(table: pd.DataFrame) -> str:
-    """Return CSV with a header line, safe to open in a spreadsheet."""
-    return for_spreadsheets(table).to_csv(index=False, lineterminator="\n")
+def frame(rows: Rows, what: str) -> pd.DataFrame:
+    """Return rows as a data frame.
+
+    Args:
+        rows: the rows.
+        what: feature that needs pandas, for the message.
+
+    Raises:
+        OptionError: pandas is not installed.
+    """
+    require("table", what)
+    import pandas as pd
+
+    return pd.DataFrame(list(rows))
 
 
-def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy in which each text is one line and not a formula for a spreadsheet; numbers are unchanged."""
-    return table.map(_escape_formula).rename(columns=_escape_formula)
+def columns_of(table: Rows) -> list[str]:
+    """Return the columns of all rows, in order of their first appearance."""
+    return list(dict.fromkeys(name for row in table for name in row))
 
 
-def _escape_formula(cell: Any) -> Any:
+def csv_text(table: Rows) -> str:
+    """Return CSV with a header line, safe to open in a spreadsheet: texts are one line each, and no formulas."""
+    columns = columns_of(table)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_spreadsheet_cell, columns))
+    writer.writerows([_spreadsheet_cell(row.get(name)) for name in columns] for row in table)
+    return text.getvalue()
+
+
+def _spreadsheet_cell(cell: Any) -> Any:
+    """Return a text as one line that is no formula, NaN as an empty cell, and other cells unchanged."""
+    if isinstance(cell, float) and isnan(cell):
+        return None
     if not isinstance(cell, str):
         return cell
     text = one_line(cell)  # a carriage return would begin a row
     return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(table: Rows) -> str:
     """Return a Markdown table for people: rounded numbers, the interval of the first score, and shared ranks for ties.
 
     CommonMark does not include tables; GitHub, the Hugging Face hub and Jupyter support them.
@@ -100,7 +131,7 @@ def markdown_escaped(text: str) -> str:
     return _REFERENCES.sub(r"\g<0>&#8203;", escaped).replace("|", "&#124;")
 
 
-def latex(table: pd.DataFrame) -> str:
+def latex(table: Rows) -> str:
     """Return a LaTeX `tabular` for people, as `markdown` does; its rules need the package booktabs."""
     headings, *rows = [" & ".join(map(latex_escaped, row)) + r" \\" for row in readable(table)]
     columns = "".join("r" if right else "l" for right in _right_aligned(table))
@@ -128,37 +159,38 @@ def latex_escaped(text: str) -> str:
     return _LIGATURES.sub(r"\1{}", escaped)
 
 
-def scores_of(table: pd.DataFrame) -> list[str]:
+def scores_of(table: Rows) -> list[str]:
     """Return the columns that are scores, which have the columns of an interval."""
-    return [name for name in table.columns if {f"{name}{LOW}", f"{name}{HIGH}"} <= set(table.columns)]
+    columns = columns_of(table)
+    return [name for name in columns if {f"{name}{LOW}", f"{name}{HIGH}"} <= set(columns)]
 
 
-def readable(table: pd.DataFrame) -> list[list[str]]:
+def readable(table: Rows) -> list[list[str]]:
     """Return a table for people: headings, then the cells of each row, without escapes."""
     columns = _columns(table)
-    rows: list[Any] = table.to_dict("records")
-    return [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
+    return [list(columns), *([cell(row) for cell in columns.values()] for row in table)]
 
 
-def _right_aligned(table: pd.DataFrame) -> list[bool]:
+def _right_aligned(table: Rows) -> list[bool]:
     return [heading not in LEFT for heading in _columns(table)]
 
 
-def _columns(table: pd.DataFrame) -> dict[str, Callable[[dict[str, Any]], str]]:
+def _columns(table: Rows) -> dict[str, Callable[[Mapping[str, Any]], str]]:
     """Return a function for each heading that formats a cell from a row."""
-    cells: dict[str, Callable[[dict[str, Any]], str]] = {}
-    if "tied_from" in table.columns:
+    columns = columns_of(table)
+    cells: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+    if "tied_from" in columns:
         cells["Rank"] = lambda row: ranks(row["tied_from"], row["tied_to"])
     for name, heading in HEADINGS.items():
-        if name in table.columns:
+        if name in columns:
             cells[heading] = lambda row, name=name: str(row[name])  # type: ignore[misc]
     for index, score in enumerate(scores_of(table)):
         cells[score] = lambda row, score=score: number(row[score])  # type: ignore[misc]
         if index == 0:
             cells["95 % interval"] = lambda row, score=score: interval(row[score + LOW], row[score + HIGH])  # type: ignore[misc]
-    if "probability_best" in table.columns:
+    if "probability_best" in columns:
         cells["Best in"] = lambda row: percent(row["probability_best"], missing=NONE)
-    if "parameters" in table.columns:
+    if "parameters" in columns:
         cells["Parameters"] = lambda row: f"{row['parameters']:,}"
     return cells
 
@@ -175,12 +207,12 @@ def number(value: float) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """Format the ends of an interval."""
-    if low is None or high is None or isnan(low) or isnan(high):  # data frames write None as NaN
+    if low is None or high is None or isnan(low) or isnan(high):
         return NONE
     return f"{number(low)} to {number(high)}"
 
 
-def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str], about: dict[str, Any]) -> None:
+def write_parquet(table: Rows, path: str | os.PathLike[str], about: dict[str, Any]) -> None:
     """Write a table into a Parquet file, completely or not at all.
 
     The column `layer` contains the index of a layer. It is empty for joint layers, whose names are in the column
@@ -192,14 +224,13 @@ def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str], about: dict
         about: metadata, stored as JSON under "voxrank".
 
     Raises:
-        OptionError: pyarrow is not installed, or the file cannot be written.
+        OptionError: the extra `parquet` is not installed, or the file cannot be written.
     """
-    if find_spec("pyarrow") is None:
-        raise OptionError("Parquet needs the extra parquet; run: pip install 'voxrank[parquet]'")
+    require("parquet", "Parquet")
     import pyarrow as pa
     from pyarrow import parquet
 
-    arrow_table = pa.Table.from_pandas(_with_joint_column(table), preserve_index=False)
+    arrow_table = pa.Table.from_pandas(_with_joint_column(frame(table, "Parquet")), preserve_index=False)
     metadata = {
         **(arrow_table.schema.metadata or {}),
         PARQUET_KEY.encode(): json.dumps(about, ensure_ascii=False).encode(),

@@ -2,11 +2,10 @@
 
 from importlib.util import find_spec
 
+from voxrank._support.packages import PACKAGES
 from voxrank.errors import OptionError
 
-PACKAGES = ("accelerate", "jiwer", "matplotlib", "peft", "sklearn")
-
-_missing = [name for name in PACKAGES if find_spec(name) is None]
+_missing = [name for name in PACKAGES["validate"] if find_spec(name) is None]
 if _missing:
     raise OptionError(
         f"fine-tuning needs {', '.join(_missing)}; install voxrank with the extra validate: "

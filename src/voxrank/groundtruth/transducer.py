@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voxrank.targets.ctc import compiled
+from voxrank._support.compiled import compiled
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]

@@ -13,6 +13,7 @@ from voxrank._support.json_codec import read_object, written
 from voxrank.config import Seconds
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
+from voxrank.exports.tables import frame
 from voxrank.groundtruth.agreement import Agreement
 from voxrank.groundtruth.correlation import DECIMALS
 from voxrank.results.ranking import ScoreValue, save_tables
@@ -260,10 +261,16 @@ class Validation:
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per candidate: model, layer, metric (by seed and mean), then every predictor.
 
-        The score that is named as the metric has the column ``expected_`` and its name.
-        """
-        import pandas as pd
+        The score that is named as the metric has the column ``expected_`` and its name. It needs the extra `table`;
+        `to_rows` returns the same values without it.
 
+        Raises:
+            OptionError: the extra is not installed.
+        """
+        return frame(self.to_rows(), "to_pandas()")
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of `to_pandas` as dicts of column → cell; a cell without a value is None."""
         rows = []
         for index, truth in enumerate(self.truth):
             row: dict[str, Any] = {"model": truth.model, "layer": truth.layer, "name": truth.name, "dim": truth.dim}
@@ -273,7 +280,7 @@ class Validation:
             columns = {"expected_" * (judged.name == self.metric) + judged.name: judged for judged in self.judged}
             row |= {column: judged.values[index] for column, judged in columns.items()}
             rows.append(row | {"seconds": truth.seconds, "failures": "; ".join(truth.failures)})
-        return pd.DataFrame(rows)
+        return rows
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Validation:
@@ -296,4 +303,4 @@ class Validation:
         Raises:
             OptionError: the folder cannot be written.
         """
-        save_tables(path, FILE, self.to_json(), "candidates.csv", self.to_pandas())
+        save_tables(path, FILE, self.to_json(), "candidates.csv", self.to_rows())

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from voxrank._support.packages import require
 from voxrank.errors import OptionError, RunError, one_line, reason, shortened
 from voxrank.results.ranking import ModelScore, Ranking
 
@@ -68,8 +68,7 @@ class Tracker:
         Raises:
             OptionError: MLflow is not installed, or does not accept runs.
         """
-        if find_spec("mlflow") is None:
-            raise OptionError("--mlflow needs the extra mlflow; run: pip install 'voxrank[mlflow]'")
+        require("mlflow", "--mlflow")
         try:
             self.client().get_experiment_by_name(self.experiment)  # created when there is something to log
         except Exception as error:  # of many kinds, depending on the server

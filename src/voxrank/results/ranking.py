@@ -18,7 +18,7 @@ from voxrank.config import Seconds, Strategy, check_choice
 from voxrank.data.skips import skips_warning
 from voxrank.data.utterance import Skipped
 from voxrank.errors import DataError, OptionError, did_you_mean
-from voxrank.exports.tables import csv_text, latex, markdown, write_parquet
+from voxrank.exports.tables import Rows, csv_text, frame, latex, markdown, write_parquet
 from voxrank.results.details import Details, fault_of
 from voxrank.results.expectation import expectation, ordering, reference
 from voxrank.results.published import PublishedRank
@@ -308,27 +308,35 @@ class Ranking:
         tied_from and tied_to (ranks of the models that it cannot be told apart from), model, layer, then each score,
         its low and its high, then probability_best, parameters, share, speed.
 
+        It needs the extra `table`; `to_rows` returns the same values without it.
+
+        Raises:
+            OptionError: there is no such table, or the extra is not installed.
+        """
+        return frame(self.to_rows(table), "to_pandas()")
+
+    def to_rows(self, table: TableName = "layers") -> list[dict[str, Any]]:
+        """Return the rows of `to_pandas` as dicts of column → cell; a cell without a value is None.
+
         Raises:
             OptionError: there is no such table.
         """
         check_choice("table", table, TableName)
-        import pandas as pd
-
         if table == "layers":
-            return pd.DataFrame([_flat(layer) for layer in self.layers])
-        return pd.DataFrame([_flat_model(model, group) for group in self.groups for model in group])
+            return [_flat(layer) for layer in self.layers]
+        return [_flat_model(model, group) for group in self.groups for model in group]
 
     def to_csv(self, table: TableName = "layers") -> str:
         """Return a CSV text that is safe to open in a spreadsheet, with the columns of `to_pandas`."""
-        return csv_text(self.to_pandas(table))
+        return csv_text(self.to_rows(table))
 
     def to_markdown(self, table: TableName = "models") -> str:
         """Return a Markdown table for people. Names are escaped."""
-        return markdown(self.to_pandas(table))
+        return markdown(self.to_rows(table))
 
     def to_latex(self, table: TableName = "models") -> str:
         """Return a LaTeX table for people, with booktabs rules. Names are escaped."""
-        return latex(self.to_pandas(table))
+        return latex(self.to_rows(table))
 
     def to_parquet(self, path: str | os.PathLike[str], table: TableName = "layers") -> None:
         """Write a Parquet file, with the options and the fingerprint of the data in its metadata (extra `parquet`).
@@ -337,7 +345,7 @@ class Ranking:
             OptionError: the extra is not installed, or the file cannot be written.
         """
         metadata = {"schema": SCHEMA, "task": self.task, "data": asdict(self.data), "options": self.options}
-        write_parquet(self.to_pandas(table), path, metadata)
+        write_parquet(self.to_rows(table), path, metadata)
 
     def plot(self, score: str | None = None, ax: Axes | None = None) -> Axes:
         """Draw a score over the layers of each model, with its intervals and the best layers marked (extra `plot`).
@@ -361,7 +369,7 @@ class Ranking:
         if score not in directions:
             raise OptionError(f"there is no score {score!r} in this ranking; {did_you_mean(score, directions)}")
         models = [model.model for model in self.models]
-        return curves(self.to_pandas(), score, models, higher_is_better=directions[score])
+        return curves(self.to_rows(), score, models, higher_is_better=directions[score])
 
     def _repr_html_(self) -> str:
         """Return the HTML that notebooks show."""
@@ -374,7 +382,7 @@ class Ranking:
             for curve, model in zip(self._curves(self.options["scores"][0]), self.models, strict=True)
         ]
         summary = " ".join(filter(None, (ordering(self), summary)))
-        return html(self.to_pandas("models"), curves, self.verdict, summary)
+        return html(self.to_rows("models"), curves, self.verdict, summary)
 
     def model_card(self, base_model: str | None = None) -> str:
         """Return a snippet for the card of the tuned model: front matter, and how its base was chosen.
@@ -392,7 +400,7 @@ class Ranking:
         )
         base = hub_id(self.best.model) if base_model is None else base_model
         version = str(self.options.get("voxrank", "of an unknown version"))
-        models = self.to_pandas("models")
+        models = self.to_rows("models")
         return model_card(Facts(base, self.task, self.verdict, models, method, version, self.data.fingerprint))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -407,7 +415,7 @@ class Ranking:
         check_folder(path)
         details = Path(path) / DETAILS_FILE
         details.unlink(missing_ok=True)  # it may belong to another ranking
-        save_tables(path, RANKING_FILE, self.to_json(), TABLE_FILE, self.to_pandas())
+        save_tables(path, RANKING_FILE, self.to_json(), TABLE_FILE, self.to_rows())
         if self.details != Details():
             write_atomically(details, written(DETAILS_SCHEMA, asdict(self.details)))
 
@@ -475,7 +483,7 @@ def _fault(ranking: Ranking) -> str:
     return next((fault for fault, applies in faults.items() if applies), "")
 
 
-def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: pd.DataFrame) -> None:
+def save_tables(path: str | os.PathLike[str], name: str, text: str, table_name: str, table: Rows) -> None:
     """Write a text and a table into a folder, which is created if needed. Each file is written atomically.
 
     In the table, text that a spreadsheet would read as a formula starts with a single quote. Control characters are

@@ -22,11 +22,9 @@ Grice, Hughey and Speck, CABIOS 13, 1997 (checkpoints).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,7 +32,6 @@ from voxrank.errors import OptionError, UtteranceError
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 BLANK = -1
 """Value in an alignment of frames that belong to no label."""
@@ -87,7 +84,8 @@ def align(
         pauses: (L + 1,) whether frames may be blank before each label, and after the last; None: everywhere.
 
     Raises:
-        OptionError: wrong shapes, symbols outside the C, or log probabilities that are NaN or +inf.
+        OptionError: wrong shapes, symbols outside the C, log probabilities that are NaN or +inf, or the extra `align`
+            is not installed.
         UtteranceError: no path exists, because there are more labels (and blanks between equal labels) than frames, or
             a symbol is impossible.
     """
@@ -157,6 +155,8 @@ def _search(
     scores: NDArray[Any], sequence: Ids, skips: NDArray[np.bool_], gates: Array, blank: int, stretch: int
 ) -> tuple[Ids, float]:
     """Return the state of every frame (T,), and the log probability of the path."""
+    from voxrank.targets.viterbi import advance, trace  # numba is slow to import, and an extra
+
     n_frames, n_labels = len(scores), len(sequence)
     labels = np.append(sequence, NO_LABEL)
     penalties = np.append(np.where(skips, 0.0, -np.inf), -np.inf)
@@ -165,7 +165,7 @@ def _search(
     starts = range(0, n_frames, stretch)
     checkpoints = [(blank_scores.copy(), label_scores.copy())]
     for begin in starts[:-1]:
-        _advance(
+        advance(
             scores[begin : begin + stretch], labels, penalties, gates, blank, blank_scores, label_scores, NO_CHOICES
         )
         checkpoints.append((blank_scores.copy(), label_scores.copy()))
@@ -177,10 +177,10 @@ def _search(
         window = slice(low, last + 1)
         choices = np.empty((len(part), last + 1 - low), dtype=np.uint8)
         ends = blank_scores[window].copy(), label_scores[window].copy()
-        _advance(part, labels[window], penalties[window], gates[window], blank, *ends, choices)
+        advance(part, labels[window], penalties[window], gates[window], blank, *ends, choices)
         if state < 0:
             state, best = _best_end(*ends, n_labels)
-        state = int(_trace(choices, low, state, path[begin : begin + stretch]))
+        state = int(trace(choices, low, state, path[begin : begin + stretch]))
     return path, best
 
 
@@ -189,75 +189,3 @@ def _best_end(blank_scores: Array, label_scores: Array, n_labels: int) -> tuple[
     if n_labels and label_scores[-2] >= blank_scores[-1]:
         return 2 * n_labels - 1, float(label_scores[-2])
     return 2 * n_labels, float(blank_scores[-1])
-
-
-def compiled(function: Function) -> Function:
-    """Compile a function with numba, and cache it on disk if there is a folder for it."""
-    try:
-        return cast("Function", numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # no folder for the cache
-        return cast("Function", numba.njit(nogil=True)(function))
-
-
-@compiled
-def _advance(
-    scores: NDArray[Any],
-    labels: Ids,
-    penalties: Array,
-    gates: Array,
-    blank: int,
-    blank_scores: Array,
-    label_scores: Array,
-    choices: NDArray[np.uint8],
-) -> None:
-    """Advance v by m frames, in place.
-
-    Args:
-        scores: (m, C) log probabilities.
-        labels: (w,) symbols of a window of labels; `NO_LABEL` after the last.
-        penalties: (w,) penalty for skipping the blank before each label: 0 or −inf.
-        gates: (w,) cost of a frame in that blank: 0 or −inf.
-        blank: symbol of the blank.
-        blank_scores: (w,) v of the blank before each label.
-        label_scores: (w,) v of each label.
-        choices: (m, w) output, unless it is empty: how each label was reached (stay 0, step 1, skip 2), plus 4 if the
-            blank was reached by a step.
-    """
-    width, keep = len(labels), len(choices) > 0
-    symbols = np.empty(width)
-    next_blank_scores, next_label_scores = np.empty(width), np.empty(width)
-    for t in range(len(scores)):
-        blank_score = np.float64(scores[t, blank])
-        for i in range(width):
-            symbols[i] = scores[t, labels[i]] if labels[i] >= 0 else -np.inf
-        for i in range(width):
-            previous = label_scores[i - 1] if i > 0 else -np.inf
-            stay_score, step_score = label_scores[i], blank_scores[i]
-            to_blank = previous > step_score
-            next_blank_scores[i] = blank_score + gates[i] + (previous if to_blank else step_score)
-            step = step_score > stay_score
-            best = step_score if step else stay_score
-            skip_score = previous + penalties[i]
-            skip = skip_score > best
-            next_label_scores[i] = symbols[i] + (skip_score if skip else best)
-            if keep:
-                choices[t, i] = (2 if skip else (1 if step else 0)) + (4 if to_blank else 0)
-        blank_scores[:] = next_blank_scores
-        label_scores[:] = next_label_scores
-
-
-@compiled
-def _trace(choices: NDArray[np.uint8], low: int, state: int, path: Ids) -> int:
-    """Write the states (m,) of frames whose last is in `state`, and return the state before the first.
-
-    Args:
-        choices: (m, w) as `_advance` writes them.
-        low: index of the first label of the window.
-        state: state of the last frame: 2 i for the blank before label i, 2 i + 1 for the label.
-        path: (m,) output.
-    """
-    for t in range(len(path) - 1, -1, -1):
-        path[t] = state
-        choice = int(choices[t, state // 2 - low])
-        state -= choice % 4 if state % 2 else choice // 4
-    return state

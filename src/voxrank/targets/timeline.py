@@ -16,7 +16,7 @@ from voxrank.config import Seconds
 from voxrank.errors import UtteranceError
 
 if TYPE_CHECKING:
-    from voxrank.targets.ctc import Alignment  # numba is slow to import
+    from voxrank.targets.ctc import Alignment
 
 UNLABELLED = -1
 ROUNDING_S = 1e-6

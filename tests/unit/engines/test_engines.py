@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import voxrank.engines.base
 from voxrank.alignment.preparation import prepare
 from voxrank.cache.store import Cache
 from voxrank.config import CacheOptions, EncoderOptions, EngineOptions, ExtractionOptions, SequenceOptions
@@ -347,6 +346,6 @@ def test_options_of_workers_need_ray():
 
 
 def test_an_error_names_the_extra_when_ray_is_missing(monkeypatch):
-    monkeypatch.setattr(voxrank.engines.base, "find_spec", lambda name: None)
+    monkeypatch.setattr("voxrank._support.packages.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"--engine ray needs the extra ray; run: pip install 'voxrank\[ray\]'"):
         engine_of(EngineOptions("ray"), EncoderOptions(), print)

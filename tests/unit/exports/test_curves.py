@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-import voxrank.exports.curves
 from voxrank.errors import OptionError
 from voxrank.exports.curves import curves, sparkline
 
@@ -12,13 +11,13 @@ pytest.importorskip("matplotlib", reason="the extra plot")
 
 
 def test_curves_are_in_order_of_layers_with_joint_ones_last(ranking):
-    found = curves(ranking.to_pandas(), "logme", ["b", "logmel"], higher_is_better=True)
+    found = curves(ranking.to_rows(), "logme", ["b", "logmel"], higher_is_better=True)
     assert [curve.model for curve in found] == ["b", "logmel"]
     assert found[0].layers == (0, 1, 2, "mean")
     assert found[0].layers[found[0].best] == 1
     assert found[0].values[1] == pytest.approx(-1.1)
     assert found[0].low[1] == pytest.approx(-1.11)
-    lowest = curves(ranking.to_pandas(), "cka", ["b"], higher_is_better=False)[0]
+    lowest = curves(ranking.to_rows(), "cka", ["b"], higher_is_better=False)[0]
     assert (lowest.best, lowest.low, lowest.high) == (0, None, None)
 
 
@@ -73,13 +72,13 @@ def _no_display():
 
 
 def test_plot_names_the_missing_extra(ranking, monkeypatch):
-    monkeypatch.setattr(voxrank.exports.curves, "find_spec", lambda name: None)
+    monkeypatch.setattr("voxrank._support.packages.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra plot; run: pip install 'voxrank\[plot\]'"):
         ranking.plot()
 
 
 def test_a_sparkline_of_one_layer_is_valid(make):
     ranking = make(("a", "b", "c"))
-    found = curves(ranking.to_pandas().query("layer == 0"), "logme", ["a"], higher_is_better=True)
+    found = curves([row for row in ranking.to_rows() if row["layer"] == 0], "logme", ["a"], higher_is_better=True)
     assert "nan" not in sparkline(found[0])
     assert 'points="4.0,24.0"' in sparkline(found[0])

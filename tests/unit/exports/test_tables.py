@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-import voxrank.exports.tables
 from voxrank.errors import OptionError, one_line
-from voxrank.exports.tables import latex_escaped, markdown_escaped, readable, scores_of
+from voxrank.exports.tables import csv_text, latex_escaped, markdown_escaped, readable, scores_of
 
 HOSTILE = [
     "a|b",
@@ -66,9 +65,38 @@ def test_pandas_tables_have_a_row_for_each_layer_or_model(ranking):
     assert list(models["model"]) == [m.model for m in ranking.models]
     assert models[["rank", "tied_from", "tied_to"]].to_numpy().tolist() == [[1, 1, 2], [2, 1, 2], [3, 3, 3]]
     assert models["logme_low"].tolist() == [m.scores["logme"].low for m in ranking.models]
-    assert scores_of(models) == ["logme", "cka"]
+    assert scores_of(ranking.to_rows("models")) == ["logme", "cka"]
     with pytest.raises(OptionError, match="expected table to be one of models, layers, got 'rows'"):
         ranking.to_pandas("rows")
+
+
+@pytest.mark.parametrize("table", ["models", "layers"])
+@pytest.mark.parametrize("intervals", [True, False])
+def test_csv_is_what_pandas_writes(make, table, intervals):
+    ranking = make(intervals=intervals)
+    assert ranking.to_csv(table) == ranking.to_pandas(table).to_csv(index=False, lineterminator="\n")
+
+
+def test_csv_leaves_cells_without_a_value_empty():
+    rows = [{"a": 1, "b": float("nan")}, {"a": None, "c": "x"}]
+    assert csv_text(rows) == "a,b,c\n1,,\n,,x\n"
+
+
+def test_rows_are_those_of_pandas_with_none_in_place_of_nan(make):
+    ranking = make(intervals=False)
+    for table in ("models", "layers"):
+        frame = ranking.to_pandas(table)
+        rows = ranking.to_rows(table)
+        assert list(rows[0]) == list(frame.columns)
+        assert [row["model"] for row in rows] == frame["model"].tolist()
+        assert {row["logme_low"] for row in rows} == {None}
+
+
+def test_pandas_tables_name_the_missing_extra(ranking, monkeypatch):
+    monkeypatch.setattr("voxrank._support.packages.find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"to_pandas\(\) needs the extra table; run: pip install 'voxrank\[table\]'"):
+        ranking.to_pandas()
+    assert all([ranking.to_csv(), ranking.to_markdown(), ranking.model_card(), ranking._repr_html_()])
 
 
 def test_csv_is_read_by_pandas(ranking):
@@ -152,7 +180,7 @@ def test_latex_tables_are_complete(make, name):
     rows = [lines[3], *lines[5:-2]]
     assert all(row.endswith(r" \\") for row in rows)
     shown = [[printed(cell) for cell in re.split(r" & ", row.removesuffix(r" \\"))] for row in rows]
-    assert shown == [[one_line(cell) for cell in row] for row in readable(ranking.to_pandas("models"))]
+    assert shown == [[one_line(cell) for cell in row] for row in readable(ranking.to_rows("models"))]
 
 
 def test_a_row_of_latex_does_not_begin_with_an_argument(make):
@@ -190,6 +218,6 @@ def test_parquet_holds_types_and_origin(make, tmp_path):
 def test_parquet_errors_name_the_missing_folder_or_extra(ranking, tmp_path, monkeypatch):
     with pytest.raises(OptionError, match="got: No such file or directory; choose another"):
         ranking.to_parquet(tmp_path / "no" / "x.parquet")
-    monkeypatch.setattr(voxrank.exports.tables, "find_spec", lambda name: None)
+    monkeypatch.setattr("voxrank._support.packages.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra parquet; run: pip install 'voxrank\[parquet\]'"):
         ranking.to_parquet(tmp_path / "x.parquet")

@@ -107,7 +107,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_the_run(tmp_path, monkeyp
         Tracker("x", (tmp_path / "runs").as_uri()).check()
     with pytest.raises(OptionError, match="MLflow cannot be used"):
         Tracker("x", "nonsense://x").check()
-    monkeypatch.setattr(voxrank.integrations.mlflow, "find_spec", lambda name: None)
+    monkeypatch.setattr("voxrank._support.packages.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs the extra mlflow; run: pip install 'voxrank\[mlflow\]'"):
         Tracker("x").check()
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voxrank._support.compiled import compiled
 from voxrank.errors import OptionError, UtteranceError
 from voxrank.targets import ctc
 from voxrank.targets.ctc import BLANK, align, uniform
@@ -190,4 +191,4 @@ def test_code_is_compiled_even_without_a_folder_for_it(monkeypatch):
         return lambda function: function
 
     monkeypatch.setattr("numba.njit", refused)
-    assert ctc.compiled(len) is len
+    assert compiled(len) is len
