@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build wheel and sdist and check them. Their description is valid for an index, their files are those that git tracks,
 # and a second build gives the same bytes. A fresh environment without extras runs what it can, and names the missing
-# extra for the rest, on the oldest and on the newest Python that is here. This takes minutes.
+# extra for the rest; then the report page, alignment and data frames are tried with their extras. This runs on the
+# oldest and on the newest Python that is here, and takes minutes.
 # `scripts/check_release.sh [BIN]`: BIN is the folder of a Python that has the extra `release`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,6 +40,8 @@ try_wheel() { # VERSION PYTHON: install the wheel without extras in a fresh envi
   "$fresh/bin/voxrank" models --json | grep -q '"voxrank-example"'
   "$fresh/bin/voxrank" models example:bank >/dev/null
   echo "ok: the example package is found when it is installed"
+  "${pip[@]}" "$(echo "$root"/dist/*.whl)[align,page,praat,table]"
+  "$fresh/bin/python" "$root/scripts/try_release.py" --extras
 }
 
 root=$PWD

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install voxrank without extras with the lowest version of each dependency that pyproject.toml allows, and try it.
+# Install voxrank with the lowest version of each dependency that pyproject.toml allows, and try it: without extras, and
+# then with those that were once part of the base.
 # uv resolves them. This downloads gigabytes: old versions of torch have no small build on the package index.
 # `scripts/try_lowest.sh [PYTHON]`: PYTHON is the interpreter, by default python3.
 set -euo pipefail
@@ -17,3 +18,5 @@ export VIRTUAL_ENV=$work/lowest
 "$work/uv/bin/uv" pip list --quiet
 cd "$work"
 "$work/lowest/bin/python" "$OLDPWD/scripts/try_release.py"
+"$work/uv/bin/uv" pip install --quiet --resolution lowest-direct "$OLDPWD[align,page,praat,table]"
+"$work/lowest/bin/python" "$OLDPWD/scripts/try_release.py" --extras

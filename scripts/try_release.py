@@ -1,6 +1,7 @@
 """Try an installed voxrank without extras: `python scripts/try_release.py` in the environment to be tried.
 
-`scripts/check_release.sh` does so in a fresh one. The tests read `NEEDS`, and try them with the packages hidden.
+With `--extras`, it tries the extras that were once part of the base: align, page, praat and table.
+`scripts/check_release.sh` does both in a fresh one. The tests read `NEEDS`, and try them with the packages hidden.
 """
 
 from __future__ import annotations
@@ -203,14 +204,36 @@ def try_needs(folder: Path) -> None:
         print(f"    {lines[0]}")
 
 
-def main() -> None:
-    """Run all checks."""
-    try_start()
+def try_extras(data: Path) -> None:
+    """Check the report page, an alignment with its TextGrids, and a data frame."""
+    folder = data.parent
+    done = voxrank("rank", str(data), "-m", "logmel", "--out", str(folder / "ranked"))
+    need(done.returncode == 0 and (folder / "ranked" / "report.html").is_file(), "report.html is written", done.stderr)
+    done = voxrank("report", str(folder / "ranked"))
+    need(done.returncode == 0, "voxrank report", done.stderr)
+    done = voxrank("rank", str(folder / "transcripts.csv"), "-m", "logmel", "--aligner", "flat:logmel")
+    need(done.returncode == 0, "transcripts are aligned and ranked", done.stderr)
+    done = voxrank("align", str(folder / "transcripts.csv"), "-m", "logmel", "--out", str(folder / "aligned"))
+    written = sorted(path.name for path in (folder / "aligned" / "textgrids").glob("*.TextGrid"))
+    need(
+        done.returncode == 0 and written == ["0.TextGrid", "1.TextGrid"], "voxrank align writes TextGrids", done.stderr
+    )
+    code = f"import voxrank; print(len(voxrank.Ranking.load({str(folder / 'ranked')!r}).to_pandas()))"
+    done = run(sys.executable, "-c", code)
+    need(done.stdout.strip() == "1", "to_pandas()", done.stdout + done.stderr)
+
+
+def main(arguments: list[str]) -> None:
+    """Run all checks of an environment without extras, or those of the extras."""
     with tempfile.TemporaryDirectory() as temporary:
         data = make_data(Path(temporary))
+        if arguments == ["--extras"]:
+            try_extras(data)
+            return
+        try_start()
         try_rank(data)
-        try_needs(Path(temporary))
+        try_needs(data.parent)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
