@@ -39,6 +39,7 @@ PROMPT = "$ "
 NOT_RUN = {
     ("README.md", "make demo"),
     ("docs/configuration.md", "voxrank --install-completion"),
+    ("docs/dependencies.md", "pip install '.[all]'"),
     ("docs/index.md", "make demo"),
     ("docs/plugins.md", "pip install --editable examples/voxrank-example"),
     ("docs/scaling.md", "voxrank rank train.csv -m openai/whisper-base -m facebook/hubert-base-ls960 --engine ray"),
