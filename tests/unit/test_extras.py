@@ -100,11 +100,16 @@ def test_transcripts_are_aligned_uniformly_without_extras(data, without_extras):
         ("transcripts.csv --segments times", False),
         ("tones.csv", False),
         ("tones.csv --target text", True),
+        ("transcripts.jsonl", True),
+        ("labels.jsonl", False),
+        ("cuts.jsonl", False),
         ("nowhere.csv", False),
         ("nowhere --unit char", True),
     ],
 )
 def test_transcripts_are_recognised_by_the_columns_of_the_data(data, monkeypatch, options, refused):
+    (data / "transcripts.jsonl").write_text('{"audio_filepath": "0.wav", "text": "yes"}\n')
+    (data / "labels.jsonl").write_text('{"path": "0.wav", "text": "yes", "label": "a"}\n')
     name, *words = options.split()
     given = dict(zip(words[::2], words[1::2], strict=True))
     sequence = SequenceOptions(

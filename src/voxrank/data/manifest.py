@@ -29,6 +29,8 @@ from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError
 
 NEMO = "NeMo manifest"
+OBJECTS = (".jsonl", ".ndjson", ".jsonl.gz", ".json")
+"""Endings of manifests with one JSON object a line."""
 SHARED_CELLS = 1 << 16
 """Maximum number of different cells that are compared with new ones, so that equal cells are in memory once."""
 
@@ -51,10 +53,15 @@ def read_table(path: Path, request: Request) -> Dataset:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the columns of a CSV or TSV manifest from its header alone; empty where this fails, or for other files."""
+    """Return the columns of a manifest from its first line alone: a header, or a JSON object.
+
+    The list is empty where this fails, and for other files. Other objects may have further columns.
+    """
     try:
-        if path.suffix.lower() not in DELIMITERS or not path.is_file():
+        if not path.is_file():
             return []
+        if path.suffix.lower() not in DELIMITERS:
+            return list(first_object(path)) if path.name.lower().endswith(OBJECTS) else []
         with path.open(encoding="utf-8-sig", newline="") as file:
             return read_header(path, Lines(text_lines(file)), find_delimiter(path))
     except (OSError, ValueError):
