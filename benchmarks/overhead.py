@@ -33,13 +33,14 @@ from voxrank.extraction.shard import plan_batches
 from voxrank.ranking.rank import rank
 
 MANIFEST = DATA / "arabic-commands" / "manifest.csv"
-PAIRS = 5
+PAIRS = 3
 BASE = "pack:whisper-base"
 SIZES = {"pack:crepe": 120}
 """Number of utterances for models that would take long with 600."""
 TIME_RUNS: tuple[tuple[str, WhisperWindow, int], ...] = (
-    *((model, "fit", SIZES.get(model, 600)) for model in MODELS),
-    (BASE, "fit", 1800),
+    *((model, "auto", SIZES.get(model, 600)) for model in MODELS),
+    (BASE, "auto", 1800),
+    (BASE, "fit", 600),
     (BASE, "full", 40),
 )
 """Model, Whisper's window and number of utterances."""

@@ -17,8 +17,8 @@ from voxrank._support.threads import blas_threads, one_blas_thread
 from voxrank.sketches.methods import CHOOSER, Method, Size
 from voxrank.sketches.products import Array
 
-SMALL_DIM = 512
-"""Maximum number of dimensions for which one thread is always used: it takes a fiftieth of a second."""
+SMALL_DIM = 256
+"""Maximum number of dimensions for which one thread is always used: it takes 4 ms."""
 WORK = 20
 """Time of a decomposition, as a multiple of that of D³ multiplications in a product."""
 
