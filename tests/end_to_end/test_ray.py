@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import voxrank
-import voxrank.engines.base
 from voxrank.cache.store import Cache
 from voxrank.cli.main import exit_code
 from voxrank.config import CacheOptions
@@ -130,7 +130,7 @@ def test_options_of_workers_without_ray_are_refused_in_one_line(tones, capsys):
 
 
 def test_ray_without_its_extra_is_refused_in_one_line(tones, capsys, monkeypatch):
-    monkeypatch.setattr(voxrank.engines.base, "find_spec", lambda name: None)
+    monkeypatch.setattr("voxrank._support.packages.find_spec", lambda name: None if name == "ray" else find_spec(name))
     assert exit_code(["rank", str(tones), "-m", "logmel", "--engine", "ray"]) == 2
     assert "--engine ray needs the extra ray; run: pip install 'voxrank[ray]'" in capsys.readouterr().err.replace(
         "\n", ""

@@ -344,7 +344,12 @@ def test_utterances_that_a_model_could_not_use_are_cached(tones, kept, monkeypat
                     piece.frames[: piece.lengths[0]] = float("nan")
                 yield piece
 
-    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", lambda spec, options: Choosy())
+    def load(spec, options):
+        encoder = Choosy()
+        encoder.spec = spec
+        return encoder
+
+    monkeypatch.setattr(voxrank.encoders.pool, "load_encoder", load)
     first, again = (voxrank.rank(tones, ["choosy"], cache=kept) for _ in range(2))
     assert first.skipped
     assert set(again.skipped) == set(first.skipped)

@@ -75,7 +75,8 @@ class FittedMoments:
         n_targets = values.shape[1] if self.regression else len(classes)
         self._check_shape(dim, n_targets)
         added = Moments.zeros(dim, n_targets, values=self.regression)
-        added.update(as_tensor(samples), values)
+        with np.errstate(over="ignore", invalid="ignore"):  # samples that are not finite are refused below
+            added.update(as_tensor(samples), values)
         if not np.isfinite(added.products.quartic):  # every value is in this sum
             check_finite(samples)
         self._extend_classes(classes)
