@@ -30,9 +30,15 @@ MAX_LICENCE = 60
 """Maximum length of the licence field of a package that holds a name, and not a text, in characters."""
 
 
+def _project() -> dict[str, Any]:
+    """Return the table `project` of pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return table
+
+
 def requirements() -> dict[str, list[Requirement]]:
     """Return the requirements of each extra in pyproject.toml, with extras of voxrank resolved; "" is the base."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = _project()
     written = {"": project["dependencies"], **project["optional-dependencies"]}
 
     def resolved(extra: str) -> list[Requirement]:
@@ -45,7 +51,7 @@ def requirements() -> dict[str, list[Requirement]]:
 
 def direct_extras() -> dict[str, list[str]]:
     """Return the extras of pyproject.toml that name each package; none for a package of the base."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = _project()
     found: dict[str, list[str]] = {Requirement(text).name: [] for text in project["dependencies"]}
     for extra, texts in project["optional-dependencies"].items():
         for name in (Requirement(text).name for text in texts):

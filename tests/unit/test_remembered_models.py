@@ -83,6 +83,17 @@ def test_new_audio_loads_the_models_once_and_is_encoded(tones, kept, loaded, mod
     assert_same(found, voxrank.rank(data, [str(model)], encoder=OPTIONS))
 
 
+def test_a_model_too_large_to_be_kept_is_loaded_once_for_new_audio(tones, kept, loaded, monkeypatch):
+    monkeypatch.setattr(voxrank.encoders.pool, "KEPT_PARAMETERS", -1)
+    data = voxrank.read_dataset(tones, split="all")
+    most = voxrank.Dataset(data.source, data.task, data.target, data.utterances[:-2])
+    rank(most, ["logmel"], kept)
+    assert loaded == ["logmel"] * 2  # as a check at the beginning, and to encode
+    loaded.clear()
+    rank(data, ["logmel"], kept)
+    assert loaded == ["logmel"]
+
+
 def rewritten(path):
     """Write a file anew with the same content, as a download does."""
     content = path.read_bytes()

@@ -88,8 +88,7 @@ class Alignments:
     ) -> None:
         self._cache, self._folder, self._candidates = cache, cache.root / "alignments", list(context.layers)
         digest_audio(context.engine, cache, (transcript.item for transcript in transcripts), context.threads)
-        key_models(context.engine, cache, self._candidates, context.encoding, context.lend)
-        models = [cache.known_key(spec, context.encoding) for spec in self._candidates]
+        models = key_models(context.engine, cache, self._candidates, context.encoding, context.lend)
         audio = _digest_transcripts(cache, transcripts)
         self._known = audio is not None and None not in models
         options, libraries = asdict(context.encoding), versions()

@@ -29,8 +29,8 @@ from voxrank.data.utterance import Dataset, Skipped
 from voxrank.errors import DataError
 
 NEMO = "NeMo manifest"
-OBJECTS = (".jsonl", ".ndjson", ".jsonl.gz", ".json")
-"""Endings of manifests with one JSON object a line."""
+LINES = (".jsonl", ".ndjson", ".jsonl.gz")
+"""Endings of manifests with one JSON object a line; manifests of NeMo end in .json."""
 SHARED_CELLS = 1 << 16
 """Maximum number of different cells that are compared with new ones, so that equal cells are in memory once."""
 
@@ -61,7 +61,7 @@ def columns_of(path: Path) -> list[str]:
         if not path.is_file():
             return []
         if path.suffix.lower() not in DELIMITERS:
-            return list(first_object(path)) if path.name.lower().endswith(OBJECTS) else []
+            return list(first_object(path)) if path.name.lower().endswith((*LINES, ".json")) else []
         with path.open(encoding="utf-8-sig", newline="") as file:
             return read_header(path, Lines(text_lines(file)), find_delimiter(path))
     except (OSError, ValueError):

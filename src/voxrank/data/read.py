@@ -19,7 +19,7 @@ from voxrank.data.folder import read_folder
 from voxrank.data.formats import Format, format_of, register_reader
 from voxrank.data.hub import SCHEME, is_hub_id, is_saved, read_hub, read_saved
 from voxrank.data.kaldi import is_kaldi, read_kaldi
-from voxrank.data.manifest import first_object, read_json_lines, read_table
+from voxrank.data.manifest import LINES, first_object, read_json_lines, read_table
 from voxrank.data.names import has_one_form, nfc, on_disk
 from voxrank.data.rows import ALL, Request
 from voxrank.data.tars import is_tar, read_tars
@@ -28,7 +28,7 @@ from voxrank.errors import DataError, VoxrankError, did_you_mean, reason
 
 __all__ = ["read_dataset", "read_requested", "read_unlabelled", "register_reader"]
 
-TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson", ".jsonl.gz")
+TABLES = (".csv", ".tsv")
 PIECE_BYTES = 1 << 20
 
 

@@ -20,7 +20,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, R
 
 from voxrank.config import EncoderOptions
 from voxrank.encoders.advice import advise, is_read_failure
-from voxrank.encoders.identity import ask_hub
+from voxrank.encoders.hub import ask_hub
 from voxrank.encoders.plausible import check_config, check_extractor, check_rate
 from voxrank.errors import ModelError, reason, shortened
 

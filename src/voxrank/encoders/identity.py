@@ -7,31 +7,24 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from voxrank._support.plugins import find_plugin
-from voxrank.config import Seconds
 from voxrank.encoders.base import Encoder, Layer
+from voxrank.encoders.hub import ask_hub
+from voxrank.encoders.known import UNTRAINED
 from voxrank.encoders.registry import HUB, split_spec
 from voxrank.errors import VoxrankError
 
-HUB_TIMEOUT_S: Seconds = 5.0
-"""Maximum time that the hub may take to answer."""
-ANSWER_S: Seconds = 60.0
-"""Time for which an answer of the hub is kept."""
 MOST_FILES = 1000
 """Maximum number of files in the folder of a model. A folder with more holds other things, too."""
 FILE_SCHEMES = ("nemo", "fairseq", "ct2")
 """Schemes whose rest is the path of a file or folder."""
-FILELESS = ("logmel", "mfcc")
-"""Schemes of models without files."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ def stamps_of_model(spec: str) -> list[Any] | None:
 
 
 def _files(scheme: str, rest: str) -> Sequence[Path] | None:
-    if scheme in FILELESS:
+    if scheme in UNTRAINED:
         return ()
     if scheme == HUB:
         folder = Path(rest).expanduser()
@@ -117,26 +110,6 @@ def _snapshot(name: str) -> Path:
         if isinstance(found, str):
             return Path(found).parent
     raise FileNotFoundError(name)
-
-
-def ask_hub(name: str) -> Any:
-    """Ask the hub briefly for a model. The answer is kept for a minute, since a run needs it twice.
-
-    Returns:
-        `huggingface_hub.ModelInfo`, or the exception that the question raised; its class differs between versions.
-    """
-    import huggingface_hub
-
-    return _answer(huggingface_hub.model_info, name, int(time.monotonic() / ANSWER_S))
-
-
-@lru_cache(maxsize=256)
-def _answer(ask: Callable[..., Any], name: str, minute: int) -> Any:
-    del minute
-    try:
-        return ask(name, timeout=HUB_TIMEOUT_S)
-    except Exception as error:  # noqa: BLE001  for the caller
-        return error
 
 
 def _below(folder: Path) -> list[Path] | None:

@@ -53,7 +53,7 @@ class ModelPool:
         self.parameters: dict[str, int] = {}
         for position, spec in enumerate(specs, start=1):
             watcher.load(spec, position, len(specs))
-            facts = self._recall(spec) or self._load(spec)
+            facts = self._recall(spec) or ModelFacts.of(self._load(spec))
             for line in facts.notes:
                 logger.info("%s: %s", spec, line)
                 watcher.note(f"{spec}: {line}")
@@ -66,14 +66,14 @@ class ModelPool:
             self._recalled[spec] = facts
         return facts
 
-    def _load(self, spec: str) -> ModelFacts:
+    def _load(self, spec: str) -> Encoder:
+        """Load a model for the first time in this run, and keep it if there is room."""
         encoder = load_encoder(spec, self.options)
-        facts = ModelFacts.of(encoder)
         if self._memory is not None:
-            self._memory.learn_model(spec, self.options, facts)
+            self._memory.learn_model(spec, self.options, ModelFacts.of(encoder))
         if sum(each.parameters for each in self._loaded.values()) + encoder.parameters <= KEPT_PARAMETERS:
             self._loaded[spec] = encoder
-        return facts
+        return encoder
 
     @property
     def specs(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class ModelPool:
             ModelError: the model has changed since the run began, or cannot be loaded.
         """
         if spec in self._recalled:
-            self._load_recalled(spec)
+            return self._load_recalled(spec)
         return self._loaded.get(spec) or load_encoder(spec, self.options)
 
     def take(self, spec: str) -> Encoder:
@@ -96,12 +96,12 @@ class ModelPool:
         self._loaded.pop(spec, None)
         return encoder
 
-    def _load_recalled(self, spec: str) -> None:
-        """Load a model for the first time in this run, and keep it as one that was loaded at the beginning."""
-        recalled = self._recalled.pop(spec)
-        facts = self._load(spec)
+    def _load_recalled(self, spec: str) -> Encoder:
+        recalled, encoder = self._recalled.pop(spec), self._load(spec)
+        facts = ModelFacts.of(encoder)
         if self._memory is not None and (facts != recalled or self._memory.recall_model(spec, self.options) != facts):
             raise ModelError(f"{spec} has changed during the run; run it again")
+        return encoder
 
 
 def parse_layers(text: str, layers: Sequence[Layer], spec: str) -> list[CandidateLayer]:

@@ -70,8 +70,10 @@ def digest_audio(engine: Engine, cache: Cache, items: Iterable[Item], threads: i
         cache.adopt({item.utterance.location: digest for item, digest in zip(part, digests, strict=True) if digest})
 
 
-def key_models(engine: Engine, cache: Cache, specs: Sequence[str], options: EncoderOptions, lend: Lend) -> None:
-    """Compute the keys of models that a cache does not know, and let it know them.
+def key_models(
+    engine: Engine, cache: Cache, specs: Sequence[str], options: EncoderOptions, lend: Lend
+) -> list[str | None]:
+    """Compute the keys of models that a cache does not know, let it know them, and return the keys of all models.
 
     Args:
         engine: computes the keys.
@@ -79,10 +81,14 @@ def key_models(engine: Engine, cache: Cache, specs: Sequence[str], options: Enco
         specs: specs of the models.
         options: options that the models are loaded with.
         lend: returns an encoder, loaded in this process.
+
+    Returns:
+        The key of each model; None where it does not expose its weights.
     """
     unknown = [spec for spec in specs if not cache.knows_model(spec, options)]
     for spec, key in zip(unknown, engine.map(KeyModels(), unknown, lend), strict=True):
         cache.adopt_model(spec, options, key)
+    return [cache.known_key(spec, options) for spec in specs]
 
 
 def refuse(spec: str) -> Encoder:

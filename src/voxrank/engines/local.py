@@ -183,8 +183,7 @@ class LocalRunner:
         """Sketch every shard and merge the sketches; see `engines.base.Runner`."""
         model_cache = None
         if cache is not None:
-            key_models(self._engine, cache, [self._spec], self._encoding, lambda _: self._take())
-            key = cache.known_key(self._spec, self._encoding)
+            [key] = key_models(self._engine, cache, [self._spec], self._encoding, lambda _: self._take())
             model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None and model_cache.has_entries:
                 digest_audio(self._engine, cache, items_of(shards), options.threads)

@@ -274,9 +274,9 @@ def _on_device(
     The parts of a few thousand samples are added in double precision, if the accelerator has it.
     """
     wide = torch.float32 if samples.device.type == "mps" else torch.float64
-    grams: list[torch.Tensor] = []
-    besides: list[torch.Tensor] = []
-    lengths = []
+    dim, lengths = samples.shape[1], []
+    gram = torch.zeros((dim, dim), dtype=wide, device=samples.device)
+    beside = torch.zeros((2 + n_targets, dim), dtype=wide, device=samples.device)
     for part in _row_slices(len(samples)):
         centred = samples[part] - centre
         if unit != 1:
@@ -289,17 +289,9 @@ def _on_device(
                 device_targets if device_targets.ndim == 2 else torch.nn.functional.one_hot(device_targets, n_targets)
             )
             columns.append(one_hot.to(centred.dtype))
-        _add_in_place(grams, (centred.T @ centred).to(wide))
-        _add_in_place(besides, (torch.cat(columns, dim=1).T @ centred).to(wide))
+        gram += centred.T @ centred
+        beside += torch.cat(columns, dim=1).T @ centred
         lengths.append(squares)
     sums = Multiplied.zeros(on_host(centre), n_targets)
-    sums.take(on_host(grams[0]), on_host(besides[0]), on_host(torch.cat(lengths)), unit)
+    sums.take(on_host(gram), on_host(beside), on_host(torch.cat(lengths)), unit)
     return sums
-
-
-def _add_in_place(total: list[torch.Tensor], part: torch.Tensor) -> None:
-    """Add a part to the only tensor of a list, which it begins."""
-    if total:
-        total[0] += part
-    else:
-        total.append(part)

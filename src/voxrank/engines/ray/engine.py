@@ -122,8 +122,7 @@ class RayRunner:
         assignment = Assignment(self._spec, tuple(layers), sent, options)
         model_cache = None
         if cache is not None:
-            key_models(self._engine, cache, [self._spec], self._encoding, refuse)
-            key = cache.known_key(self._spec, self._encoding)
+            [key] = key_models(self._engine, cache, [self._spec], self._encoding, refuse)
             model_cache = cache.of_key(key, self._spec, layers, targets, options)
             if model_cache is not None:
                 assignment = replace(assignment, cache=cache.folder.absolute(), cache_gb=cache.size_gb, key=key)
